@@ -1,0 +1,83 @@
+"""Cutting the two sides of a score matrix in blocks, so that no more than one tile of it exists."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PyTree
+
+from gramalign.scores import Side
+
+
+class Block(NamedTuple):
+    """Examples on one side: a Score's factors, who is valid, and who competes with whom.
+
+    Row i and column j compete if both are valid and their groups differ. By default an example's
+    group is its own number, so the one thing that it never competes with is its match.
+    """
+
+    factors: PyTree[Array]
+    valid: Bool[Array, "*n"]
+    group: Int[Array, "*n"]
+
+
+def split(side: Side, groups: Int[Array, " n"], tile: int) -> Block:
+    """Blocks of one size, stacked along a new leading axis; the last is filled up with invalid rows."""
+    size = side.valid.shape[0]
+    count = -(-size // tile)
+    # Spread over equal blocks: 1030 examples in tiles of at most 1024 are 2 x 515, not 1024 + 6.
+    tile = -(-size // count)
+
+    def stacked(x: Array) -> Array:
+        padding = [(0, count * tile - size)] + [(0, 0)] * (x.ndim - 1)
+        return jnp.pad(x, padding).reshape(count, tile, *x.shape[1:])
+
+    return jax.tree.map(stacked, Block(side.factors, side.valid, groups))
+
+
+def unsplit(stacked: PyTree[Array], size: int) -> PyTree[Array]:
+    """Undo `split`: join the blocks and cut off what filled up the last."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:size], stacked)
+
+
+def competing(rows: Block, cols: Block) -> Bool[Array, "r c"]:
+    """Which pairs of two blocks are negatives of each other."""
+    apart = rows.group[:, None] != cols.group[None, :]
+    return apart & rows.valid[:, None] & cols.valid[None, :]
+
+
+def groups_or_own(groups: Int[Array, " n"] | None, size: int) -> Int[Array, " n"]:
+    """The given groups, checked, or every example in a group of its own."""
+    if groups is None:
+        return jnp.arange(size, dtype=jnp.int32)
+    if groups.shape != (size,) or not jnp.issubdtype(groups.dtype, jnp.integer):
+        raise ValueError(
+            f"groups must be integers of shape {(size,)}, got {groups.dtype} of shape {groups.shape}"
+        )
+    return groups
+
+
+def check_sides(rows: Side, cols: Side, *, square: bool) -> tuple[int, int]:
+    """Both sizes; raise `ValueError` if a side is empty, ragged, or (for `square`) they differ."""
+    sizes = []
+    for name, side in (("rows", rows), ("cols", cols)):
+        size = side.valid.shape[0]
+        lengths = {x.shape[0] for x in jax.tree.leaves(side.factors)}
+        if size == 0 or lengths != {size}:
+            raise ValueError(
+                f"{name} must hold at least one example, the same number in every factor, "
+                f"got {size} in valid and {sorted(lengths)} in factors"
+            )
+        sizes.append(size)
+    if square and sizes[0] != sizes[1]:
+        raise ValueError(f"row i is matched with column i, but there are {sizes[0]} and {sizes[1]}")
+    return sizes[0], sizes[1]
+
+
+def tile_size(tile: int | None, default: int) -> int:
+    """The tile to use; raise `ValueError` if it is not positive."""
+    if tile is None:
+        return default
+    if tile < 1:
+        raise ValueError(f"tile must be at least 1, got {tile}")
+    return tile

@@ -1,0 +1,147 @@
+"""What every row and every column has to beat: log-sum-exps over a score matrix that never exists.
+
+For logits l_ij = scale * s_ij, over the competitors j of row i (and the competitors i of column j):
+
+    log sum exp(l_ij),   sum l_ij,   how many
+
+The matrix is walked through in tiles. The forward pass keeps the two vectors of log-sum-exps; the backward pass
+computes every tile again, gets the derivative with respect to it in closed form,
+
+    dl_ij = g_row_i exp(l_ij - row_i) + g_col_j exp(l_ij - col_j) + (what comes through the sums),
+
+and hands it to `jax.vjp(score.tile)`. So memory is O(rows + columns) for every Score, the derivative's
+cost is one more forward pass and the Score's own transposes, and a new Score needs nothing from here.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast.blocks import Block, competing
+from gramalign.mesh import varying_as, zeros_as
+from gramalign.scores import Score
+
+
+class Competition(NamedTuple):
+    """Per row (or per column): log-sum-exp of its competitors' logits, their sum, their number."""
+
+    logsumexp: Float[Array, "*n"]
+    total: Float[Array, "*n"]
+    count: Int[Array, "*n"]
+
+
+class _Running(NamedTuple):
+    """A log-sum-exp under way: exp(largest) * sum, with the plain sum and the count beside it."""
+
+    largest: Array
+    sum: Array
+    total: Array
+    count: Array
+
+
+def _start(shape: tuple[int, ...], like: Array) -> _Running:
+    zeros = jnp.zeros(shape, like.dtype)
+    start = _Running(jnp.full(shape, -jnp.inf, like.dtype), zeros, zeros, zeros.astype(jnp.int32))
+    return varying_as(start, like)
+
+
+def _measure(logits: Float[Array, "r c"], mask: Array, axis: int) -> _Running:
+    largest = jnp.max(jnp.where(mask, logits, -jnp.inf), axis=axis)
+    shift = jnp.expand_dims(jnp.where(jnp.isfinite(largest), largest, 0), axis)
+    return _Running(
+        largest,
+        jnp.sum(jnp.where(mask, jnp.exp(logits - shift), 0), axis=axis),
+        jnp.sum(jnp.where(mask, logits, 0), axis=axis),
+        jnp.sum(mask, axis=axis, dtype=jnp.int32),
+    )
+
+
+def _join(a: _Running, b: _Running) -> _Running:
+    largest = jnp.maximum(a.largest, b.largest)
+    shift = jnp.where(jnp.isfinite(largest), largest, 0)
+    total = a.sum * jnp.exp(a.largest - shift) + b.sum * jnp.exp(b.largest - shift)
+    return _Running(largest, total, a.total + b.total, a.count + b.count)
+
+
+def _finish(running: _Running) -> Competition:
+    some = running.sum > 0
+    logsumexp = running.largest + jnp.log(jnp.where(some, running.sum, 1))
+    return Competition(jnp.where(some, logsumexp, -jnp.inf), running.total, running.count)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def competition(
+    score: Score, rows: Block, cols: Block, scale: Float[Array, ""]
+) -> tuple[Competition, Competition]:
+    """Competition that each row and each column meets.
+
+    Args:
+        score: whose `tile` fills the matrix.
+        rows: stacked blocks `[blocks, tile, ...]` of the row side.
+        cols: stacked blocks of the column side.
+        scale: factor from scores to logits (1 / temperature).
+
+    Returns:
+        For the rows and for the columns, each `[blocks, tile]`; a log-sum-exp is -inf where there is no competitor.
+    """
+    return _forward(score, rows, cols, scale)[0]
+
+
+def _forward(score, rows, cols, scale):
+    def one_row_block(col_stats, row):
+        def one_tile(row_stats, col):
+            logits = scale * score.tile(row.factors, col.factors)
+            mask = competing(row, col)
+            row_stats = _join(row_stats, _measure(logits, mask, axis=1))
+            return row_stats, _measure(logits, mask, axis=0)
+
+        row_stats, measured = jax.lax.scan(one_tile, _start(row.valid.shape, like), cols)
+        return _join(col_stats, measured), row_stats
+
+    like = scale * jnp.zeros((), jnp.result_type(scale))
+    col_stats, row_stats = jax.lax.scan(one_row_block, _start(cols.valid.shape, like), rows)
+    results = _finish(row_stats), _finish(col_stats)
+    return results, (rows, cols, scale, results[0].logsumexp, results[1].logsumexp)
+
+
+def _backward(score, saved, cotangents):
+    rows, cols, scale, row_lse, col_lse = saved
+    by_row, by_col = ((side.logsumexp, side.total) for side in cotangents)
+
+    def one_row_block(carry, row):
+        row, row_lse, by_row = row
+
+        def one_tile(carry, col):
+            d_row, d_cols, d_scale = carry
+            j, col, col_lse, by_col = col
+            scores, transpose = jax.vjp(score.tile, row.factors, col.factors)
+            logits = scale * scores
+            d_logits = _share(logits, row_lse[:, None]) * by_row[0][:, None]
+            d_logits += _share(logits, col_lse[None, :]) * by_col[0][None, :]
+            d_logits += by_row[1][:, None] + by_col[1][None, :]
+            d_logits = jnp.where(competing(row, col), d_logits, 0)
+            more_row, more_col = transpose(scale * d_logits)
+            d_row = jax.tree.map(jnp.add, d_row, more_row)
+            d_cols = jax.tree.map(lambda d, more: d.at[j].add(more), d_cols, more_col)
+            return (d_row, d_cols, d_scale + jnp.sum(d_logits * scores)), None
+
+        d_cols, d_scale = carry
+        numbered = (jnp.arange(cols.valid.shape[0]), cols, col_lse, by_col)
+        start = zeros_as(row.factors), d_cols, d_scale
+        (d_row, d_cols, d_scale), _ = jax.lax.scan(one_tile, start, numbered)
+        return (d_cols, d_scale), d_row
+
+    start = zeros_as(cols.factors), zeros_as(scale)
+    (d_cols, d_scale), d_rows = jax.lax.scan(one_row_block, start, (rows, row_lse, by_row))
+    return Block(d_rows, None, None), Block(d_cols, None, None), d_scale
+
+
+def _share(logits: Float[Array, "r c"], logsumexp: Array) -> Float[Array, "r c"]:
+    """exp(logits - logsumexp), harmless where there is no competitor and the latter is -inf."""
+    return jnp.exp(jnp.minimum(logits - jnp.where(jnp.isfinite(logsumexp), logsumexp, 0), 0))
+
+
+competition.defvjp(_forward, _backward)

@@ -1,0 +1,190 @@
+"""An orthonormal basis of each tuple's span, with the volume: sheared, preconditioned Cholesky.
+
+A determinant of the k x k Gram matrix loses every float32 digit once the modalities are 1e-4
+apart, which is where training leads. Two exact identities save them:
+
+* shear: vol(m1, m2, ...) = vol(m1, m2 - m1, m3 - m1, ...), and the difference of two close floats
+  is exact, so what follows works with the differences to full relative precision;
+* precondition: vol(P S) = |det P| vol(S) for any constant P, and S and P S span the same space.
+  P is the inverse Cholesky factor of S, found in two passes, the second on the vectors that
+  the first made nearly orthonormal (CholeskyQR2; Yamamoto et al., 2015, ETNA 44, p. 306). This
+  covers tuples that are coplanar without being close.
+
+As the identities hold for every constant, the derivative treats shear, scales and P as constants.
+What is left to differentiate is a tuple whose Gram matrix is I + E with E at rounding level, for which
+log-volume and an orthonormal basis are short polynomials in E: a few matrix products, well
+conditioned wherever the volume is not 0, exact in first and second derivatives.
+
+Cost: O(k^2 d) per tuple. Singular set: tuples of lower rank than count, where the volume is 0 (to
+rounding: a vector within 16 machine epsilons of the span of those before it). The
+volume has a kink there, or a flat spot if the rank is lower by 2 or more; derivatives are 0.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.lax import Precision, broadcasted_iota, stop_gradient
+from jaxtyping import Array, Bool, Float
+
+from gramalign.geometry.gram import (
+    check_tuples,
+    identity_where_absent,
+    inner_products,
+    only_present,
+)
+from gramalign.geometry.norms import norm
+from gramalign.mesh import varying_as
+
+# A row nearer than this many machine epsilons to the span of its predecessors is in that span.
+RANK_TOLERANCE = 16
+
+
+class Basis(NamedTuple):
+    """What a tuple spans.
+
+    Attributes:
+        vectors: orthonormal rows `[..., k, d]`; zero rows where a modality is absent or adds
+            nothing to the span.
+        volume: of the present vectors, `[...]`; 0 where they are linearly dependent, 1 if none.
+        log_volume: its logarithm, `[...]`, which does not underflow; -inf where the volume is 0.
+    """
+
+    vectors: Float[Array, "*batch k d"]
+    volume: Float[Array, "*batch"]
+    log_volume: Float[Array, "*batch"]
+
+
+def orthonormal_basis(
+    vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
+) -> Basis:
+    """Orthonormal basis of each tuple's span, and the volume that the tuple spans.
+
+    Args:
+        vectors: tuples of k vectors of any length, `[..., k, d]`; bfloat16 is computed in float32.
+        present: which of them are there, `[..., k]`; None: all. What an absent row holds is
+            never looked at.
+
+    Returns:
+        A `Basis`, in float32 or wider.
+
+    Raises:
+        ValueError: if the shapes do not fit or the vectors are not floating point.
+
+    >>> import jax.numpy as jnp
+    >>> basis = orthonormal_basis(jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]]))
+    >>> basis.vectors.round(3).tolist(), round(float(basis.volume), 6)
+    ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 0.8)
+    """
+    check_tuples(vectors, present)
+    kept = jnp.ones(vectors.shape[:-1], bool) if present is None else present
+    rows, lengths = _shear(only_present(vectors, present), kept)
+    heights, precondition = _triangular(stop_gradient(rows), lengths > 0)
+    independent = heights > 0
+    rows = _combine(precondition, rows)
+
+    # rows rows^T = I + E, and (I + E)^(-1/2) = I - E / 2 + 3 E^2 / 8 - ...
+    error = inner_products(rows, rows) - _identity(precondition)
+    error = jnp.where(independent[..., :, None] & independent[..., None, :], error, 0)
+    square = jnp.matmul(error, error, precision=Precision.HIGHEST)
+    basis = rows - _combine(error / 2 - 3 / 8 * square, rows)
+    # log det (I + E)^(1/2) = tr E / 2 - tr E^2 / 4 + ...
+    trace = jnp.trace(error, axis1=-2, axis2=-1) / 2 - jnp.trace(square, axis1=-2, axis2=-1) / 4
+
+    degenerate = jnp.any(kept & ~independent, axis=-1)
+    logs = jnp.log(jnp.where(independent, heights, 1)) + jnp.log(jnp.where(lengths > 0, lengths, 1))
+    heights = jnp.where(independent, heights * lengths, 1)
+    return Basis(
+        vectors=basis,
+        volume=jnp.where(degenerate, 0, jnp.exp(trace) * jnp.prod(heights, axis=-1)),
+        log_volume=jnp.where(degenerate, -jnp.inf, trace + jnp.sum(logs, axis=-1)),
+    )
+
+
+def _shear(
+    vectors: Float[Array, "*batch k d"], kept: Bool[Array, "*batch k"]
+) -> tuple[Float[Array, "*batch k d"], Float[Array, "*batch k"]]:
+    """Unit rows of the same span, and the lengths they had: volume = prod(lengths) * theirs.
+
+    The first present vector is taken from the others as often as its projection says; exactly once
+    (or minus once) when that is near, because then the subtraction is free of rounding.
+    """
+    first = jnp.argmax(kept, axis=-1)[..., None]
+    base = jnp.take_along_axis(vectors, first[..., None], axis=-2)
+    inner = stop_gradient(inner_products(vectors, base)[..., 0])
+    square = stop_gradient(jnp.sum(base * base, axis=-1))
+    times = inner / jnp.where(square > 0, square, 1)
+    near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
+    times = jnp.where(near_one, jnp.sign(times), times)
+    is_base = broadcasted_iota(first.dtype, times.shape, times.ndim - 1) == first
+    rows = vectors - jnp.where(is_base | ~kept, 0, times)[..., None] * base
+    lengths = stop_gradient(norm(rows))
+    return rows / jnp.where(lengths > 0, lengths, 1)[..., None], lengths
+
+
+def _triangular(
+    rows: Float[Array, "*batch k d"], kept: Bool[Array, "*batch k"]
+) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch k k"]]:
+    """Diagonal of the Cholesky factor L of the rows' Gram matrix, and the inverse of L.
+
+    The diagonal is 0, and the row of the inverse zero, for rows not kept and for those that are
+    linearly dependent on the rows before them.
+    """
+    epsilon = float(jnp.finfo(rows.dtype).eps)
+    gram = identity_where_absent(inner_products(rows, rows), kept)
+    # Pivots of the first pass are kept above the rounding noise of its Gram matrix, so that the
+    # second pass finds the true residual, measured on vectors, in a row that is short but not lost.
+    least = jnp.full_like(gram[..., 0], (16 * epsilon) ** 0.5)
+    first, inverse = _eliminate(gram, least, drop=False)
+    rows = _combine(inverse, rows)
+    gram = identity_where_absent(inner_products(rows, rows), kept)
+    second, again = _eliminate(gram, RANK_TOLERANCE * epsilon / first, drop=True)
+    kept &= second > 0
+    inverse = jnp.matmul(again, inverse, precision=Precision.HIGHEST)
+    return jnp.where(kept, first * second, 0), jnp.where(kept[..., None], inverse, 0)
+
+
+def _eliminate(
+    gram: Float[Array, "*batch k k"], least: Float[Array, "*batch k"], *, drop: bool
+) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch k k"]]:
+    """Cholesky: the diagonal of L and the inverse of L, column by column over the whole batch.
+
+    Diagonal entries below `least` are raised to it or, with `drop`, become 0 together with their
+    row of the inverse, as if those rows were not there.
+    """
+    number = broadcasted_iota(jnp.int32, least.shape, least.ndim - 1)
+
+    def column(j: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        gram, inverse, diagonal = state
+
+        def pick(x: Array, axis: int) -> Array:
+            return jax.lax.dynamic_index_in_dim(x, j, axis, keepdims=False)
+
+        below = pick(gram, -1)
+        enough = pick(below, -1) > pick(least, -1) ** 2
+        pivot = jnp.sqrt(jnp.where(enough, pick(below, -1), 1 if drop else pick(least, -1) ** 2))
+        keep = (enough if drop else jnp.ones_like(enough))[..., None]
+        below = jnp.where((number > j) & keep, below, 0) / pivot[..., None]
+        row = jnp.where(keep, pick(inverse, -2), 0) / pivot[..., None]
+        gram = gram - below[..., :, None] * below[..., None, :]
+        inverse = jnp.where(
+            (number == j)[..., None],
+            row[..., None, :],
+            inverse - below[..., :, None] * row[..., None, :],
+        )
+        diagonal = jnp.where(number == j, jnp.where(keep, pivot[..., None], 0), diagonal)
+        return gram, inverse, diagonal
+
+    start = gram, varying_as(_identity(gram), gram), jnp.zeros_like(least)
+    _, inverse, diagonal = jax.lax.fori_loop(0, gram.shape[-1], column, start)
+    return diagonal, inverse
+
+
+def _combine(
+    weights: Float[Array, "*batch m k"], rows: Float[Array, "*batch k d"]
+) -> Float[Array, "*batch m d"]:
+    return jnp.einsum("...mk,...kd->...md", weights, rows, precision=Precision.HIGHEST)
+
+
+def _identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
+    return jnp.broadcast_to(jnp.eye(like.shape[-1], dtype=like.dtype), like.shape)

@@ -1,0 +1,112 @@
+"""The leading direction of a tuple: the unit vector that all its modalities share most of.
+
+    u_1 = Z w_1 / sigma_1,  w_1 the leading eigenvector of G        (PMRL, arXiv 2507.17343, section 4)
+
+An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the modalities'
+mean in half of the samples), so that the cosines between the u_1 of two samples have random signs.
+Here the sign is fixed so that u_1 has a non-negative inner product with the modalities' mean.
+
+Singular set: sigma_1 = sigma_2, where the direction is not unique (some unit vector of the leading
+space is returned) and its derivative, of size 1 / gap beside it, is 0; the zero tuple, direction 0; a
+mean orthogonal to u_1, where the sign is arbitrary.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.lax import Precision, stop_gradient
+from jaxtyping import Array, Bool, Float
+
+from gramalign.geometry.gram import check_tuples, inner_products, only_present
+from gramalign.geometry.norms import normalize
+from gramalign.geometry.spectrum import GAP_TOLERANCE, eigh
+
+# G is squared this often: power iteration with 2^20 steps, which separates eigenvalues whose
+# relative gap is 1e-5, about what float32 can tell apart.
+SQUARINGS = 20
+
+
+@jax.custom_jvp
+def leading_eigenvector(matrix: Float[Array, "*batch k k"]) -> Float[Array, "*batch k"]:
+    """Leading eigenvector of symmetric positive semidefinite matrices by power iteration.
+
+    The power is taken by repeated squaring, in matrix products only, so it needs no starting
+    vector that might be orthogonal to the answer, and compiles to little on any accelerator.
+    Differentiated implicitly: (lambda_1 - G) dw = (1 - w w^T) dG w.
+    """
+
+    def square(_, power):
+        power = jnp.matmul(power, power, precision=Precision.HIGHEST)
+        return power / _trace_or_one(power)
+
+    power = jax.lax.fori_loop(0, SQUARINGS, square, matrix / _trace_or_one(matrix))
+    longest = jnp.argmax(jnp.diagonal(power, axis1=-2, axis2=-1), axis=-1)
+    return normalize(jnp.take_along_axis(power, longest[..., None, None], axis=-1)[..., 0])
+
+
+def _trace_or_one(matrix: Float[Array, "*batch k k"]) -> Float[Array, "*batch 1 1"]:
+    trace = jnp.trace(matrix, axis1=-2, axis2=-1)[..., None, None]
+    return jnp.where(trace > 0, trace, 1)
+
+
+@leading_eigenvector.defjvp
+def _leading_eigenvector_jvp(primals, tangents):
+    (matrix,), (change,) = primals, tangents
+    vector = leading_eigenvector(matrix)
+    change = (change + jnp.swapaxes(change, -1, -2)) / 2
+
+    def times(m, v):
+        return jnp.matmul(m, v[..., None], precision=Precision.HIGHEST)[..., 0]
+
+    value = jnp.sum(vector * times(matrix, vector), axis=-1)
+    push = times(change, vector)
+    push = push - jnp.sum(push * vector, axis=-1, keepdims=True) * vector
+    # Adding lambda_1 w w^T makes lambda_1 - G invertible and changes nothing orthogonal to w.
+    least = jnp.finfo(matrix.dtype).eps * stop_gradient(jnp.where(value > 0, value, 1))
+    eye = jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
+    outer = vector[..., :, None] * vector[..., None, :]
+    system = (value + least)[..., None, None] * eye - matrix + value[..., None, None] * outer
+    inverse = jnp.linalg.inv(system)
+    # The inverse's norm is 1 / gap. No gap to rounding, no derivative.
+    wide = stop_gradient(jnp.linalg.norm(inverse, axis=(-2, -1))) * GAP_TOLERANCE * least < 1
+    return vector, jnp.where(wide[..., None], times(inverse, push), 0)
+
+
+def leading_direction(
+    vectors: Float[Array, "*batch k d"],
+    present: Bool[Array, "*batch k"] | None = None,
+    *,
+    method: Literal["eigh", "power"] = "eigh",
+) -> Float[Array, "*batch d"]:
+    """Leading left singular vector of each tuple, its sign fixed towards the modalities' mean.
+
+    Args:
+        vectors: `[..., k, d]`.
+        present: which of them are there, `[..., k]`; None: all.
+        method: how the k x k eigenproblem is solved: "eigh", or "power" iteration, which is matrix
+            products alone (for accelerators where `eigh` compiles slowly). They agree to rounding.
+
+    Returns:
+        Unit vectors `[..., d]`, float32 or wider; 0 for a tuple of zeros.
+
+    Raises:
+        ValueError: if the shapes do not fit, the vectors are not floating point, or the method is unknown.
+
+    >>> import jax.numpy as jnp
+    >>> leading_direction(jnp.array([[-0.6, 0.8], [-0.6, -0.8]])).round(3).tolist()
+    [0.0, 1.0]
+    """
+    check_tuples(vectors, present)
+    vectors = only_present(vectors, present)
+    gram = inner_products(vectors, vectors)
+    if method == "eigh":
+        weights = eigh(gram)[1][..., 0]
+    elif method == "power":
+        weights = leading_eigenvector(gram)
+    else:
+        raise ValueError(f'method must be "eigh" or "power", got {method!r}')
+    direction = jnp.einsum("...k,...kd->...d", weights, vectors, precision=Precision.HIGHEST)
+    direction = normalize(direction)
+    along = jnp.sum(direction * jnp.sum(vectors, axis=-2), axis=-1, keepdims=True)
+    return jnp.where(stop_gradient(along) < 0, -direction, direction)

@@ -1,0 +1,42 @@
+"""Roots and norms whose derivative at zero is zero instead of NaN, and the dtype geometry works in."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def at_least_float32(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Widen bfloat16 and float16 to float32; leave float32 and float64 as they are."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+
+
+def sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Square root that is 0, with derivative 0, for every x <= 0.
+
+    Both branches of a `where` are differentiated, so the argument is made harmless first: the
+    derivative of `jnp.sqrt` at 0 is infinite, and infinite times the masked zero would be NaN.
+    """
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+    """Euclidean length of the last axis, in at least float32; its derivative at zero is zero."""
+    x = at_least_float32(x)
+    return sqrt(jnp.sum(x * x, axis=-1))
+
+
+def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    """Scale the last axis to unit length, in at least float32; a zero row stays zero.
+
+    >>> import jax.numpy as jnp
+    >>> normalize(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    x = at_least_float32(x)
+    # Dividing by the largest entry first keeps the squares of very small or large rows in range.
+    # It is a constant to the derivative: the result does not depend on it.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0.0))
+    x = x / jnp.where(largest > 0, largest, 1)
+    length = norm(x)[..., None]
+    return x / jnp.where(length > 0, length, 1)

@@ -1,0 +1,16 @@
+"""Floor 3: losses, one file a paper, as pure functions from embeddings to a value per example."""
+
+from gramalign.losses.anchors import masked_mean, participants
+from gramalign.losses.clip import clip
+from gramalign.losses.gram import gram
+from gramalign.losses.pmrl import pmrl, pmrl_alignment, pmrl_instance
+
+__all__ = [
+    "clip",
+    "gram",
+    "masked_mean",
+    "participants",
+    "pmrl",
+    "pmrl_alignment",
+    "pmrl_instance",
+]

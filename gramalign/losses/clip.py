@@ -1,0 +1,76 @@
+"""CLIP: contrast on cosine similarity, pair by pair, with one anchor or between all modalities.
+
+    L = mean over pairs (a, b) of 1/2 [ CE_j(<a_i, b_j> / tau) + CE_j(<a_j, b_i> / tau) ]
+                                                          (Radford et al., 2021, arXiv 2103.00020)
+
+With an anchor: every other modality is pulled to it, as in ImageBind (arXiv 2305.05665). Without: all k (k - 1) / 2 pairs.
+
+Cost: 2 B^2 d flops forward per pair, four times that with the gradient; memory O(B d). Smooth everywhere.
+"""
+
+from itertools import combinations
+
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast import contrast
+from gramalign.losses.anchors import mean_over
+from gramalign.scores import CosineScore
+from gramalign.scores.sides import check_embeddings, check_modality
+from gramalign.types import Embeddings, Present
+
+
+def clip(
+    embeddings: Embeddings,
+    *,
+    anchor: str | None = "text",
+    temperature: Float[Array, ""] | float = 0.07,
+    label_smoothing: float = 0.0,
+    present: Present | None = None,
+    groups: Int[Array, " batch"] | None = None,
+    axis_name: str | None = None,
+) -> Float[Array, " batch"]:
+    """CLIP loss of every example, the mean over the pairs of modalities that it has.
+
+    Args:
+        embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
+        anchor: the modality to which the others are compared, one by one; None: all pairs.
+        temperature: of the softmax, a number or a scalar that is learned.
+        label_smoothing: in [0, 1).
+        present: which examples have which modality.
+        groups: examples with one number are never each other's negatives.
+        axis_name: the mesh axis that the batch is split over, inside `jax.shard_map`.
+
+    Returns:
+        `[batch]`; 0 for an example that has no such pair and so takes no part (`participants`
+        says which).
+
+    Raises:
+        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
+
+    >>> import jax.numpy as jnp
+    >>> eye = jnp.eye(2)
+    >>> loss = clip({"text": eye, "audio": eye}, temperature=1.0)
+    >>> bool(jnp.allclose(loss, jnp.log(1 + jnp.exp(-1.0))))
+    True
+    """
+    check_embeddings(embeddings, present)
+    if anchor is None:
+        pairs = list(combinations(embeddings, 2))
+    else:
+        check_modality("anchor", anchor, embeddings)
+        pairs = [(anchor, other) for other in embeddings if other != anchor]
+
+    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
+        score = CosineScore(*pair)
+        return contrast(
+            score,
+            score.rows(embeddings, present),
+            score.cols(embeddings, present),
+            score.matched(embeddings, present),
+            scale=1 / temperature,
+            label_smoothing=label_smoothing,
+            groups=groups,
+            axis_name=axis_name,
+        )
+
+    return mean_over(pairs, one, embeddings, present)

@@ -1,0 +1,120 @@
+"""PMRL: maximise the leading singular value of every tuple, and keep the examples' directions apart.
+
+    L^M_i  = -log softmax_j( sigma_j / tau1 )[1]          singular values of example i's tuple
+    L^M'_i = -log softmax_m( <u_i, u_m> / tau2 )[i]       leading directions, over the batch
+    L      = L^M + L^M'                                  (Liu et al., 2025, arXiv 2507.17343, section 4)
+
+No modality is an anchor. L^M is log k for orthogonal modalities and 0 when all are parallel. As
+<u_i, u_i> = 1, L^M' has a constant positive: it only spreads the examples, it aligns nothing.
+
+Cost: a k x k eigenproblem per example and 8 B^2 d flops with the gradient; memory O(B k d). The
+published code takes an SVD with d x d factors per example, contrasts the local batch only, and leaves the sign of u to chance,
+which turns the exponentials of L^M' into random mixtures of exp(c) and exp(-c); here the sign is that of
+the modalities' mean. `signed=False` squares the similarity instead, which needs no sign and
+spreads directions apart from both c = 1 and c = -1.
+
+Singular set: sigma_1 = sigma_2 (L^M has a subgradient there; the derivative of u, of size 1 / gap beside
+it, is 0); gradients are finite everywhere.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast import contrast
+from gramalign.geometry import singular_values
+from gramalign.losses.anchors import participants
+from gramalign.scores import DirectionScore, Side
+from gramalign.scores.sides import check_embeddings, whole
+from gramalign.types import Embeddings, Present
+
+
+def pmrl(
+    embeddings: Embeddings,
+    *,
+    tau_alignment: float = 0.05,
+    tau_instance: float = 0.1,
+    signed: bool = True,
+    present: Present | None = None,
+    groups: Int[Array, " batch"] | None = None,
+    axis_name: str | None = None,
+) -> Float[Array, " batch"]:
+    """PMRL loss of every example: alignment term plus instance term.
+
+    Args:
+        embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
+        tau_alignment: temperature of the softmax over singular values, tau1 (0.05 as published).
+        tau_instance: temperature of the softmax over examples, tau2 (0.1 as published).
+        signed: similarity of directions as a cosine, or squared (False).
+        present: which examples have which modality.
+        groups: examples with one number are never each other's negatives.
+        axis_name: the mesh axis that the batch is split over, inside `jax.shard_map`.
+
+    Returns:
+        `[batch]`; 0 for an example with fewer than two modalities, which takes no part
+        (`participants` says which).
+
+    Raises:
+        ValueError: for fewer than two modalities or shapes that differ.
+
+    >>> import jax.numpy as jnp
+    >>> one = {"text": jnp.array([[1.0, 0, 0]]), "audio": jnp.array([[0, 1.0, 0]])}
+    >>> bool(jnp.allclose(pmrl(one), jnp.log(2.0)))
+    True
+    """
+    alignment = pmrl_alignment(embeddings, temperature=tau_alignment, present=present)
+    instance = pmrl_instance(
+        embeddings,
+        temperature=tau_instance,
+        signed=signed,
+        present=present,
+        groups=groups,
+        axis_name=axis_name,
+    )
+    return alignment + instance
+
+
+def pmrl_alignment(
+    embeddings: Embeddings, *, temperature: float = 0.05, present: Present | None = None
+) -> Float[Array, " batch"]:
+    """PMRL's L^M: cross-entropy of the softmax over a tuple's singular values with the first.
+
+    Absent modalities are left out of the softmax. Arguments and errors as in `pmrl`.
+    """
+    check_embeddings(embeddings, present)
+    vectors, kept = whole(embeddings, present)
+    values = singular_values(vectors, kept)
+    # Singular values come largest first, so those of absent modalities are the last.
+    number = jnp.sum(kept, axis=1, keepdims=True, dtype=jnp.int32)
+    exists = jax.lax.broadcasted_iota(jnp.int32, values.shape, 1) < number
+    behind = jnp.exp((values - values[:, :1]) / temperature)
+    # log1p, because the loss of an aligned tuple is far below the rounding of a log-sum-exp.
+    values = jnp.log1p(jnp.sum(jnp.where(exists, behind, 0)[:, 1:], axis=1))
+    return jnp.where(participants(embeddings, present), values, 0)
+
+
+def pmrl_instance(
+    embeddings: Embeddings,
+    *,
+    temperature: float = 0.1,
+    signed: bool = True,
+    present: Present | None = None,
+    groups: Int[Array, " batch"] | None = None,
+    axis_name: str | None = None,
+) -> Float[Array, " batch"]:
+    """PMRL's L^M': contrast between the examples' leading directions.
+
+    Arguments and errors as in `pmrl`.
+    """
+    score = DirectionScore(signed)
+    side = score.rows(embeddings, present)
+    side = Side(side.factors, participants(embeddings, present))
+    return contrast(
+        score,
+        side,
+        side,
+        jnp.sum(side.factors * side.factors, axis=-1),
+        scale=1 / temperature,
+        groups=groups,
+        axis_name=axis_name,
+    )

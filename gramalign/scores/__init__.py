@@ -1,0 +1,9 @@
+"""Floor 1: Scores, one file a method; they know nothing of softmax or devices."""
+
+from gramalign.scores.cosine import CosineScore
+from gramalign.scores.direction import DirectionScore
+from gramalign.scores.protocol import Score, Side
+from gramalign.scores.spectral import SpectralScore
+from gramalign.scores.volume import VolumeScore
+
+__all__ = ["CosineScore", "DirectionScore", "Score", "Side", "SpectralScore", "VolumeScore"]

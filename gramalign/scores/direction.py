@@ -1,0 +1,49 @@
+"""PMRL's instance similarity as a Score: do two examples' tuples lead in the same direction?
+
+    s_ij = <u_i, u_j>  or  <u_i, u_j>^2,   u = leading direction of a tuple     (arXiv 2507.17343, section 4)
+
+u is an eigenvector and has no sign of its own. The published code takes whichever the SVD returns, so the similarity of two examples
+has a random sign; here the sign is that of the modalities' mean, or squaring makes it irrelevant.
+Singular set: that of `gramalign.geometry.leading_direction`.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Float
+
+from gramalign.geometry import leading_direction
+from gramalign.scores.protocol import Side
+from gramalign.scores.sides import whole
+from gramalign.types import Embeddings, Present
+
+
+@dataclass(frozen=True)
+class DirectionScore:
+    """Cosine, or squared cosine, of the leading directions of two whole tuples.
+
+    Attributes:
+        signed: whether opposite directions are dissimilar (True) or alike (False, the squared form).
+    """
+
+    signed: bool = True
+
+    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """Leading directions `[b, d]`, signed towards the modalities' mean."""
+        vectors, kept = whole(embeddings, present)
+        return Side(leading_direction(vectors, kept), jnp.any(kept, axis=1))
+
+    cols = rows
+
+    def tile(self, rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
+        """One matrix product."""
+        cosine = jnp.matmul(rows, cols.T, precision=Precision.HIGHEST)
+        return cosine if self.signed else cosine * cosine
+
+    def matched(
+        self, embeddings: Embeddings, present: Present | None = None
+    ) -> Float[Array, " batch"]:
+        """1 for every tuple with a direction: an example always agrees with itself."""
+        direction = self.rows(embeddings, present).factors
+        return jnp.sum(direction * direction, axis=-1)

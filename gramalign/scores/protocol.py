@@ -1,0 +1,50 @@
+"""The one idea: a Score says how well row tuples match column tuples, and each method is one."""
+
+from typing import Any, NamedTuple, Protocol
+
+from jaxtyping import Array, Bool, Float, PyTree
+
+from gramalign.types import Embeddings, Present
+
+
+class Side(NamedTuple):
+    """What one side of a comparison brings: computed once per example, used in every tile.
+
+    Attributes:
+        factors: arrays with a leading batch axis; what they are is the Score's own business.
+        valid: `[batch]`, False where the example lacks all modalities of this side.
+    """
+
+    factors: PyTree[Array]
+    valid: Bool[Array, " batch"]
+
+
+class Score(Protocol):
+    """How well row tuples match column tuples; larger is better aligned.
+
+    A Score is a small hashable value (a frozen dataclass), so it can be closed over or passed as a static
+    argument. It splits the work for a score matrix in what is done once per row, once per
+    column, and once per pair; the last is `tile`, and should be matrix products first.
+    """
+
+    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """Factors of the row side, one per example."""
+        ...
+
+    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """Factors of the column side, one per example."""
+        ...
+
+    def tile(self, rows: Any, cols: Any) -> Float[Array, "r c"]:
+        """Scores of every row against every column, for any block of each side's `factors`."""
+        ...
+
+    def matched(
+        self, embeddings: Embeddings, present: Present | None = None
+    ) -> Float[Array, " batch"]:
+        """Score of row i against column i, from the embeddings themselves.
+
+        The pairs that training draws together need more digits than the factors carry: a tile may cancel
+        where its row and column all but coincide. Equal to the diagonal of the tiles to rounding.
+        """
+        ...
