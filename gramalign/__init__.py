@@ -1,7 +1,7 @@
 """gramalign: align any number of modalities in one space, and measure how well they agree.
 
-Geometry of tuples `[..., k, d]` is at the top; `losses` train, `scores` compare, `contrast` does either
-without ever holding a score matrix.
+Geometry of tuples `[..., k, d]` is at the top; `losses` train, `scores` compare, `contrast` does
+either without ever holding a score matrix.
 """
 
 from gramalign import contrast, losses, scores

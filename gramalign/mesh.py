@@ -6,13 +6,17 @@ from jaxtyping import Array, PyTree
 
 
 def varying_as(tree: PyTree[Array], like: Array) -> PyTree[Array]:
-    """Mark constants as varying over the mesh axes that `like` varies over; a no-op elsewhere.
+    """Mark arrays as varying over the mesh axes that `like` varies over; a no-op elsewhere.
 
     The carry of a loop must have one type from start to end: if the body mixes in what differs from
     device to device, the start has to be declared to differ as well.
     """
-    axes = tuple(getattr(jax.typeof(like), "vma", ()))
-    return jax.tree.map(lambda x: jax.lax.pcast(x, axes, to="varying"), tree) if axes else tree
+
+    def vary(x: Array) -> Array:
+        axes = jax.typeof(like).mat.varying - jax.typeof(x).mat.varying
+        return jax.lax.pcast(x, tuple(axes), to="varying") if axes else x
+
+    return jax.tree.map(vary, tree)
 
 
 def zeros_as(tree: PyTree[Array]) -> PyTree[Array]:

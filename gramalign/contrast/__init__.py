@@ -1,4 +1,4 @@
-"""Floor 2: the engine that consumes Scores, tile by tile; it does not know which method it serves."""
+"""Floor 2: the engine that consumes Scores, tile by tile, whatever method they are."""
 
 from gramalign.contrast.retrieval import ranks, top_k
 from gramalign.contrast.softmax import contrast

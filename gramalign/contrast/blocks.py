@@ -22,7 +22,7 @@ class Block(NamedTuple):
 
 
 def split(side: Side, groups: Int[Array, " n"], tile: int) -> Block:
-    """Blocks of one size, stacked along a new leading axis; the last is filled up with invalid rows."""
+    """Blocks of one size, stacked along a new first axis, the last filled up with invalid rows."""
     size = side.valid.shape[0]
     count = -(-size // tile)
     # Spread over equal blocks: 1030 examples in tiles of at most 1024 are 2 x 515, not 1024 + 6.
@@ -46,13 +46,12 @@ def competing(rows: Block, cols: Block) -> Bool[Array, "r c"]:
     return apart & rows.valid[:, None] & cols.valid[None, :]
 
 
-def groups_or_own(groups: Int[Array, " n"] | None, size: int) -> Int[Array, " n"]:
-    """The given groups, checked, or every example in a group of its own."""
-    if groups is None:
-        return jnp.arange(size, dtype=jnp.int32)
+def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
+    """The groups; raise `ValueError` unless they are integers `[size]`."""
     if groups.shape != (size,) or not jnp.issubdtype(groups.dtype, jnp.integer):
         raise ValueError(
-            f"groups must be integers of shape {(size,)}, got {groups.dtype} of shape {groups.shape}"
+            f"groups must be integers of shape {(size,)}, "
+            f"got {groups.dtype} of shape {groups.shape}"
         )
     return groups
 

@@ -4,16 +4,16 @@ For logits l_ij = scale * s_ij, over the competitors j of row i (and the competi
 
     log sum exp(l_ij),   sum l_ij,   how many
 
-The matrix is walked through in tiles. The forward pass keeps the two vectors of log-sum-exps; the backward pass
-computes every tile again, gets the derivative with respect to it in closed form,
+The matrix is walked through in tiles. The forward pass keeps the two vectors of log-sum-exps; the
+backward pass computes every tile again, gets the derivative with respect to it in closed form,
 
     dl_ij = g_row_i exp(l_ij - row_i) + g_col_j exp(l_ij - col_j) + (what comes through the sums),
 
-and hands it to `jax.vjp(score.tile)`. So memory is O(rows + columns) for every Score, the derivative's
-cost is one more forward pass and the Score's own transposes, and a new Score needs nothing from here.
+and hands it to `jax.vjp(score.tile)`. So memory is O(rows + columns) for every Score, the
+derivative's cost is one more forward pass and the Score's own transposes, and a new Score needs
+nothing from here.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -42,10 +42,11 @@ class _Running(NamedTuple):
     count: Array
 
 
-def _start(shape: tuple[int, ...], like: Array) -> _Running:
-    zeros = jnp.zeros(shape, like.dtype)
-    start = _Running(jnp.full(shape, -jnp.inf, like.dtype), zeros, zeros, zeros.astype(jnp.int32))
-    return varying_as(start, like)
+def _start(side: Block, scale: Float[Array, ""]) -> _Running:
+    shape = side.valid.shape
+    zeros = jnp.zeros(shape, scale.dtype)
+    start = _Running(jnp.full_like(zeros, -jnp.inf), zeros, zeros, jnp.zeros(shape, jnp.int32))
+    return varying_as(start, scale)
 
 
 def _measure(logits: Float[Array, "r c"], mask: Array, axis: int) -> _Running:
@@ -67,12 +68,11 @@ def _join(a: _Running, b: _Running) -> _Running:
 
 
 def _finish(running: _Running) -> Competition:
-    some = running.sum > 0
-    logsumexp = running.largest + jnp.log(jnp.where(some, running.sum, 1))
-    return Competition(jnp.where(some, logsumexp, -jnp.inf), running.total, running.count)
+    none = running.sum <= 0  # not > 0: NaN is no absence of competitors
+    logsumexp = running.largest + jnp.log(jnp.where(none, 1, running.sum))
+    return Competition(jnp.where(none, -jnp.inf, logsumexp), running.total, running.count)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def competition(
     score: Score, rows: Block, cols: Block, scale: Float[Array, ""]
 ) -> tuple[Competition, Competition]:
@@ -82,12 +82,14 @@ def competition(
         score: whose `tile` fills the matrix.
         rows: stacked blocks `[blocks, tile, ...]` of the row side.
         cols: stacked blocks of the column side.
-        scale: factor from scores to logits (1 / temperature).
+        scale: factor from scores to logits (1 / temperature); inside `jax.shard_map` it varies over
+            the mesh as the rows do.
 
     Returns:
-        For the rows and for the columns, each `[blocks, tile]`; a log-sum-exp is -inf where there is no competitor.
+        For the rows and for the columns, each `[blocks, tile]`; a log-sum-exp is -inf where there
+        is no competitor.
     """
-    return _forward(score, rows, cols, scale)[0]
+    return _competition(score, rows, cols, scale)
 
 
 def _forward(score, rows, cols, scale):
@@ -98,11 +100,10 @@ def _forward(score, rows, cols, scale):
             row_stats = _join(row_stats, _measure(logits, mask, axis=1))
             return row_stats, _measure(logits, mask, axis=0)
 
-        row_stats, measured = jax.lax.scan(one_tile, _start(row.valid.shape, like), cols)
+        row_stats, measured = jax.lax.scan(one_tile, _start(row, scale), cols)
         return _join(col_stats, measured), row_stats
 
-    like = scale * jnp.zeros((), jnp.result_type(scale))
-    col_stats, row_stats = jax.lax.scan(one_row_block, _start(cols.valid.shape, like), rows)
+    col_stats, row_stats = jax.lax.scan(one_row_block, _start(cols, scale), rows)
     results = _finish(row_stats), _finish(col_stats)
     return results, (rows, cols, scale, results[0].logsumexp, results[1].logsumexp)
 
@@ -136,7 +137,9 @@ def _backward(score, saved, cotangents):
 
     start = zeros_as(cols.factors), zeros_as(scale)
     (d_cols, d_scale), d_rows = jax.lax.scan(one_row_block, start, (rows, row_lse, by_row))
-    return Block(d_rows, None, None), Block(d_cols, None, None), d_scale
+    no_derivative = dict(valid=None, group=None)
+    d_rows = rows._replace(factors=d_rows, **no_derivative)
+    return d_rows, cols._replace(factors=d_cols, **no_derivative), d_scale
 
 
 def _share(logits: Float[Array, "r c"], logsumexp: Array) -> Float[Array, "r c"]:
@@ -144,4 +147,11 @@ def _share(logits: Float[Array, "r c"], logsumexp: Array) -> Float[Array, "r c"]
     return jnp.exp(jnp.minimum(logits - jnp.where(jnp.isfinite(logsumexp), logsumexp, 0), 0))
 
 
-competition.defvjp(_forward, _backward)
+def _primal(
+    score: Score, rows: Block, cols: Block, scale: Float[Array, ""]
+) -> tuple[Competition, Competition]:
+    return _forward(score, rows, cols, scale)[0]
+
+
+_competition = jax.custom_vjp(_primal, nondiff_argnums=(0,))
+_competition.defvjp(_forward, _backward)

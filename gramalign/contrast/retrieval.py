@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast.blocks import (
     Block,
+    check_groups,
     check_sides,
     competing,
-    groups_or_own,
     split,
     tile_size,
     unsplit,
@@ -40,8 +40,8 @@ def ranks(
         tile: at most this many rows and columns of the matrix exist at a time.
 
     Returns:
-        Two `[batch]`: how many valid columns score row i at least as high as its match does, and how
-        many valid rows do so for column i; -1 where the query or its match is not valid.
+        Two `[batch]`: how many valid columns score row i at least as high as its match does, and
+        how many valid rows do so for column i; -1 where the query or its match is not valid.
 
     Raises:
         ValueError: for sizes that differ, empty sides or bad groups.
@@ -54,25 +54,27 @@ def ranks(
     [0, 2, 2]
     """
     size, _ = check_sides(rows, cols, square=True)
-    groups = groups_or_own(groups, size)
+    own = jnp.arange(size, dtype=jnp.int32)
+    group = own if groups is None else check_groups(groups, size)
     tile = tile_size(tile, DEFAULT_TILE)
-    row_blocks, col_blocks = split(rows, groups, tile), split(cols, groups, tile)
+    row_blocks, col_blocks = split(rows, group, tile), split(cols, group, tile)
 
-    # The matches come from tiles as well, so that a duplicate of a match is rounded as it is, and ties.
+    # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties.
     matches = jax.lax.map(
         lambda blocks: jnp.diagonal(score.tile(blocks[0].factors, blocks[1].factors)),
         (row_blocks, col_blocks),
     )
 
-    def one_row_block(col_ranks: Array, row: tuple[Block, Array]) -> tuple[Array, Array]:
-        row, row_match = row
+    def one_row_block(col_ranks: Array, row_and_match: tuple[Block, Array]) -> tuple[Array, Array]:
+        row, row_match = row_and_match
 
-        def one_tile(row_rank: Array, col: tuple[Block, Array]) -> tuple[Array, Array]:
-            col, col_match = col
+        def one_tile(row_rank: Array, col_and_match: tuple[Block, Array]) -> tuple[Array, Array]:
+            col, col_match = col_and_match
             scores = score.tile(row.factors, col.factors)
             mask = competing(row, col)
-            beaten = mask & (scores >= row_match[:, None])
-            outdone = mask & (scores >= col_match[None, :])
+            # Not <, rather than >=: a NaN counts against the query as well.
+            beaten = mask & ~(scores < row_match[:, None])
+            outdone = mask & ~(scores < col_match[None, :])
             row_rank += jnp.sum(beaten, axis=1, dtype=jnp.int32)
             return row_rank, jnp.sum(outdone, axis=0, dtype=jnp.int32)
 

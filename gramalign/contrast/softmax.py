@@ -1,9 +1,9 @@
-"""The contrastive loss of any Score: softmax over the columns for each row, and over the rows for each column.
+"""The contrastive loss of any Score: a softmax along its rows and one along its columns.
 
     L_i = 1/2 [ CE_j( s_ij / tau, target i ) + CE_j( s_ji / tau, target i ) ]
 
-with label smoothing e spread over all candidates as in the usual cross-entropy. The matched scores, which
-training drives to the limit of what floats resolve, come from `Score.matched` to full
+with label smoothing e spread over all candidates as in the usual cross-entropy. The matched scores,
+which training drives to the limit of what floats resolve, come from `Score.matched` to full
 precision; only the competitors come from the tiles (`gramalign.contrast.competition`).
 """
 
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast.blocks import check_sides, groups_or_own, split, tile_size, unsplit
+from gramalign.contrast.blocks import check_groups, check_sides, split, tile_size, unsplit
 from gramalign.contrast.competition import Competition, competition
 from gramalign.mesh import varying_as
 from gramalign.scores import Score, Side
@@ -43,39 +43,42 @@ def contrast(
         groups: examples with the same number are never each other's negatives (captions of one
             video, members of one class).
         tile: at most this many rows and columns of the matrix exist at a time.
-        axis_name: inside `jax.shard_map`, the mesh axis that the batch is split over: negatives then
+        axis_name: inside `jax.shard_map`, the mesh axis that the batch is split over: negatives
+        then
             come from the whole axis, exactly, and so do gradients. Columns are gathered.
 
     Returns:
-        `[batch]`: the loss of each example; 0 where its row or its column is not valid, which takes no
+        `[batch]`: the loss of each example; 0 where its row or its column is not valid, which takes
+        no
         part: average over `rows.valid & cols.valid`. An example without competitors has loss 0.
 
     Raises:
-        ValueError: for sizes that differ, empty sides, a label smoothing outside [0, 1) or bad groups.
+        ValueError: for sizes that differ, empty sides, a label smoothing outside [0, 1) or bad
+        groups.
     """
     size, _ = check_sides(rows, cols, square=True)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-    if groups is None and axis_name is not None:
-        groups = jax.lax.axis_index(axis_name) * size + jnp.arange(size, dtype=jnp.int32)
-    groups = groups_or_own(groups, size)
+    own = jnp.arange(size, dtype=jnp.int32)
+    if axis_name is not None:
+        own += jax.lax.axis_index(axis_name) * size
+    group = own if groups is None else check_groups(groups, size)
     valid = rows.valid & cols.valid
     rows, cols = Side(rows.factors, valid), Side(cols.factors, valid)
     tile = tile_size(tile, DEFAULT_TILE)
-    scale = jnp.asarray(scale, matched.dtype)
+    factor = varying_as(jnp.asarray(scale, matched.dtype), matched)
 
-    row_blocks = split(rows, groups, tile)
+    row_blocks = split(rows, group, tile)
     if axis_name is None:
-        by_row, by_col = competition(score, row_blocks, split(cols, groups, tile), scale)
+        by_row, by_col = competition(score, row_blocks, split(cols, group, tile), factor)
         by_col = unsplit(by_col, size)
     else:
-        scale = varying_as(scale, matched)
-        gathered = jax.lax.all_gather((cols, groups), axis_name, tiled=True)
-        by_row, by_col = competition(score, row_blocks, split(*gathered, tile), scale)
-        by_col = _joined(unsplit(by_col, gathered[1].shape[0]), axis_name)
+        cols, group = jax.lax.all_gather((cols, group), axis_name, tiled=True)
+        by_row, by_col = competition(score, row_blocks, split(cols, group, tile), factor)
+        by_col = _joined(unsplit(by_col, group.shape[0]), axis_name)
     by_row = unsplit(by_row, size)
 
-    logits = scale * matched
+    logits = factor * matched
     losses = [_cross_entropy(logits, side, label_smoothing) for side in (by_row, by_col)]
     return jnp.where(valid, (losses[0] + losses[1]) / 2, 0)
 
@@ -102,6 +105,6 @@ def _joined(partial: Competition, axis_name: str) -> Competition:
     sums, total, count = jax.lax.psum_scatter(parts, axis_name, tiled=True)
     size = sums.shape[0]
     shift = jax.lax.dynamic_slice_in_dim(shift, jax.lax.axis_index(axis_name) * size, size)
-    some = sums > 0
-    logsumexp = jnp.where(some, shift + jnp.log(jnp.where(some, sums, 1)), -jnp.inf)
+    none = sums <= 0  # not > 0: NaN is no absence of competitors
+    logsumexp = jnp.where(none, -jnp.inf, shift + jnp.log(jnp.where(none, 1, sums)))
     return Competition(logsumexp, total, count)

@@ -1,4 +1,4 @@
-"""Floor 0: the geometry of tuples of vectors `[..., k, d]`; it knows nothing of modalities or losses."""
+"""Floor 0: the geometry of tuples `[..., k, d]`; it knows nothing of modalities or losses."""
 
 from gramalign.geometry.basis import Basis, orthonormal_basis
 from gramalign.geometry.gram import gram_matrix

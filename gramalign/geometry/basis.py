@@ -11,8 +11,8 @@ apart, which is where training leads. Two exact identities save them:
   covers tuples that are coplanar without being close.
 
 As the identities hold for every constant, the derivative treats shear, scales and P as constants.
-What is left to differentiate is a tuple whose Gram matrix is I + E with E at rounding level, for which
-log-volume and an orthonormal basis are short polynomials in E: a few matrix products, well
+What is left to differentiate is a tuple whose Gram matrix is I + E with E at rounding level, for
+which log-volume and an orthonormal basis are short polynomials in E: a few matrix products, well
 conditioned wherever the volume is not 0, exact in first and second derivatives.
 
 Cost: O(k^2 d) per tuple. Singular set: tuples of lower rank than count, where the volume is 0 (to
@@ -92,12 +92,14 @@ def orthonormal_basis(
     trace = jnp.trace(error, axis1=-2, axis2=-1) / 2 - jnp.trace(square, axis1=-2, axis2=-1) / 4
 
     degenerate = jnp.any(kept & ~independent, axis=-1)
+    # A comparison with NaN is False, so a tuple that holds one looks degenerate; it is not 0.
+    zero = 0 * jnp.sum(lengths, axis=-1)
     logs = jnp.log(jnp.where(independent, heights, 1)) + jnp.log(jnp.where(lengths > 0, lengths, 1))
     heights = jnp.where(independent, heights * lengths, 1)
     return Basis(
         vectors=basis,
-        volume=jnp.where(degenerate, 0, jnp.exp(trace) * jnp.prod(heights, axis=-1)),
-        log_volume=jnp.where(degenerate, -jnp.inf, trace + jnp.sum(logs, axis=-1)),
+        volume=jnp.where(degenerate, zero, jnp.exp(trace) * jnp.prod(heights, axis=-1)),
+        log_volume=jnp.where(degenerate, zero - jnp.inf, trace + jnp.sum(logs, axis=-1)),
     )
 
 
@@ -109,15 +111,19 @@ def _shear(
     The first present vector is taken from the others as often as its projection says; exactly once
     (or minus once) when that is near, because then the subtraction is free of rounding.
     """
-    first = jnp.argmax(kept, axis=-1)[..., None]
-    base = jnp.take_along_axis(vectors, first[..., None], axis=-2)
+    base, is_base, sought = vectors[..., 0, :], [], jnp.ones_like(kept[..., 0])
+    for m in range(vectors.shape[-2]):
+        is_base.append(sought & kept[..., m])
+        base = jnp.where(is_base[m][..., None], vectors[..., m, :], base)
+        sought &= ~kept[..., m]
+    base = base[..., None, :]
     inner = stop_gradient(inner_products(vectors, base)[..., 0])
     square = stop_gradient(jnp.sum(base * base, axis=-1))
     times = inner / jnp.where(square > 0, square, 1)
     near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
     times = jnp.where(near_one, jnp.sign(times), times)
-    is_base = broadcasted_iota(first.dtype, times.shape, times.ndim - 1) == first
-    rows = vectors - jnp.where(is_base | ~kept, 0, times)[..., None] * base
+    times = jnp.where(jnp.stack(is_base, axis=-1) | ~kept, 0, times)
+    rows = vectors - times[..., None] * base
     lengths = stop_gradient(norm(rows))
     return rows / jnp.where(lengths > 0, lengths, 1)[..., None], lengths
 
@@ -175,7 +181,7 @@ def _eliminate(
         diagonal = jnp.where(number == j, jnp.where(keep, pivot[..., None], 0), diagonal)
         return gram, inverse, diagonal
 
-    start = gram, varying_as(_identity(gram), gram), jnp.zeros_like(least)
+    start = gram, varying_as(_identity(gram), gram), varying_as(jnp.zeros_like(least), gram)
     _, inverse, diagonal = jax.lax.fori_loop(0, gram.shape[-1], column, start)
     return diagonal, inverse
 

@@ -64,7 +64,7 @@ def gram_matrix(
 
     Returns:
         `[..., k, k]`, float32 or wider. Its determinant is the squared volume of the present
-        vectors (GRAM, arXiv 2412.11959, section 3).
+        vectors (GRAM, arXiv 2412.11959).
 
     >>> import jax.numpy as jnp
     >>> gram_matrix(jnp.array([[1.0, 0.0], [0.6, 0.8]])).round(2).tolist()

@@ -1,14 +1,16 @@
 """The leading direction of a tuple: the unit vector that all its modalities share most of.
 
-    u_1 = Z w_1 / sigma_1,  w_1 the leading eigenvector of G        (PMRL, arXiv 2507.17343, section 4)
+    u_1 = Z w_1 / sigma_1,  w_1 the leading eigenvector of G      (PMRL, arXiv 2507.17343)
 
-An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the modalities'
-mean in half of the samples), so that the cosines between the u_1 of two samples have random signs.
-Here the sign is fixed so that u_1 has a non-negative inner product with the modalities' mean.
+An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
+modalities' mean in half of the samples), so that the cosines between the u_1 of two samples have
+random signs. Here the sign is fixed so that u_1 has a positive inner product with the modalities' mean or, where
+that is 0 (always so for two modalities at an obtuse angle, whose u_1 is along their difference), with
+the first modality that is not orthogonal to it.
 
 Singular set: sigma_1 = sigma_2, where the direction is not unique (some unit vector of the leading
-space is returned) and its derivative, of size 1 / gap beside it, is 0; the zero tuple, direction 0; a
-mean orthogonal to u_1, where the sign is arbitrary.
+space is returned) and its derivative, of size 1 / gap beside it, is 0; the zero tuple, direction 0;
+and tuples whose mean is orthogonal to u_1, across which the sign flips.
 """
 
 from typing import Literal
@@ -67,10 +69,12 @@ def _leading_eigenvector_jvp(primals, tangents):
     eye = jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
     outer = vector[..., :, None] * vector[..., None, :]
     system = (value + least)[..., None, None] * eye - matrix + value[..., None, None] * outer
-    inverse = jnp.linalg.inv(system)
-    # The inverse's norm is 1 / gap. No gap to rounding, no derivative.
-    wide = stop_gradient(jnp.linalg.norm(inverse, axis=(-2, -1))) * GAP_TOLERANCE * least < 1
-    return vector, jnp.where(wide[..., None], times(inverse, push), 0)
+    # The inverse's norm is 1 / gap. No gap to rounding, no derivative: the system may be singular
+    # then, and what is not used must be finite too, or its transpose turns zeros into NaN.
+    size = jnp.linalg.norm(jnp.linalg.inv(stop_gradient(system)), axis=(-2, -1))
+    wide = (size * GAP_TOLERANCE * least < 1)[..., None]
+    inverse = jnp.linalg.inv(jnp.where(wide[..., None], system, eye))
+    return vector, jnp.where(wide, times(inverse, push), 0)
 
 
 def leading_direction(
@@ -91,7 +95,8 @@ def leading_direction(
         Unit vectors `[..., d]`, float32 or wider; 0 for a tuple of zeros.
 
     Raises:
-        ValueError: if the shapes do not fit, the vectors are not floating point, or the method is unknown.
+        ValueError: if the shapes do not fit, the vectors are not floating point, or the method is
+        unknown.
 
     >>> import jax.numpy as jnp
     >>> leading_direction(jnp.array([[-0.6, 0.8], [-0.6, -0.8]])).round(3).tolist()
@@ -108,5 +113,14 @@ def leading_direction(
         raise ValueError(f'method must be "eigh" or "power", got {method!r}')
     direction = jnp.einsum("...k,...kd->...d", weights, vectors, precision=Precision.HIGHEST)
     direction = normalize(direction)
-    along = jnp.sum(direction * jnp.sum(vectors, axis=-2), axis=-1, keepdims=True)
-    return jnp.where(stop_gradient(along) < 0, -direction, direction)
+    return direction * _sign(stop_gradient(inner_products(vectors, direction[..., None, :])))
+
+
+def _sign(shares: Float[Array, "*batch k 1"]) -> Float[Array, "*batch 1"]:
+    """-1 where the modalities' inner products with a direction say that it points the wrong way."""
+    total = jnp.sum(shares, axis=-2)
+    size = jnp.sum(jnp.abs(shares), axis=-2)
+    noise = GAP_TOLERANCE * jnp.finfo(shares.dtype).eps * size
+    first = jnp.argmax(jnp.abs(shares) > noise[..., None], axis=-2, keepdims=True)
+    first = jnp.take_along_axis(shares, first, axis=-2)[..., 0]
+    return jnp.where(jnp.where(jnp.abs(total) > noise, total, first) < 0, -1, 1).astype(size.dtype)

@@ -1,4 +1,4 @@
-"""Roots and norms whose derivative at zero is zero instead of NaN, and the dtype geometry works in."""
+"""Roots and norms whose derivative at zero is zero, not NaN, and the dtype geometry works in."""
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,9 @@ def sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
     Both branches of a `where` are differentiated, so the argument is made harmless first: the
     derivative of `jnp.sqrt` at 0 is infinite, and infinite times the masked zero would be NaN.
     """
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+    # Not x > 0 and its opposite: NaN is neither, and has to stay NaN instead of becoming 0.
+    zero = x <= 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
 
 
 def norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
@@ -27,7 +28,9 @@ def norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
 
 
 def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-    """Scale the last axis to unit length, in at least float32; a zero row stays zero.
+    """Scale the last axis to unit length, in at least float32.
+
+    A zero row stays zero, with derivative zero.
 
     >>> import jax.numpy as jnp
     >>> normalize(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
@@ -39,4 +42,5 @@ def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0.0))
     x = x / jnp.where(largest > 0, largest, 1)
     length = norm(x)[..., None]
-    return x / jnp.where(length > 0, length, 1)
+    zero = length <= 0
+    return jnp.where(zero, 0, x / jnp.where(zero, 1, length))

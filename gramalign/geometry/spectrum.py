@@ -2,14 +2,15 @@
 
     Z = [z_1 .. z_k] = U S W^T,  G = Z^T Z = W S^2 W^T       (PMRL, arXiv 2507.17343)
 
-`jnp.linalg.svd` of the d x k matrix works on d-dimensional factors (the published code forms U as
-d x d), has no derivative for the full form, and NaN derivatives where singular values coincide. Here W
-comes from `eigh` of the k x k Gram matrix; the vectors are rotated by it, and the singular values are the lengths
-of the rotated vectors, which halves the digits that small ones lose in the Gram matrix.
+`jnp.linalg.svd` of the d x k matrix works on d-dimensional factors (the published code forms U as d
+x d), has no derivative for the full form, and NaN derivatives where singular values coincide. Here
+W comes from `eigh` of the k x k Gram matrix; the vectors are rotated by it, and the singular values
+are the lengths of the rotated vectors, which halves the digits that small ones lose in the Gram
+matrix.
 
-First derivatives d sigma_j = u_j^T dZ w_j need no gap between singular values. Singular set: sigma_j
-= 0 (a kink; derivative 0 here), and repeated values, where single ones are not differentiable but
-symmetric functions of the repeated ones are, and come out right.
+First derivatives d sigma_j = u_j^T dZ w_j need no gap between singular values. Singular set:
+sigma_j = 0 (a kink; derivative 0 here), and repeated values, where single ones are not
+differentiable but symmetric functions of the repeated ones are, and come out right.
 """
 
 import jax
@@ -37,7 +38,8 @@ def inverse_gaps(values: Float[Array, "*batch k"]) -> Float[Array, "*batch k k"]
 def eigh(matrix: Float[Array, "*batch k k"]) -> tuple[Array, Array]:
     """Eigenvalues, largest first, and eigenvectors (columns) of symmetric matrices.
 
-    As `jnp.linalg.eigh` but for the order and the derivative, which is finite at repeated eigenvalues.
+    As `jnp.linalg.eigh` but for the order and the derivative, which is finite at repeated
+    eigenvalues.
     """
     values, vectors = jnp.linalg.eigh(matrix)
     return values[..., ::-1], vectors[..., ::-1]
@@ -58,7 +60,10 @@ def _rotated(vectors: Float[Array, "*batch k d"]) -> tuple[Array, Array]:
     """Rotation w [..., k, k] (columns) and the orthogonal rows w^T Z [..., k, d], longest first."""
     _, rotation = eigh(inner_products(vectors, vectors))
     rows = jnp.einsum("...kj,...kd->...jd", rotation, vectors, precision=Precision.HIGHEST)
-    return rotation, rows
+    # Among eigenvalues below the rounding of the Gram matrix, the order that eigh gives is chance.
+    order = jnp.argsort(-jax.lax.stop_gradient(norm(rows)), axis=-1)
+    rotation = jnp.take_along_axis(rotation, order[..., None, :], axis=-1)
+    return rotation, jnp.take_along_axis(rows, order[..., :, None], axis=-2)
 
 
 @jax.custom_jvp
@@ -72,7 +77,9 @@ def _singular_values_jvp(primals, tangents):
     # arithmetic; a second derivative passes through eigh's rule and does see the gaps.
     rotation, rows = _rotated(*primals)
     values = norm(rows)
-    left = rows / jnp.where(values > 0, values, 1)[..., None]
+    # A row at rounding level is a zero whose direction is noise.
+    zero = values <= GAP_TOLERANCE * jnp.finfo(values.dtype).eps * values[..., :1]
+    left = jnp.where(zero[..., None], 0, rows / jnp.where(zero, 1, values)[..., None])
     turned = jnp.einsum("...kj,...kd->...jd", rotation, tangents[0], precision=Precision.HIGHEST)
     return _singular_values(*primals), jnp.sum(left * turned, axis=-1)
 
@@ -87,8 +94,8 @@ def singular_values(
         present: which of them are there, `[..., k]`; None: all.
 
     Returns:
-        `[..., k]`, float32 or wider; every absent modality adds a zero at the end. One value, sqrt(k), and
-        zeros mean perfect alignment up to sign; k ones mean orthogonality.
+        `[..., k]`, float32 or wider; every absent modality adds a zero at the end. One value,
+        sqrt(k), and zeros mean perfect alignment up to sign; k ones mean orthogonality.
 
     Raises:
         ValueError: if the shapes do not fit or the vectors are not floating point.

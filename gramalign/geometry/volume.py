@@ -1,12 +1,12 @@
 """Volume of the parallelotope that a tuple of vectors spans: GRAM's measure of agreement.
 
-    Vol(m1..mk) = sqrt(det G),  G = M M^T            (GRAM, arXiv 2412.11959, section 3)
+    Vol(m1..mk) = sqrt(det G),  G = M M^T            (GRAM, arXiv 2412.11959)
 
 For unit vectors 0 <= Vol <= 1: 0 when they are linearly dependent (all aligned, but also two alike,
-opposite, or coplanar), 1 when they are orthonormal. At k = 2 it is |sin|. Computed by a sheared Cholesky
-factorisation (`gramalign.geometry.basis`), not by a determinant, which in float32 has no correct digit once
-the modalities are 1e-4 apart. The published code takes sqrt(|det|) and has a NaN gradient at 0; here
-derivatives at linearly dependent tuples, where the volume has a kink, are 0.
+opposite, or coplanar), 1 when they are orthonormal. At k = 2 it is |sin|. Computed by a sheared
+Cholesky factorisation (`gramalign.geometry.basis`), not by a determinant, which in float32 has no
+correct digit once the modalities are 1e-4 apart. The published code takes sqrt(|det|) and has a NaN
+gradient at 0; here derivatives at linearly dependent tuples, where the volume has a kink, are 0.
 """
 
 from jaxtyping import Array, Bool, Float

@@ -3,9 +3,11 @@
     L = mean over pairs (a, b) of 1/2 [ CE_j(<a_i, b_j> / tau) + CE_j(<a_j, b_i> / tau) ]
                                                           (Radford et al., 2021, arXiv 2103.00020)
 
-With an anchor: every other modality is pulled to it, as in ImageBind (arXiv 2305.05665). Without: all k (k - 1) / 2 pairs.
+With an anchor: every other modality is pulled to it, as in ImageBind (arXiv 2305.05665). Without:
+all k (k - 1) / 2 pairs.
 
-Cost: 2 B^2 d flops forward per pair, four times that with the gradient; memory O(B d). Smooth everywhere.
+Cost: 2 B^2 d flops forward per pair, four times that with the gradient; memory O(B d). Smooth
+everywhere.
 """
 
 from itertools import combinations

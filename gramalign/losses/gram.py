@@ -1,16 +1,16 @@
 """GRAM: contrast on the volume that a tuple's embeddings span.
 
     L = 1/2 (L_D2A + L_A2D),  softmax over -Vol(a_i, m2_j .. mk_j) / tau along j and along i
-                                   (Cicchetti et al., ICLR 2025, arXiv 2412.11959, eqs. 8-10)
+                                   (Cicchetti et al., ICLR 2025, arXiv 2412.11959)
 
-The anchor of one tuple is compared with the others of another, which always move together. `anchor=None`
-averages over every modality in the anchor's place, so that none is special.
+The anchor of one tuple is compared with the others of another, which always move together.
+`anchor=None` averages over every modality in the anchor's place, so that none is special.
 
-Cost: 2 (k - 1) B^2 d flops forward and six times that with the gradient, per anchor; memory O(B k d).
-The published code needs k^2 B^2 numbers, and differs in three ways that are mistakes, not choices: it
-detaches the gathered tuples (each modality gets half of its gradient), has NaN gradients at volume 0, and forms
-Gram entries in half precision. Singular set and blind spots: those of the volume (`gramalign.scores.volume`);
-gradients are finite everywhere.
+Cost: 2 (k - 1) B^2 d flops forward and six times that with the gradient, per anchor; memory O(B k
+d). The published code needs k^2 B^2 numbers, and differs in three ways that are mistakes, not
+choices: it detaches the gathered tuples (each modality gets half of its gradient), has NaN
+gradients at volume 0, and forms Gram entries in half precision. Singular set and blind spots: those
+of the volume (`gramalign.scores.volume`); gradients are finite everywhere.
 """
 
 from jaxtyping import Array, Float, Int

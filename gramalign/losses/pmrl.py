@@ -1,20 +1,20 @@
-"""PMRL: maximise the leading singular value of every tuple, and keep the examples' directions apart.
+"""PMRL: maximise every tuple's leading singular value, and keep the examples' directions apart.
 
     L^M_i  = -log softmax_j( sigma_j / tau1 )[1]          singular values of example i's tuple
     L^M'_i = -log softmax_m( <u_i, u_m> / tau2 )[i]       leading directions, over the batch
-    L      = L^M + L^M'                                  (Liu et al., 2025, arXiv 2507.17343, section 4)
+    L      = L^M + L^M'                                  (Liu et al., 2025, arXiv 2507.17343)
 
 No modality is an anchor. L^M is log k for orthogonal modalities and 0 when all are parallel. As
 <u_i, u_i> = 1, L^M' has a constant positive: it only spreads the examples, it aligns nothing.
 
 Cost: a k x k eigenproblem per example and 8 B^2 d flops with the gradient; memory O(B k d). The
-published code takes an SVD with d x d factors per example, contrasts the local batch only, and leaves the sign of u to chance,
-which turns the exponentials of L^M' into random mixtures of exp(c) and exp(-c); here the sign is that of
-the modalities' mean. `signed=False` squares the similarity instead, which needs no sign and
-spreads directions apart from both c = 1 and c = -1.
+published code takes an SVD with d x d factors per example, contrasts the local batch only, and
+leaves the sign of u to chance, which turns the exponentials of L^M' into random mixtures of exp(c)
+and exp(-c); here the sign is that of the modalities' mean. `signed=False` squares the similarity
+instead, which needs no sign and spreads directions apart from both c = 1 and c = -1.
 
-Singular set: sigma_1 = sigma_2 (L^M has a subgradient there; the derivative of u, of size 1 / gap beside
-it, is 0); gradients are finite everywhere.
+Singular set: sigma_1 = sigma_2 (L^M has a subgradient there; the derivative of u, of size 1 / gap
+beside it, is 0); gradients are finite everywhere.
 """
 
 import jax

@@ -21,11 +21,12 @@ from gramalign.types import Embeddings, Present
 
 @dataclass(frozen=True)
 class CosineScore:
-    """Cosine of the modality `row` with the modality `col`, or with the direction of all others' sum.
+    """Cosine of modality `row` with modality `col`, or with the direction of all others' sum.
 
     Attributes:
         row: the modality on the row side.
-        col: the modality on the column side; None: the normalised sum of every other one that is present.
+        col: the modality on the column side; None: the normalised sum of every other one that is
+        present.
 
     >>> import jax.numpy as jnp
     >>> emb = {"text": jnp.eye(2), "audio": jnp.array([[0.6, 0.8], [0.0, 1.0]])}

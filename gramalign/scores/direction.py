@@ -1,10 +1,10 @@
 """PMRL's instance similarity as a Score: do two examples' tuples lead in the same direction?
 
-    s_ij = <u_i, u_j>  or  <u_i, u_j>^2,   u = leading direction of a tuple     (arXiv 2507.17343, section 4)
+    s_ij = <u_i, u_j>  or  <u_i, u_j>^2,   u = leading direction of a tuple   (arXiv 2507.17343)
 
-u is an eigenvector and has no sign of its own. The published code takes whichever the SVD returns, so the similarity of two examples
-has a random sign; here the sign is that of the modalities' mean, or squaring makes it irrelevant.
-Singular set: that of `gramalign.geometry.leading_direction`.
+u is an eigenvector and has no sign of its own. The published code takes whichever the SVD returns,
+so the similarity of two examples has a random sign; here the sign is that of the modalities' mean,
+or squaring makes it irrelevant. Singular set: that of `gramalign.geometry.leading_direction`.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ class DirectionScore:
     """Cosine, or squared cosine, of the leading directions of two whole tuples.
 
     Attributes:
-        signed: whether opposite directions are dissimilar (True) or alike (False, the squared form).
+        signed: whether opposite directions are dissimilar (True) or alike (False, the squared
+        form).
     """
 
     signed: bool = True

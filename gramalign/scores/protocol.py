@@ -1,6 +1,6 @@
 """The one idea: a Score says how well row tuples match column tuples, and each method is one."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Bool, Float, PyTree
 
@@ -19,11 +19,12 @@ class Side(NamedTuple):
     valid: Bool[Array, " batch"]
 
 
+@runtime_checkable
 class Score(Protocol):
     """How well row tuples match column tuples; larger is better aligned.
 
-    A Score is a small hashable value (a frozen dataclass), so it can be closed over or passed as a static
-    argument. It splits the work for a score matrix in what is done once per row, once per
+    A Score is a small hashable value (a frozen dataclass), so it can be closed over or passed as a
+    static argument. It splits the work for a score matrix in what is done once per row, once per
     column, and once per pair; the last is `tile`, and should be matrix products first.
     """
 
@@ -44,7 +45,8 @@ class Score(Protocol):
     ) -> Float[Array, " batch"]:
         """Score of row i against column i, from the embeddings themselves.
 
-        The pairs that training draws together need more digits than the factors carry: a tile may cancel
-        where its row and column all but coincide. Equal to the diagonal of the tiles to rounding.
+        The pairs that training draws together need more digits than the factors carry: a tile may
+        cancel where its row and column all but coincide. Equal to the diagonal of the tiles to
+        rounding.
         """
         ...

@@ -20,6 +20,9 @@ def check_embeddings(embeddings: Embeddings, present: Present | None) -> None:
     first = next(iter(shapes.values()))
     if len(first) != 2 or any(shape != first for shape in shapes.values()):
         raise ValueError(f"embeddings must all have one shape [batch, dim], got {shapes}")
+    for name, x in embeddings.items():
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"embeddings[{name!r}] must be floating point, got {x.dtype}")
     for name, mask in (present or {}).items():
         check_modality("present", name, embeddings)
         if tuple(mask.shape) != first[:1] or mask.dtype != jnp.bool_:
@@ -30,7 +33,7 @@ def check_embeddings(embeddings: Embeddings, present: Present | None) -> None:
 
 
 def check_modality(argument: str, name: str, embeddings: Embeddings) -> None:
-    """Raise `ValueError`, naming the argument and the modalities there are, if `name` is not one."""
+    """Raise `ValueError`, naming the modalities there are, unless `name` is one of them."""
     if name not in embeddings:
         raise ValueError(f"{argument} is {name!r}, but the modalities are {sorted(embeddings)}")
 

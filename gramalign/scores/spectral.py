@@ -1,6 +1,6 @@
-"""PMRL's leading singular value as a Score: how much one direction explains of row and column joined.
+"""PMRL's leading singular value as a Score: what one direction explains of row and column.
 
-    s_ij = sigma_1([a_i, M_j])                                    (PMRL, arXiv 2507.17343, section 4)
+    s_ij = sigma_1([a_i, M_j])                                    (PMRL, arXiv 2507.17343)
 
 From 1 (nothing shared, for a pair of unit vectors) to sqrt(k) (all parallel, up to sign).
 
@@ -10,11 +10,12 @@ Gram matrix is an arrowhead,
     [ alpha  z^T ]      alpha = |a_i|^2,  z = B_j a_i  (k - 1 matrix products),
     [   z     L  ]      B_j = V_j^T M_j,  L = diag(lambda),
 
-whose largest eigenvalue is the largest root of the secular equation
-lambda = alpha + sum_l z_l^2 / (lambda - lambda_l) (Golub, 1973, doi 10.1137/1015032), found elementwise in the tile.
+whose largest eigenvalue is the largest root of the secular equation lambda = alpha + sum_l z_l^2 /
+(lambda - lambda_l) (Golub, 1973, doi 10.1137/1015032), found elementwise in the tile.
 
-Cost per pair: 2 (k - 1) d flops and about 20 k elementwise ones. Singular set: sigma_1 = sigma_2 (a kink; a
-subgradient is returned) and zero tuples (0). Blind spot: signs, as for the volume. First derivatives only.
+Cost per pair: 2 (k - 1) d flops and about 20 k elementwise ones. Singular set: sigma_1 = sigma_2 (a
+kink; a subgradient is returned) and zero tuples (0). Blind spot: signs, as for the volume. First
+derivatives only.
 """
 
 from dataclasses import dataclass
@@ -33,8 +34,10 @@ from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest, whole
 from gramalign.types import Embeddings, Present
 
-# Newton steps from above on the secular equation; convergence is monotone and quadratic.
-NEWTON_STEPS = 6
+# Newton steps from above on the secular equation. Convergence is monotone and in the end quadratic,
+# but where poles crowd below an anchor that hardly touches the topmost one, the error at first only
+# falls threefold a step: with 6 steps 1 pair in 5000 of random tuples (k = 4, d = 16) is off by 1e-4.
+NEWTON_STEPS = 12
 
 
 class _Eigenbasis(NamedTuple):
@@ -65,7 +68,8 @@ class SpectralScore:
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
         """The others turned into their eigenbasis `[b, k-1, d]`, and their Gram matrix in it.
 
-        The turn is a constant to the derivative, which is taken through the whole turned Gram matrix
+        The turn is a constant to the derivative, which is taken through the whole turned Gram
+        matrix
         instead: its zeros off the diagonal are zero in value, not in derivative. So no gap between
         the columns' own eigenvalues is ever divided by.
         """
@@ -103,10 +107,10 @@ def _secular(
 ) -> tuple[Array, list[Array]]:
     """Largest eigenvalues `[r, c]`, and the m + 1 entries of their unit eigenvectors.
 
-    With mu = lambda - lambda_1, gaps g_l = lambda_1 - lambda_l >= 0 and t_l = mu / (mu + g_l), the secular
-    equation reads mu (mu + lambda_1 - alpha) = sum_l z_l^2 t_l: no poles for mu >= 0. Its right
-    side is concave in mu; replacing it by its tangent gives a quadratic with a root above the true
-    one, so iterating from an upper bound descends to it monotonically.
+    With mu = lambda - lambda_1, gaps g_l = lambda_1 - lambda_l >= 0 and t_l = mu / (mu + g_l), the
+    secular equation reads mu (mu + lambda_1 - alpha) = sum_l z_l^2 t_l: no poles for mu >= 0. Its
+    right side is concave in mu; replacing it by its tangent gives a quadratic with a root above the
+    true one, so iterating from an upper bound descends to it monotonically.
     """
     size = links.shape[0]
     poles = [gram[:, m, m][None, :] for m in range(size)]

@@ -1,15 +1,17 @@
 """GRAM's volume as a Score: the anchor against the tuple of all other modalities, negated.
 
-    Vol(a_i, M_j) = c_j sqrt(|a_i|^2 - |Q_j a_i|^2)                 (GRAM, arXiv 2412.11959, eqs. 5-7)
+    Vol(a_i, M_j) = c_j sqrt(|a_i|^2 - |Q_j a_i|^2)                 (GRAM, arXiv 2412.11959)
 
-Q_j is an orthonormal basis of the span of tuple j's other vectors and c_j their own volume, so a score matrix is k - 1 matrix
-products and a square root, where the published code takes a k x k determinant per pair. The matched
-tuples are computed by the sheared factorisation of the whole tuple, exact however close they are.
+Q_j is an orthonormal basis of the span of tuple j's other vectors and c_j their own volume, so a
+score matrix is k - 1 matrix products and a square root, where the published code takes a k x k
+determinant per pair. The matched tuples are computed by the sheared factorisation of the whole
+tuple, exact however close they are.
 
-Cost per pair: 2 (k - 1) d flops. Singular set: an anchor within the span of the others (or a tuple whose others are
-dependent), where the score is 0, the largest possible, and has a kink; derivatives are 0 there.
-Blind spots, inherent in the volume: signs do not matter (Vol(-t, v) = Vol(t, v)), two equal
-non-anchor vectors make every anchor fit (Vol(t, v, v) = 0), and the derivative vanishes at orthogonality.
+Cost per pair: 2 (k - 1) d flops. Singular set: an anchor within the span of the others (or a tuple
+whose others are dependent), where the score is 0, the largest possible, and has a kink; derivatives
+are 0 there. Blind spots, inherent in the volume: signs do not matter (Vol(-t, v) = Vol(t, v)), two
+equal non-anchor vectors make every anchor fit (Vol(t, v, v) = 0), and the derivative vanishes at
+orthogonality.
 """
 
 from dataclasses import dataclass
@@ -68,7 +70,7 @@ class VolumeScore:
         # a thousandfold larger, with a derivative that points anywhere.
         outside = square - inside
         noise = 4 * jnp.finfo(rows.dtype).eps * square
-        return -cols.volume[None, :] * sqrt(jnp.where(outside > noise, outside, 0))
+        return -cols.volume[None, :] * sqrt(jnp.where(outside <= noise, 0, outside))
 
     def matched(
         self, embeddings: Embeddings, present: Present | None = None

@@ -1,0 +1,22 @@
+"""Feature stores, the embedded digits, and batches of them."""
+
+from gramalign.data.batches import batches
+from gramalign.data.digits import digits
+from gramalign.data.examples import examples, gather
+from gramalign.data.opening import from_arrays, open_store
+from gramalign.data.sources import load
+from gramalign.data.split import hash_split
+from gramalign.data.store import FeatureStore, FeatureStoreError
+
+__all__ = [
+    "FeatureStore",
+    "FeatureStoreError",
+    "batches",
+    "digits",
+    "examples",
+    "from_arrays",
+    "gather",
+    "hash_split",
+    "load",
+    "open_store",
+]

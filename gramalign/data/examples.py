@@ -1,0 +1,54 @@
+"""Rows of a feature store as arrays for a model: float32 features, and masks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from gramalign.data.store import FeatureStore
+
+
+def gather(store: FeatureStore, rows: Int[np.ndarray, " b"]) -> dict[str, dict[str, np.ndarray]]:
+    """Reads rows: `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}}`, zeros where absent."""
+    present = {name: mask[rows] for name, mask in store.present.items()}
+    features = {}
+    for name, array in store.features.items():
+        with np.errstate(over="ignore"):  # only in absent rows: the others were checked
+            values = array[rows].astype(np.float32, copy=False)
+        if not present[name].all():
+            values[~present[name]] = 0.0
+        features[name] = values
+    return {"features": features, "present": present}
+
+
+def examples(store: FeatureStore, batch_size: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yields all rows in order, in batches of one shape, for embedding.
+
+    Args:
+        store: where rows come from.
+        batch_size: rows in a batch, at least 1.
+
+    Yields:
+        A batch as from `gather`, and how many of its rows count: the last batch is filled up with
+        rows in which nothing is present.
+
+    Raises:
+        ValueError: a batch size below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: wanted at least 1")
+    for start in range(0, len(store), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(store)))
+        batch = gather(store, rows)
+        padding = batch_size - len(rows)
+        if padding:
+            batch = {
+                kind: {name: _pad(values, padding) for name, values in arrays.items()}
+                for kind, arrays in batch.items()
+            }
+        yield batch, len(rows)
+
+
+def _pad(values: np.ndarray, rows: int) -> np.ndarray:
+    return np.pad(values, [(0, rows)] + [(0, 0)] * (values.ndim - 1))

@@ -1,0 +1,179 @@
+"""Arrays from .npy, .npz and .safetensors files: memory-mapped where possible, never unpickled.
+
+Array bytes lie uncompressed in .npy files, in .safetensors files and in those .npz members that
+`numpy.savez` wrote, so all three are mapped at the place where they start.
+"""
+
+import io
+import json
+import math
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from gramalign.data.store import FeatureStoreError
+
+_SUFFIXES = (".npz", ".safetensors")
+
+_SAFETENSORS = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": ml_dtypes.bfloat16,
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
+
+Located = dict[str, tuple[str, np.ndarray]]
+"""Arrays by name, each with the place to name in a message: `text.npy`, or `store.npz[text]`."""
+
+
+def read_arrays(path: Path) -> Located:
+    """Reads every array of a folder of .npy files, one .npz or one .safetensors.
+
+    Raises:
+        FeatureStoreError: nothing is there, or it is no such file, or it needs unpickling.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.exists():
+        raise FeatureStoreError(
+            f"{path} does not exist: wanted a folder of .npy files, one .npz or one .safetensors"
+        )
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    raise FeatureStoreError(
+        f"{path} is not a feature store: wanted a folder of .npy files, one .npz or one "
+        f".safetensors, got a file that ends in {path.suffix!r}"
+    )
+
+
+def _read_folder(path: Path) -> Located:
+    files = sorted(file for file in path.glob("*.npy") if not file.name.startswith("."))
+    if not files:
+        whole = sorted(file.name for file in path.iterdir() if file.suffix in _SUFFIXES)
+        hint = f"; did you mean {path / whole[0]}?" if whole else ""
+        raise FeatureStoreError(
+            f"{path} has no .npy file: wanted one array per modality, such as text.npy{hint}"
+        )
+    arrays = {}
+    for file in files:
+        with file.open("rb") as stream:
+            arrays[file.stem] = (file.name, _map_npy(stream, file, file.name))
+    return arrays
+
+
+def _read_npz(path: Path) -> Located:
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                where = f"{path.name}[{name}]"
+                if member.compress_type == zipfile.ZIP_STORED:
+                    # Behind a local header of 30 bytes, whose last two fields are the lengths of
+                    # the name and of an extra field that may differ from the directory's.
+                    stream.seek(member.header_offset + 26)
+                    stream.seek(sum(struct.unpack("<HH", stream.read(4))), 1)
+                    arrays[name] = (where, _map_npy(stream, path, where))
+                else:
+                    unpacked = io.BytesIO(archive.read(member))
+                    arrays[name] = (where, _load_npy(unpacked, where))
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise FeatureStoreError(
+            f"{path} is damaged or no .npz file ({error}): write it again with numpy.savez"
+        ) from error
+    return arrays
+
+
+def _read_safetensors(path: Path) -> Located:
+    try:
+        # The library checks the header: names, dtypes, sizes, offsets within the file.
+        with safe_open(path, framework="numpy") as file:
+            names = sorted(file.keys())
+    except SafetensorError as error:
+        raise FeatureStoreError(
+            f"{path} is damaged or no .safetensors file ({error}): write it again with "
+            "safetensors.numpy.save_file"
+        ) from error
+    with path.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+    arrays = {}
+    for name in names:
+        where = f"{path.name}[{name}]"
+        entry = header[name]
+        if entry["dtype"] not in _SAFETENSORS:
+            raise FeatureStoreError(
+                f"{where} has dtype {entry['dtype']}: save it as one of {', '.join(_SAFETENSORS)}"
+            )
+        dtype = np.dtype(_SAFETENSORS[entry["dtype"]])
+        offset = 8 + length + entry["data_offsets"][0]
+        arrays[name] = (where, _map(path, where, dtype, tuple(entry["shape"]), offset))
+    return arrays
+
+
+def _header(stream: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran_order, dtype = read(stream)
+    except (ValueError, KeyError) as error:
+        raise FeatureStoreError(
+            f"{where} is not a readable array ({error}): write it with numpy.save"
+        ) from error
+    if dtype.hasobject:
+        raise FeatureStoreError(
+            f"{where} holds pickled Python objects, which are never loaded: save a plain array of "
+            "numbers (or of strings, for ids), such as numpy.asarray(values, dtype=numpy.float32)"
+        )
+    return shape, fortran_order, dtype
+
+
+def _map_npy(stream: io.BufferedIOBase, path: Path, where: str) -> np.ndarray:
+    shape, fortran_order, dtype = _header(stream, where)
+    return _map(path, where, dtype, shape, stream.tell(), "F" if fortran_order else "C")
+
+
+def _load_npy(stream: io.BytesIO, where: str) -> np.ndarray:
+    shape, fortran_order, dtype = _header(stream, where)
+    if 0 in shape:  # refused later, by name
+        return np.zeros(shape, dtype)
+    content = np.frombuffer(stream.getbuffer(), dtype, math.prod(shape), stream.tell())
+    return content.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _map(
+    path: Path,
+    where: str,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    offset: int,
+    order: Literal["C", "F"] = "C",
+) -> np.ndarray:
+    if 0 in shape or not shape:  # nothing to map; refused later, by name
+        return np.zeros(shape, dtype)
+    try:
+        return np.memmap(path, dtype, mode="r", offset=offset, shape=shape, order=order)
+    except ValueError as error:
+        raise FeatureStoreError(
+            f"{where} ends before its last row ({error}): copy or write it again"
+        ) from error

@@ -1,0 +1,211 @@
+"""Opens feature stores and checks everything that would otherwise spoil a run later."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gramalign.data.files import Located, read_arrays
+from gramalign.data.store import SPLITS, FeatureStore, FeatureStoreError
+
+_MASK = "present."
+_RESERVED = ("ids", "labels", "split", "groups", "present")
+
+_CHUNK = 2**22  # values looked at together: a mapped file never fills the memory
+
+
+def open_store(path: str | Path) -> FeatureStore:
+    """Opens precomputed features: one array per modality, row i of all of them the same example.
+
+    The path is a folder with one .npy file per modality (`text.npy`, `audio.npy`, ...), one .npz or
+    one .safetensors with one array per modality. Features are `[rows, width]`, of any real dtype.
+    Arrays of these names say more about the rows, and all may be left out:
+
+    - `present.text` (file `present.text.npy`), bool: which rows really have the modality `text`;
+      the others may hold anything, NaN included
+    - `ids`, strings or integers, unique
+    - `labels`, integers
+    - `split`, one of "train", "validation" and "test" for each row, or 0, 1 and 2 in their place
+      (.safetensors holds no strings)
+    - `groups`, integers or strings: rows of one group are never each other's negatives
+
+    Features are memory-mapped, unless an .npz is compressed, and read once here for NaN and Inf.
+    Nothing is ever unpickled.
+
+    Raises:
+        FeatureStoreError: something is missing or wrong; the message names file, row and cure.
+    """
+    path = Path(path)
+    return _build(read_arrays(path), str(path))
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], source: str = "arrays") -> FeatureStore:
+    """Makes a store of arrays in memory, with the names and the checks of `open_store`.
+
+    Args:
+        arrays: features `[n, d_m]` by modality, and what else is known of the rows.
+        source: what to call it in messages.
+
+    Raises:
+        FeatureStoreError: as `open_store`.
+
+    >>> import numpy as np
+    >>> from_arrays({"text": np.ones((3, 8)), "audio": np.ones((3, 4)), "labels": np.arange(3)})
+    FeatureStore(arrays: 3 rows; text 8, audio 4)
+    """
+    return _build({name: (name, np.asarray(array)) for name, array in arrays.items()}, source)
+
+
+def _build(arrays: Located, source: str) -> FeatureStore:
+    modalities = [name for name in arrays if name not in _RESERVED and not name.startswith(_MASK)]
+    if not modalities:
+        raise FeatureStoreError(
+            f"{source} has no modality, only {', '.join(arrays) or 'no array at all'}: wanted one "
+            "array of features per modality, such as 'text'"
+        )
+    _check_names(arrays, modalities)
+    for name in modalities:
+        _check_features(*arrays[name])
+    where_first, first = arrays[modalities[0]]
+    for where, array in arrays.values():
+        if array.ndim == 0 or len(array) != len(first):
+            raise FeatureStoreError(
+                f"{where} has {len(array) if array.ndim else 'no'} rows, but {where_first} has "
+                f"{len(first)}: every array needs the same rows in the same order; where an "
+                "example lacks a modality, fill its row with zeros and say so in 'present.NAME'"
+            )
+    present = {name: _mask(arrays, name, len(first)) for name in modalities}
+    empty = np.flatnonzero(~np.any(list(present.values()), axis=0))
+    if len(empty):
+        raise FeatureStoreError(
+            f"{source}: row {empty[0]} has no modality at all ({len(empty)} such rows): remove "
+            "these rows, or mend the 'present' masks"
+        )
+    for name in modalities:
+        _check_finite(*arrays[name], name, present[name])
+    return FeatureStore(
+        features={name: arrays[name][1] for name in modalities},
+        present=present,
+        ids=_ids(*arrays["ids"]) if "ids" in arrays else np.arange(len(first)).astype(np.str_),
+        labels=_labels(*arrays["labels"]) if "labels" in arrays else None,
+        split=_split(*arrays["split"]) if "split" in arrays else None,
+        groups=_groups(*arrays["groups"]) if "groups" in arrays else None,
+        source=source,
+    )
+
+
+def _check_names(arrays: Located, modalities: list[str]) -> None:
+    for name in arrays:
+        where = arrays[name][0]
+        if name == "present":
+            raise FeatureStoreError(
+                f"{where}: a mask belongs to one modality: name it 'present.{modalities[-1]}'"
+            )
+        if name.startswith(_MASK) and name.removeprefix(_MASK) not in modalities:
+            raise FeatureStoreError(
+                f"{where} is the mask of an unknown modality {name.removeprefix(_MASK)!r}: there "
+                f"are {', '.join(modalities)}"
+            )
+        if name in modalities and ("." in name or "/" in name or not name):
+            raise FeatureStoreError(
+                f"{where}: a modality's name holds no dot and no slash, since it also names "
+                f"parameters: call it {name.replace('.', '_').replace('/', '_') or 'text'!r}"
+            )
+
+
+def _check_features(where: str, array: np.ndarray) -> None:
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise FeatureStoreError(
+            f"{where} has dtype {array.dtype}: features are real numbers; save it as float32"
+        )
+    if array.ndim != 2:
+        cure = (
+            f"save array.reshape({len(array)}, -1), or pool the axes between"
+            if array.ndim > 2
+            else "save array[:, None] if each row is one number"
+        )
+        raise FeatureStoreError(f"{where} has shape {array.shape}: wanted [rows, width]; {cure}")
+    if 0 in array.shape:
+        raise FeatureStoreError(
+            f"{where} is empty, its shape is {array.shape}: wanted at least one row and one column"
+        )
+
+
+def _mask(arrays: Located, name: str, rows: int) -> np.ndarray:
+    if _MASK + name not in arrays:
+        return np.ones(rows, bool)
+    where, mask = arrays[_MASK + name]
+    if mask.dtype != bool or mask.ndim != 1:
+        raise FeatureStoreError(
+            f"{where} is {mask.dtype}{list(mask.shape)}: wanted bool[{rows}], True where the row "
+            f"has {name!r}"
+        )
+    return np.array(mask)
+
+
+def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray) -> None:
+    if array.dtype.kind in "iub":
+        return
+    step = max(1, _CHUNK // array.shape[1])
+    for start in range(0, len(array), step):
+        values = np.asarray(array[start : start + step])
+        with np.errstate(over="ignore"):  # too large for float32 becomes Inf, and is found
+            finite = np.isfinite(values.astype(np.float32, copy=False)).all(axis=1)
+        bad = np.flatnonzero(~finite & present[start : start + step])
+        if len(bad):
+            raise FeatureStoreError(
+                f"{where}: row {start + bad[0]} holds NaN or Inf (or a number too large for "
+                f"float32): mend the row, or mark it as missing in 'present.{name}'"
+            )
+
+
+def _ids(where: str, ids: np.ndarray) -> np.ndarray:
+    _check_column(where, ids, "iuUS", "strings or integers")
+    ids = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(np.str_)
+    unique, first, counts = np.unique(ids, return_index=True, return_counts=True)
+    if len(unique) < len(ids):
+        rows = np.flatnonzero(ids == unique[counts > 1][np.argmin(first[counts > 1])])
+        raise FeatureStoreError(
+            f"{where}: rows {rows[0]} and {rows[1]} are both {str(ids[rows[0]])!r}: ids have to be "
+            "unique; rows that show the same thing share a value in 'groups' instead"
+        )
+    return ids
+
+
+def _labels(where: str, labels: np.ndarray) -> np.ndarray:
+    _check_column(
+        where, labels, "iu", "integers (numpy.unique(names, return_inverse=True)[1] numbers names)"
+    )
+    return labels.astype(np.int64)
+
+
+def _split(where: str, split: np.ndarray) -> np.ndarray:
+    _check_column(where, split, "iuUS", "strings (or 0, 1, 2)")
+    names = np.array(SPLITS)
+    if split.dtype.kind in "iu":
+        known = (split >= 0) & (split < len(names))
+        named = names[np.where(known, split, 0)]
+    else:
+        named = np.char.decode(split, "utf-8") if split.dtype.kind == "S" else np.asarray(split)
+        known = np.isin(named, names)
+    if not known.all():
+        row = int(np.argmin(known))
+        raise FeatureStoreError(
+            f"{where}: row {row} is {split[row].item()!r}: wanted one of {', '.join(SPLITS)}"
+        )
+    return named.astype(names.dtype)
+
+
+def _groups(where: str, groups: np.ndarray) -> np.ndarray:
+    _check_column(where, groups, "iuUS", "integers or strings")
+    # Numbered anew: only equality counts, and the numbers have to fit 32 bits.
+    return np.unique(groups, return_inverse=True)[1].astype(np.int32)
+
+
+def _check_column(where: str, values: np.ndarray, kinds: str, wanted: str) -> None:
+    if values.ndim != 1:
+        raise FeatureStoreError(
+            f"{where} has shape {values.shape}: wanted one value per row, [{len(values)}]"
+        )
+    if values.dtype.kind not in kinds:
+        raise FeatureStoreError(f"{where} has dtype {values.dtype}: wanted {wanted}")

@@ -1,0 +1,37 @@
+"""Features by name: the embedded set, or a path."""
+
+import dataclasses
+from pathlib import Path
+
+from gramalign.data.digits import digits
+from gramalign.data.opening import open_store
+from gramalign.data.split import hash_split
+from gramalign.data.store import FeatureStore, FeatureStoreError
+
+EMBEDDED = {"digits": digits}
+
+
+def load(name_or_path: str | Path) -> FeatureStore:
+    """Opens an embedded set by its name or any feature store by its path, always with a split.
+
+    Args:
+        name_or_path: "digits", or what `open_store` takes. A path that is called like an embedded
+            set is reached as "./digits".
+
+    Returns:
+        The store. Where it does not say which rows are for testing, `hash_split` decides.
+
+    Raises:
+        FeatureStoreError: no such set or file, or as `open_store`.
+    """
+    if str(name_or_path) in EMBEDDED and not isinstance(name_or_path, Path):
+        return EMBEDDED[str(name_or_path)]()
+    if not Path(name_or_path).exists():
+        raise FeatureStoreError(
+            f"no data {str(name_or_path)!r}: wanted {' or '.join(map(repr, EMBEDDED))}, or the "
+            "path of a folder of .npy files, one .npz or one .safetensors"
+        )
+    store = open_store(name_or_path)
+    if store.split is None:
+        store = dataclasses.replace(store, split=hash_split(store.ids, store.groups))
+    return store

@@ -1,0 +1,161 @@
+"""The feature store: one array per modality over the same rows, and what is known of each row."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+SPLITS = ("train", "validation", "test")
+
+
+class FeatureStoreError(ValueError):
+    """Features that cannot be used as they are; the message names the place and the cure."""
+
+
+class MappedRows:
+    """Some rows of a memory-mapped array, read from the file only where they are indexed.
+
+    A part of a store that is larger than memory stays as cheap as the store. `np.asarray` reads all
+    of it.
+    """
+
+    def __init__(self, array: np.ndarray, rows: Int[np.ndarray, " n"]):
+        self._array = array
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, width)."""
+        return (len(self._rows), *self._array.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """As in the file."""
+        return self._array.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self._array[self._rows[index]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("rows of a memory-mapped array can only be copied into memory")
+        return np.asarray(self[:], dtype=dtype)
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> "MappedRows":
+        """The same array, seen through fewer or other rows."""
+        return MappedRows(self._array, self._rows[rows])
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class FeatureStore:
+    """Features of n examples in several modalities; row i of everything is example i.
+
+    Made by `open_store`, `from_arrays`, `digits` and `load`, which check what they are given.
+
+    Attributes:
+        features: `[n, d_m]` for each modality, any real dtype, memory-mapped where the file allows
+            it. Rows that are not present may hold anything.
+        present: which rows have the modality; one mask for every modality.
+        ids: a unique name for each row.
+        labels: class of each row, or None.
+        split: "train", "validation" or "test" for each row, or None.
+        groups: rows with equal numbers show the same thing and are never each other's negatives
+            (several captions of one video); None: every row stands for itself.
+        source: where the features come from, for messages and records.
+    """
+
+    features: dict[str, np.ndarray | MappedRows]
+    present: dict[str, Bool[np.ndarray, " n"]]
+    ids: Shaped[np.ndarray, " n"]
+    labels: Int[np.ndarray, " n"] | None = None
+    split: Shaped[np.ndarray, " n"] | None = None
+    groups: Int[np.ndarray, " n"] | None = None
+    source: str = "arrays"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        dims = ", ".join(f"{name} {dim}" for name, dim in self.dims.items())
+        return f"FeatureStore({self.source}: {len(self)} rows; {dims})"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the store's order."""
+        return tuple(self.features)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Width d_m of each modality's features."""
+        return {name: array.shape[1] for name, array in self.features.items()}
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> "FeatureStore":
+        """The given rows, in the given order; memory-mapped features stay in their file."""
+
+        def pick(values):
+            return None if values is None else values[rows]
+
+        return dataclasses.replace(
+            self,
+            features={name: _take(array, rows) for name, array in self.features.items()},
+            present={name: mask[rows] for name, mask in self.present.items()},
+            ids=self.ids[rows],
+            labels=pick(self.labels),
+            split=pick(self.split),
+            groups=pick(self.groups),
+        )
+
+    def part(self, name: str) -> "FeatureStore":
+        """The rows of one split.
+
+        Args:
+            name: "train", "validation" or "test".
+
+        Raises:
+            FeatureStoreError: the store has no split, or no row in this part of it.
+        """
+        if self.split is None:
+            raise FeatureStoreError(
+                f"{self.source} does not say which rows are {name!r}: add an array 'split', or "
+                "open it with gramalign.data.load, which divides rows by a hash of their ids"
+            )
+        rows = np.flatnonzero(self.split == name)
+        if not len(rows):
+            names, counts = np.unique(self.split, return_counts=True)
+            there = ", ".join(
+                f"{part} ({count})" for part, count in zip(names, counts, strict=True)
+            )
+            raise FeatureStoreError(f"{self.source} has no rows in split {name!r}; it has {there}")
+        return self.take(rows)
+
+    def only(self, modalities: Iterable[str]) -> "FeatureStore":
+        """The named modalities, in the named order; rows stay, even if they have none of these.
+
+        Raises:
+            FeatureStoreError: no name is given, or the store has no modality of this name.
+        """
+        names = tuple(modalities)
+        there = ", ".join(self.modalities)
+        if not names:
+            raise FeatureStoreError(f"no modality was named; {self.source} has {there}")
+        for name in names:
+            if name not in self.features:
+                raise FeatureStoreError(f"{self.source} has no modality {name!r}; it has {there}")
+        return dataclasses.replace(
+            self,
+            features={name: self.features[name] for name in names},
+            present={name: self.present[name] for name in names},
+        )
+
+
+def _take(array: np.ndarray | MappedRows, rows: np.ndarray) -> np.ndarray | MappedRows:
+    if isinstance(array, MappedRows):
+        return array.take(rows)
+    if isinstance(array, np.memmap):
+        return MappedRows(array, np.arange(len(array))[rows])
+    return array[rows]

@@ -1,0 +1,45 @@
+"""Floor 4: how well do embeddings agree? Retrieval, diagnostics, a linear baseline, tables.
+
+`evaluate` measures and `tables` shows it; `fit_gcca` gives the floor that a learned space should
+clear; `compare_table` sets objectives over seeds side by side. All of it works on host arrays by
+modality and knows nothing of how they were learned.
+"""
+
+from gramalign.evaluation.comparison import Interval, compare, compare_table, interval
+from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigure, diagnose
+from gramalign.evaluation.evaluation import Evaluation, evaluate
+from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
+from gramalign.evaluation.inputs import EmbeddingSet, checked
+from gramalign.evaluation.retrieval import SCORE_NAMES, Retrieval, retrieval_figures
+from gramalign.evaluation.tables import (
+    diagnostics_table,
+    pair_table,
+    tables,
+    to_text,
+    tuple_table,
+)
+
+__all__ = [
+    "SCORE_NAMES",
+    "Diagnostics",
+    "EmbeddingSet",
+    "Evaluation",
+    "Interval",
+    "LinearGCCA",
+    "PairFigures",
+    "Retrieval",
+    "TupleFigure",
+    "checked",
+    "compare",
+    "compare_table",
+    "diagnose",
+    "diagnostics_table",
+    "evaluate",
+    "fit_gcca",
+    "interval",
+    "pair_table",
+    "retrieval_figures",
+    "tables",
+    "to_text",
+    "tuple_table",
+]

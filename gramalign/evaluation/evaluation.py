@@ -1,0 +1,165 @@
+"""One call that measures embeddings, and the record it returns."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gramalign.evaluation.diagnostics import Diagnostics, diagnose
+from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
+from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.retrieval import Retrieval, retrieval_figures
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of one set of embeddings.
+
+    Attributes:
+        score: the run's Score; the cosine stands beside it throughout.
+        modalities: names, in the order given.
+        examples: number of examples, complete or not.
+        retrieval: every task under the run's Score and under the cosine.
+        baseline: the same tasks for the baseline embeddings under the cosine; empty without them.
+        diagnostics: geometry of the space.
+    """
+
+    score: str
+    modalities: tuple[str, ...]
+    examples: int
+    retrieval: tuple[Retrieval, ...]
+    baseline: tuple[Retrieval, ...]
+    diagnostics: Diagnostics
+
+    def find(
+        self,
+        query: tuple[str, ...],
+        gallery: tuple[str, ...],
+        score: str,
+        *,
+        baseline: bool = False,
+    ) -> Retrieval:
+        """The result of one task.
+
+        Args:
+            query: modalities on the query side, in any order.
+            gallery: modalities on the gallery side, in any order.
+            score: "cosine" or the run's Score.
+            baseline: look among the baseline's results.
+
+        Returns:
+            The figures.
+
+        Raises:
+            KeyError: that task was not measured.
+        """
+        for result in self.baseline if baseline else self.retrieval:
+            sides = (set(result.query), set(result.gallery))
+            if sides == (set(query), set(gallery)) and result.score == score:
+                return result
+        raise KeyError(f"no figures for {query} -> {gallery} under {score!r}")
+
+    def summary(self, *, baseline: bool = False) -> dict[str, float]:
+        """The handful of means that a comparison shows: R@1 in percent, over modalities.
+
+        Args:
+            baseline: summarise the baseline's results, which know the cosine only.
+
+        Returns:
+            Mean R@1 over all ordered pairs and over "the rest -> one" under the cosine, and over
+            "one -> the rest" and "the rest -> one" under the run's Score. Tasks without a query are
+            left out; NaN where none is left.
+        """
+        score = "cosine" if baseline else self.score
+        ones = [((name,), self.rest(name)) for name in self.modalities]
+        pairs = [((a,), (b,)) for a in self.modalities for b in self.modalities if a != b]
+        backward = [(rest, one) for one, rest in ones]
+
+        def mean(tasks: list[tuple[tuple[str, ...], tuple[str, ...]]], under: str) -> float:
+            found = (self.find(*task, under, baseline=baseline).recall[1] for task in tasks)
+            counted = [value for value in found if not math.isnan(value)]
+            return float(np.mean(counted)) if counted else math.nan
+
+        figures = {
+            "pair R@1, cosine": mean(pairs, "cosine"),
+            "rest -> one R@1, cosine": mean(backward, "cosine"),
+        }
+        if baseline and self.score != "cosine":
+            return figures
+        figures[f"one -> rest R@1, {score}"] = mean(ones, score)
+        figures[f"rest -> one R@1, {score}"] = mean(backward, score)
+        return figures
+
+    def rest(self, modality: str) -> tuple[str, ...]:
+        """All modalities but one."""
+        return tuple(name for name in self.modalities if name != modality)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`, the summary among them; NaN becomes None."""
+        return {"summary": to_plain(self.summary())} | to_plain(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Evaluation":
+        """The inverse of `to_json`."""
+        return cls(
+            score=record["score"],
+            modalities=tuple(record["modalities"]),
+            examples=record["examples"],
+            retrieval=tuple(Retrieval.from_json(item) for item in record["retrieval"]),
+            baseline=tuple(Retrieval.from_json(item) for item in record["baseline"]),
+            diagnostics=Diagnostics.from_json(record["diagnostics"]),
+        )
+
+
+def evaluate(
+    embeddings: HostEmbeddings,
+    present: HostPresent | None = None,
+    *,
+    score: str,
+    groups: HostGroups | None = None,
+    baseline_embeddings: HostEmbeddings | None = None,
+) -> Evaluation:
+    """Measure how well embeddings of several modalities agree.
+
+    Retrieval for every ordered pair, every modality -> the rest and the rest -> every modality,
+    exact and streaming: the score matrix is never stored. The rules for candidates, ties and
+    missing modalities stand in `gramalign.evaluation.retrieval`.
+
+    Args:
+        embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
+        present: per modality bool `[examples]`; a modality without a mask is present everywhere.
+        score: "volume", "spectral" or "cosine", the Score the embeddings were trained for.
+        groups: `[examples]` labels; examples of one group are never each other's competitors.
+        baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ValueError: input that cannot be measured, with its cure (see `checked`), an unknown score,
+            or a baseline of other modalities or examples.
+    """
+    data = checked(embeddings, present, groups)
+    retrieval = retrieval_figures(data, score)
+    if score != "cosine":
+        retrieval += retrieval_figures(data, "cosine")
+    baseline = ()
+    if baseline_embeddings is not None:
+        beside = checked(baseline_embeddings, present, groups)
+        if set(beside.modalities) != set(data.modalities) or len(beside) != len(data):
+            raise ValueError(
+                f"baseline_embeddings: got {len(beside)} examples of {', '.join(beside.modalities)}"
+                f", wanted {len(data)} of {', '.join(data.modalities)}; "
+                "embed the same rows of the same modalities"
+            )
+        baseline = retrieval_figures(beside, "cosine")
+    return Evaluation(
+        score=score,
+        modalities=data.modalities,
+        examples=len(data),
+        retrieval=retrieval,
+        baseline=baseline,
+        diagnostics=diagnose(data),
+    )

@@ -1,0 +1,159 @@
+"""A linear baseline: maximum-variance generalised canonical correlation of several views.
+
+What no learned space should fall below. Each view is standardised and whitened along its principal
+components; the shared space is spanned by the leading right singular vectors of the whitened views
+laid side by side, which maximise the variance that the views have in common:
+
+    max_W  || [V_1 ... V_k] W ||_F    with  W' W = 1
+
+Cost: one SVD of `[n, sum of components]`; no iteration, no random choice that matters.
+
+Source: Kettenring, "Canonical analysis of several sets of variables", Biometrika 58 (1971), MAXVAR.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from gramalign.evaluation.inputs import HostPresent
+
+Features = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _View:
+    """The fitted linear map of one modality."""
+
+    scaler: StandardScaler
+    pca: PCA
+    scale: np.ndarray  # [components], divides the principal components
+    weights: np.ndarray  # [components, dim]
+
+    def whiten(self, features: np.ndarray) -> np.ndarray:
+        return self.pca.transform(self.scaler.transform(features)) / self.scale
+
+
+@dataclass(frozen=True)
+class LinearGCCA:
+    """Linear maps from every modality's features into one space."""
+
+    views: Mapping[str, _View]
+
+    def embed(
+        self, features: Features, present: HostPresent | None = None
+    ) -> dict[str, Float[np.ndarray, "examples dim"]]:
+        """Embed features of any rows, e.g. of the test split.
+
+        Args:
+            features: per modality `[examples, features]`; all modalities that were fitted.
+            present: per modality bool `[examples]`; absent rows come out as zeros.
+
+        Returns:
+            Per modality float32 `[examples, dim]` with unit rows.
+
+        Raises:
+            ValueError: the modalities are not the fitted ones.
+        """
+        if set(features) != set(self.views):
+            raise ValueError(
+                f"features: got {', '.join(features)}, wanted {', '.join(self.views)}; "
+                "embed the modalities that the baseline was fitted on"
+            )
+        embedded = {}
+        for name, view in self.views.items():
+            rows = np.asarray(features[name], np.float64)
+            there = _mask(present, name, len(rows))
+            projected = np.zeros((len(rows), view.weights.shape[1]))
+            if there.any():
+                projected[there] = view.whiten(rows[there]) @ view.weights
+            length = np.linalg.norm(projected, axis=1, keepdims=True)
+            embedded[name] = (projected / np.where(length == 0, 1, length)).astype(np.float32)
+        return embedded
+
+
+def fit_gcca(
+    features: Features,
+    present: HostPresent | None = None,
+    *,
+    dim: int = 32,
+    components: int = 100,
+    ridge: float = 0.1,
+) -> LinearGCCA:
+    """Fit the linear baseline on the rows in which every modality is present.
+
+    Args:
+        features: per modality `[examples, features]`, the training split.
+        present: per modality bool `[examples]`; a modality without a mask is present everywhere.
+        dim: size of the shared space; less where the views have fewer components together.
+        components: principal components kept of each view, at most.
+        ridge: part of a view's mean component variance that is added before whitening, so that
+            directions of nearly no variance are not blown up into noise.
+
+    Returns:
+        The fitted maps.
+
+    Raises:
+        ValueError: fewer than two modalities, lengths that differ, fewer than `2 * dim` complete
+            rows, or a view that does not vary.
+    """
+    if len(features) < 2:
+        raise ValueError(
+            f"features: got {len(features)} modality, wanted at least 2 to correlate; "
+            "leave the linear baseline out"
+        )
+    lengths = {name: len(rows) for name, rows in features.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"features: got different numbers of rows: {lengths}; row i must be the same example "
+            "in every modality"
+        )
+    examples = next(iter(lengths.values()))
+    complete = np.all([_mask(present, name, examples) for name in features], axis=0)
+    if complete.sum() < 2 * dim:
+        raise ValueError(
+            f"present: got {complete.sum()} rows in which all of {', '.join(features)} are present,"
+            f" wanted at least 2 * dim = {2 * dim}; use fewer modalities or a smaller dim, or leave"
+            " the linear baseline out"
+        )
+    fitted: dict[str, tuple[StandardScaler, PCA, np.ndarray]] = {}
+    whitened = []
+    for name, values in features.items():
+        rows = np.asarray(values, np.float64)[complete]
+        if np.all(rows == rows[0]):
+            raise ValueError(
+                f"features[{name!r}]: all {len(rows)} complete rows are equal, so nothing can be"
+                " correlated with them; drop this modality from the linear baseline"
+            )
+        scaler = StandardScaler().fit(rows)
+        rows = np.asarray(scaler.transform(rows))
+        pca = PCA(min(components, rows.shape[1], len(rows) - 1), random_state=0).fit(rows)
+        variance = pca.explained_variance_
+        scale = np.sqrt(variance + ridge * variance.mean())
+        fitted[name] = (scaler, pca, scale)
+        whitened.append(pca.transform(rows) / scale)
+    _, strength, directions = np.linalg.svd(np.concatenate(whitened, axis=1), full_matrices=False)
+    # Directions that the views share more strongly count for more in the cosine.
+    shared = directions[:dim].T * (strength[:dim] / strength[0]) ** 2
+    splits = np.cumsum([view.shape[1] for view in whitened])[:-1]
+    return LinearGCCA(
+        {
+            name: _View(*parts, weights=weights)
+            for (name, parts), weights in zip(fitted.items(), np.split(shared, splits), strict=True)
+        }
+    )
+
+
+def _mask(present: HostPresent | None, name: str, examples: int) -> np.ndarray:
+    if present is None or name not in present:
+        return np.ones(examples, bool)
+    mask = np.asarray(present[name])
+    if mask.shape != (examples,):
+        raise ValueError(
+            f"present[{name!r}]: got shape {mask.shape}, wanted ({examples},); "
+            "give one truth value to every row"
+        )
+    return mask

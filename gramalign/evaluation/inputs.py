@@ -1,0 +1,139 @@
+"""What an evaluation is given, checked and brought into one form before anything is compiled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Integer, Shaped
+
+HostEmbeddings = Mapping[str, Float[np.ndarray | Array, "_examples _dim"]]
+HostPresent = Mapping[str, Bool[np.ndarray | Array, " _examples"]]
+HostGroups = Shaped[np.ndarray | Array, " _examples"]
+
+
+@dataclass(frozen=True)
+class EmbeddingSet:
+    """Embeddings of the same examples in every modality, ready to be measured.
+
+    Attributes:
+        embeddings: per modality float32 `[examples, dim]`, unit rows, zeros where absent.
+        present: per modality bool `[examples]`; every modality has a mask.
+        groups: int32 `[examples]`, numbered from 0, or None. Examples of one group are never
+            each other's competitors.
+    """
+
+    embeddings: Mapping[str, Float[np.ndarray, "_examples _dim"]]
+    present: Mapping[str, Bool[np.ndarray, " examples"]]
+    groups: Integer[np.ndarray, " examples"] | None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities, in the order they were given."""
+        return tuple(self.embeddings)
+
+    def __len__(self) -> int:
+        """Number of examples, complete or not."""
+        return len(next(iter(self.embeddings.values())))
+
+
+def checked(
+    embeddings: HostEmbeddings,
+    present: HostPresent | None = None,
+    groups: HostGroups | None = None,
+) -> EmbeddingSet:
+    """Check embeddings and bring them to unit rows in float32.
+
+    Every figure of an evaluation depends on directions alone, so rows are scaled to unit length
+    here; a row of zeros stays zero. Whatever stands in the rows of an absent modality is ignored.
+
+    Args:
+        embeddings: per modality `[examples, dim]`; one dim for all, row i the same example.
+        present: per modality bool `[examples]`; a modality without a mask is present everywhere.
+        groups: `[examples]` labels of any type, e.g. the video a caption belongs to.
+
+    Returns:
+        The checked embeddings, on the host.
+
+    Raises:
+        ValueError: fewer than two modalities or examples, sizes that differ, a mask or group array
+            of another length, a mask for an unknown modality, or a present row with NaN or Inf.
+    """
+    if len(embeddings) < 2:
+        raise ValueError(
+            f"embeddings: got {len(embeddings)} modality ({', '.join(embeddings) or 'none'}), "
+            "wanted at least 2; alignment is a relation between modalities: embed another one"
+        )
+    arrays = {name: np.asarray(values) for name, values in embeddings.items()}
+    _check_shapes(arrays)
+    examples = len(next(iter(arrays.values())))
+    masks = _masks(present or {}, tuple(arrays), examples)
+    numbered = None
+    if groups is not None:
+        labels = np.asarray(groups)
+        if labels.shape != (examples,):
+            raise ValueError(
+                f"groups: got shape {labels.shape}, wanted ({examples},); "
+                "give one label to every example"
+            )
+        numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+    units = {name: _unit_rows(name, values, masks[name]) for name, values in arrays.items()}
+    return EmbeddingSet(units, masks, numbered)
+
+
+def _check_shapes(arrays: Mapping[str, np.ndarray]) -> None:
+    shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
+    if any(values.ndim != 2 for values in arrays.values()):
+        raise ValueError(f"embeddings: got {shapes}, wanted [examples, dim] for every modality")
+    if len({len(values) for values in arrays.values()}) > 1:
+        raise ValueError(
+            f"embeddings: got different numbers of examples: {shapes}; row i must be the same "
+            "example in every modality: give absent ones a row too and mark them in `present`"
+        )
+    if len({values.shape[1] for values in arrays.values()}) > 1:
+        raise ValueError(
+            f"embeddings: got different dims: {shapes}; "
+            "project the modalities into one space before evaluating them"
+        )
+    examples = len(next(iter(arrays.values())))
+    if examples < 2:
+        raise ValueError(
+            f"embeddings: got {examples} example(s), wanted at least 2; a query needs at least "
+            "one wrong answer in its gallery: evaluate on more rows"
+        )
+
+
+def _masks(
+    present: HostPresent, modalities: tuple[str, ...], examples: int
+) -> dict[str, np.ndarray]:
+    unknown = sorted(set(present) - set(modalities))
+    if unknown:
+        raise ValueError(
+            f"present: got a mask for {', '.join(unknown)}, but the modalities are "
+            f"{', '.join(modalities)}; rename the mask or embed that modality"
+        )
+    masks = {}
+    for name in modalities:
+        mask = np.asarray(present[name]) if name in present else np.ones(examples, bool)
+        if mask.shape != (examples,) or mask.dtype != np.bool_:
+            raise ValueError(
+                f"present[{name!r}]: got {mask.dtype} {mask.shape}, wanted bool ({examples},); "
+                "give one truth value to every example"
+            )
+        masks[name] = mask
+    return masks
+
+
+def _unit_rows(name: str, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    bad = present & ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"embeddings[{name!r}]: row {np.flatnonzero(bad)[0]} holds NaN or Inf "
+            f"({bad.sum()} such row(s)); find the layer or input that makes it, or mark the row "
+            "as absent in `present`"
+        )
+    values = np.where(present[:, None], values, 0).astype(np.float32)
+    # Two steps, so that squares of very large or small entries neither overflow nor vanish.
+    largest = np.abs(values).max(axis=1, initial=0, keepdims=True)
+    values = values / np.where(largest == 0, 1, largest)
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.where(length == 0, 1, length)

@@ -1,0 +1,28 @@
+"""Results as plain JSON values and back. NaN has no place in JSON: it travels as null."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def to_plain(value: Any) -> Any:
+    """Turn dataclasses, mappings and sequences of plain values into what `json.dump` accepts.
+
+    >>> to_plain({1: (0.5, float("nan"))})
+    {'1': [0.5, None]}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
+
+
+def number(value: float | None) -> float:
+    """A number that `to_plain` wrote; null becomes NaN again."""
+    return math.nan if value is None else value

@@ -1,0 +1,66 @@
+"""The learnable temperature of a softmax over scores."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class LogitScale(nnx.Module):
+    """A learnable temperature, kept within bounds.
+
+    The parameter is the logarithm of the inverse temperature, as in CLIP (Radford et al. 2021,
+    section 2.5): a step changes the temperature by a ratio, whatever its size. It is clamped in
+    the forward pass. At a bound and beyond it the gradient passes only if a descent step would
+    move the parameter back inside, so it never runs away and never gets stuck.
+
+    Args:
+        temperature: initial value.
+        min_temperature: lower bound; the default is CLIP's largest scale, 100.
+        max_temperature: upper bound.
+
+    Raises:
+        ValueError: `temperature` outside its bounds.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        *,
+        min_temperature: float = 0.01,
+        max_temperature: float = 1.0,
+    ):
+        if not 0 < min_temperature <= temperature <= max_temperature:
+            raise ValueError(
+                f"temperature is {temperature}, wanted a value within "
+                f"[{min_temperature}, {max_temperature}]"
+            )
+        self.log_scale = nnx.Param(jnp.asarray(-math.log(temperature), jnp.float32))
+        self.bounds = (-math.log(max_temperature), -math.log(min_temperature))
+
+    @property
+    def temperature(self) -> Float[Array, ""]:
+        """The temperature, within its bounds."""
+        return 1 / jnp.exp(_clamp(self.log_scale[...], *self.bounds))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _clamp(x, low, high):
+    return jnp.clip(x, low, high)
+
+
+def _clamp_forward(x, low, high):
+    return _clamp(x, low, high), x
+
+
+def _clamp_backward(low, high, x, cotangent):
+    # Descent moves x against the gradient: outwards at the top where it is negative, and at the
+    # bottom where it is positive.
+    outwards = ((x >= high) & (cotangent < 0)) | ((x <= low) & (cotangent > 0))
+    return (jnp.where(outwards, jnp.zeros_like(cotangent), cotangent),)
+
+
+_clamp.defvjp(_clamp_forward, _clamp_backward)

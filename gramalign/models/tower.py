@@ -1,0 +1,72 @@
+"""One modality's encoder: a perceptron beside a linear path."""
+
+import itertools
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from gramalign.models.standardize import Standardize
+
+
+class Tower(nnx.Module):
+    """Maps one modality's features into the common space: `W x + mlp(x)`, x standardised.
+
+    The linear path alone is a linear projection such as CCA learns, so training starts from a
+    sensible space and the perceptron adds what lines cannot express.
+
+    Args:
+        features: width of the input.
+        dim: width of the common space.
+        hidden: width of each hidden layer.
+        depth: number of hidden layers, at least 1.
+        dropout: rate of dropout after each hidden layer, in [0, 1).
+        mean: per-feature mean over the training rows.
+        std: per-feature standard deviation over the training rows.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        dim: int,
+        *,
+        hidden: int,
+        depth: int,
+        dropout: float = 0.0,
+        mean: Float[np.ndarray, " _"] | None = None,
+        std: Float[np.ndarray, " _"] | None = None,
+        rngs: nnx.Rngs,
+    ):
+        widths = [features] + [hidden] * depth
+        self.standardize = Standardize(features, mean, std)
+        self.linear = nnx.Linear(features, dim, use_bias=False, rngs=rngs)
+        self.layers = nnx.List(
+            [
+                nnx.Linear(wide, next_wide, rngs=rngs)
+                for wide, next_wide in itertools.pairwise(widths)
+            ]
+        )
+        self.head = nnx.Linear(hidden, dim, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch features"],
+        *,
+        dropout_key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "batch dim"]:
+        """Encodes a batch; the rows are not normalised.
+
+        Args:
+            x: raw features.
+            dropout_key: switches dropout on; None means evaluation.
+        """
+        x = self.standardize(x)
+        hidden = x
+        for depth, layer in enumerate(self.layers):
+            key = None if dropout_key is None else jax.random.fold_in(dropout_key, depth)
+            hidden = jax.nn.gelu(layer(hidden))
+            hidden = self.dropout(hidden, deterministic=key is None, rngs=key)
+        return self.linear(x) + self.head(hidden)

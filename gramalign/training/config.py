@@ -1,0 +1,111 @@
+"""What a training run is told: frozen dataclasses, checked as they are built."""
+
+import functools
+from dataclasses import dataclass, field
+
+from gramalign.training.checks import check
+from gramalign.training.expression import parse
+from gramalign.training.terms import TERMS, Clip, Gram, Pmrl, Term
+
+
+@dataclass(frozen=True)
+class Model:
+    """The towers, one per modality, all of one shape."""
+
+    dim: int = 64
+    """Width of the common space."""
+    hidden: int = 256
+    """Width of each hidden layer."""
+    depth: int = 1
+    """Number of hidden layers."""
+    dropout: float = 0.1
+    """Rate of dropout after each hidden layer."""
+
+    def __post_init__(self):
+        for name in ("dim", "hidden", "depth"):
+            check(self, name, getattr(self, name) >= 1, "at least 1")
+        check(self, "dropout", 0 <= self.dropout < 1, "a rate in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW with a warm-up, a cosine decay to zero and clipped gradients."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate, reached at the end of the warm-up."""
+    warmup: int = 100
+    """Steps of linear warm-up from zero."""
+    weight_decay: float = 1e-2
+    """Decay of the weight matrices; biases and temperatures are spared."""
+    clip_norm: float = 1.0
+    """Gradients are scaled down to this global norm."""
+
+    def __post_init__(self):
+        check(self, "learning_rate", self.learning_rate > 0, "a positive number")
+        check(self, "warmup", self.warmup >= 0, "at least 0")
+        check(self, "weight_decay", self.weight_decay >= 0, "at least 0")
+        check(self, "clip_norm", self.clip_norm > 0, "a positive number")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training run, but for where it is kept."""
+
+    data: str = "digits"
+    """Feature store: `digits`, or the path of a folder or file."""
+    modalities: tuple[str, ...] = ()
+    """Modalities to train on; empty takes all there are."""
+    objective: str = "gram"
+    """Weighted terms, such as `gram + 0.3*clip`; the terms are gram, pmrl and clip."""
+    gram: Gram = field(default_factory=Gram)
+    pmrl: Pmrl = field(default_factory=Pmrl)
+    clip: Clip = field(default_factory=Clip)
+    model: Model = field(default_factory=Model)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    steps: int = 1500
+    """Number of updates."""
+    batch_size: int = 256
+    """Examples per update, each the others' negative."""
+    seed: int = 0
+    """Seeds the initial weights, dropout and the order of the examples."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints; the last step always leaves one."""
+    keep_checkpoints: int = 2
+    """How many of the latest checkpoints stay."""
+    log_every: int = 50
+    """Steps between lines of the log; the last step always writes one."""
+
+    def __post_init__(self):
+        check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
+        for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
+            check(self, name, getattr(self, name) >= 1, "at least 1")
+        check(self, "seed", 0 <= self.seed < 2**32, "an integer in [0, 2**32)")
+        if self.optimizer.warmup >= self.steps:
+            raise ValueError(
+                f"Optimizer.warmup is {self.optimizer.warmup}, wanted fewer than Config.steps, "
+                f"which is {self.steps}"
+            )
+        names = self.modalities
+        valid = len(names) != 1 and len(set(names)) == len(names)
+        check(self, "modalities", valid, "at least two different names, or none for all")
+        for term in self.weights:  # which also reads the objective, and complains if it cannot
+            self.check_anchor(term, names)
+
+    @functools.cached_property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term of the objective."""
+        return parse(self.objective, TERMS)
+
+    @property
+    def terms(self) -> dict[str, Term]:
+        """The terms of the objective, with their settings."""
+        return {name: getattr(self, name) for name in self.weights}
+
+    def check_anchor(self, name: str, modalities: tuple[str, ...]) -> None:
+        """Raises a ValueError if the anchor of term `name` is none of `modalities`.
+
+        None named means that they are not known yet: any anchor will do.
+        """
+        anchor = getattr(self, name).anchor
+        valid = not modalities or anchor is None or anchor in modalities
+        check(getattr(self, name), "anchor", valid, f"None or one of {', '.join(modalities)}")

@@ -1,0 +1,52 @@
+"""Objectives as expressions: `"gram + 0.3*clip"` is a weighted sum of named terms."""
+
+import re
+from collections.abc import Collection
+
+_PLUS = re.compile(r"(?<![0-9.][eE])\+")  # a plus, unless it belongs to an exponent as in 1e+2
+_TERM = re.compile(r"\s*(?:(?P<weight>\S+?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)\s*")
+
+
+def parse(expression: str, known: Collection[str]) -> dict[str, float]:
+    """Reads an objective.
+
+    Args:
+        expression: terms joined by `+`, each a name or `weight*name`.
+        known: the names there are.
+
+    Returns:
+        The weight of each term, in the order of the expression.
+
+    Raises:
+        ValueError: a malformed, unknown or repeated term, or a weight that is not positive.
+
+    >>> parse("gram + 0.3*clip", known=("gram", "pmrl", "clip"))
+    {'gram': 1.0, 'clip': 0.3}
+    """
+    weights: dict[str, float] = {}
+    for part in _PLUS.split(expression):
+        match = _TERM.fullmatch(part)
+        if match is None:
+            raise ValueError(
+                f"objective {expression!r}: {part.strip()!r} is no term; wanted a name or "
+                f"weight*name, joined by +, with names among {', '.join(known)}"
+            )
+        name = match["name"]
+        if name not in known:
+            raise ValueError(
+                f"objective {expression!r}: unknown term {name!r}; the terms are {', '.join(known)}"
+            )
+        if name in weights:
+            raise ValueError(f"objective {expression!r}: {name!r} comes twice; add up its weights")
+        weights[name] = _weight(match["weight"] or "1", expression)
+    return weights
+
+
+def _weight(text: str, expression: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        raise ValueError(f"objective {expression!r}: weight {text!r} is not a number") from None
+    if not 0 < weight < float("inf"):
+        raise ValueError(f"objective {expression!r}: weight {text} must be positive and finite")
+    return weight

@@ -1,0 +1,153 @@
+"""The training loop."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+
+from gramalign.data import FeatureStore, batches, load
+from gramalign.training.checkpoint import Checkpoints
+from gramalign.training.config import Config
+from gramalign.training.live import Report, live
+from gramalign.training.metrics import MetricsLog
+from gramalign.training.model import Model, split
+from gramalign.training.moments import moments
+from gramalign.training.optimizer import make_optimizer
+from gramalign.training.params_file import save_params
+from gramalign.training.restore import Run, load_run
+from gramalign.training.run_folder import RunFolder
+from gramalign.training.state import TrainState, init_state
+from gramalign.training.step import Metrics, is_logged, make_step
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss or its gradient became infinite or NaN; nothing of that step has been saved."""
+
+
+def train(
+    config: Config,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Report | None = None,
+) -> Run:
+    """Trains a model on the training part of a feature store.
+
+    Args:
+        config: the run.
+        out: its folder: `config.json`, `environment.json`, `metrics.jsonl`, `checkpoints/`, and
+            in the end `params.safetensors`.
+        resume: go on with the run in `out`, from its newest checkpoint to the same bits that an
+            uninterrupted run reaches; starts one if there is none, returns one that is finished.
+        overwrite: delete the run in `out` first, if there is one.
+        report: takes each row of the log as it is written; None shows a live table.
+
+    Returns:
+        The finished run, ready to embed.
+
+    Raises:
+        FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is set.
+        ValueError: a config that does not fit the data, or is not that of the run to resume.
+        NonFiniteLoss: a loss or its gradient is no longer finite.
+    """
+    folder = RunFolder(Path(out))
+    store = _training_rows(config)
+    folder.claim(config, resume=resume, overwrite=overwrite)
+    if folder.params.exists():
+        return load_run(folder.root)
+
+    init_key, run_key = jax.random.split(jax.random.key(config.seed))
+    model = Model(config, store.dims, moments(store), rngs=nnx.Rngs(params=init_key))
+    graphdef, params, statistics = split(model)
+    tx = make_optimizer(config.optimizer, config.steps)
+    state = init_state(params, tx, run_key)
+    step = make_step(config, graphdef, statistics, tx)
+    data = batches(store, batch_size=config.batch_size, seed=config.seed)
+
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(Checkpoints(folder.checkpoints, config.keep_checkpoints))
+        if checkpoints.latest is not None:
+            state = checkpoints.restore(state, data)
+        start = int(state.step)
+        folder.note_start(start)
+        log = stack.enter_context(MetricsLog(folder.metrics, last_step=start))
+        report = report or stack.enter_context(live(config.steps))
+        state = _run(config, state, step, data, checkpoints, log, report)
+
+    about = {"config": dataclasses.asdict(config), "dims": dict(store.dims)}
+    variables = nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, state.params, statistics)))
+    save_params(folder.params, variables, about)
+    return load_run(folder.root)
+
+
+def _training_rows(config: Config) -> FeatureStore:
+    store = load(config.data)
+    if config.modalities:
+        store = store.only(config.modalities)
+    for name in config.terms:
+        config.check_anchor(name, store.modalities)
+    return store.part("train")
+
+
+def _run(
+    config: Config,
+    state: TrainState,
+    step: Any,
+    data: Iterator[Any],
+    checkpoints: Checkpoints,
+    log: MetricsLog,
+    report: Report,
+) -> TrainState:
+    """Steps from where `state` stands to the end of the run."""
+    pending: tuple[int, Metrics] | None = None
+
+    def settle() -> None:
+        if pending is not None:
+            _settle(*pending, config, checkpoints, log, report)
+
+    for count in range(int(state.step) + 1, config.steps + 1):
+        state, metrics = step(state, next(data))
+        # Metrics are read one step late, so the host prepares a step while the device computes.
+        settle()
+        pending = count, metrics
+        if count % config.checkpoint_every == 0 or count == config.steps:
+            # Nothing is saved before it is known to be finite and its log is written.
+            settle()
+            pending = None
+            checkpoints.save(state, data)
+    return state
+
+
+def _settle(
+    count: int,
+    metrics: Metrics,
+    config: Config,
+    checkpoints: Checkpoints,
+    log: MetricsLog,
+    report: Report,
+) -> None:
+    """Reads a step's metrics: stops the run if they are not finite, logs them if it is time."""
+    if not metrics["finite"]:
+        raise _non_finite(count, metrics, checkpoints.latest)
+    if is_logged(count, config):
+        values = jax.device_get({name: metrics[name] for name in metrics if name != "finite"})
+        row = {"step": count, **{name: float(value) for name, value in values.items()}}
+        log.write(row)
+        report(row)
+
+
+def _non_finite(count: int, metrics: Metrics, latest: int | None) -> NonFiniteLoss:
+    values = {name: float(value) for name, value in metrics.items() if name.startswith("loss/")}
+    broken = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    kept = "no checkpoint was saved before" if latest is None else f"checkpoint {latest} is good"
+    return NonFiniteLoss(
+        f"step {count}: {', '.join(broken) or 'the gradient is not finite'}; {kept}. Lower "
+        "optimizer.learning_rate or optimizer.clip_norm, or raise the temperature, and check the "
+        "features for extreme values"
+    )

@@ -1,0 +1,53 @@
+"""The log of a run: one JSON object a line, a line for each logged step.
+
+It holds nothing that depends on the clock, so a run that was interrupted and resumed leaves the
+very file that an uninterrupted one does.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+Row = Mapping[str, float | int]
+"""A line: the step, counted from 1, and the values measured there."""
+
+
+class MetricsLog:
+    """Appends lines to a JSONL file, each handed to the system before `write` returns.
+
+    Args:
+        path: the file; made if missing.
+        last_step: lines of later steps, and one cut short by a crash, are dropped at opening.
+    """
+
+    def __init__(self, path: Path, last_step: int = 0):
+        path.touch()
+        self._file = path.open("r+b")
+        self._file.truncate(_end_of(self._file, last_step))
+        self._file.seek(0, 2)
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, row: Row) -> None:
+        """Appends one line; `row` holds finite numbers, its `step` among them."""
+        self._file.write(json.dumps(dict(row), allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """All lines of a log."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _end_of(file, last_step: int) -> int:
+    """Offset behind the last line that is whole and of `last_step` or before."""
+    end = 0
+    for line in file:
+        if not line.endswith(b"\n") or json.loads(line)["step"] > last_step:
+            break
+        end += len(line)
+    return end

@@ -1,0 +1,38 @@
+"""The optimiser of a run, put together from optax."""
+
+import jax
+import optax
+from jaxtyping import PyTree
+
+from gramalign.training.config import Optimizer
+
+
+def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformation:
+    """AdamW with clipped gradients, linear warm-up and cosine decay to zero over `steps`."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0,
+        peak_value=config.learning_rate,
+        warmup_steps=config.warmup,
+        decay_steps=steps,
+    )
+    return _standard_promotion(
+        optax.chain(
+            optax.clip_by_global_norm(config.clip_norm),
+            optax.adamw(schedule, weight_decay=config.weight_decay, mask=_matrices),
+        )
+    )
+
+
+def _matrices(params: PyTree) -> PyTree:
+    """What decays: pulling a bias or a temperature towards zero would mean something else."""
+    return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
+
+
+def _standard_promotion(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Lets optax mix its integer counts with floats where the caller has made promotion strict."""
+
+    def update(updates, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):
+            return tx.update(updates, state, params)
+
+    return optax.GradientTransformation(tx.init, update)

@@ -1,0 +1,66 @@
+"""Trained parameters as one safetensors file, which any tool reads without running code."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import PyTree
+
+_KEY = "gramalign"  # one key: safetensors writes several in an order that changes with each run
+
+
+def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
+    """Writes nested dicts of arrays under dotted names, such as `encoder.towers.text.head.bias`.
+
+    The file appears whole or not at all, and the same content gives the same bytes.
+
+    Args:
+        path: the file.
+        params: the arrays.
+        about: JSON-compatible values, kept in the file's metadata.
+    """
+    arrays = {name: np.asarray(leaf) for name, leaf in _named(params)}
+    draft = path.with_name(path.name + ".part")
+    safetensors.numpy.save_file(arrays, draft, metadata={_KEY: json.dumps(about)})
+    os.replace(draft, path)
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What was saved beside the arrays."""
+    with safetensors.safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()[_KEY])
+
+
+def load_params(path: Path, like: PyTree) -> PyTree:
+    """Reads what `save_params` wrote.
+
+    Args:
+        path: the file.
+        like: nested dicts of arrays or of their abstract shapes.
+
+    Returns:
+        Numpy arrays in the structure of `like`.
+
+    Raises:
+        ValueError: names or shapes that are not those of `like`.
+    """
+    arrays = safetensors.numpy.load_file(path)
+    wanted = dict(_named(like))
+    if wanted.keys() != arrays.keys():
+        missing, extra = sorted(wanted.keys() - arrays), sorted(arrays.keys() - wanted)
+        raise ValueError(f"{path}: lacks {missing or 'nothing'}, has besides {extra or 'nothing'}")
+    for name, leaf in wanted.items():
+        if arrays[name].shape != leaf.shape:
+            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, wanted {leaf.shape}")
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+
+
+def _named(tree: PyTree) -> Iterator[tuple[str, Any]]:
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        yield jax.tree_util.keystr(path, simple=True, separator="."), leaf

@@ -1,0 +1,94 @@
+"""The folder of a run: what lies where, and whether a run may start or go on in it."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from gramalign.training.config import Config
+from gramalign.training.config_json import config_from_json, config_to_json, differences
+from gramalign.training.environment import environment
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of a run's files."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config; its presence marks the folder as a run's."""
+        return self.root / "config.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, devices and git revision, an entry for each start."""
+        return self.root / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The log, one JSON object a line."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints by step, for resumption."""
+        return self.root / "checkpoints"
+
+    @property
+    def params(self) -> Path:
+        """The trained model; its presence marks the run as finished."""
+        return self.root / "params.safetensors"
+
+    def claim(self, config: Config, *, resume: bool, overwrite: bool) -> None:
+        """Makes the folder ready for a run to start or to go on.
+
+        Args:
+            config: the run.
+            resume: go on with the run that is there, if there is one.
+            overwrite: delete the run that is there, if there is one, and nothing else.
+
+        Raises:
+            FileExistsError: there is a run, and neither was asked for.
+            ValueError: both were asked for, or the run there has another config.
+        """
+        if resume and overwrite:
+            raise ValueError("resume and overwrite contradict each other: wanted one at most")
+        if self.config.exists() and not (resume or overwrite):
+            raise FileExistsError(
+                f"{self.root} already holds a run: pass --resume to go on with it, --overwrite "
+                "to delete it, or choose another folder"
+            )
+        if overwrite:
+            self._clear()
+        if self.config.exists():
+            changed = differences(config_from_json(self.config.read_text()), config)
+            if changed:
+                raise ValueError(
+                    f"{self.root} holds a run with another config; a resumed run keeps its own "
+                    f"(run -> got): {'; '.join(changed)}"
+                )
+        else:
+            self.root.mkdir(parents=True, exist_ok=True)
+            _write(self.config, config_to_json(config))
+
+    def note_start(self, step: int) -> None:
+        """Adds the environment of a start at `step`."""
+        starts = json.loads(self.environment.read_text()) if self.environment.exists() else []
+        starts.append({"step": step, **environment()})
+        _write(self.environment, json.dumps(starts, indent=2) + "\n")
+
+    def _clear(self) -> None:
+        # The config goes last: until all is gone, the folder still counts as a run's.
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for file in (self.params, self.metrics, self.environment, self.config):
+            file.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file so that it appears whole or not at all."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text)
+    os.replace(draft, path)

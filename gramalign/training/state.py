@@ -1,0 +1,38 @@
+"""What a training step turns into its successor."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PRNGKeyArray, PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """All that changes in training, as one pytree; a checkpoint holds it and the data iterator.
+
+    Its leaves are arrays, or whatever `jax.tree.map` puts in their place.
+    """
+
+    step: Any
+    """Updates made so far, an int32 scalar."""
+    params: PyTree
+    """Nested dict of arrays."""
+    opt_state: optax.OptState
+    rng: Any
+    """A key that never changes: each step folds its number in, so a resumed run draws the same."""
+
+
+def init_state(params: PyTree, tx: optax.GradientTransformation, rng: PRNGKeyArray) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), rng)
+
+
+def abstract(state: TrainState) -> TrainState:
+    """The state's shapes, dtypes and shardings: what a restored one must look like."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state
+    )

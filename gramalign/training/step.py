@@ -1,0 +1,85 @@
+"""The jitted training step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from gramalign.training.config import Config
+from gramalign.training.diagnostics import diagnostics
+from gramalign.training.objective import objective
+from gramalign.training.state import TrainState
+
+Metrics = dict[str, Array]
+
+
+class Batch(TypedDict):
+    """A batch as the data pipeline yields it."""
+
+    features: Mapping[str, Float[Any, "batch _"]]
+    present: Mapping[str, Bool[Any, " batch"]]
+    groups: Int[Any, " batch"]
+
+
+def is_logged(step, config: Config):
+    """Whether a step, counted from 1, writes a line of the log; takes traced steps as well."""
+    return (step % config.log_every == 0) | (step == config.steps)
+
+
+def make_step(
+    config: Config, graphdef: nnx.GraphDef, statistics: PyTree, tx: optax.GradientTransformation
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Compiles one update of the parameters.
+
+    Args:
+        config: the run.
+        graphdef: the model's structure.
+        statistics: its variables that are not trained.
+        tx: the optimiser.
+
+    Returns:
+        `step(state, batch) -> (state, metrics)`. The state given is donated: its buffers become
+        the new state's. Metrics are scalars: `loss`, `loss/<term>`, `temperature/<term>`,
+        `grad_norm`, `finite` (loss and gradient both), and the diagnostics, which are computed
+        at logged steps only and zero at the others.
+    """
+
+    def loss(params, batch, dropout_key):
+        model = nnx.merge(graphdef, params, statistics)
+        embeddings = model.encoder(batch["features"], batch["present"], dropout_key=dropout_key)
+        temperatures = model.temperatures()
+        total, terms = objective(
+            embeddings,
+            present=batch["present"],
+            groups=batch["groups"],
+            temperatures=temperatures,
+            config=config,
+        )
+        terms |= {f"temperature/{name}": value for name, value in temperatures.items()}
+        return total, (terms, embeddings)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        count = state.step + 1
+        dropout_key = jax.random.fold_in(state.rng, state.step)
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        (total, (terms, embeddings)), grads = gradient(state.params, batch, dropout_key)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+
+        grad_norm = optax.tree.norm(grads)
+        watch = jax.lax.cond(
+            is_logged(count, config),
+            diagnostics,
+            lambda *inputs: jax.tree.map(jnp.zeros_like, jax.eval_shape(diagnostics, *inputs)),
+            embeddings,
+            batch["present"],
+        )
+        finite = jnp.isfinite(total) & jnp.isfinite(grad_norm)
+        metrics = {"loss": total, **terms, "grad_norm": grad_norm, **watch, "finite": finite}
+        return TrainState(count, params, opt_state, state.rng), metrics
+
+    return jax.jit(step, donate_argnums=0)

@@ -1,0 +1,53 @@
+"""Settings for every test: simulated devices, strict promotion, reproducible hypothesis."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import jax
+import pytest
+
+# Before any array exists: the number of devices is read once, when the backend starts.
+jax.config.update("jax_num_cpu_devices", 8)
+# Mixed dtypes and implicit broadcasting of ranks are nearly always mistakes in a loss.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Derandomised: a failure is a change in the code, never luck. `pytest --hypothesis-profile=search`
+# looks for new counterexamples instead.
+hypothesis.settings.register_profile(
+    "default_tests", deadline=None, max_examples=20, derandomize=True, print_blob=True
+)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=500, print_blob=True)
+hypothesis.settings.load_profile("default_tests")
+
+
+@pytest.fixture
+def x64():
+    """Lets one test compute in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def data_root():
+    """Returns a function from the name of a data set under GRAMALIGN_DATA to its folder."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("GRAMALIGN_DATA")
+        if not root:
+            pytest.skip(f"GRAMALIGN_DATA is not set: it names the folder that holds {name!r}")
+        folder = Path(root) / name
+        if not folder.is_dir():
+            pytest.skip(f"GRAMALIGN_DATA={root} has no folder {name!r}")
+        return folder
+
+    return find
+
+
+def pytest_collection_modifyitems(items):
+    """Skips the tests marked `gpu` where JAX sees no GPU."""
+    if any(item.get_closest_marker("gpu") for item in items) and jax.default_backend() != "gpu":
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="JAX sees no GPU"))

@@ -1,0 +1,91 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from gramalign.evaluation import checked, diagnose, diagnostics
+
+
+def embeddings_of(seed, examples=31, dim=12, names=("text", "audio", "video")):
+    rng = np.random.default_rng(seed)
+    centre = rng.normal(size=(examples, dim)) + 0.5
+    return {name: (centre + rng.normal(size=(examples, dim))).astype(np.float32) for name in names}
+
+
+def unit(x):
+    x = x.astype(np.float64)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("tile_entries", [2**24, 31 * 4])
+def test_equals_float64_numpy_with_gaps_and_groups(monkeypatch, tile_entries):
+    monkeypatch.setattr(diagnostics, "_TILE_ENTRIES", tile_entries)
+    embeddings = embeddings_of(0)
+    rng = np.random.default_rng(1)
+    present = {name: rng.random(31) > 0.2 for name in embeddings}
+    groups = np.arange(31) // 2
+    measured = diagnose(checked(embeddings, present, groups))
+    units = {name: unit(x) for name, x in embeddings.items()}
+
+    for name, x in units.items():
+        x = x[present[name]]
+        distances = [np.sum((a - b) ** 2) for a, b in itertools.permutations(x, 2)]
+        expected = np.log(np.mean(np.exp(-2 * np.array(distances))))
+        assert measured.uniformity[name] == pytest.approx(expected, abs=1e-5)
+
+    for pair in measured.pairs:
+        both = present[pair.first] & present[pair.second]
+        a, b = units[pair.first][both], units[pair.second][both]
+        assert pair.examples == both.sum()
+        assert pair.gap == pytest.approx(np.linalg.norm(a.mean(0) - b.mean(0)), rel=1e-5)
+        assert pair.alignment == pytest.approx(np.mean(np.sum((a - b) ** 2, axis=1)), rel=1e-5)
+    assert len(measured.pairs) == 3
+
+    complete = np.all(list(present.values()), axis=0)
+    tuples = np.stack([x[complete] for x in units.values()], axis=1)
+    labels = groups[complete]
+    matched = [np.linalg.svd(t, compute_uv=False) for t in tuples]
+    mismatched = []
+    for i, m in itertools.product(range(len(tuples)), range(3)):
+        if labels[i] != labels[i - 1]:
+            mixed = tuples[i].copy()
+            mixed[m] = tuples[i - 1, m]
+            mismatched.append(np.linalg.svd(mixed, compute_uv=False))
+    assert 0 < len(mismatched) < 3 * len(tuples)
+    for values, figure in ((matched, "matched"), (mismatched, "mismatched")):
+        values = np.array(values)
+        volume, share = values.prod(axis=1).mean(), (values[:, 0] ** 2 / 3).mean()
+        assert getattr(measured.volume, figure) == pytest.approx(volume, rel=1e-5)
+        assert getattr(measured.leading_share, figure) == pytest.approx(share, rel=1e-5)
+    assert measured.complete == complete.sum()
+
+
+def test_a_collapsed_space():
+    same = np.ones((8, 4), np.float32)
+    measured = diagnose(checked({"a": same, "b": same}))
+    assert measured.uniformity == pytest.approx({"a": 0, "b": 0}, abs=1e-6)
+    assert measured.volume.matched == pytest.approx(0, abs=1e-6)
+    assert measured.leading_share.mismatched == pytest.approx(1)
+    assert (measured.pairs[0].gap, measured.pairs[0].alignment) == (0, 0)
+
+
+def test_an_orthogonal_modality_leaves_the_tuple_flat():
+    eye = np.eye(8, dtype=np.float32)
+    measured = diagnose(checked({"a": eye[:4], "b": eye[4:]}))
+    assert measured.volume.matched == pytest.approx(1)
+    assert measured.leading_share.matched == pytest.approx(0.5)
+    assert measured.pairs[0].gap == pytest.approx(np.sqrt(8) / 4)
+    assert measured.pairs[0].alignment == pytest.approx(2)
+    assert measured.uniformity["a"] == pytest.approx(-4)
+
+
+def test_what_cannot_be_measured_is_nan():
+    embeddings = embeddings_of(0, 6)
+    first = np.arange(6) < 1
+    measured = diagnose(checked(embeddings, {"text": first, "audio": ~first}))
+    assert measured.complete == 0
+    assert np.isnan([measured.volume.matched, measured.leading_share.mismatched]).all()
+    assert np.isnan(measured.uniformity["text"])
+    assert measured.pairs[0].examples == 0 and np.isnan(measured.pairs[0].gap)
+    # One group: there is no mismatched tuple.
+    assert np.isnan(diagnose(checked(embeddings, groups=np.zeros(6, int))).volume.mismatched)

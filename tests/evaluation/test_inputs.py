@@ -1,0 +1,81 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign.evaluation import checked, evaluate
+
+
+def two(examples=4, dim=3):
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(size=(examples, dim)).astype(np.float32) for name in ("text", "audio")}
+
+
+def test_rows_become_unit_whatever_their_size():
+    embeddings = two()
+    embeddings["text"] *= np.array([[1e-30], [1e30], [1], [0]], np.float32)
+    data = checked(embeddings)
+    np.testing.assert_allclose(
+        np.linalg.norm(data.embeddings["text"], axis=1), [1, 1, 1, 0], rtol=1e-6
+    )
+    assert data.embeddings["text"].dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, jnp.float32, jnp.bfloat16])
+def test_host_and_device_arrays_of_any_float_are_taken(kind):
+    array = np.asarray if kind in (np.float64, np.float16) else jnp.asarray
+    given = {name: array(x, dtype=kind) for name, x in two().items()}
+    data = checked(given, {"text": jnp.ones(4, bool)}, jnp.arange(4))
+    for name, expected in checked(two()).embeddings.items():
+        assert data.embeddings[name].dtype == np.float32
+        np.testing.assert_allclose(data.embeddings[name], expected, atol=1e-2)
+
+
+def test_absent_rows_may_hold_anything_and_come_out_as_zeros():
+    embeddings = two()
+    embeddings["audio"][2] = np.nan
+    data = checked(embeddings, {"audio": np.arange(4) != 2})
+    assert not data.embeddings["audio"][2].any()
+    assert data.present["text"].all()
+
+
+def test_groups_may_be_of_any_type():
+    groups = checked(two(), groups=np.array(["cat", "dog", "cat", "ant"])).groups
+    assert groups is not None
+    assert groups.tolist() == [1, 2, 1, 0]
+    assert groups.dtype == np.int32
+
+
+def bad_row(value):
+    embeddings = two()
+    embeddings["audio"][2, 1] = value
+    return embeddings
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "options", "message"),
+    [
+        ({"text": np.ones((4, 3), np.float32)}, {}, r"1 modality \(text\).*at least 2.*embed"),
+        ({}, {}, r"0 modality \(none\)"),
+        (two(1), {}, r"got 1 example.*at least 2.*more rows"),
+        (two() | {"audio": np.ones((5, 3), np.float32)}, {}, r"text \(4, 3\), audio \(5, 3\).*row"),
+        (two() | {"audio": np.ones((4, 2), np.float32)}, {}, r"dims: text \(4, 3\).*project"),
+        (bad_row(np.nan), {}, r"'audio'\]: row 2 holds NaN.*find the layer.*`present`"),
+        (bad_row(np.inf), {}, r"'audio'\]: row 2 holds NaN or Inf"),
+        (two(), {"present": {"smell": np.ones(4, bool)}}, r"mask for smell.*are text, audio"),
+        (two(), {"present": {"text": np.ones(5, bool)}}, r"'text'\]: got bool \(5,\).*\(4,\)"),
+        (two(), {"groups": np.arange(3)}, r"groups: got shape \(3,\), wanted \(4,\)"),
+        (
+            two(),
+            {"baseline_embeddings": two(5)},
+            r"baseline_embeddings: got 5.*wanted 4.*same rows",
+        ),
+        (
+            two(),
+            {"baseline_embeddings": {"text": two()["text"], "smell": two()["text"]}},
+            r"of text, smell, wanted 4 of text, audio",
+        ),
+    ],
+)
+def test_bad_input_is_refused_with_its_cure(embeddings, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(embeddings, **options, score="cosine")

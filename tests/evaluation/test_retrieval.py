@@ -1,0 +1,189 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gramalign.evaluation import SCORE_NAMES, checked, evaluate, retrieval, retrieval_figures
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def random_embeddings(rng, examples=37, dim=16, names=("text", "audio", "video", "depth")):
+    centre = rng.normal(size=(examples, dim))
+    values = {name: centre + 1.2 * rng.normal(size=(examples, dim)) for name in names}
+    return {
+        name: (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+        for name, x in values.items()
+    }
+
+
+def dense_score(score, embeddings, present, row, others):
+    """The whole score matrix in float64: every row against every tuple of columns."""
+    examples = len(embeddings[row])
+    anchors = embeddings[row].astype(np.float64)
+    there = np.stack([present[name] for name in others], axis=1)
+    tuples = np.stack([embeddings[name].astype(np.float64) for name in others], axis=1)
+    tuples[~there] = 0
+    if score == "cosine":
+        total = tuples.sum(axis=1)
+        length = np.linalg.norm(total, axis=1, keepdims=True)
+        return anchors @ (total / np.where(length == 0, 1, length)).T
+    whole = np.stack(
+        [np.concatenate([np.tile(a, (examples, 1, 1)), tuples], axis=1) for a in anchors[:, None]]
+    )
+    gram = whole @ whole.swapaxes(-1, -2)
+    if score == "spectral":
+        return np.sqrt(np.linalg.eigvalsh(gram)[..., -1])
+    # An absent modality is a row of the identity: the determinant is that of the present ones.
+    gram[..., 1:, 1:] += (~there)[:, :, None] * np.eye(len(others))
+    return -np.sqrt(np.abs(np.linalg.det(gram)))
+
+
+def dense_figures(scores, is_query, in_gallery, groups):
+    """The rules of the module's docstring, query by query."""
+    places, sizes = [], []
+    for i in np.flatnonzero(is_query & in_gallery):
+        rivals = in_gallery & (groups != groups[i])
+        places.append(1 + (scores[i, rivals] >= scores[i, i]).sum())
+        sizes.append(1 + rivals.sum())
+    places, sizes = np.array(places), np.array(sizes)
+    return {
+        "queries": len(places),
+        "candidates": sizes.mean(),
+        "median_rank": np.median(places),
+        "mean_rank": places.mean(),
+        "recall": {k: 100 * (places <= k).mean() for k in (1, 5, 10)},
+        "chance": {k: 100 * np.minimum(k / sizes, 1).mean() for k in (1, 5, 10)},
+    }
+
+
+@pytest.mark.parametrize("with_groups", [False, True])
+@pytest.mark.parametrize("with_gaps", [False, True])
+@pytest.mark.parametrize("score", SCORE_NAMES)
+def test_equals_the_dense_float64_rule(score, with_gaps, with_groups):
+    rng = np.random.default_rng(3)
+    embeddings = random_embeddings(rng)
+    present = {name: rng.random(37) > 0.3 * with_gaps for name in embeddings}
+    groups = rng.integers(0, 12, 37) if with_groups else np.arange(37)
+    data = checked(embeddings, present, groups if with_groups else None)
+    results = retrieval_figures(data, score)
+
+    assert len({(result.query, result.gallery) for result in results}) == len(results) == 4 * 3 + 8
+    for result in results:
+        forward = len(result.query) == 1
+        row, others = (
+            (result.query[0], result.gallery) if forward else (result.gallery[0], result.query)
+        )
+        scores = dense_score(score, embeddings, present, row, others)
+        sides = present[row], np.any([present[name] for name in others], axis=0)
+        expected = (
+            dense_figures(scores, *sides, groups)
+            if forward
+            else dense_figures(scores.T, *reversed(sides), groups)
+        )
+        for name, value in expected.items():
+            assert getattr(result, name) == pytest.approx(value), (result, name)
+
+
+def test_ties_count_against_the_query_unless_they_share_its_group():
+    # Every embedding occurs twice, exactly: each query ties with one wrong answer.
+    doubled = np.repeat(np.eye(6, dtype=np.float32), 2, axis=0)
+    embeddings = {"text": doubled, "audio": doubled}
+    for score in SCORE_NAMES:
+        for result in retrieval_figures(checked(embeddings), score):
+            assert (result.mean_rank, result.recall[1], result.recall[5]) == (2, 0, 100)
+        grouped = checked(embeddings, groups=np.repeat(list("abcdef"), 2))
+        for result in retrieval_figures(grouped, score):
+            assert (result.mean_rank, result.recall[1], result.candidates) == (1, 100, 11)
+
+
+@pytest.mark.parametrize("score", SCORE_NAMES)
+def test_a_collapsed_space_ranks_last(score):
+    same = np.tile(np.random.default_rng(0).normal(size=16).astype(np.float32), (20, 1))
+    for result in retrieval_figures(checked({"a": same, "b": same, "c": same}), score):
+        assert (result.median_rank, result.recall[10]) == (20, 0), result
+
+
+def test_two_examples_of_two_modalities():
+    eye = np.eye(2, dtype=np.float32)
+    results = retrieval_figures(checked({"text": eye, "audio": eye[::-1]}), "cosine")
+    assert [(r.query, r.gallery) for r in results] == [
+        (("text",), ("audio",)),
+        (("audio",), ("text",)),
+    ]
+    for result in results:
+        assert (result.recall, result.chance) == (
+            {1: 0, 5: 100, 10: 100},
+            {1: 50, 5: 100, 10: 100},
+        )
+
+
+def test_modalities_that_never_meet_give_no_figure_rather_than_a_wrong_one():
+    embeddings = random_embeddings(np.random.default_rng(0), names=("text", "audio", "video"))
+    first = np.arange(37) < 18
+    evaluation = evaluate(embeddings, {"text": first, "audio": ~first}, score="volume")
+    lonely = evaluation.find(("text",), ("audio",), "cosine")
+    assert lonely.queries == 0
+    assert np.isnan([lonely.recall[1], lonely.mean_rank, lonely.chance[1]]).all()
+    assert json.dumps(lonely.to_json(), allow_nan=False).count("null") == 9
+    assert not np.isnan(list(evaluation.summary().values())).any()
+
+
+@given(seed=st.integers(0, 2**32 - 1), score=st.sampled_from(SCORE_NAMES))
+def test_order_and_absent_examples_change_nothing(seed, score):
+    rng = np.random.default_rng(seed)
+    embeddings = random_embeddings(rng, 31, names=("text", "audio", "video"))
+    present = {name: rng.random(31) > 0.2 for name in embeddings}
+    groups = rng.integers(0, 9, 31)
+    expected = retrieval_figures(checked(embeddings, present, groups), score)
+
+    order = rng.permutation(31)
+    # Six more examples that nobody has, with nonsense in their rows.
+    shuffled = {
+        name: np.concatenate([x[order], np.full((6, 16), np.nan, np.float32)])
+        for name, x in embeddings.items()
+    }
+    masks = {
+        name: np.concatenate([mask[order], np.zeros(6, bool)]) for name, mask in present.items()
+    }
+    again = checked(shuffled, masks, np.concatenate([groups[order], np.zeros(6, int)]))
+    for before, after in zip(expected, retrieval_figures(again, score), strict=True):
+        assert after.recall == pytest.approx(before.recall, nan_ok=True)
+        assert after.chance == pytest.approx(before.chance, nan_ok=True)
+        assert (after.queries, after.mean_rank) == (
+            before.queries,
+            pytest.approx(before.mean_rank, nan_ok=True),
+        )
+
+
+def test_all_tasks_of_one_size_share_a_compilation():
+    embeddings = random_embeddings(np.random.default_rng(0), 29, names=tuple("abcde"))
+    before = retrieval._both_ways._cache_size()
+    retrieval_figures(checked(embeddings), "volume")
+    assert retrieval._both_ways._cache_size() - before == 2  # pairs and tuples
+
+
+def official_cases():
+    return json.loads((GOLDEN / "official.json").read_text())
+
+
+@pytest.mark.parametrize("case", official_cases(), ids=lambda case: case["case"])
+def test_reproduces_the_official_figures(case):
+    with np.load(GOLDEN / "official.npz", allow_pickle=False) as arrays:
+        vectors = arrays[f"{case['case']}_embeddings"]
+    names = tuple(f"m{i}" for i in range(case["modalities"]))
+    results = retrieval_figures(checked(dict(zip(names, vectors, strict=True))), "volume")
+    anchor, rest = (names[0],), names[1:]
+    for direction, task in {"forward": (anchor, rest), "backward": (rest, anchor)}.items():
+        (recall,) = (r.recall for r in results if (r.query, r.gallery) == task)
+        figures = "/".join(f"{value:.1f}" for value in recall.values())
+        assert figures == case["retrieval_official"][f"{direction}_recall"]
+
+
+def test_unknown_score_names_the_known_ones():
+    embeddings = random_embeddings(np.random.default_rng(0), 4)
+    with pytest.raises(ValueError, match="'area'.*cosine, volume, spectral"):
+        evaluate(embeddings, score="area")

@@ -1,0 +1,178 @@
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gramalign.evaluation import (
+    Diagnostics,
+    Evaluation,
+    PairFigures,
+    Retrieval,
+    TupleFigure,
+    tables,
+    to_text,
+)
+
+THREE = ("text", "audio", "video")
+
+
+def evaluation_of(names=THREE, score="volume", *, baseline=True, examples=5000, measured=True):
+    """Made-up figures, each different, so that a table that swaps two of them is caught."""
+    rng = np.random.default_rng(0)
+    rests = {one: tuple(name for name in names if name != one) for one in names}
+    tasks = [((a,), (b,)) for a in names for b in names if a != b]
+    if len(names) > 2:
+        tasks += [((one,), rest) for one, rest in rests.items()]
+        tasks += [(rest, (one,)) for one, rest in rests.items()]
+
+    def retrieval(score):
+        return tuple(
+            Retrieval(
+                query=query,
+                gallery=gallery,
+                score=score,
+                queries=examples if measured else 0,
+                candidates=float(examples) if measured else math.nan,
+                recall={k: 100 * rng.random() if measured else math.nan for k in (1, 5, 10)},
+                chance={k: 100 * k / examples if measured else math.nan for k in (1, 5, 10)},
+                median_rank=rng.integers(2, 400) / 2 if measured else math.nan,
+                mean_rank=1 + examples * rng.random() if measured else math.nan,
+            )
+            for query, gallery in tasks
+        )
+
+    return Evaluation(
+        score=score,
+        modalities=names,
+        examples=examples,
+        retrieval=sum((retrieval(name) for name in dict.fromkeys((score, "cosine"))), ()),
+        baseline=retrieval("cosine") if baseline else (),
+        diagnostics=Diagnostics(
+            complete=examples,
+            volume=TupleFigure(*rng.random(2).tolist()),
+            leading_share=TupleFigure(*rng.random(2).tolist()),
+            uniformity={name: -4 * rng.random() for name in names},
+            pairs=tuple(
+                PairFigures(a, b, examples, rng.random(), 4 * rng.random())
+                for i, a in enumerate(names)
+                for b in names[i + 1 :]
+            ),
+        ),
+    )
+
+
+def lines_with(text, start):
+    return [line.split() for line in text.splitlines() if line.strip().startswith(f"{start} ")]
+
+
+def test_figures_stand_where_they_belong():
+    evaluation = evaluation_of()
+    text = to_text(tables(evaluation))
+
+    def cells(query, gallery):
+        values = []
+        for score in ("volume", "cosine"):
+            found = evaluation.find(query, gallery, score)
+            values += [f"{found.recall[k]:.1f}" for k in (1, 5, 10)]
+            for rank in (found.median_rank, found.mean_rank):
+                values.append(f"{rank:.0f}" if rank >= 1000 or rank % 1 == 0 else f"{rank:.1f}")
+        baseline = evaluation.find(query, gallery, "cosine", baseline=True)
+        return [*values, f"{baseline.recall[1]:.1f}", "0.02"]
+
+    pair, forward, backward = lines_with(text, "audio")[:3]
+    to_others = [
+        evaluation.find(("audio",), (other,), "cosine").recall[1] for other in ("text", "video")
+    ]
+    assert pair == ["audio", f"{to_others[0]:.1f}", "-", f"{to_others[1]:.1f}"]
+    assert forward == ["audio", *cells(("audio",), ("text", "video"))]
+    assert backward == ["audio", *cells(("text", "video"), ("audio",))]
+
+    figures = evaluation.diagnostics
+    assert f"audio    {figures.uniformity['audio']:.3f}".split() in [
+        line[:2] for line in lines_with(text, "audio")
+    ]
+    for name, figure in (("volume", figures.volume), ("leading share", figures.leading_share)):
+        expected = f"{name} {figure.matched:.3f} {figure.mismatched:.3f}"
+        assert any(" ".join(line).startswith(expected) for line in lines_with(text, name))
+    last = figures.pairs[-1]
+    assert f"audio - video {last.gap:.3f} {last.alignment:.3f}" in " ".join(text.split())
+
+    own, baseline = evaluation.summary(), evaluation.summary(baseline=True)
+    assert f"mean {own['pair R@1, cosine']:.1f}, under volume" in text
+    assert f"linear GCCA {baseline['pair R@1, cosine']:.1f}, chance 0.02" in text
+
+
+@pytest.mark.parametrize("names", [("text", "audio"), tuple(f"modality{i}" for i in range(8))])
+@pytest.mark.parametrize("score", ["volume", "spectral", "cosine"])
+@pytest.mark.parametrize("examples", [20, 50_000])
+def test_plain_text_is_narrow_and_whole(names, score, examples):
+    text = to_text(tables(evaluation_of(names, score, examples=examples)))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "\x1b" not in text
+    assert "…" not in text
+    assert "nan" not in text
+
+
+def test_two_modalities_need_no_pair_table():
+    text = to_text(tables(evaluation_of(("text", "audio"))))
+    assert "Pairs" not in text
+    assert [line[:3] for line in lines_with(text, "text ->")] == [["text", "->", "audio"]]
+    assert [line[:3] for line in lines_with(text, "audio ->")] == [["audio", "->", "text"]]
+    assert "5000 queries in every row" in text
+
+
+def test_a_cosine_run_shows_the_cosine_once():
+    text = to_text(tables(evaluation_of(score="cosine", baseline=False)))
+    assert text.count("R@10") == 1
+    assert "GCCA" not in text
+
+
+def test_pairs_are_a_heat_map_where_there_is_colour():
+    console = Console(
+        file=io.StringIO(), width=100, force_terminal=True, color_system="truecolor", no_color=False
+    )
+    with console.capture() as captured:
+        console.print(tables(evaluation_of()))
+    assert captured.get().count(";48;2;") == 6
+
+
+def test_names_are_taken_literally():
+    text = to_text(tables(evaluation_of(("[bold]", "a/b", "[/]"))))
+    assert "[bold] - a/b" in text
+    assert "[/]" in text
+
+
+def test_missing_figures_are_said_to_be_missing():
+    text = to_text(tables(evaluation_of(measured=False)))
+    assert lines_with(text, "text")[0] == ["text", "-", "n/a", "n/a"]
+    assert "mean n/a" in text
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_json_round_trip(measured):
+    evaluation = evaluation_of(measured=measured)
+    record = evaluation.to_json()
+    again = Evaluation.from_json(json.loads(json.dumps(record, allow_nan=False)))
+    assert again.to_json() == record
+    if measured:  # NaN equals nothing
+        assert again == evaluation
+    assert to_text(tables(again)) == to_text(tables(evaluation))
+
+
+def test_summary_is_the_mean_over_modalities():
+    evaluation = evaluation_of()
+    forward = [evaluation.find((one,), evaluation.rest(one), "volume").recall[1] for one in THREE]
+    summary = evaluation.summary()
+    assert list(summary) == [
+        "pair R@1, cosine",
+        "rest -> one R@1, cosine",
+        "one -> rest R@1, volume",
+        "rest -> one R@1, volume",
+    ]
+    assert summary["one -> rest R@1, volume"] == pytest.approx(np.mean(forward))
+    assert list(evaluation.summary(baseline=True)) == list(summary)[:2]
+    with pytest.raises(KeyError, match="smell"):
+        evaluation.find(("smell",), ("text",), "cosine")

@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from gramalign.models import Standardize, Statistic, Tower
+
+X = np.random.default_rng(0).normal(3.0, 2.0, (32, 5)).astype(np.float32)
+
+
+def tower(dropout=0.0, depth=2, **statistics):
+    return Tower(
+        5, 4, hidden=8, depth=depth, dropout=dropout, rngs=nnx.Rngs(params=0), **statistics
+    )
+
+
+def test_standardised_training_rows_have_zero_mean_and_unit_deviation():
+    out = np.asarray(Standardize(5, X.mean(0), X.std(0))(jnp.asarray(X)))
+    np.testing.assert_allclose(out.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(out.std(0), 1, atol=1e-5)
+
+
+def test_a_constant_feature_is_shifted_and_not_blown_up():
+    x = np.full((32, 2), 0.1, np.float32)
+    rounding = np.array([1e-9, 0.0], np.float32)
+    out = Standardize(2, x.mean(0), rounding)(jnp.asarray(x + 1e-3))
+    np.testing.assert_allclose(out, 1e-3, rtol=1e-3)
+
+
+def test_the_output_is_a_linear_path_plus_a_perceptron():
+    model = tower(mean=X.mean(0), std=X.std(0))
+    assert model(jnp.asarray(X)).shape == (32, 4)
+    model.head.kernel[...] = jnp.zeros((8, 4))
+    expected = (X - X.mean(0)) / X.std(0) @ np.asarray(model.linear.kernel[...])
+    np.testing.assert_allclose(model(jnp.asarray(X)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_depth_counts_hidden_layers(depth):
+    assert [layer.out_features for layer in tower(depth=depth).layers] == [8] * depth
+
+
+def test_dropout_needs_a_key_and_follows_from_it():
+    model, x = tower(dropout=0.5), jnp.asarray(X)
+    first, second = model(x, dropout_key=jax.random.key(1)), model(x, dropout_key=jax.random.key(2))
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, model(x, dropout_key=jax.random.key(1)))
+    np.testing.assert_array_equal(model(x), tower(dropout=0.0)(x))
+
+
+def test_statistics_are_not_trained():
+    _, params, statistics = nnx.split(tower(), nnx.Param, Statistic)
+    assert "standardize" not in nnx.to_pure_dict(params)
+    assert set(nnx.to_pure_dict(statistics)["standardize"]) == {"mean", "std"}
+
+
+def test_statistics_of_another_width_are_refused():
+    with pytest.raises(ValueError, match=r"mean has shape \(3,\), wanted \(5,\)"):
+        Standardize(5, np.zeros(3), np.ones(5))

@@ -1,0 +1,48 @@
+"""A small feature store and runs on it."""
+
+import numpy as np
+import pytest
+
+from gramalign.training import Config, Model, Optimizer
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory):
+    """Path of a store of two noisy linear views of one latent."""
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(60, 6))
+    views = {
+        name: (latent @ rng.normal(size=(6, width)) + 0.05 * rng.normal(size=(60, width)))
+        for name, width in (("text", 10), ("audio", 7))
+    }
+    path = tmp_path_factory.mktemp("store")
+    for name, view in views.items():
+        np.save(path / f"{name}.npy", view.astype(np.float32))
+    np.save(path / "split.npy", np.array(["train"] * 48 + ["test"] * 12))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_config(small_store):
+    """Returns a function that makes the config of a run of a few steps, fields changed at will."""
+
+    def make(**changes) -> Config:
+        settings = {
+            "data": str(small_store),
+            "objective": "clip",
+            "model": Model(dim=8, hidden=16, dropout=0.2),
+            "optimizer": Optimizer(warmup=2),
+            "steps": 12,
+            "batch_size": 16,
+            "checkpoint_every": 4,
+            "log_every": 2,
+        }
+        return Config(**{**settings, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def quiet():
+    """Reports nothing."""
+    return lambda row: None

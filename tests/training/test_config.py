@@ -1,0 +1,86 @@
+import json
+
+import pytest
+
+from gramalign.training import (
+    Clip,
+    Config,
+    Gram,
+    Model,
+    Optimizer,
+    Pmrl,
+    config_from_json,
+    config_to_json,
+)
+from gramalign.training.config_json import differences
+
+OTHER = Config(
+    data="somewhere",
+    modalities=("text", "audio"),
+    objective="gram + 0.3*clip",
+    gram=Gram(anchor="text"),
+    optimizer=Optimizer(learning_rate=3e-4),
+    seed=7,
+)
+
+
+@pytest.mark.parametrize("config", [Config(), OTHER])
+def test_json_there_and_back(config):
+    assert config_from_json(config_to_json(config)) == config
+
+
+def test_json_may_leave_out_what_is_default():
+    assert config_from_json('{"model": {"dim": 32}}') == Config(model=Model(dim=32))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [('{"stepz": 3}', "stepz"), ('{"model": {"depths": 3}}', r"model\.depths")],
+)
+def test_unknown_fields_are_named(text, name):
+    with pytest.raises(ValueError, match=f"unknown {name}; known there:"):
+        config_from_json(text)
+
+
+def test_json_holds_the_defaults():
+    assert json.loads(config_to_json(Config()))["optimizer"]["weight_decay"] == 1e-2
+
+
+def test_differences_are_named_by_path():
+    found = differences(Config(), OTHER)
+    assert "optimizer.learning_rate: 0.001 -> 0.0003" in found
+    assert "gram.anchor: None -> 'text'" in found
+    assert len(found) == 6
+    assert differences(OTHER, OTHER) == []
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Config(steps=0, optimizer=Optimizer(warmup=0)), "Config.steps is 0, wanted at"),
+        (lambda: Config(batch_size=1), "Config.batch_size is 1, wanted at least 2"),
+        (lambda: Config(steps=100), "warmup is 100, wanted fewer than Config.steps, which is 100"),
+        (lambda: Config(modalities=("a",)), r"Config.modalities is \('a',\), wanted at least two"),
+        (lambda: Config(modalities=("a", "a")), "Config.modalities is .* at least two different"),
+        (lambda: Config(seed=-1), "Config.seed is -1"),
+        (lambda: Config(objective="grim"), "unknown term 'grim'"),
+        (
+            lambda: Config(modalities=("a", "b"), gram=Gram(anchor="c")),
+            "Gram.anchor is 'c', wanted None or one of a, b",
+        ),
+        (lambda: Model(dropout=1.0), "Model.dropout is 1.0, wanted a rate in"),
+        (lambda: Model(depth=0), "Model.depth is 0, wanted at least 1"),
+        (lambda: Optimizer(clip_norm=0.0), "Optimizer.clip_norm is 0.0, wanted a positive number"),
+        (lambda: Gram(temperature=0.0), "Gram.temperature is 0.0, wanted a positive number"),
+        (lambda: Clip(temperature=2.0), "Clip.temperature is 2.0, wanted a start within"),
+        (lambda: Gram(label_smoothing=1.0), "Gram.label_smoothing is 1.0"),
+        (lambda: Pmrl(tau_instance=-1.0), "Pmrl.tau_instance is -1.0, wanted a positive number"),
+    ],
+)
+def test_bad_values_name_field_got_and_wanted(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_a_fixed_temperature_may_lie_outside_the_bounds_of_a_learned_one():
+    assert Clip(temperature=2.0, learn_temperature=False).learned_temperature is None

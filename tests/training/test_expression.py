@@ -1,0 +1,37 @@
+import pytest
+
+from gramalign.training.expression import parse
+
+KNOWN = ("gram", "pmrl", "clip")
+
+
+@pytest.mark.parametrize(
+    ("expression", "weights"),
+    [
+        ("gram", {"gram": 1.0}),
+        ("gram + 0.3*clip", {"gram": 1.0, "clip": 0.3}),
+        (" 2 * pmrl+1e+1*clip + 1e-3*gram ", {"pmrl": 2.0, "clip": 10.0, "gram": 1e-3}),
+    ],
+)
+def test_expressions(expression, weights):
+    assert parse(expression, KNOWN) == weights
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("gramm", "unknown term 'gramm'; the terms are gram, pmrl, clip"),
+        ("gram + gram", "'gram' comes twice"),
+        ("gram + ", "'' is no term; wanted a name or weight"),
+        ("", "'' is no term"),
+        ("0.3clip", "'0.3clip' is no term"),
+        ("clip*0.3", "'clip\\*0.3' is no term"),
+        ("x*clip", "weight 'x' is not a number"),
+        ("0*clip", "weight 0 must be positive and finite"),
+        ("-1*clip", "weight -1 must be positive and finite"),
+        ("nan*clip", "weight nan must be positive and finite"),
+    ],
+)
+def test_bad_expressions_name_the_part(expression, message):
+    with pytest.raises(ValueError, match=message):
+        parse(expression, KNOWN)

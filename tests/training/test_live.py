@@ -1,0 +1,39 @@
+import io
+
+import pytest
+import rich.console
+
+from gramalign.training.live import live
+
+ROWS = [
+    {"step": step, "grad_norm": 0.5, "loss": 2.0 / step, "loss/gram": 2.0, "temperature/gram": 0.07}
+    for step in (50, 100)
+]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    times = iter([10.0, 12.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+
+
+def show(**terminal):
+    out = io.StringIO()
+    console = rich.console.Console(file=out, width=120, **terminal)
+    with live(200, console) as report:
+        for row in ROWS:
+            report(row)
+    return out.getvalue()
+
+
+def test_plain_lines_where_there_is_no_terminal(clock):
+    first, second = show().splitlines()
+    assert first.startswith("step 50  loss 0.04  loss/gram 2  temperature/gram 0.07  grad norm 0.5")
+    assert first.endswith("steps/s -  ETA -")
+    assert second.endswith("steps/s 25  ETA 0:04")
+
+
+def test_a_table_on_a_terminal(monkeypatch):
+    shown = show(force_terminal=True, legacy_windows=False)
+    assert "loss/gram" in shown and "ETA" in shown and "0.02" in shown
+    assert "\x1b[" in shown  # redrawn in place

@@ -1,0 +1,107 @@
+"""A run that is killed and resumed ends in the very bits of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from gramalign.data import batches, load
+from gramalign.training import config_to_json, train
+from gramalign.training.checkpoint import Checkpoints
+from gramalign.training.model import Model, split
+from gramalign.training.optimizer import make_optimizer
+from gramalign.training.state import init_state
+
+KILLED_AT = 10  # between the checkpoints at 8 and 12
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(row):
+    if row["step"] == KILLED_AT:
+        raise Killed
+
+
+def last_state(config, folder):
+    """The state that the newest checkpoint holds, and the batch that would come next."""
+    store = load(config.data).part("train")
+    _, params, _ = split(Model(config, store.dims, rngs=nnx.Rngs(params=0)))
+    like = init_state(params, make_optimizer(config.optimizer, config.steps), jax.random.key(0))
+    data = batches(store, batch_size=config.batch_size, seed=config.seed)
+    with Checkpoints(folder / "checkpoints", keep=2) as checkpoints:
+        state = checkpoints.restore(like, data)
+    return state, next(data)
+
+
+def assert_same_bits(left, right):
+    def same(a, b):
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(a, b)
+
+    jax.tree.map(same, left, right)
+
+
+@pytest.fixture(scope="module")
+def config(small_config):
+    return small_config(objective="clip")
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory, quiet):
+    """The folder of a run that nothing interrupts."""
+    return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
+
+
+def assert_same_run(config, folder, whole):
+    for name in ("params.safetensors", "metrics.jsonl", "config.json"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    assert_same_bits(last_state(config, folder), last_state(config, whole))
+
+
+def test_an_exception(config, whole, tmp_path):
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed)
+    assert not (tmp_path / "params.safetensors").exists()
+    rows = []
+    train(config, tmp_path, resume=True, report=rows.append)
+    assert [row["step"] for row in rows] == [10, 12]
+    assert_same_run(config, tmp_path, whole)
+
+
+def test_sigkill(config, whole, tmp_path, quiet):
+    program = f"""
+import os, signal, sys
+from gramalign.training import config_from_json, train
+
+def kill(row):
+    if row["step"] == {KILLED_AT}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(config_from_json(sys.argv[1]), sys.argv[2], report=kill)
+"""
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "JAX_NUM_CPU_DEVICES": "8"}
+    command = [sys.executable, "-c", program, config_to_json(config), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    train(config, tmp_path, resume=True, report=quiet)
+    assert_same_run(config, tmp_path, whole)
+
+
+def test_a_kill_before_the_first_checkpoint(config, whole, tmp_path, quiet):
+    def killed_early(row):
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed_early)
+    train(config, tmp_path, resume=True, report=quiet)
+    assert_same_run(config, tmp_path, whole)

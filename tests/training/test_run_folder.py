@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from gramalign.training import Config
+from gramalign.training.environment import git_revision
+from gramalign.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / "first")
+    folder.claim(Config(), resume=False, overwrite=False)
+    return folder
+
+
+def test_a_folder_that_holds_a_run_is_not_taken_over(folder):
+    with pytest.raises(FileExistsError, match="already holds a run: pass --resume to go on"):
+        folder.claim(Config(), resume=False, overwrite=False)
+
+
+def test_resume_keeps_what_is_there(folder):
+    folder.metrics.write_text("kept")
+    folder.claim(Config(), resume=True, overwrite=False)
+    assert folder.metrics.read_text() == "kept"
+
+
+def test_resume_names_the_fields_of_another_config(folder):
+    with pytest.raises(ValueError, match=r"another config; .* seed: 0 -> 1; steps|steps.*seed"):
+        folder.claim(Config(seed=1, steps=2000), resume=True, overwrite=False)
+
+
+def test_overwrite_deletes_the_run_and_nothing_else(folder):
+    folder.params.touch()
+    folder.checkpoints.mkdir()
+    (folder.root / "notes.txt").write_text("mine")
+    folder.claim(Config(seed=1), resume=False, overwrite=True)
+    assert sorted(file.name for file in folder.root.iterdir()) == ["config.json", "notes.txt"]
+    assert json.loads(folder.config.read_text())["seed"] == 1
+
+
+def test_resume_and_overwrite_contradict_each_other(folder):
+    with pytest.raises(ValueError, match="contradict"):
+        folder.claim(Config(), resume=True, overwrite=True)
+
+
+def test_every_start_is_noted(folder):
+    folder.note_start(0)
+    folder.note_start(40)
+    starts = json.loads(folder.environment.read_text())
+    assert [start["step"] for start in starts] == [0, 40]
+    assert starts[0]["versions"]["jax"]
+
+
+def test_code_outside_git_has_no_revision(tmp_path):
+    (tmp_path / "module.py").touch()
+    assert git_revision(tmp_path / "module.py") is None

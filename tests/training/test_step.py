@@ -1,0 +1,89 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from gramalign.data import batches, load
+from gramalign.training.model import Model, split
+from gramalign.training.moments import moments
+from gramalign.training.optimizer import make_optimizer
+from gramalign.training.state import init_state
+from gramalign.training.step import make_step
+
+
+@pytest.fixture(scope="module")
+def made(small_store, small_config):
+    """A step, compiled once for all tests here, and what makes its input."""
+    config = small_config(log_every=2)
+    store = load(small_store).part("train")
+    model = Model(config, store.dims, moments(store), rngs=nnx.Rngs(params=0))
+    graphdef, params, statistics = split(model)
+    tx = make_optimizer(config.optimizer, config.steps)
+    step = make_step(config, graphdef, statistics, tx)
+    return step, lambda: init_state(jax.tree.map(jnp.copy, params), tx, jax.random.key(1)), store
+
+
+@pytest.fixture
+def start(made):
+    step, new_state, store = made
+    return new_state(), step, batches(store, batch_size=16, seed=0)
+
+
+def test_three_steps(start):
+    state, step, data = start
+    first, rng = jax.tree.map(np.asarray, state.params), np.asarray(jax.random.key_data(state.rng))
+    rows = []
+    for _ in range(3):
+        donated = state
+        state, metrics = step(state, next(data))
+        rows.append({name: np.asarray(value) for name, value in metrics.items()})
+
+    assert step._cache_size() == 1, "one compilation for one shape"
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(donated.params))
+    assert int(state.step) == 3
+    np.testing.assert_array_equal(jax.random.key_data(state.rng), rng)
+    # The learning rate of the first step of a warm-up is zero; the later ones move everything.
+    moved = jax.tree.map(lambda old, new: (old != np.asarray(new)).any(), first, state.params)
+    assert jax.tree.all(moved)
+    assert all(row["finite"] for row in rows)
+    assert set(rows[0]) == {
+        *("loss", "loss/clip", "temperature/clip", "grad_norm", "finite"),
+        *("matched_volume", "mismatched_volume", "leading_share"),
+    }
+    # Diagnostics are computed at logged steps only.
+    assert [float(row["leading_share"]) > 0.4 for row in rows] == [False, True, False]
+
+
+def test_dropout_differs_between_steps_and_not_between_runs(start):
+    state, step, data = start
+    batch = next(data)
+
+    def loss_at(number):
+        copy = dataclasses.replace(jax.tree.map(jnp.copy, state), step=jnp.int32(number))
+        return float(step(copy, batch)[1]["loss"])
+
+    assert loss_at(0) == loss_at(0) != loss_at(1)
+
+
+def test_a_loss_that_is_not_finite_is_flagged(start):
+    state, step, data = start
+    broken = jax.tree.map(lambda leaf: leaf * jnp.inf, state.params)
+    _, metrics = step(dataclasses.replace(state, params=broken), next(data))
+    assert not metrics["finite"]
+
+
+def test_only_matrices_decay(small_config):
+    config = small_config().optimizer
+    tx = make_optimizer(config, steps=12)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "log_scale": jnp.ones(())}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    opt_state = tx.init(params)
+    update = functools.partial(tx.update, zeros)
+    _, opt_state = update(opt_state, params)
+    updates, _ = update(opt_state, params)
+    assert (updates["kernel"] < 0).all()
+    assert (updates["bias"] == 0).all() and updates["log_scale"] == 0

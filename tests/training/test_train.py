@@ -1,0 +1,110 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from gramalign.data import load
+from gramalign.training import (
+    Config,
+    Gram,
+    Model,
+    NonFiniteLoss,
+    Optimizer,
+    embed_store,
+    load_run,
+    train,
+)
+from gramalign.training.metrics import read_metrics
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, small_config):
+    """A finished run, with the rows that it reported."""
+    rows = []
+    out = tmp_path_factory.mktemp("run")
+    return train(small_config(steps=13), out, report=rows.append), rows
+
+
+def test_what_a_run_leaves_behind(run):
+    run, rows = run
+    assert sorted(file.name for file in run.folder.iterdir()) == [
+        *("checkpoints", "config.json", "environment.json", "metrics.jsonl", "params.safetensors")
+    ]
+    log = read_metrics(run.folder / "metrics.jsonl")
+    assert [row["step"] for row in log] == [2, 4, 6, 8, 10, 12, 13]
+    assert log == rows
+    assert all(math.isfinite(value) for row in log for value in row.values())
+    assert all(0 < row["leading_share"] <= 1 for row in log)
+    kept = sorted(int(file.name) for file in (run.folder / "checkpoints").iterdir())
+    assert kept == [12, 13]
+    assert json.loads((run.folder / "environment.json").read_text())[0]["step"] == 0
+
+
+def test_a_run_embeds_what_it_was_trained_on(run, small_store):
+    run, _ = run
+    store = load(small_store)
+    embeddings = embed_store(run, store, batch_size=25)
+    again = embed_store(load_run(run.folder), store.only(["audio"]), batch_size=60)
+    assert {name: rows.shape for name, rows in embeddings.items()} == {
+        "text": (60, 8),
+        "audio": (60, 8),
+    }
+    np.testing.assert_allclose(np.linalg.norm(embeddings["text"], axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(again["audio"], embeddings["audio"], atol=1e-5)
+    assert list(again) == ["audio"]
+
+
+def test_a_store_of_another_shape_is_refused(run, tmp_path):
+    run, _ = run
+    np.save(tmp_path / "text.npy", np.ones((4, 3), np.float32))
+    with pytest.raises(ValueError, match="text has 3 features a row, but the run was .* on 10"):
+        embed_store(run, load(tmp_path))
+
+
+def test_a_finished_run_is_returned_as_it_is(run, quiet):
+    run, _ = run
+    before = (run.folder / "environment.json").read_bytes()
+    again = train(run.config, run.folder, resume=True, report=quiet)
+    assert again.config == run.config
+    assert (run.folder / "environment.json").read_bytes() == before
+
+
+def test_only_a_finished_run_can_be_loaded(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run was started there"):
+        load_run(tmp_path)
+
+
+def test_an_anchor_that_the_data_lacks_is_refused_before_a_file_is_written(
+    tmp_path, small_config, quiet
+):
+    config = small_config(objective="gram", gram=Gram(anchor="video"))
+    with pytest.raises(ValueError, match="Gram.anchor is 'video', wanted None or one of"):
+        train(config, tmp_path / "run", report=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, small_config, quiet):
+    optimizer = Optimizer(learning_rate=1e36, warmup=0)
+    config = small_config(optimizer=optimizer, checkpoint_every=1, log_every=1)
+    with pytest.raises(NonFiniteLoss, match="step 2: loss/clip is .*; checkpoint 1 is good"):
+        train(config, tmp_path, report=quiet)
+    assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["1"]
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]
+    assert not (tmp_path / "params.safetensors").exists()
+
+
+def test_training_on_digits_beats_chance_by_far(tmp_path, quiet):
+    config = Config(
+        modalities=tuple(load("digits").modalities[:2]),
+        objective="clip",
+        model=Model(dim=32, hidden=64),
+        optimizer=Optimizer(learning_rate=3e-3, warmup=20),
+        steps=300,
+        batch_size=64,
+    )
+    run = train(config, tmp_path, report=quiet)
+    test = load("digits").part("test")
+    a, b = embed_store(run, test).values()
+    recall = np.mean(np.argmax(a @ b.T, axis=1) == np.arange(len(test)))
+    assert recall > 30 / len(test), f"R@1 {recall:.3f}, chance {1 / len(test):.3f}"
