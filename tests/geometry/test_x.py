@@ -1,2 +1,0 @@
-from tests import reference
-def test_x(): assert reference.VALUE == 1

@@ -1,0 +1,57 @@
+"""Tuples and embeddings for tests: seeded, unit length, made in float64 and then rounded."""
+
+import jax.numpy as jnp
+import numpy as np
+
+
+def unit(rng, *shape, dtype=np.float64):
+    """Random directions."""
+    return normalized(rng.normal(size=shape)).astype(dtype)
+
+
+def normalized(x):
+    """Rows of unit length."""
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def close(rng, number, k, d, distance, dtype=np.float64):
+    """Unit tuples [number, k, d] that lie about `distance` around a direction of their own."""
+    centre = unit(rng, number, 1, d)
+    noise = rng.normal(size=(number, k, d)) / np.sqrt(d)
+    return normalized(centre + distance * noise).astype(dtype)
+
+
+def nearly_coplanar(rng, number, k, d, distance, dtype=np.float64):
+    """Unit tuples, far apart, whose last vector is about `distance` from the span of the others."""
+    others = unit(rng, number, k - 1, d)
+    mix = np.einsum("nk,nkd->nd", rng.uniform(0.5, 1.5, size=(number, k - 1)), others)
+    last = normalized(mix) + distance * rng.normal(size=(number, d)) / np.sqrt(d)
+    return normalized(np.concatenate([others, last[:, None]], axis=1)).astype(dtype)
+
+
+def orthonormal(rng, k, d, dtype=np.float64):
+    """k orthonormal rows."""
+    return np.linalg.qr(rng.normal(size=(d, k)))[0].T.astype(dtype)
+
+
+def embeddings(rng, batch, dim, names="abc", noise=1.0, dtype=np.float32):
+    """Modalities that share a direction per example, {name: [batch, dim]}, as numpy."""
+    shared = unit(rng, batch, dim)
+    return {
+        name: normalized(shared + noise * unit(rng, batch, dim)).astype(dtype) for name in names
+    }
+
+
+def as_jax(tree):
+    """Numpy arrays of a mapping as JAX arrays, dtypes kept."""
+    return {name: jnp.asarray(x) for name, x in tree.items()}
+
+
+def masks(rng, batch, names="abc"):
+    """Presence at random, with an example that has one modality and one that has none."""
+    present = {name: rng.uniform(size=batch) < 0.7 for name in names}
+    for number, name in enumerate(names):
+        present[name][0] = number == 0
+        present[name][1] = False
+        present[name][2] = True
+    return present
