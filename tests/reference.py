@@ -5,25 +5,33 @@ from itertools import combinations
 import numpy as np
 
 
-def volume(vectors):
-    """Volume of tuples [..., k, d]: modified Gram-Schmidt, twice over, in extended precision."""
-    rows = np.moveaxis(np.array(vectors, np.longdouble), -2, 0)
-    product = np.ones(rows.shape[1:-1], np.longdouble)
-    done = []
-    for row in rows:
-        for unit in done + done:
+def _gram_schmidt(vectors):
+    """Orthonormal rows and residual lengths: modified Gram-Schmidt, twice over, in longdouble."""
+    if vectors.shape[-2] == 0:
+        return vectors, np.ones(vectors.shape[:-1])
+    units, lengths = [], []
+    for row in np.moveaxis(np.array(vectors, np.longdouble), -2, 0):
+        for unit in units + units:
             row = row - (row * unit).sum(-1, keepdims=True) * unit
-        length = np.sqrt((row * row).sum(-1))
-        product = product * length
-        done.append(row / np.where(length > 0, length, 1)[..., None])
-    return product
+        lengths.append(np.sqrt((row * row).sum(-1)))
+        units.append(row / np.where(lengths[-1] > 0, lengths[-1], 1)[..., None])
+    return np.stack(units, axis=-2), np.stack(lengths, axis=-1)
+
+
+def volume(vectors):
+    """Volume of tuples [..., k, d], the product of what each vector adds to those before it."""
+    return _gram_schmidt(vectors)[1].prod(-1).astype(np.float64)
 
 
 def volume_gradient(vectors):
-    """d Vol / d M = Vol G^-1 M, in float64, for tuples of full rank."""
-    vectors = np.asarray(vectors, np.float64)
-    gram = vectors @ np.swapaxes(vectors, -1, -2)
-    return np.asarray(volume(vectors), np.float64)[..., None, None] * np.linalg.solve(gram, vectors)
+    """d Vol / d m = (volume of the others) (unit residual of m to their span), for full rank."""
+    vectors = np.asarray(vectors, np.longdouble)
+    rows = []
+    for k in range(vectors.shape[-2]):
+        last = np.concatenate([np.delete(vectors, k, -2), vectors[..., k : k + 1, :]], axis=-2)
+        units, lengths = _gram_schmidt(last)
+        rows.append(lengths[..., :-1].prod(-1)[..., None] * units[..., -1, :])
+    return np.stack(rows, axis=-2).astype(np.float64) if rows else np.zeros(vectors.shape)
 
 
 def singular_values(vectors):
@@ -96,7 +104,7 @@ def cosine_scores(embeddings, present, row, col=None):
 
 def volume_scores(embeddings, present, anchor):
     """Minus the volume of every anchor with every tuple of others."""
-    return -np.asarray(volume(joined(embeddings, present, anchor)), np.float64)
+    return -volume(joined(embeddings, present, anchor))
 
 
 def spectral_scores(embeddings, present, anchor):

@@ -55,3 +55,25 @@ def masks(rng, batch, names="abc"):
         present[name][1] = False
         present[name][2] = True
     return present
+
+
+def singular_tuples(k, d, dtype=np.float64):
+    """Unit tuples [k, d] that span no volume, by name (k >= 4)."""
+    rng = np.random.default_rng(1)
+    generic, one = unit(rng, k, d), unit(rng, d)
+
+    def changed(index, row):
+        return np.where(np.arange(k)[:, None] == index, row, generic)
+
+    tuples = {
+        "all alike": np.broadcast_to(one, (k, d)),
+        "collinear": np.where(np.arange(k) % 2, -1, 1)[:, None] * one,
+        "two alike": changed(2, generic[1]),
+        "two opposite": changed(k - 1, -generic[0]),
+        "zero first": changed(0, 0),
+        "zero later": changed(2, 0),
+        "all zero": np.zeros((k, d)),
+        "three coplanar": changed(2, normalized(generic[0] - 2 * generic[1])),
+        "all coplanar": normalized(rng.normal(size=(k, 2)) @ orthonormal(rng, 2, d)),
+    }
+    return {name: np.array(x, dtype) for name, x in tuples.items()}

@@ -1,0 +1,1 @@
+"""Commands and presets around gramalign: one file an experiment."""

@@ -1,0 +1,46 @@
+"""Computes one loss with its gradient and prints the peak memory of this process, as JSON.
+
+    python -m experiments.bench_resident gram 8192 4 512        (objective, batch, modalities, dim)
+
+A program of its own, because a process's peak never falls again: `experiments.bench` starts it
+afresh for every figure.
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from .bench_steps import made_up, step
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has held at any time.
+
+    From /proc where there is one: Linux lets `getrusage` of a new process start from the peak of
+    the process that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main(objective: str, batch: int, modalities: int, dim: int) -> None:
+    embeddings = jax.device_put(made_up(batch, modalities, dim))
+    before = peak_bytes()
+    loss, gradients = jax.block_until_ready(step(objective)(embeddings))
+    after = peak_bytes()
+    finite = all(np.isfinite(np.asarray(gradient)).all() for gradient in gradients.values())
+    if not (finite and np.isfinite(float(loss))):
+        sys.exit(f"{objective} at B = {batch} is not finite: loss {float(loss)}")
+    print(json.dumps({"peak_bytes": after, "before_bytes": before, "loss": float(loss)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *(int(number) for number in sys.argv[2:]))

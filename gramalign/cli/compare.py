@@ -1,0 +1,98 @@
+"""`gramalign compare`: objectives x seeds on one data set, in one table with intervals."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import rich.console
+import rich.progress
+import tyro
+
+from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline
+from gramalign.cli.train import default_out
+from gramalign.data import load
+from gramalign.evaluation import compare, compare_table, evaluate
+from gramalign.training import Config, train
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several objectives with several seeds on one data set, and set them side by side.
+
+    All runs share the data split, the budget and the Score they are evaluated under. Runs that are
+    there already are not repeated, so an interrupted comparison goes on where it stopped.
+
+    Example: `gramalign compare digits --objectives clip gram pmrl "clip + gram" --seeds 5`.
+    """
+
+    preset: tyro.conf.Positional[str] = "digits"
+    """Start from this file of experiments/ (its name, or a path); the options below change it."""
+    objectives: tuple[str, ...] = ("clip", "gram", "pmrl", "clip + gram", "clip + pmrl")
+    """Weighted terms, such as "gram + 0.3*clip"."""
+    seeds: int = 5
+    """Runs of each, with seeds 0, 1, ..."""
+    score: ScoreName = "volume"
+    """Score beside the cosine, the same for all."""
+    out: Path | None = None
+    """Folder of the runs and of compare.json; runs/compare-DATA if not given."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+    def run(self) -> None:
+        """Train what is missing, evaluate everything, print the table."""
+        if self.seeds < 1 or not self.objectives:
+            raise ValueError(
+                f"seeds is {self.seeds} and objectives {self.objectives}: wanted at least one each"
+            )
+        name = default_out(self.preset, self.config).name
+        out = self.out or Path("runs") / f"compare-{name}"
+        # Seeds differ in data only: each objective is compiled once and then found again.
+        jax.config.update("jax_compilation_cache_dir", str((out / "compiled").absolute()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        console = rich.console.Console()
+        tasks = [
+            dataclasses.replace(self.config, objective=objective, seed=seed)
+            for objective in self.objectives
+            for seed in range(self.seeds)
+        ]
+        results: dict[str, list[dict[str, float]]] = {text: [] for text in self.objectives}
+        with rich.progress.Progress(console=console) as progress:
+            steps = progress.add_task("", total=len(tasks) * self.config.steps)
+            for number, config in enumerate(tasks):
+                folder = out / config.objective.replace(" ", "") / f"seed{config.seed}"
+                label = f"{config.objective}, seed {config.seed}"
+
+                def advance(row, number=number, config=config):
+                    progress.update(steps, completed=number * config.steps + row["step"])
+
+                progress.update(steps, description=label, completed=number * config.steps)
+                run = train(config, folder, resume=True, report=advance)
+                evaluation = evaluate_run(run, score=self.score, baseline=False)
+                results[config.objective].append(evaluation.summary())
+                if not console.is_terminal:
+                    console.print(f"{number + 1}/{len(tasks)}  {label}", highlight=False)
+            progress.update(steps, description="done", completed=len(tasks) * self.config.steps)
+        results |= self._baseline()
+        record = {"data": self.config.data, "steps": self.config.steps, "score": self.score}
+        intervals = {
+            objective: {figure: value.to_json() for figure, value in figures.items()}
+            for objective, figures in compare(results).items()
+        }
+        record |= {"figures": intervals}
+        (out / "compare.json").write_text(json.dumps(record, indent=2) + "\n")
+        console.print(compare_table(results))
+
+    def _baseline(self) -> dict[str, list[dict[str, float]]]:
+        """The linear baseline as one more row, where the data allow it."""
+        store = load(self.config.data)
+        if self.config.modalities:
+            store = store.only(self.config.modalities)
+        rows = store.part("test")
+        try:
+            embeddings = linear_baseline(store, rows)
+        except ValueError:
+            return {}
+        evaluation = evaluate(embeddings, rows.present, score=self.score, groups=rows.groups)
+        return {"linear GCCA": [evaluation.summary()]}

@@ -1,0 +1,98 @@
+"""`gramalign evaluate`: what a trained space is worth, beside chance and a linear baseline."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import rich.console
+import tyro
+
+from gramalign.data import FeatureStore, load
+from gramalign.evaluation import Evaluation, evaluate, fit_gcca, tables
+from gramalign.training import Config, Run, embed_store, load_run
+
+ScoreName = Literal["volume", "spectral", "cosine"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a trained run: retrieval between all modalities, and the geometry of the space.
+
+    Prints tables and writes evaluation.json into the run's folder.
+    """
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder of a finished run."""
+    data: str | None = None
+    """Another feature store to evaluate on; the one it was trained on if not given."""
+    part: Literal["test", "validation", "train"] = "test"
+    """Which rows of the store."""
+    score: ScoreName | None = None
+    """Score beside the cosine; the objective's own if not given."""
+    baseline: bool = True
+    """Fit a linear GCCA on the training rows for comparison."""
+
+    def run(self) -> None:
+        """Evaluate and print."""
+        evaluate_run(
+            load_run(self.run_folder),
+            data=self.data,
+            part=self.part,
+            score=self.score,
+            baseline=self.baseline,
+            console=rich.console.Console(),
+        )
+
+
+def own_score(config: Config) -> ScoreName:
+    """The Score that an objective trains: that of its tuple term, if it has one."""
+    if "gram" in config.weights:
+        return "volume"
+    return "spectral" if "pmrl" in config.weights else "cosine"
+
+
+def evaluate_run(
+    run: Run,
+    *,
+    data: str | None = None,
+    part: str = "test",
+    score: ScoreName | None = None,
+    baseline: bool = True,
+    console: rich.console.Console | None = None,
+) -> Evaluation:
+    """Evaluate a run on one part of a store, print the tables and keep the figures beside it."""
+    store = load(data or run.config.data)
+    rows = store.part(part)
+    embeddings = embed_store(run, rows)
+    present = {name: rows.present[name] for name in embeddings}
+    linear = None
+    if baseline:
+        try:
+            linear = linear_baseline(store.only(tuple(embeddings)), rows)
+        except ValueError as error:
+            if console:
+                console.print(f"no linear baseline: {error}", highlight=False)
+    result = evaluate(
+        embeddings,
+        present,
+        score=score or own_score(run.config),
+        groups=rows.groups,
+        baseline_embeddings=linear,
+    )
+    record = {"data": data or run.config.data, "part": part, **result.to_json()}
+    (run.folder / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n")
+    if console:
+        console.print(tables(result))
+    return result
+
+
+def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:
+    """Embeddings of `rows` by a linear GCCA that was fitted on the store's training part."""
+    train, rows = store.part("train"), rows.only(store.modalities)
+    return fit_gcca(_arrays(train), train.present).embed(_arrays(rows), rows.present)
+
+
+def _arrays(store: FeatureStore) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in store.features.items()}

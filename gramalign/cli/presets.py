@@ -1,0 +1,46 @@
+"""Named configs: one commented Python file each, in `experiments/`."""
+
+import runpy
+from pathlib import Path
+
+import gramalign
+from gramalign.training import Config
+
+
+def folders() -> list[Path]:
+    """Where presets are looked for: inside the installed package, or beside it in a checkout."""
+    package = Path(gramalign.__file__).parent
+    return [package / "experiments", package.parent / "experiments"]
+
+
+def names() -> dict[str, str]:
+    """Every preset there is, with the first line of its docstring."""
+    found = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.py")):
+            text = path.read_text()
+            if "\nconfig = " in text:
+                found[path.stem] = text.split('"""')[1].strip().splitlines()[0]
+    return found
+
+
+def preset(name: str) -> Config:
+    """The config of a preset, by its name or as the path of a Python file that sets `config`.
+
+    Raises:
+        ValueError: if there is none; the message lists those there are.
+    """
+    paths = [folder / f"{name}.py" for folder in folders()]
+    if name.endswith(".py"):
+        paths = [Path(name)]
+    for path in paths:
+        if path.is_file():
+            config = runpy.run_path(str(path)).get("config")
+            if not isinstance(config, Config):
+                raise ValueError(f"{path} must set `config` to a gramalign.training.Config")
+            return config
+    known = ", ".join(names()) or "none"
+    raise ValueError(
+        f"no preset {name!r}: wanted one of {known}, the path of a .py file that sets `config`, "
+        "or no preset and --data PATH"
+    )

@@ -1,0 +1,50 @@
+"""`gramalign train`: a preset, or a folder of features, becomes a trained space."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import rich.console
+import tyro
+
+from gramalign.cli.evaluate import evaluate_run
+from gramalign.training import Config, train
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a space for the modalities of a feature store, then evaluate it.
+
+    Examples: `gramalign train digits`, `gramalign train digits --objective "clip + gram"`,
+    `gramalign train --data my_features/ --steps 3000 --out runs/mine`.
+
+    A feature store is a folder of .npy files, an .npz or a .safetensors file with one [rows, dim]
+    array per modality; optional are ids, labels, groups, split and present.MODALITY.
+    """
+
+    preset: tyro.conf.Positional[str] = "digits"
+    """Start from this file of experiments/ (its name, or a path); the options below change it."""
+    out: Path | None = None
+    """Folder of the run; runs/PRESET, or runs/DATA with --data, if not given."""
+    resume: bool = False
+    """Go on from the last checkpoint in that folder, to the same bits."""
+    overwrite: bool = False
+    """Delete the run in that folder first."""
+    evaluation: bool = True
+    """Evaluate on the test part when done."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+    def run(self) -> None:
+        """Train, then evaluate."""
+        out = self.out or default_out(self.preset, self.config)
+        console = rich.console.Console()
+        run = train(self.config, out, resume=self.resume, overwrite=self.overwrite)
+        console.print(f"trained: {out}", highlight=False)
+        if self.evaluation:
+            evaluate_run(run, console=console)
+
+
+def default_out(preset: str, config: Config) -> Path:
+    """The folder of a run for which none was named."""
+    name = Path(config.data).stem if config.data != "digits" else Path(preset).stem
+    return Path("runs") / name

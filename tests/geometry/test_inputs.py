@@ -1,0 +1,36 @@
+"""Messages for what cannot be computed, as users meet them: without run-time type checks."""
+
+import jax.numpy as jnp
+import jaxtyping
+import pytest
+
+from gramalign.geometry import gram_matrix, leading_direction, singular_values, volume
+
+FUNCTIONS = [gram_matrix, leading_direction, singular_values, volume]
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("vectors", "present", "message"),
+    [
+        (jnp.ones(3), None, r"vectors must be \[..., k, d\].*got shape \(3,\)"),
+        (jnp.ones((2, 3), int), None, "vectors must be floating point, got int32"),
+        (jnp.ones((0, 3)), None, r"at least one vector of length >= 1, got \(0, 3\)"),
+        (jnp.ones((2, 0)), None, r"at least one vector of length >= 1, got \(2, 0\)"),
+        (jnp.ones((5, 2, 3)), jnp.ones(5, bool), r"without its last axis, \(5, 2\), got \(5,\)"),
+        (jnp.ones((2, 3)), jnp.ones((2, 3), bool), r"without its last axis, \(2,\), got \(2, 3\)"),
+    ],
+)
+def test_tuples(function, vectors, present, message):
+    with pytest.raises(ValueError, match=message):
+        function(vectors, present)
+
+
+def test_unknown_method():
+    with pytest.raises(ValueError, match='method must be "eigh" or "power", got \'qr\''):
+        leading_direction(jnp.ones((2, 3)), method="qr")
