@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import Precision
@@ -47,9 +48,9 @@ def by_cholesky(vectors: Float[Array, "n k d"]) -> Float[Array, " n"]:
 
 
 METHODS: dict[str, Callable] = {
-    "gramalign": volume,
-    "determinant": by_determinant,
-    "cholesky": by_cholesky,
+    "gramalign": jax.jit(volume),
+    "determinant": jax.jit(by_determinant),
+    "cholesky": jax.jit(by_cholesky),
 }
 
 

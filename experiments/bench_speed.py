@@ -16,7 +16,7 @@ LOSS_TOLERANCE = 1e-4
 """Largest relative difference between two losses that count as the same."""
 
 _ALSO_THREADS = {"gram": set(), "pmrl": {1}}
-"""LAPACK's small decompositions often run faster on one thread, and on a busy machine always do. The
+"""The small decompositions of LAPACK can run faster on one thread, on a busy machine by far. The
 peer is timed both ways, and the faster one counts."""
 
 _FILL = 0.2  # seconds that the calls of one round last, if one call is shorter

@@ -58,7 +58,8 @@ def _views(file: Path) -> dict[str, np.ndarray]:
         "speech_frames": ((), "i"),
     }
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # Opened here, since numpy leaves a damaged file open.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in kinds if name in archive}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise RawDataError(f"{file} is damaged or no .npz file ({error})") from error

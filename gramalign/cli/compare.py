@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import jax
-import rich.console
 import rich.progress
 import tyro
 
+from gramalign.cli.console import console
 from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline
 from gramalign.cli.train import default_out
 from gramalign.data import load
@@ -51,14 +51,14 @@ class Compare:
         # Seeds differ in data only: each objective is compiled once and then found again.
         jax.config.update("jax_compilation_cache_dir", str((out / "compiled").absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-        console = rich.console.Console()
+        screen = console()
         tasks = [
             dataclasses.replace(self.config, objective=objective, seed=seed)
             for objective in self.objectives
             for seed in range(self.seeds)
         ]
         results: dict[str, list[dict[str, float]]] = {text: [] for text in self.objectives}
-        with rich.progress.Progress(console=console) as progress:
+        with rich.progress.Progress(console=screen) as progress:
             steps = progress.add_task("", total=len(tasks) * self.config.steps)
             for number, config in enumerate(tasks):
                 folder = out / config.objective.replace(" ", "") / f"seed{config.seed}"
@@ -71,8 +71,8 @@ class Compare:
                 run = train(config, folder, resume=True, report=advance)
                 evaluation = evaluate_run(run, score=self.score, baseline=False)
                 results[config.objective].append(evaluation.summary())
-                if not console.is_terminal:
-                    console.print(f"{number + 1}/{len(tasks)}  {label}", highlight=False)
+                if not screen.is_terminal:
+                    screen.print(f"{number + 1}/{len(tasks)}  {label}")
             progress.update(steps, description="done", completed=len(tasks) * self.config.steps)
         results |= self._baseline()
         record = {"data": self.config.data, "steps": self.config.steps, "score": self.score}
@@ -82,7 +82,7 @@ class Compare:
         }
         record |= {"figures": intervals}
         (out / "compare.json").write_text(json.dumps(record, indent=2) + "\n")
-        console.print(compare_table(results))
+        screen.print(compare_table(results))
 
     def _baseline(self) -> dict[str, list[dict[str, float]]]:
         """The linear baseline as one more row, where the data allow it."""

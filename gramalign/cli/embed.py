@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rich.console
 import safetensors.numpy
 import tyro
 
+from gramalign.cli.console import console
 from gramalign.data import load
 from gramalign.training import embed_store, load_run
 
@@ -47,4 +47,4 @@ class Embed:
             safetensors.numpy.save_file(arrays, draft)
         draft.replace(self.out)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if "." not in k)
-        rich.console.Console().print(f"wrote {self.out}: {shapes}", highlight=False)
+        console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)

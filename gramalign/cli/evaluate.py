@@ -9,6 +9,7 @@ import numpy as np
 import rich.console
 import tyro
 
+from gramalign.cli.console import console
 from gramalign.data import FeatureStore, load
 from gramalign.evaluation import Evaluation, evaluate, fit_gcca, tables
 from gramalign.training import Config, Run, embed_store, load_run
@@ -42,7 +43,7 @@ class Evaluate:
             part=self.part,
             score=self.score,
             baseline=self.baseline,
-            console=rich.console.Console(),
+            screen=console(),
         )
 
 
@@ -60,7 +61,7 @@ def evaluate_run(
     part: str = "test",
     score: ScoreName | None = None,
     baseline: bool = True,
-    console: rich.console.Console | None = None,
+    screen: rich.console.Console | None = None,
 ) -> Evaluation:
     """Evaluate a run on one part of a store, print the tables and keep the figures beside it."""
     store = load(data or run.config.data)
@@ -72,8 +73,8 @@ def evaluate_run(
         try:
             linear = linear_baseline(store.only(tuple(embeddings)), rows)
         except ValueError as error:
-            if console:
-                console.print(f"no linear baseline: {error}", highlight=False)
+            if screen:
+                screen.print(f"no linear baseline: {error}")
     result = evaluate(
         embeddings,
         present,
@@ -83,8 +84,8 @@ def evaluate_run(
     )
     record = {"data": data or run.config.data, "part": part, **result.to_json()}
     (run.folder / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n")
-    if console:
-        console.print(tables(result))
+    if screen:
+        screen.print(tables(result))
     return result
 
 

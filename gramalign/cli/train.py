@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import rich.console
 import tyro
 
+from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.training import Config, train
 
@@ -37,11 +37,11 @@ class Train:
     def run(self) -> None:
         """Train, then evaluate."""
         out = self.out or default_out(self.preset, self.config)
-        console = rich.console.Console()
         run = train(self.config, out, resume=self.resume, overwrite=self.overwrite)
-        console.print(f"trained: {out}", highlight=False)
+        screen = console()
+        screen.print(f"trained: {out}")
         if self.evaluation:
-            evaluate_run(run, console=console)
+            evaluate_run(run, screen=screen)
 
 
 def default_out(preset: str, config: Config) -> Path:

@@ -82,7 +82,9 @@ def tuple_table(evaluation: Evaluation) -> Group:
     """One -> the rest and the rest -> one: the run's Score, the cosine, GCCA and chance."""
     scores = tuple(dict.fromkeys((evaluation.score, "cosine")))
     table = _table()
-    table.add_column("", overflow="fold")
+    # Where the terminal is too narrow, let it be the last figures that go, not the names.
+    longest = max(len(name) for name in evaluation.modalities)
+    table.add_column("", overflow="fold", min_width=max(longest + 2, len("rest -> one")))
     for name in scores:
         for i, figure in enumerate((*(f"R@{k}" for k in RECALL_AT), "med", "mean")):
             table.add_column(

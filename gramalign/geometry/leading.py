@@ -4,9 +4,9 @@
 
 An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
 modalities' mean in half of the samples), so that the cosines between the u_1 of two samples have
-random signs. Here the sign is fixed so that u_1 has a positive inner product with the modalities' mean or, where
-that is 0 (always so for two modalities at an obtuse angle, whose u_1 is along their difference), with
-the first modality that is not orthogonal to it.
+random signs. Here the sign is fixed so that u_1 has a positive inner product with the modalities'
+mean or, where that is 0 (always so for two modalities at an obtuse angle, whose u_1 is along their
+difference), with the first modality that is not orthogonal to it.
 
 Singular set: sigma_1 = sigma_2, where the direction is not unique (some unit vector of the leading
 space is returned) and its derivative, of size 1 / gap beside it, is 0; the zero tuple, direction 0;

@@ -1,4 +1,4 @@
-"""The benchmark's two sides agree, and its report is complete; the figures themselves are no test."""
+"""The two sides of the benchmark agree, and its report is complete; speed itself is no test."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ TINY = bench.Bench(
     gram_batches=(8, 12),
     peer_limit=8,
     pmrl_batches=(8,),
-    memory_batches=(64, 128),
+    memory_batches=(64,),
     resident_batch=16,
     accuracy_modalities=(2, 4),
 )
@@ -32,11 +32,10 @@ def silent(text):
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("modalities", [2, 4])
 @pytest.mark.parametrize("objective", ["gram", "pmrl"])
-def test_peers_compute_the_same_loss_and_gradient(objective, modalities):
+def test_peers_compute_the_same_loss_and_gradient(objective):
     pytest.importorskip("torch")
-    embeddings = made_up(24, modalities, 32)
+    embeddings = made_up(24, 4, 32)
     loss, gradients = step(objective)(embeddings)
     peer_loss, peer_gradients = bench_speed.peer_step(objective, embeddings, threads=1)()
     np.testing.assert_allclose(float(loss), peer_loss, rtol=5e-5)
@@ -127,9 +126,8 @@ def test_made_up_embeddings_are_unit_rows_and_half_aligned():
     assert first.dtype == np.float32
 
 
-@pytest.mark.parametrize("objective", ["gram", "pmrl", "clip"])
-def test_compiled_memory_is_read_without_running(objective):
-    figures = bench_memory.growth(objective, (64, 128), 3, 16, silent)
+def test_compiled_memory_is_read_without_running():
+    figures = bench_memory.growth("clip", (64, 128), 2, 16, silent)
     assert figures["batches"] == [64, 128]
     assert all(size > 0 for size in figures["temporary_bytes"])
     small, large = figures["temporary_bytes"]
@@ -185,6 +183,7 @@ def test_tuples_are_as_close_as_asked():
     np.testing.assert_allclose(np.median(gaps), np.sqrt(2) * 1e-3, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_a_tiny_run_writes_every_field(tmp_path):
     out = tmp_path / "new" / "bench.json"
     arguments = {

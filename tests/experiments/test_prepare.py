@@ -14,7 +14,7 @@ from gramalign.data import FeatureStoreError, load
 from gramalign.evaluation.tables import to_text
 
 
-def tested(key):
+def is_test_row(key):
     return int(hashlib.sha1(key.encode()).hexdigest(), 16) % 5 == 0
 
 
@@ -73,7 +73,7 @@ def test_mfeat(tmp_path):
     assert store.dims == WIDTHS
     assert store.ids.tolist() == [str(i) for i in range(12)]
     assert store.labels.tolist() == [i % 10 for i in range(12)]
-    assert [part == "test" for part in store.split] == [tested(str(i)) for i in range(12)]
+    assert [part == "test" for part in store.split] == [is_test_row(str(i)) for i in range(12)]
     given = np.loadtxt(raw / "mfeat-zer.csv", delimiter=",", skiprows=1)
     np.testing.assert_allclose(store.features["zer"], given[:, :-1], rtol=1e-6)
 
@@ -95,7 +95,7 @@ def test_emoji(tmp_path):
         store.features["noto"], arrays["image_noto"].reshape(12, -1) / 255.0, rtol=1e-6
     )
     assert store.ids.tolist() == [row["code"] for row in emoji_rows()]
-    assert [part == "test" for part in store.split] == [tested(code) for code in store.ids]
+    assert [part == "test" for part in store.split] == [is_test_row(code) for code in store.ids]
 
 
 def test_speech_counts_only_the_frames_that_are_spoken(tmp_path):
@@ -263,7 +263,7 @@ def test_mfeat_as_published(data_root, tmp_path):
     store = load(tmp_path / "out")
     assert len(store) == 2000 and store.dims == WIDTHS
     assert np.bincount(store.labels).tolist() == [200] * 10
-    assert (store.split == "test").tolist() == [tested(str(i)) for i in range(2000)]
+    assert (store.split == "test").tolist() == [is_test_row(str(i)) for i in range(2000)]
     assert len(store.part("test")) == 386
     assert all(mask.all() for mask in store.present.values())
 
@@ -282,5 +282,5 @@ def test_emoji_as_published(data_root, tmp_path):
     file = data_root("emoji") / "emoji_texts.jsonl"
     codes = [json.loads(line)["code"] for line in file.read_text("utf-8").splitlines()]
     assert store.ids.tolist() == codes
-    assert (store.split == "test").tolist() == [tested(code) for code in codes]
+    assert (store.split == "test").tolist() == [is_test_row(code) for code in codes]
     assert len(store.part("test")) == 283

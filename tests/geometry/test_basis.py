@@ -1,76 +1,77 @@
 """Orthonormal bases of tuples: orthonormal, of the same span, zero where nothing is added."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gramalign.geometry import orthonormal_basis
 from tests import reference, samples
 
 K, D = 4, 16
 
-basis_of = jax.jit(orthonormal_basis)
+# Of the tuples in samples.singular_tuples.
+RANKS = {
+    "all alike": 1,
+    "collinear": 1,
+    "two alike": 3,
+    "two opposite": 3,
+    "zero first": 3,
+    "zero later": 3,
+    "all zero": 0,
+    "three coplanar": 3,
+    "all coplanar": 2,
+}
 
 
-def check(vectors, found, number, tolerance=2e-6):
-    """The basis has `number` orthonormal rows, else zeros, and holds all the vectors."""
-    basis = np.asarray(found.vectors, np.float64)
-    gram = basis @ np.swapaxes(basis, -1, -2)
-    lengths = np.round(np.diagonal(gram, axis1=-2, axis2=-1))
-    np.testing.assert_allclose(gram, lengths[..., None] * np.eye(gram.shape[-1]), atol=tolerance)
-    np.testing.assert_array_equal(lengths.sum(axis=-1), number)
-    outside = vectors - vectors @ np.swapaxes(basis, -1, -2) @ basis
-    np.testing.assert_allclose(outside, 0, atol=tolerance)
+@cache
+def cases():
+    """By name: a tuple, the rank of its present vectors, and which these are."""
+    rng, everyone = np.random.default_rng(0), np.ones(K, bool)
+    close = {x: samples.close(rng, 1, K, D, x, np.float32)[0] for x in (1, 1e-2, 1e-3, 1e-4)}
+    found = {f"distance {x}": (vectors, K, everyone) for x, vectors in close.items()}
+    coplanar = samples.nearly_coplanar(rng, 1, K, D, 1e-3, np.float32)[0]
+    found["nearly coplanar"] = coplanar, K, everyone
+    for name, x in samples.singular_tuples(K, D, np.float32).items():
+        found[name] = x, RANKS[name], everyone
+    for mask in ([False, True, False, True], [False] * K):
+        broken = np.where(np.array(mask)[:, None], close[1], np.float32(np.nan))
+        found[f"present {mask}"] = broken, sum(mask), np.array(mask)
+    return found
 
 
-def test_orthonormal_and_spanning_however_close_the_vectors():
-    rng = np.random.default_rng(0)
-    kinds = [samples.close(rng, 8, K, D, x, np.float32) for x in (1, 1e-2, 1e-4)]
-    kinds.append(samples.nearly_coplanar(rng, 8, K, D, 1e-3, np.float32))
-    vectors = np.concatenate(kinds)
-    found = basis_of(vectors)
-    check(vectors, found, K)
-    np.testing.assert_allclose(found.volume, reference.volume(vectors), rtol=1e-4)
+@cache
+def bases():
+    vectors, _, present = zip(*cases().values(), strict=True)
+    found = jax.jit(orthonormal_basis)(jnp.asarray(vectors), jnp.asarray(present))
+    found = [np.asarray(x, np.float64) for x in found]
+    return dict(zip(cases(), zip(*found, strict=True), strict=True))
 
 
-def test_the_span_of_close_vectors_is_known_in_every_direction():
-    """The differences span as much as the vectors do; the basis must hold these, too."""
-    vectors = samples.close(np.random.default_rng(0), 8, K, D, 1e-3, np.float32)
-    basis = np.asarray(basis_of(vectors).vectors, np.float64)
-    differences = samples.normalized(np.diff(vectors.astype(np.float64), axis=1))
-    outside = differences - differences @ np.swapaxes(basis, 1, 2) @ basis
-    np.testing.assert_allclose(outside, 0, atol=1e-5)
+@pytest.mark.parametrize("name", cases())
+def test_orthonormal_and_of_the_same_span(name):
+    (vectors, rank, present), (basis, volume, log_volume) = cases()[name], bases()[name]
+    lengths = np.round((basis**2).sum(axis=1))
+    np.testing.assert_allclose(basis @ basis.T, np.diag(lengths), atol=2e-6)
+    assert lengths.sum() == rank
+    np.testing.assert_array_equal(basis[~present], 0)
+    there = vectors[present].astype(np.float64)
+    np.testing.assert_allclose(there - there @ basis.T @ basis, 0, atol=2e-6)
+    if rank < present.sum():
+        assert volume == 0 and log_volume == -np.inf
+    else:
+        np.testing.assert_allclose(volume, reference.volume(there), rtol=5e-5)
 
 
-def test_dependent_vectors_add_zero_rows():
-    ranks = {
-        "all alike": 1,
-        "collinear": 1,
-        "two alike": 3,
-        "two opposite": 3,
-        "zero first": 3,
-        "zero later": 3,
-        "all zero": 0,
-        "three coplanar": 3,
-        "all coplanar": 2,
-    }
-    cases = samples.singular_tuples(K, D, np.float32)
-    found = basis_of(np.stack(list(cases.values())))
-    check(np.stack(list(cases.values())), found, [ranks[name] for name in cases])
-    np.testing.assert_array_equal(found.volume, 0)
-    np.testing.assert_array_equal(found.log_volume, -np.inf)
-
-
-def test_absent_vectors_are_zero_rows_and_change_nothing_else():
-    vectors = samples.unit(np.random.default_rng(0), 2, K, D, dtype=np.float32)
-    present = np.array([[True, False, True, True], [False, False, False, False]])
-    broken = np.where(present[..., None], vectors, np.float32(np.nan))
-    found = basis_of(jnp.asarray(broken), jnp.asarray(present))
-    kept = np.where(present[..., None], vectors, 0)
-    check(kept, found, [3, 0])
-    np.testing.assert_array_equal(np.asarray(found.vectors)[~present], 0)
-    exact = [reference.volume(vectors[0, present[0]]), 1]
-    np.testing.assert_allclose(found.volume, exact, rtol=1e-6)
+@pytest.mark.parametrize("distance", [1e-2, 1e-3, 1e-4])
+def test_the_span_of_close_vectors_is_known_in_every_direction(distance):
+    """Their differences span it too, but for one direction, and the basis must hold these."""
+    name = f"distance {distance}"
+    differences = samples.normalized(np.diff(cases()[name][0].astype(np.float64), axis=0))
+    basis = bases()[name][0]
+    np.testing.assert_allclose(differences - differences @ basis.T @ basis, 0, atol=2e-6)
 
 
 def test_projections_have_the_right_derivative(x64):

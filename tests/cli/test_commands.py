@@ -1,0 +1,113 @@
+"""The commands end to end on a tiny store, and what they say when something is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gramalign.cli import main
+from gramalign.data import open_store
+
+SMALL = ["--steps", "30", "--optimizer.warmup", "3", "--batch-size", "16", "--log-every", "10"]
+SMALL += ["--model.dim", "8", "--model.hidden", "16", "--checkpoint-every", "15"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """120 examples of three views of four hidden numbers, one view often absent."""
+    folder = tmp_path_factory.mktemp("store")
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(120, 4))
+    for name, width in (("sound", 6), ("text", 7), ("video", 9)):
+        view = np.tanh(hidden @ rng.normal(size=(4, width)))
+        np.save(folder / f"{name}.npy", view.astype(np.float32))
+    np.save(folder / "present.sound.npy", rng.random(120) < 0.8)
+    np.save(folder / "ids.npy", np.array([f"row{i}" for i in range(120)]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory):
+    """A run trained on that store through the command line."""
+    out = tmp_path_factory.mktemp("runs") / "small"
+    main(["train", "--data", str(store), "--out", str(out), "--no-evaluation", *SMALL])
+    return out
+
+
+def complaint(capsys, *args: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_train_leaves_a_run_that_explains_itself(run):
+    config = json.loads((run / "config.json").read_text())
+    assert config["steps"] == 30 and config["objective"] == "gram"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    assert (run / "environment.json").exists()
+
+
+def test_evaluate_prints_tables_and_keeps_figures(run, capsys):
+    main(["evaluate", str(run)])
+    printed = capsys.readouterr().out
+    for word in ("sound", "text", "video", "volume", "cosine", "chance", "R@1"):
+        assert word in printed
+    record = json.loads((run / "evaluation.json").read_text())
+    assert record["score"] == "volume" and record["part"] == "test"
+    assert len(record["retrieval"]) == 24
+
+
+def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):
+    out = tmp_path / "embedded.npz"
+    main(["embed", str(run), "--data", str(store), "--out", str(out)])
+    embedded = open_store(out)
+    assert len(embedded) == 120 and embedded.dims == {"sound": 8, "text": 8, "video": 8}
+    lengths = np.linalg.norm(np.asarray(embedded.features["text"]), axis=1)
+    np.testing.assert_allclose(lengths, 1, rtol=1e-5)
+    absent = ~np.load(store / "present.sound.npy")
+    assert absent.any() and not np.asarray(embedded.features["sound"])[absent].any()
+    assert list(embedded.ids[:2]) == ["row0", "row1"]
+
+
+def test_compare_resumes_and_reports_intervals(store, tmp_path, capsys):
+    out = tmp_path / "comparison"
+    words = ["compare", "--data", str(store), "--out", str(out), "--objectives", "clip"]
+    words += ["--seeds", "2", *SMALL]
+    main(words)
+    first = (out / "compare.json").read_text()
+    trained = (out / "clip" / "seed1" / "params.safetensors").stat().st_mtime_ns
+    figures = json.loads(first)["figures"]["clip"]
+    assert {"pair R@1, cosine", "rest -> one R@1, volume"} <= set(figures)
+    main(words)
+    assert (out / "compare.json").read_text() == first
+    assert (out / "clip" / "seed1" / "params.safetensors").stat().st_mtime_ns == trained
+    assert "±" in capsys.readouterr().out
+
+
+def test_errors_name_the_cure(run, store, capsys, tmp_path):
+    again = ["train", "--data", str(store), "--out", str(run), *SMALL]
+    assert "--resume" in complaint(capsys, *again)
+    assert "digits" in complaint(capsys, "train", "no-such-preset")
+    assert "'digits'" in complaint(capsys, "train", "--data", str(tmp_path / "absent"))
+    assert "gram, pmrl, clip" in complaint(capsys, "train", "--objective", "gram + nonsense")
+    assert "no run was started there" in complaint(capsys, "evaluate", str(tmp_path))
+    text = tmp_path / "out.txt"
+    assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
+    assert "Optimizer.warmup" in complaint(capsys, "train", "digits", "--steps", "10")
+
+
+def test_a_preset_may_be_any_file_that_sets_config(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text("config = 3\n")
+    assert "gramalign.training.Config" in complaint(capsys, "train", str(path))
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "embed", "compare"])
+def test_help_teaches(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert len(capsys.readouterr().out) > 300

@@ -1,0 +1,83 @@
+"""What is special to the leading singular value: the secular equation, and derivatives of tiles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign.scores import SpectralScore
+from tests import reference, samples
+
+SCORE = SpectralScore("a")
+NAMES = "abcd"
+
+
+def tile_of(embeddings):
+    return SCORE.tile(SCORE.rows(embeddings).factors, SCORE.cols(embeddings).factors)
+
+
+tiles = jax.jit(tile_of)
+
+
+def random_tuples(rng, batch, d):
+    return {name: samples.unit(rng, batch, d) for name in NAMES}
+
+
+def crowded_tuples(rng, batch, d):
+    """Two opposite vectors that hardly touch the anchor, and one beside it: poles crowd together."""
+    anchor = samples.unit(rng, batch, d)
+    across = samples.unit(rng, batch, d)
+    across -= (across * anchor).sum(1, keepdims=True) * anchor
+    across += 10.0 ** rng.uniform(-6, 0, size=(batch, 1)) * anchor
+
+    def noise():
+        return 10.0 ** rng.uniform(-4, 0, size=(batch, 1)) * samples.unit(rng, batch, d)
+
+    others = across, anchor + noise(), -across + noise()
+    return dict(zip(NAMES, [samples.normalized(x) for x in (anchor, *others)], strict=True))
+
+
+@pytest.mark.parametrize("make", [random_tuples, crowded_tuples])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_pair_converges(make, dtype):
+    embeddings = make(np.random.default_rng(0), 64, 16)
+    embeddings = {name: x.astype(dtype) for name, x in embeddings.items()}
+    with jax.enable_x64(dtype == np.float64):
+        found = np.asarray(tiles(embeddings))
+    assert found.dtype == dtype
+    exact = reference.spectral_scores(embeddings, None, "a")
+    np.testing.assert_allclose(found, exact, rtol=2e-6 if dtype == np.float32 else 1e-7)
+
+
+def repeated_columns():
+    """Others with repeated singular values: orthonormal, two alike, all alike, one zero."""
+    rng = np.random.default_rng(0)
+    basis, one = samples.orthonormal(rng, 3, 8), samples.unit(rng, 8)
+    others = np.stack([basis, [one, one, basis[0]], [one, one, one], [basis[0], basis[1], 0 * one]])
+    anchors = samples.unit(rng, 4, 8)
+    return np.stack([anchors, *np.moveaxis(others, 1, 0)])
+
+
+def test_gradient_where_the_columns_repeat_singular_values(x64):
+    x = repeated_columns()
+    weights = np.random.default_rng(1).normal(size=(4, 4))
+
+    def loss(x):
+        return jnp.vdot(tile_of(dict(zip(NAMES, x, strict=True))), weights)
+
+    def exact(x):
+        return [
+            np.vdot(reference.spectral_scores(dict(zip(NAMES, y)), None, "a"), weights) for y in x
+        ]
+
+    found = jax.jit(jax.grad(loss))(x)
+    np.testing.assert_allclose(
+        found, reference.gradient(lambda x: np.array(exact(x)), x), atol=1e-8
+    )
+
+
+def test_parallel_pairs_reach_the_root_of_k_up_to_sign():
+    one = samples.unit(np.random.default_rng(0), 1, 8, dtype=np.float32)
+    signs = {"a": 1, "b": -1, "c": -1, "d": 1}
+    found = tiles({name: jnp.asarray(sign * one) for name, sign in signs.items()})
+    np.testing.assert_allclose(found, 2, rtol=1e-6)

@@ -1,0 +1,79 @@
+"""Tiles and matched scores of every Score against dense float64, with and without masks."""
+
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from tests import reference, samples
+from tests.every_score import SCORES, score_matrix, valid
+
+BATCH, DIM = 7, 16
+NUMBERS = (2, 3, 4, 6)
+
+
+@jax.jit
+def everything(embeddings, present):
+    def one(score):
+        rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
+        tile = score.tile(rows.factors, cols.factors)
+        return tile, score.matched(embeddings, present), rows.valid, cols.valid
+
+    return {name: one(score) for name, score in SCORES.items()}
+
+
+@cache
+def measured(k, masked):
+    """Embeddings and masks in numpy, and what every Score makes of them."""
+    rng = np.random.default_rng(k)
+    embeddings = samples.embeddings(rng, BATCH, DIM, "abcdef"[:k])
+    present = {name: np.ones(BATCH, bool) for name in embeddings}
+    if masked:
+        present = samples.masks(rng, BATCH, embeddings)
+        for name, x in embeddings.items():
+            embeddings[name] = np.where(present[name][:, None], x, np.float32(np.nan))
+    return embeddings, present, everything(samples.as_jax(embeddings), samples.as_jax(present))
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("k", NUMBERS)
+@pytest.mark.parametrize("masked", [False, True], ids=["all present", "masked"])
+def test_tile_and_matched(name, k, masked):
+    embeddings, present, found = measured(k, masked)
+    tile, matched, row_valid, col_valid = (np.asarray(x) for x in found[name])
+    exact = score_matrix(name, embeddings, present)
+    rows, cols = valid(name, embeddings, present)
+    np.testing.assert_array_equal(row_valid, rows)
+    np.testing.assert_array_equal(col_valid, cols)
+    np.testing.assert_allclose(tile[np.ix_(rows, cols)], exact[np.ix_(rows, cols)], atol=2e-5)
+    np.testing.assert_allclose(matched[rows & cols], np.diag(exact)[rows & cols], atol=2e-6)
+    # What takes no part must not be NaN either: zero times NaN is NaN in a gradient.
+    assert np.isfinite(tile).all() and np.isfinite(matched).all()
+
+
+def test_the_masks_of_these_tests_leave_all_kinds_of_tuples():
+    for k in NUMBERS:
+        embeddings, present, _ = measured(k, True)
+        number = np.sum(list(present.values()), axis=0)
+        assert {0, 1} <= set(number.tolist()) and number.max() >= 2
+        assert (reference.tuples(embeddings, present)[1] == number).all()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_half_precision_embeddings_give_float32_scores(name):
+    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 4, 8))
+    half = {other: x.astype("bfloat16") for other, x in embeddings.items()}
+    score = SCORES[name]
+    tile, matched = jax.eval_shape(
+        lambda x: (score.tile(score.rows(x).factors, score.cols(x).factors), score.matched(x)), half
+    )
+    assert tile.dtype == matched.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_are_values(name):
+    """Equal and hashable, so that one can be a static argument without compiling again."""
+    score = SCORES[name]
+    twin = type(score)(**vars(score))
+    assert twin == score and hash(twin) == hash(score)
