@@ -75,6 +75,7 @@ class Timing:
             "peer_seconds": peer,
             "peer_threads": peer_threads,
             "speedup": None if peer is None else peer / median,
+            "speedup_by_peer_threads": {threads: seconds / median for seconds, threads in peers},
             "product_seconds": products,
             "times_products": None if products is None else median / products,
             "agree": self.agree,

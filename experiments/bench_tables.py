@@ -25,7 +25,7 @@ def tables(report: Report) -> Group:
 
 def _speed(rows: Sequence[Report], torch: bool) -> Group:
     table = _table(
-        "", ">B", ">gramalign", ">torch peer", ">faster", ">same loss", ">products", ">over them"
+        "", ">B", ">gramalign", ">torch peer", ">faster", ">same loss", ">products", ">ratio"
     )
     for row in rows:
         table.add_row(
@@ -42,7 +42,7 @@ def _speed(rows: Sequence[Report], torch: bool) -> Group:
         "Torch peer: a determinant for each pair (gram); an SVD with full matrices (pmrl), on one "
         "thread or all, whichever is faster.",
         "Same loss: relative difference on the same numbers, before anything was timed.",
-        "Products: only the 4 (k - 1) matrix products of B x B x d that gram needs.",
+        "Products: the bare 4 (k - 1) matrix products of B x B x d; ratio: gramalign to these.",
     ]
     if not torch:
         notes.append(

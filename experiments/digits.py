@@ -1,12 +1,20 @@
 """Four derived views of scikit-learn's 1797 digit images: the demo, on a laptop's CPU in a minute.
 
 Row and column sums, two diagonal projections, Fourier magnitudes and gradient orientations of the
-same 8 x 8 pixels. GRAM with every view as the anchor in turn.
+same 8 x 8 pixels: GRAM, with every view as the anchor in turn.
 """
 
-from gramalign.training import Config, Gram, Model, Optimizer
+from gramalign.training import Clip, Config, Gram, Model, Optimizer
 
 config = Config(
     data="digits",
     objective="gram",
+    # A learned temperature falls until the 1447 training rows are known by heart. Fixed, it keeps
+    # one -> rest R@1 some 8 points higher; much dropout adds as much again.
+    gram=Gram(temperature=0.07, learn_temperature=False),
+    clip=Clip(temperature=0.07, learn_temperature=False),
+    model=Model(dim=64, hidden=512, dropout=0.4),
+    optimizer=Optimizer(learning_rate=2e-3, warmup=100, weight_decay=1e-2),
+    batch_size=256,
+    steps=1000,
 )

@@ -12,7 +12,7 @@ BATCH, DIM = 4, 8
 
 
 def cases():
-    """Stacked embeddings [3, batch, dim]: every example in the same degenerate state, or in each."""
+    """Stacked embeddings [3, batch, dim] whose every example degenerates in the same way."""
     rng = np.random.default_rng(0)
     one, generic = samples.unit(rng, BATCH, DIM), samples.unit(rng, 3, BATCH, DIM)
     orthonormal = np.stack([samples.orthonormal(rng, 3, DIM) for _ in range(BATCH)], axis=1)

@@ -1,0 +1,62 @@
+"""Messages of the engine and of retrieval, as users meet them: without run-time type checks."""
+
+import jax.numpy as jnp
+import jaxtyping
+import pytest
+
+from gramalign.contrast import contrast, ranks, top_k
+from gramalign.scores import CosineScore, Side
+
+SCORE = CosineScore("a", "b")
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def side(size):
+    return Side(jnp.ones((size, 3)), jnp.ones(size, bool))
+
+
+def loss(rows, cols, **options):
+    return contrast(SCORE, rows, cols, jnp.ones(4), **{"scale": 1.0, **options})
+
+
+@pytest.mark.parametrize("function", [loss, lambda *x, **y: ranks(SCORE, *x, **y)])
+@pytest.mark.parametrize(
+    ("rows", "cols", "options", "message"),
+    [
+        (side(4), side(5), {}, "row i is matched with column i, but there are 4 and 5"),
+        (side(0), side(4), {}, r"rows must hold at least one example.*0 in valid and \[0\]"),
+        (
+            side(4),
+            Side(jnp.ones((3, 3)), jnp.ones(4, bool)),
+            {},
+            r"cols .*got 4 in valid and \[3\]",
+        ),
+        (side(4), side(4), {"groups": jnp.ones(4)}, r"groups must be integers of shape \(4,\)"),
+        (side(4), side(4), {"groups": jnp.ones(3, int)}, r"got int32 of shape \(3,\)"),
+        (side(4), side(4), {"tile": 0}, "tile must be at least 1, got 0"),
+    ],
+)
+def test_sides_groups_and_tiles(function, rows, cols, options, message):
+    with pytest.raises(ValueError, match=message):
+        function(rows, cols, **options)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1, 1.5])
+def test_label_smoothing(smoothing):
+    with pytest.raises(ValueError, match=rf"label_smoothing must be in \[0, 1\), got {smoothing}"):
+        loss(side(4), side(4), label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_number_of_neighbours(k):
+    with pytest.raises(ValueError, match=f"k must be from 1 to the gallery's size 5, got {k}"):
+        top_k(SCORE, side(4), side(5), k)
+
+
+def test_empty_gallery():
+    with pytest.raises(ValueError, match="cols must hold at least one example"):
+        top_k(SCORE, side(4), side(0), 1)

@@ -1,0 +1,50 @@
+"""The best columns for every row, against a dense sort."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign.contrast import top_k
+from tests import samples
+from tests.every_score import SCORES, score_matrix, valid
+
+QUERIES, GALLERY, DIM, TILE = 5, 13, 6, 4
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def found_top(name, embeddings, present, chosen, k):
+    """Of the chosen rows against all columns."""
+    score = SCORES[name]
+    rows = jax.tree.map(lambda x: x[chosen], score.rows(embeddings, present))
+    return top_k(score, rows, score.cols(embeddings, present), k, tile=TILE)
+
+
+@pytest.mark.parametrize("k", [3, GALLERY])
+@pytest.mark.parametrize("name", SCORES)
+def test_best_first_and_of_equals_the_first(name, k):
+    """With masks the gallery holds fewer than its size: -1 fills up what is missing."""
+    rng = np.random.default_rng(1)
+    embeddings, present = samples.embeddings(rng, GALLERY, DIM), samples.masks(rng, GALLERY)
+    for m, x in embeddings.items():
+        x[10], present[m][10] = x[6], present[m][6]
+    chosen = np.array([2, 0, 4, 1, 12])
+    arguments = samples.as_jax(embeddings), samples.as_jax(present), jnp.asarray(chosen)
+    values, numbers = found_top(name, *arguments, k)
+    assert values.shape == numbers.shape == (QUERIES, k)
+    scores = np.round(score_matrix(name, embeddings, present), 6)[chosen]
+    rows, cols = valid(name, embeddings, present)
+    scores = np.where(rows[chosen, None] & cols, scores, -np.inf)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    exact = np.take_along_axis(scores, best, axis=1)
+    np.testing.assert_allclose(values, exact, atol=2e-5)
+    np.testing.assert_array_equal(numbers, np.where(np.isfinite(exact), best, -1))
+
+
+def test_as_many_as_one():
+    embeddings = samples.embeddings(np.random.default_rng(0), 1, DIM)
+    everyone = {m: jnp.ones(1, bool) for m in embeddings}
+    values, numbers = found_top("volume", samples.as_jax(embeddings), everyone, jnp.array([0]), 1)
+    assert values.shape == (1, 1) and numbers.tolist() == [[0]]

@@ -1,0 +1,95 @@
+"""The engine as the tests call it: weighted losses of one Score, and all their gradients."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gramalign.contrast import contrast
+from tests import reference, samples
+from tests.every_score import SCORES, score_matrix, valid
+
+BATCH, DIM = 16, 6
+SMOOTHING = 0.1
+
+
+def losses(name, embeddings, scale, present, groups, **options):
+    """Values per example `[batch]`."""
+    score = SCORES[name]
+    return contrast(
+        score,
+        score.rows(embeddings, present),
+        score.cols(embeddings, present),
+        score.matched(embeddings, present),
+        scale=scale,
+        label_smoothing=SMOOTHING,
+        groups=groups,
+        **options,
+    )
+
+
+def weighted(name, embeddings, scale, weights, present, groups, **options):
+    """A sum that tells every example from every other, and the values themselves."""
+    values = losses(name, embeddings, scale, present, groups, **options)
+    return jnp.vdot(values, weights), values
+
+
+@cache
+def derivative(name, tile):
+    """Compiled: ((weighted sum, values), (gradients by modality, gradient of the scale))."""
+
+    def call(embeddings, scale, weights, present, groups):
+        return weighted(name, embeddings, scale, weights, present, groups, tile=tile)
+
+    return jax.jit(jax.value_and_grad(call, argnums=(0, 1), has_aux=True))
+
+
+@cache
+def batch(kind, dtype=np.float64):
+    """Embeddings, scale, weights, masks and groups: what `derivative` takes, in numpy."""
+    rng = np.random.default_rng(0)
+    embeddings = samples.embeddings(rng, BATCH, DIM, dtype=dtype)
+    present = {name: np.ones(BATCH, bool) for name in embeddings}
+    groups = np.arange(BATCH)
+    if "masked" in kind:
+        present = samples.masks(rng, BATCH)
+        for name, x in embeddings.items():
+            embeddings[name] = np.where(present[name][:, None], x, dtype(np.nan))
+    if "nothing" in kind:
+        present = {name: np.zeros(BATCH, bool) for name in embeddings}
+    if "grouped" in kind:
+        groups = rng.integers(0, 6, size=BATCH)
+    weights = rng.uniform(0.5, 1.5, size=BATCH).astype(dtype)
+    return embeddings, dtype(7.5), weights, present, groups.astype(np.int32)
+
+
+def dense(name, embeddings, scale, present, groups):
+    """The same values from the whole score matrix."""
+    rows, cols = valid(name, embeddings, present)
+    scores = score_matrix(name, embeddings, present)
+    return reference.contrast(
+        scores, rows & cols, scale=scale, label_smoothing=SMOOTHING, groups=groups
+    )
+
+
+def dense_slopes(name, embeddings, scale, weights, present, groups, directions):
+    """Central differences of the weighted sum along directions in (embeddings, scale)."""
+
+    def along(x):
+        moved = {m: embeddings[m] + x * step[m] for m in embeddings}
+        return weights @ dense(name, moved, scale + x * step["scale"], present, groups)
+
+    slopes = []
+    for step in directions:
+        slopes.append(reference.directional_derivative(along, 0.0, 1.0, 1e-5))
+    return np.array(slopes)
+
+
+def directions(number):
+    """Random directions in all that the loss is differentiated by."""
+    rng = np.random.default_rng(5)
+    return [
+        {m: rng.normal(size=(BATCH, DIM)) for m in "abc"} | {"scale": rng.normal()}
+        for _ in range(number)
+    ]
