@@ -137,14 +137,13 @@ def contrast(scores, valid=None, *, scale, label_smoothing=0.0, groups=None):
     return losses
 
 
-def ranks(scores, valid=None, groups=None):
-    """How many competitors score row i at least as well as its match; -1 where it is not valid."""
+def ranks(scores, row_valid, col_valid, groups=None):
+    """How many valid columns score row i at least as well as its match; -1 if that is missing."""
     size = len(scores)
-    valid = np.ones(size, bool) if valid is None else np.asarray(valid)
     groups = np.arange(size) if groups is None else np.asarray(groups)
-    competing = valid[None, :] & (groups[:, None] != groups[None, :])
+    competing = col_valid[None, :] & (groups[:, None] != groups[None, :])
     counts = (competing & (scores >= np.diag(scores)[:, None])).sum(axis=1)
-    return np.where(valid, counts, -1)
+    return np.where(row_valid & col_valid, counts, -1)
 
 
 def gram(embeddings, anchor, *, temperature=0.07, label_smoothing=0.1, present=None, groups=None):

@@ -36,7 +36,7 @@ from gramalign.types import Embeddings, Present
 
 # Newton steps from above on the secular equation. Convergence is monotone and in the end quadratic,
 # but where poles crowd below an anchor that hardly touches the topmost one, the error at first only
-# falls threefold a step: with 6 steps 1 pair in 5000 of random tuples (k = 4, d = 16) is off by 1e-4.
+# falls threefold a step: 6 steps leave 1 pair in 5000 of random tuples (k = 4, d = 16) off by 1e-4.
 NEWTON_STEPS = 12
 
 

@@ -1,4 +1,4 @@
-"""Batches of one, of none that takes part, all alike, broken, and extreme temperatures."""
+"""In float32: the dense formula, and batches of one, of none, all alike, broken, or very cold."""
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,11 @@ def run(name, batch):
         *jax.tree.map(jnp.asarray, batch)
     )
     return np.asarray(values), by_modality, by_scale
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_dense_formula(name):
+    engine.check(name, TILE, "masked and grouped", FLOAT, 5e-5)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -45,7 +50,7 @@ def test_batch_of_one():
     one = {m: jnp.asarray(x[:1]) for m, x in embeddings.items()}
 
     def value(x):
-        return engine.losses("volume", x, scale, None, None)[0]
+        return engine.losses("cosine of two", x, float(scale), None, None)[0]
 
     for number in jax.tree.leaves(jax.jit(jax.value_and_grad(value))(one)):
         np.testing.assert_allclose(number, 0, atol=1e-6)
@@ -86,7 +91,6 @@ def test_a_broken_example_is_not_overlooked(name):
 
 def test_logits_far_apart_lose_no_example():
     """Log-sum-exps are joined tile by tile; a later tile may be larger by any factor."""
-    scores = np.zeros((engine.BATCH, engine.BATCH))
     angles = np.linspace(0, np.pi, engine.BATCH)
     plane = np.stack([np.cos(angles), np.sin(angles)] + [0 * angles] * (engine.DIM - 2), axis=1)
     embeddings, _, weights, present, groups = engine.batch("plain", FLOAT)
