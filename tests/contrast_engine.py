@@ -80,7 +80,7 @@ def dense_slope(name, embeddings, scale, weights, present, groups, step):
         moved = {m: embeddings[m] + x * step[m] for m in embeddings}
         return weights @ dense(name, moved, scale + x * step["scale"], present, groups)
 
-    return reference.directional_derivative(along, 0.0, 1.0)
+    return reference.directional_derivative(along, 0.0, 1.0, 1e-6)
 
 
 def directions(number):

@@ -77,3 +77,23 @@ def singular_tuples(k, d, dtype=np.float64):
         "all coplanar": normalized(rng.normal(size=(k, 2)) @ orthonormal(rng, 2, d)),
     }
     return {name: np.array(x, dtype) for name, x in tuples.items()}
+
+
+def degenerate_batches(batch, dim):
+    """Three modalities [3, batch, dim] whose every example degenerates in the same way, by name."""
+    rng = np.random.default_rng(0)
+    one, generic = unit(rng, batch, dim), unit(rng, 3, batch, dim)
+    bases = np.stack([orthonormal(rng, 3, dim) for _ in range(batch)], axis=1)
+    return {
+        "identical everywhere": np.broadcast_to(one[0], (3, batch, dim)),
+        "aligned": np.broadcast_to(one, (3, batch, dim)),
+        "antiparallel": np.array([1, -1, 1])[:, None, None] * one,
+        "others alike": generic[[0, 1, 1]],
+        "others opposite": np.stack([generic[0], generic[1], -generic[1]]),
+        "anchor among the others": generic[[0, 0, 1]],
+        "orthonormal": bases,
+        "one basis for all": np.broadcast_to(bases[:, :1], (3, batch, dim)),
+        "zero anchor": generic * np.array([0, 1, 1])[:, None, None],
+        "zero other": generic * np.array([1, 0, 1])[:, None, None],
+        "zero": np.zeros((3, batch, dim)),
+    }

@@ -33,8 +33,8 @@ def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
     A zero row stays zero, with derivative zero.
 
     >>> import jax.numpy as jnp
-    >>> normalize(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    >>> normalize(jnp.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
     """
     x = at_least_float32(x)
     # Dividing by the largest entry first keeps the squares of very small or large rows in range.

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from gramalign.contrast import contrast
 from gramalign.losses.anchors import mean_over
 from gramalign.scores import VolumeScore
+from gramalign.scores.sides import check_embeddings, check_modality
 from gramalign.types import Embeddings, Present
 
 
@@ -51,11 +52,14 @@ def gram(
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)
-    >>> aligned = {"text": eye, "audio": eye, "video": eye}
-    >>> shuffled = aligned | {"text": jnp.roll(eye, 1, axis=0)}
+    >>> aligned = {"text": eye, "audio": eye}
+    >>> shuffled = {"text": jnp.roll(eye, 1, axis=0), "audio": eye}
     >>> bool(gram(aligned).mean() < gram(shuffled).mean())
     True
     """
+    check_embeddings(embeddings, present)
+    if anchor is not None:
+        check_modality("anchor", anchor, embeddings)
     anchors = list(embeddings) if anchor is None else [anchor]
     # A matched tuple's volume is the same from every anchor.
     matched = VolumeScore(anchors[0]).matched(embeddings, present)

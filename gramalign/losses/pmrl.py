@@ -32,8 +32,8 @@ from gramalign.types import Embeddings, Present
 def pmrl(
     embeddings: Embeddings,
     *,
-    tau_alignment: float = 0.05,
-    tau_instance: float = 0.1,
+    tau_alignment: Float[Array, ""] | float = 0.05,
+    tau_instance: Float[Array, ""] | float = 0.1,
     signed: bool = True,
     present: Present | None = None,
     groups: Int[Array, " batch"] | None = None,
@@ -75,7 +75,10 @@ def pmrl(
 
 
 def pmrl_alignment(
-    embeddings: Embeddings, *, temperature: float = 0.05, present: Present | None = None
+    embeddings: Embeddings,
+    *,
+    temperature: Float[Array, ""] | float = 0.05,
+    present: Present | None = None,
 ) -> Float[Array, " batch"]:
     """PMRL's L^M: cross-entropy of the softmax over a tuple's singular values with the first.
 
@@ -96,7 +99,7 @@ def pmrl_alignment(
 def pmrl_instance(
     embeddings: Embeddings,
     *,
-    temperature: float = 0.1,
+    temperature: Float[Array, ""] | float = 0.1,
     signed: bool = True,
     present: Present | None = None,
     groups: Int[Array, " batch"] | None = None,

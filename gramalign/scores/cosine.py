@@ -31,8 +31,9 @@ class CosineScore:
     >>> import jax.numpy as jnp
     >>> emb = {"text": jnp.eye(2), "audio": jnp.array([[0.6, 0.8], [0.0, 1.0]])}
     >>> score = CosineScore("text", "audio")
-    >>> score.tile(score.rows(emb).factors, score.cols(emb).factors).round(1).tolist()
-    [[0.6000000238418579, 0.0], [0.800000011920929, 1.0]]
+    >>> print(score.tile(score.rows(emb).factors, score.cols(emb).factors).round(1))
+    [[0.6 0. ]
+     [0.8 1. ]]
     """
 
     row: str

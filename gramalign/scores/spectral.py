@@ -55,8 +55,9 @@ class SpectralScore:
     >>> import jax.numpy as jnp
     >>> emb = {"text": jnp.eye(3)[:2], "audio": jnp.eye(3)[:2]}
     >>> score = SpectralScore("text")
-    >>> score.tile(score.rows(emb).factors, score.cols(emb).factors).round(4).tolist()
-    [[1.4142135381698608, 1.0], [1.0, 1.4142135381698608]]
+    >>> print(score.tile(score.rows(emb).factors, score.cols(emb).factors).round(4))
+    [[1.4142 1.    ]
+     [1.     1.4142]]
     """
 
     anchor: str

@@ -44,7 +44,7 @@ class VolumeScore:
     >>> emb = {"text": jnp.eye(3)[:2], "audio": jnp.eye(3)[:2]}
     >>> score = VolumeScore("text")
     >>> score.tile(score.rows(emb).factors, score.cols(emb).factors).tolist()
-    [[0.0, -1.0], [-1.0, 0.0]]
+    [[-0.0, -1.0], [-1.0, -0.0]]
     """
 
     anchor: str

@@ -59,7 +59,7 @@ def test_without_an_axis_name_every_device_is_a_batch_of_its_own(x64):
     embeddings, scale, _, present, groups = jax.tree.map(jnp.asarray, engine.batch("masked"))
 
     def part(embeddings, scale, present, groups):
-        return engine.losses("volume", embeddings, scale, present, groups, tile=3)
+        return engine.losses("cosine of two", embeddings, scale, present, groups, tile=3)
 
     specs = (P("data"), P(), P("data"), P("data"))
     local = jax.jit(jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=P("data")))
@@ -69,5 +69,5 @@ def test_without_an_axis_name_every_device_is_a_batch_of_its_own(x64):
         embeddings, present, groups = jax.tree.map(
             lambda x, part=part: x[part], (whole[0], *whole[3:])
         )
-        exact = engine.dense("volume", embeddings, scale, present, groups)
+        exact = engine.dense("cosine of two", embeddings, scale, present, groups)
         np.testing.assert_allclose(found[part], exact, atol=1e-9)

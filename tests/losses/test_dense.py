@@ -1,0 +1,87 @@
+"""Every loss against its dense formula in float64: anchors, masks, groups, temperatures."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign import losses
+from tests import reference, samples
+
+BATCH, DIM, NAMES = 9, 6, "abc"
+TEMPERATURE = 0.1
+
+
+@cache
+def batch():
+    """Embeddings (NaN where absent), masks, groups; two examples take no part."""
+    rng = np.random.default_rng(0)
+    embeddings = samples.embeddings(rng, BATCH, DIM, dtype=np.float64)
+    present = samples.masks(rng, BATCH)
+    broken = {m: np.where(present[m][:, None], x, np.nan) for m, x in embeddings.items()}
+    return broken, present, rng.integers(0, 5, BATCH).astype(np.int32)
+
+
+def dense_gram(embeddings, *, anchor, present, **options):
+    anchors = NAMES if anchor is None else [anchor]
+    parts = [present[m] & (sum(present.values()) >= 2) for m in anchors]
+    found = [reference.gram(embeddings, m, present=present, **options) for m in anchors]
+    return reference.mean_over_tasks(found, parts)
+
+
+def dense_clip(embeddings, *, anchor, present, **options):
+    pairs = reference.pairs(NAMES)
+    if anchor is not None:
+        pairs = [(anchor, m) for m in NAMES if m != anchor]
+    parts = [present[m] & present[n] for m, n in pairs]
+    found = [reference.clip(embeddings, pair, present=present, **options) for pair in pairs]
+    return reference.mean_over_tasks(found, parts)
+
+
+def dense_pmrl(embeddings, *, temperature, present, groups, signed=True):
+    alignment = reference.pmrl_alignment(embeddings, temperature=temperature, present=present)
+    options = dict(temperature=temperature, present=present, groups=groups, signed=signed)
+    return alignment + reference.pmrl_instance(embeddings, **options)
+
+
+def pmrl(embeddings, *, temperature, **options):
+    return losses.pmrl(embeddings, tau_alignment=temperature, tau_instance=temperature, **options)
+
+
+LOSSES = {
+    "gram": (losses.gram, dense_gram, dict(anchor="b")),
+    "gram, all anchors": (losses.gram, dense_gram, dict(anchor=None)),
+    "clip": (losses.clip, dense_clip, dict(anchor="b")),
+    "clip, smoothed": (losses.clip, dense_clip, dict(anchor="b", label_smoothing=0.2)),
+    "clip, all pairs": (losses.clip, dense_clip, dict(anchor=None)),
+    "pmrl": (pmrl, dense_pmrl, {}),
+    "pmrl, squared": (pmrl, dense_pmrl, dict(signed=False)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_values_and_their_slopes_in_a_traced_temperature(name, x64):
+    loss, dense, options = LOSSES[name]
+    embeddings, present, groups = batch()
+
+    def both(temperature, embeddings, present, groups):
+        def values(temperature):
+            shared = dict(temperature=temperature, present=present, groups=groups)
+            return loss(embeddings, **shared, **options)
+
+        found, pull = jax.vjp(values, temperature)
+        return found, jax.vmap(pull)(jnp.eye(BATCH))[0]
+
+    arguments = samples.as_jax(embeddings), samples.as_jax(present), jnp.asarray(groups)
+    values, slopes = jax.jit(both)(jnp.float64(TEMPERATURE), *arguments)
+
+    def exact(temperature):
+        shared = dict(temperature=temperature, present=present, groups=groups)
+        return dense(embeddings, **shared, **options)
+
+    np.testing.assert_allclose(values, exact(TEMPERATURE), atol=1e-9)
+    np.testing.assert_array_equal(values[:2], 0)
+    slope = reference.directional_derivative(exact, TEMPERATURE, 1.0)
+    np.testing.assert_allclose(slopes, slope, rtol=1e-6, atol=1e-6)

@@ -1,0 +1,70 @@
+"""Who takes part, means over those who do, and modalities that nobody has."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign import losses
+from tests import samples
+
+EMBEDDINGS = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 6))
+#        a  b  c
+HAVE = [[1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 1], [0, 0, 0], [1, 0, 1], [1, 1, 1]]
+PRESENT = {m: jnp.asarray(np.array(HAVE, bool)[:, i]) for i, m in enumerate("abc")}
+
+
+@pytest.mark.parametrize(
+    ("anchor", "exact"),
+    [
+        (None, [1, 1, 0, 1, 0, 0, 1, 1]),
+        ("a", [1, 1, 0, 0, 0, 0, 1, 1]),
+        ("c", [1, 0, 0, 1, 0, 0, 1, 1]),
+    ],
+)
+def test_two_modalities_the_anchor_among_them(anchor, exact):
+    found = losses.participants(EMBEDDINGS, PRESENT, anchor)
+    np.testing.assert_array_equal(found, np.array(exact, bool))
+
+
+def test_without_masks_everybody_does():
+    assert np.all(losses.participants(EMBEDDINGS, None, "b"))
+    assert np.all(losses.participants(EMBEDDINGS, {}))
+
+
+LOSSES = {
+    "gram": lambda x, p: losses.gram(x, anchor="a", present=p),
+    "gram, all anchors": lambda x, p: losses.gram(x, anchor=None, present=p),
+    "clip": lambda x, p: losses.clip(x, anchor="a", present=p),
+    "clip, all pairs": lambda x, p: losses.clip(x, anchor=None, present=p),
+    "pmrl": lambda x, p: losses.pmrl(x, present=p),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_zero_for_the_others_only(name):
+    values = jax.jit(LOSSES[name])(EMBEDDINGS, PRESENT)
+    anchor = "a" if name in ("gram", "clip") else None
+    np.testing.assert_array_equal(values != 0, losses.participants(EMBEDDINGS, PRESENT, anchor))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_modality_that_nobody_has_might_as_well_not_be_in_the_mapping(name):
+    two = {m: EMBEDDINGS[m] for m in "ab"}
+    nobody = {"c": jnp.zeros(8, bool)}
+    broken = two | {"c": jnp.full_like(EMBEDDINGS["c"], jnp.nan)}
+    loss = jax.jit(LOSSES[name])
+    np.testing.assert_allclose(loss(broken, nobody), loss(two, {}), rtol=1e-5, atol=1e-6)
+
+
+def test_mean_over_those_who_count():
+    values, where = jnp.array([1.0, 2.0, jnp.nan]), jnp.array([True, True, False])
+    mean, gradient = jax.value_and_grad(losses.masked_mean)(values, where)
+    assert mean == 1.5
+    np.testing.assert_array_equal(gradient, [0.5, 0.5, 0])
+
+
+def test_mean_over_nobody_is_zero():
+    mean, gradient = jax.value_and_grad(losses.masked_mean)(jnp.ones(3), jnp.zeros(3, bool))
+    assert mean == 0
+    np.testing.assert_array_equal(gradient, 0)
