@@ -39,7 +39,7 @@ def compare(name, devices, kind):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
 
 
-@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("name", [name for name in SCORES if name != "direction squared"])
 def test_every_score_on_two_devices(name, x64):
     compare(name, 2, "masked and grouped")
 

@@ -32,7 +32,7 @@ def our_direction(x):
     return leading_direction(x)[0]
 
 
-ALIKE = jnp.ones((3, 4)) / 2
+PAIR = jnp.ones((2, 4)) / 2
 TWO_ALIKE = jnp.eye(4)[jnp.array([0, 1, 1])]
 ORTHONORMAL = jnp.eye(4)[:3]
 
@@ -40,12 +40,12 @@ ORTHONORMAL = jnp.eye(4)[:3]
 @pytest.mark.parametrize(
     ("plain", "ours", "tuples"),
     [
-        (plain_volume, volume, ALIKE),
+        (plain_volume, volume, PAIR),
         (plain_volume, volume, TWO_ALIKE),
         (plain_direction, our_direction, ORTHONORMAL),
         (plain_values, our_values, ORTHONORMAL),
     ],
-    ids=["volume, alike", "volume, two alike", "direction", "second derivative of values"],
+    ids=["volume of a pair", "volume, two alike", "direction", "second derivative of values"],
 )
 def test_plain_gradient_is_not_a_number_and_ours_is(plain, ours, tuples):
     assert np.isnan(jax.jit(jax.grad(plain))(tuples)).any()

@@ -48,7 +48,7 @@ def test_losses_are_zero_for_the_others_only(name):
     np.testing.assert_array_equal(values != 0, losses.participants(EMBEDDINGS, PRESENT, anchor))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ["gram, all anchors", "clip, all pairs", "pmrl"])
 def test_a_modality_that_nobody_has_might_as_well_not_be_in_the_mapping(name):
     two = {m: EMBEDDINGS[m] for m in "ab"}
     nobody = {"c": jnp.zeros(8, bool)}

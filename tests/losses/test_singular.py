@@ -15,7 +15,6 @@ LOSSES = {
     "gram": lambda x, t: losses.gram(x, anchor="a", temperature=t),
     "clip": lambda x, t: losses.clip(x, anchor=None, temperature=t),
     "pmrl": lambda x, t: losses.pmrl(x, tau_alignment=t, tau_instance=t),
-    "pmrl, squared": lambda x, t: losses.pmrl(x, tau_alignment=t, tau_instance=t, signed=False),
 }
 
 
