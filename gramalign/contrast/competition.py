@@ -12,6 +12,10 @@ backward pass computes every tile again, gets the derivative with respect to it 
 and hands it to `jax.vjp(score.tile)`. So memory is O(rows + columns) for every Score, the
 derivative's cost is one more forward pass and the Score's own transposes, and a new Score needs
 nothing from here.
+
+Where a side competes with itself under a symmetric Score, its columns are its rows: their
+statistics are measured once, and as l_ij and l_ji have the same derivative, that with respect to
+the rows is taken with dl_ij + dl_ji and is the whole of it.
 """
 
 from typing import NamedTuple
@@ -74,14 +78,14 @@ def _finish(running: _Running) -> Competition:
 
 
 def competition(
-    score: Score, rows: Block, cols: Block, scale: Float[Array, ""]
+    score: Score, rows: Block, cols: Block | None, scale: Float[Array, ""]
 ) -> tuple[Competition, Competition]:
     """Competition that each row and each column meets.
 
     Args:
         score: whose `tile` fills the matrix.
         rows: stacked blocks `[blocks, tile, ...]` of the row side.
-        cols: stacked blocks of the column side.
+        cols: stacked blocks of the column side; None: the rows again, the score being symmetric.
         scale: factor from scores to logits (1 / temperature); inside `jax.shard_map` it varies over
             the mesh as the rows do.
 
@@ -93,24 +97,32 @@ def competition(
 
 
 def _forward(score, rows, cols, scale):
+    mirrored = cols is None
+
     def one_row_block(col_stats, row):
         def one_tile(row_stats, col):
             logits = scale * score.tile(row.factors, col.factors)
             mask = competing(row, col)
             row_stats = _join(row_stats, _measure(logits, mask, axis=1))
-            return row_stats, _measure(logits, mask, axis=0)
+            return row_stats, None if mirrored else _measure(logits, mask, axis=0)
 
-        row_stats, measured = jax.lax.scan(one_tile, _start(row, scale), cols)
-        return _join(col_stats, measured), row_stats
+        row_stats, measured = jax.lax.scan(one_tile, _start(row, scale), rows if mirrored else cols)
+        return None if mirrored else _join(col_stats, measured), row_stats
 
-    col_stats, row_stats = jax.lax.scan(one_row_block, _start(cols, scale), rows)
-    results = _finish(row_stats), _finish(col_stats)
-    return results, (rows, cols, scale, results[0].logsumexp, results[1].logsumexp)
+    start = None if mirrored else _start(cols, scale)
+    col_stats, row_stats = jax.lax.scan(one_row_block, start, rows)
+    by_row = _finish(row_stats)
+    by_col = by_row if mirrored else _finish(col_stats)
+    return (by_row, by_col), (rows, cols, scale, by_row.logsumexp, by_col.logsumexp)
 
 
 def _backward(score, saved, cotangents):
     rows, cols, scale, row_lse, col_lse = saved
     by_row, by_col = ((side.logsumexp, side.total) for side in cotangents)
+    mirrored = cols is None
+    if mirrored:
+        by_row = by_col = jax.tree.map(jnp.add, by_row, by_col)
+    others = rows if mirrored else cols
 
     def one_row_block(carry, row):
         row, row_lse, by_row = row
@@ -126,19 +138,22 @@ def _backward(score, saved, cotangents):
             d_logits = jnp.where(competing(row, col), d_logits, 0)
             more_row, more_col = transpose(scale * d_logits)
             d_row = jax.tree.map(jnp.add, d_row, more_row)
-            d_cols = jax.tree.map(lambda d, more: d.at[j].add(more), d_cols, more_col)
+            if not mirrored:
+                d_cols = jax.tree.map(lambda d, more: d.at[j].add(more), d_cols, more_col)
             return (d_row, d_cols, d_scale + jnp.sum(d_logits * scores)), None
 
         d_cols, d_scale = carry
-        numbered = (jnp.arange(cols.valid.shape[0]), cols, col_lse, by_col)
+        numbered = (jnp.arange(others.valid.shape[0]), others, col_lse, by_col)
         start = zeros_as(row.factors), d_cols, d_scale
         (d_row, d_cols, d_scale), _ = jax.lax.scan(one_tile, start, numbered)
         return (d_cols, d_scale), d_row
 
-    start = zeros_as(cols.factors), zeros_as(scale)
+    start = None if mirrored else zeros_as(cols.factors), zeros_as(scale)
     (d_cols, d_scale), d_rows = jax.lax.scan(one_row_block, start, (rows, row_lse, by_row))
     no_derivative = dict(valid=None, group=None)
     d_rows = rows._replace(factors=d_rows, **no_derivative)
+    if mirrored:
+        return d_rows, None, d_scale / 2  # dl_ij + dl_ji has met s_ij, and again s_ji
     return d_rows, cols._replace(factors=d_cols, **no_derivative), d_scale
 
 
@@ -148,7 +163,7 @@ def _share(logits: Float[Array, "r c"], logsumexp: Array) -> Float[Array, "r c"]
 
 
 def _primal(
-    score: Score, rows: Block, cols: Block, scale: Float[Array, ""]
+    score: Score, rows: Block, cols: Block | None, scale: Float[Array, ""]
 ) -> tuple[Competition, Competition]:
     return _forward(score, rows, cols, scale)[0]
 

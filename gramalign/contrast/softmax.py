@@ -22,7 +22,7 @@ DEFAULT_TILE = 1024
 def contrast(
     score: Score,
     rows: Side,
-    cols: Side,
+    cols: Side | None,
     matched: Float[Array, " batch"],
     *,
     scale: Float[Array, ""] | float,
@@ -36,7 +36,8 @@ def contrast(
     Args:
         score: what fills the score matrix; larger is better aligned.
         rows: the row side, `score.rows(...)`.
-        cols: the column side, `score.cols(...)`, of the same batch.
+        cols: the column side, `score.cols(...)`, of the same batch; None: the rows again, for a
+            symmetric score, which saves a third of the work.
         matched: scores of the matched pairs, `score.matched(...)`.
         scale: logits are scale * score; 1 / temperature.
         label_smoothing: e in [0, 1): the target has 1 - e, plus e / n for each of n candidates.
@@ -44,18 +45,18 @@ def contrast(
             video, members of one class).
         tile: at most this many rows and columns of the matrix exist at a time.
         axis_name: inside `jax.shard_map`, the mesh axis that the batch is split over: negatives
-        then
-            come from the whole axis, exactly, and so do gradients. Columns are gathered.
+            then come from the whole axis, exactly, and so do gradients. Columns are gathered.
 
     Returns:
         `[batch]`: the loss of each example; 0 where its row or its column is not valid, which takes
-        no
-        part: average over `rows.valid & cols.valid`. An example without competitors has loss 0.
+        no part: average over `rows.valid & cols.valid`. An example without competitors has loss 0.
 
     Raises:
         ValueError: for sizes that differ, empty sides, a label smoothing outside [0, 1) or bad
         groups.
     """
+    mirrored = cols is None and axis_name is None
+    cols = rows if cols is None else cols
     size, _ = check_sides(rows, cols, square=True)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
@@ -70,7 +71,8 @@ def contrast(
 
     row_blocks = split(rows, group, tile)
     if axis_name is None:
-        by_row, by_col = competition(score, row_blocks, split(cols, group, tile), factor)
+        col_blocks = None if mirrored else split(cols, group, tile)
+        by_row, by_col = competition(score, row_blocks, col_blocks, factor)
         by_col = unsplit(by_col, size)
     else:
         cols, group = jax.lax.all_gather((cols, group), axis_name, tiled=True)

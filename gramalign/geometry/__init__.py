@@ -4,11 +4,12 @@ from gramalign.geometry.basis import Basis, orthonormal_basis
 from gramalign.geometry.gram import gram_matrix
 from gramalign.geometry.leading import leading_direction
 from gramalign.geometry.norms import norm, normalize
-from gramalign.geometry.spectrum import singular_values
+from gramalign.geometry.spectrum import decompose, singular_values
 from gramalign.geometry.volume import log_volume, volume
 
 __all__ = [
     "Basis",
+    "decompose",
     "gram_matrix",
     "leading_direction",
     "log_volume",

@@ -24,13 +24,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.lax import Precision, broadcasted_iota, stop_gradient
+from jax.lax import broadcasted_iota, stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.gram import (
     check_tuples,
+    combine,
     identity_where_absent,
     inner_products,
+    multiply,
     only_present,
 )
 from gramalign.geometry.norms import norm
@@ -81,13 +83,13 @@ def orthonormal_basis(
     rows, lengths = _shear(only_present(vectors, present), kept)
     heights, precondition = _triangular(stop_gradient(rows), lengths > 0)
     independent = heights > 0
-    rows = _combine(precondition, rows)
+    rows = combine(precondition, rows)
 
     # rows rows^T = I + E, and (I + E)^(-1/2) = I - E / 2 + 3 E^2 / 8 - ...
     error = inner_products(rows, rows) - _identity(precondition)
     error = jnp.where(independent[..., :, None] & independent[..., None, :], error, 0)
-    square = jnp.matmul(error, error, precision=Precision.HIGHEST)
-    basis = rows - _combine(error / 2 - 3 / 8 * square, rows)
+    square = multiply(error, error)
+    basis = rows - combine(error / 2 - 3 / 8 * square, rows)
     # log det (I + E)^(1/2) = tr E / 2 - tr E^2 / 4 + ...
     trace = jnp.trace(error, axis1=-2, axis2=-1) / 2 - jnp.trace(square, axis1=-2, axis2=-1) / 4
 
@@ -142,11 +144,11 @@ def _triangular(
     # second pass finds the true residual, measured on vectors, in a row that is short but not lost.
     least = jnp.full_like(gram[..., 0], (16 * epsilon) ** 0.5)
     first, inverse = _eliminate(gram, least, drop=False)
-    rows = _combine(inverse, rows)
+    rows = combine(inverse, rows)
     gram = identity_where_absent(inner_products(rows, rows), kept)
     second, again = _eliminate(gram, RANK_TOLERANCE * epsilon / first, drop=True)
     kept &= second > 0
-    inverse = jnp.matmul(again, inverse, precision=Precision.HIGHEST)
+    inverse = multiply(again, inverse)
     return jnp.where(kept, first * second, 0), jnp.where(kept[..., None], inverse, 0)
 
 
@@ -184,12 +186,6 @@ def _eliminate(
     start = gram, varying_as(_identity(gram), gram), varying_as(jnp.zeros_like(least), gram)
     _, inverse, diagonal = jax.lax.fori_loop(0, gram.shape[-1], column, start)
     return diagonal, inverse
-
-
-def _combine(
-    weights: Float[Array, "*batch m k"], rows: Float[Array, "*batch k d"]
-) -> Float[Array, "*batch m d"]:
-    return jnp.einsum("...mk,...kd->...md", weights, rows, precision=Precision.HIGHEST)
 
 
 def _identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:

@@ -41,6 +41,23 @@ def inner_products(
     return jnp.einsum("...kd,...md->...km", left, right, precision=Precision.HIGHEST)
 
 
+def combine(
+    weights: Float[Array, "*batch m k"], rows: Float[Array, "*batch k d"]
+) -> Float[Array, "*batch m d"]:
+    """Weighted sums of the rows of small stacks, to full precision on every backend."""
+    return jnp.einsum("...mk,...kd->...md", weights, rows, precision=Precision.HIGHEST)
+
+
+def multiply(
+    left: Float[Array, "*batch k m"], right: Float[Array, "*batch m n"]
+) -> Float[Array, "*batch k n"]:
+    """Products of matrices as small as k x k, elementwise.
+
+    A batched matrix product of that size is nothing but overhead, on every backend.
+    """
+    return jnp.sum(left[..., :, :, None] * right[..., None, :, :], axis=-2)
+
+
 def identity_where_absent(
     gram: Float[Array, "*batch k k"], kept: Bool[Array, "*batch k"]
 ) -> Float[Array, "*batch k k"]:

@@ -2,15 +2,8 @@
 
     u_1 = Z w_1 / sigma_1,  w_1 the leading eigenvector of G      (PMRL, arXiv 2507.17343)
 
-An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
-modalities' mean in half of the samples), so that the cosines between the u_1 of two samples have
-random signs. Here the sign is fixed so that u_1 has a positive inner product with the modalities'
-mean or, where that is 0 (always so for two modalities at an obtuse angle, whose u_1 is along their
-difference), with the first modality that is not orthogonal to it.
-
-Singular set: sigma_1 = sigma_2, where the direction is not unique (some unit vector of the leading
-space is returned) and its derivative, of size 1 / gap beside it, is 0; the zero tuple, direction 0;
-and tuples whose mean is orthogonal to u_1, across which the sign flips.
+Its sign and its singular set are those of `gramalign.geometry.spectrum`, from which it comes by
+default; here is also the power iteration, for accelerators where `eigh` compiles slowly.
 """
 
 from typing import Literal
@@ -20,9 +13,9 @@ import jax.numpy as jnp
 from jax.lax import Precision, stop_gradient
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.gram import check_tuples, inner_products, only_present
+from gramalign.geometry.gram import check_tuples, combine, inner_products, only_present
 from gramalign.geometry.norms import normalize
-from gramalign.geometry.spectrum import GAP_TOLERANCE, eigh
+from gramalign.geometry.spectrum import GAP_TOLERANCE, decompose, towards_mean
 
 # G is squared this often: power iteration with 2^20 steps, which separates eigenvalues whose
 # relative gap is 1e-5, about what float32 can tell apart.
@@ -56,7 +49,7 @@ def _trace_or_one(matrix: Float[Array, "*batch k k"]) -> Float[Array, "*batch 1 
 def _leading_eigenvector_jvp(primals, tangents):
     (matrix,), (change,) = primals, tangents
     vector = leading_eigenvector(matrix)
-    change = (change + jnp.swapaxes(change, -1, -2)) / 2
+    change = (change + change.mT) / 2
 
     def times(m, v):
         return jnp.matmul(m, v[..., None], precision=Precision.HIGHEST)[..., 0]
@@ -102,25 +95,11 @@ def leading_direction(
     >>> leading_direction(jnp.array([[-0.6, 0.8], [-0.6, -0.8]])).round(3).tolist()
     [0.0, 1.0]
     """
+    if method == "eigh":
+        return decompose(vectors, present)[1]
+    if method != "power":
+        raise ValueError(f'method must be "eigh" or "power", got {method!r}')
     check_tuples(vectors, present)
     vectors = only_present(vectors, present)
-    gram = inner_products(vectors, vectors)
-    if method == "eigh":
-        weights = eigh(gram)[1][..., 0]
-    elif method == "power":
-        weights = leading_eigenvector(gram)
-    else:
-        raise ValueError(f'method must be "eigh" or "power", got {method!r}')
-    direction = jnp.einsum("...k,...kd->...d", weights, vectors, precision=Precision.HIGHEST)
-    direction = normalize(direction)
-    return direction * _sign(stop_gradient(inner_products(vectors, direction[..., None, :])))
-
-
-def _sign(shares: Float[Array, "*batch k 1"]) -> Float[Array, "*batch 1"]:
-    """-1 where the modalities' inner products with a direction say that it points the wrong way."""
-    total = jnp.sum(shares, axis=-2)
-    size = jnp.sum(jnp.abs(shares), axis=-2)
-    noise = GAP_TOLERANCE * jnp.finfo(shares.dtype).eps * size
-    first = jnp.argmax(jnp.abs(shares) > noise[..., None], axis=-2, keepdims=True)
-    first = jnp.take_along_axis(shares, first, axis=-2)[..., 0]
-    return jnp.where(jnp.where(jnp.abs(total) > noise, total, first) < 0, -1, 1).astype(size.dtype)
+    weights = towards_mean(leading_eigenvector(inner_products(vectors, vectors)))
+    return normalize(combine(weights[..., None, :], vectors)[..., 0, :])

@@ -1,4 +1,4 @@
-"""Singular values of tuples through the k x k eigenproblem, with derivatives that stay finite.
+"""Singular values and leading direction of tuples, with derivatives that stay finite.
 
     Z = [z_1 .. z_k] = U S W^T,  G = Z^T Z = W S^2 W^T       (PMRL, arXiv 2507.17343)
 
@@ -8,17 +8,24 @@ W comes from `eigh` of the k x k Gram matrix; the vectors are rotated by it, and
 are the lengths of the rotated vectors, which halves the digits that small ones lose in the Gram
 matrix.
 
-First derivatives d sigma_j = u_j^T dZ w_j need no gap between singular values. Singular set:
-sigma_j = 0 (a kink; derivative 0 here), and repeated values, where single ones are not
-differentiable but symmetric functions of the repeated ones are, and come out right.
+An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
+modalities' mean in half of the samples), so that the cosines between the u_1 of two samples have
+random signs. Here u_1 has a positive inner product with the modalities' mean or, where that is 0
+(always so for two modalities at an obtuse angle, whose u_1 is along their difference), with the
+first modality that is not orthogonal to it.
+
+First derivatives d sigma_j = u_j^T dZ w_j need no gap between singular values; that of u_1 has size
+1 / (sigma_1 - sigma_2). Singular set: sigma_j = 0 (a kink; derivative 0 here); repeated values,
+where single ones are not differentiable but symmetric functions of the repeated ones are, and come
+out right; sigma_1 = sigma_2, where u_1 is not unique (some unit vector of the leading space) and
+its derivative 0 here; tuples whose mean is orthogonal to u_1, across which its sign flips.
 """
 
 import jax
 import jax.numpy as jnp
-from jax.lax import Precision
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.gram import check_tuples, inner_products, only_present
+from gramalign.geometry.gram import check_tuples, combine, inner_products, multiply, only_present
 from gramalign.geometry.norms import norm
 
 # Eigenvalues closer than this many machine epsilons of the largest count as equal: the rotation
@@ -26,62 +33,87 @@ from gramalign.geometry.norms import norm
 GAP_TOLERANCE = 32
 
 
-def inverse_gaps(values: Float[Array, "*batch k"]) -> Float[Array, "*batch k k"]:
-    """1 / (values_j - values_i) at [i, j], and 0 where the two are equal to rounding."""
-    gaps = values[..., None, :] - values[..., :, None]
+def eigenvectors(matrix: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
+    """Eigenvectors (rows) of symmetric matrices, that of the largest eigenvalue first."""
+    return jnp.linalg.eigh(matrix)[1].mT[..., ::-1, :]
+
+
+def towards_mean(weights: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
+    """A leading eigenvector of G, its sign such that Z w points as the modalities' mean does.
+
+    As Z^T u_1 = sigma_1 w_1, the inner products of the modalities with u_1 are its entries.
+    """
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    size = jnp.abs(weights)
+    noise = GAP_TOLERANCE * jnp.finfo(weights.dtype).eps * jnp.sum(size, axis=-1, keepdims=True)
+    first = jnp.argmax(size > noise, axis=-1, keepdims=True)
+    first = jnp.take_along_axis(weights, first, axis=-1)
+    return jnp.where(jnp.where(jnp.abs(total) > noise, total, first) < 0, -weights, weights)
+
+
+@jax.custom_jvp
+def _decompose(vectors: Float[Array, "*batch k d"]) -> tuple[Array, Array, Array]:
+    """Singular values `[..., k]`, W^T `[..., k, k]` and u_1 `[..., d]`."""
+    rotation = eigenvectors(inner_products(vectors, vectors))
+    values = norm(combine(rotation, vectors))
+    # Among eigenvalues below the rounding of the Gram matrix, the order that eigh gives is chance.
+    order = jnp.argsort(-values, axis=-1)
+    values = jnp.take_along_axis(values, order, axis=-1)
+    rotation = jnp.take_along_axis(rotation, order[..., :, None], axis=-2)
+    leading = towards_mean(rotation[..., :1, :])
+    direction = combine(leading, vectors)[..., 0, :]
+    largest = values[..., :1]
+    rotation = jnp.concatenate([leading, rotation[..., 1:, :]], axis=-2)
+    return values, rotation, direction / jnp.where(largest > 0, largest, 1)
+
+
+@_decompose.defjvp
+def _decompose_jvp(primals, tangents):
+    (vectors,), (change,) = primals, tangents
+    values, rotation, direction = _decompose(vectors)
+    turned = multiply(rotation, multiply(inner_products(change, vectors), rotation.mT))
+
+    # d sigma_j = u_j^T dZ w_j. Written without d w_j, whose 1 / gap would cancel only in exact
+    # arithmetic. A value at rounding level is a zero whose direction is noise.
+    zero = values <= GAP_TOLERANCE * jnp.finfo(values.dtype).eps * values[..., :1]
+    nonzero = jnp.where(zero, 1, values)
+    d_values = jnp.where(zero, 0, jnp.diagonal(turned, axis1=-2, axis2=-1) / nonzero)
+
+    d_rotation = multiply(_inverse_gaps(values * values) * (turned + turned.mT), rotation)
+
+    push = combine(rotation[..., :1, :], change) + combine(d_rotation[..., :1, :], vectors)
+    push = push[..., 0, :]
+    push -= jnp.sum(push * direction, axis=-1, keepdims=True) * direction
+    d_direction = jnp.where(zero[..., :1], 0, push / nonzero[..., :1])
+    return (values, rotation, direction), (d_values, d_rotation, d_direction)
+
+
+def _inverse_gaps(values: Float[Array, "*batch k"]) -> Float[Array, "*batch k k"]:
+    """1 / (values_i - values_j) at [i, j], and 0 where the two are equal to rounding."""
+    gaps = values[..., :, None] - values[..., None, :]
     largest = jnp.max(jnp.abs(values), axis=-1)[..., None, None]
     apart = jnp.abs(gaps) > GAP_TOLERANCE * jnp.finfo(values.dtype).eps * largest
     return jnp.where(apart, 1 / jnp.where(apart, gaps, 1), 0)
 
 
-@jax.custom_jvp
-def eigh(matrix: Float[Array, "*batch k k"]) -> tuple[Array, Array]:
-    """Eigenvalues, largest first, and eigenvectors (columns) of symmetric matrices.
+def decompose(
+    vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
+) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch d"]]:
+    """Singular values and leading direction of each tuple, from one eigenproblem.
 
-    As `jnp.linalg.eigh` but for the order and the derivative, which is finite at repeated
-    eigenvalues.
+    Args:
+        vectors: `[..., k, d]`.
+        present: which of them are there, `[..., k]`; None: all.
+
+    Returns:
+        What `singular_values` and `leading_direction` return.
+
+    Raises:
+        ValueError: if the shapes do not fit or the vectors are not floating point.
     """
-    values, vectors = jnp.linalg.eigh(matrix)
-    return values[..., ::-1], vectors[..., ::-1]
-
-
-@eigh.defjvp
-def _eigh_jvp(primals, tangents):
-    values, vectors = eigh(*primals)
-    change = jnp.einsum(
-        "...ki,...kl,...lj->...ij", vectors, tangents[0], vectors, precision=Precision.HIGHEST
-    )
-    change = (change + jnp.swapaxes(change, -1, -2)) / 2
-    turn = jnp.matmul(vectors, inverse_gaps(values) * change, precision=Precision.HIGHEST)
-    return (values, vectors), (jnp.diagonal(change, axis1=-2, axis2=-1), turn)
-
-
-def _rotated(vectors: Float[Array, "*batch k d"]) -> tuple[Array, Array]:
-    """Rotation w [..., k, k] (columns) and the orthogonal rows w^T Z [..., k, d], longest first."""
-    _, rotation = eigh(inner_products(vectors, vectors))
-    rows = jnp.einsum("...kj,...kd->...jd", rotation, vectors, precision=Precision.HIGHEST)
-    # Among eigenvalues below the rounding of the Gram matrix, the order that eigh gives is chance.
-    order = jnp.argsort(-jax.lax.stop_gradient(norm(rows)), axis=-1)
-    rotation = jnp.take_along_axis(rotation, order[..., None, :], axis=-1)
-    return rotation, jnp.take_along_axis(rows, order[..., :, None], axis=-2)
-
-
-@jax.custom_jvp
-def _singular_values(vectors: Float[Array, "*batch k d"]) -> Float[Array, "*batch k"]:
-    return norm(_rotated(vectors)[1])
-
-
-@_singular_values.defjvp
-def _singular_values_jvp(primals, tangents):
-    # d sigma_j = u_j^T dZ w_j. Written without d w_j, whose 1 / gap would cancel only in exact
-    # arithmetic; a second derivative passes through eigh's rule and does see the gaps.
-    rotation, rows = _rotated(*primals)
-    values = norm(rows)
-    # A row at rounding level is a zero whose direction is noise.
-    zero = values <= GAP_TOLERANCE * jnp.finfo(values.dtype).eps * values[..., :1]
-    left = jnp.where(zero[..., None], 0, rows / jnp.where(zero, 1, values)[..., None])
-    turned = jnp.einsum("...kj,...kd->...jd", rotation, tangents[0], precision=Precision.HIGHEST)
-    return _singular_values(*primals), jnp.sum(left * turned, axis=-1)
+    check_tuples(vectors, present)
+    values, _, direction = _decompose(only_present(vectors, present))
+    return values, direction
 
 
 def singular_values(
@@ -104,5 +136,4 @@ def singular_values(
     >>> print(singular_values(jnp.array([[1.0, 0.0], [1.0, 0.0]])).round(4))
     [1.4142 0.    ]
     """
-    check_tuples(vectors, present)
-    return _singular_values(only_present(vectors, present))
+    return decompose(vectors, present)[0]

@@ -27,9 +27,9 @@ from jax.lax import Precision, stop_gradient
 from jaxtyping import Array, Float
 
 from gramalign.geometry import singular_values
-from gramalign.geometry.gram import inner_products, only_present
+from gramalign.geometry.gram import combine, inner_products, only_present
 from gramalign.geometry.norms import sqrt
-from gramalign.geometry.spectrum import eigh
+from gramalign.geometry.spectrum import eigenvectors
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest, whole
 from gramalign.types import Embeddings, Present
@@ -76,8 +76,8 @@ class SpectralScore:
         """
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         vectors = only_present(vectors, kept)
-        turn = stop_gradient(eigh(inner_products(vectors, vectors))[1])
-        turned = jnp.einsum("bkm,bkd->bmd", turn, vectors, precision=Precision.HIGHEST)
+        turn = eigenvectors(stop_gradient(inner_products(vectors, vectors)))
+        turned = combine(turn, vectors)
         return Side(_Eigenbasis(turned, inner_products(turned, turned)), jnp.any(kept, axis=1))
 
     def tile(self, rows: Float[Array, "r d"], cols: _Eigenbasis) -> Float[Array, "r c"]:

@@ -32,22 +32,6 @@ def test_the_instance_term_has_a_constant_positive():
     np.testing.assert_allclose(instance({"a": basis, "b": basis}), exact, rtol=1e-5)
 
 
-def test_all_anchors_of_two_modalities_are_one_loss():
-    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, 8, "ab"))
-    both = jax.jit(lambda x: [losses.gram(x, anchor=anchor) for anchor in ("a", "b", None)])
-    one, other, mean = both(embeddings)
-    np.testing.assert_allclose(one, other, rtol=1e-5)
-    np.testing.assert_allclose(mean, one, rtol=1e-5)
-
-
-def test_order_of_examples_is_nothing_but_order():
-    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, 8))
-    order = jnp.array([3, 1, 5, 0, 2, 4])
-    shuffled = {m: x[order] for m, x in embeddings.items()}
-    loss = jax.jit(losses.pmrl)
-    np.testing.assert_allclose(loss(shuffled), loss(embeddings)[order], rtol=1e-5)
-
-
 def test_a_loss_of_aligned_examples_keeps_its_digits():
     """Far below the rounding of a log-sum-exp: softplus of the difference, not a difference."""
     basis = jnp.asarray(samples.orthonormal(np.random.default_rng(0), 4, 8, np.float32))
