@@ -37,7 +37,7 @@ def contrast(
         score: what fills the score matrix; larger is better aligned.
         rows: the row side, `score.rows(...)`.
         cols: the column side, `score.cols(...)`, of the same batch; None: the rows again, for a
-            symmetric score, which saves a third of the work.
+            symmetric score, which saves one of the backward pass's products.
         matched: scores of the matched pairs, `score.matched(...)`.
         scale: logits are scale * score; 1 / temperature.
         label_smoothing: e in [0, 1): the target has 1 - e, plus e / n for each of n candidates.

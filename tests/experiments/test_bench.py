@@ -134,12 +134,6 @@ def test_compiled_memory_is_read_without_running():
     assert figures["growth_over_linear"] == [large / small / 2]
 
 
-@pytest.mark.slow
-def test_gram_memory_grows_linearly():
-    figures = bench_memory.growth("gram", (4096, 8192, 16384), 4, 512, silent)
-    assert all(0.9 < growth < 1.1 for growth in figures["growth_over_linear"])
-
-
 def test_a_fresh_process_reports_its_own_peak():
     ballast = np.ones(2**28 // 8)  # 256 MiB here, none of them there
     row = bench_memory.resident("gram", 16, 3, 16)

@@ -62,26 +62,34 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_values_and_their_slopes_in_a_traced_temperature(name, x64):
+def test_values_and_their_derivatives(name, x64):
+    """By temperature and by embeddings, of each example's value."""
     loss, dense, options = LOSSES[name]
     embeddings, present, groups = batch()
 
     def both(temperature, embeddings, present, groups):
-        def values(temperature):
+        def values(temperature, embeddings):
             shared = dict(temperature=temperature, present=present, groups=groups)
             return loss(embeddings, **shared, **options)
 
-        found, pull = jax.vjp(values, temperature)
-        return found, jax.vmap(pull)(jnp.eye(BATCH))[0]
+        found, pull = jax.vjp(values, temperature, embeddings)
+        return found, *jax.vmap(pull)(jnp.eye(BATCH))
 
     arguments = samples.as_jax(embeddings), samples.as_jax(present), jnp.asarray(groups)
-    values, slopes = jax.jit(both)(jnp.float64(TEMPERATURE), *arguments)
+    values, by_temperature, by_modality = jax.jit(both)(jnp.float64(TEMPERATURE), *arguments)
 
-    def exact(temperature):
+    def exact(temperature, embeddings):
         shared = dict(temperature=temperature, present=present, groups=groups)
         return dense(embeddings, **shared, **options)
 
-    np.testing.assert_allclose(values, exact(TEMPERATURE), atol=1e-9)
+    np.testing.assert_allclose(values, exact(TEMPERATURE, embeddings), atol=1e-9)
     np.testing.assert_array_equal(values[:2], 0)
-    slope = reference.directional_derivative(exact, TEMPERATURE, 1.0)
-    np.testing.assert_allclose(slopes, slope, rtol=1e-6, atol=1e-6)
+    rng = np.random.default_rng(1)
+    step = {m: rng.normal(size=x.shape) for m, x in embeddings.items()}
+    slope = sum(np.einsum("ijd,jd->i", by_modality[m], step[m]) for m in step)
+
+    def moved(x):
+        return exact(TEMPERATURE + x, {m: embeddings[m] + x * step[m] for m in step})
+
+    exact_slope = reference.directional_derivative(moved, 0.0, 1.0, 1e-6)
+    np.testing.assert_allclose(by_temperature + slope, exact_slope, rtol=1e-6, atol=1e-5)
