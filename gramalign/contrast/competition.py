@@ -97,22 +97,21 @@ def competition(
 
 
 def _forward(score, rows, cols, scale):
-    mirrored = cols is None
-
     def one_row_block(col_stats, row):
         def one_tile(row_stats, col):
             logits = scale * score.tile(row.factors, col.factors)
             mask = competing(row, col)
             row_stats = _join(row_stats, _measure(logits, mask, axis=1))
-            return row_stats, None if mirrored else _measure(logits, mask, axis=0)
+            return row_stats, None if cols is None else _measure(logits, mask, axis=0)
 
-        row_stats, measured = jax.lax.scan(one_tile, _start(row, scale), rows if mirrored else cols)
-        return None if mirrored else _join(col_stats, measured), row_stats
+        others = rows if cols is None else cols
+        row_stats, measured = jax.lax.scan(one_tile, _start(row, scale), others)
+        return None if measured is None else _join(col_stats, measured), row_stats
 
-    start = None if mirrored else _start(cols, scale)
+    start = None if cols is None else _start(cols, scale)
     col_stats, row_stats = jax.lax.scan(one_row_block, start, rows)
     by_row = _finish(row_stats)
-    by_col = by_row if mirrored else _finish(col_stats)
+    by_col = by_row if col_stats is None else _finish(col_stats)
     return (by_row, by_col), (rows, cols, scale, by_row.logsumexp, by_col.logsumexp)
 
 

@@ -55,28 +55,27 @@ def contrast(
         ValueError: for sizes that differ, empty sides, a label smoothing outside [0, 1) or bad
         groups.
     """
-    mirrored = cols is None and axis_name is None
-    cols = rows if cols is None else cols
-    size, _ = check_sides(rows, cols, square=True)
+    others = rows if cols is None else cols
+    size, _ = check_sides(rows, others, square=True)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
     own = jnp.arange(size, dtype=jnp.int32)
     if axis_name is not None:
         own += jax.lax.axis_index(axis_name) * size
     group = own if groups is None else check_groups(groups, size)
-    valid = rows.valid & cols.valid
-    rows, cols = Side(rows.factors, valid), Side(cols.factors, valid)
+    valid = rows.valid & others.valid
+    rows, others = Side(rows.factors, valid), Side(others.factors, valid)
     tile = tile_size(tile, DEFAULT_TILE)
     factor = varying_as(jnp.asarray(scale, matched.dtype), matched)
 
     row_blocks = split(rows, group, tile)
     if axis_name is None:
-        col_blocks = None if mirrored else split(cols, group, tile)
+        col_blocks = None if cols is None else split(others, group, tile)
         by_row, by_col = competition(score, row_blocks, col_blocks, factor)
         by_col = unsplit(by_col, size)
     else:
-        cols, group = jax.lax.all_gather((cols, group), axis_name, tiled=True)
-        by_row, by_col = competition(score, row_blocks, split(cols, group, tile), factor)
+        others, group = jax.lax.all_gather((others, group), axis_name, tiled=True)
+        by_row, by_col = competition(score, row_blocks, split(others, group, tile), factor)
         by_col = _joined(unsplit(by_col, group.shape[0]), axis_name)
     by_row = unsplit(by_row, size)
 
