@@ -12,6 +12,7 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline
+from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
 from gramalign.data import load
 from gramalign.evaluation import compare, compare_table, evaluate
@@ -33,7 +34,7 @@ class Compare:
     objectives: tuple[str, ...] = ("clip", "gram", "pmrl", "clip + gram", "clip + pmrl")
     """Weighted terms, such as "gram + 0.3*clip"."""
     seeds: int = 5
-    """Runs of each, with seeds 0, 1, ..."""
+    """Runs of each, with consecutive seeds, from --seed on."""
     score: ScoreName = "volume"
     """Score beside the cosine, the same for all."""
     out: Path | None = None
@@ -46,16 +47,19 @@ class Compare:
             raise ValueError(
                 f"seeds is {self.seeds} and objectives {self.objectives}: wanted at least one each"
             )
+        if self.config.objective != preset(self.preset).objective:
+            raise ValueError("--objective is for train: name what to compare with --objectives")
         name = default_out(self.preset, self.config).name
         out = self.out or Path("runs") / f"compare-{name}"
         # Seeds differ in data only: each objective is compiled once and then found again.
         jax.config.update("jax_compilation_cache_dir", str((out / "compiled").absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         screen = console()
+        seeds = range(self.config.seed, self.config.seed + self.seeds)
         tasks = [
             dataclasses.replace(self.config, objective=objective, seed=seed)
             for objective in self.objectives
-            for seed in range(self.seeds)
+            for seed in seeds
         ]
         results: dict[str, list[dict[str, float]]] = {text: [] for text in self.objectives}
         with rich.progress.Progress(console=screen) as progress:
@@ -76,6 +80,7 @@ class Compare:
             progress.update(steps, description="done", completed=len(tasks) * self.config.steps)
         results |= self._baseline()
         record = {"data": self.config.data, "steps": self.config.steps, "score": self.score}
+        record |= {"seeds": list(seeds)}
         intervals = {
             objective: {figure: value.to_json() for figure, value in figures.items()}
             for objective, figures in compare(results).items()

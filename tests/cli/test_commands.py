@@ -1,6 +1,8 @@
 """The commands end to end on a tiny store, and what they say when something is wrong."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -75,15 +77,16 @@ def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):
 def test_compare_resumes_and_reports_intervals(store, tmp_path, capsys):
     out = tmp_path / "comparison"
     words = ["compare", "--data", str(store), "--out", str(out), "--objectives", "clip"]
-    words += ["--seeds", "2", *SMALL]
+    words += ["--seeds", "2", "--seed", "3", *SMALL]
     main(words)
     first = (out / "compare.json").read_text()
-    trained = (out / "clip" / "seed1" / "params.safetensors").stat().st_mtime_ns
+    trained = (out / "clip" / "seed4" / "params.safetensors").stat().st_mtime_ns
+    assert json.loads(first)["seeds"] == [3, 4]
     figures = json.loads(first)["figures"]["clip"]
     assert {"pair R@1, cosine", "rest -> one R@1, volume"} <= set(figures)
     main(words)
     assert (out / "compare.json").read_text() == first
-    assert (out / "clip" / "seed1" / "params.safetensors").stat().st_mtime_ns == trained
+    assert (out / "clip" / "seed4" / "params.safetensors").stat().st_mtime_ns == trained
     assert "±" in capsys.readouterr().out
 
 
@@ -96,6 +99,7 @@ def test_errors_name_the_cure(run, store, capsys, tmp_path):
     assert "no run was started there" in complaint(capsys, "evaluate", str(tmp_path))
     text = tmp_path / "out.txt"
     assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
+    assert "--objectives" in complaint(capsys, "compare", "--objective", "clip")
     assert "Optimizer.warmup" in complaint(capsys, "train", "digits", "--steps", "10")
 
 
@@ -103,6 +107,12 @@ def test_a_preset_may_be_any_file_that_sets_config(tmp_path, capsys):
     path = tmp_path / "mine.py"
     path.write_text("config = 3\n")
     assert "gramalign.training.Config" in complaint(capsys, "train", str(path))
+
+
+def test_it_is_a_module_too():
+    command = [sys.executable, "-m", "gramalign", "--help"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "gramalign train digits" in printed
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "embed", "compare"])
