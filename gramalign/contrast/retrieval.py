@@ -59,18 +59,19 @@ def ranks(
     tile = tile_size(tile, DEFAULT_TILE)
     row_blocks, col_blocks = split(rows, group, tile), split(cols, group, tile)
 
-    # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties.
-    matches = jax.lax.map(
-        lambda blocks: jnp.diagonal(score.tile(blocks[0].factors, blocks[1].factors)),
-        (row_blocks, col_blocks),
-    )
+    # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. The
+    # barrier keeps what follows out of the tile's own kernels, which might round it otherwise.
+    def tile_of(row: Block, col: Block) -> Array:
+        return jax.lax.optimization_barrier(score.tile(row.factors, col.factors))
+
+    matches = jax.lax.map(lambda blocks: jnp.diagonal(tile_of(*blocks)), (row_blocks, col_blocks))
 
     def one_row_block(col_ranks: Array, row_and_match: tuple[Block, Array]) -> tuple[Array, Array]:
         row, row_match = row_and_match
 
         def one_tile(row_rank: Array, col_and_match: tuple[Block, Array]) -> tuple[Array, Array]:
             col, col_match = col_and_match
-            scores = score.tile(row.factors, col.factors)
+            scores = tile_of(row, col)
             mask = competing(row, col)
             # Not <, rather than >=: a NaN counts against the query as well.
             beaten = mask & ~(scores < row_match[:, None])

@@ -4,7 +4,8 @@
 
 with label smoothing e spread over all candidates as in the usual cross-entropy. The matched scores,
 which training drives to the limit of what floats resolve, come from `Score.matched` to full
-precision; only the competitors come from the tiles (`gramalign.contrast.competition`).
+precision; only the competitors come from the tiles (`gramalign.contrast.competition`). Derivatives
+are those of reverse mode, of any order; `jax.jvp` of a loss is not defined.
 """
 
 import jax
@@ -37,7 +38,7 @@ def contrast(
         score: what fills the score matrix; larger is better aligned.
         rows: the row side, `score.rows(...)`.
         cols: the column side, `score.cols(...)`, of the same batch; None: the rows again, for a
-            symmetric score, which saves one of the backward pass's products.
+            symmetric score, which saves one of the backward pass's products (without `axis_name`).
         matched: scores of the matched pairs, `score.matched(...)`.
         scale: logits are scale * score; 1 / temperature.
         label_smoothing: e in [0, 1): the target has 1 - e, plus e / n for each of n candidates.

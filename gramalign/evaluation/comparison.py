@@ -131,8 +131,9 @@ def compare_table(
     table.add_column("objective", overflow="fold")
     table.add_column("seeds", justify="right", no_wrap=True)
     for name in figures:
-        # One phrase a line, so that four figures fit beside the objectives.
-        table.add_column(Text(name.replace(", ", "\n")), justify="right", overflow="fold")
+        # One phrase a line, so that five figures fit beside the objectives.
+        header = name.replace(" R@1", "\nR@1").replace(", ", "\n")
+        table.add_column(Text(header), justify="right", overflow="fold")
     best = {
         name: max((row[name].mean for row in compared.values() if row[name].seeds), default=None)
         for name in figures

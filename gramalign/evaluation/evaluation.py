@@ -68,9 +68,9 @@ class Evaluation:
             baseline: summarise the baseline's results, which know the cosine only.
 
         Returns:
-            Mean R@1 over all ordered pairs and over "the rest -> one" under the cosine, and over
-            "one -> the rest" and "the rest -> one" under the run's Score. Tasks without a query are
-            left out; NaN where none is left.
+            Mean R@1 over all ordered pairs under the cosine, and over "one -> the rest" and "the
+            rest -> one" under the cosine and the run's Score. Tasks without a query are left out;
+            NaN where none is left.
         """
         score = "cosine" if baseline else self.score
         ones = [((name,), self.rest(name)) for name in self.modalities]
@@ -82,14 +82,10 @@ class Evaluation:
             counted = [value for value in found if not math.isnan(value)]
             return float(np.mean(counted)) if counted else math.nan
 
-        figures = {
-            "pair R@1, cosine": mean(pairs, "cosine"),
-            "rest -> one R@1, cosine": mean(backward, "cosine"),
-        }
-        if baseline and self.score != "cosine":
-            return figures
-        figures[f"one -> rest R@1, {score}"] = mean(ones, score)
-        figures[f"rest -> one R@1, {score}"] = mean(backward, score)
+        figures = {"pair R@1, cosine": mean(pairs, "cosine")}
+        for under in dict.fromkeys(("cosine", score)):
+            figures[f"one -> rest R@1, {under}"] = mean(ones, under)
+            figures[f"rest -> one R@1, {under}"] = mean(backward, under)
         return figures
 
     def rest(self, modality: str) -> tuple[str, ...]:

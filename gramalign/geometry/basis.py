@@ -63,7 +63,8 @@ def orthonormal_basis(
     """Orthonormal basis of each tuple's span, and the volume that the tuple spans.
 
     Args:
-        vectors: tuples of k vectors of any length, `[..., k, d]`; bfloat16 is computed in float32.
+        vectors: tuples of k vectors, `[..., k, d]`, of lengths whose squares are in range (1e-18 to
+            1e18 in float32); bfloat16 is computed in float32.
         present: which of them are there, `[..., k]`; None: all. What an absent row holds is
             never looked at.
 

@@ -5,20 +5,23 @@
 `jnp.linalg.svd` of the d x k matrix works on d-dimensional factors (the published code forms U as d
 x d), has no derivative for the full form, and NaN derivatives where singular values coincide. Here
 W comes from `eigh` of the k x k Gram matrix; the vectors are rotated by it, and the singular values
-are the lengths of the rotated vectors, which halves the digits that small ones lose in the Gram
-matrix.
+are the lengths of the rotated vectors. The largest is known to full relative precision, and so is
+a single small one to half the digits; of several small ones the absolute error may reach the root
+of the rounding, 3e-4 sigma_1 in float32. Lengths must be within 1e-18 to 1e18 in float32, or their
+squares are not.
 
 An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
 modalities' mean in half of the samples), so that the cosines between the u_1 of two samples have
 random signs. Here u_1 has a positive inner product with the modalities' mean or, where that is 0
-(always so for two modalities at an obtuse angle, whose u_1 is along their difference), with the
+(always so for two unit vectors at an obtuse angle, whose u_1 is along their difference), with the
 first modality that is not orthogonal to it.
 
 First derivatives d sigma_j = u_j^T dZ w_j need no gap between singular values; that of u_1 has size
 1 / (sigma_1 - sigma_2). Singular set: sigma_j = 0 (a kink; derivative 0 here); repeated values,
 where single ones are not differentiable but symmetric functions of the repeated ones are, and come
-out right; sigma_1 = sigma_2, where u_1 is not unique (some unit vector of the leading space) and
-its derivative 0 here; tuples whose mean is orthogonal to u_1, across which its sign flips.
+out right (in first derivatives; second ones miss what turns the repeated ones into each other);
+sigma_1 = sigma_2, where u_1 is not unique (some unit vector of the leading space) and its
+derivative 0 here; tuples whose mean is orthogonal to u_1, across which its sign flips.
 """
 
 import jax
@@ -26,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.gram import check_tuples, combine, inner_products, multiply, only_present
-from gramalign.geometry.norms import norm
+from gramalign.geometry.norms import norm, normalize
 
 # Eigenvalues closer than this many machine epsilons of the largest count as equal: the rotation
 # between their eigenvectors is then arbitrary, and its derivative is taken as zero.
@@ -62,9 +65,8 @@ def _decompose(vectors: Float[Array, "*batch k d"]) -> tuple[Array, Array, Array
     rotation = jnp.take_along_axis(rotation, order[..., :, None], axis=-2)
     leading = towards_mean(rotation[..., :1, :])
     direction = combine(leading, vectors)[..., 0, :]
-    largest = values[..., :1]
     rotation = jnp.concatenate([leading, rotation[..., 1:, :]], axis=-2)
-    return values, rotation, direction / jnp.where(largest > 0, largest, 1)
+    return values, rotation, normalize(direction)
 
 
 @_decompose.defjvp

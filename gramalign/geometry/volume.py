@@ -20,7 +20,8 @@ def volume(
     """Volume spanned by each tuple of k vectors.
 
     Args:
-        vectors: `[..., k, d]`, of any length (unit vectors give a volume in [0, 1]).
+        vectors: `[..., k, d]`, of lengths 1e-18 to 1e18 in float32; unit vectors have a volume in
+            [0, 1].
         present: which of them are there, `[..., k]`; None: all.
 
     Returns:

@@ -6,7 +6,7 @@
 The anchor of one tuple is compared with the others of another, which always move together.
 `anchor=None` averages over every modality in the anchor's place, so that none is special.
 
-Cost: 2 (k - 1) B^2 d flops forward and six times that with the gradient, per anchor; memory O(B k
+Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, per anchor; memory O(B k
 d). The published code needs k^2 B^2 numbers, and differs in three ways that are mistakes, not
 choices: it detaches the gathered tuples (each modality gets half of its gradient), has NaN
 gradients at volume 0, and forms Gram entries in half precision. Singular set and blind spots: those

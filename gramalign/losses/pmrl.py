@@ -7,14 +7,15 @@
 No modality is an anchor. L^M is log k for orthogonal modalities and 0 when all are parallel. As
 <u_i, u_i> = 1, L^M' has a constant positive: it only spreads the examples, it aligns nothing.
 
-Cost: a k x k eigenproblem per example and 6 B^2 d flops with the gradient; memory O(B k d). The
-published code takes an SVD with d x d factors per example, contrasts the local batch only, and
-leaves the sign of u to chance, which turns the exponentials of L^M' into random mixtures of exp(c)
-and exp(-c); here the sign is that of the modalities' mean. `signed=False` squares the similarity
-instead, which needs no sign and spreads directions apart from both c = 1 and c = -1.
+Cost: a k x k eigenproblem per example and 6 B^2 d flops with the gradient (8 with `axis_name`);
+memory O(B k d). The published code takes an SVD with d x d factors per example, contrasts the local
+batch only, and leaves the sign of u to chance, which turns the exponentials of L^M' into random
+mixtures of exp(c) and exp(-c); here the sign is that of the modalities' mean. `signed=False`
+squares the similarity instead, which needs no sign and spreads directions apart from both c = 1 and
+c = -1.
 
-Singular set: sigma_1 = sigma_2 (L^M has a subgradient there; the derivative of u, of size 1 / gap
-beside it, is 0); gradients are finite everywhere.
+Singular set: sigma_1 = sigma_2 (L^M has one of its one-sided derivatives there; the derivative of
+u, of size 1 / gap beside it, is 0); gradients are finite everywhere.
 """
 
 import jax
@@ -63,10 +64,10 @@ def pmrl(
     """
     vectors, kept = whole(embeddings, present)
     values, directions = decompose(vectors, kept)
-    instance = _spread(
+    instance = _instance(
         directions, kept, tau_instance, signed=signed, groups=groups, axis_name=axis_name
     )
-    return _share(values, kept, tau_alignment) + instance
+    return _alignment(values, kept, tau_alignment) + instance
 
 
 def pmrl_alignment(
@@ -80,7 +81,7 @@ def pmrl_alignment(
     Absent modalities are left out of the softmax. Arguments and errors as in `pmrl`.
     """
     vectors, kept = whole(embeddings, present)
-    return _share(singular_values(vectors, kept), kept, temperature)
+    return _alignment(singular_values(vectors, kept), kept, temperature)
 
 
 def pmrl_instance(
@@ -97,7 +98,7 @@ def pmrl_instance(
     Arguments and errors as in `pmrl`.
     """
     vectors, kept = whole(embeddings, present)
-    return _spread(
+    return _instance(
         leading_direction(vectors, kept),
         kept,
         temperature,
@@ -107,22 +108,22 @@ def pmrl_instance(
     )
 
 
-def _share(
+def _alignment(
     values: Float[Array, "batch k"],
     kept: Bool[Array, "batch k"],
     temperature: Float[Array, ""] | float,
 ) -> Float[Array, " batch"]:
     """L^M of singular values."""
     # They come largest first, so those of absent modalities are the last.
-    number = jnp.sum(kept, axis=1, keepdims=True, dtype=jnp.int32)
-    exists = jax.lax.broadcasted_iota(jnp.int32, values.shape, 1) < number
+    number = jnp.sum(kept, axis=1, dtype=jnp.int32)
+    exists = jax.lax.broadcasted_iota(jnp.int32, values.shape, 1) < number[:, None]
     behind = jnp.exp((values - values[:, :1]) / temperature)
     # log1p, because the loss of an aligned tuple is far below the rounding of a log-sum-exp.
     values = jnp.log1p(jnp.sum(jnp.where(exists, behind, 0)[:, 1:], axis=1))
-    return jnp.where(number[:, 0] >= 2, values, 0)
+    return jnp.where(number >= 2, values, 0)
 
 
-def _spread(
+def _instance(
     directions: Float[Array, "batch d"],
     kept: Bool[Array, "batch k"],
     temperature: Float[Array, ""] | float,

@@ -16,10 +16,10 @@ from gramalign.evaluation.tables import to_text
 
 TINY = bench.Bench(
     repeats=2,
-    modalities=3,
+    modalities=2,
     dim=16,
-    gram_batches=(8, 12),
-    peer_limit=8,
+    gram_batches=(8,),
+    peer_limit=6,
     pmrl_batches=(8,),
     memory_batches=(64,),
     resident_batch=16,
@@ -202,7 +202,7 @@ def test_a_tiny_run_writes_every_field(tmp_path):
     assert "speed: gram, B = 8: round 2 of 2" in done.stderr
     report = json.loads(out.read_text())
     assert list(report) == ["machine", "config", "speed", "memory", "accuracy"]
-    assert report["config"]["gram_batches"] == [8, 12]
+    assert report["config"]["gram_batches"] == [8]
     machine = report["machine"]
     assert machine["versions"]["jax"] == jax.__version__
     assert machine["threads"] == 2 and machine["cpu_count"] >= 1
@@ -210,13 +210,12 @@ def test_a_tiny_run_writes_every_field(tmp_path):
     assert machine["date"].endswith("+00:00")
     assert [(row["objective"], row["batch"]) for row in report["speed"]] == [
         ("gram", 8),
-        ("gram", 12),
         ("pmrl", 8),
     ]
     assert all(row["seconds"] > 0 for row in report["speed"])
-    assert report["speed"][1]["peer_seconds"] is None  # above the peer's limit
+    assert report["speed"][0]["peer_seconds"] is None  # above the peer's limit
     if machine["versions"]["torch"] is not None:
-        assert report["speed"][0]["agree"] and report["speed"][2]["agree"]
+        assert report["speed"][1]["agree"]
     memory = report["memory"]
     assert [row["objective"] for row in memory["compiled"]] == ["gram", "pmrl", "clip"]
     assert [row["within_limit"] for row in memory["resident"]] == [True] * 3
