@@ -22,14 +22,15 @@ def live(steps: int, console: rich.console.Console | None = None) -> Iterator[Re
 
     Args:
         steps: the run's last step.
-        console: where to; a terminal gets a live table, anything else one line for each row.
+        console: where to; a terminal that can redraw gets a live table, anything else one line
+            for each row.
 
     Yields:
         A function that takes each row of the log, as it is logged.
     """
     console = console or rich.console.Console()
     clock = _Clock(steps)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         yield lambda row: console.print(
             _line(_columns(row, clock)), soft_wrap=True, highlight=False
         )

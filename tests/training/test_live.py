@@ -17,9 +17,9 @@ def clock(monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: next(times))
 
 
-def show(**terminal):
+def show(term="xterm", **terminal):
     out = io.StringIO()
-    console = rich.console.Console(file=out, width=120, **terminal)
+    console = rich.console.Console(file=out, width=120, _environ={"TERM": term}, **terminal)
     with live(200, console) as report:
         for row in ROWS:
             report(row)
@@ -37,3 +37,8 @@ def test_a_table_on_a_terminal(monkeypatch):
     shown = show(force_terminal=True, legacy_windows=False)
     assert "loss/gram" in shown and "ETA" in shown and "0.02" in shown
     assert "\x1b[" in shown  # redrawn in place
+
+
+def test_plain_lines_on_a_terminal_that_cannot_redraw(clock):
+    shown = show(term="dumb", force_terminal=True)
+    assert len(shown.splitlines()) == 2 and "\x1b[" not in shown
