@@ -79,8 +79,8 @@ class Compare:
                     screen.print(f"{number + 1}/{len(tasks)}  {label}")
             progress.update(steps, description="done", completed=len(tasks) * self.config.steps)
         results |= self._baseline()
-        record = {"data": self.config.data, "steps": self.config.steps, "score": self.score}
-        record |= {"seeds": list(seeds)}
+        record = {"data": self.config.data, "steps": self.config.steps, "seeds": list(seeds)}
+        record |= {"score": self.score}
         intervals = {
             objective: {figure: value.to_json() for figure, value in figures.items()}
             for objective, figures in compare(results).items()

@@ -5,9 +5,9 @@
 `jnp.linalg.svd` of the d x k matrix works on d-dimensional factors (the published code forms U as d
 x d), has no derivative for the full form, and NaN derivatives where singular values coincide. Here
 W comes from `eigh` of the k x k Gram matrix; the vectors are rotated by it, and the singular values
-are the lengths of the rotated vectors. The largest is known to full relative precision, and so is
-a single small one to half the digits; of several small ones the absolute error may reach the root
-of the rounding, 3e-4 sigma_1 in float32. Lengths must be within 1e-18 to 1e18 in float32, or their
+are the lengths of the rotated vectors. The largest has full relative precision, a single small one
+an absolute error at rounding level; that of several small ones may reach the root of the rounding,
+3e-4 sigma_1 in float32. Lengths must be within 1e-18 to 1e18 in float32, or their
 squares are not.
 
 An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
