@@ -27,15 +27,9 @@ import jax.numpy as jnp
 from jax.lax import broadcasted_iota, stop_gradient
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.gram import (
-    check_tuples,
-    combine,
-    identity_where_absent,
-    inner_products,
-    multiply,
-    only_present,
-)
+from gramalign.geometry.gram import identity_where_absent
 from gramalign.geometry.norms import norm
+from gramalign.geometry.tuples import Rows, combine, inner_products, multiply, take_apart
 from gramalign.mesh import varying_as
 
 # A row nearer than this many machine epsilons to the span of its predecessors is in that span.
@@ -79,18 +73,18 @@ def orthonormal_basis(
     >>> basis.vectors.round(3).tolist(), round(float(basis.volume), 6)
     ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 0.8)
     """
-    check_tuples(vectors, present)
+    rows = take_apart(vectors, present)
     kept = jnp.ones(vectors.shape[:-1], bool) if present is None else present
-    rows, lengths = _shear(only_present(vectors, present), kept)
+    rows, lengths = _shear(rows, kept)
     heights, precondition = _triangular(stop_gradient(rows), lengths > 0)
     independent = heights > 0
     rows = combine(precondition, rows)
 
     # rows rows^T = I + E, and (I + E)^(-1/2) = I - E / 2 + 3 E^2 / 8 - ...
-    error = inner_products(rows, rows) - _identity(precondition)
+    error = inner_products(rows) - _identity(precondition)
     error = jnp.where(independent[..., :, None] & independent[..., None, :], error, 0)
     square = multiply(error, error)
-    basis = rows - combine(error / 2 - 3 / 8 * square, rows)
+    basis = combine(_identity(error) - error / 2 + 3 / 8 * square, rows)
     # log det (I + E)^(1/2) = tr E / 2 - tr E^2 / 4 + ...
     trace = jnp.trace(error, axis1=-2, axis2=-1) / 2 - jnp.trace(square, axis1=-2, axis2=-1) / 4
 
@@ -100,53 +94,53 @@ def orthonormal_basis(
     logs = jnp.log(jnp.where(independent, heights, 1)) + jnp.log(jnp.where(lengths > 0, lengths, 1))
     heights = jnp.where(independent, heights * lengths, 1)
     return Basis(
-        vectors=basis,
+        vectors=jnp.stack(basis, axis=-2),
         volume=jnp.where(degenerate, zero, jnp.exp(trace) * jnp.prod(heights, axis=-1)),
         log_volume=jnp.where(degenerate, zero - jnp.inf, trace + jnp.sum(logs, axis=-1)),
     )
 
 
 def _shear(
-    vectors: Float[Array, "*batch k d"], kept: Bool[Array, "*batch k"]
-) -> tuple[Float[Array, "*batch k d"], Float[Array, "*batch k"]]:
+    vectors: Rows, kept: Bool[Array, "*batch k"]
+) -> tuple[list[Float[Array, "*batch d"]], Float[Array, "*batch k"]]:
     """Unit rows of the same span, and the lengths they had: volume = prod(lengths) * theirs.
 
     The first present vector is taken from the others as often as its projection says; exactly once
     (or minus once) when that is near, because then the subtraction is free of rounding.
     """
-    base, is_base, sought = vectors[..., 0, :], [], jnp.ones_like(kept[..., 0])
-    for m in range(vectors.shape[-2]):
+    base, is_base, sought = vectors[0], [], jnp.ones_like(kept[..., 0])
+    for m, vector in enumerate(vectors):
         is_base.append(sought & kept[..., m])
-        base = jnp.where(is_base[m][..., None], vectors[..., m, :], base)
+        base = jnp.where(is_base[m][..., None], vector, base)
         sought &= ~kept[..., m]
-    base = base[..., None, :]
-    inner = stop_gradient(inner_products(vectors, base)[..., 0])
-    square = stop_gradient(jnp.sum(base * base, axis=-1))
+    inner = stop_gradient(inner_products(vectors, [base])[..., 0])
+    square = stop_gradient(jnp.sum(base * base, axis=-1, keepdims=True))
     times = inner / jnp.where(square > 0, square, 1)
     near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
     times = jnp.where(near_one, jnp.sign(times), times)
     times = jnp.where(jnp.stack(is_base, axis=-1) | ~kept, 0, times)
-    rows = vectors - times[..., None] * base
-    lengths = stop_gradient(norm(rows))
-    return rows / jnp.where(lengths > 0, lengths, 1)[..., None], lengths
+    rows = [vector - times[..., m, None] * base for m, vector in enumerate(vectors)]
+    lengths = [stop_gradient(norm(row)) for row in rows]
+    inverses = [1 / jnp.where(length > 0, length, 1) for length in lengths]
+    rows = [inverse[..., None] * row for inverse, row in zip(inverses, rows, strict=True)]
+    return rows, jnp.stack(lengths, axis=-1)
 
 
 def _triangular(
-    rows: Float[Array, "*batch k d"], kept: Bool[Array, "*batch k"]
+    rows: Rows, kept: Bool[Array, "*batch k"]
 ) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch k k"]]:
     """Diagonal of the Cholesky factor L of the rows' Gram matrix, and the inverse of L.
 
     The diagonal is 0, and the row of the inverse zero, for rows not kept and for those that are
     linearly dependent on the rows before them.
     """
-    epsilon = float(jnp.finfo(rows.dtype).eps)
-    gram = identity_where_absent(inner_products(rows, rows), kept)
+    epsilon = float(jnp.finfo(rows[0].dtype).eps)
+    gram = identity_where_absent(inner_products(rows), kept)
     # Pivots of the first pass are kept above the rounding noise of its Gram matrix, so that the
     # second pass finds the true residual, measured on vectors, in a row that is short but not lost.
     least = jnp.full_like(gram[..., 0], (16 * epsilon) ** 0.5)
     first, inverse = _eliminate(gram, least, drop=False)
-    rows = combine(inverse, rows)
-    gram = identity_where_absent(inner_products(rows, rows), kept)
+    gram = identity_where_absent(inner_products(combine(inverse, rows)), kept)
     second, again = _eliminate(gram, RANK_TOLERANCE * epsilon / first, drop=True)
     kept &= second > 0
     inverse = multiply(again, inverse)

@@ -4,11 +4,11 @@
 
 `jnp.linalg.svd` of the d x k matrix works on d-dimensional factors (the published code forms U as d
 x d), has no derivative for the full form, and NaN derivatives where singular values coincide. Here
-W comes from `eigh` of the k x k Gram matrix; the vectors are rotated by it, and the singular values
-are the lengths of the rotated vectors. The largest has full relative precision, a single small one
-an absolute error at rounding level; that of several small ones may reach the root of the rounding,
-3e-4 sigma_1 in float32. Lengths must be within 1e-18 to 1e18 in float32, or their
-squares are not.
+W comes from the k x k eigenproblem of G, solved twice: the squares in G have lost what is below the
+root of the rounding (3e-4 sigma_1 in float32), but the vectors rotated by a first W have not, and
+the Gram matrix of those has the small squares apart from the large ones. So every singular value
+has an error at the rounding level of the largest. Lengths must be within 1e-18 to 1e18 in float32,
+or their squares are not.
 
 An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
 modalities' mean in half of the samples), so that the cosines between the u_1 of two samples have
@@ -28,17 +28,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.gram import check_tuples, combine, inner_products, multiply, only_present
-from gramalign.geometry.norms import norm, normalize
+from gramalign.geometry.jacobi import eigh
+from gramalign.geometry.norms import normalize, sqrt
+from gramalign.geometry.tuples import Rows, combine, inner_products, multiply, take_apart
 
 # Eigenvalues closer than this many machine epsilons of the largest count as equal: the rotation
 # between their eigenvectors is then arbitrary, and its derivative is taken as zero.
 GAP_TOLERANCE = 32
-
-
-def eigenvectors(matrix: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
-    """Eigenvectors (rows) of symmetric matrices, that of the largest eigenvalue first."""
-    return jnp.linalg.eigh(matrix)[1].mT[..., ::-1, :]
 
 
 def towards_mean(weights: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
@@ -55,25 +51,25 @@ def towards_mean(weights: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
 
 
 @jax.custom_jvp
-def _decompose(vectors: Float[Array, "*batch k d"]) -> tuple[Array, Array, Array]:
+def _decompose(rows: Rows) -> tuple[Array, Array, Array]:
     """Singular values `[..., k]`, W^T `[..., k, k]` and u_1 `[..., d]`."""
-    rotation = eigenvectors(inner_products(vectors, vectors))
-    values = norm(combine(rotation, vectors))
-    # Among eigenvalues below the rounding of the Gram matrix, the order that eigh gives is chance.
+    _, rotation = eigh(inner_products(rows))
+    squares, again = eigh(inner_products(combine(rotation, rows)))
+    values, rotation = sqrt(squares), multiply(again, rotation)
     order = jnp.argsort(-values, axis=-1)
     values = jnp.take_along_axis(values, order, axis=-1)
     rotation = jnp.take_along_axis(rotation, order[..., :, None], axis=-2)
     leading = towards_mean(rotation[..., :1, :])
-    direction = combine(leading, vectors)[..., 0, :]
+    (direction,) = combine(leading, rows)
     rotation = jnp.concatenate([leading, rotation[..., 1:, :]], axis=-2)
     return values, rotation, normalize(direction)
 
 
 @_decompose.defjvp
 def _decompose_jvp(primals, tangents):
-    (vectors,), (change,) = primals, tangents
-    values, rotation, direction = _decompose(vectors)
-    turned = multiply(rotation, multiply(inner_products(change, vectors), rotation.mT))
+    (rows,), (changes,) = primals, tangents
+    values, rotation, direction = _decompose(rows)
+    turned = multiply(rotation, multiply(inner_products(changes, rows), rotation.mT))
 
     # d sigma_j = u_j^T dZ w_j. Written without d w_j, whose 1 / gap would cancel only in exact
     # arithmetic. A value at rounding level is a zero whose direction is noise.
@@ -83,8 +79,9 @@ def _decompose_jvp(primals, tangents):
 
     d_rotation = multiply(_inverse_gaps(values * values) * (turned + turned.mT), rotation)
 
-    push = combine(rotation[..., :1, :], change) + combine(d_rotation[..., :1, :], vectors)
-    push = push[..., 0, :]
+    (push,) = combine(rotation[..., :1, :], changes)
+    (turn,) = combine(d_rotation[..., :1, :], rows)
+    push += turn
     push -= jnp.sum(push * direction, axis=-1, keepdims=True) * direction
     d_direction = jnp.where(zero[..., :1], 0, push / nonzero[..., :1])
     return (values, rotation, direction), (d_values, d_rotation, d_direction)
@@ -113,8 +110,7 @@ def decompose(
     Raises:
         ValueError: if the shapes do not fit or the vectors are not floating point.
     """
-    check_tuples(vectors, present)
-    values, _, direction = _decompose(only_present(vectors, present))
+    values, _, direction = _decompose(take_apart(vectors, present))
     return values, direction
 
 

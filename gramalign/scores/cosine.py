@@ -13,7 +13,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from gramalign.geometry import normalize
-from gramalign.geometry.gram import only_present
+from gramalign.geometry.tuples import take_apart
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest
 from gramalign.types import Embeddings, Present
@@ -48,8 +48,8 @@ class CosineScore:
         if self.col is not None:
             return one(embeddings, present, "col", self.col)
         vectors, kept = rest(embeddings, present, "row", self.row)
-        total = jnp.sum(only_present(vectors, kept), axis=1)
-        return Side(normalize(total), jnp.any(kept, axis=1))
+        first, *others = take_apart(vectors, kept)
+        return Side(normalize(sum(others, start=first)), jnp.any(kept, axis=1))
 
     def tile(self, rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
         """One matrix product."""

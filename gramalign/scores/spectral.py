@@ -27,9 +27,9 @@ from jax.lax import Precision, stop_gradient
 from jaxtyping import Array, Float
 
 from gramalign.geometry import singular_values
-from gramalign.geometry.gram import combine, inner_products, only_present
+from gramalign.geometry.jacobi import eigh
 from gramalign.geometry.norms import sqrt
-from gramalign.geometry.spectrum import eigenvectors
+from gramalign.geometry.tuples import combine, inner_products, take_apart
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest, whole
 from gramalign.types import Embeddings, Present
@@ -41,7 +41,7 @@ NEWTON_STEPS = 12
 
 
 class _Eigenbasis(NamedTuple):
-    directions: Float[Array, "c m d"]
+    directions: tuple[Float[Array, "c d"], ...]
     gram: Float[Array, "c m m"]
 
 
@@ -67,25 +67,21 @@ class SpectralScore:
         return one(embeddings, present, "anchor", self.anchor)
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The others turned into their eigenbasis `[b, k-1, d]`, and their Gram matrix in it.
+        """The others turned into their eigenbasis, k - 1 times `[b, d]`, and their Gram matrix.
 
         The turn is a constant to the derivative, which is taken through the whole turned Gram
-        matrix
-        instead: its zeros off the diagonal are zero in value, not in derivative. So no gap between
-        the columns' own eigenvalues is ever divided by.
+        matrix instead: its zeros off the diagonal are zero in value, not in derivative. So no gap
+        between the columns' own eigenvalues is ever divided by.
         """
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
-        vectors = only_present(vectors, kept)
-        turn = eigenvectors(stop_gradient(inner_products(vectors, vectors)))
-        turned = combine(turn, vectors)
-        return Side(_Eigenbasis(turned, inner_products(turned, turned)), jnp.any(kept, axis=1))
+        rows = take_apart(vectors, kept)
+        _, turn = eigh(stop_gradient(inner_products(rows)))
+        turned = tuple(combine(turn, rows))
+        return Side(_Eigenbasis(turned, inner_products(turned)), jnp.any(kept, axis=1))
 
     def tile(self, rows: Float[Array, "r d"], cols: _Eigenbasis) -> Float[Array, "r c"]:
         """K - 1 matrix products, then the secular equation elementwise."""
-        links = [
-            jnp.matmul(rows, cols.directions[:, m].T, precision=Precision.HIGHEST)
-            for m in range(cols.directions.shape[1])
-        ]
+        links = [jnp.matmul(rows, u.T, precision=Precision.HIGHEST) for u in cols.directions]
         return sqrt(_leading(jnp.sum(rows * rows, axis=-1), jnp.stack(links), cols.gram))
 
     def matched(

@@ -23,13 +23,14 @@ from jaxtyping import Array, Float
 
 from gramalign.geometry import orthonormal_basis, volume
 from gramalign.geometry.norms import sqrt
+from gramalign.geometry.tuples import unstack
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest, whole
 from gramalign.types import Embeddings, Present
 
 
 class _Span(NamedTuple):
-    basis: Float[Array, "c m d"]
+    basis: tuple[Float[Array, "c d"], ...]
     volume: Float[Array, " c"]
 
 
@@ -54,17 +55,18 @@ class VolumeScore:
         return one(embeddings, present, "anchor", self.anchor)
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """Basis `[b, k-1, d]` and volume `[b]` of the others; an absent one is a zero row."""
+        """Basis, k - 1 times `[b, d]`, and volume `[b]` of the others; zeros for an absent one."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         span = orthonormal_basis(vectors, kept)
-        return Side(_Span(span.vectors, span.volume), jnp.any(kept, axis=1))
+        basis = tuple(unstack(span.vectors, 1))
+        return Side(_Span(basis, span.volume), jnp.any(kept, axis=1))
 
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
         """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
         square = jnp.sum(rows * rows, axis=-1)[:, None]
         inside = jnp.zeros((), rows.dtype)
-        for m in range(cols.basis.shape[1]):
-            along = jnp.matmul(rows, cols.basis[:, m].T, precision=Precision.HIGHEST)
+        for vectors in cols.basis:
+            along = jnp.matmul(rows, vectors.T, precision=Precision.HIGHEST)
             inside += along * along
         # What is left of |a|^2 after cancellation is noise below a few epsilons; its root would be
         # a thousandfold larger, with a derivative that points anywhere.

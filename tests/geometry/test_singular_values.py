@@ -32,8 +32,7 @@ def test_close_tuples_largest_first(distance):
     found, exact = np.asarray(values_of(vectors)), reference.singular_values(vectors)
     assert np.all(np.diff(found, axis=1) <= 0)
     np.testing.assert_allclose(found[:, 0], exact[:, 0], rtol=1e-6)
-    # Small ones are known, in the worst case, to the root of the rounding of the Gram matrix.
-    np.testing.assert_allclose(found, exact, atol=1e-4 if distance < 1e-2 else 2e-6)
+    np.testing.assert_allclose(found, exact, atol=1e-6)
 
 
 def test_absent_modalities_add_zeros_at_the_end():

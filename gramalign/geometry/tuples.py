@@ -1,0 +1,96 @@
+"""Tuples taken apart: k arrays `[..., d]`, and the small products between them.
+
+A batched matrix product of k x d matrices is little but overhead where k is far below any tile of
+one. Written as sums over whole arrays `[..., d]`, the products of few vectors are some fused passes
+over memory, and neither they nor their transposes ever join the arrays or cut them. As that is k^2
+operations to compile, more vectors are joined and multiplied as matrices.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Bool, Float
+
+from gramalign.geometry.norms import at_least_float32
+
+Rows = Sequence[Float[Array, "*batch d"]]
+
+FEW_PRODUCTS = 36
+
+
+def take_apart(
+    vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None
+) -> list[Float[Array, "*batch d"]]:
+    """The vectors of tuples in at least float32, with zeros (whatever they held) where absent.
+
+    Raises:
+        ValueError: unless `vectors` is floating point `[..., k, d]` and `present` `[..., k]`.
+    """
+    if vectors.ndim < 2:
+        raise ValueError(
+            f"vectors must be [..., k, d] (k modalities of dimension d), got shape {vectors.shape}"
+        )
+    if not jnp.issubdtype(vectors.dtype, jnp.floating):
+        raise ValueError(f"vectors must be floating point, got {vectors.dtype}")
+    if vectors.shape[-2] == 0 or vectors.shape[-1] == 0:
+        raise ValueError(
+            f"vectors must hold at least one vector of length >= 1, got {vectors.shape}"
+        )
+    rows = [at_least_float32(row) for row in unstack(vectors, -2)]
+    if present is None:
+        return rows
+    if present.shape != vectors.shape[:-1]:
+        raise ValueError(
+            f"present must have the shape of vectors without its last axis, {vectors.shape[:-1]}, "
+            f"got {present.shape}"
+        )
+    masks = unstack(present, -1)
+    return [jnp.where(mask[..., None], row, 0) for mask, row in zip(masks, rows, strict=True)]
+
+
+def unstack(x: Array, axis: int) -> list[Array]:
+    """The slices along an axis; their transpose joins them, where indexing would add k paddings."""
+    axis %= x.ndim
+    return [jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis)]
+
+
+def inner_products(left: Rows, right: Rows | None = None) -> Float[Array, "*batch k m"]:
+    """All inner products of two tuples, or within one, to full precision on every backend."""
+    if len(left) * len(right or left) > FEW_PRODUCTS:
+        a = jnp.stack(left, axis=-2)
+        b = a if right is None else jnp.stack(right, axis=-2)
+        return jnp.einsum("...kd,...md->...km", a, b, precision=Precision.HIGHEST)
+    if right is None:
+        products = {
+            (i, j): jnp.sum(a * b, axis=-1)
+            for i, a in enumerate(left)
+            for j, b in enumerate(left[: i + 1])
+        }
+        numbers = range(len(left))
+        table = [[products[max(i, j), min(i, j)] for j in numbers] for i in numbers]
+    else:
+        table = [[jnp.sum(a * b, axis=-1) for b in right] for a in left]
+    return jnp.stack([jnp.stack(line, axis=-1) for line in table], axis=-2)
+
+
+def combine(weights: Float[Array, "*batch m k"], rows: Rows) -> list[Float[Array, "*batch d"]]:
+    """Weighted sums of a tuple's vectors, one for every row of the weights."""
+    if weights.shape[-2] * len(rows) > FEW_PRODUCTS:
+        stacked = jnp.stack(rows, axis=-2)
+        sums = jnp.einsum("...mk,...kd->...md", weights, stacked, precision=Precision.HIGHEST)
+        return unstack(sums, -2)
+
+    def weighted_sum(line: Array) -> Array:
+        terms = [w[..., None] * row for w, row in zip(unstack(line, -1), rows, strict=True)]
+        return sum(terms[1:], start=terms[0])
+
+    return [weighted_sum(line) for line in unstack(weights, -2)]
+
+
+def multiply(
+    left: Float[Array, "*batch k m"], right: Float[Array, "*batch m n"]
+) -> Float[Array, "*batch k n"]:
+    """Products of matrices as small as k x k, elementwise."""
+    return jnp.sum(left[..., :, :, None] * right[..., None, :, :], axis=-2)
