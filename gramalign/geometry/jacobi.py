@@ -22,7 +22,7 @@ ROUNDING = 4
 def eigh(
     matrix: Float[Array, "*batch k k"],
 ) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch k k"]]:
-    """Eigenvalues, in no particular order, and eigenvectors (rows) of Gram matrices.
+    """Eigenvalues, largest first, and eigenvectors (rows) of Gram matrices.
 
     The error of an eigenvalue is at the rounding level of the largest vector that has a part in it,
     so vectors that are nearly orthogonal keep the digits of the short ones among them.
@@ -46,7 +46,10 @@ def eigh(
     start = matrix, _diagonal(matrix), rotation
     matrix, _, rotation = jax.lax.fori_loop(0, turns, lambda _, state: _turn_pairs(*state), start)
     values = jnp.moveaxis(_diagonal(matrix)[:k], 0, -1) * largest[..., None]
-    return values, normalize(jnp.moveaxis(rotation[:k], (0, 1), (-2, -1)))
+    rotation = normalize(jnp.moveaxis(rotation[:k], (0, 1), (-2, -1)))
+    order = jnp.argsort(-values, axis=-1)
+    rotation = jnp.take_along_axis(rotation, order[..., :, None], axis=-2)
+    return jnp.take_along_axis(values, order, axis=-1), rotation
 
 
 def _diagonal(matrix: Float[Array, "k k ..."]) -> Float[Array, "k ..."]:

@@ -5,9 +5,9 @@
 `jnp.linalg.svd` of the d x k matrix works on d-dimensional factors (the published code forms U as d
 x d), has no derivative for the full form, and NaN derivatives where singular values coincide. Here
 W comes from the k x k eigenproblem of G, solved twice: the squares in G have lost what is below the
-root of the rounding (3e-4 sigma_1 in float32), but the vectors rotated by a first W have not, and
-the Gram matrix of those has the small squares apart from the large ones. So every singular value
-has an error at the rounding level of the largest. Lengths must be within 1e-18 to 1e18 in float32,
+root of the rounding (3e-4 sigma_1 in float32), but the vectors rotated by W have not, and the Gram
+matrix of those behind the first has the small squares by themselves. So every singular value has an
+error at the rounding level of the largest. Lengths must be within 1e-18 to 1e18 in float32,
 or their squares are not.
 
 An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.jacobi import eigh
-from gramalign.geometry.norms import normalize, sqrt
+from gramalign.geometry.norms import sqrt
 from gramalign.geometry.tuples import Rows, combine, inner_products, multiply, take_apart
 
 # Eigenvalues closer than this many machine epsilons of the largest count as equal: the rotation
@@ -53,16 +53,18 @@ def towards_mean(weights: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
 @jax.custom_jvp
 def _decompose(rows: Rows) -> tuple[Array, Array, Array]:
     """Singular values `[..., k]`, W^T `[..., k, k]` and u_1 `[..., d]`."""
-    _, rotation = eigh(inner_products(rows))
-    squares, again = eigh(inner_products(combine(rotation, rows)))
-    values, rotation = sqrt(squares), multiply(again, rotation)
-    order = jnp.argsort(-values, axis=-1)
-    values = jnp.take_along_axis(values, order, axis=-1)
-    rotation = jnp.take_along_axis(rotation, order[..., :, None], axis=-2)
-    leading = towards_mean(rotation[..., :1, :])
-    (direction,) = combine(leading, rows)
-    rotation = jnp.concatenate([leading, rotation[..., 1:, :]], axis=-2)
-    return values, rotation, normalize(direction)
+    gram = inner_products(rows)
+    _, rotation = eigh(gram)
+    leading, others = towards_mean(rotation[..., :1, :]), rotation[..., 1:, :]
+    # By Rayleigh's quotient, free of what many rotations have added to the eigenvalue.
+    largest = sqrt(multiply(multiply(leading, gram), leading.mT)[..., 0])
+    values = largest
+    if len(rows) > 1:
+        squares, turn = eigh(inner_products(combine(others, rows)))
+        others, small = multiply(turn, others), sqrt(squares)
+        values = jnp.concatenate([jnp.maximum(largest, small[..., :1]), small], axis=-1)
+    (direction,) = combine(leading / jnp.where(largest > 0, largest, 1)[..., None], rows)
+    return values, jnp.concatenate([leading, others], axis=-2), direction
 
 
 @_decompose.defjvp
