@@ -1,11 +1,39 @@
-"""What code that also runs inside `jax.shard_map` has to say about its constants."""
+"""What code that also runs inside `jax.shard_map` has to say about axes and constants."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+AxisName = str | tuple[str, ...]
 
-def varying_as(tree: PyTree[Array], like: Array) -> PyTree[Array]:
+
+def check_axis(axis_name: AxisName, batch: PyTree[Array]) -> None:
+    """Raise `ValueError` unless the axis is one of the mesh here, and the batch is split over it.
+
+    Args:
+        axis_name: one axis, or several that split the batch together.
+        batch: arrays along the batch.
+    """
+    names = (axis_name,) if isinstance(axis_name, str) else axis_name
+    for name in names:
+        try:
+            varies = name in jax.typeof(jax.lax.axis_index(name)).mat.varying
+        except NameError:
+            mesh = jax.sharding.get_abstract_mesh()
+            there = sorted(mesh.manual_axes) if not mesh.empty else []
+            raise ValueError(
+                f"axis_name {name!r} is no mesh axis here; there are {there}. Call the loss inside "
+                "jax.shard_map over a mesh that has it, or without axis_name on one device"
+            ) from None
+        split = any(name in jax.typeof(x).mat.varying for x in jax.tree.leaves(batch))
+        if varies and not split:
+            raise ValueError(
+                f"the batch is the same on all devices of axis {name!r}: split it, with "
+                f"in_specs=jax.P({name!r}), or every example competes with its own copies"
+            )
+
+
+def varying_as(tree: PyTree[Array], like: Array | jax.ShapeDtypeStruct) -> PyTree[Array]:
     """Mark arrays as varying over the mesh axes that `like` varies over; a no-op elsewhere.
 
     The carry of a loop must have one type from start to end: if the body mixes in what differs from

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gramalign.contrast import contrast
+from gramalign.contrast import Engine, contrast
 from tests import reference, samples
 from tests.every_score import SCORES, score_matrix, valid
 
@@ -40,7 +40,7 @@ def derivative(name, tile):
     """Compiled: ((weighted sum, values), (gradients by modality, gradient of the scale))."""
 
     def call(embeddings, scale, weights, present, groups):
-        return weighted(name, embeddings, scale, weights, present, groups, tile=tile)
+        return weighted(name, embeddings, scale, weights, present, groups, engine=Engine(tile=tile))
 
     return jax.jit(jax.value_and_grad(call, argnums=(0, 1), has_aux=True))
 

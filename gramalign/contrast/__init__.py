@@ -1,6 +1,7 @@
 """Floor 2: the engine that consumes Scores, tile by tile, whatever method they are."""
 
+from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.retrieval import ranks, top_k
 from gramalign.contrast.softmax import contrast
 
-__all__ = ["contrast", "ranks", "top_k"]
+__all__ = ["DEFAULT_ENGINE", "Engine", "contrast", "ranks", "top_k"]

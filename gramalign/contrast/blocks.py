@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
+from gramalign.contrast.exchange import Axis
+from gramalign.mesh import AxisName
 from gramalign.scores import Side
 
 
@@ -21,10 +23,19 @@ class Block(NamedTuple):
     group: Int[Array, "*n"]
 
 
-def split(side: Side, groups: Int[Array, " n"], tile: int) -> Block:
-    """Blocks of one size, stacked along a new first axis, the last filled up with invalid rows."""
+def split(side: Side, groups: Int[Array, " n"], tile: int, axis: Axis | None = None) -> Block:
+    """Blocks of one size, stacked along a new first axis, the last filled up with invalid rows.
+
+    Args:
+        side: the examples.
+        groups: of each.
+        tile: at most this many in a block.
+        axis: over which they will be exchanged: a ring needs an even number of blocks.
+    """
     size = side.valid.shape[0]
     count = -(-size // tile)
+    if axis is not None and axis.strategy == "ring":
+        count += count % 2
     # Spread over equal blocks: 1030 examples in tiles of at most 1024 are 2 x 515, not 1024 + 6.
     tile = -(-size // count)
 
@@ -56,6 +67,12 @@ def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
     return groups
 
 
+def own_numbers(size: int, axis_name: AxisName | None = None) -> Int[Array, " n"]:
+    """A number for each example that no other has, here or on another device."""
+    numbers = jnp.arange(size, dtype=jnp.int32)
+    return numbers if axis_name is None else numbers + jax.lax.axis_index(axis_name) * size
+
+
 def check_sides(rows: Side, cols: Side, *, square: bool) -> tuple[int, int]:
     """Both sizes; raise `ValueError` if a side is empty, ragged, or (for `square`) they differ."""
     sizes = []
@@ -71,12 +88,3 @@ def check_sides(rows: Side, cols: Side, *, square: bool) -> tuple[int, int]:
     if square and sizes[0] != sizes[1]:
         raise ValueError(f"row i is matched with column i, but there are {sizes[0]} and {sizes[1]}")
     return sizes[0], sizes[1]
-
-
-def tile_size(tile: int | None, default: int) -> int:
-    """The tile to use; raise `ValueError` if it is not positive."""
-    if tile is None:
-        return default
-    if tile < 1:
-        raise ValueError(f"tile must be at least 1, got {tile}")
-    return tile

@@ -16,16 +16,20 @@ nothing from here.
 Where a side competes with itself under a symmetric Score, its columns are its rows: their
 statistics are measured once, and as l_ij and l_ji have the same derivative, that with respect to
 the rows is taken with dl_ij + dl_ji and is the whole of it.
+
+On a mesh the columns of all devices come by (`gramalign.contrast.exchange`), once for the forward
+and once for the backward pass: between the two, a device keeps no columns but its own.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from gramalign.contrast.blocks import Block, competing
-from gramalign.mesh import varying_as, zeros_as
+from gramalign.contrast.exchange import NOTHING, Axis, Collecting, exchange, sums
+from gramalign.mesh import AxisName, varying_as, zeros_as
 from gramalign.scores import Score
 
 
@@ -77,8 +81,25 @@ def _finish(running: _Running) -> Competition:
     return Competition(jnp.where(none, -jnp.inf, logsumexp), running.total, running.count)
 
 
+def _scatter(everywhere: _Running, axis_name: AxisName) -> _Running:
+    """Join what the columns have met on each device, on the device whose columns they are."""
+    # Subtracting the same on all devices cancels out.
+    largest = jax.lax.pmax(everywhere.largest, axis_name)
+    finite = jnp.where(jnp.isfinite(largest), largest, 0)
+    scaled = everywhere.sum * jnp.exp(everywhere.largest - finite)
+    parts = scaled, everywhere.total, everywhere.count
+    sums = jax.lax.psum_scatter(parts, axis_name, tiled=True)
+    blocks = sums[0].shape[0]
+    place = jax.lax.axis_index(axis_name) * blocks
+    return _Running(jax.lax.dynamic_slice_in_dim(largest, place, blocks), *sums)
+
+
 def competition(
-    score: Score, rows: Block, cols: Block | None, scale: Float[Array, ""]
+    score: Score,
+    rows: Block,
+    cols: Block | None,
+    scale: Float[Array, ""],
+    axis: Axis | None = None,
 ) -> tuple[Competition, Competition]:
     """Competition that each row and each column meets.
 
@@ -88,72 +109,99 @@ def competition(
         cols: stacked blocks of the column side; None: the rows again, the score being symmetric.
         scale: factor from scores to logits (1 / temperature); inside `jax.shard_map` it varies over
             the mesh as the rows do.
+        axis: the mesh axis that both sides are split over; None: there is only this device.
 
     Returns:
         For the rows and for the columns, each `[blocks, tile]`; a log-sum-exp is -inf where there
         is no competitor.
     """
-    return _competition(score, rows, cols, scale)
+    return _competition(score, axis, rows, cols, scale)
 
 
-def _forward(score, rows, cols, scale):
-    def one_row_block(col_stats, row):
-        def one_tile(row_stats, col):
-            logits = scale * score.tile(row.factors, col.factors)
-            mask = competing(row, col)
-            row_stats = _join(row_stats, _measure(logits, mask, axis=1))
-            return row_stats, None if cols is None else _measure(logits, mask, axis=0)
+def _forward(score, axis, rows, cols, scale):
+    mirrored = cols is None
 
-        others = rows if cols is None else cols
-        row_stats, measured = jax.lax.scan(one_tile, _start(row, scale), others)
-        return None if measured is None else _join(col_stats, measured), row_stats
+    def visit(all_row_stats, cols, all_col_stats):
+        def one_row_block(col_stats, row):
+            def one_tile(row_stats, col):
+                logits = scale * score.tile(row.factors, col.factors)
+                mask = competing(row, col)
+                row_stats = _join(row_stats, _measure(logits, mask, axis=1))
+                return row_stats, None if mirrored else _measure(logits, mask, axis=0)
 
-    start = None if cols is None else _start(cols, scale)
-    col_stats, row_stats = jax.lax.scan(one_row_block, start, rows)
+            row, row_stats = row
+            row_stats, measured = jax.lax.scan(one_tile, row_stats, cols)
+            return None if measured is None else _join(col_stats, measured), row_stats
+
+        whole = rows, all_row_stats
+        all_col_stats, all_row_stats = jax.lax.scan(one_row_block, all_col_stats, whole)
+        return all_row_stats, all_col_stats
+
+    row_stats, col_stats = exchange(
+        visit,
+        _start(rows, scale),
+        rows if mirrored else cols,
+        axis,
+        NOTHING if mirrored else Collecting(lambda cols: _start(cols, scale), _scatter),
+    )
     by_row = _finish(row_stats)
-    by_col = by_row if col_stats is None else _finish(col_stats)
+    by_col = by_row if mirrored else _finish(col_stats)
     return (by_row, by_col), (rows, cols, scale, by_row.logsumexp, by_col.logsumexp)
 
 
-def _backward(score, saved, cotangents):
+def _backward(score, axis, saved, cotangents):
     rows, cols, scale, row_lse, col_lse = saved
     by_row, by_col = ((side.logsumexp, side.total) for side in cotangents)
     mirrored = cols is None
     if mirrored:
         by_row = by_col = jax.tree.map(jnp.add, by_row, by_col)
-    others = rows if mirrored else cols
 
-    def one_row_block(carry, row):
-        row, row_lse, by_row = row
+    def visit(derivatives, others, d_cols):
+        def one_row_block(derivatives, row):
+            def one_tile(derivatives, col):
+                d_row, d_cols, d_scale = derivatives
+                j, (col, col_lse, by_col) = col
+                scores, transpose = jax.vjp(score.tile, row.factors, col.factors)
+                logits = scale * scores
+                d_logits = _share(logits, row_lse[:, None]) * by_row[0][:, None]
+                d_logits += _share(logits, col_lse[None, :]) * by_col[0][None, :]
+                d_logits += by_row[1][:, None] + by_col[1][None, :]
+                d_logits = jnp.where(competing(row, col), d_logits, 0)
+                more_row, more_col = transpose(scale * d_logits)
+                d_row = jax.tree.map(jnp.add, d_row, more_row)
+                if not mirrored:
+                    d_cols = jax.tree.map(lambda d, more: d.at[j].add(more), d_cols, more_col)
+                return (d_row, d_cols, d_scale + jnp.sum(d_logits * scores)), None
 
-        def one_tile(carry, col):
-            d_row, d_cols, d_scale = carry
-            j, col, col_lse, by_col = col
-            scores, transpose = jax.vjp(score.tile, row.factors, col.factors)
-            logits = scale * scores
-            d_logits = _share(logits, row_lse[:, None]) * by_row[0][:, None]
-            d_logits += _share(logits, col_lse[None, :]) * by_col[0][None, :]
-            d_logits += by_row[1][:, None] + by_col[1][None, :]
-            d_logits = jnp.where(competing(row, col), d_logits, 0)
-            more_row, more_col = transpose(scale * d_logits)
-            d_row = jax.tree.map(jnp.add, d_row, more_row)
-            if not mirrored:
-                d_cols = jax.tree.map(lambda d, more: d.at[j].add(more), d_cols, more_col)
-            return (d_row, d_cols, d_scale + jnp.sum(d_logits * scores)), None
+            i, (row, row_lse, by_row) = row
+            d_rows, d_cols, d_scale = derivatives
+            start = zeros_as(row.factors), d_cols, d_scale
+            (d_row, d_cols, d_scale), _ = jax.lax.scan(one_tile, start, _numbered(others))
+            d_rows = jax.tree.map(lambda d, more: d.at[i].add(more), d_rows, d_row)
+            return (d_rows, d_cols, d_scale), None
 
-        d_cols, d_scale = carry
-        numbered = (jnp.arange(others.valid.shape[0]), others, col_lse, by_col)
-        start = zeros_as(row.factors), d_cols, d_scale
-        (d_row, d_cols, d_scale), _ = jax.lax.scan(one_tile, start, numbered)
-        return (d_cols, d_scale), d_row
+        d_rows, d_scale = derivatives
+        start, whole = (d_rows, d_cols, d_scale), _numbered((rows, row_lse, by_row))
+        (d_rows, d_cols, d_scale), _ = jax.lax.scan(one_row_block, start, whole)
+        return (d_rows, d_scale), d_cols
 
-    start = None if mirrored else zeros_as(cols.factors), zeros_as(scale)
-    (d_cols, d_scale), d_rows = jax.lax.scan(one_row_block, start, (rows, row_lse, by_row))
+    (d_rows, d_scale), d_cols = exchange(
+        visit,
+        (zeros_as(rows.factors), zeros_as(scale)),
+        (rows if mirrored else cols, col_lse, by_col),
+        axis,
+        NOTHING if mirrored else sums(lambda others: others[0].factors),
+    )
     no_derivative = dict(valid=None, group=None)
     d_rows = rows._replace(factors=d_rows, **no_derivative)
     if mirrored:
         return d_rows, None, d_scale / 2  # dl_ij + dl_ji has met s_ij, and again s_ji
     return d_rows, cols._replace(factors=d_cols, **no_derivative), d_scale
+
+
+def _numbered(blocks: PyTree[Array]) -> tuple[Int[Array, " blocks"], PyTree[Array]]:
+    """Stacked blocks with the place of each beside it."""
+    return jnp.arange(jax.tree.leaves(blocks)[0].shape[0]), blocks
 
 
 def _share(logits: Float[Array, "r c"], logsumexp: Array) -> Float[Array, "r c"]:
@@ -162,10 +210,10 @@ def _share(logits: Float[Array, "r c"], logsumexp: Array) -> Float[Array, "r c"]
 
 
 def _primal(
-    score: Score, rows: Block, cols: Block | None, scale: Float[Array, ""]
+    score: Score, axis: Axis | None, rows: Block, cols: Block | None, scale: Float[Array, ""]
 ) -> tuple[Competition, Competition]:
-    return _forward(score, rows, cols, scale)[0]
+    return _forward(score, axis, rows, cols, scale)[0]
 
 
-_competition = jax.custom_vjp(_primal, nondiff_argnums=(0,))
+_competition = jax.custom_vjp(_primal, nondiff_argnums=(0, 1))
 _competition.defvjp(_forward, _backward)

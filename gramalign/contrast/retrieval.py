@@ -13,13 +13,14 @@ from gramalign.contrast.blocks import (
     check_groups,
     check_sides,
     competing,
+    own_numbers,
     split,
-    tile_size,
     unsplit,
 )
+from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
+from gramalign.contrast.exchange import choose, exchange, sums
+from gramalign.mesh import AxisName, varying_as
 from gramalign.scores import Score, Side
-
-DEFAULT_TILE = 1024
 
 
 def ranks(
@@ -28,7 +29,8 @@ def ranks(
     cols: Side,
     *,
     groups: Int[Array, " batch"] | None = None,
-    tile: int | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
 ) -> tuple[Int[Array, " batch"], Int[Array, " batch"]]:
     """Rank of column i for row i, and of row i for column i: 0 is best.
 
@@ -37,7 +39,9 @@ def ranks(
         rows: the row side, `score.rows(...)`.
         cols: the column side of the same examples.
         groups: members of one group are left out of each other's competition.
-        tile: at most this many rows and columns of the matrix exist at a time.
+        axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over; a rank is
+            then among all devices' examples.
+        engine: how it is gone about; what comes out is the same.
 
     Returns:
         Two `[batch]`: how many valid columns score row i at least as high as its match does, and
@@ -54,10 +58,12 @@ def ranks(
     [0, 2, 2]
     """
     size, _ = check_sides(rows, cols, square=True)
-    own = jnp.arange(size, dtype=jnp.int32)
-    group = own if groups is None else check_groups(groups, size)
-    tile = tile_size(tile, DEFAULT_TILE)
-    row_blocks, col_blocks = split(rows, group, tile), split(cols, group, tile)
+    axis = choose(axis_name, engine.strategy, cols.factors)
+    group = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
+    row_blocks, col_blocks = (
+        split(rows, group, engine.tile, axis),
+        split(cols, group, engine.tile, axis),
+    )
 
     # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. The
     # barrier keeps what follows out of the tile's own kernels, which might round it otherwise.
@@ -65,33 +71,52 @@ def ranks(
         return jax.lax.optimization_barrier(score.tile(row.factors, col.factors))
 
     matches = jax.lax.map(lambda blocks: jnp.diagonal(tile_of(*blocks)), (row_blocks, col_blocks))
+    row_blocks, col_blocks = varying_as((row_blocks, col_blocks), matches)
 
-    def one_row_block(col_ranks: Array, row_and_match: tuple[Block, Array]) -> tuple[Array, Array]:
-        row, row_match = row_and_match
+    def visit(
+        all_row_ranks: Array, cols: tuple[Block, Array], all_col_ranks: Array
+    ) -> tuple[Array, Array]:
+        def one_row_block(col_ranks: Array, row: tuple[Block, Array, Array]) -> tuple[Array, Array]:
+            row_block, row_match, row_rank = row
 
-        def one_tile(row_rank: Array, col_and_match: tuple[Block, Array]) -> tuple[Array, Array]:
-            col, col_match = col_and_match
-            scores = tile_of(row, col)
-            mask = competing(row, col)
-            # Not <, rather than >=: a NaN counts against the query as well.
-            beaten = mask & ~(scores < row_match[:, None])
-            outdone = mask & ~(scores < col_match[None, :])
-            row_rank += jnp.sum(beaten, axis=1, dtype=jnp.int32)
-            return row_rank, jnp.sum(outdone, axis=0, dtype=jnp.int32)
+            def one_tile(row_rank: Array, col: tuple[Block, Array]) -> tuple[Array, Array]:
+                col_block, col_match = col
+                scores = tile_of(row_block, col_block)
+                mask = competing(row_block, col_block)
+                # Not <, rather than >=: a NaN counts against the query as well.
+                beaten = mask & ~(scores < row_match[:, None])
+                outdone = mask & ~(scores < col_match[None, :])
+                row_rank += jnp.sum(beaten, axis=1, dtype=jnp.int32)
+                return row_rank, jnp.sum(outdone, axis=0, dtype=jnp.int32)
 
-        start = jnp.zeros(row_match.shape, jnp.int32)
-        row_rank, more = jax.lax.scan(one_tile, start, (col_blocks, matches))
-        return col_ranks + more, row_rank
+            row_rank, more = jax.lax.scan(one_tile, row_rank, cols)
+            return col_ranks + more, row_rank
 
-    start = jnp.zeros(matches.shape, jnp.int32)
-    col_ranks, row_ranks = jax.lax.scan(one_row_block, start, (row_blocks, matches))
+        whole = row_blocks, matches, all_row_ranks
+        all_col_ranks, all_row_ranks = jax.lax.scan(one_row_block, all_col_ranks, whole)
+        return all_row_ranks, all_col_ranks
+
+    def no_ranks(cols: tuple[Block, Array]) -> Array:
+        _, matches = cols
+        return varying_as(jnp.zeros(matches.shape, jnp.int32), matches)
+
+    cols_to_meet = col_blocks, matches
+    row_ranks, col_ranks = exchange(
+        visit, no_ranks(cols_to_meet), cols_to_meet, axis, sums(no_ranks)
+    )
     matched = rows.valid & cols.valid
     row_ranks, col_ranks = unsplit((row_ranks, col_ranks), size)
     return jnp.where(matched, row_ranks, -1), jnp.where(matched, col_ranks, -1)
 
 
 def top_k(
-    score: Score, rows: Side, cols: Side, k: int, *, tile: int | None = None
+    score: Score,
+    rows: Side,
+    cols: Side,
+    k: int,
+    *,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
 ) -> tuple[Float[Array, "rows k"], Int[Array, "rows k"]]:
     """The k best columns for every row.
 
@@ -100,7 +125,9 @@ def top_k(
         rows: the queries.
         cols: the gallery; its number of examples may differ from that of the queries.
         k: how many to return, at most the size of the gallery.
-        tile: at most this many rows and columns of the matrix exist at a time.
+        axis_name: inside `jax.shard_map`, the mesh axis that queries and gallery are split over;
+            the gallery is then that of all devices, its columns numbered through.
+        engine: how it is gone about; what comes out is the same.
 
     Returns:
         Scores, best first, and column numbers, `[rows, k]` each; -inf and -1 where the row is not
@@ -117,28 +144,37 @@ def top_k(
     [[0], [2], [1]]
     """
     row_number, col_number = check_sides(rows, cols, square=False)
-    if not 1 <= k <= col_number:
-        raise ValueError(f"k must be from 1 to the gallery's size {col_number}, got {k}")
-    tile = tile_size(tile, DEFAULT_TILE)
-    row_blocks = split(rows, jnp.arange(row_number, dtype=jnp.int32), tile)
+    axis = choose(axis_name, engine.strategy, cols.factors)
+    gallery = col_number * (1 if axis_name is None else jax.lax.axis_size(axis_name))
+    if not 1 <= k <= gallery:
+        raise ValueError(f"k must be from 1 to the gallery's size {gallery}, got {k}")
+    row_blocks = split(rows, own_numbers(row_number), engine.tile)
     # As group, every column brings its number along.
-    col_blocks = split(cols, jnp.arange(col_number, dtype=jnp.int32), tile)
+    col_blocks = split(cols, own_numbers(col_number, axis_name), engine.tile, axis)
 
-    def one_row_block(row: Block) -> tuple[Array, Array]:
-        def one_tile(best: tuple[Array, Array], col: Block) -> tuple[tuple[Array, Array], None]:
-            scores = score.tile(row.factors, col.factors)
-            mask = row.valid[:, None] & col.valid[None, :]
-            numbers = jnp.where(mask, jnp.broadcast_to(col.group[None, :], mask.shape), -1)
-            scores = jnp.concatenate([best[0], jnp.where(mask, scores, -jnp.inf)], axis=1)
-            numbers = jnp.concatenate([best[1], numbers], axis=1)
-            scores, places = jax.lax.top_k(scores, k)
-            return (scores, jnp.take_along_axis(numbers, places, axis=1)), None
+    def visit(
+        best: tuple[Array, Array], cols: Block, nothing: None
+    ) -> tuple[tuple[Array, Array], None]:
+        def one_row_block(row: tuple[Block, tuple[Array, Array]]) -> tuple[Array, Array]:
+            row_block, best = row
 
-        shape = (row.valid.shape[0], k)
-        dtype = jax.eval_shape(
-            score.tile, row.factors, jax.tree.map(lambda x: x[0], col_blocks.factors)
-        ).dtype
-        start = jnp.full(shape, -jnp.inf, dtype), jnp.full(shape, -1, jnp.int32)
-        return jax.lax.scan(one_tile, start, col_blocks)[0]
+            def one_tile(best: tuple[Array, Array], col: Block) -> tuple[tuple[Array, Array], None]:
+                scores = score.tile(row_block.factors, col.factors)
+                mask = row_block.valid[:, None] & col.valid[None, :]
+                numbers = jnp.where(mask, jnp.broadcast_to(col.group[None, :], mask.shape), -1)
+                scores = jnp.concatenate([best[0], jnp.where(mask, scores, -jnp.inf)], axis=1)
+                numbers = jnp.concatenate([best[1], numbers], axis=1)
+                scores, places = jax.lax.top_k(scores, k)
+                return (scores, jnp.take_along_axis(numbers, places, axis=1)), None
 
-    return unsplit(jax.lax.map(one_row_block, row_blocks), row_number)
+            return jax.lax.scan(one_tile, best, cols)[0]
+
+        return jax.lax.map(one_row_block, (row_blocks, best)), nothing
+
+    first = jax.tree.map(lambda x: x[0], (row_blocks.factors, col_blocks.factors))
+    scores = jax.eval_shape(score.tile, *first)
+    shape = (*row_blocks.valid.shape, k)
+    none = jnp.full(shape, -jnp.inf, scores.dtype), jnp.full(shape, -1, jnp.int32)
+    row_blocks, col_blocks, none = varying_as((row_blocks, col_blocks, none), scores)
+    best, _ = exchange(visit, none, col_blocks, axis)
+    return unsplit(best, row_number)

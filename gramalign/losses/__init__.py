@@ -3,12 +3,14 @@
 from gramalign.losses.anchors import masked_mean, participants
 from gramalign.losses.clip import clip
 from gramalign.losses.gram import gram
+from gramalign.losses.over_mesh import over_mesh
 from gramalign.losses.pmrl import pmrl, pmrl_alignment, pmrl_instance
 
 __all__ = [
     "clip",
     "gram",
     "masked_mean",
+    "over_mesh",
     "participants",
     "pmrl",
     "pmrl_alignment",

@@ -14,8 +14,9 @@ from itertools import combinations
 
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import contrast
+from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.losses.anchors import mean_over
+from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore
 from gramalign.scores.sides import check_embeddings, check_modality
 from gramalign.types import Embeddings, Present
@@ -29,7 +30,8 @@ def clip(
     label_smoothing: float = 0.0,
     present: Present | None = None,
     groups: Int[Array, " batch"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
     """CLIP loss of every example, the mean over the pairs of modalities that it has.
 
@@ -40,7 +42,8 @@ def clip(
         label_smoothing: in [0, 1).
         present: which examples have which modality.
         groups: examples with one number are never each other's negatives.
-        axis_name: the mesh axis that the batch is split over, inside `jax.shard_map`.
+        axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
+        engine: how the scores of all pairs are gone through.
 
     Returns:
         `[batch]`; 0 for an example that has no such pair and so takes no part (`participants`
@@ -73,6 +76,7 @@ def clip(
             label_smoothing=label_smoothing,
             groups=groups,
             axis_name=axis_name,
+            engine=engine,
         )
 
     return mean_over(pairs, one, embeddings, present)

@@ -13,10 +13,12 @@ gradients at volume 0, and forms Gram entries in half precision. Singular set an
 of the volume (`gramalign.scores.volume`); gradients are finite everywhere.
 """
 
+import jax
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import contrast
+from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.losses.anchors import mean_over
+from gramalign.mesh import AxisName
 from gramalign.scores import VolumeScore
 from gramalign.scores.sides import check_embeddings, check_modality
 from gramalign.types import Embeddings, Present
@@ -30,7 +32,8 @@ def gram(
     label_smoothing: float = 0.1,
     present: Present | None = None,
     groups: Int[Array, " batch"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
     """GRAM loss of every example.
 
@@ -41,7 +44,8 @@ def gram(
         label_smoothing: as published, 0.1.
         present: which examples have which modality; the volume is then that of those present.
         groups: examples with one number are never each other's negatives.
-        axis_name: the mesh axis that the batch is split over, inside `jax.shard_map`.
+        axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
+        engine: how the scores of all pairs are gone through.
 
     Returns:
         `[batch]`; 0 for an example that lacks the anchor or everything else and so takes no
@@ -62,19 +66,20 @@ def gram(
         check_modality("anchor", anchor, embeddings)
     anchors = list(embeddings) if anchor is None else [anchor]
     # A matched tuple's volume is the same from every anchor.
-    matched = VolumeScore(anchors[0]).matched(embeddings, present)
+    matched = jax.checkpoint(VolumeScore(anchors[0]).matched)(embeddings, present)
 
     def one(name: str) -> Float[Array, " batch"]:
         score = VolumeScore(name)
         return contrast(
             score,
             score.rows(embeddings, present),
-            score.cols(embeddings, present),
+            jax.checkpoint(score.cols)(embeddings, present),
             matched,
             scale=1 / temperature,
             label_smoothing=label_smoothing,
             groups=groups,
             axis_name=axis_name,
+            engine=engine,
         )
 
     return mean_over(anchors, one, embeddings, present)

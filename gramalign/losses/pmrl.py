@@ -4,26 +4,28 @@
     L^M'_i = -log softmax_m( <u_i, u_m> / tau2 )[i]       leading directions, over the batch
     L      = L^M + L^M'                                  (Liu et al., 2025, arXiv 2507.17343)
 
-No modality is an anchor. L^M is log k for orthogonal modalities and 0 when all are parallel. As
+No modality is an anchor. L^M is log k for orthogonal modalities and, when all are parallel,
+log(1 + (k - 1) exp(-sqrt(k) / tau1)), which is 0 to rounding at the published tau1. As
 <u_i, u_i> = 1, L^M' has a constant positive: it only spreads the examples, it aligns nothing.
 
-Cost: a k x k eigenproblem per example and 6 B^2 d flops with the gradient (8 with `axis_name`);
-memory O(B k d). The published code takes an SVD with d x d factors per example, contrasts the local
-batch only, and leaves the sign of u to chance, which turns the exponentials of L^M' into random
-mixtures of exp(c) and exp(-c); here the sign is that of the modalities' mean. `signed=False`
-squares the similarity instead, which needs no sign and spreads directions apart from both c = 1 and
-c = -1.
+Cost: two k x k eigenproblems per example and 6 B^2 d flops with the gradient; memory O(B k d). The
+published code takes an SVD with d x d factors per example, contrasts the local batch only, and
+leaves the sign of u to chance, which turns the exponentials of L^M' into random mixtures of exp(c)
+and exp(-c); here the sign is that of the modalities' mean. `signed=False` squares the similarity
+instead, which needs no sign and spreads directions apart from both c = 1 and c = -1.
 
-Singular set: sigma_1 = sigma_2 (L^M has one of its one-sided derivatives there; the derivative of
-u, of size 1 / gap beside it, is 0); gradients are finite everywhere.
+Singular set: sigma_1 = sigma_2 (a kink of L^M; its derivative is that of one choice of the two
+vectors, and 0 for orthonormal modalities, which a gradient step therefore does not leave; that of u
+is of size 1 / gap beside it and leaves out the turn there); gradients are finite everywhere.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gramalign.contrast import contrast
+from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry import decompose, leading_direction, singular_values
+from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
 from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Present
@@ -37,7 +39,8 @@ def pmrl(
     signed: bool = True,
     present: Present | None = None,
     groups: Int[Array, " batch"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
     """PMRL loss of every example: alignment term plus instance term.
 
@@ -48,7 +51,8 @@ def pmrl(
         signed: similarity of directions as a cosine, or squared (False).
         present: which examples have which modality.
         groups: examples with one number are never each other's negatives.
-        axis_name: the mesh axis that the batch is split over, inside `jax.shard_map`.
+        axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
+        engine: how the scores of all pairs are gone through.
 
     Returns:
         `[batch]`; 0 for an example with fewer than two modalities, which takes no part
@@ -65,7 +69,13 @@ def pmrl(
     vectors, kept = whole(embeddings, present)
     values, directions = decompose(vectors, kept)
     instance = _instance(
-        directions, kept, tau_instance, signed=signed, groups=groups, axis_name=axis_name
+        directions,
+        kept,
+        tau_instance,
+        signed=signed,
+        groups=groups,
+        axis_name=axis_name,
+        engine=engine,
     )
     return _alignment(values, kept, tau_alignment) + instance
 
@@ -91,7 +101,8 @@ def pmrl_instance(
     signed: bool = True,
     present: Present | None = None,
     groups: Int[Array, " batch"] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
     """PMRL's L^M': contrast between the examples' leading directions.
 
@@ -105,6 +116,7 @@ def pmrl_instance(
         signed=signed,
         groups=groups,
         axis_name=axis_name,
+        engine=engine,
     )
 
 
@@ -130,7 +142,8 @@ def _instance(
     *,
     signed: bool,
     groups: Int[Array, " batch"] | None,
-    axis_name: str | None,
+    axis_name: AxisName | None,
+    engine: Engine,
 ) -> Float[Array, " batch"]:
     """L^M' of leading directions."""
     valid = jnp.sum(kept, axis=1, dtype=jnp.int32) >= 2
@@ -142,4 +155,5 @@ def _instance(
         scale=1 / temperature,
         groups=groups,
         axis_name=axis_name,
+        engine=engine,
     )

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-from gramalign.contrast import contrast, ranks, top_k
+from gramalign.contrast import Engine, contrast, ranks, top_k
 from gramalign.scores import CosineScore, Side
 
 SCORE = CosineScore("a", "b")
@@ -37,12 +37,23 @@ def loss(rows, cols, **options):
         ),
         (side(4), side(4), {"groups": jnp.ones(4)}, r"groups must be integers of shape \(4,\)"),
         (side(4), side(4), {"groups": jnp.ones(3, int)}, r"got int32 of shape \(3,\)"),
-        (side(4), side(4), {"tile": 0}, "tile must be at least 1, got 0"),
     ],
 )
-def test_sides_groups_and_tiles(function, rows, cols, options, message):
+def test_sides_and_groups(function, rows, cols, options, message):
     with pytest.raises(ValueError, match=message):
         function(rows, cols, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile": 0}, "tile must be at least 1, got 0"),
+        ({"strategy": "star"}, 'strategy must be "gather", "ring" or None, got \'star\''),
+    ],
+)
+def test_engine(options, message):
+    with pytest.raises(ValueError, match=message):
+        Engine(**options)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1, 1.5])

@@ -1,4 +1,4 @@
-"""Over any number of devices: the same values and gradients as on one."""
+"""Over any number of devices and in either form of exchange: the values of one device."""
 
 from functools import cache
 
@@ -8,21 +8,33 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from gramalign.contrast import Engine, contrast, ranks, top_k
+from gramalign.scores import CosineScore
 from tests import contrast_engine as engine
 from tests.every_score import SCORES
 
+STRATEGIES = ["gather", "ring"]
+Auto = jax.sharding.AxisType.Auto
+
+
+def mesh_of(**sizes):
+    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(Auto,) * len(sizes))
+
 
 @cache
-def sharded(name, devices, own_groups):
+def sharded(name, mesh, axis_name, strategy, own_groups=True):
     """As `engine.derivative`, with the batch split; the gradient is taken of the whole."""
-    mesh = jax.make_mesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    how = Engine(strategy, tile=3)
 
     def part(embeddings, scale, present, groups):
         groups = groups if own_groups else None
-        return engine.losses(name, embeddings, scale, present, groups, tile=3, axis_name="data")
+        return engine.losses(
+            name, embeddings, scale, present, groups, engine=how, axis_name=axis_name
+        )
 
-    specs = (P("data"), P(), P("data"), P("data"))
-    whole = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=P("data"), check_vma=True)
+    split = P(axis_name)
+    specs = (split, P(), split, split)
+    whole = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=split, check_vma=True)
 
     def call(embeddings, scale, weights, present, groups):
         values = whole(embeddings, scale, present, groups)
@@ -31,37 +43,126 @@ def sharded(name, devices, own_groups):
     return jax.jit(jax.value_and_grad(call, argnums=(0, 1), has_aux=True))
 
 
-def compare(name, devices, kind):
-    own_groups = "grouped" in kind
+@cache
+def exact(name, kind):
+    with jax.enable_x64(True):
+        found = engine.derivative(name, 6)(*jax.tree.map(jnp.asarray, engine.batch(kind)))
+        return jax.tree.map(np.asarray, found)
+
+
+def compare(name, mesh, axis_name, strategy, kind, tolerance=1e-10):
     arguments = jax.tree.map(jnp.asarray, engine.batch(kind))
-    found = sharded(name, devices, own_groups)(*arguments)
-    exact = engine.derivative(name, 6)(*arguments)
+    found = sharded(name, mesh, axis_name, strategy, "grouped" in kind)(*arguments)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance), found, exact(name, kind)
+    )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", SCORES)
+def test_every_score(name, strategy, x64):
+    compare(name, mesh_of(data=4), "data", strategy, "masked and grouped")
+
+
+@pytest.mark.parametrize("kind", ["plain", "masked", "grouped", "nothing grouped"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+def test_any_number_of_devices(devices, strategy, kind, x64):
+    compare("cosine of two", mesh_of(data=devices), "data", strategy, kind)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("axis_name", ["data", "model", ("data", "model"), ("model", "data")])
+def test_one_axis_of_two_or_both(axis_name, strategy, x64):
+    compare("cosine of two", mesh_of(data=2, model=4), axis_name, strategy, "masked and grouped")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_float32(strategy):
+    embeddings, scale, weights, present, groups = engine.batch("masked and grouped")
+    embeddings = {name: x.astype(np.float32) for name, x in embeddings.items()}
+    arguments = embeddings, np.float32(scale), weights.astype(np.float32), present, groups
+    found = sharded("volume", mesh_of(data=8), "data", strategy)(*arguments)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5 * np.abs(y).max()),
+        found,
+        exact("volume", "masked and grouped"),
+    )
+
+
+@pytest.mark.parametrize("strategy", [None, *STRATEGIES])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_side_against_itself(mirrored, strategy, x64):
+    rng = np.random.default_rng(0)
+    x, weights = jnp.asarray(rng.normal(size=(16, 5))), jnp.asarray(rng.uniform(size=16))
+    score = SCORES["direction"]
+
+    def loss(x, **options):
+        side = score.rows({"a": x, "b": x + 1})
+        matched = jnp.sum(side.factors**2, axis=1)
+        cols = None if mirrored else side
+        return contrast(score, side, cols, matched, scale=2.0, **options)
+
+    def part(x):
+        return loss(x, axis_name="data", engine=Engine(strategy, tile=3))
+
+    split = jax.shard_map(part, mesh=mesh_of(data=4), in_specs=P("data"), out_specs=P("data"))
+    found, exact = (
+        jax.jit(jax.value_and_grad(lambda x, f=f: jnp.vdot(f(x), weights)))(x)
+        for f in (split, loss)
+    )
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
 
 
-@pytest.mark.parametrize("name", [name for name in SCORES if name != "direction squared"])
-def test_every_score_on_two_devices(name, x64):
-    compare(name, 2, "masked and grouped")
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_ranks(strategy, x64):
+    embeddings, _, _, present, groups = jax.tree.map(jnp.asarray, engine.batch("masked grouped"))
+    score = SCORES["volume"]
+
+    def call(embeddings, present, groups, **options):
+        sides = score.rows(embeddings, present), score.cols(embeddings, present)
+        return ranks(score, *sides, groups=groups, **options)
+
+    def part(*arguments):
+        return call(*arguments, axis_name="data", engine=Engine(strategy, tile=3))
+
+    split = jax.shard_map(part, mesh=mesh_of(data=4), in_specs=P("data"), out_specs=P("data"))
+    found = jax.jit(split)(embeddings, present, groups)
+    jax.tree.map(np.testing.assert_array_equal, found, call(embeddings, present, groups))
+    assert len(np.unique(found[0])) > 4
 
 
-@pytest.mark.parametrize("kind", ["grouped", "masked and grouped", "nothing grouped"])
-def test_eight_devices(kind, x64):
-    compare("cosine of two", 8, kind)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_top_k(strategy, x64):
+    rng = np.random.default_rng(1)
+    queries, gallery = (jnp.asarray(rng.normal(size=(n, 5))) for n in (8, 28))
+    score = CosineScore("a", "b")
 
+    def call(queries, gallery, **options):
+        rows = score.rows({"a": queries, "b": queries})
+        cols = score.cols({"a": gallery, "b": gallery})
+        return top_k(score, rows, cols, 9, **options)
 
-@pytest.mark.parametrize("kind", ["plain", "masked"])
-def test_without_groups_nobody_shares_one_across_devices(kind, x64):
-    compare("cosine of two", 8, kind)
+    def part(*arguments):  # 7 of the gallery on each device, fewer than are asked for
+        return call(*arguments, axis_name="data", engine=Engine(strategy, tile=3))
+
+    split = jax.shard_map(part, mesh=mesh_of(data=4), in_specs=P("data"), out_specs=P("data"))
+    (values, numbers), (exact_values, exact_numbers) = (
+        jax.jit(split)(queries, gallery),
+        call(queries, gallery),
+    )
+    np.testing.assert_allclose(values, exact_values, atol=1e-12)
+    np.testing.assert_array_equal(numbers, exact_numbers)
 
 
 def test_without_an_axis_name_every_device_is_a_batch_of_its_own(x64):
-    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     embeddings, scale, _, present, groups = jax.tree.map(jnp.asarray, engine.batch("masked"))
 
     def part(embeddings, scale, present, groups):
-        return engine.losses("cosine of two", embeddings, scale, present, groups, tile=3)
+        return engine.losses("cosine of two", embeddings, scale, present, groups)
 
     specs = (P("data"), P(), P("data"), P("data"))
+    mesh = mesh_of(data=2)
     local = jax.jit(jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=P("data")))
     found = local(embeddings, scale, present, groups)
     whole = engine.batch("masked")
@@ -71,3 +172,28 @@ def test_without_an_axis_name_every_device_is_a_batch_of_its_own(x64):
         )
         exact = engine.dense("cosine of two", embeddings, scale, present, groups)
         np.testing.assert_allclose(found[part], exact, atol=1e-9)
+
+
+def on_mesh(axis_name, spec, check_vma=True):
+    arguments = jax.tree.map(jnp.asarray, engine.batch("plain", np.float32)[0])
+
+    def part(embeddings):
+        return engine.losses("cosine of two", embeddings, 1.0, None, None, axis_name=axis_name)
+
+    mesh = mesh_of(data=2, model=2)
+    return jax.shard_map(part, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check_vma)(
+        arguments
+    )
+
+
+def test_an_axis_that_is_not_there():
+    with pytest.raises(ValueError, match=r"'date' is no mesh axis here; there are \['data', 'mod"):
+        on_mesh("date", P("data"))
+    with pytest.raises(ValueError, match=r"'data' is no mesh axis here; there are \[\]"):
+        embeddings = jax.tree.map(jnp.asarray, engine.batch("plain", np.float32)[0])
+        engine.losses("cosine of two", embeddings, 1.0, None, None, axis_name="data")
+
+
+def test_an_axis_that_does_not_split_the_batch():
+    with pytest.raises(ValueError, match="the batch is the same on all devices of axis 'model'"):
+        on_mesh("model", P("data"))

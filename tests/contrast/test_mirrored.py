@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign.contrast import contrast
+from gramalign.contrast import Engine, contrast
 from tests import contrast_engine
 from tests.every_score import SCORES
 
@@ -26,7 +26,7 @@ def derivatives(name, tile):
             scale=scale,
             label_smoothing=0.1,
             groups=groups,
-            tile=tile,
+            engine=Engine(tile=tile),
         )
         return jnp.vdot(values, weights), values
 
@@ -37,7 +37,7 @@ def derivatives(name, tile):
     return jax.jit(both)
 
 
-@pytest.mark.parametrize("tile", [None, 5])
+@pytest.mark.parametrize("tile", [1024, 5])
 @pytest.mark.parametrize("name", ["direction", "direction squared"])
 @pytest.mark.parametrize("kind", ["plain", "masked grouped"])
 def test_values_and_gradients(name, tile, kind, x64):

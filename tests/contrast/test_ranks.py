@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign.contrast import ranks
+from gramalign.contrast import Engine, ranks
 from tests import reference, samples
 from tests.every_score import SCORES, score_matrix, valid
 
@@ -18,7 +18,7 @@ BATCH, DIM, TILE = 13, 6, 4
 def found_ranks(name, embeddings, present, groups):
     score = SCORES[name]
     rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
-    return ranks(score, rows, cols, groups=groups, tile=TILE)
+    return ranks(score, rows, cols, groups=groups, engine=Engine(tile=TILE))
 
 
 @cache
@@ -81,7 +81,7 @@ def test_duplicates_tie_at_every_place_of_a_large_matrix():
 
     @jax.jit
     def call(embeddings):
-        return ranks(score, score.rows(embeddings), score.cols(embeddings), tile=101)
+        return ranks(score, score.rows(embeddings), score.cols(embeddings), engine=Engine(tile=101))
 
     for direction in call(twice):
         assert np.all(np.asarray(direction) >= 1)

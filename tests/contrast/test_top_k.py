@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign.contrast import top_k
+from gramalign.contrast import Engine, top_k
 from tests import samples
 from tests.every_score import SCORES, score_matrix, valid
 
@@ -19,7 +19,7 @@ def found_top(name, embeddings, present, chosen, k):
     """Of the chosen rows against all columns."""
     score = SCORES[name]
     rows = jax.tree.map(lambda x: x[chosen], score.rows(embeddings, present))
-    return top_k(score, rows, score.cols(embeddings, present), k, tile=TILE)
+    return top_k(score, rows, score.cols(embeddings, present), k, engine=Engine(tile=TILE))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""TPU slices that are not there: meshes of their chips, to compile for on any Linux machine."""
+
+import os
+from importlib.util import find_spec
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh
+
+# The compiler comes as a library that otherwise looks for chips of its own: asks the cloud who it
+# is, and locks the machine against a second process.
+SETTINGS = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+
+
+def tpu_mesh(topology: str, axes: tuple[str, ...] = ("data",)) -> Mesh:
+    """A mesh of a whole TPU slice, for ahead-of-time compilation; nothing can run on it.
+
+    Args:
+        topology: a generation and how its chips are laid out, such as `v5e:4x4`, `v5p:8x8x8`,
+            `v6e:16x16`.
+        axes: names for the mesh's axes; all chips lie along the first.
+
+    Raises:
+        ModuleNotFoundError: without libtpu.
+        ValueError: for a topology that does not exist.
+    """
+    if find_spec("libtpu") is None:
+        raise ModuleNotFoundError(
+            "compiling for TPUs needs libtpu, on Linux: pip install 'gramalign[tpu]'", name="libtpu"
+        )
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    try:
+        found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+    except jax.errors.JaxRuntimeError as error:
+        raise ValueError(
+            f"no TPU topology {topology!r}; give a generation and a layout, such as v5e:4x4, "
+            f"v5p:8x8x8 or v6e:16x16 ({error})"
+        ) from None
+    devices = np.array(found.devices).reshape(-1, *[1] * (len(axes) - 1))
+    return Mesh(devices, axes, axis_types=(AxisType.Auto,) * len(axes))

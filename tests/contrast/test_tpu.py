@@ -1,0 +1,62 @@
+"""Memory of loss and gradient on TPU slices, compiled ahead of time: GRAM, 4 modalities of 512."""
+
+from functools import cache
+from importlib.util import find_spec
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gramalign import losses
+from gramalign.contrast import Engine
+from gramalign.topology import tpu_mesh
+
+pytestmark = pytest.mark.skipif(
+    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
+)
+
+DIM, MIB = 512, 2**20
+
+
+@cache
+def compiled(topology, batch, strategy):
+    """For bfloat16 embeddings."""
+    mesh = tpu_mesh(topology)
+    split = jax.NamedSharding(mesh, jax.P("data"))
+    loss = losses.over_mesh(losses.gram, mesh)
+
+    def mean(x):
+        return loss(x, anchor="a", engine=Engine(strategy)).mean()
+
+    shapes = dict.fromkeys("abcd", jax.ShapeDtypeStruct((batch, DIM), jnp.bfloat16, sharding=split))
+    step = jax.jit(jax.value_and_grad(mean), out_shardings=(None, dict.fromkeys("abcd", split)))
+    program = step.lower(shapes).compile()
+    return program.memory_analysis().temp_size_in_bytes / MIB, program.as_text()
+
+
+def test_a_ring_of_16_chips():
+    memory, text = compiled("v5e:4x4", 32768, "ring")
+    assert memory <= 64
+    assert "collective-permute" in text and "all-gather" not in text
+
+
+def test_a_ring_of_16_chips_and_a_large_batch():
+    assert compiled("v5e:4x4", 131072, "ring")[0] <= 300
+
+
+def test_a_ring_of_256_chips_takes_no_more():
+    """At the same batch per chip."""
+    few, many = (compiled(*at, "ring")[0] for at in [("v5e:4x4", 32768), ("v5e:16x16", 524288)])
+    assert many <= 1.05 * few
+
+
+def test_gathered_columns_and_their_gradient():
+    """An orthonormal basis of three modalities for each example, in float32."""
+    memory, text = compiled("v5e:4x4", 32768, "gather")
+    assert memory <= 1.1 * 2 * 3 * 32768 * DIM * 4 / MIB
+    assert "all-gather" in text
+
+
+def test_a_topology_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"no TPU topology 'v9:4x4'; give a generation"):
+        tpu_mesh("v9:4x4")

@@ -1,0 +1,121 @@
+"""A loss over a mesh without ceremony: the values and gradients of one device."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from gramalign import losses
+from gramalign.contrast import Engine
+from tests import samples
+
+BATCH = 16
+
+
+def mesh_of(kind=jax.sharding.AxisType.Auto):
+    return jax.make_mesh((2, 4), ("data", "model"), axis_types=(kind,) * 2)
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    embeddings = samples.as_jax(samples.embeddings(rng, BATCH, 6, dtype=np.float64))
+    present = samples.as_jax(samples.masks(rng, BATCH))
+    return embeddings, present, jnp.asarray(rng.integers(0, 6, size=BATCH))
+
+
+def derivative(loss, **settings):
+    embeddings, present, groups = batch()
+
+    def total(embeddings, temperature):
+        values = loss(
+            embeddings, temperature=temperature, present=present, groups=groups, **settings
+        )
+        return jnp.vdot(values, jnp.arange(1.0, BATCH + 1)), values
+
+    return jax.value_and_grad(total, argnums=(0, 1), has_aux=True), embeddings, jnp.array(0.3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("axis_name", [None, "data"])
+def test_values_gradients_and_a_learned_temperature(axis_name, compiled, x64):
+    split, *arguments = derivative(
+        losses.over_mesh(losses.clip, mesh_of(), axis_name), anchor=None, engine=Engine("ring")
+    )
+    whole, *_ = derivative(losses.clip, anchor=None)
+    found = (jax.jit(split) if compiled else split)(*arguments)
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, whole(*arguments)
+    )
+
+
+def test_pmrl_with_everything(x64):
+    embeddings, present, groups = batch()
+    loss = losses.over_mesh(losses.pmrl, mesh_of())
+    found = loss(embeddings, present=present, groups=groups, tau_instance=0.2, signed=False)
+    exact = losses.pmrl(embeddings, present=present, groups=groups, tau_instance=0.2, signed=False)
+    np.testing.assert_allclose(found, exact, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
+def test_arrays_may_lie_anywhere_and_values_are_split(kind):
+    mesh = mesh_of(kind)
+    embeddings = samples.embeddings(np.random.default_rng(0), BATCH, 6)
+    exact = losses.clip(samples.as_jax(embeddings), anchor="a")
+    loss = losses.over_mesh(losses.clip, mesh, "data")
+    here = samples.as_jax(embeddings)
+    split = jax.device_put(here, jax.NamedSharding(mesh, P("data")))
+    everywhere = jax.device_put(here, jax.NamedSharding(mesh, P(None, None)))
+    elsewhere = jax.device_put(here, jax.devices()[3])
+    with jax.set_mesh(mesh):
+        for x in (here, elsewhere, split, everywhere):
+            found = loss(x, anchor="a")
+            np.testing.assert_allclose(found, exact, rtol=1e-5)
+            assert found.sharding.spec == P("data")
+
+
+def test_it_compiles_once():
+    calls = []
+
+    def loss(embeddings, **settings):
+        calls.append(settings["temperature"])
+        return losses.clip(embeddings, anchor="a", **settings)
+
+    split = losses.over_mesh(loss, mesh_of())
+    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6))
+    for temperature in (0.1, 0.1, jnp.array(0.2), jnp.array(0.3)):
+        split(embeddings, temperature=temperature)
+    assert len(calls) == 2, "one for the number, one for the array"
+
+
+@pytest.mark.parametrize("size", [0, 3, 12])
+def test_a_batch_that_does_not_divide(size):
+    loss = losses.over_mesh(losses.clip, mesh_of())
+    message = (
+        rf"batch of {size} does not divide over the 8 devices .* up to {8 if size < 8 else 16}"
+    )
+    with pytest.raises(ValueError, match=message):
+        loss({"text": jnp.ones((size, 4)), "audio": jnp.ones((size, 4))})
+
+
+def test_modalities_of_different_batch_sizes():
+    loss = losses.over_mesh(losses.clip, mesh_of())
+    with pytest.raises(ValueError, match="embeddings must all have one shape"):
+        loss({"text": jnp.ones((8, 4)), "audio": jnp.ones((16, 4))})
+
+
+def test_an_axis_that_the_mesh_has_not():
+    with pytest.raises(ValueError, match=r"'pipeline' is no axis of the mesh, which has \['data'"):
+        losses.over_mesh(losses.clip, mesh_of(), "pipeline")
+
+
+def test_an_uneven_last_batch_by_mask(x64):
+    """13 examples, filled up to 16 with absent ones, whatever those hold."""
+    embeddings, _, _ = batch()
+    short = {name: x[:13] for name, x in embeddings.items()}
+    filled = {name: x.at[13:].set(jnp.nan) for name, x in embeddings.items()}
+    there = jnp.arange(BATCH) < 13
+    loss = losses.over_mesh(losses.gram, mesh_of())
+    found = loss(filled, anchor="a", present=dict.fromkeys(embeddings, there))
+    np.testing.assert_allclose(found[:13], losses.gram(short, anchor="a"), atol=1e-10)
+    np.testing.assert_array_equal(found[13:], 0)
