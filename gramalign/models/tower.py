@@ -3,9 +3,10 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key
 
 from gramalign.models.standardize import Standardize
 
@@ -49,24 +50,33 @@ class Tower(nnx.Module):
             ]
         )
         self.head = nnx.Linear(hidden, dim, rngs=rngs)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = dropout
 
     def __call__(
         self,
         x: Float[Array, "batch features"],
         *,
-        dropout_key: PRNGKeyArray | None = None,
+        dropout_keys: Key[Array, " batch"] | None = None,
     ) -> Float[Array, "batch dim"]:
         """Encodes a batch; the rows are not normalised.
 
         Args:
             x: raw features.
-            dropout_key: switches dropout on; None means evaluation.
+            dropout_keys: one per row, `[batch]`, so that what is dropped from an example depends
+                neither on its batch nor on its device; None means evaluation.
         """
         x = self.standardize(x)
         hidden = x
         for depth, layer in enumerate(self.layers):
-            key = None if dropout_key is None else jax.random.fold_in(dropout_key, depth)
             hidden = jax.nn.gelu(layer(hidden))
-            hidden = self.dropout(hidden, deterministic=key is None, rngs=key)
+            if dropout_keys is not None and self.dropout > 0:
+                hidden = self._drop(hidden, dropout_keys, depth)
         return self.linear(x) + self.head(hidden)
+
+    def _drop(self, x, keys, depth):
+        def keep(key):
+            return jax.random.bernoulli(
+                jax.random.fold_in(key, depth), 1 - self.dropout, x.shape[1:]
+            )
+
+        return jnp.where(jax.vmap(keep)(keys), x / (1 - self.dropout), 0)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key
 
 from gramalign.geometry import normalize
 from gramalign.models.tower import Tower
@@ -60,14 +60,14 @@ class Towers(nnx.Module):
         features: Mapping[str, Float[Array, "batch _"]],
         present: Present | None = None,
         *,
-        dropout_key: PRNGKeyArray | None = None,
+        dropout_keys: Key[Array, " batch"] | None = None,
     ) -> Embeddings:
         """Encodes the modalities that `features` holds, which may be fewer than the towers.
 
         Args:
             features: raw features of each modality; absent rows may hold anything, even NaN.
             present: which rows are there.
-            dropout_key: switches dropout on; None means evaluation.
+            dropout_keys: one per row, `[batch]`, switch dropout on; None means evaluation.
 
         Raises:
             ValueError: a modality that has no tower.
@@ -76,16 +76,18 @@ class Towers(nnx.Module):
         if unknown:
             raise ValueError(f"features holds {unknown}, but the towers are {sorted(self.towers)}")
         return {
-            modality: self._embed(modality, index, features, present or {}, dropout_key)
+            modality: self._embed(modality, index, features, present or {}, dropout_keys)
             for index, modality in enumerate(sorted(self.towers))
             if modality in features
         }
 
-    def _embed(self, modality, index, features, present, dropout_key):
-        key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
+    def _embed(self, modality, index, features, present, dropout_keys):
+        keys = dropout_keys
+        if keys is not None:
+            keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
         tower, x = self.towers[modality], features[modality]
         if modality not in present:
-            return normalize(tower(x, dropout_key=key))
+            return normalize(tower(x, dropout_keys=keys))
         # Masked on the way in as well, or the gradient of a NaN that `where` hides is still NaN.
         here = present[modality][:, None]
-        return jnp.where(here, normalize(tower(jnp.where(here, x, 0.0), dropout_key=key)), 0.0)
+        return jnp.where(here, normalize(tower(jnp.where(here, x, 0.0), dropout_keys=keys)), 0.0)

@@ -3,8 +3,9 @@
 import functools
 from dataclasses import dataclass, field
 
+from gramalign.contrast import Engine
 from gramalign.training.checks import check
-from gramalign.training.expression import parse
+from gramalign.training.expression import parse, written
 from gramalign.training.terms import TERMS, Clip, Gram, Pmrl, Term
 
 
@@ -66,6 +67,9 @@ class Config:
     """Number of updates."""
     batch_size: int = 256
     """Examples per update, each the others' negative."""
+    microbatch: int | None = None
+    """Examples that the towers embed at a time, to save memory; the result is the same."""
+    engine: Engine = field(default_factory=Engine)
     seed: int = 0
     """Seeds the initial weights, dropout and the order of the examples."""
     checkpoint_every: int = 500
@@ -79,6 +83,7 @@ class Config:
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
         for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
+        check(self, "microbatch", self.microbatch is None or self.microbatch >= 1, "at least 1")
         check(self, "seed", 0 <= self.seed < 2**32, "an integer in [0, 2**32)")
         if self.optimizer.warmup >= self.steps:
             raise ValueError(
@@ -88,6 +93,8 @@ class Config:
         names = self.modalities
         valid = len(names) != 1 and len(set(names)) == len(names)
         check(self, "modalities", valid, "at least two different names, or none for all")
+        # One spelling for one objective, or a run could not tell that it is its own.
+        object.__setattr__(self, "objective", written(parse(self.objective, TERMS)))
         for term in self.weights:  # which also reads the objective, and complains if it cannot
             self.check_anchor(term, names)
 

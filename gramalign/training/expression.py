@@ -1,7 +1,7 @@
 """Objectives as expressions: `"gram + 0.3*clip"` is a weighted sum of named terms."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 _PLUS = re.compile(r"(?<![0-9.][eE])\+")  # a plus, unless it belongs to an exponent as in 1e+2
 _TERM = re.compile(r"\s*(?:(?P<weight>\S+?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)\s*")
@@ -40,6 +40,15 @@ def parse(expression: str, known: Collection[str]) -> dict[str, float]:
             raise ValueError(f"objective {expression!r}: {name!r} comes twice; add up its weights")
         weights[name] = _weight(match["weight"] or "1", expression)
     return weights
+
+
+def written(weights: Mapping[str, float]) -> str:
+    """An objective's one spelling.
+
+    >>> written({"gram": 1.0, "clip": 0.3})
+    'gram + 0.3*clip'
+    """
+    return " + ".join(name if w == 1 else f"{w:g}*{name}" for name, w in weights.items())
 
 
 def _weight(text: str, expression: str) -> float:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from gramalign.training.config import Config
 from gramalign.training.live import Report, live
 from gramalign.training.metrics import MetricsLog
 from gramalign.training.model import Model, split
-from gramalign.training.moments import moments
+from gramalign.training.moments import Moments, moments, varied
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.params_file import save_params
 from gramalign.training.restore import Run, load_run
@@ -57,18 +57,32 @@ def train(
         NonFiniteLoss: a loss or its gradient is no longer finite.
     """
     folder = RunFolder(Path(out))
+    # All that may be refused comes before the folder is touched.
     store = _training_rows(config)
-    folder.claim(config, resume=resume, overwrite=overwrite)
-    if folder.params.exists():
-        return load_run(folder.root)
+    data = batches(store, batch_size=config.batch_size, seed=config.seed)
+    measured = varied(moments(store), store)
+    with folder.lock():
+        folder.claim(config, resume=resume, overwrite=overwrite)
+        if not folder.params.exists():
+            _train(config, folder, store.dims, measured, data, report)
+    return load_run(folder.root)
 
+
+def _train(
+    config: Config,
+    folder: RunFolder,
+    dims: Mapping[str, int],
+    measured: Mapping[str, Moments],
+    data: Iterator[Any],
+    report: Report | None,
+) -> None:
+    """Starts or goes on, and writes the trained model."""
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
-    model = Model(config, store.dims, moments(store), rngs=nnx.Rngs(params=init_key))
+    model = Model(config, dims, measured, rngs=nnx.Rngs(params=init_key))
     graphdef, params, statistics = split(model)
     tx = make_optimizer(config.optimizer, config.steps)
     state = init_state(params, tx, run_key)
     step = make_step(config, graphdef, statistics, tx)
-    data = batches(store, batch_size=config.batch_size, seed=config.seed)
 
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(folder.checkpoints, config.keep_checkpoints))
@@ -80,10 +94,9 @@ def train(
         report = report or stack.enter_context(live(config.steps))
         state = _run(config, state, step, data, checkpoints, log, report)
 
-    about = {"config": dataclasses.asdict(config), "dims": dict(store.dims)}
+    about = {"config": dataclasses.asdict(config), "dims": dict(dims)}
     variables = nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, state.params, statistics)))
     save_params(folder.params, variables, about)
-    return load_run(folder.root)
 
 
 def _training_rows(config: Config) -> FeatureStore:
@@ -92,7 +105,12 @@ def _training_rows(config: Config) -> FeatureStore:
         store = store.only(config.modalities)
     for name in config.terms:
         config.check_anchor(name, store.modalities)
-    return store.part("train")
+    rows = store.part("train")
+    if len(rows.modalities) < 2:
+        raise ValueError(
+            f"{store.source} has {', '.join(rows.modalities)} only: wanted two modalities to align"
+        )
+    return rows
 
 
 def _run(

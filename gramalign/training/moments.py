@@ -19,6 +19,23 @@ def moments(store: FeatureStore) -> dict[str, Moments]:
     return {name: _moments(array, store.present[name]) for name, array in store.features.items()}
 
 
+def varied(measured: dict[str, Moments], store: FeatureStore) -> dict[str, Moments]:
+    """The moments as they are.
+
+    Raises:
+        ValueError: a modality that is absent from all rows, or the same in all.
+    """
+    for name, (mean, std) in measured.items():
+        if (std <= 1e-6 * np.abs(mean)).all():
+            what = "the same in" if store.present[name].any() else "absent from"
+            others = " ".join(other for other in store.modalities if other != name)
+            raise ValueError(
+                f"{store.source}: {name} is {what} all {len(store)} training rows, so there is "
+                f"nothing to learn from it: leave it out, with --modalities {others}"
+            )
+    return measured
+
+
 def _moments(array, present: np.ndarray) -> Moments:
     def rows():
         for start in range(0, len(array), _CHUNK):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from gramalign import losses
@@ -17,6 +18,7 @@ def objective(
     groups: Int[Array, " batch"] | None,
     temperatures: Mapping[str, Float[Array, ""]],
     config: Config,
+    mesh: Mesh | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Computes the loss to minimise.
 
@@ -26,14 +28,20 @@ def objective(
         groups: examples of one group are never each other's negatives.
         temperatures: the learned temperature of each term that learns one.
         config: names the terms, their weights and settings.
+        mesh: the devices that the batch is split over, all its axes; None: there is one.
 
     Returns:
         The weighted sum, and each term's own mean under `loss/<name>`.
     """
     means = {}
     for name, term in config.terms.items():
-        values = term(
-            embeddings, temperature=temperatures.get(name), present=present, groups=groups
+        loss = term if mesh is None else losses.over_mesh(term, mesh)
+        values = loss(
+            embeddings,
+            temperature=temperatures.get(name),
+            present=present,
+            groups=groups,
+            engine=config.engine,
         )
         taking_part = losses.participants(embeddings, present, term.anchor)
         means[name] = losses.masked_mean(values, taking_part)

@@ -1,8 +1,11 @@
 """The folder of a run: what lies where, and whether a run may start or go on in it."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +45,29 @@ class RunFolder:
         """The trained model; its presence marks the run as finished."""
         return self.root / "params.safetensors"
 
+    @property
+    def evaluation(self) -> Path:
+        """Figures of the last evaluation."""
+        return self.root / "evaluation.json"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder, until the block or the process ends.
+
+        Raises:
+            FileExistsError: another process is training there.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileExistsError(
+                    f"another process is training in {self.root}: wait for it, or choose another "
+                    "folder"
+                ) from None
+            yield
+
     def claim(self, config: Config, *, resume: bool, overwrite: bool) -> None:
         """Makes the folder ready for a run to start or to go on.
 
@@ -67,8 +93,9 @@ class RunFolder:
             changed = differences(config_from_json(self.config.read_text()), config)
             if changed:
                 raise ValueError(
-                    f"{self.root} holds a run with another config; a resumed run keeps its own "
-                    f"(run -> got): {'; '.join(changed)}"
+                    f"{self.root} holds a run with another config (run -> got): "
+                    f"{'; '.join(changed)}. Give the run's own options again, or choose another "
+                    "folder"
                 )
         else:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -83,7 +110,7 @@ class RunFolder:
     def _clear(self) -> None:
         # The config goes last: until all is gone, the folder still counts as a run's.
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-        for file in (self.params, self.metrics, self.environment, self.config):
+        for file in (self.params, self.evaluation, self.metrics, self.environment, self.config):
             file.unlink(missing_ok=True)
 
 

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics
+from gramalign.training.microbatch import microbatched
 from gramalign.training.objective import objective
 from gramalign.training.state import TrainState
 
@@ -31,7 +33,11 @@ def is_logged(step, config: Config):
 
 
 def make_step(
-    config: Config, graphdef: nnx.GraphDef, statistics: PyTree, tx: optax.GradientTransformation
+    config: Config,
+    graphdef: nnx.GraphDef,
+    statistics: PyTree,
+    tx: optax.GradientTransformation,
+    mesh: Mesh | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Compiles one update of the parameters.
 
@@ -40,6 +46,7 @@ def make_step(
         graphdef: the model's structure.
         statistics: its variables that are not trained.
         tx: the optimiser.
+        mesh: the devices that the batch is split over; None: there is one.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The state given is donated: its buffers become
@@ -50,7 +57,16 @@ def make_step(
 
     def loss(params, batch, dropout_key):
         model = nnx.merge(graphdef, params, statistics)
-        embeddings = model.encoder(batch["features"], batch["present"], dropout_key=dropout_key)
+
+        def encode(part):
+            features, present, rows = part
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, rows)
+            return model.encoder(features, present, dropout_keys=keys)
+
+        size = config.microbatch
+        embed = encode if size is None else microbatched(encode, size)
+        rows = jnp.arange(batch["groups"].shape[0])
+        embeddings = embed((batch["features"], batch["present"], rows))
         temperatures = model.temperatures()
         total, terms = objective(
             embeddings,
@@ -58,6 +74,7 @@ def make_step(
             groups=batch["groups"],
             temperatures=temperatures,
             config=config,
+            mesh=mesh,
         )
         terms |= {f"temperature/{name}": value for name, value in temperatures.items()}
         return total, (terms, embeddings)

@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Array, Float, Int
 
 from gramalign import losses
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.mesh import AxisName
 from gramalign.training.checks import check
 from gramalign.types import Embeddings, Present
 
@@ -36,8 +38,10 @@ class Term(Protocol):
         temperature: Scalar | None,
         present: Present | None,
         groups: Int[Array, " batch"] | None,
+        axis_name: AxisName | None = None,
+        engine: Engine = DEFAULT_ENGINE,
     ) -> Float[Array, " batch"]:
-        """Values per example; `temperature` is the learned one, if there is one."""
+        """Values per example, as of a loss; `temperature` is the learned one, if there is one."""
         ...
 
 
@@ -81,18 +85,16 @@ class Gram(_Contrastive):
     label_smoothing: float = 0.1
     """Share of the softmax's target spread over all candidates, in [0, 1)."""
 
-    def __call__(self, embeddings, *, temperature, present, groups):  # noqa: D102
-        settings = self._settings(temperature)
-        return losses.gram(embeddings, present=present, groups=groups, **settings)
+    def __call__(self, embeddings, *, temperature, **batch):  # noqa: D102
+        return losses.gram(embeddings, **self._settings(temperature), **batch)
 
 
 @dataclass(frozen=True)
 class Clip(_Contrastive):
     """CLIP: the cosine of pairs, contrasted over the batch."""
 
-    def __call__(self, embeddings, *, temperature, present, groups):  # noqa: D102
-        settings = self._settings(temperature)
-        return losses.clip(embeddings, present=present, groups=groups, **settings)
+    def __call__(self, embeddings, *, temperature, **batch):  # noqa: D102
+        return losses.clip(embeddings, **self._settings(temperature), **batch)
 
 
 @dataclass(frozen=True)
@@ -120,15 +122,14 @@ class Pmrl:
         """None: both temperatures are fixed, as published."""
         return None
 
-    def __call__(self, embeddings, *, temperature, present, groups):  # noqa: D102
+    def __call__(self, embeddings, *, temperature, **batch):  # noqa: D102
         del temperature
         return losses.pmrl(
             embeddings,
             tau_alignment=self.tau_alignment,
             tau_instance=self.tau_instance,
             signed=self.signed,
-            present=present,
-            groups=groups,
+            **batch,
         )
 
 

@@ -43,9 +43,10 @@ def test_depth_counts_hidden_layers(depth):
 
 def test_dropout_needs_a_key_and_follows_from_it():
     model, x = tower(dropout=0.5), jnp.asarray(X)
-    first, second = model(x, dropout_key=jax.random.key(1)), model(x, dropout_key=jax.random.key(2))
+    keys, others = (jax.random.split(jax.random.key(seed), len(x)) for seed in (1, 2))
+    first, second = model(x, dropout_keys=keys), model(x, dropout_keys=others)
     assert (first != second).any()
-    np.testing.assert_array_equal(first, model(x, dropout_key=jax.random.key(1)))
+    np.testing.assert_array_equal(first, model(x, dropout_keys=keys))
     np.testing.assert_array_equal(model(x), tower(dropout=0.0)(x))
 
 

@@ -56,7 +56,7 @@ def test_towers_draw_different_dropout(towers):
     x = FEATURES["text"]
     same = wide({"a": x, "b": x})
     np.testing.assert_array_equal(same["a"], same["b"])
-    dropped = wide({"a": x, "b": x}, dropout_key=jax.random.key(0))
+    dropped = wide({"a": x, "b": x}, dropout_keys=jax.random.split(jax.random.key(0), len(x)))
     assert (dropped["a"] != dropped["b"]).any()
 
 

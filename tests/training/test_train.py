@@ -29,7 +29,8 @@ def run(tmp_path_factory, small_config):
 def test_what_a_run_leaves_behind(run):
     run, rows = run
     assert sorted(file.name for file in run.folder.iterdir()) == [
-        *("checkpoints", "config.json", "environment.json", "metrics.jsonl", "params.safetensors")
+        *("checkpoints", "config.json", "environment.json", "lock", "metrics.jsonl"),
+        "params.safetensors",
     ]
     log = read_metrics(run.folder / "metrics.jsonl")
     assert [row["step"] for row in log] == [2, 4, 6, 8, 10, 12, 13]

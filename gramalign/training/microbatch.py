@@ -1,0 +1,47 @@
+"""Embedding a large batch in the memory of a small one, exactly.
+
+A contrastive loss needs all embeddings at once, so its batch cannot be accumulated; but embeddings
+are small, and what is large is what a tower keeps for its backward pass. Here that is kept for one
+microbatch at a time, and computed again on the way back (GradCache; Gao et al., 2021, arXiv
+2101.06983): one more forward pass of the towers for memory that no longer grows with the batch.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+
+def microbatched(
+    encode: Callable[[PyTree[Array]], PyTree[Array]], size: int
+) -> Callable[[PyTree[Array]], PyTree[Array]]:
+    """The same function of a batch, at most `size` examples at a time.
+
+    Args:
+        encode: from arrays `[batch, ...]` to arrays `[batch, ...]`, each row by itself. Rows of
+            zeros may be put before it, to fill up the last microbatch.
+        size: of a microbatch.
+
+    Returns:
+        `encode`, whose value and derivatives are the same to rounding.
+    """
+
+    def call(batch: PyTree[Array]) -> PyTree[Array]:
+        rows = jax.tree.leaves(batch)[0].shape[0]
+        number = -(-rows // size)
+        each = -(-rows // number)
+
+        # Every microbatch takes each n-th row, so where the batch is split over devices, each of
+        # them has its share of all microbatches.
+        def cut(x: Array) -> Array:
+            x = jnp.pad(x, [(0, number * each - rows)] + [(0, 0)] * (x.ndim - 1))
+            return jnp.moveaxis(x.reshape(each, number, *x.shape[1:]), 1, 0)
+
+        def joined(x: Array) -> Array:
+            return jnp.moveaxis(x, 0, 1).reshape(number * each, *x.shape[2:])[:rows]
+
+        parts = jax.lax.map(jax.checkpoint(encode, prevent_cse=False), jax.tree.map(cut, batch))
+        return jax.tree.map(joined, parts)
+
+    return call

@@ -1,0 +1,90 @@
+"""Microbatches and meshes change memory and speed of a step, never its result."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from gramalign.contrast import Engine
+from gramalign.training.config import Config, Optimizer
+from gramalign.training.config import Model as Shape
+from gramalign.training.microbatch import microbatched
+from gramalign.training.model import Model, split
+from gramalign.training.optimizer import make_optimizer
+from gramalign.training.state import init_state
+from gramalign.training.step import make_step
+
+BATCH = 16
+CONFIG = Config(
+    objective="clip",
+    model=Shape(dim=4, hidden=32, dropout=0.5),
+    optimizer=Optimizer(warmup=1, learning_rate=0.01),
+    steps=5,
+    batch_size=BATCH,
+)
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    features = {m: rng.normal(size=(BATCH, 5)).astype(np.float32) for m in "ab"}
+    present = {m: rng.uniform(size=BATCH) < 0.8 for m in "ab"}
+    return {"features": features, "present": present, "groups": np.arange(BATCH, dtype=np.int32)}
+
+
+def first_gradient(mesh=None, **changes):
+    """Loss, and the first moments of Adam: the gradient, to a factor."""
+    config = dataclasses.replace(CONFIG, **changes)
+    graphdef, params, statistics = split(Model(config, {"a": 5, "b": 5}, rngs=nnx.Rngs(params=0)))
+    tx = make_optimizer(config.optimizer, config.steps)
+    state = init_state(params, tx, jax.random.key(1))
+    data = batch()
+    if mesh is not None:
+        data = jax.device_put(data, jax.NamedSharding(mesh, jax.P(mesh.axis_names)))
+        state = jax.device_put(state, jax.NamedSharding(mesh, jax.P()))
+    state, metrics = make_step(config, graphdef, statistics, tx, mesh)(state, data)
+    moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
+    return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return first_gradient()
+
+
+def same(found, plain):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6), found, plain)
+
+
+@pytest.mark.parametrize("size", [1, 5, 8, 100])
+def test_a_microbatch_of_any_size(size, plain):
+    same(first_gradient(microbatch=size), plain)
+
+
+@pytest.mark.parametrize("changes", [{}, {"microbatch": 8}, {"engine": Engine("ring", tile=3)}])
+def test_a_mesh(changes, plain):
+    mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    same(first_gradient(mesh, **changes), plain)
+
+
+def test_dropout_is_drawn(plain):
+    still = dataclasses.replace(CONFIG.model, dropout=0.0)
+    assert abs(first_gradient(model=still)[0] - plain[0]) > 1e-3
+
+
+def test_towers_keep_the_activations_of_one_microbatch():
+    """Sixteen layers that keep 64 KiB an example each."""
+
+    def tower(x):
+        for _ in range(16):
+            x = jnp.sin(jnp.tile(x, (1, 2))[:, ::2] * 2)
+        return x
+
+    def temporary(encode):
+        x = jax.ShapeDtypeStruct((256, 4096), jnp.float32)
+        step = jax.jit(jax.grad(lambda x: jnp.square(encode(x)).sum()))
+        return step.lower(x).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary(microbatched(tower, 16)) < temporary(tower) / 3

@@ -1,0 +1,59 @@
+"""What cannot be trained is refused before anything in the run's folder is touched."""
+
+import numpy as np
+import pytest
+
+from gramalign.training import train
+from gramalign.training.run_folder import RunFolder
+
+
+def save(folder, **arrays):
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array.astype(np.float32))
+    return str(folder)
+
+
+def stores(root):
+    rng = np.random.default_rng(0)
+    text, audio = rng.normal(size=(40, 4)), np.full((40, 3), 0.1)
+    return {
+        "constant": save(root / "constant", text=text, audio=audio),
+        "alone": save(root / "alone", text=text),
+    }
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [
+        ("constant", "audio is the same in all .* leave it out, with --modalities text"),
+        ("alone", "has text only: wanted two modalities"),
+        (None, "batch_size is 49"),
+    ],
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_is_there_stays(store, message, overwrite, tmp_path, small_config):
+    out = tmp_path / "run"
+    if overwrite:
+        RunFolder(out).claim(small_config(), resume=False, overwrite=False)
+        (out / "params.safetensors").write_text("precious")
+    changes = {"data": stores(tmp_path)[store]} if store else {"batch_size": 49}
+    before = sorted(out.iterdir()) if overwrite else None
+    with pytest.raises(ValueError, match=message):
+        train(small_config(**changes), out, overwrite=overwrite)
+    assert (sorted(out.iterdir()) if overwrite else None) == before, "nothing deleted or added"
+    assert out.exists() == overwrite
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
+def test_two_processes_in_one_folder(how, tmp_path, small_config):
+    folder = RunFolder(tmp_path)
+    with (
+        folder.lock(),
+        pytest.raises(FileExistsError, match="another process is training in"),
+    ):
+        train(small_config(), tmp_path, **how)
+
+
+def test_an_objective_has_one_spelling(small_config):
+    assert small_config(objective="1*gram+0.30*clip") == small_config(objective="gram + 0.3*clip")
