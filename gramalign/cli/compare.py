@@ -61,7 +61,10 @@ class Compare:
             for objective in self.objectives
             for seed in seeds
         ]
-        results: dict[str, list[dict[str, float]]] = {text: [] for text in self.objectives}
+        results: dict[str, list[dict[str, float]]] = {task.objective: [] for task in tasks}
+        if len(results) < len(self.objectives):
+            raise ValueError(f"objectives names one twice: {', '.join(self.objectives)}")
+        load(self.config.data).part("test")  # better missed now than after the first run
         with rich.progress.Progress(console=screen) as progress:
             steps = progress.add_task("", total=len(tasks) * self.config.steps)
             for number, config in enumerate(tasks):

@@ -9,6 +9,7 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.data import load
+from gramalign.data.store import SPLITS
 from gramalign.training import embed_store, load_run
 
 
@@ -17,7 +18,8 @@ class Embed:
     """Embed a feature store with a trained run, into one file that is a feature store itself.
 
     The file holds an array per modality (unit rows, zeros where a modality is absent),
-    `present.MODALITY` masks and, in an .npz, the ids. Example:
+    `present.MODALITY` masks, and the store's ids, split, labels and groups (a .safetensors holds
+    no text, so ids are left out there unless they are integers). Example:
     `gramalign embed runs/digits --data digits --out digits.npz`.
     """
 
@@ -36,15 +38,31 @@ class Embed:
             raise ValueError(
                 f"--out is {self.out}: wanted a name that ends in .npz or .safetensors"
             )
+        if self.out.exists() and Path(self.data).exists() and self.out.samefile(self.data):
+            raise ValueError(f"--out is {self.out}, the features themselves: wanted another file")
         run, store = load_run(self.run_folder), load(self.data)
         arrays: dict[str, np.ndarray] = embed_store(run, store, self.batch_size)
         arrays |= {f"present.{name}": store.present[name] for name in list(arrays)}
+        for name in ("ids", "split", "labels", "groups"):
+            column = getattr(store, name)
+            if column is not None:
+                arrays[name] = column
         self.out.parent.mkdir(parents=True, exist_ok=True)
         draft = self.out.with_name(f".{self.out.name}.part{self.out.suffix}")
         if self.out.suffix == ".npz":
-            np.savez(draft, allow_pickle=False, ids=store.ids, **arrays)
+            np.savez(draft, allow_pickle=False, **arrays)
         else:
-            safetensors.numpy.save_file(arrays, draft)
+            safetensors.numpy.save_file(_without_text(arrays), draft)
         draft.replace(self.out)
-        shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if "." not in k)
+        shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
         console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)
+
+
+def _without_text(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with numbers in the place of text, where there are any."""
+    arrays = dict(arrays)
+    arrays["split"] = np.array([SPLITS.index(part) for part in arrays["split"]], np.uint8)
+    ids = arrays.pop("ids")
+    if np.strings.isdigit(ids).all():
+        arrays["ids"] = ids.astype(np.int64)
+    return arrays

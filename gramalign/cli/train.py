@@ -8,6 +8,7 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
+from gramalign.data import load
 from gramalign.training import Config, train
 
 
@@ -37,6 +38,8 @@ class Train:
     def run(self) -> None:
         """Train, then evaluate."""
         out = self.out or default_out(self.preset, self.config)
+        if self.evaluation:
+            load(self.config.data).part("test")  # better missed now than after training
         run = train(self.config, out, resume=self.resume, overwrite=self.overwrite)
         screen = console()
         screen.print(f"trained: {out}")

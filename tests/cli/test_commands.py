@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.data import open_store
+from gramalign.data import load, open_store
 
 SMALL = ["--steps", "30", "--optimizer.warmup", "3", "--batch-size", "16", "--log-every", "10"]
 SMALL += ["--model.dim", "8", "--model.hidden", "16", "--checkpoint-every", "15"]
@@ -72,6 +72,28 @@ def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):
     absent = ~np.load(store / "present.sound.npy")
     assert absent.any() and not np.asarray(embedded.features["sound"])[absent].any()
     assert list(embedded.ids[:2]) == ["row0", "row1"]
+    assert list(embedded.split) == list(load(str(store)).split)
+
+
+def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys):
+    out = tmp_path / "embedded.safetensors"
+    main(["embed", str(run), "--data", str(store), "--out", str(out)])
+    assert list(open_store(out).split) == list(load(str(store)).split)
+
+
+def test_embed_does_not_write_over_its_features(run, tmp_path, capsys):
+    features = tmp_path / "features.npz"
+    np.savez(features, text=np.ones((3, 2)), sound=np.ones((3, 2)))
+    with pytest.raises(SystemExit):
+        main(["embed", str(run), "--data", str(features), "--out", str(features)])
+    assert "the features themselves" in capsys.readouterr().err
+
+
+def test_compare_refuses_one_objective_in_two_spellings(store, tmp_path, capsys):
+    words = ["compare", "--data", str(store), "--out", str(tmp_path), "--objectives"]
+    with pytest.raises(SystemExit):
+        main([*words, "clip", "1*clip"])
+    assert "objectives names one twice" in capsys.readouterr().err
 
 
 def test_compare_resumes_and_reports_intervals(store, tmp_path, capsys):
