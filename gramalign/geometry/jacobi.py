@@ -33,15 +33,15 @@ def eigh(
     # The batch last, so that all that follows runs along it.
     matrix = jnp.moveaxis(matrix / largest[..., None, None], (-2, -1), (0, 1))
     batch = matrix.shape[2:]
-    size = (
-        k + k % 2
-    )  # a row of zeros makes an odd number even: turned by nothing, it stays as it is
+    # A row of zeros makes an odd number even: turned by nothing, it stays as it is.
+    size = k + k % 2
     matrix = jnp.pad(matrix, [(0, size - k)] * 2 + [(0, 0)] * len(batch))
     identity = jnp.eye(size, k, dtype=matrix.dtype).reshape(size, k, *[1] * len(batch))
     rotation = varying_as(jnp.broadcast_to(identity, (size, k, *batch)), matrix)
 
-    # Enough for the hardest matrices tried: repeated eigenvalues, low rank, every entry the same.
-    sweeps = 4 + (k - 1).bit_length() + (2 if matrix.dtype == jnp.float64 else 0)
+    # Enough for the hardest matrices tried: repeated eigenvalues, low rank, every entry the same,
+    # and what an evolutionary search for slow ones has found (most need half of it).
+    sweeps = 4 + (k + 1) // 2 + (2 if matrix.dtype == jnp.float64 else 0)
     turns = sweeps * (size - 1)  # after which everyone is back in place, the row of zeros last
     start = matrix, _diagonal(matrix), rotation
     matrix, _, rotation = jax.lax.fori_loop(0, turns, lambda _, state: _turn_pairs(*state), start)
@@ -76,7 +76,7 @@ def _turn_pairs(
     noise = ROUNDING * jnp.finfo(matrix.dtype).eps * lengths[:half] * lengths[half:]
     twice = jnp.where(jnp.abs(link) <= noise, 0, 2 * link)
     # The tangent of the smaller of both angles, at most 1: else sweeps need not converge.
-    below = jnp.abs(gap) + jnp.sqrt(gap * gap + twice * twice)
+    below = jnp.abs(gap) + jnp.hypot(gap, twice)  # whose squares may be out of range
     tangent = jnp.where(gap < 0, -twice, twice) / jnp.where(below == 0, 1, below)
     cosine = jax.lax.rsqrt(1 + tangent * tangent)
     sine = tangent * cosine

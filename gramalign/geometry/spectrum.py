@@ -21,7 +21,8 @@ First derivatives d sigma_j = u_j^T dZ w_j need no gap between singular values; 
 where single ones are not differentiable but symmetric functions of the repeated ones are, and come
 out right (in first derivatives; second ones miss what turns the repeated ones into each other);
 sigma_1 = sigma_2, where u_1 is not unique (some unit vector of the leading space) and its
-derivative 0 here; tuples whose mean is orthogonal to u_1, across which its sign flips.
+derivative leaves out the turn within that space; tuples whose mean is orthogonal to u_1, across
+which its sign flips.
 """
 
 import jax
@@ -100,7 +101,7 @@ def _inverse_gaps(values: Float[Array, "*batch k"]) -> Float[Array, "*batch k k"
 def decompose(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
 ) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch d"]]:
-    """Singular values and leading direction of each tuple, from one eigenproblem.
+    """Singular values and leading direction of each tuple, from one decomposition.
 
     Args:
         vectors: `[..., k, d]`.

@@ -26,7 +26,7 @@ def take_apart(
     """The vectors of tuples in at least float32, with zeros (whatever they held) where absent.
 
     Raises:
-        ValueError: unless `vectors` is floating point `[..., k, d]` and `present` `[..., k]`.
+        ValueError: unless `vectors` is floating point `[..., k, d]` and `present` bool `[..., k]`.
     """
     if vectors.ndim < 2:
         raise ValueError(
@@ -46,6 +46,8 @@ def take_apart(
             f"present must have the shape of vectors without its last axis, {vectors.shape[:-1]}, "
             f"got {present.shape}"
         )
+    if present.dtype != jnp.bool_:
+        raise ValueError(f"present must be bool, got {present.dtype}")
     masks = unstack(present, -1)
     return [jnp.where(mask[..., None], row, 0) for mask, row in zip(masks, rows, strict=True)]
 

@@ -22,6 +22,7 @@ def unchecked(monkeypatch):
         (jnp.ones((2, 3), int), None, "vectors must be floating point, got int32"),
         (jnp.ones((0, 3)), None, r"at least one vector of length >= 1, got \(0, 3\)"),
         (jnp.ones((2, 0)), None, r"at least one vector of length >= 1, got \(2, 0\)"),
+        (jnp.ones((5, 2, 3)), jnp.ones((5, 2), int), "present must be bool, got int32"),
         (jnp.ones((5, 2, 3)), jnp.ones(5, bool), r"without its last axis, \(5, 2\), got \(5,\)"),
         (jnp.ones((2, 3)), jnp.ones((2, 3), bool), r"without its last axis, \(2,\), got \(2, 3\)"),
     ],

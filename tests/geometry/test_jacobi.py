@@ -1,6 +1,7 @@
 """The batched eigenproblem, on the matrices that are hard for it."""
 
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -94,3 +95,17 @@ def test_any_batch_shape():
         found = eigh(gram[:size].reshape(*shape, 3, 3))
         np.testing.assert_allclose(found[0].reshape(-1, 3), values[:size], rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(found[1].reshape(-1, 3, 3), rotation[:size], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [8, 12, 16])
+def test_matrices_found_by_a_search_for_slow_convergence(size):
+    """Vectors that an evolutionary search bred for what few sweeps leave beside the diagonal."""
+    with np.load(Path(__file__).parent / "slow_jacobi.npz") as found:
+        vectors = np.stack([found[name] for name in found if name.startswith(f"k{size}_")])
+    gram = np.einsum("nkd,nmd->nkm", vectors, vectors)
+    values, rotation = map(np.asarray, jax.jit(eigh)(jnp.asarray(gram)))
+    exact = np.linalg.eigvalsh(gram.astype(np.float64))[:, ::-1]
+    np.testing.assert_allclose(values, exact, atol=1e-6 * exact.max())
+    turned = rotation @ gram.astype(np.float64) @ np.swapaxes(rotation, 1, 2)
+    beside = turned * (1 - np.eye(size))
+    assert (np.abs(beside).max(axis=(1, 2)) <= 1e-5 * exact[:, 0]).all()
