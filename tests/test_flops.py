@@ -1,0 +1,62 @@
+"""Counting the floating-point operations of matrix products."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gramalign import losses
+from gramalign.contrast import Engine
+from gramalign.flops import matmul_flops
+
+X = jax.ShapeDtypeStruct((64, 16), jnp.float32)
+
+
+def product(x):
+    return jnp.sum(jnp.tanh(x @ x.T))
+
+
+ONE = 2 * 64 * 64 * 16
+
+
+def test_loops_count_as_often_as_they_run():
+    def loop(x):
+        return jax.lax.scan(lambda total, _: (total + product(x), None), 0.0, length=7)[0]
+
+    assert matmul_flops(loop, X) == 7 * ONE
+
+
+def test_jit_checkpoint_and_derivatives():
+    assert matmul_flops(jax.jit(product), X) == ONE
+    assert matmul_flops(jax.grad(product), X) == 3 * ONE
+    assert matmul_flops(jax.grad(jax.checkpoint(product)), X) == 4 * ONE
+
+
+def test_the_longer_branch():
+    def either(x):
+        return jax.lax.cond(x[0, 0] > 0, product, lambda x: product(x) + product(2 * x), x)
+
+    assert matmul_flops(either, X) == 2 * ONE
+
+
+def test_a_loop_of_unknown_length():
+    def halved(x):
+        return jax.lax.while_loop(lambda x: x[0, 0] > 1, lambda x: x @ x, x)
+
+    with pytest.raises(ValueError, match="how often it runs is not known"):
+        matmul_flops(halved, jax.ShapeDtypeStruct((4, 4), jnp.float32))
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("strategy", ["gather", "ring"])
+def test_a_loss_takes_four_passes_however_it_is_split(strategy, devices):
+    """Scores, the scores again, and a product for either side's derivative; k - 1 of each."""
+    mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
+    loss = losses.over_mesh(losses.gram, mesh)
+    engine = Engine(strategy=strategy, tile=8)
+
+    def mean(embeddings):
+        return loss(embeddings, anchor="a", engine=engine).mean()
+
+    embeddings = dict.fromkeys("abc", X)
+    passes = (matmul_flops(jax.grad(mean), embeddings)) / (2 * ONE)
+    assert passes == 4
