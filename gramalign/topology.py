@@ -2,6 +2,7 @@
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,6 +19,15 @@ SETTINGS = {
 }
 
 
+def missing() -> str | None:
+    """What this machine lacks to compile for TPUs; None if nothing."""
+    if find_spec("libtpu") is None:
+        return "needs libtpu, on Linux: pip install 'gramalign[tpu]'"
+    if not Path("/sys/devices/system/cpu").is_dir():
+        return "needs /sys: libtpu counts the processors there, and aborts where it is not mounted"
+    return None
+
+
 def tpu_mesh(topology: str, axes: tuple[str, ...] = ("data",)) -> Mesh:
     """A mesh of a whole TPU slice, for ahead-of-time compilation; nothing can run on it.
 
@@ -27,13 +37,11 @@ def tpu_mesh(topology: str, axes: tuple[str, ...] = ("data",)) -> Mesh:
         axes: names for the mesh's axes; all chips lie along the first.
 
     Raises:
-        ModuleNotFoundError: without libtpu.
+        OSError: where libtpu is not installed or cannot start.
         ValueError: for a topology that does not exist.
     """
-    if find_spec("libtpu") is None:
-        raise ModuleNotFoundError(
-            "compiling for TPUs needs libtpu, on Linux: pip install 'gramalign[tpu]'", name="libtpu"
-        )
+    if (problem := missing()) is not None:
+        raise OSError(f"compiling for TPUs {problem}")
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     try:

@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Before JAX looks for devices: libtpu, which compiles for TPUs here, would look for chips of its
+# own first. For the tests marked `gpu`, set JAX_PLATFORMS=cuda,cpu.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
 import hypothesis
 import jax
 import pytest
@@ -50,4 +54,4 @@ def pytest_collection_modifyitems(items):
     if any(item.get_closest_marker("gpu") for item in items) and jax.default_backend() != "gpu":
         for item in items:
             if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="JAX sees no GPU"))
+                item.add_marker(pytest.mark.skip(reason="no GPU: set JAX_PLATFORMS=cuda,cpu"))

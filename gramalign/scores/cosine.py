@@ -9,11 +9,12 @@ others sum to zero, for which the score and its derivative are 0.
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jax.lax import Precision
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gramalign.geometry import normalize
+from gramalign.geometry.norms import at_least_float32
 from gramalign.geometry.tuples import take_apart
+from gramalign.scores.products import as_factor, product
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest
 from gramalign.types import Embeddings, Present
@@ -47,17 +48,27 @@ class CosineScore:
         """The column modality's embeddings, or the direction of the others' sum, `[b, d]`."""
         if self.col is not None:
             return one(embeddings, present, "col", self.col)
-        vectors, kept = rest(embeddings, present, "row", self.row)
-        first, *others = take_apart(vectors, kept)
-        return Side(normalize(sum(others, start=first)), jnp.any(kept, axis=1))
+        direction, dtype, valid = self._others(embeddings, present)
+        return Side(as_factor(direction, dtype), valid)
 
     def tile(self, rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
         """One matrix product."""
-        return jnp.matmul(rows, cols.T, precision=Precision.HIGHEST)
+        return product(rows, cols)
 
     def matched(
         self, embeddings: Embeddings, present: Present | None = None
     ) -> Float[Array, " batch"]:
         """Inner products of the corresponding rows."""
-        rows, cols = self.rows(embeddings, present), self.cols(embeddings, present)
-        return jnp.sum(rows.factors * cols.factors, axis=-1)
+        rows = at_least_float32(self.rows(embeddings, present).factors)
+        if self.col is None:
+            cols, _, _ = self._others(embeddings, present)
+        else:
+            cols = at_least_float32(self.cols(embeddings, present).factors)
+        return jnp.sum(rows * cols, axis=-1)
+
+    def _others(
+        self, embeddings: Embeddings, present: Present | None
+    ) -> tuple[Float[Array, "batch d"], DTypeLike, Bool[Array, " batch"]]:
+        vectors, kept = rest(embeddings, present, "row", self.row)
+        first, *others = take_apart(vectors, kept)
+        return normalize(sum(others, start=first)), vectors.dtype, jnp.any(kept, axis=1)

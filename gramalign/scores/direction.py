@@ -10,10 +10,10 @@ or squaring makes it irrelevant. Singular set: that of `gramalign.geometry.leadi
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from gramalign.geometry import leading_direction
+from gramalign.scores.products import as_factor, product
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Present
@@ -33,18 +33,19 @@ class DirectionScore:
     def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
         """Leading directions `[b, d]`, signed towards the modalities' mean."""
         vectors, kept = whole(embeddings, present)
-        return Side(leading_direction(vectors, kept), jnp.any(kept, axis=1))
+        direction = leading_direction(vectors, kept)
+        return Side(as_factor(direction, vectors.dtype), jnp.any(kept, axis=1))
 
     cols = rows
 
     def tile(self, rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
         """One matrix product."""
-        cosine = jnp.matmul(rows, cols.T, precision=Precision.HIGHEST)
+        cosine = product(rows, cols)
         return cosine if self.signed else cosine * cosine
 
     def matched(
         self, embeddings: Embeddings, present: Present | None = None
     ) -> Float[Array, " batch"]:
         """1 for every tuple with a direction: an example always agrees with itself."""
-        direction = self.rows(embeddings, present).factors
+        direction = leading_direction(*whole(embeddings, present))
         return jnp.sum(direction * direction, axis=-1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.norms import at_least_float32
+from gramalign.scores.products import as_factor
 from gramalign.scores.protocol import Side
 from gramalign.types import Embeddings, Present
 
@@ -55,11 +55,12 @@ def mask_of(embeddings: Embeddings, present: Present | None, name: str) -> Bool[
 
 
 def one(embeddings: Embeddings, present: Present | None, argument: str, name: str) -> Side:
-    """One modality as a side: `[batch, dim]` in at least float32, zeros where it is absent."""
+    """One modality as a side: a factor `[batch, dim]`, zeros where it is absent."""
     check_embeddings(embeddings, present)
     check_modality(argument, name, embeddings)
     mask = mask_of(embeddings, present, name)
-    return Side(jnp.where(mask[:, None], at_least_float32(embeddings[name]), 0), mask)
+    vectors = as_factor(embeddings[name], embeddings[name].dtype)
+    return Side(jnp.where(mask[:, None], vectors, 0), mask)
 
 
 def rest(

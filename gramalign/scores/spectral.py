@@ -23,13 +23,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.lax import Precision, stop_gradient
+from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
 from gramalign.geometry import singular_values
 from gramalign.geometry.jacobi import eigh
-from gramalign.geometry.norms import sqrt
+from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import combine, inner_products, take_apart
+from gramalign.scores.products import as_factor, product
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest, whole
 from gramalign.types import Embeddings, Present
@@ -77,12 +78,14 @@ class SpectralScore:
         rows = take_apart(vectors, kept)
         _, turn = eigh(stop_gradient(inner_products(rows)))
         turned = tuple(combine(turn, rows))
-        return Side(_Eigenbasis(turned, inner_products(turned)), jnp.any(kept, axis=1))
+        directions = tuple(as_factor(u, vectors.dtype) for u in turned)
+        return Side(_Eigenbasis(directions, inner_products(turned)), jnp.any(kept, axis=1))
 
     def tile(self, rows: Float[Array, "r d"], cols: _Eigenbasis) -> Float[Array, "r c"]:
         """K - 1 matrix products, then the secular equation elementwise."""
-        links = [jnp.matmul(rows, u.T, precision=Precision.HIGHEST) for u in cols.directions]
-        return sqrt(_leading(jnp.sum(rows * rows, axis=-1), jnp.stack(links), cols.gram))
+        links = jnp.stack([product(rows, u) for u in cols.directions])
+        rows = at_least_float32(rows)
+        return sqrt(_leading(jnp.sum(rows * rows, axis=-1), links, cols.gram))
 
     def matched(
         self, embeddings: Embeddings, present: Present | None = None

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from gramalign.geometry import orthonormal_basis, volume
-from gramalign.geometry.norms import sqrt
+from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import unstack
+from gramalign.scores.products import as_factor, product, rounding
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest, whole
 from gramalign.types import Embeddings, Present
@@ -58,20 +58,21 @@ class VolumeScore:
         """Basis, k - 1 times `[b, d]`, and volume `[b]` of the others; zeros for an absent one."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         span = orthonormal_basis(vectors, kept)
-        basis = tuple(unstack(span.vectors, 1))
+        basis = tuple(as_factor(q, vectors.dtype) for q in unstack(span.vectors, 1))
         return Side(_Span(basis, span.volume), jnp.any(kept, axis=1))
 
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
         """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
-        square = jnp.sum(rows * rows, axis=-1)[:, None]
-        inside = jnp.zeros((), rows.dtype)
+        wide = at_least_float32(rows)
+        square = jnp.sum(wide * wide, axis=-1)[:, None]
+        inside = jnp.zeros((), square.dtype)
         for vectors in cols.basis:
-            along = jnp.matmul(rows, vectors.T, precision=Precision.HIGHEST)
+            along = product(rows, vectors)
             inside += along * along
         # What is left of |a|^2 after cancellation is noise below a few epsilons; its root would be
         # a thousandfold larger, with a derivative that points anywhere.
         outside = square - inside
-        noise = 4 * jnp.finfo(rows.dtype).eps * square
+        noise = 4 * rounding(rows, cols.basis[0]) * square
         return -cols.volume[None, :] * sqrt(jnp.where(outside <= noise, 0, outside))
 
     def matched(

@@ -1,7 +1,6 @@
 """Memory of loss and gradient on TPU slices, compiled ahead of time: GRAM, 4 modalities of 512."""
 
 from functools import cache
-from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +8,9 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.topology import tpu_mesh
+from gramalign.topology import missing, tpu_mesh
 
-pytestmark = pytest.mark.skipif(
-    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
-)
+pytestmark = pytest.mark.skipif(missing() is not None, reason=f"compiling for TPUs {missing()}")
 
 DIM, MIB = 512, 2**20
 
