@@ -7,6 +7,16 @@ from jaxtyping import Array, PyTree
 AxisName = str | tuple[str, ...]
 
 
+def platform() -> str:
+    """What kind of device the code that is being traced will run on: "cpu", "gpu" or "tpu".
+
+    Inside `jax.shard_map` that of the mesh, which need not be this machine's: a program for TPUs
+    can be compiled where there are none. Elsewhere that of JAX's default device.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
 def check_axis(axis_name: AxisName, batch: PyTree[Array]) -> None:
     """Raise `ValueError` unless the axis is one of the mesh here, and the batch is split over it.
 

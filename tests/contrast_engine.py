@@ -46,21 +46,21 @@ def derivative(name, tile):
 
 
 @cache
-def batch(kind, dtype=np.float64):
+def batch(kind, dtype=np.float64, size=BATCH):
     """Embeddings, scale, weights, masks and groups: what `derivative` takes, in numpy."""
     rng = np.random.default_rng(0)
-    embeddings = samples.embeddings(rng, BATCH, DIM, dtype=dtype)
-    present = {name: np.ones(BATCH, bool) for name in embeddings}
-    groups = np.arange(BATCH)
+    embeddings = samples.embeddings(rng, size, DIM, dtype=dtype)
+    present = {name: np.ones(size, bool) for name in embeddings}
+    groups = np.arange(size)
     if "masked" in kind:
-        present = samples.masks(rng, BATCH)
+        present = samples.masks(rng, size)
         for name, x in embeddings.items():
             embeddings[name] = np.where(present[name][:, None], x, dtype(np.nan))
     if "nothing" in kind:
-        present = {name: np.zeros(BATCH, bool) for name in embeddings}
+        present = {name: np.zeros(size, bool) for name in embeddings}
     if "grouped" in kind:
-        groups = rng.integers(0, 6, size=BATCH)
-    weights = rng.uniform(0.5, 1.5, size=BATCH).astype(dtype)
+        groups = rng.integers(0, 6, size=size)
+    weights = rng.uniform(0.5, 1.5, size=size).astype(dtype)
     return embeddings, dtype(7.5), weights, present, groups.astype(np.int32)
 
 

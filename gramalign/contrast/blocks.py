@@ -23,7 +23,13 @@ class Block(NamedTuple):
     group: Int[Array, "*n"]
 
 
-def split(side: Side, groups: Int[Array, " n"], tile: int, axis: Axis | None = None) -> Block:
+def split(
+    side: Side,
+    groups: Int[Array, " n"],
+    tile: int,
+    axis: Axis | None = None,
+    multiple: int = 1,
+) -> Block:
     """Blocks of one size, stacked along a new first axis, the last filled up with invalid rows.
 
     Args:
@@ -31,13 +37,14 @@ def split(side: Side, groups: Int[Array, " n"], tile: int, axis: Axis | None = N
         groups: of each.
         tile: at most this many in a block.
         axis: over which they will be exchanged: a ring needs an even number of blocks.
+        multiple: that a block's size has to be of.
     """
     size = side.valid.shape[0]
     count = -(-size // tile)
     if axis is not None and axis.strategy == "ring":
         count += count % 2
     # Spread over equal blocks: 1030 examples in tiles of at most 1024 are 2 x 515, not 1024 + 6.
-    tile = -(-size // count)
+    tile = -(-size // (count * multiple)) * multiple
 
     def stacked(x: Array) -> Array:
         padding = [(0, count * tile - size)] + [(0, 0)] * (x.ndim - 1)

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast.blocks import (
+    Block,
     check_groups,
     check_sides,
     own_numbers,
     split,
     unsplit,
 )
-from gramalign.contrast.competition import Competition, competition
+from gramalign.contrast.competition import Competition, Walk, competition
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.exchange import choose
 from gramalign.mesh import AxisName, varying_as
@@ -72,12 +73,13 @@ def contrast(
     valid = rows.valid & others.valid
     factor = varying_as(jnp.asarray(scale, matched.dtype), matched)
 
-    row_blocks = split(Side(rows.factors, valid), group, engine.tile, axis)
-    col_blocks = (
-        None if cols is None else split(Side(cols.factors, valid), group, engine.tile, axis)
-    )
+    def blocks(side: Side) -> Block:
+        return split(Side(side.factors, valid), group, engine.tile, axis, engine.multiple)
+
+    row_blocks, col_blocks = blocks(rows), None if cols is None else blocks(cols)
     row_blocks, col_blocks = varying_as((row_blocks, col_blocks), factor)
-    competitions = competition(score, row_blocks, col_blocks, factor, axis)
+    walk = Walk(score, axis, engine.implementation)
+    competitions = competition(walk, row_blocks, col_blocks, factor)
 
     logits = factor * matched
     losses = [_cross_entropy(logits, side, label_smoothing) for side in unsplit(competitions, size)]

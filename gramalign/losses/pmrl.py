@@ -21,12 +21,13 @@ is of size 1 / gap beside it and leaves out the turn there); gradients are finit
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry import decompose, leading_direction, singular_values
 from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
+from gramalign.scores.products import as_factor
 from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Present
 
@@ -70,6 +71,7 @@ def pmrl(
     values, directions = decompose(vectors, kept)
     instance = _instance(
         directions,
+        vectors.dtype,
         kept,
         tau_instance,
         signed=signed,
@@ -111,6 +113,7 @@ def pmrl_instance(
     vectors, kept = whole(embeddings, present)
     return _instance(
         leading_direction(vectors, kept),
+        vectors.dtype,
         kept,
         temperature,
         signed=signed,
@@ -137,6 +140,7 @@ def _alignment(
 
 def _instance(
     directions: Float[Array, "batch d"],
+    dtype: DTypeLike,
     kept: Bool[Array, "batch k"],
     temperature: Float[Array, ""] | float,
     *,
@@ -145,11 +149,11 @@ def _instance(
     axis_name: AxisName | None,
     engine: Engine,
 ) -> Float[Array, " batch"]:
-    """L^M' of leading directions."""
+    """L^M' of leading directions, those of embeddings of a dtype."""
     valid = jnp.sum(kept, axis=1, dtype=jnp.int32) >= 2
     return contrast(
         DirectionScore(signed),
-        Side(directions, valid),
+        Side(as_factor(directions, dtype), valid),
         None,
         jnp.sum(directions * directions, axis=-1),
         scale=1 / temperature,

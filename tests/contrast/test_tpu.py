@@ -13,17 +13,19 @@ from gramalign.topology import missing, tpu_mesh
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"compiling for TPUs {missing()}")
 
 DIM, MIB = 512, 2**20
+GATHERED = 1.1 * 3 * 32768 * DIM * (2 + 4) / MIB
 
 
 @cache
-def compiled(topology, batch, strategy):
-    """For bfloat16 embeddings."""
+def compiled(topology, batch, strategy, implementation="xla"):
+    """Temporary memory in MiB, and the program; for bfloat16 embeddings."""
     mesh = tpu_mesh(topology)
     split = jax.NamedSharding(mesh, jax.P("data"))
     loss = losses.over_mesh(losses.gram, mesh)
+    engine = Engine(strategy, implementation=implementation)
 
     def mean(x):
-        return loss(x, anchor="a", engine=Engine(strategy)).mean()
+        return loss(x, anchor="a", engine=engine).mean()
 
     shapes = dict.fromkeys("abcd", jax.ShapeDtypeStruct((batch, DIM), jnp.bfloat16, sharding=split))
     step = jax.jit(jax.value_and_grad(mean), out_shardings=(None, dict.fromkeys("abcd", split)))
@@ -48,10 +50,17 @@ def test_a_ring_of_256_chips_takes_no_more():
 
 
 def test_gathered_columns_and_their_gradient():
-    """An orthonormal basis of three modalities for each example, in float32."""
+    """An orthonormal basis of three modalities for each example, and its slope in float32."""
     memory, text = compiled("v5e:4x4", 32768, "gather")
-    assert memory <= 1.1 * 2 * 3 * 32768 * DIM * 4 / MIB
+    assert memory <= GATHERED
     assert "all-gather" in text
+
+
+@pytest.mark.parametrize("strategy, limit", [("ring", 64), ("gather", GATHERED)])
+def test_fused_tiles(strategy, limit):
+    memory, text = compiled("v5e:4x4", 32768, strategy, "pallas")
+    assert memory <= limit
+    assert text.count('custom_call_target="tpu_custom_call"') == 2  # forward and backward
 
 
 def test_a_topology_that_does_not_exist():

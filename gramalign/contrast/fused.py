@@ -1,0 +1,166 @@
+"""A block of rows against blocks of columns in one Pallas kernel: tiles never leave the TPU's core.
+
+XLA writes a tile to memory and reads it again between one product and the next. Here it lives in
+VMEM from its scores to its statistics, or to the products with its derivative. The kernel serves
+any Score made of matrix products and elementwise operations: it calls `score.tile`, and backward
+`jax.vjp` of it, on what it has loaded.
+
+Columns are the grid's outer loop and rows the inner one: what a column collects is complete before
+it is written, and what the rows collect stays in VMEM throughout, which is why one block of rows is
+all that a kernel takes. Every pair is met once forward and once backward.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+from jaxtyping import Array, Float, PyTree
+
+from gramalign.contrast.blocks import Block
+from gramalign.contrast.layout import Layout
+from gramalign.contrast.statistics import Running, join
+from gramalign.contrast.tile import Outcome, meet, no_slopes, slopes
+from gramalign.mesh import platform, zeros_as
+from gramalign.scores import Score
+
+# Of the 64 MiB or more that a core has. With three bases of 512 in float32, blocks of 1024 rows and
+# tiles of 256 x 256, some 20 are used.
+VMEM_BYTES = 60 * 2**20
+
+
+def meet_all(
+    score: Score,
+    scale: Float[Array, ""],
+    row: Block,
+    row_stats: Running,
+    cols: Block,
+    col_stats: Running | None,
+) -> tuple[Running, Running | None]:
+    """As `gramalign.contrast.tiles.meet_all`.
+
+    Raises:
+        ValueError: on a GPU, or for a Score whose factors are more than vectors or numbers.
+    """
+    _check(score, cols)
+
+    def tile(scale: Array, row: Block, col: Block) -> tuple[Running, Running | None]:
+        return meet(score, scale, row, col, mirrored=col_stats is None)
+
+    def together(met: Running | None, more: Running | None) -> Running | None:
+        return None if met is None or more is None else join(met, more)
+
+    return _collect(tile, together, scale, row, row_stats, cols, col_stats)
+
+
+def derive_all(
+    score: Score,
+    scale: Float[Array, ""],
+    row: Block,
+    by_row: Outcome,
+    cols: Block,
+    by_col: Outcome,
+    d_cols: PyTree[Array] | None,
+) -> tuple[PyTree[Array], PyTree[Array] | None, Float[Array, ""]]:
+    """As `gramalign.contrast.tiles.derive_all`."""
+
+    def tile(scale: Array, row: tuple, col: tuple) -> tuple[PyTree, tuple]:
+        d_row, d_col, d_scale = slopes(score, scale, *row, *col)
+        return d_row, (None if d_cols is None else d_col, d_scale)
+
+    def together(sums: PyTree, more: PyTree) -> PyTree:
+        return jax.tree.map(jnp.add, sums, more)
+
+    start = no_slopes(row.factors), (d_cols, zeros_as(by_col.d_total))
+    d_row, (d_cols, d_scale) = _collect(
+        tile, together, scale, (row, by_row), start[0], (cols, by_col), start[1]
+    )
+    return d_row, d_cols, jnp.sum(d_scale)
+
+
+def _collect(
+    tile: Callable[[Array, PyTree, PyTree], tuple[PyTree, PyTree]],
+    together: Callable[[PyTree, PyTree], PyTree],
+    scale: Float[Array, ""],
+    row: PyTree[Array],
+    by_row: PyTree[Array],
+    cols: PyTree[Array],
+    by_col: PyTree[Array],
+) -> tuple[PyTree[Array], PyTree[Array]]:
+    """Go through the tiles of a block of rows, and let rows and columns collect what `tile` yields.
+
+    Args:
+        tile: from the scale, some rows and some columns to what either side gets.
+        together: what a side had and what it gets now.
+        scale: handed to `tile`.
+        row: arrays `[rows, ...]`.
+        by_row: what they have collected before.
+        cols: arrays `[blocks, tile, ...]`.
+        by_col: what they have collected before, stacked like them.
+    """
+    stacked = jax.tree.map(jnp.shape, by_col)
+    cols, by_col = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (cols, by_col))
+    of_rows, of_cols = Layout.of_rows(row), Layout.of_cols(cols)
+
+    def kernel(scale_ref, row_refs, col_refs, row_start, col_start, row_sums, col_sums):
+        first_col, first_row = pl.program_id(0) == 0, pl.program_id(1) == 0
+        here = pl.ds(pl.program_id(1) * of_rows.size, of_rows.size)
+        more_row, more_col = tile(
+            scale_ref[0, 0], of_rows.read(row_refs, row), of_cols.read(col_refs, cols)
+        )
+        had_row = _either(
+            first_col,
+            of_rows.read(row_start, by_row, here),
+            of_rows.read(row_sums, by_row, here),
+        )
+        of_rows.write(row_sums, together(had_row, more_row), here)
+        had_col = _either(
+            first_row, of_cols.read(col_start, by_col), of_cols.read(col_sums, by_col)
+        )
+        of_cols.write(col_sums, together(had_col, more_col))
+
+    inputs = scale[None, None], of_rows.laid_out(row), of_cols.laid_out(cols)
+    starts = of_rows.laid_out(by_row), of_cols.laid_out(by_col)
+    resident, passing = of_rows.whole(by_row), of_cols.blocks(by_col)
+    scalar = pl.BlockSpec(memory_space=pltpu.SMEM)
+    before, sums = len(jax.tree.leaves(inputs)), len(jax.tree.leaves(starts))
+    row_sums, col_sums = pl.pallas_call(
+        kernel,
+        grid=(of_cols.number, of_rows.number),
+        in_specs=[scalar, of_rows.blocks(row), of_cols.blocks(cols), resident, passing],
+        out_specs=[resident, passing],
+        out_shape=[of_rows.shapes(by_row, scale), of_cols.shapes(by_col, scale)],
+        # What is collected grows in place.
+        input_output_aliases={before + n: n for n in range(sums)},
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=VMEM_BYTES),
+        interpret=_interpreted(scale),
+    )(*inputs, *starts)
+    row_sums, col_sums = of_rows.taken_up(row_sums, by_row), of_cols.taken_up(col_sums, by_col)
+    return row_sums, jax.tree.map(lambda x, shape: x.reshape(shape), col_sums, stacked)
+
+
+def _either(which: Array, x: PyTree[Array], y: PyTree[Array]) -> PyTree[Array]:
+    return jax.tree.map(lambda x, y: jnp.where(which, x, y), x, y)
+
+
+def _interpreted(scale: Float[Array, ""]) -> bool | pltpu.InterpretParams:
+    """Whether the kernel is interpreted, and by which of the two interpreters."""
+    if platform() == "tpu":
+        return False
+    # The one does not know of arrays that vary over a mesh, the other of float64.
+    return pltpu.InterpretParams() if jax.typeof(scale).mat.varying else True
+
+
+def _check(score: Score, cols: Block) -> None:
+    """Refuse what would not compile, or run compilation out of memory."""
+    if platform() not in ("tpu", "cpu"):
+        raise ValueError(
+            f'implementation="pallas" is for TPUs, and this is a {platform()}: leave it at "xla"'
+        )
+    shapes = [x.shape[2:] for x in jax.tree.leaves(cols.factors)]
+    if any(len(shape) > 1 for shape in shapes):
+        raise ValueError(
+            'implementation="pallas" is for Scores with vectors and numbers as factors, but the '
+            f'columns of {score} have arrays of shapes {shapes}: leave it at "xla"'
+        )

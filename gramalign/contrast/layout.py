@@ -1,0 +1,108 @@
+"""How arrays along the rows, or along the columns, of a tile lie in a TPU's memory.
+
+A TPU's memory is made of tiles of 8 x 128 numbers, so nothing has one axis only: what is a number a
+row becomes a column of width 1, what is a number a column a row of height 1, as in the tile that
+they are combined with. Truth values become integers.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jaxtyping import Array, PyTree
+
+# Sides of a tile, the largest that divides the number of examples.
+SIZES = (256, 128)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One side's arrays `[n, ...]`, cut in blocks of `size` along the first axis.
+
+    Attributes:
+        rows: whether this is the row side, the inner loop of the grid (columns, rows).
+        size: of a block.
+        number: of blocks.
+    """
+
+    rows: bool
+    size: int
+    number: int
+
+    @classmethod
+    def of_rows(cls, tree: PyTree[Array]) -> "Layout":
+        """That of the arrays along the rows."""
+        return cls._of(tree, rows=True)
+
+    @classmethod
+    def of_cols(cls, tree: PyTree[Array]) -> "Layout":
+        """That of the arrays along the columns."""
+        return cls._of(tree, rows=False)
+
+    @classmethod
+    def _of(cls, tree: PyTree[Array], rows: bool) -> "Layout":
+        length = jax.tree.leaves(tree)[0].shape[0]
+        size = next(size for size in SIZES if length % size == 0)
+        return cls(rows, size, length // size)
+
+    def laid_out(self, tree: PyTree[Array]) -> PyTree[Array]:
+        """The arrays as they lie in memory."""
+        return jax.tree.map(self._lay, tree)
+
+    def taken_up(self, tree: PyTree[Array], like: PyTree[Array]) -> PyTree[Array]:
+        """The arrays as they were before `laid_out`."""
+        return jax.tree.map(self._take, tree, like)
+
+    def shapes(self, tree: PyTree[Array], varying_as: Array) -> PyTree[jax.ShapeDtypeStruct]:
+        """Shapes of the arrays `laid_out`, which vary over the mesh as another array does."""
+        kind = jax.typeof(varying_as).mat
+
+        def shape(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, manual_axis_type=kind)
+
+        return jax.tree.map(shape, jax.eval_shape(self.laid_out, tree))
+
+    def blocks(self, tree: PyTree[Array]) -> PyTree[pl.BlockSpec]:
+        """One block at a time."""
+        return jax.tree.map(self._block, tree)
+
+    def whole(self, tree: PyTree[Array]) -> PyTree[pl.BlockSpec]:
+        """All of it, all the time."""
+
+        def spec(x: jax.ShapeDtypeStruct) -> pl.BlockSpec:
+            return pl.BlockSpec(x.shape, lambda *_: (0,) * x.ndim)
+
+        return jax.tree.map(spec, jax.eval_shape(self.laid_out, tree))
+
+    def read(self, refs: PyTree[Any], like: PyTree[Array], at: Any = ...) -> PyTree[Array]:
+        """What lies in a block, or in a part of the whole, in the form of `like`."""
+        return jax.tree.map(lambda x, ref: self._take(ref[at], x), like, refs)
+
+    def write(self, refs: PyTree[Any], values: PyTree[Array], at: Any = ...) -> None:
+        """Put values where they would be read."""
+
+        def put(x: Array, ref: Any) -> None:
+            ref[at] = self._lay(x)
+
+        jax.tree.map(put, values, refs)
+
+    def _block(self, x: Array) -> pl.BlockSpec:
+        if x.ndim == 1 and not self.rows:
+            return pl.BlockSpec((1, self.size), lambda j, i: (0, j))
+        rest = (0,) * max(x.ndim - 1, 1)
+        shape = (self.size, *(x.shape[1:] or (1,)))
+        return pl.BlockSpec(shape, lambda j, i: (i if self.rows else j, *rest))
+
+    def _lay(self, x: Array) -> Array:
+        if x.dtype == jnp.bool_:
+            x = x.astype(jnp.int32)
+        if x.ndim == 1:
+            return x[:, None] if self.rows else x[None, :]
+        return x
+
+    def _take(self, x: Array, like: Array) -> Array:
+        if like.ndim == 1:
+            x = x[:, 0] if self.rows else x[0]
+        return x != 0 if like.dtype == jnp.bool_ else x
