@@ -1,10 +1,20 @@
-"""What code that also runs inside `jax.shard_map` has to say about axes and constants."""
+"""What code that also runs inside `jax.shard_map` has to know of axes, constants and devices."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 AxisName = str | tuple[str, ...]
+
+
+def platform() -> str:
+    """What kind of device the code that is being traced will run on: "cpu", "gpu" or "tpu".
+
+    Inside `jax.shard_map` that of the mesh, which need not be this machine's: a program for TPUs
+    can be compiled where there are none. Elsewhere that of JAX's default device.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
 
 
 def check_axis(axis_name: AxisName, batch: PyTree[Array]) -> None:

@@ -72,9 +72,9 @@ def contrast(
     valid = rows.valid & others.valid
     factor = varying_as(jnp.asarray(scale, matched.dtype), matched)
 
-    row_blocks = split(Side(rows.factors, valid), group, engine.tile, axis)
+    row_blocks = split(Side(rows.factors, valid), group, engine.tile_size(), axis)
     col_blocks = (
-        None if cols is None else split(Side(cols.factors, valid), group, engine.tile, axis)
+        None if cols is None else split(Side(cols.factors, valid), group, engine.tile_size(), axis)
     )
     row_blocks, col_blocks = varying_as((row_blocks, col_blocks), factor)
     competitions = competition(score, row_blocks, col_blocks, factor, axis)
