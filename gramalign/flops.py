@@ -43,7 +43,8 @@ def _of_equation(equation: JaxprEqn) -> int:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
-        first, out = equation.invars[0].aval, equation.outvars[0].aval
+        first: Any = equation.invars[0].aval
+        out: Any = equation.outvars[0].aval
         return 2 * prod(out.shape) * prod(first.shape[axis] for axis in contracted)
 
     inside = [_count(jaxpr) for jaxpr in _jaxprs(params)]

@@ -7,8 +7,9 @@ from gramalign.contrast.exchange import Strategy
 from gramalign.mesh import platform
 
 TILES = {
-    # Measured on two cores, float32, d = 512: 512 took 3 to 20 % less time than 1024 for GRAM at 2048
-    # and 4096 and for PMRL at 4096; 256 and 2048 were between the two or behind.
+    # Measured on two cores, float32, d = 512, by `gramalign bench --tiles 256 512 1024 2048`: 512
+    # took 3 to 20 % less time than 1024 for GRAM at 2048 and 4096 and for PMRL at 4096, where
+    # nothing was faster.
     "cpu": 512,
     # Derived, not measured. Tiles of 4096 at d = 512 are products of 17 GFLOP, some 20 microseconds
     # on a large GPU; those of 1024 take one, less than the launch of a kernel. Their scores are 64
