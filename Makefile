@@ -39,8 +39,8 @@ format: $(VENV)/.dev  ## apply the formatting and the fixes that are safe
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench  ## speed and memory beside the published code
-	$(BIN)/python -m experiments.bench
+bench: $(VENV)/.bench  ## speed, memory and accuracy beside the published code, in minutes on a CPU
+	$(BIN)/gramalign bench
 
 clean:  ## remove .venv and the caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

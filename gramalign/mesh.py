@@ -1,4 +1,4 @@
-"""What code that also runs inside `jax.shard_map` has to say about axes and constants."""
+"""What code that also runs inside `jax.shard_map` has to know of axes, constants and devices."""
 
 import jax
 import jax.numpy as jnp

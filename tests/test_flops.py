@@ -28,7 +28,14 @@ def test_loops_count_as_often_as_they_run():
 def test_jit_checkpoint_and_derivatives():
     assert matmul_flops(jax.jit(product), X) == ONE
     assert matmul_flops(jax.grad(product), X) == 3 * ONE
-    assert matmul_flops(jax.grad(jax.checkpoint(product)), X) == 4 * ONE
+    assert matmul_flops(jax.value_and_grad(jax.checkpoint(product)), X) == 4 * ONE
+
+
+def test_what_nothing_uses():
+    def derivative_of_one(x):
+        return jax.vjp(jnp.matmul, x, x.T)[1](jnp.ones((64, 64)))[0]
+
+    assert matmul_flops(derivative_of_one, X) == ONE
 
 
 def test_the_longer_branch():
@@ -60,3 +67,9 @@ def test_a_loss_takes_four_passes_however_it_is_split(strategy, devices):
     embeddings = dict.fromkeys("abc", X)
     passes = (matmul_flops(jax.grad(mean), embeddings)) / (2 * ONE)
     assert passes == 4
+
+
+def test_pmrl_takes_three_passes():
+    """Its columns are its rows, so there is one derivative to take."""
+    mean = jax.grad(lambda embeddings: losses.pmrl(embeddings, engine=Engine(tile=8)).mean())
+    assert matmul_flops(mean, dict.fromkeys("abc", X)) == 3 * ONE

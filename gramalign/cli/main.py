@@ -8,6 +8,7 @@ import rich.console
 import rich.markup
 import tyro
 
+from gramalign.cli.bench import Bench
 from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
 from gramalign.cli.evaluate import Evaluate
@@ -45,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _read(args: list[str]) -> Train | Evaluate | Embed | Compare:
+def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Bench:
     # The preset's values are the defaults of all other options, so it has to be known before
     # these can be read: it is the word after the command, if that is not an option.
     named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
@@ -58,7 +59,8 @@ def _read(args: list[str]) -> Train | Evaluate | Embed | Compare:
         Annotated[Train, command("train", Train(named, config=start))]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
         | Annotated[Embed, tyro.conf.subcommand("embed", prefix_name=False)]
-        | Annotated[Compare, command("compare", Compare(named, config=start))],
+        | Annotated[Compare, command("compare", Compare(named, config=start))]
+        | Annotated[Bench, tyro.conf.subcommand("bench", prefix_name=False)],
         prog="gramalign",
         description=DESCRIPTION,
         args=args,

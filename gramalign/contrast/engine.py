@@ -4,6 +4,20 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from gramalign.contrast.exchange import Strategy
+from gramalign.mesh import platform
+
+TILES = {
+    # Measured on two cores, float32, d = 512, by `gramalign bench --tiles 256 512 1024 2048`: 512
+    # took 3 to 20 % less time than 1024 for GRAM at 2048 and 4096 and for PMRL at 4096, where
+    # nothing was faster.
+    "cpu": 512,
+    # Derived, not measured. Tiles of 4096 at d = 512 are products of 17 GFLOP, some 20 microseconds
+    # on a large GPU; those of 1024 take one, less than the launch of a kernel. Their scores are 64
+    # MiB in float32, a few of which are alive at a time.
+    "gpu": 4096,
+    "tpu": 1024,
+}
+"""Tiles by platform, where none are asked for."""
 
 Implementation = Literal["xla", "pallas"]
 
@@ -19,16 +33,12 @@ class Engine:
     strategy: Strategy | None = None
     """On a mesh, every device gathers all columns, or they travel round a ring, and memory does not
     grow with the number of devices; None gathers up to 128 MiB."""
-    tile: int = 1024
-    """At most this many rows and columns of a score matrix exist at a time."""
+    tile: int | None = None
+    """At most this many rows and columns of a score matrix exist at a time; None: what suits the
+    platform, `TILES`."""
     implementation: Implementation = "xla"
     """Tiles as XLA compiles them or, for a loss on a TPU, in a fused kernel ("pallas"), where they
     never leave the chip; on a CPU that kernel is interpreted, slowly, for tests."""
-
-    @property
-    def multiple(self) -> int:
-        """What the size of a block of rows or columns has to be a multiple of."""
-        return 128 if self.implementation == "pallas" else 1
 
     def __post_init__(self):
         """Refuse what is none of them."""
@@ -38,8 +48,16 @@ class Engine:
             raise ValueError(
                 f'implementation must be "xla" or "pallas", got {self.implementation!r}'
             )
-        if self.tile < 1:
+        if self.tile is not None and self.tile < 1:
             raise ValueError(f"tile must be at least 1, got {self.tile}")
+
+    def tile_size(self) -> int:
+        """The tile, or for None that of the platform which is being traced for."""
+        return TILES.get(platform(), TILES["cpu"]) if self.tile is None else self.tile
+
+    def multiple(self) -> int:
+        """What the size of a block of rows or columns has to be a multiple of."""
+        return 128 if self.implementation == "pallas" else 1
 
 
 DEFAULT_ENGINE = Engine()

@@ -61,8 +61,8 @@ def ranks(
     axis = choose(axis_name, engine.strategy, cols.factors)
     group = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
     row_blocks, col_blocks = (
-        split(rows, group, engine.tile, axis),
-        split(cols, group, engine.tile, axis),
+        split(rows, group, engine.tile_size(), axis),
+        split(cols, group, engine.tile_size(), axis),
     )
 
     # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. The
@@ -148,9 +148,9 @@ def top_k(
     gallery = col_number * (1 if axis_name is None else jax.lax.axis_size(axis_name))
     if not 1 <= k <= gallery:
         raise ValueError(f"k must be from 1 to the gallery's size {gallery}, got {k}")
-    row_blocks = split(rows, own_numbers(row_number), engine.tile)
+    row_blocks = split(rows, own_numbers(row_number), engine.tile_size())
     # As group, every column brings its number along.
-    col_blocks = split(cols, own_numbers(col_number, axis_name), engine.tile, axis)
+    col_blocks = split(cols, own_numbers(col_number, axis_name), engine.tile_size(), axis)
 
     def visit(
         best: tuple[Array, Array], cols: Block, nothing: None

@@ -74,7 +74,8 @@ def contrast(
     factor = varying_as(jnp.asarray(scale, matched.dtype), matched)
 
     def blocks(side: Side) -> Block:
-        return split(Side(side.factors, valid), group, engine.tile, axis, engine.multiple)
+        side = Side(side.factors, valid)
+        return split(side, group, engine.tile_size(), axis, engine.multiple())
 
     row_blocks, col_blocks = blocks(rows), None if cols is None else blocks(cols)
     row_blocks, col_blocks = varying_as((row_blocks, col_blocks), factor)

@@ -1,20 +1,23 @@
 """Computes one loss with its gradient and prints the peak memory of this process, as JSON.
 
-    python -m experiments.bench_resident gram 8192 4 512        (objective, batch, modalities, dim)
+    python -m gramalign.benchmarks.resident gram 8192 4 512        (method, batch, modalities, dim)
 
-A program of its own, because a process's peak never falls again: `experiments.bench` starts it
-afresh for every figure.
+A program of its own, because a process's peak never falls again: `gramalign bench` starts it afresh
+for every figure.
 """
 
 import json
 import resource
 import sys
 from pathlib import Path
+from typing import cast
 
 import jax
 import numpy as np
 
-from .bench_steps import made_up, step
+from gramalign.benchmarks.steps import made_up, step
+from gramalign.benchmarks.workload import Method, Way
+from gramalign.contrast import Engine
 
 
 def peak_bytes() -> int:
@@ -31,16 +34,18 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def main(objective: str, batch: int, modalities: int, dim: int) -> None:
+def main(method: Method, batch: int, modalities: int, dim: int) -> None:
+    """One line of JSON; status 1 if the results are not finite."""
     embeddings = jax.device_put(made_up(batch, modalities, dim))
     before = peak_bytes()
-    loss, gradients = jax.block_until_ready(step(objective)(embeddings))
+    loss, gradients = jax.block_until_ready(step(method, Way(Engine().tile_size()))(embeddings))
     after = peak_bytes()
     finite = all(np.isfinite(np.asarray(gradient)).all() for gradient in gradients.values())
     if not (finite and np.isfinite(float(loss))):
-        sys.exit(f"{objective} at B = {batch} is not finite: loss {float(loss)}")
+        sys.exit(f"{method} at B = {batch} is not finite: loss {float(loss)}")
     print(json.dumps({"peak_bytes": after, "before_bytes": before, "loss": float(loss)}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *(int(number) for number in sys.argv[2:]))
+    named, *numbers = sys.argv[1:]
+    main(cast(Method, named), *map(int, numbers))

@@ -5,33 +5,45 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from .bench_steps import names, step
+from gramalign.benchmarks.rounds import within_memory
+from gramalign.benchmarks.steps import names, step
+from gramalign.benchmarks.workload import DType, Method, Way
 
 
-def compiled_bytes(objective: str, batch: int, modalities: int, dim: int) -> int:
+def compiled_bytes(
+    method: Method, batch: int, modalities: int, dim: int, dtype: DType, tile: int
+) -> int | None:
     """Temporary memory of the compiled loss and gradient, beyond embeddings and gradients.
 
-    Only compiles: nothing of that size is ever allocated.
+    Only compiles: nothing of that size is ever allocated. None if the compiler finds that it does
+    not fit the device.
+
+    Raises:
+        ValueError: if the platform does not tell.
     """
-    shape = jax.ShapeDtypeStruct((batch, dim), jnp.float32)
-    compiled = step(objective).lower(dict.fromkeys(names(modalities), shape)).compile()
+    shapes = dict.fromkeys(names(modalities), jax.ShapeDtypeStruct((batch, dim), dtype))
+    compiled = within_memory(lambda: step(method, Way(tile)).lower(shapes).compile())
+    if compiled is None:
+        return None
     analysis = compiled.memory_analysis()
     if analysis is None:
-        raise RuntimeError(f"{jax.default_backend()} does not tell how much memory it reserves")
+        raise ValueError(f"{jax.default_backend()} does not tell how much memory it reserves")
     return analysis.temp_size_in_bytes
 
 
 def growth(
-    objective: str,
+    method: Method,
     batches: tuple[int, ...],
     modalities: int,
     dim: int,
+    dtype: DType,
+    tile: int,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Temporary memory at each batch size, and its growth relative to the batch's.
@@ -40,22 +52,25 @@ def growth(
     """
     sizes = []
     for batch in batches:
-        say(f"compiling {objective}, B = {batch}")
-        sizes.append(compiled_bytes(objective, batch, modalities, dim))
+        say(f"compiling {method}, B = {batch}")
+        sizes.append(compiled_bytes(method, batch, modalities, dim, dtype, tile))
     relative = [
-        (sizes[i + 1] / sizes[i]) / (batches[i + 1] / batches[i]) for i in range(len(sizes) - 1)
+        (larger / smaller) / (batches[i + 1] / batches[i]) if smaller and larger else None
+        for i, (smaller, larger) in enumerate(pairwise(sizes))
     ]
     return {
-        "objective": objective,
+        "method": method,
         "modalities": modalities,
         "dim": dim,
+        "dtype": dtype,
+        "tile": tile,
         "batches": list(batches),
         "temporary_bytes": sizes,
         "growth_over_linear": relative,
     }
 
 
-def resident(objective: str, batch: int, modalities: int, dim: int) -> dict[str, Any]:
+def resident(method: str, batch: int, modalities: int, dim: int) -> dict[str, Any]:
     """Peak resident memory of a new process that computes loss and gradient once.
 
     Returns:
@@ -65,10 +80,10 @@ def resident(objective: str, batch: int, modalities: int, dim: int) -> dict[str,
     Raises:
         RuntimeError: the process failed, for instance because it ran out of memory.
     """
-    module = f"{__package__}.bench_resident"
+    module = f"{__package__}.resident"
     numbers = [str(number) for number in (batch, modalities, dim)]
     done = subprocess.run(
-        [sys.executable, "-m", module, objective, *numbers],
+        [sys.executable, "-m", module, method, *numbers],
         cwd=Path(__file__).resolve().parents[module.count(".")],
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
@@ -77,11 +92,11 @@ def resident(objective: str, batch: int, modalities: int, dim: int) -> dict[str,
     )
     if done.returncode:
         raise RuntimeError(
-            f"the process for {objective} at B = {batch} ended with status {done.returncode}:\n"
+            f"the process for {method} at B = {batch} ended with status {done.returncode}:\n"
             f"{done.stderr}"
         )
     return {
-        "objective": objective,
+        "method": method,
         "batch": batch,
         "modalities": modalities,
         "dim": dim,

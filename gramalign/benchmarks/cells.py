@@ -1,0 +1,67 @@
+"""Cells and frames of the tables: complete without colour, within 100 columns."""
+
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+Report = dict[str, Any]
+
+NONE = "n/a"
+
+
+def table(*columns: str, gap: int = 2) -> Table:
+    """Columns by their heads; those that start with > are aligned to the right."""
+    made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
+    return made
+
+
+def titled(title: str, body: Table, *notes: str) -> Group:
+    """A title above, notes below."""
+    return Group(Text(title, style="bold"), "", body, *(Text(x, style="dim") for x in notes), "")
+
+
+def seconds(value: float | None) -> str:
+    """Milliseconds below a second."""
+    if value is None:
+        return NONE
+    return f"{1000 * value:.2f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def times(value: float | None, decimals: int = 1) -> str:
+    """A factor."""
+    return NONE if value is None else f"{value:.{decimals}f}x"
+
+
+def percent(value: float | None) -> str:
+    """A share."""
+    return NONE if value is None else f"{100 * value:.0f} %"
+
+
+def rate(value: float | None) -> str:
+    """FLOP/s with the prefix that leaves one to three digits in front of the point."""
+    if value is None:
+        return NONE
+    for prefix, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9)):
+        if value >= unit:
+            return f"{value / unit:.{0 if value >= 100 * unit else 1}f} {prefix}"
+    return f"{value / 1e6:.1f} M"
+
+
+def bytes_(value: int | None) -> str:
+    """MiB, or GiB from one on."""
+    if value is None:
+        return NONE
+    if value < 10 * 2**20:
+        return f"{value / 2**20:.1f} MiB"
+    return f"{value / 2**20:.0f} MiB" if value < 2**30 else f"{value / 2**30:.2f} GiB"
+
+
+def error(value: float | None) -> str:
+    """An error's size; None is one that is not a number."""
+    return "NaN" if value is None else f"{value:.0e}"

@@ -1,0 +1,59 @@
+"""The devices to measure on: started as asked for, and what they tell about their memory."""
+
+import os
+
+import jax
+from jax.extend.backend import clear_backends
+
+# JAX would take three quarters of a GPU's memory at once, and torch have to do with the rest.
+_GROW = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
+def start(platform: str | None, threads: int, devices: int) -> str:
+    """Starts JAX, on a CPU with so many threads and simulated devices.
+
+    To be called before JAX computes anything.
+
+    Args:
+        platform: `cpu`, `cuda`, `rocm` or `tpu`; None: the best that JAX finds.
+        threads: of a CPU, for this process and those it starts.
+        devices: wanted at least.
+
+    Returns:
+        What JAX calls the platform: `cpu`, `gpu` or `tpu`.
+
+    Raises:
+        ValueError: if there is no such platform, or not so many of its devices.
+    """
+    for name, value in _GROW.items():
+        os.environ.setdefault(name, value)
+    if platform is not None:
+        # With the CPU behind it, because JAX fails on an assertion where it finds nothing at all.
+        jax.config.update("jax_platforms", platform if platform == "cpu" else f"{platform},cpu")
+    try:
+        found = jax.default_backend()
+    except RuntimeError as error:
+        raise ValueError(f"--platform {platform}: {error}") from None
+    if platform not in (None, "cpu") and found == "cpu":
+        raise ValueError(f"--platform {platform}: JAX finds no such device on this machine")
+    if found == "cpu":
+        # Threads and devices are counted once, when the CPU is started: so start it again.
+        clear_backends()
+        use_threads(threads)
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", devices)
+    if devices > len(jax.devices()):
+        raise ValueError(f"--devices {devices}: JAX sees {len(jax.devices())} x {found}")
+    return found
+
+
+def use_threads(count: int) -> None:
+    """Limits this process, and those it starts, to `count` threads of computation."""
+    os.environ["NPROC"] = str(count)
+    if hasattr(os, "sched_setaffinity"):  # Linux: then no thread can run anywhere else either
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def peak_bytes() -> int | None:
+    """Most memory of the first device that was ever in use; None where it does not tell."""
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

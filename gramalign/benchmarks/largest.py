@@ -1,0 +1,96 @@
+"""The largest batch that the peer can hold on a device, in a process of its own.
+
+    python -m gramalign.benchmarks.largest gram 4 512 bfloat16 cuda 1048576
+                                    (method, modalities, dim, dtype, torch's device, highest batch)
+
+Of its own, so that no memory of JAX's stands in the peer's way.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from gramalign.benchmarks.peer import Peer, release
+from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
+from gramalign.benchmarks.steps import made_up
+from gramalign.benchmarks.workload import DType, Method
+
+SMALLEST = 256
+HIGHEST = 2**20
+"""Where the doubling ends even if memory does not."""
+
+
+def find(
+    method: Method, modalities: int, dim: int, dtype: DType, device: str, highest: int = HIGHEST
+) -> dict[str, Any]:
+    """Doubles the batch until the peer runs out of memory.
+
+    Returns:
+        `batch`: the largest that it computed; `ended_at`: `out of memory`, or the highest
+        batch; `seconds` and `peak_bytes` at the largest. None where not even the
+        smallest fits.
+    """
+
+    def peer(batch: int) -> Peer:
+        return Peer(method, made_up(batch, modalities, dim), dtype, os.cpu_count() or 1, device)
+
+    largest, batch, ended = None, SMALLEST, "the highest batch"
+    while batch <= highest:
+        if within_memory(lambda batch=batch: peer(batch).run()) is None:
+            ended = "out of memory"
+            break
+        release(device)
+        largest, batch = batch, 2 * batch
+    release(device)
+    found: dict[str, Any] = {
+        "batch": largest,
+        "ended_at": ended,
+        "seconds": None,
+        "peak_bytes": None,
+    }
+    if largest is not None:
+        last = peer(largest)
+        timed = Timed(last.run)
+        in_turn([timed], 3, lambda text: None)
+        if not timed.full:
+            found |= {"seconds": timed.median(), "peak_bytes": last.peak_bytes()}
+    return found
+
+
+def in_new_process(
+    method: Method, modalities: int, dim: int, dtype: DType, device: str, highest: int = HIGHEST
+) -> dict[str, Any]:
+    """`find` in a new process that leaves the accelerator to torch.
+
+    Raises:
+        RuntimeError: if it failed for another reason than memory.
+    """
+    module = f"{__package__}.largest"
+    arguments = (method, modalities, dim, dtype, device, highest)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=Path(__file__).resolve().parents[module.count(".")],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(
+            f"the search for the peer's largest batch ended with status {done.returncode}:\n"
+            f"{done.stderr}"
+        )
+    return {"method": method, "dtype": dtype, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def main(method: str, modalities: str, dim: str, dtype: str, device: str, highest: str) -> None:
+    """The arguments as words of the command line."""
+    of = cast(Method, method), int(modalities), int(dim), cast(DType, dtype)
+    print(json.dumps(find(*of, device, int(highest))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

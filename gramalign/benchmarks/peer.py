@@ -1,0 +1,114 @@
+"""The published code as an opponent: where it can run, and one loss with its gradients."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gramalign.benchmarks.workload import Method, Workload
+
+LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
+"""Largest relative difference between two losses that count as the same, by dtype: the published
+code rounds every inner product to bfloat16, to a 256th of it."""
+
+
+def torch_is_there() -> bool:
+    """Whether torch is installed."""
+    return find_spec("torch") is not None
+
+
+def why_not(workload: Workload, devices: int, limit: int | None) -> str | None:
+    """Why a workload has no peer here, or None where it has one.
+
+    Args:
+        workload: what is to be computed.
+        devices: how many compute it on gramalign's side.
+        limit: largest batch to try the peer with; None: any.
+    """
+    platform = jax.default_backend()
+    if not torch_is_there():
+        return "torch is not installed: run make bench, or pip install 'gramalign[bench]'"
+    if platform not in ("cpu", "gpu"):
+        return f"JAX computes on a {platform.upper()}, torch cannot"
+    if platform == "gpu" and not _cuda():
+        return "JAX computes on a GPU, and this torch sees none"
+    if platform == "gpu" and devices > 1:
+        return f"the peer computes on one GPU, gramalign on {devices}"
+    if limit is not None and workload.batch > limit:
+        return f"the peer is not run above --peer-limit {limit}"
+    return None
+
+
+class Peer:
+    """Loss and gradients of a method in torch, on the numbers and the device that JAX has."""
+
+    def __init__(
+        self,
+        method: Method,
+        embeddings: Mapping[str, Float[np.ndarray, "batch dim"]],
+        dtype: str,
+        threads: int,
+        device: str,
+    ):
+        import torch  # pyright: ignore[reportMissingImports]
+
+        from gramalign.benchmarks.peers import METHODS
+
+        self._torch, self._loss = torch, METHODS[method]
+        self._threads, self._device = threads, device
+        self._leaves = [
+            torch.tensor(x, dtype=getattr(torch, dtype), device=device, requires_grad=True)
+            for x in embeddings.values()
+        ]
+
+    def run(self) -> tuple[Any, tuple[Any, ...]]:
+        """Loss and gradients as tensors, once they are there."""
+        if self._device == "cpu":
+            self._torch.set_num_threads(self._threads)
+        loss = self._loss(self._leaves)
+        gradients = self._torch.autograd.grad(loss, self._leaves)
+        if self._device == "cuda":
+            self._torch.cuda.synchronize()
+        return loss, gradients
+
+    def values(self) -> tuple[float, list[Float[np.ndarray, "batch dim"]]]:
+        """The same as numbers."""
+        loss, gradients = self.run()
+        return loss.item(), [gradient.float().cpu().numpy() for gradient in gradients]
+
+    def peak_bytes(self) -> int | None:
+        """Most memory that torch has held on the GPU for it so far; None on a CPU."""
+        return self._torch.cuda.max_memory_allocated() if self._device == "cuda" else None
+
+
+def peer_device() -> str:
+    """Torch's name for the kind of device that JAX computes on."""
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def release(device: str) -> None:
+    """Gives back what torch has kept of a GPU's memory, and forgets its peak."""
+    if device == "cuda":
+        import torch  # pyright: ignore[reportMissingImports]
+
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def gradient_difference(
+    ours: Mapping[str, Array], theirs: list[Float[np.ndarray, "batch dim"]]
+) -> float:
+    """Largest difference of two gradients, relative to their largest entry."""
+    largest = max(float(np.abs(x).max()) for x in theirs)
+    pairs = zip(ours.values(), theirs, strict=True)
+    return max(float(jnp.abs(x.astype(jnp.float32) - y).max()) for x, y in pairs) / largest
+
+
+def _cuda() -> bool:
+    import torch  # pyright: ignore[reportMissingImports]
+
+    return torch.cuda.is_available()

@@ -1,0 +1,54 @@
+"""What one run of the benchmarks measures, with every default filled in."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from gramalign.benchmarks.workload import DType, Method, Way, Workload
+
+Part = Literal["speed", "memory", "accuracy"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Parts, sizes and repeats."""
+
+    platform: str
+    """`cpu`, `gpu` or `tpu`, on which JAX computes."""
+    parts: tuple[Part, ...]
+    methods: tuple[Method, ...]
+    dtypes: tuple[DType, ...]
+    batches: dict[Method, tuple[int, ...]]
+    ways: tuple[Way, ...]
+    """Each is timed for each workload; memory is read for the first."""
+    modalities: int
+    dim: int
+    repeats: int
+    threads: int
+    peer_limit: int | None
+    """Largest batch to try a peer with; None: any."""
+    peer_largest: bool
+    """Whether to look for the largest batch that a peer can hold."""
+    memory_batches: tuple[int, ...]
+    resident_batch: int
+    accuracy_modalities: tuple[int, ...]
+
+    @property
+    def workloads(self) -> list[Workload]:
+        """What is timed, the smallest batches first."""
+        return [
+            Workload(method, batch, self.modalities, self.dim, dtype)
+            for method in self.methods
+            for dtype in self.dtypes
+            for batch in sorted(self.batches[method])
+        ]
+
+    def ways_for(self, workload: Workload) -> list[Way]:
+        """The ways that differ for a workload: a tile is no larger than a device's part of it."""
+        ways = [
+            replace(way, tile=min(way.tile, workload.batch // way.devices)) for way in self.ways
+        ]
+        return list(dict.fromkeys(ways))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-compatible values."""
+        return asdict(self)

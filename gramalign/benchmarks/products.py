@@ -1,0 +1,107 @@
+"""The floor under a loss: nothing but the matrix products that it cannot do without."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Float
+
+from gramalign.benchmarks.rounds import Timed, in_turn
+from gramalign.benchmarks.steps import mesh_of
+from gramalign.benchmarks.workload import Method, Way
+from gramalign.contrast.blocks import split
+from gramalign.mesh import varying_as, zeros_as
+from gramalign.scores import Side
+
+Embeddings = dict[str, Float[Array, "batch dim"]]
+Results = tuple[Float[Array, " rows"], Float[Array, "rows d"], Float[Array, "cols d"] | None]
+
+
+def operands(
+    method: Method, embeddings: Embeddings, devices: int
+) -> tuple[Array, Sequence[Float[Array, "batch dim"]]]:
+    """The rows, and the columns that they meet: for every other modality, or for PMRL themselves.
+
+    On several devices the rows are split and each holds all columns: nothing is sent.
+    """
+    rows, *cols = embeddings.values()
+    cols = [rows] if method == "pmrl" else cols
+    if devices > 1:
+        cols = jax.device_put(cols, jax.NamedSharding(mesh_of(devices), jax.P()))
+    return rows, cols
+
+
+def bare_products(method: Method, way: Way) -> Callable[[Array, Sequence[Array]], list[Results]]:
+    """The jitted function of rows and columns that takes a method's products, tile by tile.
+
+    Four of B x B x d for each modality besides the anchor: the scores, the scores again for the
+    backward pass, and one for the gradient of either side. For PMRL, whose columns are its rows,
+    one gradient and one set of columns. Scores stand in for their own gradients here: the numbers
+    mean nothing, the time does.
+    """
+
+    def run(rows: Array, cols: Sequence[Array]) -> list[Results]:
+        return [_products(rows, each, way.tile, mirrored=method == "pmrl") for each in cols]
+
+    if way.devices == 1:
+        return jax.jit(run)
+    mesh, along = mesh_of(way.devices), jax.P("data")
+    return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=(along, jax.P()), out_specs=along))
+
+
+def square_rate(dtype: str, size: int, repeats: int) -> float:
+    """FLOP/s of one large square product: what the device is capable of."""
+    x = jnp.ones((size, size), dtype)
+    product = jax.jit(_dot)
+    jax.block_until_ready(product(x, x))
+    side = Timed(lambda: jax.block_until_ready(product(x, x)))
+    in_turn([side], repeats, lambda text: None)
+    return 2 * size**3 / side.median()
+
+
+def _products(
+    rows: Float[Array, "rows d"], cols: Float[Array, "cols d"], tile: int, *, mirrored: bool
+) -> Results:
+    row_blocks, col_blocks = _blocks(rows, tile), varying_as(_blocks(cols, tile), rows)
+
+    def sums(row: Array) -> Array:
+        def add(total: Array, col: Array) -> tuple[Array, None]:
+            return total + jnp.sum(_dot(row, col.T), axis=1), None
+
+        start = varying_as(jnp.zeros(len(row), jnp.float32), row)
+        return jax.lax.scan(add, start, col_blocks)[0]
+
+    def gradients(d_cols: Array | None, row: Array) -> tuple[Array | None, Array]:
+        def add(
+            carry: tuple[Array, Array | None], col: tuple[Array, Array]
+        ) -> tuple[tuple[Array, Array | None], None]:
+            d_row, d_cols = carry
+            j, col_block = col
+            scores = _dot(row, col_block.T).astype(row.dtype)
+            d_row += _dot(scores, col_block)
+            if d_cols is not None:
+                d_cols = d_cols.at[j].add(_dot(scores.T, row))
+            return (d_row, d_cols), None
+
+        start = zeros_as(row.astype(jnp.float32)), d_cols
+        (d_row, d_cols), _ = jax.lax.scan(add, start, (jnp.arange(len(col_blocks)), col_blocks))
+        return d_cols, d_row
+
+    start = None if mirrored else zeros_as(col_blocks.astype(jnp.float32))
+    d_cols, d_rows = jax.lax.scan(gradients, start, row_blocks)
+    totals = jax.lax.map(sums, row_blocks)
+    d_rows = d_rows.reshape(-1, rows.shape[1])[: len(rows)]
+    d_cols = None if d_cols is None else d_cols.reshape(-1, cols.shape[1])[: len(cols)]
+    return totals.reshape(-1)[: len(rows)], d_rows, d_cols
+
+
+def _blocks(x: Float[Array, "n d"], tile: int) -> Float[Array, "blocks tile d"]:
+    """Cut as the engine cuts its sides."""
+    numbers = jnp.arange(len(x), dtype=jnp.int32)
+    return split(Side(x, numbers >= 0), numbers, tile).factors
+
+
+def _dot(x: Float[Array, "a b"], y: Float[Array, "b c"]) -> Float[Array, "a c"]:
+    precision = Precision.HIGHEST if x.dtype == jnp.float32 else Precision.DEFAULT
+    return jnp.matmul(x, y, precision=precision, preferred_element_type=jnp.float32)

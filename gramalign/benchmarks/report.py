@@ -1,0 +1,139 @@
+"""Everything that a plan asks for, measured, and what is wrong with the results."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gramalign.benchmarks import accuracy, largest, memory, speed
+from gramalign.benchmarks.machine import machine
+from gramalign.benchmarks.peer import peer_device
+from gramalign.benchmarks.plan import Plan
+from gramalign.benchmarks.products import square_rate
+from gramalign.benchmarks.rows import over
+from gramalign.benchmarks.workload import Workload
+
+Say = Callable[[str], None]
+Report = dict[str, Any]
+
+RESIDENT_LIMIT = 2 * 2**30
+"""Bytes that a fresh process may hold at its peak, at the default sizes and below."""
+SQUARE = 8192
+"""Size of the square product that gives an accelerator's rate."""
+
+
+def measure(plan: Plan, say: Say = lambda text: None) -> Report:
+    """Measures what a plan asks for.
+
+    Args:
+        plan: what to run.
+        say: is told what happens, one line at a time.
+
+    Returns:
+        The report that goes into the JSON file.
+    """
+    report: Report = {"machine": machine(plan.threads), "plan": plan.to_json()}
+    # First, while JAX has taken no memory.
+    if plan.peer_largest:
+        report["peer_largest"] = _peer_largest(plan, say)
+    if "speed" in plan.parts:
+        report["device_flops_per_second"] = _device_rates(plan, say)
+        report["speed"] = _speed(plan, report["device_flops_per_second"], say)
+    if "memory" in plan.parts:
+        report["memory"] = _memory(plan, lambda text: say(f"memory: {text}"))
+    if "accuracy" in plan.parts:
+        report["accuracy"] = _accuracy(plan, say)
+    return report
+
+
+def problems(report: Report) -> list[str]:
+    """What is wrong with the results, other than their being slow."""
+    found = []
+    for row in report.get("speed", []):
+        where = f"{row['method']} at B = {row['batch']} in {row['dtype']}, tile {row['tile']}"
+        if row["agree"] is False:
+            found.append(
+                f"{where}: the losses differ, {row['loss']} here and {row['peer_loss']} in torch"
+            )
+        elif row["loss"] is not None and not math.isfinite(row["loss"]):
+            found.append(f"{where}: the loss is {row['loss']}")
+    found += [
+        f"{row['method']} at B = {row['batch']} took {row['peak_bytes']} bytes, more than "
+        f"{row['limit_bytes']}"
+        for row in report.get("memory", {}).get("resident", [])
+        if not row["within_limit"]
+    ]
+    return found
+
+
+def _device_rates(plan: Plan, say: Say) -> dict[str, float]:
+    """FLOP/s of an accelerator by dtype; a CPU's is that of the bare products."""
+    rates = {}
+    for dtype in plan.dtypes if plan.platform != "cpu" else ():
+        say(f"speed: a square product of {SQUARE}, {dtype}")
+        rates[dtype] = square_rate(dtype, SQUARE, plan.repeats)
+    return rates
+
+
+def _speed(plan: Plan, rates: Mapping[str, float], say: Say) -> list[Report]:
+    rows = []
+    for workload in plan.workloads:
+        rows += speed.measure(
+            workload,
+            plan.ways_for(workload),
+            repeats=plan.repeats,
+            threads=plan.threads,
+            peer_limit=plan.peer_limit,
+            say=lambda text: say(f"speed: {text}"),
+        )
+    for row in rows:
+        # All devices' products are in the row's, and one device's in the rate.
+        rate = rates.get(row["dtype"])
+        row["share_of_device"] = over(row["flops_per_second"], rate and rate * row["devices"])
+    return rows
+
+
+def _peer_largest(plan: Plan, say: Say) -> list[Report]:
+    found = []
+    for method in plan.methods:
+        for dtype in plan.dtypes:
+            say(f"peer's largest batch: {method}, {dtype}")
+            where = peer_device()
+            found.append(largest.in_new_process(method, plan.modalities, plan.dim, dtype, where))
+    for row in found:
+        if row["batch"] is None:
+            row["gramalign"] = None
+            continue
+        workload = Workload(row["method"], row["batch"], plan.modalities, plan.dim, row["dtype"])
+        (row["gramalign"],) = speed.measure(
+            workload,
+            plan.ways_for(workload)[:1],
+            repeats=plan.repeats,
+            threads=plan.threads,
+            peer_limit=0,  # it has just been timed, with the whole device to itself
+            say=lambda text: say(f"peer's largest batch: {text}"),
+        )
+    return found
+
+
+def _memory(plan: Plan, say: Say) -> Report:
+    batches, dtype, tile = tuple(sorted(plan.memory_batches)), plan.dtypes[0], plan.ways[0].tile
+    shape = plan.modalities, plan.dim
+    compiled = [memory.growth(method, batches, *shape, dtype, tile, say) for method in plan.methods]
+    resident = []
+    # An accelerator's memory is not the process's, and stands with the speed.
+    for method in plan.methods if plan.platform == "cpu" else ():
+        say(f"a fresh process for {method}, B = {plan.resident_batch}")
+        row = memory.resident(method, plan.resident_batch, *shape)
+        within = row["peak_bytes"] < RESIDENT_LIMIT
+        resident.append({**row, "limit_bytes": RESIDENT_LIMIT, "within_limit": within})
+    return {"compiled": compiled, "resident": resident}
+
+
+def _accuracy(plan: Plan, say: Say) -> list[Report]:
+    rows = []
+    for modalities in plan.accuracy_modalities:
+        say(f"accuracy: k = {modalities}")
+        rows += [
+            accuracy.measure(modalities, plan.dim, distance) for distance in accuracy.DISTANCES
+        ]
+    return rows

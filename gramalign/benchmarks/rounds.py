@@ -1,0 +1,71 @@
+"""Sides that take their turn in rounds, and what becomes of one that runs out of memory."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+FILL = 0.2
+"""Seconds that the calls of one round last, if one call is shorter."""
+PAUSE = 0.05
+"""Seconds after which the threads of the side that ran before have gone to sleep."""
+
+T = TypeVar("T")
+
+# JAX and XLA, torch on a GPU, torch on a CPU. Neither has a class for it that both versions know.
+_SIGNS = ("resource_exhausted", "out of memory", "can't allocate memory")
+
+
+@dataclass
+class Timed:
+    """What is timed, and the seconds of each round; `full` once it ran out of memory."""
+
+    run: Callable[[], Any]
+    seconds: list[float] = field(default_factory=list)
+    full: bool = False
+
+    def median(self) -> float:
+        """Median over the rounds."""
+        return statistics.median(self.seconds)
+
+
+def within_memory(run: Callable[[], T]) -> T | None:
+    """What a call returns, or None if it ran out of memory; other errors pass."""
+    try:
+        return run()
+    except MemoryError:
+        return None
+    except RuntimeError as error:
+        if any(sign in str(error).lower() for sign in _SIGNS):
+            return None
+        raise
+
+
+def in_turn(sides: Sequence[Timed], repeats: int, say: Callable[[str], None]) -> None:
+    """Runs every side once in every round, so that whatever else the machine does meets all."""
+    for number in range(repeats):
+        say(f"round {number + 1} of {repeats}")
+        for side in sides:
+            if side.full:
+                continue
+            time.sleep(PAUSE)
+            calls = within_memory(lambda side=side: list(_calls(side.run)))
+            if calls is None:
+                side.full = True
+            else:
+                side.seconds.append(statistics.median(calls))
+
+
+def _calls(run: Callable[[], Any]) -> Iterator[float]:
+    """Seconds of single calls, for as long as a round lasts; the first is left out of several."""
+    spent, first = 0.0, None
+    while spent < FILL:
+        start = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - start
+        spent += seconds
+        if first is None and spent < FILL:
+            first = seconds  # its data had left the caches while the other sides ran
+        else:
+            yield seconds

@@ -1,0 +1,134 @@
+"""Seconds for loss and gradient: gramalign, the published way in torch, and the bare products."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from gramalign.benchmarks import device, peer
+from gramalign.benchmarks.peer import Peer
+from gramalign.benchmarks.products import bare_products, operands
+from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
+from gramalign.benchmarks.rows import OUT_OF_MEMORY, Ours, Row, Theirs, mark_fastest, row
+from gramalign.benchmarks.steps import made_up, place, step
+from gramalign.benchmarks.workload import Way, Workload
+from gramalign.flops import matmul_flops
+
+# The small decompositions of LAPACK can run faster on one thread, on a busy machine by far. The
+# peer is then timed both ways, and the faster one counts.
+_ALSO_THREADS = {"gram": set(), "pmrl": {1}, "clip": set()}
+
+Say = Callable[[str], None]
+
+
+def measure(
+    workload: Workload,
+    ways: Sequence[Way],
+    *,
+    repeats: int,
+    threads: int,
+    peer_limit: int | None,
+    say: Say,
+) -> list[Row]:
+    """Compares one workload's results, then times all its sides in turn.
+
+    Args:
+        workload: what to run.
+        ways: of gramalign's to go about it, on one number of devices.
+        repeats: number of rounds.
+        threads: for torch on a CPU; JAX takes those that it found when it started.
+        peer_limit: largest batch to try the peer with; None: any.
+        say: is told what happens.
+
+    Returns:
+        A row of figures for every way (`gramalign.benchmarks.rows`).
+    """
+
+    def told(text: str) -> None:
+        say(f"{workload}: {text}")
+
+    devices = ways[0].devices
+    sides = within_memory(lambda: _sides(workload, devices))
+    if sides is None:
+        note = "the embeddings alone are out of memory"
+        return [{**row(workload, way, None, Theirs(note)), "fastest": False} for way in ways]
+    embeddings, placed = sides
+    theirs = _theirs(workload, embeddings, devices, threads, peer_limit, told)
+    ours = {
+        way: within_memory(lambda way=way: _ours(workload, way, placed, theirs.gradients, told))
+        for way in ways
+    }
+    done = [each for each in ours.values() if each is not None]
+    timed = [each.timed for each in done] + [each.products for each in done]
+    in_turn([*timed, *theirs.timed.values()], repeats, told)
+    return mark_fastest([row(workload, way, each, theirs) for way, each in ours.items()])
+
+
+def _sides(workload: Workload, devices: int) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:
+    embeddings = made_up(workload.batch, workload.modalities, workload.dim)
+    return embeddings, jax.block_until_ready(place(embeddings, workload.dtype, devices))
+
+
+def _ours(
+    workload: Workload,
+    way: Way,
+    embeddings: dict[str, jax.Array],
+    peer_gradients: list[np.ndarray] | None,
+    say: Say,
+) -> Ours:
+    say(f"{way}: compiling")
+    traced = step(workload.method, way)
+    compiled = traced.lower(embeddings).compile()
+    analysis = compiled.memory_analysis()
+    before = device.peak_bytes()
+    loss, gradients = jax.block_until_ready(compiled(embeddings))
+    peak = device.peak_bytes()
+    difference = None
+    if peer_gradients is not None:
+        difference = peer.gradient_difference(gradients, peer_gradients)
+    del gradients
+
+    say(f"{way}: compiling the bare products")
+    factors = operands(workload.method, embeddings, way.devices)
+    products = bare_products(workload.method, way)
+    floor = Timed(lambda: jax.block_until_ready(products(*factors)))
+    floor.full = within_memory(floor.run) is None
+    return Ours(
+        way,
+        Timed(lambda: jax.block_until_ready(compiled(embeddings))),
+        floor,
+        loss=float(loss),
+        gradient_difference=difference,
+        flops=matmul_flops(traced, embeddings),
+        product_flops=matmul_flops(products, *factors),
+        temporary_bytes=None if analysis is None else analysis.temp_size_in_bytes,
+        # A peak never falls: where others had more before, this one's is not known.
+        device_peak_bytes=peak if peak is not None and peak > (before or 0) else None,
+    )
+
+
+def _theirs(
+    workload: Workload,
+    embeddings: Mapping[str, np.ndarray],
+    devices: int,
+    threads: int,
+    limit: int | None,
+    say: Say,
+) -> Theirs:
+    note = peer.why_not(workload, devices, limit)
+    if note is not None:
+        return Theirs(note)
+    say("the peer's loss and gradient")
+    where = peer.peer_device()
+    peer.release(where)
+    counts = {threads} | _ALSO_THREADS[workload.method] if where == "cpu" else {threads}
+
+    def first() -> Theirs:
+        sides = {n: Peer(workload.method, embeddings, workload.dtype, n, where) for n in counts}
+        loss, gradients = sides[threads].values()
+        timed = {n: Timed(side.run) for n, side in sorted(sides.items())}
+        return Theirs(None, loss, gradients, timed, sides[threads].peak_bytes())
+
+    found = within_memory(first) or Theirs(OUT_OF_MEMORY)
+    peer.release(where)
+    return found

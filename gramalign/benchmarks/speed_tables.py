@@ -1,0 +1,145 @@
+"""The speed rows as tables: against the published code, and against the matrix products."""
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.text import Text
+
+from gramalign.benchmarks.cells import (
+    NONE,
+    Report,
+    bytes_,
+    percent,
+    rate,
+    seconds,
+    table,
+    times,
+    titled,
+)
+from gramalign.benchmarks.rows import OUT_OF_MEMORY, over
+
+
+def speed_table(rows: Sequence[Report]) -> Group:
+    """Seconds, the peer's beside them, and whether both computed the same."""
+    first = rows[0]
+    gap = _gap(rows)
+    body = table(
+        *_heads(rows), ">gramalign", ">spread", ">torch peer", ">faster", ">same loss", gap=gap
+    )
+    for row in rows:
+        body.add_row(
+            *_names(rows, row),
+            OUT_OF_MEMORY if row["status"] == OUT_OF_MEMORY else seconds(row["seconds"]),
+            _spread(row),
+            OUT_OF_MEMORY if row["peer_note"] == OUT_OF_MEMORY else seconds(row["peer_seconds"]),
+            Text(times(row["speedup"]), style="bold"),
+            _agreement(row),
+        )
+    devices = f", {first['devices']} devices" if first["devices"] > 1 else ""
+    notes = [
+        "Spread: half of slowest round to fastest round, over the median. Same loss: relative "
+        "difference, before anything was timed.",
+        "Torch peer: a determinant for each pair (gram); an SVD with full matrices (pmrl), on one "
+        "CPU thread or all, whichever is faster; the whole matrix of logits (clip).",
+    ]
+    if any(row["fastest"] for row in rows):
+        notes.append("*: the fastest of its workload.")
+    return titled(
+        f"Speed: median seconds for loss and gradient, k = {first['modalities']}, "
+        f"d = {first['dim']}{devices}",
+        body,
+        *notes,
+        *_reasons(rows),
+    )
+
+
+def work_table(rows: Sequence[Report]) -> Group:
+    """Seconds against the floor, FLOP/s against what was measured of the device, and memory."""
+    accelerator = any(row["share_of_device"] is not None for row in rows)
+    more = (">of\ndevice", ">device\npeak") if accelerator else ()
+    heads = (">to\nproducts", "> \nFLOP/s", ">of\ntheirs", "> \ntemporary", *more)
+    body = table(*_heads(rows), *heads, gap=_gap(rows))
+    for row in rows:
+        cells = (
+            Text(times(row["times_products"], 2), style="bold"),
+            rate(row["flops_per_second"]),
+            percent(row["share_of_products"]),
+            bytes_(row["temporary_bytes"]),
+        )
+        if accelerator:
+            cells += (percent(row["share_of_device"]), bytes_(row["device_peak_bytes"]))
+        body.add_row(*_names(rows, row), *cells)
+    notes = [
+        "To products: seconds over those of the matrix products alone that the loss cannot do "
+        "without, in the same tiles and dtype.",
+        "FLOP/s: of matrix products; of theirs: of what the products alone reach. Temporary: what "
+        "the compiler reserves on a device beyond embeddings and gradients.",
+    ]
+    if accelerator:
+        notes.append(
+            "Of device: of the FLOP/s of one large square product. Device peak: n/a where rows "
+            "before had more."
+        )
+    return titled("Work: how close to the bare matrix products", body, *notes)
+
+
+def largest_table(rows: Sequence[Report]) -> Group:
+    """The peer's largest batches, and both sides' seconds there."""
+    body = table("", "dtype", ">largest B", ">torch peer", ">its peak", ">gramalign", ">faster")
+    for row in rows:
+        ours = row["gramalign"] or {"seconds": None}
+        body.add_row(
+            row["method"],
+            row["dtype"],
+            "none" if row["batch"] is None else f"{row['batch']}",
+            seconds(row["seconds"]),
+            bytes_(row["peak_bytes"]),
+            seconds(ours["seconds"]),
+            times(over(row["seconds"], ours["seconds"])),
+        )
+    ended = dict.fromkeys(f"{row['method']}: {row['ended_at']}" for row in rows)
+    return titled(
+        "The torch peer's largest batch on this device, doubling",
+        body,
+        f"Doubling ended at: {', '.join(ended)}. Each side had the device to itself.",
+    )
+
+
+def _heads(rows: Sequence[Report]) -> list[str]:
+    strategy = ["strategy"] if rows[0]["strategy"] else []
+    return ["", ">B", "dtype", *strategy, ">tile"]
+
+
+def _gap(rows: Sequence[Report]) -> int:
+    """Blanks between columns: with a column more they move together."""
+    return 1 if rows[0]["strategy"] else 2
+
+
+def _names(rows: Sequence[Report], row: Report) -> list[str]:
+    strategy = [row["strategy"]] if rows[0]["strategy"] else []
+    tile = f"{row['tile']}{'*' if row['fastest'] else ' '}"
+    return [row["method"], f"{row['batch']}", row["dtype"], *strategy, tile]
+
+
+def _spread(row: Report) -> str:
+    if row["spread"] is None:
+        return NONE
+    fastest, slowest = row["spread"]
+    return f"\u00b1{percent((slowest - fastest) / 2 / row['seconds'])}"
+
+
+def _agreement(row: Report) -> Text:
+    if row["agree"] is None:
+        return Text(NONE)
+    difference = f"{row['loss_difference']:.0e}"
+    return Text(f"yes, {difference}") if row["agree"] else Text(f"NO, {difference}", style="red")
+
+
+def _reasons(rows: Sequence[Report]) -> list[str]:
+    """Why rows have no peer, each reason once."""
+    reasons: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row["peer_note"] not in (None, OUT_OF_MEMORY):
+            where = reasons.setdefault(row["peer_note"], {})
+            where[f"{row['method']} {row['batch']}"] = None
+    return [f"n/a for {', '.join(where)}: {reason}." for reason, where in reasons.items()]

@@ -1,0 +1,80 @@
+"""The benchmark's report as rich tables, complete without colour and within 100 columns."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from gramalign.benchmarks.cells import Report, bytes_, error, table, titled
+from gramalign.benchmarks.speed_tables import largest_table, speed_table, work_table
+
+
+def tables(report: Report) -> Group:
+    """The tables of those parts that were measured."""
+    parts: list[RenderableType] = []
+    if "speed" in report:
+        parts += [speed_table(report["speed"]), work_table(report["speed"])]
+    if "peer_largest" in report:
+        parts.append(largest_table(report["peer_largest"]))
+    if "memory" in report:
+        parts.append(_compiled(report["memory"]["compiled"]))
+        if report["memory"]["resident"]:
+            parts.append(_resident(report["memory"]["resident"]))
+    if "accuracy" in report:
+        parts.append(_accuracy(report["accuracy"]))
+    return Group(*parts)
+
+
+def _compiled(rows: Sequence[Report]) -> Group:
+    batches = rows[0]["batches"]
+    body = table("", *(f">B = {batch}" for batch in batches), ">growth / linear")
+    for row in rows:
+        sizes = [bytes_(size) for size in row["temporary_bytes"]]
+        growth = ["n/a" if x is None else f"{x:.2f}" for x in row["growth_over_linear"]]
+        body.add_row(row["method"], *sizes, ", ".join(growth) or "n/a")
+    return titled(
+        f"Memory: temporary bytes of the compiled loss and gradient, k = {rows[0]['modalities']}, "
+        f"d = {rows[0]['dim']}",
+        body,
+        f"One device, {rows[0]['dtype']}, tiles of {rows[0]['tile']}. Beyond the embeddings and "
+        "their gradients. Growth 1.00: in proportion to B.",
+    )
+
+
+def _resident(rows: Sequence[Report]) -> Group:
+    body = table("", ">B", ">peak", ">before the step", ">under the limit")
+    for row in rows:
+        body.add_row(
+            row["method"],
+            f"{row['batch']}",
+            Text(bytes_(row["peak_bytes"]), style="bold"),
+            bytes_(row["before_bytes"]),
+            Text("yes") if row["within_limit"] else Text("NO", style="red"),
+        )
+    return titled(
+        "Memory: peak resident memory of a fresh process, loss and gradient once",
+        body,
+        f"With interpreter, libraries and compiler; the limit is {bytes_(rows[0]['limit_bytes'])}.",
+        "The peer is not run at this size: its B x B x k x k tensors want tens of GiB.",
+    )
+
+
+def _accuracy(rows: Sequence[Report]) -> Group:
+    distances = list(dict.fromkeys(row["distance"] for row in rows))
+    body = table(">k", "", *(f">{distance:.0e}" for distance in distances))
+    errors = {(row["modalities"], row["distance"]): row["median_relative_error"] for row in rows}
+    for modalities in dict.fromkeys(row["modalities"] for row in rows):
+        for method in rows[0]["median_relative_error"]:
+            first = method == "gramalign"
+            body.add_row(
+                f"{modalities}" if first else "",
+                method,
+                *(error(errors[modalities, distance][method]) for distance in distances),
+                style="bold" if first else "",
+            )
+    return titled(
+        "Accuracy: median relative error of the volume in float32, by distance within the tuple",
+        body,
+        f"Against float64, {rows[0]['tuples']} tuples a cell, d = {rows[0]['dim']}. "
+        "1 or more: no digit is right.",
+    )

@@ -1,0 +1,66 @@
+"""What is measured: a method on a batch of one size and dtype, and how gramalign goes about it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gramalign.contrast.exchange import Strategy
+
+Method = Literal["gram", "pmrl", "clip"]
+DType = Literal["float32", "bfloat16"]
+
+BATCHES: dict[str, dict[Method, tuple[int, ...]]] = {
+    # Minutes on two cores, the peers included.
+    "cpu": {"gram": (2048, 4096, 8192), "pmrl": (256, 1024), "clip": (2048,)},
+    # The first of each is a size at which the published way still fits one GPU.
+    "gpu": {
+        "gram": (8192, 65536, 262144),
+        "pmrl": (1024, 65536, 262144),
+        "clip": (8192, 65536, 262144),
+    },
+    "tpu": {"gram": (65536, 262144), "pmrl": (65536, 262144), "clip": (65536, 262144)},
+}
+"""Batch sizes by platform and method, where none are asked for."""
+
+MEMORY_BATCHES = {
+    "cpu": (8192, 16384, 32768),
+    "gpu": (65536, 131072, 262144),
+    "tpu": (65536, 131072, 262144),
+}
+"""Batch sizes whose compiled memory is read, by platform."""
+
+DTYPES: dict[str, DType] = {"cpu": "float32", "gpu": "bfloat16", "tpu": "bfloat16"}
+"""The dtype of the embeddings by platform, where none is asked for."""
+
+PEER_LIMITS: dict[str, int | None] = {"cpu": 4096, "gpu": None, "tpu": None}
+"""Largest batch of a peer by platform: on a CPU, running out of memory may end the process."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Loss and gradient of one method for one batch."""
+
+    method: Method
+    batch: int
+    modalities: int = 4
+    dim: int = 512
+    dtype: DType = "float32"
+
+    def __str__(self):
+        """As it stands in front of a line of progress."""
+        return f"{self.method}, B = {self.batch}, {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How gramalign goes about a workload; what comes out is the same."""
+
+    tile: int
+    """At most this many rows and columns of scores at a time."""
+    devices: int = 1
+    strategy: Strategy | None = None
+    """How the columns come to all devices; None on one."""
+
+    def __str__(self):
+        """As it stands in a line of progress."""
+        several = f" on {self.devices} devices, {self.strategy}" if self.strategy else ""
+        return f"tile {self.tile}{several}"

@@ -1,0 +1,181 @@
+"""`gramalign bench`: speed, memory and accuracy of the losses, beside the published code."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import rich.console
+
+from gramalign.benchmarks import device, report, workload
+from gramalign.benchmarks.machine import in_words
+from gramalign.benchmarks.plan import Part, Plan
+from gramalign.benchmarks.tables import tables
+from gramalign.benchmarks.workload import DType, Method, Way
+from gramalign.cli.console import console
+from gramalign.contrast import Engine
+from gramalign.contrast.exchange import Strategy
+
+PARTS: tuple[Part, ...] = ("speed", "memory", "accuracy")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure loss and gradient: how fast, in how much memory, how exact.
+
+    Every row of the speed table is one method at one size, beside two others: the published code
+    in torch, where it is installed and can compute on the same kind of device, and the bare
+    matrix products, the floor under any implementation. Everything runs on the same numbers and
+    takes turns, so that whatever else the machine does meets all alike. Prints tables and writes
+    every figure to a JSON file. Ends with status 1 if gramalign and the published code computed
+    different losses, or a process took more memory than it may.
+
+    Examples: `gramalign bench`, `gramalign bench --only speed --methods gram --batches 4096
+    --tiles 256 512 1024 2048`, `gramalign bench --platform cpu --devices 4 --batches 2048`.
+    """
+
+    only: Part | None = None
+    """Measure one part; all of them by default."""
+    methods: tuple[Method, ...] = ("gram", "pmrl", "clip")
+    """Losses to measure."""
+    batches: tuple[int, ...] | None = None
+    """Batch sizes to time, for every method. If not given, those that suit the platform: on a CPU
+    gram 2048 4096 8192, pmrl 256 1024 and clip 2048; on a GPU or TPU up to 262144."""
+    dtypes: tuple[DType, ...] | None = None
+    """Of the embeddings. If not given, float32 on a CPU, bfloat16 on a GPU or TPU."""
+    modalities: int = 4
+    """Modalities in a tuple, k; the first is the anchor."""
+    dim: int = 512
+    """Width of the embeddings, d."""
+    tiles: tuple[int, ...] | None = None
+    """Sizes of the score blocks to compare, the fastest is marked; the engine's own for this
+    platform if not given. Memory is read for the first."""
+    devices: int = 1
+    """Split the batch over so many devices; on a CPU they are simulated."""
+    strategies: tuple[Strategy, ...] | None = None
+    """How the columns come to all of several devices: gather, ring; both if not given."""
+    platform: Literal["cpu", "cuda", "rocm", "tpu"] | None = None
+    """Where to compute; the best that JAX finds if not given."""
+    threads: int = 2
+    """Of a CPU, for gramalign and for torch; of no account to a GPU or TPU."""
+    repeats: int = 5
+    """Rounds in which all sides take their turn; figures are medians over them."""
+    peer_limit: int | None = None
+    """Largest batch to try the published code with. If not given, 4096 on a CPU, where gram takes
+    some 6 GiB there and four times that at twice the batch, and none on a GPU."""
+    peer_largest: bool = False
+    """On a GPU: also double the published code's batch until it is out of memory, and time both
+    there."""
+    memory_batches: tuple[int, ...] | None = None
+    """Batch sizes for which memory is read off the compiled program; nothing is run. If not given,
+    8192 to 32768 on a CPU, 65536 to 262144 on a GPU or TPU."""
+    resident_batch: int = 8192
+    """Batch size at which the memory of a fresh process is measured, on a CPU."""
+    accuracy_modalities: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
+    """Sizes of the tuples whose volume is checked."""
+    out: Path = Path("runs/bench.json")
+    """JSON file for the figures, written anew; its folder is made."""
+
+    def __post_init__(self):
+        """Refuse what cannot be measured, by the option's name."""
+        lowest = {"modalities": 2, "batches": 2, "memory_batches": 2, "accuracy_modalities": 2}
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                if not value:
+                    raise ValueError(f"{_option(name)}: wanted at least one, got none")
+                if len(set(value)) < len(value):
+                    raise ValueError(f"{_option(name)} names one twice: {_words(value)}")
+            least = lowest.get(name, 1)
+            numbers = [x for x in _each(value) if isinstance(x, int) and not isinstance(x, bool)]
+            if any(number < least for number in numbers):
+                raise ValueError(f"{_option(name)} must be at least {least}, got {_words(value)}")
+        # More vectors than dimensions have volume 0, to which no error is relative.
+        if self.only in (None, "accuracy") and max(self.accuracy_modalities) > self.dim:
+            raise ValueError(
+                f"--accuracy-modalities must be at most --dim {self.dim}, "
+                f"got {_words(self.accuracy_modalities)}"
+            )
+        if self.strategies and self.devices == 1:
+            raise ValueError("--strategies are for several devices: give --devices as well")
+
+    def run(self) -> None:
+        """Measure, print, write; end with status 1 if results are wrong."""
+        plan = self.plan(device.start(self.platform, self.threads, self.devices))
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        with progress(rich.console.Console(stderr=True, highlight=False)) as say:
+            found = report.measure(plan, say)
+        self.out.write_text(json.dumps(found, indent=2) + "\n")
+
+        screen = console()
+        screen.print(tables(found))
+        screen.print(in_words(found["machine"]), soft_wrap=True)
+        screen.print(f"Every figure: {self.out}", soft_wrap=True)
+        if wrong := report.problems(found):
+            sys.exit("\n".join(f"bench: {problem}" for problem in wrong))
+
+    def plan(self, platform: str) -> Plan:
+        """The options with the defaults of the platform that JAX computes on.
+
+        Raises:
+            ValueError: for a batch that does not divide over the devices, or a search for the
+            peer's largest batch without a GPU.
+        """
+        if self.peer_largest and platform != "gpu":
+            raise ValueError(
+                "--peer-largest is for a GPU: on a CPU the process that runs out of memory ends"
+            )
+        own = workload.BATCHES[platform]
+        batches: dict[Method, tuple[int, ...]] = {
+            method: self.batches or own[method] for method in self.methods
+        }
+        odd = [batch for group in batches.values() for batch in group if batch % self.devices]
+        if odd and self.only in (None, "speed"):
+            raise ValueError(f"--batches {odd[0]} does not divide over --devices {self.devices}")
+        strategies = self.strategies or ("gather", "ring")
+        return Plan(
+            platform=platform,
+            parts=(self.only,) if self.only else PARTS,
+            methods=self.methods,
+            dtypes=self.dtypes or (workload.DTYPES[platform],),
+            batches=batches,
+            ways=tuple(
+                Way(tile, self.devices, strategy)
+                for tile in self.tiles or (Engine().tile_size(),)
+                for strategy in (strategies if self.devices > 1 else (None,))
+            ),
+            modalities=self.modalities,
+            dim=self.dim,
+            repeats=self.repeats,
+            threads=self.threads,
+            peer_limit=self.peer_limit or workload.PEER_LIMITS[platform],
+            peer_largest=self.peer_largest,
+            memory_batches=self.memory_batches or workload.MEMORY_BATCHES[platform],
+            resident_batch=self.resident_batch,
+            accuracy_modalities=self.accuracy_modalities,
+        )
+
+
+@contextmanager
+def progress(screen: rich.console.Console) -> Iterator[Callable[[str], None]]:
+    """A line that changes on a terminal, and lines one after the other elsewhere."""
+    if not screen.is_terminal:
+        yield lambda text: screen.print(text, soft_wrap=True)
+        return
+    with screen.status("starting") as status:
+        yield status.update
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _each(value: object) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, _each(value)))

@@ -1,0 +1,231 @@
+"""`gramalign bench` from its options to the tables, the JSON and the exit status."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from gramalign.benchmarks import accuracy, device, report, rounds, speed
+from gramalign.benchmarks.rows import OUT_OF_MEMORY
+from gramalign.benchmarks.speed_tables import largest_table
+from gramalign.benchmarks.tables import tables
+from gramalign.cli import main
+from gramalign.cli.bench import Bench
+from gramalign.contrast import Engine
+from gramalign.evaluation.tables import to_text
+
+TINY = ["--modalities", "2", "--dim", "16", "--repeats", "1"]
+
+
+@pytest.fixture
+def short_rounds(monkeypatch):
+    monkeypatch.setattr(rounds, "FILL", 1e-9)
+    monkeypatch.setattr(rounds, "PAUSE", 0.0)
+
+
+def measure(**options):
+    """A report of the speed, on the devices that the tests have."""
+    bench = Bench(only="speed", modalities=2, dim=16, repeats=1, **options)
+    return report.measure(bench.plan("cpu"))
+
+
+def complaint(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", *words])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_tiny_run_writes_every_field(tmp_path):
+    out = tmp_path / "new" / "bench.json"
+    words = ["--methods", "clip", "--batches", "8", "--peer-limit", "6", *TINY]
+    words += ["--devices", "2", "--strategies", "ring", "--tiles", "2", "4"]
+    words += ["--memory-batches", "64", "--resident-batch", "16", "--accuracy-modalities", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gramalign", "bench", "--out", str(out), "--platform", "cpu"]
+        + words,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for title in ("Speed:", "Work:", "Memory: temporary", "Memory: peak", "Accuracy:", str(out)):
+        assert title in done.stdout
+    assert max(map(len, done.stdout.replace(str(out), "").splitlines())) <= 100
+    assert "2 devices" in done.stdout and "speed: clip, B = 8, float32: round 1" in done.stderr
+
+    found = json.loads(out.read_text())
+    parts = ["device_flops_per_second", "speed", "memory", "accuracy"]
+    assert list(found) == ["machine", "plan", *parts]
+    assert found["plan"]["batches"] == {"clip": [8]}
+    machine = found["machine"]
+    assert machine["versions"]["jax"] == jax.__version__
+    assert machine["threads"] == 2 and machine["device_count"] == 2
+    assert "gramalign bench --out" in machine["command"]
+    assert machine["date"].endswith("+00:00")
+    assert [(row["method"], row["tile"], row["strategy"]) for row in found["speed"]] == [
+        ("clip", 2, "ring"),
+        ("clip", 4, "ring"),
+    ]
+    for row in found["speed"]:
+        assert row["seconds"] > 0 and row["peer_seconds"] is None  # above the peer's limit
+        assert row["share_of_device"] is None  # nothing but a CPU's own products tells its rate
+    memory = found["memory"]
+    assert [row["method"] for row in memory["compiled"]] == ["clip"]
+    assert [row["within_limit"] for row in memory["resident"]] == [True]
+    assert len(found["accuracy"]) == len(accuracy.DISTANCES)
+    assert set(found["accuracy"][0]["median_relative_error"]) == set(accuracy.METHODS)
+
+
+def test_only_one_part():
+    bench = Bench(only="accuracy", dim=16, accuracy_modalities=(2,))
+    assert list(report.measure(bench.plan("cpu"))) == ["machine", "plan", "accuracy"]
+
+
+def test_defaults_are_the_platforms():
+    assert Bench().plan("cpu").batches["gram"] == (2048, 4096, 8192)
+    assert Bench().plan("cpu").dtypes == ("float32",)
+    assert {way.tile for way in Bench().plan("cpu").ways} == {Engine().tile_size()}
+    for platform in ("gpu", "tpu"):
+        plan = Bench().plan(platform)
+        assert plan.dtypes == ("bfloat16",) and plan.peer_limit is None
+        assert {65536, 262144} <= set(plan.batches["gram"])
+    several = Bench(devices=2, tiles=(64, 128)).plan("cpu")
+    assert [(way.tile, way.strategy) for way in several.ways] == [
+        (64, "gather"),
+        (64, "ring"),
+        (128, "gather"),
+        (128, "ring"),
+    ]
+
+
+def test_tiles_above_the_batch_are_one_way(short_rounds):
+    found = measure(methods=("clip",), batches=(8,), tiles=(4, 512, 1024), peer_limit=1)
+    assert [row["tile"] for row in found["speed"]] == [4, 8]
+
+
+def test_an_accelerator_has_a_rate_and_a_peak(short_rounds, monkeypatch):
+    peaks = iter([10, 30, 30, 30])  # the second way needs no more than the first
+    monkeypatch.setattr(device, "peak_bytes", lambda: next(peaks))
+    monkeypatch.setattr(report, "SQUARE", 16)
+    bench = Bench(only="speed", modalities=2, dim=16, repeats=1, methods=("clip",))
+    plan = Bench.plan(
+        Bench(**vars(bench) | {"batches": (16,), "tiles": (8, 16), "peer_limit": 1}), "gpu"
+    )
+    found = report.measure(plan)
+    (rate,) = found["device_flops_per_second"].values()
+    first, second = found["speed"]
+    assert first["share_of_device"] == first["flops_per_second"] / rate
+    assert (first["device_peak_bytes"], second["device_peak_bytes"]) == (30, None)
+    text = to_text(tables(found))
+    assert "Of device: " in text and "Device peak: " in text and "bfloat16" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_widest_tables_fit(short_rounds):
+    found = measure(methods=("clip",), batches=(8,), devices=2, strategies=("gather",))
+    (row,) = found["speed"]
+    row |= {"batch": 262144, "dtype": "bfloat16", "tile": 4096, "spread": [0, 3 * row["seconds"]]}
+    row |= {"speedup": 1234.5, "agree": False, "loss_difference": 2.0, "share_of_device": 0.5}
+    row |= {"peer_note": OUT_OF_MEMORY, "temporary_bytes": 999 * 2**20}
+    row |= {"device_peak_bytes": 79 * 2**30, "times_products": 100.0}
+    lost = {**row, "status": OUT_OF_MEMORY, "fastest": True}
+    text = to_text(tables({"speed": [row, lost]}))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "\u2026" not in text  # what rich puts where it cuts
+    for whole in (
+        "same loss",
+        "temporary",
+        "262144",
+        "bfloat16",
+        "4096*",
+        "1234.5x",
+        "79.00 GiB",
+    ):
+        assert whole in text
+
+
+def test_tables_say_what_was_not_measured(short_rounds, monkeypatch):
+    found = measure(methods=("clip",), batches=(8, 16), peer_limit=1)
+    monkeypatch.setattr(speed, "_ours", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    full = measure(methods=("clip",), batches=(8,), peer_limit=1)
+    text = " ".join(to_text(tables({"speed": found["speed"] + full["speed"]})).split())
+    assert "n/a for clip 8, clip 16: " in text
+    assert "out of memory" in text
+    if "torch is not installed" not in text:
+        assert "the peer is not run above --peer-limit 1." in text
+
+
+def test_the_peers_largest_batch_beside_ours(short_rounds, monkeypatch):
+    rows = iter(
+        [
+            {"batch": 8, "ended_at": "out of memory", "seconds": 2.0, "peak_bytes": 2**30},
+            {"batch": None, "ended_at": "out of memory", "seconds": None, "peak_bytes": None},
+        ]
+    )
+
+    def search(method, modalities, dim, dtype, where):
+        return {"method": method, "dtype": dtype, **next(rows)}
+
+    monkeypatch.setattr(report.largest, "in_new_process", search)
+    monkeypatch.setattr(report, "SQUARE", 16)
+    options = dict(only="accuracy", methods=("clip", "pmrl"), modalities=2, dim=16, repeats=1)
+    bench = Bench(**options, accuracy_modalities=(2,), peer_largest=True)
+    found = report.measure(bench.plan("gpu"))["peer_largest"]
+    assert found[0]["gramalign"]["batch"] == 8 and found[0]["gramalign"]["seconds"] > 0
+    assert found[1]["gramalign"] is None
+    text = to_text(largest_table(found))
+    assert "1.00 GiB" in text and "none" in text and "clip: out of memory" in text
+
+
+def test_problems():
+    row = {"method": "gram", "batch": 8, "dtype": "float32", "tile": 8, "agree": False}
+    wrong = {"speed": [{**row, "loss": 1.0, "peer_loss": 1.1}]}
+    (problem,) = report.problems(wrong)
+    assert problem == (
+        "gram at B = 8 in float32, tile 8: the losses differ, 1.0 here and 1.1 in torch"
+    )
+    alone = {"speed": [{**row, "agree": None, "loss": float("nan")}]}
+    assert report.problems(alone) == ["gram at B = 8 in float32, tile 8: the loss is nan"]
+    resident = {"method": "gram", "batch": 9, "peak_bytes": 5, "limit_bytes": 4}
+    large = {"memory": {"resident": [{**resident, "within_limit": False}]}}
+    assert report.problems(large) == ["gram at B = 9 took 5 bytes, more than 4"]
+    assert report.problems({"speed": [{**row, "agree": True, "loss": 1.0}]}) == []
+
+
+def test_problems_end_the_command_with_status_1(short_rounds, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(device, "start", lambda platform, threads, devices: "cpu")
+    monkeypatch.setattr(report, "problems", lambda found: ["the losses differ"])
+    out = tmp_path / "bench.json"
+    with pytest.raises(SystemExit, match="bench: the losses differ"):
+        main(["bench", "--only", "accuracy", "--accuracy-modalities", "2", "--out", str(out)])
+    assert out.exists() and "Accuracy:" in capsys.readouterr().out
+
+
+def test_options_are_checked_by_name(capsys, monkeypatch):
+    assert "--repeats must be at least 1, got 0" in complaint(capsys, "--repeats", "0")
+    assert "--batches must be at least 2, got 8 1" in complaint(capsys, "--batches", "8", "1")
+    assert "--tiles names one twice: 8 8" in complaint(capsys, "--tiles", "8", "8")
+    assert "--modalities must be at least 2, got 1" in complaint(capsys, "--modalities", "1")
+    assert "--strategies are for several" in complaint(capsys, "--strategies", "ring")
+    words = ["--accuracy-modalities", "2", "900"]
+    assert "--accuracy-modalities must be at most --dim 512" in complaint(capsys, *words)
+    assert "--methods" in complaint(capsys, "--methods", "triangle")
+    with pytest.raises(ValueError, match="--methods: wanted at least one"):
+        Bench(methods=())
+    monkeypatch.setattr(device, "start", lambda platform, threads, devices: "cpu")
+    assert "--peer-largest is for a GPU" in complaint(capsys, "--peer-largest")
+    words = ["--devices", "2", "--batches", "9"]
+    assert "--batches 9 does not divide over --devices 2" in complaint(capsys, *words)
+
+
+def test_devices_that_are_not_there(monkeypatch):
+    monkeypatch.setattr(device, "clear_backends", lambda: None)
+    monkeypatch.setattr(device, "use_threads", lambda count: None)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: None)
+    with pytest.raises(ValueError, match="--devices 9: JAX sees 8 x cpu"):
+        device.start(None, 1, 9)
+    with pytest.raises(ValueError, match="--platform tpu: JAX finds no such device"):
+        device.start("tpu", 1, 1)

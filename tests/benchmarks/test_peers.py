@@ -1,0 +1,74 @@
+"""The published code in torch computes what gramalign computes."""
+
+import jax
+import numpy as np
+import pytest
+
+from gramalign.benchmarks import accuracy, largest, rounds
+from gramalign.benchmarks.peer import LOSS_TOLERANCE, Peer, gradient_difference
+from gramalign.benchmarks.steps import made_up, place, step
+from gramalign.benchmarks.workload import Way
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.peer
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("method", ["gram", "pmrl", "clip"])
+def test_the_same_loss_and_gradient(method, dtype):
+    embeddings = made_up(24, 3, 32)
+    loss, gradients = step(method, Way(24))(place(embeddings, dtype, 1))
+    peer_loss, peer_gradients = Peer(method, embeddings, dtype, threads=1, device="cpu").values()
+    np.testing.assert_allclose(float(loss), peer_loss, rtol=LOSS_TOLERANCE[dtype])
+    close = 1e-3 if dtype == "float32" else 5e-2
+    assert gradient_difference(gradients, peer_gradients) < close
+
+
+def test_volumes_are_those_of_all_pairs():
+    from gramalign.benchmarks.peers import gram_volumes
+
+    anchor, *others = made_up(5, 3, 8).values()
+    tensors = [torch.from_numpy(x) for x in (anchor, *others)]
+    volumes = gram_volumes(tensors[0], tensors[1:]).numpy()
+    pairs = np.array(
+        [[[anchor[i], *(other[j] for other in others)] for j in range(5)] for i in range(5)]
+    )
+    wanted = accuracy.reference(pairs.reshape(25, 3, 8)).reshape(5, 5)
+    np.testing.assert_allclose(volumes, wanted, rtol=1e-4)
+
+
+def test_the_gradients_differ_by_their_largest_entry():
+    ours = {"a": jax.numpy.asarray([[1.0, 2.0]]), "b": jax.numpy.asarray([[0.0, 0.0]])}
+    theirs = [np.float32([[1.0, 2.0]]), np.float32([[4.0, 0.0]])]
+    assert gradient_difference(ours, theirs) == 1.0
+
+
+def test_the_largest_batch_is_found_by_doubling(monkeypatch):
+    monkeypatch.setattr(rounds, "FILL", 1e-9)
+    run = Peer.run
+
+    def fail_from_64(self):
+        if len(self._leaves[0]) >= 64:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return run(self)
+
+    monkeypatch.setattr(Peer, "run", fail_from_64)
+    monkeypatch.setattr(largest, "SMALLEST", 8)
+    found = largest.find("clip", 2, 8, "float32", "cpu")
+    assert (found["batch"], found["ended_at"]) == (32, "out of memory")
+    assert found["seconds"] > 0 and found["peak_bytes"] is None
+
+    found = largest.find("clip", 2, 8, "float32", "cpu", highest=16)
+    assert (found["batch"], found["ended_at"]) == (16, "the highest batch")
+
+    monkeypatch.setattr(largest, "SMALLEST", 64)
+    found = largest.find("clip", 2, 8, "float32", "cpu")
+    assert found["batch"] is found["seconds"] is None
+
+
+def test_the_search_is_a_program_of_its_own():
+    found = largest.in_new_process("pmrl", 2, 8, "bfloat16", "cpu", highest=256)
+    assert found["method"] == "pmrl" and found["dtype"] == "bfloat16"
+    assert found["batch"] == 256 and found["seconds"] > 0
+    with pytest.raises(RuntimeError, match=r"(?s)ended with status 1.*nowhere"):
+        largest.in_new_process("pmrl", 2, 8, "float32", "nowhere", highest=256)

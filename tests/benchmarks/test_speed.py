@@ -1,0 +1,222 @@
+"""The speed rows are complete and say what could not be measured; speed itself is no test."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign.benchmarks import peer, rounds, speed
+from gramalign.benchmarks.products import bare_products, operands, square_rate
+from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
+from gramalign.benchmarks.rows import OUT_OF_MEMORY
+from gramalign.benchmarks.steps import made_up, place, step
+from gramalign.benchmarks.workload import Way, Workload
+from gramalign.flops import matmul_flops
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch):
+    monkeypatch.setattr(rounds, "FILL", 1e-9)
+    monkeypatch.setattr(rounds, "PAUSE", 0.0)
+
+
+def measure(workload, *ways, limit=None, repeats=1):
+    return speed.measure(
+        workload, ways, repeats=repeats, threads=2, peer_limit=limit, say=lambda text: None
+    )
+
+
+def no_memory(*_args, **_options):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+
+@pytest.mark.peer
+def test_a_row_with_a_peer():
+    pytest.importorskip("torch")
+    (row,) = measure(Workload("pmrl", 8, 3, 16), Way(8), repeats=2)
+    assert row["agree"] is True and row["gradient_difference"] < 1e-3
+    assert row["peer_note"] is None and row["status"] == "ok"
+    assert row["speedup"] == row["peer_seconds"] / row["seconds"]
+    assert row["peer_threads"] in (1, 2)
+    assert len(row["rounds"]["seconds"]) == len(row["rounds"]["product_seconds"]) == 2
+    assert {n: len(x) for n, x in row["rounds"]["peer_seconds"].items()} == {1: 2, 2: 2}
+    assert row["spread"][0] <= row["seconds"] <= row["spread"][1]
+    assert row["flops_per_second"] == row["flops"] / row["seconds"]
+    assert row["flops"] == 3 * 2 * 8 * 8 * 16
+    assert row["share_of_products"] == pytest.approx(1 / row["times_products"])
+    assert row["temporary_bytes"] > 0 and row["device_peak_bytes"] is None
+
+
+@pytest.mark.peer
+def test_a_bfloat16_row_agrees_too():
+    pytest.importorskip("torch")
+    (row,) = measure(Workload("clip", 16, 3, 32, "bfloat16"), Way(16))
+    assert row["dtype"] == "bfloat16" and row["agree"] is True
+    assert row["loss_difference"] > 0
+
+
+def test_strategies_and_tiles_give_a_row_each_and_one_loss():
+    ways = [Way(tile, 2, strategy) for tile in (4, 8) for strategy in ("gather", "ring")]
+    rows = measure(Workload("clip", 16, 2, 8), *ways, limit=1)
+    assert [(row["tile"], row["strategy"]) for row in rows] == [
+        (4, "gather"),
+        (4, "ring"),
+        (8, "gather"),
+        (8, "ring"),
+    ]
+    (one_device,) = measure(Workload("clip", 16, 2, 8), Way(16), limit=1)
+    for row in rows:
+        assert row["devices"] == 2 and row["flops"] == one_device["flops"]
+        assert row["loss"] == pytest.approx(one_device["loss"], rel=1e-6)
+    (fastest,) = [row for row in rows if row["fastest"]]
+    assert fastest["seconds"] == min(row["seconds"] for row in rows)
+    assert one_device["fastest"] is False  # there is nothing to be faster than
+
+
+def test_a_way_out_of_memory_leaves_the_others(monkeypatch):
+    def only_small(method, way):
+        return no_memory() if way.tile > 4 else step(method, way)
+
+    monkeypatch.setattr(speed, "step", only_small)
+    small, large = measure(Workload("clip", 8, 2, 8), Way(4), Way(8), limit=1)
+    assert small["status"] == "ok" and small["seconds"] > 0
+    assert large["status"] == OUT_OF_MEMORY
+    assert large["seconds"] is large["flops_per_second"] is large["loss"] is None
+
+
+def test_products_or_embeddings_out_of_memory(monkeypatch):
+    monkeypatch.setattr(speed, "bare_products", lambda method, way: no_memory)
+    monkeypatch.setattr(speed, "matmul_flops", lambda *_: 1)
+    (row,) = measure(Workload("clip", 8, 2, 8), Way(8), limit=1)
+    assert row["seconds"] > 0
+    assert row["product_seconds"] is row["share_of_products"] is None
+
+    monkeypatch.setattr(speed, "made_up", no_memory)
+    (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
+    assert row["status"] == OUT_OF_MEMORY and "embeddings" in row["peer_note"]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_peer_out_of_memory(at_once, monkeypatch):
+    """In its first call, or in a round later on."""
+    pytest.importorskip("torch")
+    run = peer.Peer.run
+    calls = iter([False, True])
+
+    def fail(self):
+        return no_memory() if at_once or next(calls) else run(self)
+
+    monkeypatch.setattr(peer.Peer, "run", fail)
+    (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
+    assert row["status"] == "ok" and row["seconds"] > 0
+    assert row["peer_note"] == OUT_OF_MEMORY and row["peer_seconds"] is None
+
+
+def test_why_there_is_no_peer(monkeypatch):
+    workload = Workload("clip", 8, 2, 16)
+    monkeypatch.setattr(peer, "torch_is_there", lambda: False)
+    (row,) = measure(workload, Way(8))
+    assert row["seconds"] > 0
+    assert row["peer_seconds"] is row["speedup"] is row["agree"] is row["peer_loss"] is None
+    assert "make bench" in row["peer_note"]
+
+    monkeypatch.setattr(peer, "torch_is_there", lambda: True)
+    assert peer.why_not(workload, 2, 8) is None
+    assert "--peer-limit 7" in peer.why_not(workload, 1, 7)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert "on a TPU" in peer.why_not(workload, 1, None)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(peer, "_cuda", lambda: False)
+    assert "sees none" in peer.why_not(workload, 1, None)
+    monkeypatch.setattr(peer, "_cuda", lambda: True)
+    assert peer.why_not(workload, 1, None) is None and peer.peer_device() == "cuda"
+    assert "gramalign on 2" in peer.why_not(workload, 2, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate 1 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_what_counts_as_out_of_memory(error):
+    def fail():
+        raise error
+
+    assert within_memory(fail) is None
+
+
+def test_other_errors_pass():
+    def fail():
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        within_memory(fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        in_turn([Timed(fail)], 1, lambda text: None)
+
+
+def test_rounds_hold_median_calls(monkeypatch):
+    monkeypatch.setattr(rounds, "FILL", 0.2)
+    now = iter([0.0, 0.15, 1.0, 1.06, 2.0, 2.08])
+    monkeypatch.setattr(rounds.time, "perf_counter", lambda: next(now))
+    # The first of several calls is not counted; those after it fill the round.
+    assert list(rounds._calls(lambda: None)) == pytest.approx([0.06])
+    long = iter([0.0, 3.0])
+    monkeypatch.setattr(rounds.time, "perf_counter", lambda: next(long))
+    assert list(rounds._calls(lambda: None)) == [3.0]
+
+
+def test_sides_take_turns():
+    order = []
+    sides = [Timed(lambda name=name: order.append(name)) for name in "ab"]
+    in_turn(sides, 2, lambda text: None)
+    assert order == ["a", "b", "a", "b"]
+    assert [len(side.seconds) for side in sides] == [2, 2]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("method", ["clip", "pmrl"])
+def test_bare_products_are_what_they_say(method, devices):
+    embeddings = place(made_up(48, 2, 8), "float32", devices)
+    a, b = (embeddings[name] for name in ("m0", "m0" if method == "pmrl" else "m1"))
+    a, b = np.asarray(a), np.asarray(b)
+    scores = a @ b.T
+    way = Way(5, devices, "ring" if devices > 1 else None)
+    factors = operands(method, embeddings, devices)
+    products = bare_products(method, way)
+    ((sums, d_rows, d_cols),) = products(*factors)
+    close = dict(rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sums, scores.sum(axis=1), **close)
+    np.testing.assert_allclose(d_rows, scores @ b, **close)
+    if method == "pmrl":
+        assert d_cols is None
+    else:
+        by_device = np.asarray(d_cols).reshape(devices, 48, 8)
+        np.testing.assert_allclose(by_device.sum(axis=0), scores.T @ a, **close)
+
+
+@pytest.mark.parametrize("method", ["gram", "pmrl", "clip"])
+def test_bare_products_are_all_products_of_the_loss(method):
+    embeddings = place(made_up(32, 4, 8), "bfloat16", 1)
+    products = bare_products(method, Way(8))
+    floor = matmul_flops(products, *operands(method, embeddings, 1))
+    assert floor == matmul_flops(step(method, Way(8)), embeddings)
+    results = jax.eval_shape(products, *operands(method, embeddings, 1))
+    assert {x.dtype for x in jax.tree.leaves(results)} == {jnp.dtype("float32")}
+
+
+def test_the_rate_of_a_square_product(monkeypatch):
+    monkeypatch.setattr(Timed, "median", lambda self: 2.0)
+    assert square_rate("bfloat16", 16, 1) == 16**3
+
+
+def test_made_up_embeddings_are_unit_rows_and_half_aligned():
+    first, second = made_up(400, 2, 64).values()
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-6)
+    assert abs(np.mean(np.sum(first * second, axis=1)) - 0.5) < 0.05
+    assert first.dtype == np.float32
