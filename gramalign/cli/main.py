@@ -11,6 +11,7 @@ import tyro
 from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
 from gramalign.cli.evaluate import Evaluate
+from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
 from gramalign.cli.train import Train
 from gramalign.training import NonFiniteLoss
@@ -34,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> None:
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         _read(args).run()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         errors.print(f"[bold red]error:[/] {rich.markup.escape(str(error))}")
         raise SystemExit(2) from error
     except NonFiniteLoss as error:
@@ -45,11 +46,11 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _read(args: list[str]) -> Train | Evaluate | Embed | Compare:
+def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Plan:
     # The preset's values are the defaults of all other options, so it has to be known before
     # these can be read: it is the word after the command, if that is not an option.
     named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
-    start = preset(named) if args[:1] in (["train"], ["compare"]) else preset("digits")
+    start = preset(named) if args[:1] in (["train"], ["compare"], ["plan"]) else preset("digits")
 
     def command(name: str, default: object) -> object:
         return tyro.conf.subcommand(name, default=default, prefix_name=False)
@@ -58,7 +59,8 @@ def _read(args: list[str]) -> Train | Evaluate | Embed | Compare:
         Annotated[Train, command("train", Train(named, config=start))]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
         | Annotated[Embed, tyro.conf.subcommand("embed", prefix_name=False)]
-        | Annotated[Compare, command("compare", Compare(named, config=start))],
+        | Annotated[Compare, command("compare", Compare(named, config=start))]
+        | Annotated[Plan, command("plan", Plan(named, topology=tyro.MISSING, config=start))],
         prog="gramalign",
         description=DESCRIPTION,
         args=args,
