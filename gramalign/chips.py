@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-GIB, GB, TERA = 2**30, 10**9, 10**12
+GIB, GB, TERA = 2**30, 1e9, 1e12
 
 
 @dataclass(frozen=True)

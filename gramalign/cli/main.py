@@ -60,7 +60,7 @@ def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Plan:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
         | Annotated[Embed, tyro.conf.subcommand("embed", prefix_name=False)]
         | Annotated[Compare, command("compare", Compare(named, config=start))]
-        | Annotated[Plan, command("plan", Plan(named, topology=tyro.MISSING, config=start))],
+        | Annotated[Plan, command("plan", Plan(named, config=start))],
         prog="gramalign",
         description=DESCRIPTION,
         args=args,

@@ -28,7 +28,7 @@ from gramalign.topology import tpu_mesh
 from gramalign.tpu_memory import OutOfMemory, available
 from gramalign.training import Config
 from gramalign.training.environment import environment
-from gramalign.training.largest import Largest, Trial, largest_batch
+from gramalign.training.largest import CAP, Largest, Trial, largest_batch
 from gramalign.training.loop import training_rows
 from gramalign.training.plan import attempt, plan
 
@@ -46,18 +46,22 @@ class Plan:
 
     preset: tyro.conf.Positional[str] = "digits"
     """Start from this file of experiments/ (its name, or a path); the options below change it."""
-    topology: str = field(kw_only=True)
+    topology: str | None = None
     """Generation and layout of the slice, such as v5e:4x4, v5p:8x8x8 or v6e:16x16."""
     largest: bool = True
     """Search for the largest batch that fits; each attempt is a compilation."""
     attempts: int = 4
     """How many batches to try in that search, at most."""
+    cap: int = CAP
+    """The largest batch to try in it."""
     out: Path | None = None
     """JSON file for all figures."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
     def run(self) -> None:
         """Compile, print, search, write."""
+        if self.topology is None:
+            raise ValueError("wanted a slice to plan for, such as --topology v5e:4x4")
         if self.attempts < 1:
             raise ValueError(f"attempts is {self.attempts}: wanted at least 1, or --no-largest")
         screen = console()
@@ -108,7 +112,12 @@ class Plan:
                 return attempt(dataclasses.replace(self.config, batch_size=batch_size), dims, mesh)
 
         return largest_batch(
-            attempted, first, available=limit, multiple=mesh.size, attempts=self.attempts
+            attempted,
+            first,
+            available=limit,
+            multiple=mesh.size,
+            cap=self.cap,
+            attempts=self.attempts,
         )
 
 

@@ -12,13 +12,12 @@ from gramalign.training.plan import Plan
 CAVEAT = "lower bounds by published peaks; not a measurement"
 
 
-def amount(size: float) -> str:
+def amount(size: int) -> str:
     """Bytes, in the unit that suits them."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.{0 if unit == 'B' else 1}f} {unit}"
-        size /= 1024
-    return f"{size:.2f} GiB"
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.{2 if unit == 'GiB' else 1}f} {unit}"
+    return f"{size} B"
 
 
 def duration(seconds: float) -> str:

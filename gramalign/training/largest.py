@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 CAP = 2**24
-"""No larger batch is tried."""
+"""A batch that nobody has asked for yet."""
 _AIM = 0.98  # of the memory there is: a guess a little too high is a compilation for nothing
 _ENOUGH = 0.95
 
@@ -97,6 +97,8 @@ def _guess(trials: list[Trial], available: int) -> float:
         if (x1 - x0) * (y1 - y0) > 0:
             return x0 + (wanted - y0) * (x1 - x0) / (y1 - y0)
     fits, refused = _bounds(trials)
+    if refused is not None and known and not fits:
+        return 0.9 * refused * wanted / _needed(trials, refused)
     if refused is not None:
         return (fits + refused) / 2 if fits else refused / 4
     # The line through zero is too steep, as some memory is for the parameters: a safe guess.
