@@ -83,12 +83,12 @@ class Plan:
             first = Trial(size, True, found.memory.total)
             record |= {"plan": found.to_json(), "out_of_memory": None}
             screen.print(title(self.config, found, self.topology))
-            for part in (memory_table(found.memory, limit), work_table(found), verdict(found)):
+            for part in (memory_table(found, limit), work_table(found), verdict(found)):
                 screen.print(part, "")
         except OutOfMemory as refused:
             first = Trial(size, False, refused.needed)
             record |= {"plan": None, "out_of_memory": {"needed": refused.needed}}
-            screen.print(refused_table(refused, self.config, mesh.size, limit))
+            screen.print(refused_table(refused, self.config, self.topology, mesh.size, limit))
         if self.largest:
             largest = self._search(screen, dims, mesh, first, limit)
             record |= {"largest": dataclasses.asdict(largest)}

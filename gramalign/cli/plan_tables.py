@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from gramalign.tpu_memory import Memory, OutOfMemory
+from gramalign.chips import GB, TERA, Chip
+from gramalign.tpu_memory import OutOfMemory
 from gramalign.training import Config
 from gramalign.training.largest import Largest
 from gramalign.training.plan import Plan
-
-CAVEAT = "lower bounds by published peaks; not a measurement"
 
 
 def amount(size: int) -> str:
@@ -36,15 +35,22 @@ def operations(count: float) -> str:
     return f"{count / 1e6:.3g} MFLOP"
 
 
+def place(chip: Chip) -> str:
+    """What the figures are for each of."""
+    return "chip" if chip.parts == 1 else "device"
+
+
 def title(config: Config, plan: Plan, topology: str) -> str:
     """What was compiled for what."""
-    chips = "chips" if plan.chip.parts == 1 else f"devices, {plan.chip.parts} to a chip"
-    return f"{config.objective} on {topology}, {plan.devices} {chips}, batch {plan.batch_size}"
+    chip = plan.chip
+    pieces = "chips" if chip.parts == 1 else f"devices, {chip.parts} to a chip"
+    return f"{config.objective} on {topology}, {plan.devices} {pieces}, batch {plan.batch_size}"
 
 
-def memory_table(memory: Memory, available: int) -> Table:
+def memory_table(plan: Plan, available: int) -> Table:
     """What each device holds."""
-    table = _table("memory", "per device", "share")
+    memory = plan.memory
+    table = _table("memory", f"per {place(plan.chip)}", "share")
     for name, size in (
         ("parameters, optimiser, batch", memory.arguments),
         ("results", memory.results),
@@ -60,7 +66,7 @@ def memory_table(memory: Memory, available: int) -> Table:
 
 def work_table(plan: Plan) -> Table:
     """What each device computes and sends in a step, and how long that takes at least."""
-    table = _table("per step and device", "runs", "work", "at least", "")
+    table = _table(f"per logged step and {place(plan.chip)}", "runs", "work", "at least", "")
     table.add_row("matrix products", "", operations(plan.flops / plan.devices), "", "")
     table.add_row(
         "  in bfloat16",
@@ -84,26 +90,31 @@ def work_table(plan: Plan) -> Table:
 
 
 def verdict(plan: Plan) -> str:
-    """Whether communication hides behind compute."""
+    """Whether communication hides behind compute, and what that rests on."""
     hideable, rest = plan.communication
-    if not plan.exposed:
-        text = "communication can hide behind compute"
-    elif hideable > plan.compute:
-        text = f"communication outlasts compute: at least {duration(plan.exposed)} a step exposed"
+    if hideable > plan.compute:
+        text = f"communication outlasts compute, by at least {duration(plan.exposed)} a step"
+    elif rest:
+        text = f"at least {duration(rest)} of communication keep compute waiting, the rest can hide"
     else:
-        text = f"communication: at least {duration(rest)} a step wait, the rest can hide"
-    return f"{text}\n({CAVEAT})"
+        text = "communication can hide behind compute"
+    chip = plan.chip
+    compute, link = f"{chip.flops / TERA:.0f} TFLOP/s", f"{chip.link_bandwidth / GB:.0f} GB/s"
+    peaks = f"{chip.name}: {compute}, {chip.links} links of {link}"
+    return f"{text}\nlower bounds by published peaks ({peaks}); not a measurement"
 
 
-def refused_table(refused: OutOfMemory, config: Config, devices: int, available: int) -> Table:
+def refused_table(
+    refused: OutOfMemory, config: Config, topology: str, devices: int, available: int
+) -> Table:
     """A step that does not fit: what it needs, what there is, what to try."""
     table = _table("out of memory", "")
     table.columns[1].justify = "left"
     size = config.batch_size
-    table.add_row("batch", f"{size}, {size // devices} a device")
     needed = "more than that" if refused.needed is None else f"at least {amount(refused.needed)}"
-    table.add_row("available on each device", amount(available))
-    table.add_row("needed", needed)
+    table.add_row("batch", f"{size} on {topology}, {size // devices} each")
+    table.add_row("available on each", amount(available))
+    table.add_row("needed on each", needed)
     table.add_section()
     for number, cure in enumerate(_cures(config, devices)):
         table.add_row("try" if number == 0 else "", cure)
