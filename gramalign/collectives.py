@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 from gramalign.hlo import (
@@ -137,9 +138,20 @@ def _sent(program: Program, kind: str, instruction: Instruction) -> int:
 
 
 def _group(program: Program, instruction: Instruction) -> int:
-    """How many devices take part in a collective together."""
+    """How many devices take part in a collective together.
+
+    Groups are listed, `{{0,1},{2,3}}`, or counted, `[2,2]<=[4]`, or named as axes of a mesh,
+    `mesh['a'=2,'b'=4] {'b'}`, of which one may be there in part, `'b':(1)2`. None: all devices.
+    """
     listed = re.search(r"replica_groups=\{\{([\d,]+)\}", instruction.attributes)
     if listed:
         return len(listed[1].split(","))
     counted = re.search(r"replica_groups=\[\d+,(\d+)\]", instruction.attributes)
-    return int(counted[1]) if counted else program.devices
+    if counted:
+        return int(counted[1])
+    named = re.search(r"replica_groups=mesh\[(.*?)\] ?\{(.*?)\}", instruction.attributes)
+    if named is None:
+        return program.devices
+    sizes = dict(re.findall(r"'([^']+)'=(\d+)", named[1]))
+    axes = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", named[2])
+    return prod(int(part or sizes[name]) for name, part in axes)

@@ -190,6 +190,29 @@ ENTRY %main (x: f32[8], y: f32[64]) -> f32[64] {
 """.replace("CHAIN", 'dimensions={0}, frontend_attributes={chain_id="0"}')
 
 
+@pytest.mark.parametrize(
+    "groups, size",
+    [
+        ("{{0,1,2},{3,4,5}}", 3),
+        ("[3,4]<=[12]", 4),
+        ("[3,4]<=[4,3]T(1,0)", 4),
+        ("mesh['copy'=2,'data'=4] {'data'}", 4),
+        ("mesh['copy'=2,'data'=4] {'copy','data'}", 8),
+        ("mesh['copy'=2,'data'=4] {'data':(1)2}", 2),
+        ("{}", 12),
+    ],
+)
+def test_every_way_of_writing_groups(groups, size):
+    text = f"""HloModule step, num_partitions=12
+
+ENTRY %main (x: f32[30]) -> f32[30] {{
+  %x = f32[30]{{0}} parameter(0)
+  ROOT %y = f32[30]{{0}} reduce-scatter(%x), replica_groups={groups}, dimensions={{0}}, to_apply=%a
+}}
+"""
+    assert collectives(text)[0].sent == 4 * 30 * (size - 1)
+
+
 def test_a_collective_in_pieces_among_computation_counts_once():
     """As a TPU's compiler prints it; and a reduction of two arrays at once."""
     assert collectives(FUSED) == [
