@@ -5,7 +5,19 @@ from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+# A TPU multiplies bfloat16 numbers. A product of float32 ones is put together from that many
+# products of their bfloat16 parts, by the precision asked for; anything narrower takes one.
+FLOAT32_PASSES = {
+    "DEFAULT": 1,
+    "HIGH": 3,
+    "HIGHEST": 6,
+    "BF16_BF16_F32_X3": 3,
+    "BF16_BF16_F32_X6": 6,
+    "BF16_BF16_F32_X9": 9,
+}
 
 
 def matmul_flops(function: Callable, *args: Any, **kwargs: Any) -> int:
@@ -27,27 +39,42 @@ def matmul_flops(function: Callable, *args: Any, **kwargs: Any) -> int:
     >>> matmul_flops(jnp.matmul, jnp.ones((2, 3)), jnp.ones((3, 5)))
     60
     """
-    return _count(jax.make_jaxpr(function)(*args, **kwargs).jaxpr)
+    return traced_flops(jax.make_jaxpr(function)(*args, **kwargs))
 
 
-def _count(jaxpr: Jaxpr) -> int:
+def traced_flops(traced: ClosedJaxpr, *, in_bfloat16: bool = False) -> int:
+    """The same of what a function has been traced to.
+
+    Args:
+        traced: from `jax.make_jaxpr`, or `jax.jit(function).trace(...).jaxpr`.
+        in_bfloat16: count the operations that a matrix unit for bfloat16 runs: one product of
+            float32 numbers is several there (`FLOAT32_PASSES`).
+
+    Raises:
+        ValueError: for a `while` loop around matrix products, whose length nobody knows.
+    """
+    return _count(traced.jaxpr, in_bfloat16)
+
+
+def _count(jaxpr: Jaxpr, in_bfloat16: bool) -> int:
     used, total = set(map(id, jaxpr.outvars)), 0
     for equation in reversed(jaxpr.eqns):
         if equation.effects or any(id(out) in used for out in equation.outvars):
             used |= set(map(id, equation.invars))
-            total += _of_equation(equation)
+            total += _of_equation(equation, in_bfloat16)
     return total
 
 
-def _of_equation(equation: JaxprEqn) -> int:
+def _of_equation(equation: JaxprEqn, in_bfloat16: bool) -> int:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
         first: Any = equation.invars[0].aval
         out: Any = equation.outvars[0].aval
-        return 2 * prod(out.shape) * prod(first.shape[axis] for axis in contracted)
+        flops = 2 * prod(out.shape) * prod(first.shape[axis] for axis in contracted)
+        return flops * (_passes(equation) if in_bfloat16 else 1)
 
-    inside = [_count(jaxpr) for jaxpr in _jaxprs(params)]
+    inside = [_count(jaxpr, in_bfloat16) for jaxpr in _jaxprs(params)]
     if name == "cond":
         return max(inside)
     once = sum(inside)
@@ -60,6 +87,15 @@ def _of_equation(equation: JaxprEqn) -> int:
     if name == "pallas_call":
         return once * prod(params["grid_mapping"].grid)
     return once
+
+
+def _passes(equation: JaxprEqn) -> int:
+    operands: list[Any] = [operand.aval for operand in equation.invars]
+    if all(operand.dtype != jnp.float32 for operand in operands):
+        return 1
+    precision = equation.params["precision"]
+    sides = precision if isinstance(precision, tuple) else (precision,)
+    return max(FLOAT32_PASSES.get(getattr(side, "name", "DEFAULT"), 1) for side in sides)
 
 
 def _jaxprs(params: dict[str, Any]) -> list[Jaxpr]:

@@ -6,7 +6,7 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.flops import matmul_flops
+from gramalign.flops import matmul_flops, traced_flops
 
 X = jax.ShapeDtypeStruct((64, 16), jnp.float32)
 
@@ -73,3 +73,24 @@ def test_pmrl_takes_three_passes():
     """Its columns are its rows, so there is one derivative to take."""
     mean = jax.grad(lambda embeddings: losses.pmrl(embeddings, engine=Engine(tile=8)).mean())
     assert matmul_flops(mean, dict.fromkeys("abc", X)) == 3 * ONE
+
+
+@pytest.mark.parametrize("precision, passes", [(None, 1), ("default", 1), ("high", 3)])
+def test_float32_takes_several_products_of_bfloat16(precision, passes):
+    traced = jax.make_jaxpr(lambda x: jnp.matmul(x, x.T, precision=precision))(X)
+    assert traced_flops(traced, in_bfloat16=True) == passes * ONE
+    assert traced_flops(traced) == ONE
+
+
+def test_bfloat16_takes_one_product_at_any_precision():
+    x = jax.ShapeDtypeStruct(X.shape, jnp.bfloat16)
+    traced = jax.make_jaxpr(lambda x: jnp.matmul(x, x.T, precision="highest"))(x)
+    assert traced_flops(traced, in_bfloat16=True) == ONE
+
+
+def test_tiles_run_at_the_highest_precision():
+    def mean(embeddings):
+        return losses.clip(embeddings, anchor="a").mean()
+
+    traced = jax.make_jaxpr(mean)(dict.fromkeys("ab", X))
+    assert traced_flops(traced, in_bfloat16=True) == 6 * traced_flops(traced)

@@ -12,6 +12,7 @@ from gramalign.cli.bench import Bench
 from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
 from gramalign.cli.evaluate import Evaluate
+from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
 from gramalign.cli.train import Train
 from gramalign.training import NonFiniteLoss
@@ -35,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> None:
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         _read(args).run()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         errors.print(f"[bold red]error:[/] {rich.markup.escape(str(error))}")
         raise SystemExit(2) from error
     except NonFiniteLoss as error:
@@ -46,11 +47,11 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Bench:
+def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Bench | Plan:
     # The preset's values are the defaults of all other options, so it has to be known before
     # these can be read: it is the word after the command, if that is not an option.
     named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
-    start = preset(named) if args[:1] in (["train"], ["compare"]) else preset("digits")
+    start = preset(named) if args[:1] in (["train"], ["compare"], ["plan"]) else preset("digits")
 
     def command(name: str, default: object) -> object:
         return tyro.conf.subcommand(name, default=default, prefix_name=False)
@@ -60,7 +61,8 @@ def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Bench:
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
         | Annotated[Embed, tyro.conf.subcommand("embed", prefix_name=False)]
         | Annotated[Compare, command("compare", Compare(named, config=start))]
-        | Annotated[Bench, tyro.conf.subcommand("bench", prefix_name=False)],
+        | Annotated[Bench, tyro.conf.subcommand("bench", prefix_name=False)]
+        | Annotated[Plan, command("plan", Plan(named, config=start))],
         prog="gramalign",
         description=DESCRIPTION,
         args=args,

@@ -58,7 +58,7 @@ def train(
     """
     folder = RunFolder(Path(out))
     # All that may be refused comes before the folder is touched.
-    store = _training_rows(config)
+    store = training_rows(config)
     data = batches(store, batch_size=config.batch_size, seed=config.seed)
     measured = varied(moments(store), store)
     with folder.lock():
@@ -99,7 +99,12 @@ def _train(
     save_params(folder.params, variables, about)
 
 
-def _training_rows(config: Config) -> FeatureStore:
+def training_rows(config: Config) -> FeatureStore:
+    """The rows that a run trains on, of the modalities that it trains on.
+
+    Raises:
+        ValueError: data that are not there, or that the config does not fit.
+    """
     store = load(config.data)
     if config.modalities:
         store = store.only(config.modalities)

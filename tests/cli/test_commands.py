@@ -137,7 +137,7 @@ def test_it_is_a_module_too():
     assert "gramalign train digits" in printed
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "embed", "compare", "bench"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "embed", "compare", "bench", "plan"])
 def test_help_teaches(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

@@ -1,0 +1,137 @@
+"""`gramalign plan`: what a run would take on a TPU slice, before there is one."""
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich.console
+import rich.progress
+import tyro
+from jax.sharding import Mesh
+
+from gramalign.chips import chip_of
+from gramalign.cli.console import console
+from gramalign.cli.plan_tables import (
+    largest_line,
+    memory_table,
+    refused_table,
+    title,
+    verdict,
+    work_table,
+)
+from gramalign.topology import tpu_mesh
+from gramalign.tpu_memory import OutOfMemory, available
+from gramalign.training import Config
+from gramalign.training.environment import environment
+from gramalign.training.largest import CAP, Largest, Trial, largest_batch
+from gramalign.training.loop import training_rows
+from gramalign.training.plan import attempt, plan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Compile a training step for a TPU slice that need not be there, and say what it takes.
+
+    Prints memory per device, matrix products, collectives, whether communication can hide behind
+    compute, and the largest batch that fits. Needs libtpu, on Linux. Of the data only the widths
+    matter, so a batch may be larger than they are. Ends with status 1 if the batch does not fit.
+
+    Example: `gramalign plan digits --topology v5e:4x4 --batch-size 4096`.
+    """
+
+    preset: tyro.conf.Positional[str] = "digits"
+    """Start from this file of experiments/ (its name, or a path); the options below change it."""
+    topology: str | None = None
+    """Generation and layout of the slice, such as v5e:4x4, v5p:8x8x8 or v6e:16x16."""
+    largest: bool = True
+    """Search for the largest batch that fits; each attempt is a compilation."""
+    attempts: int = 4
+    """How many batches to try in that search, at most."""
+    cap: int = CAP
+    """The largest batch to try in it."""
+    out: Path | None = None
+    """JSON file for all figures."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+    def run(self) -> None:
+        """Compile, print, search, write."""
+        if self.topology is None:
+            raise ValueError("wanted a slice to plan for, such as --topology v5e:4x4")
+        if self.attempts < 1:
+            raise ValueError(f"attempts is {self.attempts}: wanted at least 1, or --no-largest")
+        screen = console()
+        mesh = tpu_mesh(self.topology)
+        chip = chip_of(mesh.devices.ravel().tolist())
+        dims = training_rows(self.config).dims
+        limit = available(mesh) or chip.memory
+        record: dict[str, Any] = {
+            "topology": self.topology,
+            "config": dataclasses.asdict(self.config),
+            "dims": dims,
+            "environment": environment(),
+            "available": limit,
+        }
+        size = self.config.batch_size
+        try:
+            with _working(screen, f"batch of {size}"):
+                found = plan(self.config, dims, mesh)
+            first = Trial(size, True, found.memory.total)
+            record |= {"plan": found.to_json(), "out_of_memory": None}
+            screen.print(title(self.config, found, self.topology))
+            for part in (memory_table(found, limit), work_table(found), verdict(found)):
+                screen.print(part, "")
+        except OutOfMemory as refused:
+            first = Trial(size, False, refused.needed)
+            record |= {"plan": None, "out_of_memory": {"needed": refused.needed}}
+            screen.print(refused_table(refused, self.config, self.topology, mesh.size, limit))
+        if self.largest:
+            largest = self._search(screen, dims, mesh, first, limit)
+            record |= {"largest": dataclasses.asdict(largest)}
+            screen.print(largest_line(largest, limit))
+        if self.out is not None:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self.out.write_text(json.dumps(record, indent=2) + "\n")
+        if not first.fits:
+            raise SystemExit(1)
+
+    def _search(
+        self,
+        screen: rich.console.Console,
+        dims: Mapping[str, int],
+        mesh: Mesh,
+        first: Trial,
+        limit: int,
+    ) -> Largest:
+        def attempted(batch_size: int) -> Trial:
+            with _working(screen, f"batch of {batch_size}"):
+                return attempt(dataclasses.replace(self.config, batch_size=batch_size), dims, mesh)
+
+        return largest_batch(
+            attempted,
+            first,
+            available=limit,
+            multiple=mesh.size,
+            cap=self.cap,
+            attempts=self.attempts,
+        )
+
+
+@contextlib.contextmanager
+def _working(screen: rich.console.Console, what: str) -> Iterator[None]:
+    """Shows that a compilation is going on, and says how long it took."""
+    start = time.monotonic()
+    columns = (
+        rich.progress.SpinnerColumn(),
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.TimeElapsedColumn(),
+    )
+    hidden = not screen.is_terminal
+    with rich.progress.Progress(*columns, console=screen, transient=True, disable=hidden) as shown:
+        shown.add_task(f"compiling for a {what}", total=None)
+        yield
+    screen.print(f"compiled for a {what} in {time.monotonic() - start:.0f} s", style="dim")

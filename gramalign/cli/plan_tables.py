@@ -1,0 +1,152 @@
+"""A plan as tables."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from gramalign.chips import GB, TERA, Chip
+from gramalign.tpu_memory import OutOfMemory
+from gramalign.training import Config
+from gramalign.training.largest import Largest
+from gramalign.training.plan import Plan
+
+
+def amount(size: int) -> str:
+    """Bytes, in the unit that suits them."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= factor:
+            return f"{size / factor:.{2 if unit == 'GiB' else 1}f} {unit}"
+    return f"{size} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, in the unit that suits them."""
+    for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def operations(count: float) -> str:
+    """Floating-point operations, in the unit that suits them."""
+    for unit, factor in (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count / 1e6:.3g} MFLOP"
+
+
+def place(chip: Chip) -> str:
+    """What the figures are for each of."""
+    return "chip" if chip.parts == 1 else "device"
+
+
+def title(config: Config, plan: Plan, topology: str) -> str:
+    """What was compiled for what."""
+    chip = plan.chip
+    pieces = "chips" if chip.parts == 1 else f"devices, {chip.parts} to a chip"
+    return f"{config.objective} on {topology}, {plan.devices} {pieces}, batch {plan.batch_size}"
+
+
+def memory_table(plan: Plan, available: int) -> Table:
+    """What each device holds."""
+    memory = plan.memory
+    table = _table("memory", f"per {place(plan.chip)}", "share")
+    for name, size in (
+        ("parameters, optimiser, batch", memory.arguments),
+        ("results", memory.results),
+        ("temporary", memory.temporary),
+        ("program", memory.program),
+    ):
+        table.add_row(name, amount(size), f"{size / available:.1%}")
+    table.add_section()
+    table.add_row("all", amount(memory.total), f"{memory.total / available:.1%}", style="bold")
+    table.add_row("available", amount(available), "")
+    return table
+
+
+def work_table(plan: Plan) -> Table:
+    """What each device computes and sends in a step, and how long that takes at least."""
+    table = _table(f"per logged step and {place(plan.chip)}", "runs", "work", "at least", "")
+    table.add_row("matrix products", "", operations(plan.flops / plan.devices), "", "")
+    table.add_row(
+        "  in bfloat16",
+        "",
+        operations(plan.bfloat16_flops / plan.devices),
+        duration(plan.compute),
+        "",
+    )
+    table.add_section()
+    for each in plan.collectives:
+        table.add_row(
+            each.kind,
+            ("" if each.exact else ">= ") + f"{each.count}",
+            amount(each.sent),
+            duration(plan.seconds(each)),
+            "overlaps" if each.asynchronous else "waits",
+        )
+    if not plan.collectives:
+        table.add_row("no communication", "", "", "", "")
+    return table
+
+
+def verdict(plan: Plan) -> str:
+    """Whether communication hides behind compute, and what that rests on."""
+    hideable, rest = plan.communication
+    if hideable > plan.compute:
+        text = f"communication outlasts compute, by at least {duration(plan.exposed)} a step"
+    elif rest:
+        text = f"at least {duration(rest)} of communication keep compute waiting, the rest can hide"
+    else:
+        text = "communication can hide behind compute"
+    chip = plan.chip
+    compute, link = f"{chip.flops / TERA:.0f} TFLOP/s", f"{chip.link_bandwidth / GB:.0f} GB/s"
+    peaks = f"{chip.name}: {compute}, {chip.links} links of {link}"
+    return f"{text}\nlower bounds by published peaks ({peaks}); not a measurement"
+
+
+def refused_table(
+    refused: OutOfMemory, config: Config, topology: str, devices: int, available: int
+) -> Table:
+    """A step that does not fit: what it needs, what there is, what to try."""
+    table = _table("out of memory", "")
+    table.columns[1].justify = "left"
+    size = config.batch_size
+    needed = "more than that" if refused.needed is None else f"at least {amount(refused.needed)}"
+    table.add_row("batch", f"{size} on {topology}, {size // devices} each")
+    table.add_row("available on each", amount(available))
+    table.add_row("needed on each", needed)
+    table.add_section()
+    for number, cure in enumerate(_cures(config, devices)):
+        table.add_row("try" if number == 0 else "", cure)
+    if refused.needed is None:
+        table.add_row("the compiler says", str(refused).splitlines()[0])
+    return table
+
+
+def _cures(config: Config, devices: int) -> Iterator[str]:
+    if config.microbatch is None:
+        yield f"--microbatch {max(devices, 1024)}: towers keep what that many examples need"
+    elif config.microbatch > devices:
+        yield "a smaller --microbatch"
+    if config.engine.strategy != "ring":
+        yield "--engine.strategy ring: no device holds all columns"
+    yield "a smaller --batch-size"
+    yield "a --topology of more chips"
+
+
+def largest_line(found: Largest, available: int) -> str:
+    """The largest batch that fits, and how sure that is."""
+    if not found.batch_size:
+        return f"largest batch: none that was tried fits, down to {found.refused}"
+    needed = f"{amount(found.needed)} of {amount(available)}"
+    text = f"largest batch: {found.batch_size} fits, with {needed}"
+    if found.capped:
+        return f"{text}; none larger was tried"
+    return text + (f"; {found.refused} does not" if found.refused else "; some more may")
+
+
+def _table(first: str, *rest: str) -> Table:
+    table = Table(first, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in rest:
+        table.add_column(name, justify="right")
+    return table

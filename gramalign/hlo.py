@@ -1,0 +1,225 @@
+"""The text of a compiled program, taken apart: its computations, and what each calls how often.
+
+XLA prints a program as computations, each a list of instructions, where loops, branches and fusions
+name the computations that they call:
+
+    %body (p: (s32[], f32[8])) -> (s32[], f32[8]) {
+      %p = (s32[], f32[8]{0}) parameter(0)
+      %x = f32[8]{0} get-tuple-element(%p), index=1
+      ...
+      ROOT %next = (s32[], f32[8]{0}) tuple(%count, %y)
+    }
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+_HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) .*\{$")
+_NAMED = re.compile(r"\s+(ROOT )?%?([\w.\-]+) = (.*)$")
+_OPCODE = re.compile(r"\s*([a-z][\w\-]*)\(")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
+_PASSED_ON = ("copy", "copy-start", "copy-done", "bitcast", "reshape", "convert")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One line of a computation."""
+
+    shape: str
+    """Of the result, such as `f32[8,2]{1,0}`, or a tuple of such."""
+    opcode: str
+    argument: str
+    """What stands between the parentheses."""
+    attributes: str
+    """What stands behind them."""
+
+    @property
+    def operands(self) -> list[str]:
+        """Names of the instructions, of the same computation, that it takes."""
+        return re.findall(r"%([\w.\-]+)", self.argument)
+
+    def attribute(self, name: str) -> str | None:
+        """A name or a number that stands among the attributes as `name=...`."""
+        found = re.search(rf"\b{name}=%?([\w.\-]+)", self.attributes)
+        return found and found[1]
+
+
+@dataclass(frozen=True)
+class Computation:
+    """Instructions by their names, and the one whose result is returned."""
+
+    instructions: Mapping[str, Instruction]
+    root: str
+
+    @property
+    def result(self) -> Instruction:
+        """The instruction whose result is returned."""
+        return self.instructions[self.root]
+
+
+@dataclass(frozen=True)
+class Program:
+    """All computations by their names."""
+
+    computations: Mapping[str, Computation]
+    entry: str
+    """Where it starts."""
+    devices: int
+    """How many run it together."""
+
+
+def parse(text: str) -> Program:
+    """Takes a program's text apart.
+
+    Args:
+        text: from `compiled.as_text()`.
+
+    Raises:
+        ValueError: if no computation is marked as the one to start with.
+    """
+    computations: dict[str, Computation] = {}
+    entry, name, root, inside = None, "", "", None
+    for line in text.splitlines():
+        if inside is None:
+            head = _HEAD.match(line)
+            if head:
+                name, inside = head[2], {}
+                entry = name if head[1] else entry
+        elif line.startswith("}"):
+            computations[name] = Computation(inside, root)
+            inside = None
+        elif named := _NAMED.match(line):
+            inside[named[2]] = _instruction(named[3])
+            root = named[2] if named[1] else root
+    if entry is None:
+        raise ValueError("this is no program's text: no computation in it is marked ENTRY")
+    header = text[: text.index("\n")]
+    counts = re.findall(r"\b(?:num_partitions|replica_count)=(\d+)", header)
+    return Program(computations, entry, prod(int(count) for count in counts))
+
+
+def array_bytes(shape: str) -> int:
+    """Bytes of an array of a shape, or of all arrays of a tuple.
+
+    >>> array_bytes("(f32[8,2]{1,0:T(8,128)}, pred[3]{0}, u32[])")
+    71
+    """
+    total = 0
+    for dtype, sizes in _ARRAY.findall(shape):
+        bits = 8 if dtype == "pred" else int((re.search(r"\d+", dtype) or "0")[0])
+        total += prod(int(size) for size in sizes.split(",") if size) * bits // 8
+    return total
+
+
+def elements(shape: str) -> list[str]:
+    """The shapes that a tuple consists of; a tuple inside it stays one.
+
+    >>> elements("((f32[8]{0}, f32[2]{0}), f32[4]{0:T(128)})")
+    ['(f32[8]{0}, f32[2]{0})', 'f32[4]{0:T(128)}']
+    """
+    depth, start, found = 0, 1, []
+    for place, letter in enumerate(shape):
+        depth += (letter in "({[") - (letter in ")}]")
+        if (depth == 1 and letter == ",") or depth == 0:
+            found.append(shape[start:place].strip())
+            start = place + 1
+    return found
+
+
+def _instruction(text: str) -> Instruction:
+    # A tuple's shape is in parentheses; elsewhere it ends at the first space.
+    end = _closing(text, 0) + 1 if text.startswith("(") else text.index(" ")
+    opcode = _OPCODE.match(text, end)
+    if opcode is None:
+        return Instruction(text[:end], "", "", text[end:])
+    close = _closing(text, opcode.end() - 1)
+    return Instruction(text[:end], opcode[1], text[opcode.end() : close], text[close + 1 :])
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the parenthesis that opens at `start` is closed."""
+    depth = 0
+    for place in range(start, len(text)):
+        depth += (text[place] == "(") - (text[place] == ")")
+        if depth == 0:
+            return place
+    return len(text)
+
+
+Known = Callable[[int], int | None]
+"""The value of one element of the tuple that a computation is called with, if it is a constant."""
+
+
+def constant(computation: Computation, name: str, known: Known | None = None) -> int | None:
+    """The integer that an instruction yields, if it is a constant, copied or not."""
+    found = computation.instructions.get(name)
+    if found is None:
+        return None
+    if found.opcode == "constant":
+        return int(found.argument) if re.fullmatch(r"-?\d+", found.argument) else None
+    if found.opcode in _PASSED_ON:
+        return constant(computation, found.operands[0], known)
+    place = _element_of_parameter(computation, name)
+    return None if place is None or known is None else known(place)
+
+
+def trips(
+    program: Program, caller: Computation, loop: Instruction, known: Known | None = None
+) -> tuple[int | None, Known]:
+    """How often a `while` loop runs its body.
+
+    Some compilers state it. From others it is read off the loop itself: a counter that starts at a
+    constant, grows by a constant and is compared with a constant.
+
+    Args:
+        program: what holds the loop's computations.
+        caller: the computation that the loop stands in.
+        loop: the loop.
+        known: constants that the caller has been called with.
+
+    Returns:
+        The number, or None if it cannot be told; and the constants that the body is called with.
+    """
+    condition, body = (program.computations[loop.attribute(x) or ""] for x in ("condition", "body"))
+    start = caller.instructions[loop.operands[0]]
+
+    def initial(place: int) -> int | None:
+        if start.opcode != "tuple":
+            return None
+        return constant(caller, start.operands[place], known)
+
+    def invariant(place: int) -> int | None:
+        if body.result.opcode != "tuple":
+            return None
+        stays = _element_of_parameter(body, body.result.operands[place]) == place
+        return initial(place) if stays else None
+
+    stated = _TRIPS.search(loop.attributes)
+    if stated:
+        return int(stated[1]), invariant
+    test = condition.result
+    if test.opcode != "compare" or test.attribute("direction") != "LT":
+        return None, invariant
+    counter = _element_of_parameter(condition, test.operands[0])
+    if counter is None or body.result.opcode != "tuple":
+        return None, invariant
+    add = body.instructions[body.result.operands[counter]]
+    if add.opcode != "add" or _element_of_parameter(body, add.operands[0]) != counter:
+        return None, invariant
+    first, end = initial(counter), constant(condition, test.operands[1], invariant)
+    step = constant(body, add.operands[1], invariant)
+    if first is None or end is None or not step:
+        return None, invariant
+    return max(0, -((first - end) // step)), invariant
+
+
+def _element_of_parameter(computation: Computation, name: str) -> int | None:
+    """Which element of the computation's parameter an instruction takes out, if that is it."""
+    found = computation.instructions[name]
+    if found.opcode != "get-tuple-element":
+        return None
+    source = computation.instructions[found.operands[0]]
+    return int(found.attribute("index") or 0) if source.opcode == "parameter" else None

@@ -1,0 +1,105 @@
+"""How much memory a program takes on a TPU, and what its compiler says when that is too much.
+
+A TPU's compiler lays out all memory itself, so it knows before anything runs.
+"""
+
+import re
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+# Each device of a slice would have to hold 4 TiB.
+_TOO_MUCH = 2**42
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = r"([\d.]+)([KMGT]?)"
+_MESSAGES = (
+    re.compile(rf"required [^(]*\({_SIZE}\) exceeds available HBM \({_SIZE}\)"),
+    re.compile(rf"Used {_SIZE} of {_SIZE} hbm"),
+)
+
+
+class OutOfMemory(RuntimeError):
+    """A program needs more memory than a device has.
+
+    Attributes:
+        needed: bytes it needs on a device; None if the compiler does not say.
+        available: bytes there are; None if it does not say.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        found = next(filter(None, (x.search(message) for x in _MESSAGES)), None)
+        self.needed = found and _bytes(*found.groups()[:2])
+        self.available = found and _bytes(*found.groups()[2:])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a program takes on each device."""
+
+    arguments: int
+    """What it is called with; results that take its place are counted here."""
+    results: int
+    """Results that take a place of their own."""
+    temporary: int
+    """What it needs while it runs."""
+    program: int
+    """Its code."""
+
+    @property
+    def total(self) -> int:
+        """All together."""
+        return self.arguments + self.results + self.temporary + self.program
+
+
+def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles.
+
+    Raises:
+        OutOfMemory: the program needs more memory than a device has.
+    """
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise OutOfMemory(str(error)) from None
+        raise
+
+
+def memory(program: jax.stages.Compiled) -> Memory:
+    """What a compiled program takes.
+
+    Raises:
+        ValueError: from a compiler that keeps no account of it.
+    """
+    found = program.memory_analysis()
+    if found is None:
+        raise ValueError("this compiler does not say how much memory a program takes")
+    return Memory(
+        arguments=found.argument_size_in_bytes,
+        results=found.output_size_in_bytes - found.alias_size_in_bytes,
+        temporary=found.temp_size_in_bytes,
+        program=found.generated_code_size_in_bytes,
+    )
+
+
+def available(mesh: Mesh) -> int | None:
+    """Bytes that the compiler gives a program on each device, a little less than HBM has.
+
+    It says so when it refuses a program, so it is given one that no device can hold.
+    """
+    split = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
+    shape = (mesh.size * 2**20, _TOO_MUCH // 2**22)
+    try:
+        compiled(
+            jax.jit(lambda x: x + 1).lower(jax.ShapeDtypeStruct(shape, jnp.float32, sharding=split))
+        )
+    except OutOfMemory as refused:
+        return refused.available
+    return None
+
+
+def _bytes(number: str, unit: str) -> int:
+    return int(float(number) * _UNITS[unit])

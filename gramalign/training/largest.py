@@ -1,0 +1,105 @@
+"""The largest batch that fits, in as few compilations as it takes.
+
+Memory is close to linear in the batch, so what two batches take tells where the limit lies, and one
+more compilation whether that is so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+CAP = 2**24
+"""A batch that nobody has asked for yet."""
+_AIM = 0.98  # of the memory there is: a guess a little too high is a compilation for nothing
+_ENOUGH = 0.95
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A batch, and what it took."""
+
+    batch_size: int
+    fits: bool
+    needed: int | None
+    """Bytes on a device; None if it does not fit and the compiler does not say."""
+
+
+@dataclass(frozen=True)
+class Largest:
+    """What the search has found."""
+
+    batch_size: int
+    """The largest batch known to fit; 0 if none that was tried does."""
+    needed: int
+    """Bytes that it takes on a device."""
+    refused: int | None
+    """The smallest batch known not to fit; None if none was met."""
+    capped: bool
+    """Whether the search ended at its cap and not at the memory's end."""
+
+
+def largest_batch(
+    attempt: Callable[[int], Trial],
+    first: Trial,
+    *,
+    available: int,
+    multiple: int,
+    cap: int = CAP,
+    attempts: int = 4,
+) -> Largest:
+    """Searches for it.
+
+    Args:
+        attempt: tries a batch.
+        first: what has been tried already.
+        available: bytes that a device has.
+        multiple: wanted are multiples of this.
+        cap: the largest batch to try.
+        attempts: how often to try at most; the search ends sooner where a batch takes nearly all
+            memory there is.
+
+    >>> def attempt(size):  # 1000 bytes, and 10 for each example
+    ...     return Trial(size, 1000 + 10 * size <= 50_000, 1000 + 10 * size)
+    >>> largest_batch(attempt, attempt(64), available=50_000, multiple=8)
+    Largest(batch_size=4800, needed=49000, refused=None, capped=False)
+    """
+    cap = max(cap, first.batch_size) // multiple * multiple
+    trials = [first]
+    for _ in range(attempts):
+        fits, refused = _bounds(trials)
+        if fits >= cap or _needed(trials, fits) >= _ENOUGH * available:
+            break
+        lowest, highest = fits + multiple, cap if refused is None else refused - multiple
+        if lowest > highest:
+            break
+        guess = int(_guess(trials, available)) // multiple * multiple
+        trials.append(attempt(min(max(guess, lowest), highest)))
+    fits, refused = _bounds(trials)
+    return Largest(fits, _needed(trials, fits), refused, capped=fits >= cap and refused is None)
+
+
+def _bounds(trials: list[Trial]) -> tuple[int, int | None]:
+    """The largest batch that fits, or 0, and the smallest that does not."""
+    fits = max((trial.batch_size for trial in trials if trial.fits), default=0)
+    return fits, min((trial.batch_size for trial in trials if not trial.fits), default=None)
+
+
+def _needed(trials: list[Trial], batch_size: int) -> int:
+    return next((x.needed or 0 for x in trials if x.batch_size == batch_size), 0)
+
+
+def _guess(trials: list[Trial], available: int) -> float:
+    """Where a straight line through the two nearest trials meets the limit."""
+    wanted = _AIM * available
+    known = [(trial.needed, trial.batch_size) for trial in trials if trial.needed is not None]
+    known.sort(key=lambda point: abs(point[0] - wanted))
+    if len(known) >= 2:
+        (y0, x0), (y1, x1) = known[:2]
+        if (x1 - x0) * (y1 - y0) > 0:
+            return x0 + (wanted - y0) * (x1 - x0) / (y1 - y0)
+    fits, refused = _bounds(trials)
+    if refused is not None and known and not fits:
+        return 0.9 * refused * wanted / _needed(trials, refused)
+    if refused is not None:
+        return (fits + refused) / 2 if fits else refused / 4
+    # The line through zero is too steep, as some memory is for the parameters: a safe guess.
+    return fits * wanted / _needed(trials, fits)

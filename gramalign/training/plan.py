@@ -1,0 +1,127 @@
+"""What a training step will take on a TPU slice, told by the compiler without one.
+
+The step that `train` would run is compiled for the slice's chips. Its memory is what the compiler
+has laid out. Its matrix products are counted from the trace, its communication from the compiled
+program, and both are set against what the chips can do at most:
+
+    compute = products, each as the bfloat16 products that it takes, / peak
+    communication = bytes that a chip sends / bandwidth of its links
+
+A collective-permute has one link, to the neighbour; the others are given all that a chip has. These
+are lower bounds: memory traffic, elementwise work, latency and detours are left out. A collective
+that is asynchronous can run while the chip computes, so it is hidden as long as it takes no longer;
+one that is not always adds to the step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jax.sharding import Mesh
+
+from gramalign.chips import Chip, chip_of
+from gramalign.collectives import Collective, collectives
+from gramalign.flops import traced_flops
+from gramalign.tpu_memory import Memory, OutOfMemory, compiled, memory
+from gramalign.training.config import Config
+from gramalign.training.largest import Trial
+from gramalign.training.planned_step import trace_step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A step that fits, one that writes a line of the log."""
+
+    batch_size: int
+    devices: int
+    chip: Chip
+    """The peaks of each device."""
+    memory: Memory
+    """On each device."""
+    flops: int
+    """Operations of matrix products, all devices together."""
+    bfloat16_flops: int
+    """The same, each float32 product as the bfloat16 ones that it takes."""
+    collectives: tuple[Collective, ...]
+
+    @property
+    def compute(self) -> float:
+        """Seconds of matrix products at peak."""
+        return self.bfloat16_flops / self.devices / self.chip.flops
+
+    @property
+    def communication(self) -> tuple[float, float]:
+        """Seconds of collectives at peak: those that can be hidden, and those that cannot."""
+        seconds = {True: 0.0, False: 0.0}
+        for collective in self.collectives:
+            seconds[collective.asynchronous] += self.seconds(collective)
+        return seconds[True], seconds[False]
+
+    @property
+    def exposed(self) -> float:
+        """Seconds of communication that compute cannot hide."""
+        hideable, rest = self.communication
+        return rest + max(0.0, hideable - self.compute)
+
+    def seconds(self, collective: Collective) -> float:
+        """Seconds that a chip's links take for a kind of collective at peak."""
+        one_way = collective.kind == "collective-permute"
+        chip = self.chip
+        return collective.sent / (chip.link_bandwidth if one_way else chip.send_bandwidth)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, and what follows from them."""
+        hideable, rest = self.communication
+        return {
+            **asdict(self),
+            "memory": {**asdict(self.memory), "total": self.memory.total},
+            "collectives": [
+                {**asdict(each), "seconds": self.seconds(each)} for each in self.collectives
+            ],
+            "seconds": {
+                "compute": self.compute,
+                "asynchronous": hideable,
+                "synchronous": rest,
+                "exposed": self.exposed,
+            },
+        }
+
+
+def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
+    """Compiles the training step of a run for a slice, and accounts for it.
+
+    Args:
+        config: the run.
+        dims: width of each modality's features.
+        mesh: of `gramalign.topology.tpu_mesh`.
+
+    Raises:
+        OutOfMemory: the step needs more memory than a chip has.
+        ValueError: for a batch that does not divide by the number of devices, or a chip of which no
+            figures are known.
+    """
+    chip = chip_of(mesh.devices.ravel().tolist())
+    traced = trace_step(config, dims, mesh)
+    program = compiled(traced.lower())
+    return Plan(
+        batch_size=config.batch_size,
+        devices=mesh.size,
+        chip=chip,
+        memory=memory(program),
+        flops=traced_flops(traced.jaxpr),
+        bfloat16_flops=traced_flops(traced.jaxpr, in_bfloat16=True),
+        collectives=tuple(collectives(program.as_text() or "")),
+    )
+
+
+def attempt(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Trial:
+    """As `plan`, to know only whether the batch fits and what it takes.
+
+    Raises:
+        ValueError: for a batch that does not divide by the number of devices.
+    """
+    try:
+        program = compiled(trace_step(config, dims, mesh).lower())
+        return Trial(config.batch_size, True, memory(program).total)
+    except OutOfMemory as refused:
+        return Trial(config.batch_size, False, refused.needed)

@@ -1,0 +1,221 @@
+"""Counting what devices send each other, on programs whose collectives are known by hand."""
+
+from functools import partial
+from importlib.util import find_spec
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gramalign import losses
+from gramalign.collectives import Collective, collectives
+from gramalign.contrast import Engine
+from gramalign.topology import tpu_mesh
+
+DEVICES = 8
+ROWS, DIM = 4, 16  # of each device
+LOCAL = ROWS * DIM * 4  # bytes
+
+tpu = pytest.mark.skipif(
+    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
+)
+
+
+def simulated():
+    return jax.make_mesh((DEVICES,), ("data",), (jax.sharding.AxisType.Auto,))
+
+
+def found(function, mesh, out_specs=None):
+    """Collectives of a function of one device's rows."""
+    out_specs = jax.P("data") if out_specs is None else out_specs
+    mapped = jax.shard_map(function, mesh=mesh, in_specs=jax.P("data"), out_specs=out_specs)
+    split = jax.NamedSharding(mesh, jax.P("data"))
+    x = jax.ShapeDtypeStruct((mesh.size * ROWS, DIM), jnp.float32, sharding=split)
+    return collectives(jax.jit(mapped).lower(x).compile().as_text())
+
+
+def to_next(x, number=DEVICES):
+    return jax.lax.ppermute(x, "data", [(i, (i + 1) % number) for i in range(number)])
+
+
+def gather(x):
+    return jax.lax.all_gather(x, "data", tiled=True)[:ROWS] * 2
+
+
+def reduce(x):
+    return jax.lax.psum(x, "data")
+
+
+def scatter(x):
+    return jax.lax.psum_scatter(jnp.tile(x, (DEVICES, 1)) * x[0, 0], "data", tiled=True)
+
+
+def transpose(x):
+    return jax.lax.all_to_all(jnp.tile(x, (DEVICES, 1)) * x[0, 0], "data", 0, 0, tiled=True)
+
+
+@pytest.mark.parametrize(
+    "function, kind, sent",
+    [
+        (gather, "all-gather", (DEVICES - 1) * LOCAL),
+        (scatter, "reduce-scatter", (DEVICES - 1) * LOCAL),
+        (transpose, "all-to-all", (DEVICES - 1) * LOCAL),
+        (to_next, "collective-permute", LOCAL),
+    ],
+)
+def test_bytes_that_a_device_sends(function, kind, sent):
+    assert found(function, simulated()) == [Collective(kind, False, 1, sent, True)]
+
+
+def test_a_reduction_sends_everything_twice_but_for_its_own_share():
+    (one,) = found(reduce, simulated(), jax.P())
+    assert (one.kind, one.count) == ("all-reduce", 1)
+    assert one.sent == 2 * LOCAL * (DEVICES - 1) // DEVICES
+
+
+def test_groups_of_fewer_devices():
+    mesh = jax.make_mesh((2, 4), ("copy", "data"), (jax.sharding.AxisType.Auto,) * 2)
+    (one,) = found(reduce, mesh, jax.P())
+    # The mesh's other axis holds copies: a group is four devices, with a quarter of the rows each.
+    assert one.sent == 2 * (2 * LOCAL) * 3 // 4
+
+
+def ring(x, number):
+    """As many steps as devices: everyone's rows visit everyone and are at home again."""
+
+    def step(state, _):
+        total, visiting = state
+        return (total + jnp.tanh(visiting), to_next(visiting, number)), None
+
+    return jax.lax.scan(step, (jnp.zeros_like(x), x), length=number)[0][0]
+
+
+def test_a_ring_sends_once_for_each_device():
+    (one,) = found(partial(ring, number=DEVICES), simulated())
+    assert one == Collective("collective-permute", False, DEVICES, DEVICES * LOCAL, True)
+
+
+def test_a_loop_in_a_loop():
+    def rings(x):
+        return jax.lax.scan(lambda x, _: (ring(x, DEVICES), None), x, length=3)[0]
+
+    (one,) = found(rings, simulated())
+    assert (one.count, one.sent) == (3 * DEVICES, 3 * DEVICES * LOCAL)
+
+
+def test_a_loop_of_unknown_length_is_taken_to_run_once():
+    def until_small(x):
+        return jax.lax.while_loop(
+            lambda x: jax.lax.psum(x[0, 0], "data") > 1, lambda x: to_next(x) / 2, x
+        )
+
+    permutes = [c for c in found(until_small, simulated()) if c.kind == "collective-permute"]
+    assert [(c.count, c.exact) for c in permutes] == [(1, False)]
+
+
+def test_the_branch_that_sends_more():
+    def either(x):
+        branches = to_next, lambda x: ring(x, DEVICES)
+        return jax.lax.cond(jax.lax.axis_size("data") * x[0, 0] > 0, *branches, x)
+
+    (one,) = found(either, simulated())
+    assert one.sent == DEVICES * LOCAL
+
+
+def test_no_communication():
+    assert found(jnp.tanh, simulated()) == []
+
+
+def test_what_is_no_program():
+    with pytest.raises(ValueError, match="no program's text"):
+        collectives("hello\n")
+
+
+@tpu
+def test_a_ring_on_a_tpu_is_asynchronous_and_of_the_same_length():
+    """This compiler does not state how often loops run."""
+    mesh = tpu_mesh("v5e:2x4")
+    (one,) = found(partial(ring, number=8), mesh)
+    assert one == Collective("collective-permute", True, 8, 8 * LOCAL, True)
+
+
+@tpu
+def test_the_engine_sends_what_its_ring_is_made_of():
+    """Two halves, each on its way once for each device, there and back again.
+
+    Forward, an example's column takes along its embedding, whether it is valid (1 byte), its group
+    and two running statistics; backward also the embedding's derivative, and in place of the
+    statistics a log-sum-exp and two cotangents.
+    """
+    batch, dim, devices = 512, 128, 8
+    mesh = tpu_mesh("v5e:2x4")
+    loss = losses.over_mesh(losses.clip, mesh)
+    split = jax.NamedSharding(mesh, jax.P("data"))
+    shape = jax.ShapeDtypeStruct((batch, dim), jnp.float32, sharding=split)
+
+    def mean(embeddings):
+        return loss(embeddings, anchor="a", engine=Engine("ring", tile=32)).mean()
+
+    program = jax.jit(jax.value_and_grad(mean)).lower(dict.fromkeys("ab", shape)).compile()
+    ring = next(c for c in collectives(program.as_text()) if c.kind == "collective-permute")
+    assert ring.count == 2 * devices * (5 + 7)
+    forward, backward = 4 * dim + 1 + 3 * 4, 2 * 4 * dim + 1 + 4 * 4
+    assert ring.sent == batch // devices * devices * (forward + backward)
+    assert ring.asynchronous and ring.exact
+
+
+FUSED = """HloModule step, num_partitions=4
+
+%begun (p: f32[8]) -> (f32[8], f32[32]) {
+  %p = f32[8]{0} parameter(0)
+  %g = f32[32]{0:T(128)} all-gather(%p), replica_groups={{0,1,2,3}}, CHAIN
+  ROOT %c = (f32[8]{0}, f32[32]{0}) custom-call(%g), custom_call_target="AsyncCollectiveStart"
+}
+
+%goes_on (p: f32[8], q: f32[64]) -> f32[64] {
+  %p = f32[8]{0} parameter(0)
+  %q = f32[64]{0} parameter(1)
+  %g = f32[32]{0:T(128)} all-gather(%p), replica_groups={{0,1,2,3}}, CHAIN
+  ROOT %r = f32[64]{0} multiply(%q, %q)
+}
+
+ENTRY %main (x: f32[8], y: f32[64]) -> f32[64] {
+  %x = f32[8]{0} parameter(0)
+  %y = f32[64]{0} parameter(1)
+  %start = (f32[8]{0}, f32[32]{0:T(128)}) fusion(%x), kind=kCustom, calls=%begun
+  %meanwhile = f32[64]{0} fusion(%x, %y), kind=kLoop, calls=%goes_on
+  %both = (f32[4]{0}, bf16[2,3]{1,0}) all-reduce(%x, %y), replica_groups=[1,4]<=[4], to_apply=%add
+  ROOT %out = f32[64]{0} fusion(%x, %meanwhile), kind=kLoop, calls=%goes_on
+}
+""".replace("CHAIN", 'dimensions={0}, frontend_attributes={chain_id="0"}')
+
+
+@pytest.mark.parametrize(
+    "groups, size",
+    [
+        ("{{0,1,2},{3,4,5}}", 3),
+        ("[3,4]<=[12]", 4),
+        ("[3,4]<=[4,3]T(1,0)", 4),
+        ("mesh['copy'=2,'data'=4] {'data'}", 4),
+        ("mesh['copy'=2,'data'=4] {'copy','data'}", 8),
+        ("mesh['copy'=2,'data'=4] {'data':(1)2}", 2),
+        ("{}", 12),
+    ],
+)
+def test_every_way_of_writing_groups(groups, size):
+    text = f"""HloModule step, num_partitions=12
+
+ENTRY %main (x: f32[30]) -> f32[30] {{
+  %x = f32[30]{{0}} parameter(0)
+  ROOT %y = f32[30]{{0}} reduce-scatter(%x), replica_groups={groups}, dimensions={{0}}, to_apply=%a
+}}
+"""
+    assert collectives(text)[0].sent == 4 * 30 * (size - 1)
+
+
+def test_a_collective_in_pieces_among_computation_counts_once():
+    """As a TPU's compiler prints it; and a reduction of two arrays at once."""
+    assert collectives(FUSED) == [
+        Collective("all-gather", True, 1, 3 * 8 * 4, True),
+        Collective("all-reduce", False, 1, 2 * (4 * 4 + 6 * 2) * 3 // 4, True),
+    ]

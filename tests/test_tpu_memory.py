@@ -1,0 +1,57 @@
+"""What the compiler says about memory."""
+
+from importlib.util import find_spec
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gramalign.chips import GIB, chip_of
+from gramalign.topology import tpu_mesh
+from gramalign.tpu_memory import OutOfMemory, available, compiled, memory
+
+tpu = pytest.mark.skipif(
+    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+        "temporaries (26.50G) exceeds available HBM (15.75G).",
+        "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 26.50G of 15.75G hbm. "
+        "Exceeded hbm capacity by 10.75G.",
+    ],
+)
+def test_the_sizes_in_a_refusal(message):
+    refused = OutOfMemory(message)
+    assert (refused.needed, refused.available) == (26.5 * GIB, 15.75 * GIB)
+
+
+def test_a_refusal_without_sizes():
+    refused = OutOfMemory("RESOURCE_EXHAUSTED: too much")
+    assert refused.needed is None and refused.available is None
+
+
+@tpu
+@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:2x2", "v4:2x2x1", "tpu7x:2x2x1"])
+def test_nearly_all_of_what_a_chip_has_is_available(topology):
+    mesh = tpu_mesh(topology)
+    published = chip_of(mesh.devices.ravel().tolist()).memory
+    assert 0.94 * published < available(mesh) <= 1.01 * published
+
+
+@tpu
+def test_an_account_of_a_program():
+    """A donated argument's place is taken by the result."""
+    mesh = tpu_mesh("v5e:2x2")
+    split = jax.NamedSharding(mesh, jax.P("data"))
+    x = jax.ShapeDtypeStruct((4 * 2**20,), jnp.float32, sharding=split)
+    donated, kept = (
+        memory(compiled(jax.jit(lambda x: x * 2, donate_argnums=numbers).lower(x)))
+        for numbers in (0, ())
+    )
+    assert donated.arguments == kept.arguments == 4 * 2**20
+    assert donated.results < 2**16 and kept.results >= 4 * 2**20
+    assert kept.total == kept.arguments + kept.results + kept.temporary + kept.program

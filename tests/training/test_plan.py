@@ -1,0 +1,145 @@
+"""A training step compiled for a TPU slice: the step that trains, and what it is said to take."""
+
+import math
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from gramalign.chips import CHIPS
+from gramalign.collectives import Collective
+from gramalign.contrast import Engine
+from gramalign.topology import tpu_mesh
+from gramalign.tpu_memory import Memory
+from gramalign.training.config import Config, Optimizer
+from gramalign.training.config import Model as Shape
+from gramalign.training.model import Model, split
+from gramalign.training.optimizer import make_optimizer
+from gramalign.training.plan import Plan, attempt, plan
+from gramalign.training.planned_step import trace_step
+from gramalign.training.state import init_state
+
+tpu = pytest.mark.skipif(
+    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
+)
+
+DIMS = {"text": 10, "audio": 7}
+CONFIG = Config(
+    objective="clip",
+    model=Shape(dim=8, hidden=16),
+    optimizer=Optimizer(warmup=2),
+    steps=12,
+    batch_size=256,
+    engine=Engine(tile=64),
+)
+
+
+@cache
+def planned(**changes):
+    return plan(replace(CONFIG, **changes), DIMS, tpu_mesh("v5e:2x2"))
+
+
+def simulated(devices=4):
+    return jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
+
+
+def test_the_step_is_called_with_what_training_calls_it_with():
+    mesh = simulated()
+    tx = make_optimizer(CONFIG.optimizer, CONFIG.steps)
+    _, params, _ = split(Model(CONFIG, DIMS, rngs=nnx.Rngs(params=0)))
+    state = init_state(params, tx, jax.random.key(0))
+    rows = CONFIG.batch_size
+    batch = {
+        "features": {name: np.zeros((rows, width), np.float32) for name, width in DIMS.items()},
+        "present": {name: np.ones(rows, bool) for name in DIMS},
+        "groups": np.arange(rows, dtype=np.int32),
+    }
+    described = trace_step(CONFIG, DIMS, mesh).args_info[0]
+    assert jax.tree.structure(described) == jax.tree.structure((state, batch))
+    for told, real in zip(jax.tree.leaves(described), jax.tree.leaves((state, batch)), strict=True):
+        assert (told.shape, told.dtype) == (real.shape, real.dtype)
+    assert all(told.donated for told in jax.tree.leaves(described[0]))
+
+
+def test_nothing_large_is_allocated():
+    before = sum(x.nbytes for x in jax.live_arrays())
+    large = replace(CONFIG, model=Shape(dim=8, hidden=2**15, depth=2))
+    trace = trace_step(large, DIMS, simulated())
+    parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(trace.args_info[0][0].params))
+    assert parameters > 2**31
+    assert sum(x.nbytes for x in jax.live_arrays()) - before < 2**20
+
+
+@pytest.mark.parametrize("size, near", [(250, "248 or 252"), (3, "4")])
+def test_a_batch_that_does_not_divide(size, near):
+    config = replace(CONFIG, batch_size=size)
+    with pytest.raises(ValueError, match=f"batch of {size} does not divide over 4.*{near}$"):
+        trace_step(config, DIMS, simulated())
+
+
+@tpu
+def test_memory_and_work_grow_with_the_batch():
+    small, large = planned(), planned(batch_size=2048)
+    assert large.memory.arguments > small.memory.arguments
+    assert large.memory.total > small.memory.total
+    # Of each pair of a row and a column a few products; of each row alone, the towers.
+    assert 8 * small.flops < large.flops < 64 * small.flops
+
+
+@tpu
+def test_tiles_take_six_products_of_bfloat16_and_towers_one():
+    """Four passes over the tiles of the one pair of modalities."""
+    found = planned()
+    tiles = 4 * 2 * CONFIG.batch_size**2 * CONFIG.model.dim
+    assert found.bfloat16_flops - found.flops == (6 - 1) * tiles
+    assert found.flops > tiles
+
+
+@tpu
+def test_a_ring_sends_asynchronously_to_one_neighbour():
+    found = planned(engine=Engine("ring", tile=64))
+    ring = next(c for c in found.collectives if c.kind == "collective-permute")
+    assert ring.asynchronous and ring.exact and ring.count > 2 * 4 * 2
+    assert found.seconds(ring) == ring.sent / CHIPS["TPU v5 lite"].link_bandwidth
+    gathered = next(c for c in planned().collectives if c.kind == "all-gather")
+    assert found.seconds(gathered) == gathered.sent / CHIPS["TPU v5 lite"].send_bandwidth
+
+
+@tpu
+def test_a_batch_that_does_not_fit():
+    trial = attempt(replace(CONFIG, batch_size=2**27), DIMS, tpu_mesh("v5e:2x2"))
+    assert not trial.fits and trial.needed > 16 * 2**30
+
+
+def invented(*, flops, permuted, gathered):
+    """Seconds of each, on a chip with round figures."""
+    chip = replace(CHIPS["TPU v5 lite"], flops=1e12, link_bandwidth=1e9, links=4)
+    collectives = (
+        Collective("collective-permute", True, 3, int(permuted * 1e9), True),
+        Collective("all-gather", False, 1, int(gathered * 4e9), True),
+    )
+    work = int(flops * 4 * 1e12)
+    return Plan(8, 4, chip, Memory(1, 2, 3, 4), work // 6, work, collectives)
+
+
+@pytest.mark.parametrize(
+    "flops, permuted, gathered, exposed",
+    [(5, 3, 0, 0), (5, 7, 0, 2), (5, 3, 1, 1), (5, 7, 1, 3), (0, 2, 0, 2)],
+)
+def test_what_compute_hides(flops, permuted, gathered, exposed):
+    found = invented(flops=flops, permuted=permuted, gathered=gathered)
+    assert found.compute == pytest.approx(flops)
+    assert found.communication == pytest.approx((permuted, gathered))
+    assert found.exposed == pytest.approx(exposed)
+
+
+def test_json():
+    record = invented(flops=5, permuted=7, gathered=1).to_json()
+    assert record["memory"]["total"] == 10
+    assert record["chip"]["name"] == "v5e" and record["devices"] == 4
+    assert record["seconds"]["exposed"] == pytest.approx(3)
+    assert [each["seconds"] for each in record["collectives"]] == pytest.approx([7, 1])
