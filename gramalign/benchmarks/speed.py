@@ -12,7 +12,7 @@ from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
 from gramalign.benchmarks.rows import OUT_OF_MEMORY, Ours, Row, Theirs, mark_fastest, row
 from gramalign.benchmarks.steps import made_up, place, step
 from gramalign.benchmarks.workload import Way, Workload
-from gramalign.flops import matmul_flops
+from gramalign.programs.flops import matmul_flops
 
 # The small decompositions of LAPACK can run faster on one thread, on a busy machine by far. The
 # peer is then timed both ways, and the faster one counts.

@@ -36,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> None:
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         _read(args).run()
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError) as error:
         errors.print(f"[bold red]error:[/] {rich.markup.escape(str(error))}")
         raise SystemExit(2) from error
     except NonFiniteLoss as error:

@@ -14,7 +14,6 @@ import rich.progress
 import tyro
 from jax.sharding import Mesh
 
-from gramalign.chips import chip_of
 from gramalign.cli.console import console
 from gramalign.cli.plan_tables import (
     largest_line,
@@ -24,8 +23,9 @@ from gramalign.cli.plan_tables import (
     verdict,
     work_table,
 )
-from gramalign.topology import tpu_mesh
-from gramalign.tpu_memory import OutOfMemory, available
+from gramalign.programs.chips import chip_of
+from gramalign.programs.memory import OutOfMemory, available
+from gramalign.programs.topology import tpu_mesh
 from gramalign.training import Config
 from gramalign.training.environment import environment
 from gramalign.training.largest import CAP, Largest, Trial, largest_batch

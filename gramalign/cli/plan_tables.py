@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from gramalign.chips import GB, TERA, Chip
-from gramalign.tpu_memory import OutOfMemory
+from gramalign.programs.chips import GB, TERA, Chip
+from gramalign.programs.memory import OutOfMemory
 from gramalign.training import Config
 from gramalign.training.largest import Largest
 from gramalign.training.plan import Plan

@@ -19,10 +19,10 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from gramalign.chips import Chip, chip_of
-from gramalign.collectives import Collective, collectives
-from gramalign.flops import traced_flops
-from gramalign.tpu_memory import Memory, OutOfMemory, compiled, memory
+from gramalign.programs.chips import Chip, chip_of
+from gramalign.programs.collectives import Collective, collectives
+from gramalign.programs.flops import traced_flops
+from gramalign.programs.memory import Memory, OutOfMemory, compiled, memory
 from gramalign.training.config import Config
 from gramalign.training.largest import Trial
 from gramalign.training.planned_step import trace_step
@@ -93,7 +93,7 @@ def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
     Args:
         config: the run.
         dims: width of each modality's features.
-        mesh: of `gramalign.topology.tpu_mesh`.
+        mesh: of `gramalign.programs.topology.tpu_mesh`.
 
     Raises:
         OutOfMemory: the step needs more memory than a chip has.

@@ -11,7 +11,7 @@ from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
 from gramalign.benchmarks.rows import OUT_OF_MEMORY
 from gramalign.benchmarks.steps import made_up, place, step
 from gramalign.benchmarks.workload import Way, Workload
-from gramalign.flops import matmul_flops
+from gramalign.programs.flops import matmul_flops
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,13 @@
 """`gramalign plan` on a tiny store: what it prints, writes, and says when something is wrong."""
 
 import json
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from gramalign import topology
 from gramalign.cli import main
-
-tpu = pytest.mark.skipif(
-    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
-)
+from gramalign.programs import topology
+from tests.tpu import tpu
 
 SMALL = ["--objective", "clip", "--steps", "30", "--optimizer.warmup", "3", "--model.dim", "8"]
 SMALL += ["--model.hidden", "16", "--engine.tile", "64", "--topology", "v5e:2x2"]

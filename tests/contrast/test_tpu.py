@@ -8,9 +8,10 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.topology import missing, tpu_mesh
+from gramalign.programs.topology import tpu_mesh
+from tests.tpu import tpu
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=f"compiling for TPUs {missing()}")
+pytestmark = tpu
 
 DIM, MIB = 512, 2**20
 GATHERED = 1.1 * 3 * 32768 * DIM * (2 + 4) / MIB

@@ -3,18 +3,17 @@
 import math
 from dataclasses import replace
 from functools import cache
-from importlib.util import find_spec
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
-from gramalign.chips import CHIPS
-from gramalign.collectives import Collective
 from gramalign.contrast import Engine
-from gramalign.topology import tpu_mesh
-from gramalign.tpu_memory import Memory
+from gramalign.programs.chips import CHIPS
+from gramalign.programs.collectives import Collective
+from gramalign.programs.memory import Memory
+from gramalign.programs.topology import tpu_mesh
 from gramalign.training.config import Config, Optimizer
 from gramalign.training.config import Model as Shape
 from gramalign.training.model import Model, split
@@ -22,10 +21,7 @@ from gramalign.training.optimizer import make_optimizer
 from gramalign.training.plan import Plan, attempt, plan
 from gramalign.training.planned_step import trace_step
 from gramalign.training.state import init_state
-
-tpu = pytest.mark.skipif(
-    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
-)
+from tests.tpu import tpu
 
 DIMS = {"text": 10, "audio": 7}
 CONFIG = Config(

@@ -1,24 +1,20 @@
 """Counting what devices send each other, on programs whose collectives are known by hand."""
 
 from functools import partial
-from importlib.util import find_spec
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from gramalign import losses
-from gramalign.collectives import Collective, collectives
 from gramalign.contrast import Engine
-from gramalign.topology import tpu_mesh
+from gramalign.programs.collectives import Collective, collectives
+from gramalign.programs.topology import tpu_mesh
+from tests.tpu import tpu
 
 DEVICES = 8
 ROWS, DIM = 4, 16  # of each device
 LOCAL = ROWS * DIM * 4  # bytes
-
-tpu = pytest.mark.skipif(
-    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
-)
 
 
 def simulated():

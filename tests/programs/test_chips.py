@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gramalign.chips import CHIPS, chip_of
+from gramalign.programs.chips import CHIPS, chip_of
 
 
 def devices(kind, parts):

@@ -6,7 +6,7 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.flops import matmul_flops, traced_flops
+from gramalign.programs.flops import matmul_flops, traced_flops
 
 X = jax.ShapeDtypeStruct((64, 16), jnp.float32)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
-from gramalign.hlo import (
+from gramalign.programs.hlo import (
     Computation,
     Instruction,
     Known,

@@ -1,18 +1,13 @@
 """What the compiler says about memory."""
 
-from importlib.util import find_spec
-
 import jax
 import jax.numpy as jnp
 import pytest
 
-from gramalign.chips import GIB, chip_of
-from gramalign.topology import tpu_mesh
-from gramalign.tpu_memory import OutOfMemory, available, compiled, memory
-
-tpu = pytest.mark.skipif(
-    find_spec("libtpu") is None, reason="libtpu is not there: pip install 'gramalign[tpu]'"
-)
+from gramalign.programs.chips import GIB, chip_of
+from gramalign.programs.memory import OutOfMemory, available, compiled, memory
+from gramalign.programs.topology import tpu_mesh
+from tests.tpu import tpu
 
 
 @pytest.mark.parametrize(
