@@ -107,18 +107,24 @@ def largest_table(rows: Sequence[Report]) -> Group:
 
 def _heads(rows: Sequence[Report]) -> list[str]:
     strategy = ["strategy"] if rows[0]["strategy"] else []
-    return ["", ">B", "dtype", *strategy, ">tile"]
+    return ["", ">B", "dtype", *strategy, *(["by"] if _several(rows) else []), ">tile"]
+
+
+def _several(rows: Sequence[Report]) -> bool:
+    """Whether rows differ in what their tiles are computed by."""
+    return len({row["implementation"] for row in rows}) > 1
 
 
 def _gap(rows: Sequence[Report]) -> int:
     """Blanks between columns: with a column more they move together."""
-    return 1 if rows[0]["strategy"] else 2
+    return 1 if rows[0]["strategy"] or _several(rows) else 2
 
 
 def _names(rows: Sequence[Report], row: Report) -> list[str]:
     strategy = [row["strategy"]] if rows[0]["strategy"] else []
+    by = [row["implementation"]] if _several(rows) else []
     tile = f"{row['tile']}{'*' if row['fastest'] else ' '}"
-    return [row["method"], f"{row['batch']}", row["dtype"], *strategy, tile]
+    return [row["method"], f"{row['batch']}", row["dtype"], *strategy, *by, tile]
 
 
 def _spread(row: Report) -> str:

@@ -63,5 +63,5 @@ def step(method: Method, way: Way) -> Callable:
     loss = LOSSES[method]
     if way.devices > 1:
         loss = losses.over_mesh(loss, mesh_of(way.devices))
-    engine = Engine(way.strategy, way.tile)
+    engine = Engine(way.strategy, way.tile, way.implementation)
     return jax.jit(jax.value_and_grad(lambda embeddings: jnp.mean(loss(embeddings, engine=engine))))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gramalign.contrast.engine import Implementation
 from gramalign.contrast.exchange import Strategy
 
 Method = Literal["gram", "pmrl", "clip"]
@@ -27,6 +28,13 @@ MEMORY_BATCHES = {
     "tpu": (65536, 131072, 262144),
 }
 """Batch sizes whose compiled memory is read, by platform."""
+
+IMPLEMENTATIONS: dict[str, tuple[Implementation, ...]] = {
+    "cpu": ("xla",),
+    "gpu": ("xla",),
+    "tpu": ("xla", "pallas"),
+}
+"""Implementations of the tiles that compute on a platform."""
 
 DTYPES: dict[str, DType] = {"cpu": "float32", "gpu": "bfloat16", "tpu": "bfloat16"}
 """The dtype of the embeddings by platform, where none is asked for."""
@@ -59,8 +67,10 @@ class Way:
     devices: int = 1
     strategy: Strategy | None = None
     """How the columns come to all devices; None on one."""
+    implementation: Implementation = "xla"
+    """Of the tiles."""
 
     def __str__(self):
         """As it stands in a line of progress."""
         several = f" on {self.devices} devices, {self.strategy}" if self.strategy else ""
-        return f"tile {self.tile}{several}"
+        return f"tile {self.tile} by {self.implementation}{several}"

@@ -17,6 +17,7 @@ from gramalign.benchmarks.tables import tables
 from gramalign.benchmarks.workload import DType, Method, Way
 from gramalign.cli.console import console
 from gramalign.contrast import Engine
+from gramalign.contrast.engine import Implementation
 from gramalign.contrast.exchange import Strategy
 
 PARTS: tuple[Part, ...] = ("speed", "memory", "accuracy")
@@ -57,6 +58,9 @@ class Bench:
     """Split the batch over so many devices; on a CPU they are simulated."""
     strategies: tuple[Strategy, ...] | None = None
     """How the columns come to all of several devices: gather, ring; both if not given."""
+    implementations: tuple[Implementation, ...] | None = None
+    """What computes the tiles: xla or, on a TPU, the fused kernel pallas; all there are if not
+    given."""
     platform: Literal["cpu", "cuda", "rocm", "tpu"] | None = None
     """Where to compute; the best that JAX finds if not given."""
     threads: int = 2
@@ -121,8 +125,8 @@ class Bench:
         """The options with the defaults of the platform that JAX computes on.
 
         Raises:
-            ValueError: for a batch that does not divide over the devices, or a search for the
-            peer's largest batch without a GPU.
+            ValueError: for a batch that does not divide over the devices, a search for the
+            peer's largest batch without a GPU, or an implementation that is not for the platform.
         """
         if self.peer_largest and platform != "gpu":
             raise ValueError(
@@ -136,6 +140,13 @@ class Bench:
         if odd and self.only in (None, "speed"):
             raise ValueError(f"--batches {odd[0]} does not divide over --devices {self.devices}")
         strategies = self.strategies or ("gather", "ring")
+        possible = workload.IMPLEMENTATIONS[platform]
+        for implementation in self.implementations or ():
+            if implementation not in possible:
+                raise ValueError(
+                    f"--implementations {implementation} is not for a {platform}: "
+                    f"wanted {_words(possible)}"
+                )
         return Plan(
             platform=platform,
             parts=(self.only,) if self.only else PARTS,
@@ -143,9 +154,10 @@ class Bench:
             dtypes=self.dtypes or (workload.DTYPES[platform],),
             batches=batches,
             ways=tuple(
-                Way(tile, self.devices, strategy)
+                Way(tile, self.devices, strategy, implementation)
                 for tile in self.tiles or (Engine().tile_size(),)
                 for strategy in (strategies if self.devices > 1 else (None,))
+                for implementation in self.implementations or possible
             ),
             modalities=self.modalities,
             dim=self.dim,

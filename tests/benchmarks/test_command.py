@@ -217,6 +217,7 @@ def test_options_are_checked_by_name(capsys, monkeypatch):
         Bench(methods=())
     monkeypatch.setattr(device, "start", lambda platform, threads, devices: "cpu")
     assert "--peer-largest is for a GPU" in complaint(capsys, "--peer-largest")
+    assert "pallas is not for a cpu" in complaint(capsys, "--implementations", "pallas")
     words = ["--devices", "2", "--batches", "9"]
     assert "--batches 9 does not divide over --devices 2" in complaint(capsys, *words)
 

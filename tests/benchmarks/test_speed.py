@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 from gramalign.benchmarks import peer, rounds, speed
 from gramalign.benchmarks.products import bare_products, operands, square_rate
 from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
 from gramalign.benchmarks.rows import OUT_OF_MEMORY
+from gramalign.benchmarks.speed_tables import speed_table, work_table
 from gramalign.benchmarks.steps import made_up, place, step
 from gramalign.benchmarks.workload import Way, Workload
 from gramalign.programs.flops import matmul_flops
@@ -53,6 +55,17 @@ def test_a_bfloat16_row_agrees_too():
     (row,) = measure(Workload("clip", 16, 3, 32, "bfloat16"), Way(16))
     assert row["dtype"] == "bfloat16" and row["agree"] is True
     assert row["loss_difference"] > 0
+
+
+def test_fused_tiles_are_another_row():
+    ways = [Way(384, implementation=each) for each in ("xla", "pallas")]
+    rows = measure(Workload("clip", 384, 2, 8), *ways, limit=1)
+    assert [row["implementation"] for row in rows] == ["xla", "pallas"]
+    assert rows[0]["flops"] == rows[1]["flops"]  # the kernel's count as often as it runs
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-6)
+    with (screen := Console(width=100)).capture() as printed:
+        screen.print(speed_table(rows), work_table([{**x, "share_of_device": None} for x in rows]))
+    assert printed.get().count("pallas") == 2
 
 
 def test_strategies_and_tiles_give_a_row_each_and_one_loss():
