@@ -19,9 +19,13 @@ _SIGNS = ("resource_exhausted", "out of memory", "can't allocate memory")
 
 @dataclass
 class Timed:
-    """What is timed, and the seconds of each round; `full` once it ran out of memory."""
+    """What is timed, and the seconds of each round; `full` once it ran out of memory.
+
+    `clean` runs behind each round, untimed: what a side keeps for itself, the others lack.
+    """
 
     run: Callable[[], Any]
+    clean: Callable[[], None] = lambda: None
     seconds: list[float] = field(default_factory=list)
     full: bool = False
 
@@ -51,6 +55,7 @@ def in_turn(sides: Sequence[Timed], repeats: int, say: Callable[[str], None]) ->
                 continue
             time.sleep(PAUSE)
             calls = within_memory(lambda side=side: list(_calls(side.run)))
+            side.clean()
             if calls is None:
                 side.full = True
             else:

@@ -1,6 +1,7 @@
 """Seconds for loss and gradient: gramalign, the published way in torch, and the bare products."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import jax
 import numpy as np
@@ -126,7 +127,8 @@ def _theirs(
     def first() -> Theirs:
         sides = {n: Peer(workload.method, embeddings, workload.dtype, n, where) for n in counts}
         loss, gradients = sides[threads].values()
-        timed = {n: Timed(side.run) for n, side in sorted(sides.items())}
+        clean = partial(peer.release, where)
+        timed = {n: Timed(side.run, clean) for n, side in sorted(sides.items())}
         return Theirs(None, loss, gradients, timed, sides[threads].peak_bytes())
 
     found = within_memory(first) or Theirs(OUT_OF_MEMORY)

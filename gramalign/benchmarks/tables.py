@@ -54,7 +54,8 @@ def _resident(rows: Sequence[Report]) -> Group:
     return titled(
         "Memory: peak resident memory of a fresh process, loss and gradient once",
         body,
-        f"With interpreter, libraries and compiler; the limit is {bytes_(rows[0]['limit_bytes'])}.",
+        "Float32, the engine's own tiles. With interpreter, libraries and compiler; the limit is "
+        f"{bytes_(rows[0]['limit_bytes'])}.",
         "The peer is not run at this size: its B x B x k x k tensors want tens of GiB.",
     )
 

@@ -53,7 +53,7 @@ class Bench:
     """Width of the embeddings, d."""
     tiles: tuple[int, ...] | None = None
     """Sizes of the score blocks to compare, the fastest is marked; the engine's own for this
-    platform if not given. Memory is read for the first."""
+    platform if not given. Compiled memory is read for the first."""
     devices: int = 1
     """Split the batch over so many devices; on a CPU they are simulated."""
     strategies: tuple[Strategy, ...] | None = None
@@ -136,6 +136,8 @@ class Bench:
         batches: dict[Method, tuple[int, ...]] = {
             method: self.batches or own[method] for method in self.methods
         }
+        if self.peer_largest and self.devices > 1:
+            raise ValueError("--peer-largest is for one device: the peer computes on one GPU")
         odd = [batch for group in batches.values() for batch in group if batch % self.devices]
         if odd and self.only in (None, "speed"):
             raise ValueError(f"--batches {odd[0]} does not divide over --devices {self.devices}")

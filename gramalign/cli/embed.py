@@ -52,17 +52,21 @@ class Embed:
         if self.out.suffix == ".npz":
             np.savez(draft, allow_pickle=False, **arrays)
         else:
-            safetensors.numpy.save_file(_without_text(arrays), draft)
+            safetensors.numpy.save_file(without_text(arrays), draft)
         draft.replace(self.out)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
         console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)
 
 
-def _without_text(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def without_text(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same with numbers in the place of text, where there are any."""
     arrays = dict(arrays)
     arrays["split"] = np.array([SPLITS.index(part) for part in arrays["split"]], np.uint8)
     ids = arrays.pop("ids")
-    if np.strings.isdigit(ids).all():
-        arrays["ids"] = ids.astype(np.int64)
+    try:
+        numbers = ids.astype(np.int64)
+    except (ValueError, OverflowError):
+        return arrays
+    if (numbers.astype(ids.dtype) == ids).all():  # and not 007, which would come back as 7
+        arrays["ids"] = numbers
     return arrays

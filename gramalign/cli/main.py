@@ -43,7 +43,8 @@ def main(args: Sequence[str] | None = None) -> None:
         errors.print(f"[bold red]stopped:[/] {rich.markup.escape(str(error))}")
         raise SystemExit(1) from error
     except KeyboardInterrupt:
-        errors.print("interrupted; --resume goes on from the last checkpoint")
+        goes_on = "; --resume goes on from the last checkpoint" if args[:1] == ["train"] else ""
+        errors.print(f"interrupted{goes_on}")
         raise SystemExit(130) from None
 
 

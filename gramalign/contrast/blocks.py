@@ -40,7 +40,7 @@ def split(
         multiple: that a block's size has to be of.
     """
     size = side.valid.shape[0]
-    count = -(-size // tile)
+    count = -(-size // (-(-tile // multiple) * multiple))
     if axis is not None and axis.strategy == "ring":
         count += count % 2
     # Spread over equal blocks: 1030 examples in tiles of at most 1024 are 2 x 515, not 1024 + 6.

@@ -11,6 +11,7 @@ all that a kernel takes. Every pair is met once forward and once backward.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float, PyTree
 
+from gramalign.contrast import tiles
 from gramalign.contrast.blocks import Block
 from gramalign.contrast.layout import Layout
 from gramalign.contrast.statistics import Running, join
@@ -25,11 +27,35 @@ from gramalign.contrast.tile import Outcome, meet, no_slopes, slopes
 from gramalign.mesh import platform, zeros_as
 from gramalign.scores import Score
 
-# Of the 64 MiB or more that a core has. With three bases of 512 in float32, blocks of 1024 rows and
-# tiles of 256 x 256, some 20 are used.
-VMEM_BYTES = 60 * 2**20
+# Sides of a tile, the largest that divides the blocks and that there is memory for.
+SIZES = (256, 128)
+# What a core has inside, less some for the compiler: 64 MiB or more but for the oldest.
+MIB = 2**20
+VMEM_BYTES = {"TPU v2": 14 * MIB, "TPU v3": 14 * MIB, "TPU v4": 14 * MIB}
+ELSEWHERE = 60 * MIB
 
 
+def _derivatives_of(plain: Callable) -> Callable[[Callable], Callable]:
+    """Give a function the derivatives of one with the same results: a kernel has none of its own.
+
+    What is here is a derivative already, of first order, so these are asked for by higher ones.
+    """
+
+    def decorate(fused: Callable) -> Callable:
+        def forward(score: Score, *arguments: PyTree) -> tuple[PyTree, PyTree]:
+            return fused(score, *arguments), arguments
+
+        def backward(score: Score, arguments: PyTree, slopes: PyTree) -> PyTree:
+            return jax.vjp(partial(plain, score), *arguments)[1](slopes)
+
+        function = jax.custom_vjp(fused, nondiff_argnums=(0,))
+        function.defvjp(forward, backward)
+        return function
+
+    return decorate
+
+
+@_derivatives_of(tiles.meet_all)
 def meet_all(
     score: Score,
     scale: Float[Array, ""],
@@ -41,9 +67,10 @@ def meet_all(
     """As `gramalign.contrast.tiles.meet_all`.
 
     Raises:
-        ValueError: on a GPU, or for a Score whose factors are more than vectors or numbers.
+        ValueError: on a GPU, for a Score whose factors are more than vectors or numbers, or for
+        more of these than a TPU's core can hold (8 vectors of 1024 in float32 it can).
     """
-    _check(score, cols)
+    _check(score, row, cols)
 
     def tile(scale: Array, row: Block, col: Block) -> tuple[Running, Running | None]:
         return meet(score, scale, row, col, mirrored=col_stats is None)
@@ -54,6 +81,7 @@ def meet_all(
     return _collect(tile, together, scale, row, row_stats, cols, col_stats)
 
 
+@_derivatives_of(tiles.derive_all)
 def derive_all(
     score: Score,
     scale: Float[Array, ""],
@@ -101,7 +129,7 @@ def _collect(
     """
     stacked = jax.tree.map(jnp.shape, by_col)
     cols, by_col = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (cols, by_col))
-    of_rows, of_cols = Layout.of_rows(row), Layout.of_cols(cols)
+    of_rows, of_cols = _layouts(row, by_row, cols, by_col)
 
     def kernel(scale_ref, row_refs, col_refs, row_start, col_start, row_sums, col_sums):
         first_col, first_row = pl.program_id(0) == 0, pl.program_id(1) == 0
@@ -133,11 +161,41 @@ def _collect(
         out_shape=[of_rows.shapes(by_row, scale), of_cols.shapes(by_col, scale)],
         # What is collected grows in place.
         input_output_aliases={before + n: n for n in range(sums)},
-        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=VMEM_BYTES),
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=_vmem_bytes()),
         interpret=_interpreted(scale),
     )(*inputs, *starts)
     row_sums, col_sums = of_rows.taken_up(row_sums, by_row), of_cols.taken_up(col_sums, by_col)
     return row_sums, jax.tree.map(lambda x, shape: x.reshape(shape), col_sums, stacked)
+
+
+def _layouts(
+    row: PyTree[Array], by_row: PyTree[Array], cols: PyTree[Array], by_col: PyTree[Array]
+) -> tuple[Layout, Layout]:
+    """Tiles as large as there is memory for; raise `ValueError` if there is not enough for any."""
+    number = jax.tree.leaves(row)[0].shape[0]
+    needed = 0
+    for size in SIZES:
+        of_rows, of_cols = Layout.of(row, size, rows=True), Layout.of(cols, size, rows=False)
+        # All comes and goes in two buffers, so that the next is there in time. What is collected
+        # has a place where it comes from and one where it goes. And there are the factors once
+        # more, in the parts that float32 is multiplied in, and a dozen tiles.
+        factors = size * (of_rows.bytes_each(row) + of_cols.bytes_each(cols))
+        sums = number * of_rows.bytes_each(by_row) + size * of_cols.bytes_each(by_col)
+        needed = 4 * factors + 4 * sums + 12 * 4 * size * size
+        if number % size == 0 and of_cols.number * size == jax.tree.leaves(cols)[0].shape[0]:
+            if needed <= _vmem_bytes() or platform() == "cpu":
+                return of_rows, of_cols
+    raise ValueError(
+        f"a tile's factors and their derivatives take {needed / MIB:.0f} MiB inside a TPU's core, "
+        f"where {_vmem_bytes() / MIB:.0f} are to be had: lower Engine.tile, give embeddings in "
+        'bfloat16, or leave implementation at "xla"'
+    )
+
+
+def _vmem_bytes() -> int:
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    kind = jax.devices()[0].device_kind if device is None else device.device_kind
+    return VMEM_BYTES.get(kind, ELSEWHERE)
 
 
 def _either(which: Array, x: PyTree[Array], y: PyTree[Array]) -> PyTree[Array]:
@@ -152,15 +210,16 @@ def _interpreted(scale: Float[Array, ""]) -> bool | pltpu.InterpretParams:
     return pltpu.InterpretParams() if jax.typeof(scale).mat.varying else True
 
 
-def _check(score: Score, cols: Block) -> None:
+def _check(score: Score, row: Block, cols: Block) -> None:
     """Refuse what would not compile, or run compilation out of memory."""
     if platform() not in ("tpu", "cpu"):
         raise ValueError(
             f'implementation="pallas" is for TPUs, and this is a {platform()}: leave it at "xla"'
         )
-    shapes = [x.shape[2:] for x in jax.tree.leaves(cols.factors)]
+    shapes = [x.shape[1:] for x in jax.tree.leaves(row.factors)]
+    shapes += [x.shape[2:] for x in jax.tree.leaves(cols.factors)]
     if any(len(shape) > 1 for shape in shapes):
         raise ValueError(
-            'implementation="pallas" is for Scores with vectors and numbers as factors, but the '
-            f'columns of {score} have arrays of shapes {shapes}: leave it at "xla"'
+            'implementation="pallas" is for Scores with vectors and numbers as factors, but '
+            f'{score} has arrays of shapes {shapes}: leave it at "xla"'
         )

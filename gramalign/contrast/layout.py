@@ -6,15 +6,13 @@ they are combined with. Truth values become integers.
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jaxtyping import Array, PyTree
-
-# Sides of a tile, the largest that divides the number of examples.
-SIZES = (256, 128)
 
 
 @dataclass(frozen=True)
@@ -32,20 +30,9 @@ class Layout:
     number: int
 
     @classmethod
-    def of_rows(cls, tree: PyTree[Array]) -> "Layout":
-        """That of the arrays along the rows."""
-        return cls._of(tree, rows=True)
-
-    @classmethod
-    def of_cols(cls, tree: PyTree[Array]) -> "Layout":
-        """That of the arrays along the columns."""
-        return cls._of(tree, rows=False)
-
-    @classmethod
-    def _of(cls, tree: PyTree[Array], rows: bool) -> "Layout":
-        length = jax.tree.leaves(tree)[0].shape[0]
-        size = next(size for size in SIZES if length % size == 0)
-        return cls(rows, size, length // size)
+    def of(cls, tree: PyTree[Array], size: int, *, rows: bool) -> "Layout":
+        """That of arrays whose length is a multiple of the size."""
+        return cls(rows, size, jax.tree.leaves(tree)[0].shape[0] // size)
 
     def laid_out(self, tree: PyTree[Array]) -> PyTree[Array]:
         """The arrays as they lie in memory."""
@@ -87,6 +74,16 @@ class Layout:
             ref[at] = self._lay(x)
 
         jax.tree.map(put, values, refs)
+
+    def bytes_each(self, tree: PyTree[Array]) -> int:
+        """What an example takes in memory, with what fills up its tiles of 8 x 128."""
+
+        def each(x: Array) -> int:
+            if x.ndim == 1:
+                return 4 * (128 if self.rows else 8)
+            return -(-prod(x.shape[1:]) // 128) * 128 * x.dtype.itemsize
+
+        return sum(map(each, jax.tree.leaves(tree)))
 
     def _block(self, x: Array) -> pl.BlockSpec:
         if x.ndim == 1 and not self.rows:

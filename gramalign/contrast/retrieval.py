@@ -130,8 +130,8 @@ def top_k(
         engine: how it is gone about; what comes out is the same.
 
     Returns:
-        Scores, best first, and column numbers, `[rows, k]` each; -inf and -1 where the row is not
-        valid or the gallery has fewer than k valid columns.
+        Scores, best first and by number where equal, and column numbers, `[rows, k]` each; -inf
+        and -1 where the row is not valid or the gallery has fewer than k valid columns.
 
     Raises:
         ValueError: for empty sides, or k below 1 or above the size of the gallery.
@@ -164,8 +164,9 @@ def top_k(
                 numbers = jnp.where(mask, jnp.broadcast_to(col.group[None, :], mask.shape), -1)
                 scores = jnp.concatenate([best[0], jnp.where(mask, scores, -jnp.inf)], axis=1)
                 numbers = jnp.concatenate([best[1], numbers], axis=1)
-                scores, places = jax.lax.top_k(scores, k)
-                return (scores, jnp.take_along_axis(numbers, places, axis=1)), None
+                # By number where scores are equal: in which order the columns come by is no matter.
+                least, numbers = jax.lax.sort((-scores, numbers), num_keys=2)
+                return (-least[:, :k], numbers[:, :k]), None
 
             return jax.lax.scan(one_tile, best, cols)[0]
 

@@ -14,7 +14,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import normalize
-from gramalign.geometry.spectrum import GAP_TOLERANCE, decompose, towards_mean
+from gramalign.geometry.spectrum import GAP_TOLERANCE, decompose, noise_of, towards_mean
 from gramalign.geometry.tuples import combine, inner_products, multiply, take_apart
 
 
@@ -103,6 +103,6 @@ def leading_direction(
     gram = inner_products(rows)
     # The eigenvector does not depend on the scale, but the squares on the way to it do.
     gram = gram / stop_gradient(_trace_or_one(gram))
-    weights = towards_mean(leading_eigenvector(gram))
+    weights = towards_mean(leading_eigenvector(gram), noise_of(vectors.dtype))
     (direction,) = combine(weights[..., None, :], rows)
     return normalize(direction)

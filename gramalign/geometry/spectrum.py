@@ -25,9 +25,11 @@ derivative leaves out the turn within that space; tuples whose mean is orthogona
 which its sign flips.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gramalign.geometry.jacobi import eigh
 from gramalign.geometry.norms import sqrt
@@ -38,25 +40,35 @@ from gramalign.geometry.tuples import Rows, combine, inner_products, multiply, t
 GAP_TOLERANCE = 32
 
 
-def towards_mean(weights: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
+def noise_of(dtype: DTypeLike) -> float:
+    """Up to where a sum of such an eigenvector's entries is 0, relative to that of their sizes.
+
+    For vectors that came in half precision: these have unit length to their own rounding only.
+    """
+    eps = float(jnp.finfo(dtype).eps)
+    return 4 * eps if jnp.finfo(dtype).bits < 32 else GAP_TOLERANCE * eps
+
+
+def towards_mean(weights: Float[Array, "*batch k"], noise: float) -> Float[Array, "*batch k"]:
     """A leading eigenvector of G, its sign such that Z w points as the modalities' mean does.
 
-    As Z^T u_1 = sigma_1 w_1, the inner products of the modalities with u_1 are its entries.
+    As Z^T u_1 = sigma_1 w_1, the inner products of the modalities with u_1 are its entries. What is
+    below the noise, relative to all of them, counts as orthogonal.
     """
     total = jnp.sum(weights, axis=-1, keepdims=True)
     size = jnp.abs(weights)
-    noise = GAP_TOLERANCE * jnp.finfo(weights.dtype).eps * jnp.sum(size, axis=-1, keepdims=True)
-    first = jnp.argmax(size > noise, axis=-1, keepdims=True)
+    least = noise * jnp.sum(size, axis=-1, keepdims=True)
+    first = jnp.argmax(size > least, axis=-1, keepdims=True)
     first = jnp.take_along_axis(weights, first, axis=-1)
-    return jnp.where(jnp.where(jnp.abs(total) > noise, total, first) < 0, -weights, weights)
+    return jnp.where(jnp.where(jnp.abs(total) > least, total, first) < 0, -weights, weights)
 
 
-@jax.custom_jvp
-def _decompose(rows: Rows) -> tuple[Array, Array, Array]:
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _decompose(rows: Rows, noise: float) -> tuple[Array, Array, Array]:
     """Singular values `[..., k]`, W^T `[..., k, k]` and u_1 `[..., d]`."""
     gram = inner_products(rows)
     _, rotation = eigh(gram)
-    leading, others = towards_mean(rotation[..., :1, :]), rotation[..., 1:, :]
+    leading, others = towards_mean(rotation[..., :1, :], noise), rotation[..., 1:, :]
     # By Rayleigh's quotient, free of what many rotations have added to the eigenvalue.
     largest = sqrt(multiply(multiply(leading, gram), leading.mT)[..., 0])
     values = largest
@@ -69,9 +81,9 @@ def _decompose(rows: Rows) -> tuple[Array, Array, Array]:
 
 
 @_decompose.defjvp
-def _decompose_jvp(primals, tangents):
+def _decompose_jvp(noise, primals, tangents):
     (rows,), (changes,) = primals, tangents
-    values, rotation, direction = _decompose(rows)
+    values, rotation, direction = _decompose(rows, noise)
     turned = multiply(rotation, multiply(inner_products(changes, rows), rotation.mT))
 
     # d sigma_j = u_j^T dZ w_j. Written without d w_j, whose 1 / gap would cancel only in exact
@@ -113,7 +125,7 @@ def decompose(
     Raises:
         ValueError: if the shapes do not fit or the vectors are not floating point.
     """
-    values, _, direction = _decompose(take_apart(vectors, present))
+    values, _, direction = _decompose(take_apart(vectors, present), noise_of(vectors.dtype))
     return values, direction
 
 

@@ -59,13 +59,20 @@ def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
     Raises:
         OutOfMemory: the program needs more memory than a device has.
+        ValueError: one of its kernels needs more than there is inside a core.
     """
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            raise OutOfMemory(str(error)) from None
-        raise
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        refused = OutOfMemory(str(error))
+        if refused.needed is None and "vmem" in str(error).lower():
+            raise ValueError(
+                "a kernel needs more than the memory inside a core: lower --engine.tile, or leave "
+                f"--engine.implementation at xla ({str(error).splitlines()[0]})"
+            ) from None
+        raise refused from None
 
 
 def memory(program: jax.stages.Compiled) -> Memory:

@@ -60,7 +60,8 @@ def train(
     # All that may be refused comes before the folder is touched.
     store = training_rows(config)
     data = batches(store, batch_size=config.batch_size, seed=config.seed)
-    measured = varied(moments(store), store)
+    finished = resume and folder.params.exists()  # then nothing will be learned from them
+    measured = {} if finished else varied(moments(store), store)
     with folder.lock():
         folder.claim(config, resume=resume, overwrite=overwrite)
         if not folder.params.exists():

@@ -28,10 +28,11 @@ def varied(measured: dict[str, Moments], store: FeatureStore) -> dict[str, Momen
     for name, (mean, std) in measured.items():
         if (std <= 1e-6 * np.abs(mean)).all():
             what = "the same in" if store.present[name].any() else "absent from"
-            others = " ".join(other for other in store.modalities if other != name)
+            others = [other for other in store.modalities if other != name]
+            cure = f"leave it out, with --modalities {' '.join(others)}"
             raise ValueError(
                 f"{store.source}: {name} is {what} all {len(store)} training rows, so there is "
-                f"nothing to learn from it: leave it out, with --modalities {others}"
+                f"nothing to learn from it: {cure if len(others) > 1 else 'look at its features'}"
             )
     return measured
 

@@ -1,8 +1,8 @@
 """What a training step will take on a TPU slice, told by the compiler without one.
 
-The step that `train` would run is compiled for the slice's chips. Its memory is what the compiler
-has laid out. Its matrix products are counted from the trace, its communication from the compiled
-program, and both are set against what the chips can do at most:
+The step that `train` makes is compiled for the slice's chips, its batch split over all of them. Its
+memory is what the compiler has laid out. Its matrix products are counted from the trace, its
+communication from the compiled program, and both are set against what the chips can do at most:
 
     compute = products, each as the bfloat16 products that it takes, / peak
     communication = bytes that a chip sends / bandwidth of its links

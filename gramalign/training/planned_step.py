@@ -15,7 +15,7 @@ from gramalign.training.step import Batch, make_step
 
 
 def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stages.Traced:
-    """Traces the step of a run, as `train` would make it, with its batch split over a mesh.
+    """Traces the step that `train` makes of a run, with its batch split over a mesh.
 
     The state is the same on all devices. Nothing of its size is allocated.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
+from gramalign.cli.embed import without_text
 from gramalign.data import load, open_store
 
 SMALL = ["--steps", "30", "--optimizer.warmup", "3", "--batch-size", "16", "--log-every", "10"]
@@ -79,6 +80,22 @@ def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys):
     out = tmp_path / "embedded.safetensors"
     main(["embed", str(run), "--data", str(store), "--out", str(out)])
     assert list(open_store(out).split) == list(load(str(store)).split)
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"),
+    [
+        (["7", "42"], [7, 42]),
+        (["007", "42"], None),
+        (["9" * 23, "1"], None),
+        (["\u00b2", "1"], None),
+    ],
+)
+def test_safetensors_hold_ids_that_are_integers(ids, kept):
+    arrays = {"ids": np.array(ids), "split": np.array(["train", "test"])}
+    found = without_text(arrays)
+    assert found["split"].tolist() == [0, 2]
+    assert (found["ids"].tolist() if "ids" in found else None) == kept
 
 
 def test_embed_does_not_write_over_its_features(run, tmp_path, capsys):

@@ -97,9 +97,24 @@ def test_on_a_mesh(strategy):
     assert_near(found, wanted, 1e-5)
 
 
+def test_second_derivatives(x64):
+    """By the temperature and by the embeddings."""
+    embeddings, scale, *_ = engine.batch("plain", np.float64, SIZE)
+
+    def slope(x, temperature, how):
+        loss = lambda t, x: losses.clip(x, anchor="a", temperature=t, engine=how).mean()  # noqa: E731
+        return jax.grad(loss)(temperature, x)
+
+    found, wanted = (
+        jax.grad(slope, argnums=(0, 1))(embeddings, 1 / scale, how)
+        for how in (Engine(tile=512, implementation="pallas"), Engine())
+    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, wanted)
+
+
 def test_a_score_with_matrices_as_factors():
     arguments = engine.batch("plain", np.float32)
-    with pytest.raises(ValueError, match="SpectralScore.*have arrays of shapes.*leave it at"):
+    with pytest.raises(ValueError, match="SpectralScore.*has arrays of shapes.*leave it at"):
         derivative("spectral", Engine(implementation="pallas"))(*arguments)
 
 

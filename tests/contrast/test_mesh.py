@@ -155,6 +155,20 @@ def test_top_k(strategy, x64):
     np.testing.assert_array_equal(numbers, exact_numbers)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_top_k_of_equals_is_the_first(strategy):
+    same = {m: jnp.ones((8, 2)) for m in "ab"}
+    score, how = CosineScore("a", "b"), Engine(strategy, tile=1)
+
+    def part(embeddings):
+        sides = score.rows(embeddings), score.cols(embeddings)
+        return top_k(score, *sides, 3, axis_name="data", engine=how)[1]
+
+    mesh = mesh_of(data=4)
+    split = jax.shard_map(part, mesh=mesh, in_specs=P("data"), out_specs=P("data"))
+    assert jax.jit(split)(same).tolist() == [[0, 1, 2]] * 8
+
+
 def test_without_an_axis_name_every_device_is_a_batch_of_its_own(x64):
     embeddings, scale, _, present, groups = jax.tree.map(jnp.asarray, engine.batch("masked"))
 

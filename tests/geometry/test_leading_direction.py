@@ -61,6 +61,17 @@ def test_without_a_mean_along_it_it_points_as_the_first_modality_does():
     np.testing.assert_allclose(directions(vectors, present), [exact, exact], atol=1e-5)
 
 
+def test_half_precision_leaves_that_rule_alone():
+    """Rounded to bfloat16, lengths differ and the mean is square to it no more, by that much."""
+    vectors = samples.unit(np.random.default_rng(0), 64, 2, 32)
+    obtuse = vectors[np.einsum("nd,nd->n", *vectors.transpose(1, 0, 2)) < -0.02]
+    narrow = jnp.asarray(obtuse, jnp.bfloat16)
+    exact = samples.normalized(obtuse[:, 0] - obtuse[:, 1])
+    for method in ("eigh", "power"):
+        found = leading_direction(narrow, method=method)
+        assert (np.sum(np.asarray(found) * exact, axis=1) > 0.99).all()
+
+
 def test_absent_modalities_do_not_count():
     vectors = samples.close(np.random.default_rng(0), 3, K, D, 0.5, np.float32)
     present = np.array([[True, False, True], [False, True, False], [False, False, False]])

@@ -17,7 +17,9 @@ def save(folder, **arrays):
 def stores(root):
     rng = np.random.default_rng(0)
     text, audio = rng.normal(size=(40, 4)), np.full((40, 3), 0.1)
+    both = {"text": text, "depth": text}
     return {
+        "one of three": save(root / "three", audio=audio, **both),
         "constant": save(root / "constant", text=text, audio=audio),
         "alone": save(root / "alone", text=text),
     }
@@ -26,7 +28,8 @@ def stores(root):
 @pytest.mark.parametrize(
     ("store", "message"),
     [
-        ("constant", "audio is the same in all .* leave it out, with --modalities text"),
+        ("constant", "audio is the same in all .* learn from it: look at its features"),
+        ("one of three", "audio is the same in all .* with --modalities depth text"),
         ("alone", "has text only: wanted two modalities"),
         (None, "batch_size is 49"),
     ],
