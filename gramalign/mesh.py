@@ -43,6 +43,13 @@ def check_axis(axis_name: AxisName, batch: PyTree[Array]) -> None:
             )
 
 
+def in_mesh_order(axis_name: AxisName) -> AxisName:
+    """The same axes in the order of the mesh: who comes after whom on a ring is no matter."""
+    if isinstance(axis_name, str):
+        return axis_name
+    return tuple(sorted(axis_name, key=jax.sharding.get_abstract_mesh().axis_names.index))
+
+
 def varying_as(tree: PyTree[Array], like: Array | jax.ShapeDtypeStruct) -> PyTree[Array]:
     """Mark arrays as varying over the mesh axes that `like` varies over; a no-op elsewhere.
 

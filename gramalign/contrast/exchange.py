@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from gramalign.mesh import AxisName, check_axis, zeros_as
+from gramalign.mesh import AxisName, check_axis, in_mesh_order, zeros_as
 
 Strategy = Literal["gather", "ring"]
 
@@ -104,12 +104,13 @@ def exchange(
         stay, collected = visit(stay, everyone, collecting.nothing(everyone))
         return stay, collecting.home(collected, axis.name)
 
-    number = jax.lax.axis_size(axis.name)
+    name = in_mesh_order(axis.name)
+    number = jax.lax.axis_size(name)
     to_next = [(device, (device + 1) % number) for device in range(number)]
 
     def step(state: tuple[PyTree, PyTree, PyTree], _: None) -> tuple[tuple, None]:
         stay, (cols, collected), away = state
-        coming = jax.tree.map(lambda x: jax.lax.ppermute(x, axis.name, to_next), away)
+        coming = jax.tree.map(lambda x: jax.lax.ppermute(x, name, to_next), away)
         stay, collected = visit(stay, cols, collected)
         return (stay, coming, (cols, collected)), None
 
