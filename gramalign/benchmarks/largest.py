@@ -8,12 +8,11 @@ Of its own, so that no memory of JAX's stands in the peer's way.
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any, cast
 
 from gramalign.benchmarks.peer import Peer, release
+from gramalign.benchmarks.process import in_new_process
 from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
 from gramalign.benchmarks.steps import made_up
 from gramalign.benchmarks.workload import DType, Method
@@ -60,30 +59,16 @@ def find(
     return found
 
 
-def in_new_process(
+def elsewhere(
     method: Method, modalities: int, dim: int, dtype: DType, device: str, highest: int = HIGHEST
 ) -> dict[str, Any]:
-    """`find` in a new process that leaves the accelerator to torch.
+    """`find` in a new process, where JAX leaves the accelerator to torch.
 
     Raises:
-        RuntimeError: if it failed for another reason than memory.
+        ChildProcessError: if it failed for another reason than memory.
     """
-    module = f"{__package__}.largest"
-    arguments = (method, modalities, dim, dtype, device, highest)
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=Path(__file__).resolve().parents[module.count(".")],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(
-            f"the search for the peer's largest batch ended with status {done.returncode}:\n"
-            f"{done.stderr}"
-        )
-    return {"method": method, "dtype": dtype, **json.loads(done.stdout.splitlines()[-1])}
+    found = in_new_process("largest", method, modalities, dim, dtype, device, highest)
+    return {"method": method, "dtype": dtype, **found}
 
 
 def main(method: str, modalities: str, dim: str, dtype: str, device: str, highest: str) -> None:

@@ -1,16 +1,12 @@
 """Memory of loss and gradient: what the compiler reserves, what a new process takes."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import jax
 
+from gramalign.benchmarks.process import in_new_process
 from gramalign.benchmarks.rounds import within_memory
 from gramalign.benchmarks.steps import names, step
 from gramalign.benchmarks.workload import DType, Method, Way
@@ -78,27 +74,12 @@ def resident(method: str, batch: int, modalities: int, dim: int) -> dict[str, An
         the step was compiled, and the loss.
 
     Raises:
-        RuntimeError: the process failed, for instance because it ran out of memory.
+        ChildProcessError: the process failed, for instance because it ran out of memory.
     """
-    module = f"{__package__}.resident"
-    numbers = [str(number) for number in (batch, modalities, dim)]
-    done = subprocess.run(
-        [sys.executable, "-m", module, method, *numbers],
-        cwd=Path(__file__).resolve().parents[module.count(".")],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(
-            f"the process for {method} at B = {batch} ended with status {done.returncode}:\n"
-            f"{done.stderr}"
-        )
     return {
         "method": method,
         "batch": batch,
         "modalities": modalities,
         "dim": dim,
-        **json.loads(done.stdout.splitlines()[-1]),
+        **in_new_process("resident", method, batch, modalities, dim),
     }

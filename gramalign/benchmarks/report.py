@@ -100,7 +100,7 @@ def _peer_largest(plan: Plan, say: Say) -> list[Report]:
         for dtype in plan.dtypes:
             say(f"peer's largest batch: {method}, {dtype}")
             where = peer_device()
-            found.append(largest.in_new_process(method, plan.modalities, plan.dim, dtype, where))
+            found.append(largest.elsewhere(method, plan.modalities, plan.dim, dtype, where))
     for row in found:
         if row["batch"] is None:
             row["gramalign"] = None

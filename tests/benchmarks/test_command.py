@@ -169,7 +169,7 @@ def test_the_peers_largest_batch_beside_ours(short_rounds, monkeypatch):
     def search(method, modalities, dim, dtype, where):
         return {"method": method, "dtype": dtype, **next(rows)}
 
-    monkeypatch.setattr(report.largest, "in_new_process", search)
+    monkeypatch.setattr(report.largest, "elsewhere", search)
     monkeypatch.setattr(report, "SQUARE", 16)
     options = dict(only="accuracy", methods=("clip", "pmrl"), modalities=2, dim=16, repeats=1)
     bench = Bench(**options, accuracy_modalities=(2,), peer_largest=True)

@@ -42,5 +42,7 @@ def test_a_fresh_process_reports_its_own_peak():
 
 
 def test_a_process_that_fails_says_why():
-    with pytest.raises(RuntimeError, match=r"(?s)nothing at B = 16 ended with status 1.*KeyError"):
+    with pytest.raises(
+        ChildProcessError, match=r"(?s)nothing 16 3 16 ended with status 1.*KeyError"
+    ):
         memory.resident("nothing", 16, 3, 16)
