@@ -7,10 +7,10 @@ from gramalign.contrast.exchange import Strategy
 from gramalign.mesh import platform
 
 TILES = {
-    # Measured on two cores, float32, d = 512, by `gramalign bench --tiles 256 512 1024 2048`: 512
-    # took 3 to 20 % less time than 1024 for GRAM at 2048 and 4096 and for PMRL at 4096, where
-    # nothing was faster.
-    "cpu": 512,
+    # Measured on two quiet cores, float32, d = 512, by `gramalign bench --tiles 512 1024 2048`: the
+    # fastest or within 3 % of it for GRAM and PMRL at 1024 and 4096, within 10 % at 2048, where one
+    # tile of 2048 is all there is.
+    "cpu": 1024,
     # Derived, not measured. Tiles of 4096 at d = 512 are products of 17 GFLOP, some 20 microseconds
     # on a large GPU; those of 1024 take one, less than the launch of a kernel. Their scores are 64
     # MiB in float32, a few of which are alive at a time.
