@@ -23,8 +23,6 @@ class Chip:
     """Bytes of HBM."""
     flops: float
     """Operations a second in bfloat16."""
-    memory_bandwidth: float
-    """Bytes a second from and to HBM."""
     link_bandwidth: float
     """Bytes a second that it can send over one link to a neighbour."""
     links: int
@@ -39,11 +37,11 @@ class Chip:
 
 # By what JAX calls the device.
 CHIPS = {
-    "TPU v4": Chip("v4", 32 * GIB, 275 * TERA, 1200 * GB, 50 * GB, 6),
-    "TPU v5 lite": Chip("v5e", 16 * GIB, 197 * TERA, 819 * GB, 50 * GB, 4),
-    "TPU v5": Chip("v5p", 95 * GIB, 459 * TERA, 2765 * GB, 100 * GB, 6),
-    "TPU v6 lite": Chip("v6e", 32 * GIB, 918 * TERA, 1638 * GB, 100 * GB, 4),
-    "TPU7x": Chip("tpu7x", 192 * GIB, 2307 * TERA, 7380 * GB, 100 * GB, 6),
+    "TPU v4": Chip("v4", 32 * GIB, 275 * TERA, 50 * GB, 6),
+    "TPU v5 lite": Chip("v5e", 16 * GIB, 197 * TERA, 50 * GB, 4),
+    "TPU v5": Chip("v5p", 95 * GIB, 459 * TERA, 100 * GB, 6),
+    "TPU v6 lite": Chip("v6e", 32 * GIB, 918 * TERA, 100 * GB, 4),
+    "TPU7x": Chip("tpu7x", 192 * GIB, 2307 * TERA, 100 * GB, 6),
 }
 
 
@@ -72,6 +70,5 @@ def chip_of(devices: Sequence[Any]) -> Chip:
         parts=parts,
         memory=chip.memory // parts,
         flops=chip.flops / parts,
-        memory_bandwidth=chip.memory_bandwidth / parts,
         link_bandwidth=chip.link_bandwidth / parts,
     )
