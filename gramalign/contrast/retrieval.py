@@ -20,11 +20,11 @@ from gramalign.contrast.blocks import (
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.exchange import choose, exchange, sums
 from gramalign.mesh import AxisName, varying_as
-from gramalign.scores import Score, Side
+from gramalign.scores import Side, Tiled
 
 
 def ranks(
-    score: Score,
+    score: Tiled,
     rows: Side,
     cols: Side,
     *,
@@ -110,7 +110,7 @@ def ranks(
 
 
 def top_k(
-    score: Score,
+    score: Tiled,
     rows: Side,
     cols: Side,
     k: int,

@@ -2,8 +2,16 @@
 
 from gramalign.scores.cosine import CosineScore
 from gramalign.scores.direction import DirectionScore
-from gramalign.scores.protocol import Score, Side
+from gramalign.scores.protocol import Score, Side, Tiled
 from gramalign.scores.spectral import SpectralScore
 from gramalign.scores.volume import VolumeScore
 
-__all__ = ["CosineScore", "DirectionScore", "Score", "Side", "SpectralScore", "VolumeScore"]
+__all__ = [
+    "CosineScore",
+    "DirectionScore",
+    "Score",
+    "Side",
+    "SpectralScore",
+    "Tiled",
+    "VolumeScore",
+]
