@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
 from gramalign.contrast.exchange import Axis
-from gramalign.mesh import AxisName
+from gramalign.mesh import AxisName, check_axis
 from gramalign.scores import Side
 
 
@@ -104,8 +104,17 @@ def own_numbers(size: int, axis_name: AxisName | None = None) -> Int[Array, " n"
     return numbers if axis_name is None else numbers + jax.lax.axis_index(axis_name) * size
 
 
-def check_sides(rows: Side, cols: Side, *, square: bool) -> tuple[int, int]:
-    """Both sizes; raise `ValueError` if a side is empty, ragged, or (for `square`) they differ."""
+def check_sides(
+    rows: Side, cols: Side, *, square: bool, axis_name: AxisName | None = None
+) -> tuple[int, int]:
+    """Both sizes.
+
+    Raises:
+        ValueError: if a side is empty, ragged, or (for `square`) the sizes differ; for an axis that
+        is not there, or that the columns are not split over.
+    """
+    if axis_name is not None:
+        check_axis(axis_name, cols.factors)
     sizes = []
     for name, side in (("rows", rows), ("cols", cols)):
         size = side.valid.shape[0]

@@ -71,7 +71,7 @@ def sigmoid_contrast(
         ValueError: for sizes that differ, empty sides, bad groups, an axis that is not there or
         that the batch is not split over.
     """
-    size, _ = check_sides(rows, cols, square=True)
+    size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
     groups = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
     valid = rows.valid & cols.valid
     factor, offset = (varying_as(jnp.asarray(x, matched.dtype), matched) for x in (scale, bias))

@@ -62,7 +62,7 @@ def contrast(
         batch is not split over.
     """
     others = rows if cols is None else cols
-    size, _ = check_sides(rows, others, square=True)
+    size, _ = check_sides(rows, others, square=True, axis_name=axis_name)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
     if supervised and (groups is None or label_smoothing):
