@@ -248,6 +248,50 @@ def pmrl_instance(embeddings, *, temperature=0.1, signed=True, present=None, gro
     return contrast(scores, valid, scale=1 / temperature, groups=groups)
 
 
+def alignment(embeddings, *, power=2.0, present=None):
+    """Mean over the pairs that an example has of the distance to a power."""
+    there = masks(embeddings, present)
+    found = [
+        np.linalg.norm(embeddings[a] - embeddings[b], axis=1) ** power for a, b in pairs(embeddings)
+    ]
+    return mean_over_tasks(found, [there[a] & there[b] for a, b in pairs(embeddings)])
+
+
+def uniformity(embeddings, *, t=2.0, present=None, groups=None):
+    """Log of the mean Gaussian potential of all pairs, per modality."""
+    there, found = masks(embeddings, present), []
+    for name, x in embeddings.items():
+        kept, group = x[there[name]], None if groups is None else groups[there[name]]
+        apart = ~np.eye(len(kept), dtype=bool)
+        if group is not None:
+            apart = group[:, None] != group[None, :]
+        squares = ((kept[:, None] - kept[None, :]) ** 2).sum(-1)[apart]
+        value = np.log(np.exp(-t * squares).mean()) if squares.size else 0.0
+        found.append(np.full(len(x), value))
+    two = sum(there.values()) >= 2
+    return np.where(two, mean_over_tasks(found, list(there.values())), 0)
+
+
+def modality_gap(embeddings, *, present=None):
+    """Distance of centres over the examples that have both."""
+    there, found = masks(embeddings, present), []
+    for a, b in pairs(embeddings):
+        both = there[a] & there[b]
+        gap = (embeddings[a] - embeddings[b])[both].mean(axis=0) if both.any() else np.zeros(1)
+        found.append(np.full(len(both), np.linalg.norm(gap)))
+    return mean_over_tasks(found, [there[a] & there[b] for a, b in pairs(embeddings)])
+
+
+def separation(embeddings, *, present=None, groups=None):
+    """Mean squared cosine of leading directions with those of all others."""
+    vectors, number = tuples(embeddings, present)
+    valid = number >= 2
+    groups = np.arange(len(valid)) if groups is None else groups
+    apart = (groups[:, None] != groups[None, :]) & valid[:, None] & valid[None, :]
+    squares = np.where(apart, direction_scores(embeddings, present, signed=False), 0).sum(axis=1)
+    return squares / np.maximum(apart.sum(axis=1), 1)
+
+
 def mean_over_tasks(losses, taking_part):
     """Mean over the tasks that each example takes part in, 0 where there is none."""
     number = np.sum(taking_part, axis=0)

@@ -1,30 +1,38 @@
 """Floor 3: losses, one file a paper, as pure functions from embeddings to a value per example."""
 
+from gramalign.losses.alignment import alignment
 from gramalign.losses.anchors import masked_mean, participants
 from gramalign.losses.clip import clip
 from gramalign.losses.gram import gram
+from gramalign.losses.modality_gap import modality_gap
 from gramalign.losses.over_mesh import over_mesh
 from gramalign.losses.pmrl import pmrl, pmrl_alignment, pmrl_instance
 from gramalign.losses.sca import sca
+from gramalign.losses.separation import separation
 from gramalign.losses.siglip import siglip
 from gramalign.losses.simplex import simplex
 from gramalign.losses.spectral import spectral
 from gramalign.losses.supcon import supcon
 from gramalign.losses.triangle import triangle
+from gramalign.losses.uniformity import uniformity
 
 __all__ = [
+    "alignment",
     "clip",
     "gram",
     "masked_mean",
+    "modality_gap",
     "over_mesh",
     "participants",
     "pmrl",
     "pmrl_alignment",
     "pmrl_instance",
     "sca",
+    "separation",
     "siglip",
     "simplex",
     "spectral",
     "supcon",
     "triangle",
+    "uniformity",
 ]

@@ -99,6 +99,24 @@ def pmrl(embeddings, *, temperature, **options):
     return losses.pmrl(embeddings, tau_alignment=temperature, tau_instance=temperature, **options)
 
 
+def only(function, *names):
+    """Called with just those of the shared settings."""
+
+    def call(embeddings, **options):
+        return function(embeddings, **{name: options[name] for name in names})
+
+    return call
+
+
+def cold(function):
+    """A loss without a temperature, times one, so that there is something to derive by."""
+
+    def call(embeddings, *, temperature, **options):
+        return temperature * function(embeddings, **options)
+
+    return call
+
+
 LOSSES = {
     "gram": (losses.gram, dense_gram, dict(anchor="b")),
     "gram, all anchors": (losses.gram, dense_gram, dict(anchor=None)),
@@ -129,6 +147,23 @@ LOSSES = {
         partial(dense_anchored(reference.volume_scores), loss=reference.sigmoid_contrast, bias=2.0),
         dict(anchor="b"),
     ),
+    "alignment": (
+        cold(only(losses.alignment, "present")),
+        cold(only(reference.alignment, "present")),
+        {},
+    ),
+    "distance": (
+        cold(only(partial(losses.alignment, power=1.5), "present")),
+        cold(only(partial(reference.alignment, power=1.5), "present")),
+        {},
+    ),
+    "uniformity": (cold(losses.uniformity), cold(reference.uniformity), {}),
+    "modality gap": (
+        cold(only(losses.modality_gap, "present")),
+        cold(only(reference.modality_gap, "present")),
+        {},
+    ),
+    "separation": (cold(losses.separation), cold(reference.separation), {}),
     "pmrl": (pmrl, dense_pmrl, {}),
     "pmrl, squared": (pmrl, dense_pmrl, dict(signed=False)),
 }

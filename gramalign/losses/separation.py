@@ -1,0 +1,74 @@
+"""Spectral separation: the leading directions of different examples pushed towards orthogonality.
+
+    L_i = mean_{j != i} <u_i, u_j>^2,   u = leading direction of an example's tuple
+
+The square needs no sign of u, which an eigenvector does not have: PMRL's instance term without its
+random mixture of exp(c) and exp(-c), and without a temperature.
+
+Source: SemMSA's separation term; the leading direction, Liu et al. (PMRL), 2025, arXiv 2507.17343.
+Needs: k >= 2; no anchor.
+Cost: a k x k eigenproblem per example and 4 B^2 d flops with the gradient; memory O(B k d).
+Singular set: that of the leading direction, sigma_1 = sigma_2; gradients are finite.
+Blind spot: how well matched modalities agree: it aligns nothing.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.contrast.blocks import check_groups, check_sides, own_numbers
+from gramalign.contrast.competition import Candidates, competition
+from gramalign.contrast.statistics import LogSumExp
+from gramalign.geometry.norms import at_least_float32
+from gramalign.mesh import AxisName, varying_as
+from gramalign.scores import DirectionScore, Side
+from gramalign.scores.sides import whole
+from gramalign.types import Embeddings, Present
+
+
+def separation(
+    embeddings: Embeddings,
+    *,
+    present: Present | None = None,
+    groups: Int[Array, " batch"] | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> Float[Array, " batch"]:
+    """Mean squared cosine of every example's leading direction with those of all others.
+
+    Args:
+        embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
+        present: which examples have which modality.
+        groups: examples with one number are not compared.
+        axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
+        engine: how all pairs are gone through.
+
+    Returns:
+        `[batch]`; 0 for an example with fewer than two modalities, which takes no part, or with
+        nothing to be compared with.
+
+    Raises:
+        ValueError: for fewer than two modalities or shapes that differ.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.eye(2)
+    >>> separation({"text": x, "audio": x}).tolist()
+    [0.0, 0.0]
+    """
+    score = DirectionScore(signed=False)
+    side = score.rows(embeddings, present)
+    _, kept = whole(embeddings, present)
+    side = Side(side.factors, jnp.sum(kept, axis=1, dtype=jnp.int32) >= 2)
+    size, _ = check_sides(side, side, square=True, axis_name=axis_name)
+    numbers = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
+    like = at_least_float32(side.factors[0, 0])
+    found, _ = competition(
+        score,
+        LogSumExp(),
+        Candidates(side, numbers),
+        None,
+        varying_as(jnp.ones((), like.dtype), like),
+        axis_name=axis_name,
+        engine=engine,
+    )
+    return found.total / jnp.maximum(found.count, 1).astype(found.total.dtype)

@@ -1,0 +1,107 @@
+"""Uniformity: how evenly each modality's embeddings are spread over the sphere.
+
+    L = mean over modalities m of log mean_{i != j} exp( -t |x_m,i - x_m,j|^2 )
+
+0 if all are one point, about -2 t for an even spread in many dimensions. One number for the whole
+batch: every example has the same value, that of the modalities it has.
+
+Source: Wang and Isola, ICML 2020, arXiv 2005.10242, section 4.1; t = 2 there.
+Needs: unit vectors; any number of modalities.
+Cost: 2 B^2 d flops forward per modality, three times that with the gradient; memory O(B d).
+Singular set: none; smooth everywhere.
+Blind spot: which example is which: it aligns nothing.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.contrast.blocks import check_groups, check_sides, own_numbers
+from gramalign.contrast.competition import Candidates, competition
+from gramalign.contrast.statistics import LogSumExp
+from gramalign.geometry.norms import at_least_float32
+from gramalign.losses.anchors import mean_over, participants
+from gramalign.mesh import AxisName, varying_as
+from gramalign.scores import CosineScore, Side
+from gramalign.scores.sides import check_embeddings, one
+from gramalign.types import Embeddings, Present
+
+
+def uniformity(
+    embeddings: Embeddings,
+    *,
+    t: float = 2.0,
+    present: Present | None = None,
+    groups: Int[Array, " batch"] | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> Float[Array, " batch"]:
+    """Uniformity of the batch, as the value of every example.
+
+    Args:
+        embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
+        t: how fast the potential falls with the squared distance; positive.
+        present: which examples have which modality.
+        groups: two examples with one number are no pair.
+        axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
+        engine: how all pairs are gone through.
+
+    Returns:
+        `[batch]`: the mean over the modalities that an example has, in which one without a pair
+        counts as 0; 0 for an example with fewer than two, which takes no part.
+
+    Raises:
+        ValueError: for fewer than two modalities, shapes that differ, or a t that is not positive.
+
+    >>> import jax.numpy as jnp
+    >>> both = {"text": jnp.eye(4), "audio": jnp.eye(4)}
+    >>> uniformity(both).round(4).tolist()
+    [-4.0, -4.0, -4.0, -4.0]
+    """
+    check_embeddings(embeddings, present)
+
+    def of_one(name: str) -> Float[Array, " batch"]:
+        side = one(embeddings, present, "modality", name)
+        value = spread(side, t=t, groups=groups, axis_name=axis_name, engine=engine)
+        return jnp.where(side.valid, value, 0)
+
+    modalities = [(name, name) for name in embeddings]
+    values = mean_over(modalities, lambda pair: of_one(pair[0]), embeddings, present)
+    return jnp.where(participants(embeddings, present), values, 0)
+
+
+def spread(
+    side: Side,
+    *,
+    t: float = 2.0,
+    groups: Int[Array, " batch"] | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> Float[Array, ""]:
+    """Uniformity of one modality's unit vectors; 0 if there is no pair. Arguments as above."""
+    if not t > 0:
+        raise ValueError(f"t must be positive, got {t}")
+    size, _ = check_sides(side, side, square=True, axis_name=axis_name)
+    numbers = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
+    like = at_least_float32(side.factors[0, 0])
+    found, _ = competition(
+        CosineScore("one", "same"),
+        LogSumExp(),
+        Candidates(side, numbers),
+        None,
+        varying_as(jnp.asarray(2 * t, like.dtype), like),  # -t |x - y|^2 = 2 t (x.y - 1)
+        axis_name=axis_name,
+        engine=engine,
+    )
+    largest = jax.lax.stop_gradient(jnp.max(jnp.where(found.count > 0, found.logsumexp, -jnp.inf)))
+    number = jnp.sum(found.count, dtype=jnp.int32)
+    if axis_name is not None:
+        largest, number = jax.lax.pmax(largest, axis_name), jax.lax.psum(number, axis_name)
+    largest = jnp.where(jnp.isneginf(largest), 0, largest)
+    total = jnp.sum(jnp.exp(found.logsumexp - largest))
+    if axis_name is not None:
+        total = jax.lax.psum(total, axis_name)
+    none = number == 0
+    mean = jnp.where(none, 1, total) / jnp.where(none, 1, number).astype(total.dtype)
+    return jnp.where(none, 0, jnp.log(mean) + largest - 2 * t)
