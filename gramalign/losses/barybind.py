@@ -10,8 +10,9 @@ Source: BaryBind, NeurIPS 2026; GRAM: Cicchetti et al., ICLR 2025, arXiv 2412.11
 Needs: a barycentre (in the paper a learned map of one modality), or two modalities or more, of
     which it is then the centroid; any k.
 Cost: 2 k B^2 d flops forward, four times that with the gradient; memory O(B k d).
-Singular set: that of the volume: a barycentre within the span of the modalities, where the volume
-    is 0 with derivative 0. It is where all matched tuples are that have their centroid for one.
+Singular set: that of the volume: a barycentre within the span of the modalities, or dependent
+    modalities; the volume and its derivative are 0. It is where every matched tuple is whose
+    barycentre is its centroid.
 Blind spot: signs, as for the volume. With the centroid, whether modalities agree at all: it lies
     in their span, so every matched volume is 0 (to rounding) whatever they are, and the loss drives
     mismatched tuples apart, no more.

@@ -3,8 +3,8 @@
     L = mean over m of 1/2 [ CE_j(<m_i, c_j> / tau) + CE_j(<m_j, c_i> / tau) ]
     c = normalize(sum over m of m)
 
-No modality is an anchor. The paper takes the centroid of augmented views of the modalities, and
-leaves it as long as it comes out; here it is that of the embeddings given, and of unit length.
+No modality is an anchor. The centroid is that of the embeddings given, augmented or not, and has
+unit length, so that scores are cosines however well the modalities agree.
 
 Source: Jeong et al., 2024, arXiv 2410.02086.
 Needs: two modalities or more, none special; any k.
