@@ -292,6 +292,76 @@ def separation(embeddings, *, present=None, groups=None):
     return squares / np.maximum(apart.sum(axis=1), 1)
 
 
+def vast(embeddings, anchor, fused, **options):
+    """VAST's loss per example: CLIP's of the anchor with the fused entry."""
+    return clip(embeddings, (anchor, fused), **options)
+
+
+def confu(embeddings, names, *, fused_weight=0.5, present=None, **options):
+    """ConFu's loss per example; the fusion of m and n is `m+n`, there where both of them are."""
+    there = dict(masks(embeddings, present))
+    for m, n in combinations(names, 2):
+        there[f"{m}+{n}"] = there[m] & there[n]
+    fused = [(f"{m}+{n}", o) for m, n in combinations(names, 2) for o in names if o not in (m, n)]
+    means = []
+    for tasks in (fused, pairs(names)):
+        values = [clip(embeddings, task, present=there, **options) for task in tasks]
+        means.append(mean_over_tasks(values, [there[a] & there[b] for a, b in tasks]))
+    return (fused_weight * means[0] + (1 - fused_weight) * means[1]) / 2
+
+
+def centroid(embeddings, present):
+    """Normalised sum of the modalities that an example has, [b, d]; zero where that is zero."""
+    total = tuples(embeddings, present)[0].sum(axis=1)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return total / np.where(length > 0, length, 1)
+
+
+def centrobind(embeddings, *, temperature=0.07, label_smoothing=0.0, present=None, groups=None):
+    """CentroBind's loss per example, between examples with two modalities or more."""
+    vectors, number = tuples(embeddings, present)
+    centre, there = centroid(embeddings, present), masks(embeddings, present)
+    options = dict(scale=1 / temperature, label_smoothing=label_smoothing, groups=groups)
+    parts = [mask & (number >= 2) for mask in there.values()]
+    scores = [rows @ centre.T for rows in np.moveaxis(vectors, 1, 0)]
+    values = [contrast(x, part, **options) for x, part in zip(scores, parts, strict=True)]
+    return mean_over_tasks(values, parts)
+
+
+def barycentre_scores(barycentres, embeddings, present):
+    """Minus the volume of every barycentre and its differences to every tuple, one by one."""
+    there, size = masks(embeddings, present), len(barycentres)
+    scores = np.zeros((size, size))
+    for j in range(size):
+        others = [x[j] for name, x in embeddings.items() if there[name][j]]
+        for i, b in enumerate(barycentres):
+            scores[i, j] = -volume(np.stack([b, *(b - other for other in others)]))
+    return scores
+
+
+def barybind(
+    embeddings,
+    *,
+    barycentre=None,
+    temperature=0.07,
+    label_smoothing=0.1,
+    present=None,
+    groups=None,
+):
+    """BaryBind's loss per example; None: the barycentre is the centroid of two or more."""
+    there = masks(embeddings, present)
+    number = np.sum(list(there.values()), axis=0)
+    if barycentre is None:
+        centres, others, valid = centroid(embeddings, present), embeddings, number >= 2
+    else:
+        others = {name: x for name, x in embeddings.items() if name != barycentre}
+        centres = np.where(there[barycentre][:, None], embeddings[barycentre], 0)
+        valid = there[barycentre] & (number >= 2)
+    scores = barycentre_scores(centres, others, present)
+    options = dict(scale=1 / temperature, label_smoothing=label_smoothing, groups=groups)
+    return contrast(scores, valid, **options)
+
+
 def mean_over_tasks(losses, taking_part):
     """Mean over the tasks that each example takes part in, 0 where there is none."""
     number = np.sum(taking_part, axis=0)

@@ -2,7 +2,10 @@
 
 from gramalign.losses.alignment import alignment
 from gramalign.losses.anchors import masked_mean, participants
+from gramalign.losses.barybind import barybind
+from gramalign.losses.centrobind import centrobind
 from gramalign.losses.clip import clip
+from gramalign.losses.confu import confu, fused_pairs
 from gramalign.losses.gram import gram
 from gramalign.losses.modality_gap import modality_gap
 from gramalign.losses.over_mesh import over_mesh
@@ -15,10 +18,15 @@ from gramalign.losses.spectral import spectral
 from gramalign.losses.supcon import supcon
 from gramalign.losses.triangle import triangle
 from gramalign.losses.uniformity import uniformity
+from gramalign.losses.vast import vast
 
 __all__ = [
     "alignment",
+    "barybind",
+    "centrobind",
     "clip",
+    "confu",
+    "fused_pairs",
     "gram",
     "masked_mean",
     "modality_gap",
@@ -35,4 +43,5 @@ __all__ = [
     "supcon",
     "triangle",
     "uniformity",
+    "vast",
 ]

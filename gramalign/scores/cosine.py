@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float
 
-from gramalign.geometry import normalize
 from gramalign.geometry.norms import at_least_float32
-from gramalign.geometry.tuples import take_apart
 from gramalign.scores.products import as_factor, product
 from gramalign.scores.protocol import Side
-from gramalign.scores.sides import one, rest
+from gramalign.scores.sides import centroid, one, rest
 from gramalign.types import Embeddings, Present
 
 
@@ -70,5 +68,5 @@ class CosineScore:
         self, embeddings: Embeddings, present: Present | None
     ) -> tuple[Float[Array, "batch d"], DTypeLike, Bool[Array, " batch"]]:
         vectors, kept = rest(embeddings, present, "row", self.row)
-        first, *others = take_apart(vectors, kept)
-        return normalize(sum(others, start=first)), vectors.dtype, jnp.any(kept, axis=1)
+        direction, valid = centroid(vectors, kept)
+        return direction, vectors.dtype, valid

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gramalign.geometry import normalize
+from gramalign.geometry.tuples import take_apart
 from gramalign.scores.products import as_factor
 from gramalign.scores.protocol import Side
 from gramalign.types import Embeddings, Present
@@ -78,3 +80,22 @@ def whole(
     """All modalities as tuples, and which of them are there."""
     check_embeddings(embeddings, present)
     return stack(embeddings, present, list(embeddings))
+
+
+def only(
+    embeddings: Embeddings, present: Present | None, names: Sequence[str]
+) -> tuple[Embeddings, Present]:
+    """The named modalities alone, and their masks."""
+    masks = {name: mask for name, mask in (present or {}).items() if name in names}
+    return {name: embeddings[name] for name in names}, masks
+
+
+def centroid(
+    vectors: Float[Array, "batch k d"], kept: Bool[Array, "batch k"]
+) -> tuple[Float[Array, "batch d"], Bool[Array, " batch"]]:
+    """Direction of the sum of a tuple's vectors that are there, and where there are any.
+
+    In at least float32; zero, with derivative zero, where they sum to zero.
+    """
+    first, *others = take_apart(vectors, kept)
+    return normalize(sum(others, start=first)), jnp.any(kept, axis=1)

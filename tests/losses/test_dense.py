@@ -117,6 +117,20 @@ def cold(function):
     return call
 
 
+def with_fused(embeddings):
+    """Some fusion of every two; linear, so that its derivative knows of no NaN."""
+    fused = {f"{m}+{n}": embeddings[m] - 0.5 * embeddings[n] for m, n in reference.pairs(NAMES)}
+    return dict(embeddings) | fused
+
+
+def confu(embeddings, **options):
+    return losses.confu(with_fused(embeddings), **options)
+
+
+def dense_confu(embeddings, **options):
+    return reference.confu(with_fused(embeddings), NAMES, **options)
+
+
 LOSSES = {
     "gram": (losses.gram, dense_gram, dict(anchor="b")),
     "gram, all anchors": (losses.gram, dense_gram, dict(anchor=None)),
@@ -166,6 +180,13 @@ LOSSES = {
     "separation": (cold(losses.separation), cold(reference.separation), {}),
     "pmrl": (pmrl, dense_pmrl, {}),
     "pmrl, squared": (pmrl, dense_pmrl, dict(signed=False)),
+    "vast": (losses.vast, reference.vast, dict(anchor="b", fused="c", label_smoothing=0.1)),
+    "confu": (confu, dense_confu, dict(fused_weight=0.3)),
+    "confu, smoothed": (confu, dense_confu, dict(label_smoothing=0.2)),
+    "centrobind": (losses.centrobind, reference.centrobind, {}),
+    "centrobind, smoothed": (losses.centrobind, reference.centrobind, dict(label_smoothing=0.2)),
+    "barybind": (losses.barybind, reference.barybind, dict(barycentre="b")),
+    "barybind, centroid": (losses.barybind, reference.barybind, {}),
 }
 
 
@@ -190,7 +211,7 @@ def test_values_and_their_derivatives(name, x64):
         shared = dict(temperature=temperature, present=present, groups=groups)
         return dense(embeddings, **shared, **options)
 
-    np.testing.assert_allclose(values, exact(TEMPERATURE, embeddings), atol=1e-9)
+    np.testing.assert_allclose(values, exact(TEMPERATURE, embeddings), atol=1e-10)
     np.testing.assert_array_equal(values[:2], 0)
     rng = np.random.default_rng(1)
     step = {m: rng.normal(size=x.shape) for m, x in embeddings.items()}

@@ -23,6 +23,10 @@ FUNCTIONS = {
     "pmrl": losses.pmrl,
     "pmrl_alignment": losses.pmrl_alignment,
     "pmrl_instance": losses.pmrl_instance,
+    "vast": losses.vast,
+    "confu": losses.confu,
+    "centrobind": losses.centrobind,
+    "barybind": losses.barybind,
     "participants": losses.participants,
 }
 
@@ -42,21 +46,32 @@ def test_embeddings(name, embeddings, message):
         FUNCTIONS[name](embeddings)
 
 
-@pytest.mark.parametrize("name", ["gram", "clip"])
+@pytest.mark.parametrize("name", ["gram", "clip", "vast"])
 def test_an_unknown_anchor_names_the_modalities(name):
     message = r"anchor is 'text', but the modalities are \['audio', 'video'\]"
     with pytest.raises(ValueError, match=message):
         FUNCTIONS[name]({"video": ONES, "audio": ONES})
 
 
-@pytest.mark.parametrize("name", ["gram", "clip"])
+@pytest.mark.parametrize(
+    ("loss", "argument"), [(losses.vast, "fused"), (losses.barybind, "barycentre")]
+)
+def test_an_unknown_entry_names_those_there_are(loss, argument):
+    message = rf"{argument} is 'x', but the modalities are \['audio', 'text'\]"
+    with pytest.raises(ValueError, match=message):
+        loss({"text": ONES, "audio": ONES}, **{argument: "x"})
+
+
+@pytest.mark.parametrize("name", ["gram", "clip", "centrobind", "barybind"])
 def test_label_smoothing(name):
     loss = getattr(losses, name)
     with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got 1.0"):
         jax.eval_shape(lambda x: loss(x, label_smoothing=1.0), {"text": ONES, "audio": ONES})
 
 
-@pytest.mark.parametrize("loss", [losses.gram, losses.clip, losses.pmrl])
+@pytest.mark.parametrize(
+    "loss", [losses.gram, losses.clip, losses.pmrl, losses.centrobind, losses.barybind]
+)
 def test_groups(loss):
     with pytest.raises(ValueError, match=r"groups must be integers of shape \(4,\), got int32"):
         jax.eval_shape(lambda x: loss(x, groups=jnp.ones(3, int)), {"text": ONES, "audio": ONES})

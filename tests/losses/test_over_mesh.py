@@ -57,6 +57,37 @@ def test_pmrl_with_everything(x64):
     np.testing.assert_allclose(found, exact, atol=1e-10)
 
 
+def confu(embeddings, **settings):
+    pairs = losses.fused_pairs(embeddings).items()
+    fused = {name: embeddings[m] - embeddings[n] for name, (m, n) in pairs}
+    return losses.confu(embeddings | fused, **settings)
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings"),
+    [
+        (losses.vast, dict(anchor="a", fused="c")),
+        (confu, {}),
+        (losses.centrobind, {}),
+        (losses.barybind, dict(barycentre="b")),
+        (losses.barybind, {}),
+    ],
+    ids=["vast", "confu", "centrobind", "barybind", "barybind, centroid"],
+)
+def test_losses_of_fused_and_averaged_embeddings(loss, settings, x64):
+    embeddings, present, groups = batch()
+
+    def derivative(loss):
+        def total(x):
+            values = loss(x, present=present, groups=groups, **settings)
+            return jnp.vdot(values, jnp.arange(1.0, BATCH + 1)), values
+
+        return jax.jit(jax.value_and_grad(total, has_aux=True))(embeddings)
+
+    split, whole = derivative(losses.over_mesh(loss, mesh_of())), derivative(loss)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), split, whole)
+
+
 @pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
 def test_arrays_may_lie_anywhere_and_values_are_split(kind):
     mesh = mesh_of(kind)

@@ -37,17 +37,22 @@ LOSSES = {
     "clip": lambda x, p: losses.clip(x, anchor="a", present=p),
     "clip, all pairs": lambda x, p: losses.clip(x, anchor=None, present=p),
     "pmrl": lambda x, p: losses.pmrl(x, present=p),
+    "centrobind": lambda x, p: losses.centrobind(x, present=p),
+    "barybind": lambda x, p: losses.barybind(x, barycentre="a", present=p),
+    "barybind, centroid": lambda x, p: losses.barybind(x, present=p),
 }
+ANCHORED = ["gram", "clip", "barybind"]
+TOGETHER = ["gram", "clip, all pairs", "pmrl", "centrobind", "barybind", "barybind, centroid"]
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_zero_for_the_others_only(name):
     values = jax.jit(LOSSES[name])(EMBEDDINGS, PRESENT)
-    anchor = "a" if name in ("gram", "clip") else None
+    anchor = "a" if name in ANCHORED else None
     np.testing.assert_array_equal(values != 0, losses.participants(EMBEDDINGS, PRESENT, anchor))
 
 
-@pytest.mark.parametrize("name", ["gram", "clip, all pairs", "pmrl"])
+@pytest.mark.parametrize("name", TOGETHER)
 def test_a_modality_that_nobody_has_might_as_well_not_be_in_the_mapping(name):
     two = {m: EMBEDDINGS[m] for m in "ab"}
     nobody = {"c": jnp.zeros(8, bool)}

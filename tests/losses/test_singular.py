@@ -5,16 +5,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign import losses
+from gramalign import losses, normalize
 from tests import samples
 
 BATCH, DIM = 4, 8
 CASES = samples.degenerate_batches(BATCH, DIM)
 
+
+def with_fused(x):
+    """Normalised sums for fusions, some of them zero."""
+    pairs = losses.fused_pairs(x).items()
+    return x | {name: normalize(x[m] + x[n]) for name, (m, n) in pairs}
+
+
 LOSSES = {
     "gram": lambda x, t: losses.gram(x, anchor="a", temperature=t),
     "clip": lambda x, t: losses.clip(x, anchor=None, temperature=t),
     "pmrl": lambda x, t: losses.pmrl(x, tau_alignment=t, tau_instance=t),
+    "confu": lambda x, t: losses.confu(with_fused(x), temperature=t),
+    "centrobind": lambda x, t: losses.centrobind(x, temperature=t),
+    "barybind": lambda x, t: losses.barybind(x, barycentre="a", temperature=t),
+    "barybind, centroid": lambda x, t: losses.barybind(x, temperature=t),
 }
 
 

@@ -1,0 +1,126 @@
+"""ConFu: all pairs of modalities, and every fused pair with every modality outside it.
+
+    L = 1/2 [ w mean_{m, n; o} c(f_mn, z_o) + (1 - w) mean_{m, n} c(z_m, z_n) ]
+    c = symmetric InfoNCE of cosines,  f_mn = fusion of z_m and z_n
+
+For three modalities this is the published sum of six terms over 6, to which the paper keeps. The
+two means are what keeps the meaning of w for more of them, as there are k - 2 times as many fused
+terms as pairs. An example's means are over the terms that it has; without three modalities it has
+the pair alone, at its usual weight. The published code can also drop random features before they
+are fused, and at w = 0 divides by 3 instead of 6.
+
+Source: Koutoupis et al., CVPR 2026, arXiv 2511.21331.
+Needs: three modalities or more, and the fused embedding of every two, named as `fused_pairs` says.
+Cost: k (k - 1)^2 B^2 d flops forward, four times that with the gradient; memory O(B k^2 d).
+Singular set: none; smooth everywhere.
+Blind spot: what a modality shares only with three others or more, taken together.
+"""
+
+from collections.abc import Iterable
+from itertools import combinations
+
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import mean_over
+from gramalign.losses.clip import clip
+from gramalign.mesh import AxisName
+from gramalign.scores.sides import check_embeddings, mask_of, only
+from gramalign.types import Embeddings, Present
+
+JOIN = "+"
+
+
+def fused_pairs(modalities: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The fused embeddings that ConFu needs: their names, and which two modalities each joins.
+
+    Names are in alphabetical order, because a mapping that goes through `jax.jit` is.
+
+    >>> fused_pairs("bac")
+    {'a+b': ('a', 'b'), 'a+c': ('a', 'c'), 'b+c': ('b', 'c')}
+    """
+    return {JOIN.join(pair): pair for pair in combinations(sorted(modalities), 2)}
+
+
+def confu(
+    embeddings: Embeddings,
+    *,
+    fused_weight: float = 0.5,
+    temperature: Float[Array, ""] | float = 0.07,
+    label_smoothing: float = 0.0,
+    present: Present | None = None,
+    groups: Int[Array, " batch"] | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> Float[Array, " batch"]:
+    """ConFu loss of every example.
+
+    Args:
+        embeddings: unit rows `[batch, dim]` by name: three modalities or more, and the fused
+            embedding of every two of them, such as "audio+text", made by a `FusionHead`.
+        fused_weight: share of the fused terms, in [0, 1].
+        temperature: of the softmax, a number or a scalar that is learned (0.07 as published).
+        label_smoothing: in [0, 1).
+        present: which examples have which entry; a fused one needs both of its modalities.
+        groups: examples with one number are never each other's negatives.
+        axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
+        engine: how the scores of all pairs are gone through.
+
+    Returns:
+        `[batch]`; 0 for an example with fewer than two modalities, which takes no part.
+
+    Raises:
+        ValueError: for fewer than three modalities, a fused embedding that is missing or joins no
+            two of them, a weight outside [0, 1], or shapes that differ.
+
+    >>> import jax.numpy as jnp
+    >>> names = ["text", "audio", "video"]
+    >>> emb = {name: jnp.eye(2) for name in [*names, *fused_pairs(names)]}
+    >>> bool(jnp.allclose(confu(emb, temperature=1.0), jnp.log(1 + jnp.exp(-1.0)) / 2))
+    True
+    """
+    check_embeddings(embeddings, present)
+    if not 0 <= fused_weight <= 1:
+        raise ValueError(f"fused_weight must be in [0, 1], got {fused_weight}")
+    modalities, fused = _modalities_and_fused(embeddings)
+    masks = dict(present or {})
+    for name, parts in fused.items():
+        first, second = (mask_of(embeddings, present, part) for part in parts)
+        masks[name] = mask_of(embeddings, present, name) & first & second
+
+    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
+        two, their_masks = only(embeddings, masks, pair)
+        return clip(
+            two,
+            anchor=pair[0],
+            temperature=temperature,
+            label_smoothing=label_smoothing,
+            present=their_masks,
+            groups=groups,
+            axis_name=axis_name,
+            engine=engine,
+        )
+
+    outside = [
+        (f, other) for f, parts in fused.items() for other in modalities if other not in parts
+    ]
+    of_fused = mean_over(outside, one, embeddings, masks)
+    of_pairs = mean_over(combinations(modalities, 2), one, embeddings, masks)
+    return (fused_weight * of_fused + (1 - fused_weight) * of_pairs) / 2
+
+
+def _modalities_and_fused(
+    embeddings: Embeddings,
+) -> tuple[list[str], dict[str, tuple[str, str]]]:
+    """The names without a join, and those that are needed with one, all of which are there."""
+    modalities = [name for name in embeddings if JOIN not in name]
+    if len(modalities) < 3:
+        raise ValueError(f"confu needs three modalities or more, got {sorted(modalities)}")
+    fused = fused_pairs(modalities)
+    missing = sorted(fused.keys() - embeddings.keys())
+    if missing:
+        raise ValueError(f"embeddings lacks the fused {missing}, it holds {sorted(embeddings)}")
+    strange = sorted(embeddings.keys() - fused.keys() - set(modalities))
+    if strange:
+        raise ValueError(f"embeddings holds {strange}, which join no two of {sorted(modalities)}")
+    return modalities, fused
