@@ -6,11 +6,13 @@
 batch: every example has the same value, that of the modalities it has.
 
 Source: Wang and Isola, ICML 2020, arXiv 2005.10242, section 4.1; t = 2 there.
-Needs: unit vectors; any number of modalities.
+Needs: unit vectors, or it measures lengths as well; no anchor.
 Cost: 2 B^2 d flops forward per modality, three times that with the gradient; memory O(B d).
 Singular set: none; smooth everywhere.
 Blind spot: which example is which: it aligns nothing.
 """
+
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,8 @@ from gramalign.contrast.statistics import LogSumExp
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.anchors import mean_over, participants
 from gramalign.mesh import AxisName, varying_as
-from gramalign.scores import CosineScore, Side
+from gramalign.scores import Side
+from gramalign.scores.products import product
 from gramalign.scores.sides import check_embeddings, one
 from gramalign.types import Embeddings, Present
 
@@ -71,6 +74,16 @@ def uniformity(
     return jnp.where(participants(embeddings, present), values, 0)
 
 
+@dataclass(frozen=True)
+class _Closeness:
+    """Minus the squared distance."""
+
+    def tile(self, rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
+        x, y = at_least_float32(rows), at_least_float32(cols)
+        lengths = jnp.sum(x * x, axis=-1)[:, None] + jnp.sum(y * y, axis=-1)[None, :]
+        return 2 * product(rows, cols) - lengths
+
+
 def spread(
     side: Side,
     *,
@@ -86,11 +99,11 @@ def spread(
     numbers = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
     like = at_least_float32(side.factors[0, 0])
     found, _ = competition(
-        CosineScore("one", "same"),
+        _Closeness(),
         LogSumExp(),
         Candidates(side, numbers),
         None,
-        varying_as(jnp.asarray(2 * t, like.dtype), like),  # -t |x - y|^2 = 2 t (x.y - 1)
+        varying_as(jnp.asarray(t, like.dtype), like),
         axis_name=axis_name,
         engine=engine,
     )
@@ -104,4 +117,4 @@ def spread(
         total = jax.lax.psum(total, axis_name)
     none = number == 0
     mean = jnp.where(none, 1, total) / jnp.where(none, 1, number).astype(total.dtype)
-    return jnp.where(none, 0, jnp.log(mean) + largest - 2 * t)
+    return jnp.where(none, 0, jnp.log(mean) + largest)
