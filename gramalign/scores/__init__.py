@@ -6,4 +6,19 @@ from gramalign.scores.protocol import Score, Side
 from gramalign.scores.spectral import SpectralScore
 from gramalign.scores.volume import VolumeScore
 
-__all__ = ["CosineScore", "DirectionScore", "Score", "Side", "SpectralScore", "VolumeScore"]
+SCORES: dict[str, type[Score]] = {
+    "cosine": CosineScore,
+    "volume": VolumeScore,
+    "spectral": SpectralScore,
+    "direction": DirectionScore,
+}
+
+__all__ = [
+    "SCORES",
+    "CosineScore",
+    "DirectionScore",
+    "Score",
+    "Side",
+    "SpectralScore",
+    "VolumeScore",
+]
