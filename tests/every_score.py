@@ -1,30 +1,63 @@
 """Every Score beside its definition in numpy: a new one belongs in this table."""
 
-from gramalign.scores import CosineScore, DirectionScore, SpectralScore, VolumeScore
+from functools import partial
+
+from gramalign.scores import (
+    AggregateScore,
+    CosineScore,
+    DirectionScore,
+    MixedScore,
+    SimplexScore,
+    SpectralScore,
+    VolumeScore,
+)
 from tests import reference
 
 ANCHOR = "a"
 
-SCORES = {
-    "cosine of two": CosineScore(ANCHOR, "b"),
-    "cosine with the rest": CosineScore(ANCHOR),
-    "volume": VolumeScore(ANCHOR),
-    "spectral": SpectralScore(ANCHOR),
-    "direction": DirectionScore(),
-    "direction squared": DirectionScore(signed=False),
+MIXED = MixedScore((SimplexScore(ANCHOR), CosineScore(ANCHOR)), (0.7, 0.4))
+
+
+def mixed_scores(embeddings, present, anchor):
+    """The weighted sum that MIXED stands for."""
+    simplex = reference.simplex_scores(embeddings, present, anchor)
+    return 0.7 * simplex + 0.4 * reference.cosine_scores(embeddings, present, anchor)
+
+
+def of_directions(embeddings, present, anchor, **options):
+    """Direction scores, which know no anchor."""
+    del anchor
+    return reference.direction_scores(embeddings, present, **options)
+
+
+EVERY = {
+    "cosine of two": (CosineScore(ANCHOR, "b"), partial(reference.cosine_scores, col="b")),
+    "cosine with the rest": (CosineScore(ANCHOR), reference.cosine_scores),
+    "volume": (VolumeScore(ANCHOR), reference.volume_scores),
+    "volume squared": (
+        VolumeScore(ANCHOR, "squared"),
+        partial(reference.volume_scores, form="squared"),
+    ),
+    "log-volume": (VolumeScore(ANCHOR, "log"), partial(reference.volume_scores, form="log")),
+    "root of volume": (VolumeScore(ANCHOR, "root"), partial(reference.volume_scores, form="root")),
+    "spectral": (SpectralScore(ANCHOR), reference.spectral_scores),
+    "direction": (DirectionScore(), of_directions),
+    "direction squared": (DirectionScore(signed=False), partial(of_directions, signed=False)),
+    "simplex": (SimplexScore(ANCHOR), reference.simplex_scores),
+    "simplex squared": (
+        SimplexScore(ANCHOR, squared=True),
+        partial(reference.simplex_scores, squared=True),
+    ),
+    "aggregate": (AggregateScore(ANCHOR), reference.aggregate_scores),
+    "mixed": (MIXED, mixed_scores),
 }
+
+SCORES = {name: score for name, (score, _) in EVERY.items()}
 
 
 def score_matrix(name, embeddings, present=None):
     """All rows against all columns, in float64."""
-    return {
-        "cosine of two": lambda: reference.cosine_scores(embeddings, present, ANCHOR, "b"),
-        "cosine with the rest": lambda: reference.cosine_scores(embeddings, present, ANCHOR),
-        "volume": lambda: reference.volume_scores(embeddings, present, ANCHOR),
-        "spectral": lambda: reference.spectral_scores(embeddings, present, ANCHOR),
-        "direction": lambda: reference.direction_scores(embeddings, present),
-        "direction squared": lambda: reference.direction_scores(embeddings, present, signed=False),
-    }[name]()
+    return EVERY[name][1](embeddings, present, ANCHOR)
 
 
 def valid(name, embeddings, present):

@@ -1,5 +1,6 @@
 """What the mathematics says: dense numpy, float64 or wider, sharing nothing with gramalign."""
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -102,9 +103,62 @@ def cosine_scores(embeddings, present, row, col=None):
     return there[row] @ (total / np.where(length > 0, length, 1) if col is None else total).T
 
 
-def volume_scores(embeddings, present, anchor):
-    """Minus the volume of every anchor with every tuple of others."""
-    return -volume(joined(embeddings, present, anchor))
+def volume_scores(embeddings, present, anchor, form="volume"):
+    """Minus the volume of every anchor with every tuple of others, in one of its forms."""
+    size = volume(joined(embeddings, present, anchor))
+    others = sum(m for name, m in masks(embeddings, present).items() if name != anchor)
+    return {
+        "volume": lambda: -size,
+        "squared": lambda: -(size**2),
+        "log": lambda: -np.log(size**2 + 1e-12) / 2,
+        "root": lambda: -(size ** (1 / (1 + others[None, :]))),
+    }[form]()
+
+
+def simplex(vectors):
+    """Volume of the simplex with corners [n, d], from the distances: Cayley and Menger."""
+    vectors = np.asarray(vectors, np.longdouble)
+    return float(volume(vectors[1:] - vectors[0])) / math.factorial(len(vectors) - 1)
+
+
+def triangle(x, y, z):
+    """Area of triangles [..., d] by Lagrange's identity, TRIANGLE's formula."""
+    u, v = x - y, x - z
+    uu, vv, uv = ((p * q).sum(-1) for p, q in ((u, u), (v, v), (u, v)))
+    return np.sqrt(np.maximum(uu * vv - uv * uv, 0)) / 2
+
+
+def of_every_pair(function, embeddings, present, anchor):
+    """A function of (anchor i, those of tuple j's others that are there [n, d]), [b, b]."""
+    kept, others = masks(embeddings, present), [name for name in embeddings if name != anchor]
+    size = len(embeddings[anchor])
+    scores = np.zeros((size, size))
+    for i, j in np.ndindex(size, size):
+        tuples = [embeddings[name][j].astype(np.float64) for name in others if kept[name][j]]
+        if kept[anchor][i] and tuples:
+            scores[i, j] = function(embeddings[anchor][i].astype(np.float64), np.stack(tuples))
+    return scores
+
+
+def simplex_scores(embeddings, present, anchor, squared=False):
+    """Minus the volume of the simplex, or its square."""
+    power = 2 if squared else 1
+
+    def score(a, others):
+        return -(simplex(np.concatenate([a[None], others])) ** power)
+
+    return of_every_pair(score, embeddings, present, anchor)
+
+
+def aggregate_scores(embeddings, present, anchor, temperature=0.1):
+    """SCA: cosine of the anchor with the sum of the others, weighted by their own cosines."""
+
+    def score(a, others):
+        weights = np.exp(others @ a / temperature - (others @ a / temperature).max())
+        total = weights @ others
+        return a @ total / max(np.linalg.norm(total), 1e-300)
+
+    return of_every_pair(score, embeddings, present, anchor)
 
 
 def spectral_scores(embeddings, present, anchor):
@@ -119,7 +173,7 @@ def direction_scores(embeddings, present, signed=True):
     return units @ units.T if signed else (units @ units.T) ** 2
 
 
-def contrast(scores, valid=None, *, scale, label_smoothing=0.0, groups=None):
+def contrast(scores, valid=None, *, scale, label_smoothing=0.0, groups=None, supervised=False):
     """Bidirectional cross-entropy per example from the whole score matrix, by its definition."""
     size = len(scores)
     valid = np.ones(size, bool) if valid is None else np.asarray(valid)
@@ -127,14 +181,29 @@ def contrast(scores, valid=None, *, scale, label_smoothing=0.0, groups=None):
     losses = np.zeros(size)
     for matrix in (scale * scores, scale * scores.T):
         for i in np.flatnonzero(valid):
-            candidates = valid & (groups != groups[i])
+            candidates = valid.copy() if supervised else valid & (groups != groups[i])
             candidates[i] = True
             logits = matrix[i, candidates]
             target = np.full(logits.size, label_smoothing / logits.size)
             target[candidates[:i].sum()] += 1 - label_smoothing
+            if supervised:
+                positives = (groups == groups[i])[candidates]
+                target = positives / positives.sum()
             log_softmax = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
             losses[i] -= (target * log_softmax).sum() / 2
     return losses
+
+
+def sigmoid_contrast(scores, valid=None, *, scale, bias, groups=None):
+    """SigLIP's loss of every pair, half of it to the row and half to the column."""
+    size = len(scores)
+    valid = np.ones(size, bool) if valid is None else np.asarray(valid)
+    groups = np.arange(size) if groups is None else np.asarray(groups)
+    logits = scale * scores + bias
+    apart = (groups[:, None] != groups[None, :]) & valid[:, None] & valid[None, :]
+    negative = np.where(apart, np.logaddexp(0, logits), 0)
+    positive = np.logaddexp(0, -np.diag(logits))
+    return np.where(valid, positive + (negative.sum(0) + negative.sum(1)) / 2, 0)
 
 
 def ranks(scores, row_valid, col_valid, groups=None):

@@ -2,6 +2,7 @@
 
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.retrieval import ranks, top_k
+from gramalign.contrast.sigmoid import sigmoid_contrast
 from gramalign.contrast.softmax import contrast
 
-__all__ = ["DEFAULT_ENGINE", "Engine", "contrast", "ranks", "top_k"]
+__all__ = ["DEFAULT_ENGINE", "Engine", "contrast", "ranks", "sigmoid_contrast", "top_k"]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
 from gramalign.contrast.exchange import Axis
-from gramalign.mesh import AxisName
+from gramalign.mesh import AxisName, check_axis
 from gramalign.scores import Side
 
 
@@ -15,12 +15,14 @@ class Block(NamedTuple):
     """Examples on one side: a Score's factors, who is valid, and who competes with whom.
 
     Row i and column j compete if both are valid and their groups differ. By default an example's
-    group is its own number, so the one thing that it never competes with is its match.
+    group is its own number, so the one thing that it never competes with is its match. Where
+    members of a group are told from the match itself, there is the number beside the group.
     """
 
     factors: PyTree[Array]
     valid: Bool[Array, "*n"]
     group: Int[Array, "*n"]
+    number: Int[Array, "*n"] | None = None
 
 
 def split(
@@ -29,6 +31,7 @@ def split(
     tile: int,
     axis: Axis | None = None,
     multiple: int = 1,
+    numbers: Int[Array, " n"] | None = None,
 ) -> Block:
     """Blocks of one size, stacked along a new first axis, the last filled up with invalid rows.
 
@@ -38,6 +41,7 @@ def split(
         tile: at most this many in a block.
         axis: over which they will be exchanged: a ring needs an even number of blocks.
         multiple: that a block's size has to be of.
+        numbers: of the examples, where they are needed beside the groups.
     """
     size = side.valid.shape[0]
     count = -(-size // (-(-tile // multiple) * multiple))
@@ -50,7 +54,7 @@ def split(
         padding = [(0, count * tile - size)] + [(0, 0)] * (x.ndim - 1)
         return jnp.pad(x, padding).reshape(count, tile, *x.shape[1:])
 
-    return jax.tree.map(stacked, Block(side.factors, side.valid, groups))
+    return jax.tree.map(stacked, Block(side.factors, side.valid, groups, numbers))
 
 
 def unsplit(stacked: PyTree[Array], size: int) -> PyTree[Array]:
@@ -60,8 +64,28 @@ def unsplit(stacked: PyTree[Array], size: int) -> PyTree[Array]:
 
 def competing(rows: Block, cols: Block) -> Bool[Array, "r c"]:
     """Which pairs of two blocks are negatives of each other."""
-    apart = rows.group[:, None] != cols.group[None, :]
-    return apart & rows.valid[:, None] & cols.valid[None, :]
+    return (rows.group[:, None] != cols.group[None, :]) & _valid(rows, cols)
+
+
+def others(rows: Block, cols: Block) -> Bool[Array, "r c"]:
+    """Which pairs are not of one example."""
+    return _apart(rows, cols) & _valid(rows, cols)
+
+
+def mates(rows: Block, cols: Block) -> Bool[Array, "r c"]:
+    """Which pairs are of two examples of one group."""
+    same = rows.group[:, None] == cols.group[None, :]
+    return same & _apart(rows, cols) & _valid(rows, cols)
+
+
+def _valid(rows: Block, cols: Block) -> Bool[Array, "r c"]:
+    return rows.valid[:, None] & cols.valid[None, :]
+
+
+def _apart(rows: Block, cols: Block) -> Bool[Array, "r c"]:
+    if rows.number is None or cols.number is None:
+        raise TypeError("these blocks have no numbers: give them to split")
+    return rows.number[:, None] != cols.number[None, :]
 
 
 def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
@@ -80,8 +104,17 @@ def own_numbers(size: int, axis_name: AxisName | None = None) -> Int[Array, " n"
     return numbers if axis_name is None else numbers + jax.lax.axis_index(axis_name) * size
 
 
-def check_sides(rows: Side, cols: Side, *, square: bool) -> tuple[int, int]:
-    """Both sizes; raise `ValueError` if a side is empty, ragged, or (for `square`) they differ."""
+def check_sides(
+    rows: Side, cols: Side, *, square: bool, axis_name: AxisName | None = None
+) -> tuple[int, int]:
+    """Both sizes.
+
+    Raises:
+        ValueError: if a side is empty, ragged, or (for `square`) the sizes differ; for an axis that
+        is not there, or that the columns are not split over.
+    """
+    if axis_name is not None:
+        check_axis(axis_name, cols.factors)
     sizes = []
     for name, side in (("rows", rows), ("cols", cols)):
         size = side.valid.shape[0]

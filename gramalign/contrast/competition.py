@@ -1,16 +1,15 @@
-"""What every row and every column has to beat: log-sum-exps over a score matrix that never exists.
+"""What every row and every column gathers over a score matrix that never exists.
 
-For logits l_ij = scale * s_ij, over the competitors j of row i (and the competitors i of column j):
+For logits l_ij = scale * s_ij, over the competitors j of row i (and the competitors i of column j),
+a statistic of them (`gramalign.contrast.statistics`): log-sum-exps, or sums of softplus.
 
-    log sum exp(l_ij),   sum l_ij,   how many
-
-The matrix is walked through in tiles. The forward pass keeps the two vectors of log-sum-exps; the
-backward pass computes every tile again (`gramalign.contrast.tile`). So memory is O(rows + columns)
-for every Score, the derivative's cost is one more forward pass and the Score's own transposes, and
-a new Score needs nothing from here.
+The matrix is walked through in tiles. The forward pass keeps a few numbers an example; the backward
+pass computes every tile again (`gramalign.contrast.tile`). So memory is O(rows + columns) for every
+Score, the derivative's cost is one more forward pass and the Score's own transposes, and a new
+Score needs nothing from here.
 
 Where a side competes with itself under a symmetric Score, its columns are its rows: their
-statistics are measured once, and as l_ij and l_ji have the same derivative, that with respect to
+statistics are gathered once, and as l_ij and l_ji have the same derivative, that with respect to
 the rows is taken with dl_ij + dl_ji and is the whole of it.
 
 On a mesh the columns of all devices come by (`gramalign.contrast.exchange`), once for the forward
@@ -18,34 +17,37 @@ and once for the backward pass: between the two, a device keeps no columns but i
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import tiles
-from gramalign.contrast.blocks import Block
-from gramalign.contrast.engine import Implementation
-from gramalign.contrast.exchange import NOTHING, Axis, Collecting, exchange, sums
-from gramalign.contrast.statistics import Competition, finish, scatter, start
-from gramalign.contrast.tile import Outcome, no_slopes
-from gramalign.mesh import zeros_as
-from gramalign.scores import Score
+from gramalign.contrast.blocks import Block, split, unsplit
+from gramalign.contrast.engine import Engine, Implementation
+from gramalign.contrast.exchange import NOTHING, Axis, Collecting, choose, exchange, sums
+from gramalign.contrast.statistics import Statistic
+from gramalign.contrast.tile import Tile, no_slopes
+from gramalign.mesh import AxisName, varying_as, zeros_as
+from gramalign.scores import Side, Tiled
 
 
 @dataclass(frozen=True)
 class Walk:
-    """The Score that is walked through, what computes a block, and where the columns are.
+    """What is gathered on the way, what computes a block, and where the columns are.
 
     Attributes:
-        score: whose `tile` fills the matrix.
+        tile: the Score that is walked through, and the statistic of it.
         axis: the mesh axis that both sides are split over; None: there is only this device.
         implementation: of the tiles.
+        one_way: whether columns gather nothing.
     """
 
-    score: Score
+    tile: Tile
     axis: Axis | None = None
     implementation: Implementation = "xla"
+    one_way: bool = False
 
     @property
     def of_blocks(self):
@@ -57,63 +59,110 @@ class Walk:
         return fused
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """One side of a competition.
+
+    Attributes:
+        side: its factors, and which of them take part.
+        groups: row i and column j compete if their groups differ.
+        numbers: of the examples, for a statistic that tells members of a group from the match.
+    """
+
+    side: Side
+    groups: Int[Array, " n"]
+    numbers: Int[Array, " n"] | None = None
+
+    def blocks(self, engine: Engine, axis: Axis | None) -> Block:
+        """Stacked blocks `[blocks, tile, ...]`."""
+        return split(
+            self.side, self.groups, engine.tile_size(), axis, engine.multiple(), self.numbers
+        )
+
+
 def competition(
-    walk: Walk, rows: Block, cols: Block | None, scale: Float[Array, ""]
-) -> tuple[Competition, Competition]:
-    """Competition that each row and each column meets.
+    score: Tiled,
+    statistic: Statistic,
+    rows: Candidates,
+    cols: Candidates | None,
+    scale: Float[Array, ""],
+    *,
+    axis_name: AxisName | None,
+    engine: Engine,
+    one_way: bool = False,
+) -> tuple[Any, Any]:
+    """What each row gathers of the columns that it competes with, and each column of the rows.
 
     Args:
-        walk: through which scores, and how.
-        rows: stacked blocks `[blocks, tile, ...]` of the row side.
-        cols: stacked blocks of the column side; None: the rows again, the score being symmetric.
+        score: gives the scores.
+        statistic: what is gathered.
+        rows: the row side.
+        cols: the column side; None: the rows again, the score being symmetric.
         scale: factor from scores to logits (1 / temperature); inside `jax.shard_map` it varies over
             the mesh as the rows do.
+        axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over.
+        engine: how it is gone about.
+        one_way: whether only rows gather; there may be more or fewer columns then.
 
     Returns:
-        For the rows and for the columns, each `[blocks, tile]`; a log-sum-exp is -inf where there
-        is no competitor.
+        The finished statistic of the rows `[rows]`, and of the columns `[columns]` or None.
     """
-    return _competition(walk, rows, cols, scale)
+    others = rows if cols is None else cols
+    axis = choose(axis_name, engine.strategy, others.side.factors)
+    one_way = one_way and cols is not None  # mirrored, both ways come for the price of one
+    walk = Walk(Tile(score, statistic), axis, engine.implementation, one_way)
+    blocks = rows.blocks(engine, axis), None if cols is None else cols.blocks(engine, axis)
+    by_row, by_col = _competition(walk, *varying_as(blocks, scale), scale)
+    by_row = unsplit(by_row, rows.side.valid.shape[0])
+    return by_row, unsplit(by_col, others.side.valid.shape[0])
+
+
+def _start(walk: Walk, side: Block, scale: Float[Array, ""]) -> Any:
+    zeros = varying_as(jnp.zeros(side.valid.shape, scale.dtype), scale)
+    return walk.tile.statistic.start(zeros)
 
 
 def _forward(walk, rows, cols, scale):
-    mirrored = cols is None
+    mirrored, statistic = cols is None, walk.tile.statistic
 
     def visit(all_row_stats, cols, all_col_stats):
         def one_row_block(col_stats, row):
-            row_stats, col_stats = walk.of_blocks.meet_all(walk.score, scale, *row, cols, col_stats)
+            row_stats, col_stats = walk.of_blocks.meet_all(walk.tile, scale, *row, cols, col_stats)
             return col_stats, row_stats
 
         whole = rows, all_row_stats
         all_col_stats, all_row_stats = jax.lax.scan(one_row_block, all_col_stats, whole)
         return all_row_stats, all_col_stats
 
+    gathering = Collecting(lambda cols: _start(walk, cols, scale), statistic.scatter)
     row_stats, col_stats = exchange(
         visit,
-        start(rows, scale),
+        _start(walk, rows, scale),
         rows if mirrored else cols,
         walk.axis,
-        NOTHING if mirrored else Collecting(lambda cols: start(cols, scale), scatter),
+        NOTHING if mirrored or walk.one_way else gathering,
     )
-    by_row = finish(row_stats)
-    by_col = by_row if mirrored else finish(col_stats)
-    return (by_row, by_col), (rows, cols, scale, by_row.logsumexp, by_col.logsumexp)
+    by_row = statistic.finish(row_stats)
+    by_col = None if walk.one_way else by_row if mirrored else statistic.finish(col_stats)
+    return (by_row, by_col), (rows, cols, scale, by_row, by_col)
 
 
 def _backward(walk, saved, cotangents):
-    rows, cols, scale, *logsumexps = saved
+    rows, cols, scale, *finished = saved
     mirrored = cols is None
-    slopes = [(side.logsumexp, side.total) for side in cotangents]
+    outcome = walk.tile.statistic.outcome
     if mirrored:
-        slopes = [jax.tree.map(jnp.add, *slopes)] * 2
-    by_row, by_col = (Outcome(x, *dx) for x, dx in zip(logsumexps, slopes, strict=True))
+        cotangents = [jax.tree.map(_add, *cotangents)] * 2
+    by_row, by_col = (
+        None if x is None else outcome(x, dx) for x, dx in zip(finished, cotangents, strict=True)
+    )
 
     def visit(derivatives, others, d_cols):
         def one_row_block(derivatives, row):
             d_rows, d_cols, d_scale = derivatives
             i, row, by_row = row
             d_row, d_cols, more = walk.of_blocks.derive_all(
-                walk.score, scale, row, by_row, *others, d_cols
+                walk.tile, scale, row, by_row, *others, d_cols
             )
             d_rows = jax.tree.map(lambda d, more: d.at[i].add(more), d_rows, d_row)
             return (d_rows, d_cols, d_scale + more), None
@@ -135,10 +184,15 @@ def _backward(walk, saved, cotangents):
     return _narrowed(d_rows, rows), _narrowed(d_cols, cols), d_scale
 
 
+def _add(x, y):
+    # The cotangents of counts are of a type that knows no sums.
+    return x if x.dtype == jax.dtypes.float0 else x + y
+
+
 def _narrowed(slopes, side):
     """Derivatives in the dtype of what they are with respect to; there are none by the masks."""
     factors = jax.tree.map(lambda d, x: d.astype(x.dtype), slopes, side.factors)
-    return side._replace(factors=factors, valid=None, group=None)
+    return side._replace(factors=factors, valid=None, group=None, number=None)
 
 
 _competition = jax.custom_vjp(lambda *arguments: _forward(*arguments)[0], nondiff_argnums=(0,))

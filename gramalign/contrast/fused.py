@@ -12,6 +12,7 @@ all that a kernel takes. Every pair is met once forward and once backward.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +23,8 @@ from jaxtyping import Array, Float, PyTree
 from gramalign.contrast import tiles
 from gramalign.contrast.blocks import Block
 from gramalign.contrast.layout import Layout
-from gramalign.contrast.statistics import Running, join
-from gramalign.contrast.tile import Outcome, meet, no_slopes, slopes
-from gramalign.mesh import platform, zeros_as
-from gramalign.scores import Score
+from gramalign.contrast.tile import Tile, no_slopes
+from gramalign.mesh import platform, varying_as
 
 # Sides of a tile, the largest that divides the blocks and that there is memory for.
 SIZES = (256, 128)
@@ -42,11 +41,11 @@ def _derivatives_of(plain: Callable) -> Callable[[Callable], Callable]:
     """
 
     def decorate(fused: Callable) -> Callable:
-        def forward(score: Score, *arguments: PyTree) -> tuple[PyTree, PyTree]:
-            return fused(score, *arguments), arguments
+        def forward(tile: Tile, *arguments: PyTree) -> tuple[PyTree, PyTree]:
+            return fused(tile, *arguments), arguments
 
-        def backward(score: Score, arguments: PyTree, slopes: PyTree) -> PyTree:
-            return jax.vjp(partial(plain, score), *arguments)[1](slopes)
+        def backward(tile: Tile, arguments: PyTree, slopes: PyTree) -> PyTree:
+            return jax.vjp(partial(plain, tile), *arguments)[1](slopes)
 
         function = jax.custom_vjp(fused, nondiff_argnums=(0,))
         function.defvjp(forward, backward)
@@ -57,52 +56,58 @@ def _derivatives_of(plain: Callable) -> Callable[[Callable], Callable]:
 
 @_derivatives_of(tiles.meet_all)
 def meet_all(
-    score: Score,
+    tile: Tile,
     scale: Float[Array, ""],
     row: Block,
-    row_stats: Running,
+    row_stats: Any,
     cols: Block,
-    col_stats: Running | None,
-) -> tuple[Running, Running | None]:
+    col_stats: Any | None,
+) -> tuple[Any, Any | None]:
     """As `gramalign.contrast.tiles.meet_all`.
 
     Raises:
         ValueError: on a GPU, for a Score whose factors are more than vectors or numbers, or for
         more of these than a TPU's core can hold (8 vectors of 1024 in float32 it can).
     """
-    _check(score, row, cols)
+    _check(tile, row, cols)
 
-    def tile(scale: Array, row: Block, col: Block) -> tuple[Running, Running | None]:
-        return meet(score, scale, row, col, mirrored=col_stats is None)
+    def one_tile(scale: Array, row: Block, col: Block) -> tuple[Any, Any | None]:
+        return tile.meet(scale, row, col, one_way=col_stats is None)
 
-    def together(met: Running | None, more: Running | None) -> Running | None:
-        return None if met is None or more is None else join(met, more)
+    def together(met: Any | None, more: Any | None) -> Any | None:
+        return None if met is None else tile.statistic.join(met, more)
 
-    return _collect(tile, together, scale, row, row_stats, cols, col_stats)
+    return _collect(one_tile, together, scale, row, row_stats, cols, col_stats)
 
 
 @_derivatives_of(tiles.derive_all)
 def derive_all(
-    score: Score,
+    tile: Tile,
     scale: Float[Array, ""],
     row: Block,
-    by_row: Outcome,
+    by_row: Any,
     cols: Block,
-    by_col: Outcome,
+    by_col: Any | None,
     d_cols: PyTree[Array] | None,
 ) -> tuple[PyTree[Array], PyTree[Array] | None, Float[Array, ""]]:
     """As `gramalign.contrast.tiles.derive_all`."""
 
-    def tile(scale: Array, row: tuple, col: tuple) -> tuple[PyTree, tuple]:
-        d_row, d_col, d_scale = slopes(score, scale, *row, *col)
+    def one_tile(scale: Array, row: tuple, col: tuple) -> tuple[PyTree, tuple]:
+        d_row, d_col, d_scale = tile.slopes(scale, *row, *col)
         return d_row, (None if d_cols is None else d_col, d_scale)
 
     def together(sums: PyTree, more: PyTree) -> PyTree:
         return jax.tree.map(jnp.add, sums, more)
 
-    start = no_slopes(row.factors), (d_cols, zeros_as(by_col.d_total))
+    no_scale = varying_as(jnp.zeros(cols.valid.shape, scale.dtype), scale)
     d_row, (d_cols, d_scale) = _collect(
-        tile, together, scale, (row, by_row), start[0], (cols, by_col), start[1]
+        one_tile,
+        together,
+        scale,
+        (row, by_row),
+        no_slopes(row.factors),
+        (cols, by_col),
+        (d_cols, no_scale),
     )
     return d_row, d_cols, jnp.sum(d_scale)
 
@@ -210,7 +215,7 @@ def _interpreted(scale: Float[Array, ""]) -> bool | pltpu.InterpretParams:
     return pltpu.InterpretParams() if jax.typeof(scale).mat.varying else True
 
 
-def _check(score: Score, row: Block, cols: Block) -> None:
+def _check(tile: Tile, row: Block, cols: Block) -> None:
     """Refuse what would not compile, or run compilation out of memory."""
     if platform() not in ("tpu", "cpu"):
         raise ValueError(
@@ -221,5 +226,5 @@ def _check(score: Score, row: Block, cols: Block) -> None:
     if any(len(shape) > 1 for shape in shapes):
         raise ValueError(
             'implementation="pallas" is for Scores with vectors and numbers as factors, but '
-            f'{score} has arrays of shapes {shapes}: leave it at "xla"'
+            f'{tile.score} has arrays of shapes {shapes}: leave it at "xla"'
         )

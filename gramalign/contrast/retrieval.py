@@ -20,11 +20,11 @@ from gramalign.contrast.blocks import (
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.exchange import choose, exchange, sums
 from gramalign.mesh import AxisName, varying_as
-from gramalign.scores import Score, Side
+from gramalign.scores import Side, Tiled
 
 
 def ranks(
-    score: Score,
+    score: Tiled,
     rows: Side,
     cols: Side,
     *,
@@ -57,7 +57,7 @@ def ranks(
     >>> ranks(score, score.rows(emb), score.cols(emb))[0].tolist()
     [0, 2, 2]
     """
-    size, _ = check_sides(rows, cols, square=True)
+    size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
     axis = choose(axis_name, engine.strategy, cols.factors)
     group = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
     row_blocks, col_blocks = (
@@ -110,7 +110,7 @@ def ranks(
 
 
 def top_k(
-    score: Score,
+    score: Tiled,
     rows: Side,
     cols: Side,
     k: int,
@@ -143,7 +143,7 @@ def top_k(
     >>> top_k(score, score.rows(emb), score.cols(emb), 1)[1].tolist()
     [[0], [2], [1]]
     """
-    row_number, col_number = check_sides(rows, cols, square=False)
+    row_number, col_number = check_sides(rows, cols, square=False, axis_name=axis_name)
     axis = choose(axis_name, engine.strategy, cols.factors)
     gallery = col_number * (1 if axis_name is None else jax.lax.axis_size(axis_name))
     if not 1 <= k <= gallery:

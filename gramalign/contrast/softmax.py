@@ -12,23 +12,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast.blocks import (
-    Block,
-    check_groups,
-    check_sides,
-    own_numbers,
-    split,
-    unsplit,
-)
-from gramalign.contrast.competition import Competition, Walk, competition
+from gramalign.contrast.blocks import check_groups, check_sides, own_numbers
+from gramalign.contrast.competition import Candidates, competition
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
-from gramalign.contrast.exchange import choose
+from gramalign.contrast.statistics import LogSumExp, LogSumExps
 from gramalign.mesh import AxisName, varying_as
-from gramalign.scores import Score, Side
+from gramalign.scores import Side, Tiled
 
 
 def contrast(
-    score: Score,
+    score: Tiled,
     rows: Side,
     cols: Side | None,
     matched: Float[Array, " batch"],
@@ -36,6 +29,7 @@ def contrast(
     scale: Float[Array, ""] | float,
     label_smoothing: float = 0.0,
     groups: Int[Array, " batch"] | None = None,
+    supervised: bool = False,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
@@ -52,6 +46,8 @@ def contrast(
         label_smoothing: e in [0, 1): the target has 1 - e, plus e / n for each of n candidates.
         groups: examples with the same number are never each other's negatives (captions of one
             video, members of one class).
+        supervised: whether they are each other's positives instead: the target is spread evenly
+            over the match and the group's other members, and all compete.
         axis_name: inside `jax.shard_map`, the mesh axis (or axes) that the batch is split over:
             negatives then come from the whole axis, exactly, and so do gradients.
         engine: how it is gone about; what comes out is the same.
@@ -61,41 +57,50 @@ def contrast(
         no part: average over `rows.valid & cols.valid`. An example without competitors has loss 0.
 
     Raises:
-        ValueError: for sizes that differ, empty sides, a label smoothing outside [0, 1), bad
-        groups, an axis that is not there or that the batch is not split over.
+        ValueError: for sizes that differ, empty sides, a label smoothing outside [0, 1) or beside
+        `supervised`, bad groups or none for `supervised`, an axis that is not there or that the
+        batch is not split over.
     """
     others = rows if cols is None else cols
-    size, _ = check_sides(rows, others, square=True)
+    size, _ = check_sides(rows, others, square=True, axis_name=axis_name)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-    axis = choose(axis_name, engine.strategy, others.factors)
-    group = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
+    if supervised and (groups is None or label_smoothing):
+        raise ValueError(
+            "supervised needs groups, and no label_smoothing: it has a target of its own, got "
+            f"groups={None if groups is None else groups.shape}, label_smoothing={label_smoothing}"
+        )
+    numbers = own_numbers(size, axis_name)
+    groups = numbers if groups is None else check_groups(groups, size)
     valid = rows.valid & others.valid
     factor = varying_as(jnp.asarray(scale, matched.dtype), matched)
 
-    def blocks(side: Side) -> Block:
-        side = Side(side.factors, valid)
-        return split(side, group, engine.tile_size(), axis, engine.multiple())
+    def candidates(side: Side) -> Candidates:
+        return Candidates(Side(side.factors, valid), groups, numbers if supervised else None)
 
-    row_blocks, col_blocks = blocks(rows), None if cols is None else blocks(cols)
-    row_blocks, col_blocks = varying_as((row_blocks, col_blocks), factor)
-    walk = Walk(score, axis, engine.implementation)
-    competitions = competition(walk, row_blocks, col_blocks, factor)
-
-    logits = factor * matched
-    losses = [_cross_entropy(logits, side, label_smoothing) for side in unsplit(competitions, size)]
+    gathered = competition(
+        score,
+        LogSumExp(supervised),
+        candidates(rows),
+        None if cols is None else candidates(cols),
+        factor,
+        axis_name=axis_name,
+        engine=engine,
+    )
+    share = 1.0 if supervised else label_smoothing
+    losses = [_cross_entropy(factor * matched, others, share) for others in gathered]
     return jnp.where(valid, (losses[0] + losses[1]) / 2, 0)
 
 
 def _cross_entropy(
-    matched: Float[Array, " n"], others: Competition, label_smoothing: float
+    matched: Float[Array, " n"], others: LogSumExps, share: float
 ) -> Float[Array, " n"]:
-    """Cross-entropy of the matched logit against itself and its competitors.
+    """Cross-entropy of a target that has 1 - share for the match, the rest evenly for all summed.
 
     As softplus of the difference, because a loss near 0 would cancel in log-sum-exp minus logit.
     """
     loss = jax.nn.softplus(others.logsumexp - matched)
-    if label_smoothing == 0:
+    if share == 0:
         return loss
     count = (others.count + 1).astype(matched.dtype)
-    return loss + label_smoothing * (matched - (others.total + matched) / count)
+    return loss + share * (matched - (others.total + matched) / count)

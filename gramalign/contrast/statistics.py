@@ -1,24 +1,65 @@
-"""Log-sum-exps under way: what a row (or a column) has met so far, and how two such meet."""
+"""What every row (or column) gathers from the logits that it meets, tile by tile.
 
-from typing import NamedTuple
+A statistic is a function of all logits of a row that can be gathered in any order: softmax losses
+need log-sum-exps, sigmoid losses sums of softplus. The engine moves them about without looking
+inside; a new kind of loss is a new statistic here.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gramalign.contrast.blocks import Block
-from gramalign.mesh import AxisName, varying_as
+from gramalign.contrast.blocks import Block, competing, mates, others
+from gramalign.mesh import AxisName
 
 
-class Competition(NamedTuple):
-    """Per row (or per column): log-sum-exp of its competitors' logits, their sum, their number."""
+@runtime_checkable
+class Statistic(Protocol):
+    """What is gathered, and how it is differentiated; a small hashable value."""
+
+    def start(self, zeros: Float[Array, "*n"]) -> Any:
+        """Nothing met yet, for each of some examples."""
+        ...
+
+    def measure(self, logits: Float[Array, "r c"], row: Block, col: Block, axis: int) -> Any:
+        """What is met in one tile, along an axis of it."""
+        ...
+
+    def join(self, a: Any, b: Any) -> Any:
+        """What is met in two places together."""
+        ...
+
+    def scatter(self, everywhere: Any, axis_name: AxisName) -> Any:
+        """Join what columns have met on each device, on the device whose columns they are."""
+        ...
+
+    def finish(self, running: Any) -> Any:
+        """The statistic, when all has been met: a named tuple of arrays `[...]`."""
+        ...
+
+    def outcome(self, finished: Any, cotangent: Any) -> Any:
+        """What the derivatives by the logits are made from, arrays `[...]` per example."""
+        ...
+
+    def slope(
+        self, logits: Float[Array, "r c"], row: Block, by_row: Any, col: Block, by_col: Any | None
+    ) -> Float[Array, "r c"]:
+        """Derivatives by the logits of a tile, through its rows and (unless None) its columns."""
+        ...
+
+
+class LogSumExps(NamedTuple):
+    """Log-sum-exp of the competitors' logits; sum and number of those that targets are for."""
 
     logsumexp: Float[Array, "*n"]
     total: Float[Array, "*n"]
     count: Int[Array, "*n"]
 
 
-class Running(NamedTuple):
+class _Running(NamedTuple):
     """A log-sum-exp under way: exp(largest) * sum, with the plain sum and the count beside it."""
 
     largest: Float[Array, "*n"]
@@ -27,51 +68,139 @@ class Running(NamedTuple):
     count: Int[Array, "*n"]
 
 
-def start(side: Block, scale: Float[Array, ""]) -> Running:
-    """Nothing met yet, for each of a side's examples."""
-    shape = side.valid.shape
-    zeros = jnp.zeros(shape, scale.dtype)
-    nothing = Running(jnp.full_like(zeros, -jnp.inf), zeros, zeros, jnp.zeros(shape, jnp.int32))
-    return varying_as(nothing, scale)
+class _LogSumExpOutcome(NamedTuple):
+    logsumexp: Float[Array, "*n"]
+    d_logsumexp: Float[Array, "*n"]
+    d_total: Float[Array, "*n"]
 
 
-def measure(logits: Float[Array, "r c"], mask: Bool[Array, "r c"], axis: int) -> Running:
-    """What is met in one tile, along an axis of it."""
-    largest = jnp.max(jnp.where(mask, logits, -jnp.inf), axis=axis)
-    shift = jnp.expand_dims(_finite_or_zero(largest), axis)
-    return Running(
-        largest,
-        jnp.sum(jnp.where(mask, jnp.exp(logits - shift), 0), axis=axis),
-        jnp.sum(jnp.where(mask, logits, 0), axis=axis),
-        jnp.sum(mask, axis=axis, dtype=jnp.int32),
-    )
+@dataclass(frozen=True)
+class LogSumExp:
+    """For softmax losses: log sum_j exp(l_ij), sum_j l_ij and how many j.
+
+    Attributes:
+        supervised: whether members of a group are each other's positives, which compete as all
+            others do, and whose logits are what is summed and counted; otherwise they are left out,
+            and all competitors are.
+    """
+
+    supervised: bool = False
+
+    def _masks(self, row: Block, col: Block) -> tuple[Bool[Array, "r c"], Bool[Array, "r c"]]:
+        if self.supervised:
+            return others(row, col), mates(row, col)
+        return competing(row, col), competing(row, col)
+
+    def start(self, zeros: Float[Array, "*n"]) -> _Running:  # noqa: D102
+        return _Running(zeros - jnp.inf, zeros, zeros, zeros.astype(jnp.int32))
+
+    def measure(  # noqa: D102
+        self, logits: Float[Array, "r c"], row: Block, col: Block, axis: int
+    ) -> _Running:
+        against, summed = self._masks(row, col)
+        largest = jnp.max(jnp.where(against, logits, -jnp.inf), axis=axis)
+        shift = jnp.expand_dims(_finite_or_zero(largest), axis)
+        return _Running(
+            largest,
+            jnp.sum(jnp.where(against, jnp.exp(logits - shift), 0), axis=axis),
+            jnp.sum(jnp.where(summed, logits, 0), axis=axis),
+            jnp.sum(summed, axis=axis, dtype=jnp.int32),
+        )
+
+    def join(self, a: _Running, b: _Running) -> _Running:  # noqa: D102
+        largest = jnp.maximum(a.largest, b.largest)
+        shift = _finite_or_zero(largest)
+        total = a.sum * jnp.exp(a.largest - shift) + b.sum * jnp.exp(b.largest - shift)
+        return _Running(largest, total, a.total + b.total, a.count + b.count)
+
+    def scatter(self, everywhere: _Running, axis_name: AxisName) -> _Running:  # noqa: D102
+        # Subtracting the same on all devices cancels out.
+        largest = jax.lax.pmax(everywhere.largest, axis_name)
+        scaled = everywhere.sum * jnp.exp(everywhere.largest - _finite_or_zero(largest))
+        parts = scaled, everywhere.total, everywhere.count
+        sums = jax.lax.psum_scatter(parts, axis_name, tiled=True)
+        blocks = sums[0].shape[0]
+        place = jax.lax.axis_index(axis_name) * blocks
+        return _Running(jax.lax.dynamic_slice_in_dim(largest, place, blocks), *sums)
+
+    def finish(self, running: _Running) -> LogSumExps:
+        """A log-sum-exp is -inf where there is no competitor."""
+        none = running.sum <= 0  # not > 0: NaN is no absence of competitors
+        logsumexp = running.largest + jnp.log(jnp.where(none, 1, running.sum))
+        return LogSumExps(jnp.where(none, -jnp.inf, logsumexp), running.total, running.count)
+
+    def outcome(  # noqa: D102
+        self, finished: LogSumExps, cotangent: LogSumExps
+    ) -> _LogSumExpOutcome:
+        return _LogSumExpOutcome(finished.logsumexp, cotangent.logsumexp, cotangent.total)
+
+    def slope(
+        self,
+        logits: Float[Array, "r c"],
+        row: Block,
+        by_row: _LogSumExpOutcome,
+        col: Block,
+        by_col: _LogSumExpOutcome | None,
+    ) -> Float[Array, "r c"]:
+        """dl_ij = g_row_i exp(l_ij - row_i) + g_col_j exp(l_ij - col_j), and by the sums."""
+        against, summed = self._masks(row, col)
+        shares = _share(logits, by_row.logsumexp[:, None]) * by_row.d_logsumexp[:, None]
+        totals = jnp.broadcast_to(by_row.d_total[:, None], logits.shape)
+        if by_col is not None:
+            shares += _share(logits, by_col.logsumexp[None, :]) * by_col.d_logsumexp[None, :]
+            totals += by_col.d_total[None, :]
+        if not self.supervised:
+            return jnp.where(against, shares + totals, 0)
+        return jnp.where(against, shares, 0) + jnp.where(summed, totals, 0)
 
 
-def join(a: Running, b: Running) -> Running:
-    """What is met in two places together."""
-    largest = jnp.maximum(a.largest, b.largest)
-    shift = _finite_or_zero(largest)
-    total = a.sum * jnp.exp(a.largest - shift) + b.sum * jnp.exp(b.largest - shift)
-    return Running(largest, total, a.total + b.total, a.count + b.count)
+class SoftplusSums(NamedTuple):
+    """Sum of log(1 + exp(l)) over the competitors' logits."""
+
+    sum: Float[Array, "*n"]
 
 
-def finish(running: Running) -> Competition:
-    """The log-sum-exps, when all has been met."""
-    none = running.sum <= 0  # not > 0: NaN is no absence of competitors
-    logsumexp = running.largest + jnp.log(jnp.where(none, 1, running.sum))
-    return Competition(jnp.where(none, -jnp.inf, logsumexp), running.total, running.count)
+@dataclass(frozen=True)
+class SoftplusSum:
+    """For sigmoid losses: sum_j -log(1 - sigmoid(l_ij)) over the competitors j."""
+
+    def start(self, zeros: Float[Array, "*n"]) -> SoftplusSums:  # noqa: D102
+        return SoftplusSums(zeros)
+
+    def measure(  # noqa: D102
+        self, logits: Float[Array, "r c"], row: Block, col: Block, axis: int
+    ) -> SoftplusSums:
+        penalties = jnp.where(competing(row, col), jax.nn.softplus(logits), 0)
+        return SoftplusSums(jnp.sum(penalties, axis=axis))
+
+    def join(self, a: SoftplusSums, b: SoftplusSums) -> SoftplusSums:  # noqa: D102
+        return SoftplusSums(a.sum + b.sum)
+
+    def scatter(self, everywhere: SoftplusSums, axis_name: AxisName) -> SoftplusSums:  # noqa: D102
+        return SoftplusSums(jax.lax.psum_scatter(everywhere.sum, axis_name, tiled=True))
+
+    def finish(self, running: SoftplusSums) -> SoftplusSums:  # noqa: D102
+        return running
+
+    def outcome(self, finished: SoftplusSums, cotangent: SoftplusSums) -> SoftplusSums:  # noqa: D102
+        return cotangent
+
+    def slope(
+        self,
+        logits: Float[Array, "r c"],
+        row: Block,
+        by_row: SoftplusSums,
+        col: Block,
+        by_col: SoftplusSums | None,
+    ) -> Float[Array, "r c"]:
+        """dl_ij = (g_row_i + g_col_j) sigmoid(l_ij)."""
+        weight = by_row.sum[:, None] if by_col is None else by_row.sum[:, None] + by_col.sum[None]
+        return jnp.where(competing(row, col), weight * jax.nn.sigmoid(logits), 0)
 
 
-def scatter(everywhere: Running, axis_name: AxisName) -> Running:
-    """Join what the columns have met on each device, on the device whose columns they are."""
-    # Subtracting the same on all devices cancels out.
-    largest = jax.lax.pmax(everywhere.largest, axis_name)
-    scaled = everywhere.sum * jnp.exp(everywhere.largest - _finite_or_zero(largest))
-    parts = scaled, everywhere.total, everywhere.count
-    sums = jax.lax.psum_scatter(parts, axis_name, tiled=True)
-    blocks = sums[0].shape[0]
-    place = jax.lax.axis_index(axis_name) * blocks
-    return Running(jax.lax.dynamic_slice_in_dim(largest, place, blocks), *sums)
+def _share(logits: Float[Array, "r c"], logsumexp: Array) -> Float[Array, "r c"]:
+    """exp(logits - logsumexp), harmless where there is no competitor and the latter is -inf."""
+    return jnp.exp(jnp.minimum(logits - jnp.where(jnp.isfinite(logsumexp), logsumexp, 0), 0))
 
 
 def _finite_or_zero(x: Array) -> Array:

@@ -1,69 +1,69 @@
 """A block of rows against blocks of columns, tile after tile, as XLA compiles them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from gramalign.contrast.blocks import Block
-from gramalign.contrast.statistics import Running, join
-from gramalign.contrast.tile import Outcome, meet, no_slopes, slopes
+from gramalign.contrast.tile import Tile, no_slopes
 from gramalign.mesh import zeros_as
-from gramalign.scores import Score
 
 
 def meet_all(
-    score: Score,
+    tile: Tile,
     scale: Float[Array, ""],
     row: Block,
-    row_stats: Running,
+    row_stats: Any,
     cols: Block,
-    col_stats: Running | None,
-) -> tuple[Running, Running | None]:
-    """Go on with what the rows of one block, and the columns of all, have met.
+    col_stats: Any | None,
+) -> tuple[Any, Any | None]:
+    """Go on with what the rows of one block, and the columns of all, have gathered.
 
     Args:
-        score: whose `tile` gives the scores.
+        tile: what is gathered, of which scores.
         scale: factor from scores to logits.
         row: a block of rows.
-        row_stats: what they have met before.
+        row_stats: what they have gathered before.
         cols: stacked blocks of columns.
-        col_stats: what these have met before; None where they are the rows again.
+        col_stats: what these have gathered before; None if they do not.
     """
 
-    def one_tile(row_stats: Running, col: Block) -> tuple[Running, Running | None]:
-        by_row, by_col = meet(score, scale, row, col, mirrored=col_stats is None)
-        return join(row_stats, by_row), by_col
+    def one_tile(row_stats: Any, col: Block) -> tuple[Any, Any | None]:
+        by_row, by_col = tile.meet(scale, row, col, one_way=col_stats is None)
+        return tile.statistic.join(row_stats, by_row), by_col
 
     row_stats, met = jax.lax.scan(one_tile, row_stats, cols)
-    return row_stats, None if col_stats is None or met is None else join(col_stats, met)
+    return row_stats, None if met is None else tile.statistic.join(col_stats, met)
 
 
 def derive_all(
-    score: Score,
+    tile: Tile,
     scale: Float[Array, ""],
     row: Block,
-    by_row: Outcome,
+    by_row: Any,
     cols: Block,
-    by_col: Outcome,
+    by_col: Any | None,
     d_cols: PyTree[Array] | None,
 ) -> tuple[PyTree[Array], PyTree[Array] | None, Float[Array, ""]]:
     """Derivatives by the rows of one block, and those by the columns of all and by the scale.
 
     Args:
-        score: whose `tile` gives the scores.
+        tile: what was gathered, of which scores.
         scale: factor from scores to logits.
         row: a block of rows.
         by_row: what became of them.
         cols: stacked blocks of columns.
-        by_col: what became of these.
+        by_col: what became of these; None if they have gathered nothing.
         d_cols: the derivatives by the columns' factors to go on with; None where the columns are
             the rows again.
     """
 
-    def one_tile(derivatives: tuple, numbered: tuple[Array, Block, Outcome]) -> tuple[tuple, None]:
+    def one_tile(derivatives: tuple, numbered: tuple[Array, Block, Any]) -> tuple[tuple, None]:
         d_row, d_cols, d_scale = derivatives
         j, col, by_col = numbered
-        more_row, more_col, more_scale = slopes(score, scale, row, by_row, col, by_col)
+        more_row, more_col, more_scale = tile.slopes(scale, row, by_row, col, by_col)
         d_row = jax.tree.map(jnp.add, d_row, more_row)
         if d_cols is not None:
             d_cols = jax.tree.map(lambda d, more: d.at[j].add(more), d_cols, more_col)

@@ -5,6 +5,12 @@ from gramalign.losses.clip import clip
 from gramalign.losses.gram import gram
 from gramalign.losses.over_mesh import over_mesh
 from gramalign.losses.pmrl import pmrl, pmrl_alignment, pmrl_instance
+from gramalign.losses.sca import sca
+from gramalign.losses.siglip import siglip
+from gramalign.losses.simplex import simplex
+from gramalign.losses.spectral import spectral
+from gramalign.losses.supcon import supcon
+from gramalign.losses.triangle import triangle
 
 __all__ = [
     "clip",
@@ -15,4 +21,10 @@ __all__ = [
     "pmrl",
     "pmrl_alignment",
     "pmrl_instance",
+    "sca",
+    "siglip",
+    "simplex",
+    "spectral",
+    "supcon",
+    "triangle",
 ]

@@ -1,10 +1,13 @@
-"""Who takes part in a loss, and means over those who do."""
+"""Who takes part in a loss, means over those who do, and the loss that many methods are."""
 
 from collections.abc import Callable, Iterable
+from itertools import combinations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gramalign.scores import CosineScore, Score
 from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
@@ -74,3 +77,78 @@ def mean_over(
     number = jnp.sum(jnp.stack(taking_part), axis=0, dtype=jnp.int32)
     total = jnp.sum(jnp.stack(values), axis=0)
     return total / jnp.maximum(number, 1).astype(total.dtype)
+
+
+def over_anchors(
+    score_of: Callable[[str], Score],
+    pairs: Callable[..., Float[Array, " batch"]],
+    embeddings: Embeddings,
+    anchor: str | None,
+    present: Present | None,
+) -> Float[Array, " batch"]:
+    """Loss of a Score that holds an anchor against the others, or its mean over all anchors.
+
+    Args:
+        score_of: the Score of an anchor.
+        pairs: `contrast`, or a loss called alike, with everything but score, sides and matched
+            scores filled in.
+        embeddings: by modality, `[batch, dim]`.
+        anchor: a modality; None: every one in turn.
+        present: which examples have which modality.
+
+    Returns:
+        `[batch]`; 0 for an example that lacks the anchor or everything else.
+
+    Raises:
+        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
+    """
+    check_embeddings(embeddings, present)
+    if anchor is not None:
+        check_modality("anchor", anchor, embeddings)
+
+    def one(name: str) -> Float[Array, " batch"]:
+        score = score_of(name)
+        # What leads from embeddings to factors is cheap beside the pairs, and need not be kept.
+        return pairs(
+            score,
+            score.rows(embeddings, present),
+            jax.checkpoint(score.cols)(embeddings, present),
+            jax.checkpoint(score.matched)(embeddings, present),
+        )
+
+    return mean_over(list(embeddings) if anchor is None else [anchor], one, embeddings, present)
+
+
+def over_pairs(
+    pairs: Callable[..., Float[Array, " batch"]],
+    embeddings: Embeddings,
+    anchor: str | None,
+    present: Present | None,
+) -> Float[Array, " batch"]:
+    """Loss of the cosine of two modalities: the mean over those of an anchor, or over all pairs.
+
+    Args:
+        pairs: as for `over_anchors`.
+        embeddings: by modality, `[batch, dim]`.
+        anchor: the modality to which the others are compared, one by one; None: all pairs.
+        present: which examples have which modality.
+
+    Returns:
+        `[batch]`; 0 for an example that has no such pair.
+
+    Raises:
+        ValueError: as `over_anchors`.
+    """
+    check_embeddings(embeddings, present)
+    if anchor is None:
+        tasks = list(combinations(embeddings, 2))
+    else:
+        check_modality("anchor", anchor, embeddings)
+        tasks = [(anchor, other) for other in embeddings if other != anchor]
+
+    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
+        score = CosineScore(*pair)
+        sides = score.rows(embeddings, present), score.cols(embeddings, present)
+        return pairs(score, *sides, score.matched(embeddings, present))
+
+    return mean_over(tasks, one, embeddings, present)

@@ -1,24 +1,24 @@
 """CLIP: contrast on cosine similarity, pair by pair, with one anchor or between all modalities.
 
     L = mean over pairs (a, b) of 1/2 [ CE_j(<a_i, b_j> / tau) + CE_j(<a_j, b_i> / tau) ]
-                                                          (Radford et al., 2021, arXiv 2103.00020)
 
 With an anchor: every other modality is pulled to it, as in ImageBind (arXiv 2305.05665). Without:
 all k (k - 1) / 2 pairs.
 
-Cost: 2 B^2 d flops forward per pair, four times that with the gradient; memory O(B d). Smooth
-everywhere.
+Source: Radford et al., 2021, arXiv 2103.00020.
+Needs: an anchor, or all pairs; k >= 2.
+Cost: 2 B^2 d flops forward per pair, four times that with the gradient; memory O(B d).
+Singular set: none; smooth everywhere.
+Blind spot: tuples as such: with an anchor the others are never compared with each other.
 """
 
-from itertools import combinations
+from functools import partial
 
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import mean_over
+from gramalign.losses.anchors import over_pairs
 from gramalign.mesh import AxisName
-from gramalign.scores import CosineScore
-from gramalign.scores.sides import check_embeddings, check_modality
 from gramalign.types import Embeddings, Present
 
 
@@ -58,25 +58,12 @@ def clip(
     >>> bool(jnp.allclose(loss, jnp.log(1 + jnp.exp(-1.0))))
     True
     """
-    check_embeddings(embeddings, present)
-    if anchor is None:
-        pairs = list(combinations(embeddings, 2))
-    else:
-        check_modality("anchor", anchor, embeddings)
-        pairs = [(anchor, other) for other in embeddings if other != anchor]
-
-    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        score = CosineScore(*pair)
-        return contrast(
-            score,
-            score.rows(embeddings, present),
-            score.cols(embeddings, present),
-            score.matched(embeddings, present),
-            scale=1 / temperature,
-            label_smoothing=label_smoothing,
-            groups=groups,
-            axis_name=axis_name,
-            engine=engine,
-        )
-
-    return mean_over(pairs, one, embeddings, present)
+    pairs = partial(
+        contrast,
+        scale=1 / temperature,
+        label_smoothing=label_smoothing,
+        groups=groups,
+        axis_name=axis_name,
+        engine=engine,
+    )
+    return over_pairs(pairs, embeddings, anchor, present)

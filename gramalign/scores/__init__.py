@@ -1,24 +1,35 @@
 """Floor 1: Scores, one file a method; they know nothing of softmax or devices."""
 
+from gramalign.scores.aggregate import AggregateScore
 from gramalign.scores.cosine import CosineScore
 from gramalign.scores.direction import DirectionScore
-from gramalign.scores.protocol import Score, Side
+from gramalign.scores.mixed import MixedScore
+from gramalign.scores.protocol import Score, Side, Tiled
+from gramalign.scores.simplex import SimplexScore
 from gramalign.scores.spectral import SpectralScore
 from gramalign.scores.volume import VolumeScore
 
 SCORES: dict[str, type[Score]] = {
     "cosine": CosineScore,
+    "aggregate": AggregateScore,
     "volume": VolumeScore,
+    "simplex": SimplexScore,
     "spectral": SpectralScore,
     "direction": DirectionScore,
+    "mixed": MixedScore,
 }
+"""Every Score by name: what commands offer and list."""
 
 __all__ = [
     "SCORES",
+    "AggregateScore",
     "CosineScore",
     "DirectionScore",
+    "MixedScore",
     "Score",
     "Side",
+    "SimplexScore",
     "SpectralScore",
+    "Tiled",
     "VolumeScore",
 ]

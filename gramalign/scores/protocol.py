@@ -20,7 +20,16 @@ class Side(NamedTuple):
 
 
 @runtime_checkable
-class Score(Protocol):
+class Tiled(Protocol):
+    """What the engine asks of a Score: any block of its score matrix."""
+
+    def tile(self, rows: Any, cols: Any) -> Float[Array, "r c"]:
+        """Scores of every row against every column, for any block of each side's `factors`."""
+        ...
+
+
+@runtime_checkable
+class Score(Tiled, Protocol):
     """How well row tuples match column tuples; larger is better aligned.
 
     A Score is a small hashable value (a frozen dataclass), so it can be closed over or passed as a
@@ -34,10 +43,6 @@ class Score(Protocol):
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
         """Factors of the column side, one per example."""
-        ...
-
-    def tile(self, rows: Any, cols: Any) -> Float[Array, "r c"]:
-        """Scores of every row against every column, for any block of each side's `factors`."""
         ...
 
     def matched(

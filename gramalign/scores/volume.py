@@ -1,21 +1,28 @@
 """GRAM's volume as a Score: the anchor against the tuple of all other modalities, negated.
 
-    Vol(a_i, M_j) = c_j sqrt(|a_i|^2 - |Q_j a_i|^2)                 (GRAM, arXiv 2412.11959)
+    Vol(a_i, M_j) = c_j sqrt(|a_i|^2 - |Q_j a_i|^2)
+    s_ij = -Vol,  -Vol^2,  -log Vol,  or  -Vol^(1/n)
 
 Q_j is an orthonormal basis of the span of tuple j's other vectors and c_j their own volume, so a
 score matrix is k - 1 matrix products and a square root, where the published code takes a k x k
 determinant per pair. The matched tuples are computed by the sheared factorisation of the whole
 tuple, exact however close they are.
 
-Cost per pair: 2 (k - 1) d flops. Singular set: an anchor within the span of the others (or a tuple
-whose others are dependent), where the score is 0, the largest possible, and has a kink; derivatives
-are 0 there. Blind spots, inherent in the volume: signs do not matter (Vol(-t, v) = Vol(t, v)), two
-equal non-anchor vectors make every anchor fit (Vol(t, v, v) = 0), and the derivative vanishes at
-orthogonality.
+The logarithm is sensitive to ratios instead of differences: it is that of Vol^2 + 1e-12, halved.
+The n-th root, n the modalities present in anchor and tuple, makes tuples of different size
+comparable: a volume shrinks with every modality more.
+
+Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959; n-th root after HyVol's masked volume.
+Needs: an anchor; k >= 2. A missing modality is left out of the tuple.
+Cost: 2 (k - 1) d flops a pair; memory O(B k d).
+Singular set: an anchor within the span of the others (or a tuple whose others are dependent), where
+the volume is 0 and has a kink; derivatives are 0 there.
+Blind spot: signs, Vol(-t, v) = Vol(t, v); two equal others make every anchor fit, Vol(t, v, v) = 0;
+the derivative vanishes at orthogonality.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -28,10 +35,16 @@ from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest, whole
 from gramalign.types import Embeddings, Present
 
+Form = Literal["volume", "squared", "log", "root"]
+
+LOG_FLOOR = 1e-12
+"""Added to the squared volume under a logarithm, which is then -13.8 at a volume of 0."""
+
 
 class _Span(NamedTuple):
     basis: tuple[Float[Array, "c d"], ...]
     volume: Float[Array, " c"]
+    number: Float[Array, " c"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,10 @@ class VolumeScore:
 
     Attributes:
         anchor: the modality on the row side; all others move together on the column side.
+        form: what is made of the volume: itself, its square, logarithm or n-th root.
+
+    Raises:
+        ValueError: for an unknown form.
 
     >>> import jax.numpy as jnp
     >>> emb = {"text": jnp.eye(3)[:2], "audio": jnp.eye(3)[:2]}
@@ -49,17 +66,24 @@ class VolumeScore:
     """
 
     anchor: str
+    form: Form = "volume"
+
+    def __post_init__(self):
+        """Refuse what is no form."""
+        if self.form not in get_args(Form):
+            raise ValueError(f"form must be one of {', '.join(get_args(Form))}, got {self.form!r}")
 
     def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
         """The anchor `[b, d]`."""
         return one(embeddings, present, "anchor", self.anchor)
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """Basis, k - 1 times `[b, d]`, and volume `[b]` of the others; zeros for an absent one."""
+        """Of the others: basis, k - 1 times `[b, d]` (zeros for an absent one), volume, number."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         span = orthonormal_basis(vectors, kept)
         basis = tuple(as_factor(q, vectors.dtype) for q in unstack(span.vectors, 1))
-        return Side(_Span(basis, span.volume), jnp.any(kept, axis=1))
+        number = jnp.sum(kept, axis=1, dtype=jnp.int32).astype(span.volume.dtype)
+        return Side(_Span(basis, span.volume, number), jnp.any(kept, axis=1))
 
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
         """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
@@ -73,10 +97,24 @@ class VolumeScore:
         # a thousandfold larger, with a derivative that points anywhere.
         outside = square - inside
         noise = 4 * rounding(rows, cols.basis[0]) * square
-        return -cols.volume[None, :] * sqrt(jnp.where(outside <= noise, 0, outside))
+        heights = sqrt(jnp.where(outside <= noise, 0, outside))
+        return self._score(cols.volume[None, :] * heights, 1 + cols.number[None, :])
 
     def matched(
         self, embeddings: Embeddings, present: Present | None = None
     ) -> Float[Array, " batch"]:
         """Volumes of the whole tuples; the anchor plays no part in them."""
-        return -volume(*whole(embeddings, present))
+        vectors, kept = whole(embeddings, present)
+        size = volume(vectors, kept)
+        return self._score(size, jnp.sum(kept, axis=1, dtype=jnp.int32).astype(size.dtype))
+
+    def _score(self, size: Float[Array, "*n"], number: Float[Array, "*m"]) -> Float[Array, "*n"]:
+        """The volume of so many vectors in its form, negated."""
+        if self.form == "squared":
+            return -size * size
+        if self.form == "log":
+            return -jnp.log(size * size + LOG_FLOOR) / 2
+        if self.form == "root":
+            zero = size <= 0
+            return -jnp.where(zero, 0, jnp.where(zero, 1, size) ** (1 / jnp.maximum(number, 1)))
+        return -size

@@ -1,6 +1,6 @@
 """Every loss against its dense formula in float64: anchors, masks, groups, temperatures."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gramalign import losses
+from gramalign.scores import VolumeScore
 from tests import reference, samples
 
 BATCH, DIM, NAMES = 9, 6, "abc"
@@ -40,6 +41,54 @@ def dense_clip(embeddings, *, anchor, present, **options):
     return reference.mean_over_tasks(found, parts)
 
 
+def dense_anchored(scores_of):
+    """From the whole score matrix of every anchor in turn, or of one."""
+
+    def dense(embeddings, *, anchor, present, temperature, loss=reference.contrast, **options):
+        anchors = NAMES if anchor is None else [anchor]
+        parts = [present[m] & (sum(present.values()) >= 2) for m in anchors]
+        found = [
+            loss(scores_of(embeddings, present, m), part, scale=1 / temperature, **options)
+            for m, part in zip(anchors, parts, strict=True)
+        ]
+        return reference.mean_over_tasks(found, parts)
+
+    return dense
+
+
+def dense_pairs(embeddings, *, anchor, present, temperature, loss=reference.contrast, **options):
+    """From the cosines of two modalities, all pairs or those of an anchor."""
+    pairs = reference.pairs(NAMES)
+    if anchor is not None:
+        pairs = [(anchor, m) for m in NAMES if m != anchor]
+    parts = [present[m] & present[n] for m, n in pairs]
+    found = [
+        loss(
+            reference.cosine_scores(embeddings, present, *pair),
+            part,
+            scale=1 / temperature,
+            **options,
+        )
+        for pair, part in zip(pairs, parts, strict=True)
+    ]
+    return reference.mean_over_tasks(found, parts)
+
+
+def dense_supcon(embeddings, **options):
+    return dense_pairs(embeddings, supervised=True, **options)
+
+
+def dense_siglip(embeddings, **options):
+    return dense_pairs(embeddings, loss=reference.sigmoid_contrast, **options)
+
+
+def dense_triangle(embeddings, *, root, temperature, **options):
+    """As released without the root: twice the squared area."""
+    squared = dense_anchored(partial(reference.simplex_scores, squared=True))
+    scores = dense_anchored(reference.simplex_scores) if root else squared
+    return scores(embeddings, temperature=temperature if root else temperature / 2, **options)
+
+
 def dense_pmrl(embeddings, *, temperature, present, groups, signed=True):
     alignment = reference.pmrl_alignment(embeddings, temperature=temperature, present=present)
     options = dict(temperature=temperature, present=present, groups=groups, signed=signed)
@@ -56,6 +105,30 @@ LOSSES = {
     "clip": (losses.clip, dense_clip, dict(anchor="b")),
     "clip, smoothed": (losses.clip, dense_clip, dict(anchor="b", label_smoothing=0.2)),
     "clip, all pairs": (losses.clip, dense_clip, dict(anchor=None)),
+    "log-volume": (
+        partial(losses.gram, form="log", label_smoothing=0.0),
+        dense_anchored(partial(reference.volume_scores, form="log")),
+        dict(anchor="b"),
+    ),
+    "spectral": (losses.spectral, dense_anchored(reference.spectral_scores), dict(anchor=None)),
+    "simplex": (losses.simplex, dense_anchored(reference.simplex_scores), dict(anchor=None)),
+    "triangle": (losses.triangle, dense_triangle, dict(anchor="b", root=True)),
+    "triangle, as released": (losses.triangle, dense_triangle, dict(anchor="b", root=False)),
+    "sca": (losses.sca, dense_anchored(reference.aggregate_scores), dict(anchor="b")),
+    "supcon": (losses.supcon, dense_supcon, dict(anchor="b")),
+    "supcon, all pairs": (losses.supcon, dense_supcon, dict(anchor=None)),
+    "supcon of volumes": (
+        partial(losses.supcon, score_of=VolumeScore),
+        partial(dense_anchored(reference.volume_scores), supervised=True),
+        dict(anchor="b"),
+    ),
+    "siglip": (losses.siglip, dense_siglip, dict(anchor="b", bias=-3.0)),
+    "siglip, all pairs": (losses.siglip, dense_siglip, dict(anchor=None, bias=-3.0)),
+    "siglip of volumes": (
+        partial(losses.siglip, score_of=VolumeScore, bias=2.0),
+        partial(dense_anchored(reference.volume_scores), loss=reference.sigmoid_contrast, bias=2.0),
+        dict(anchor="b"),
+    ),
     "pmrl": (pmrl, dense_pmrl, {}),
     "pmrl, squared": (pmrl, dense_pmrl, dict(signed=False)),
 }

@@ -1,0 +1,76 @@
+"""SigLIP: every pair is asked on its own whether it is matched, under cosine or any Score.
+
+    L = -1/B sum_ij log sigmoid( z_ij (s_ij / tau + b) ),   z_ij = 1 if i = j, else -1
+
+Each pair of two examples is halved between them, so that there is a value per example. Nothing is
+normalised over the batch: the sum over the negatives grows with it, and the bias makes up for that.
+
+Source: Zhai et al., ICCV 2023, arXiv 2303.15343, equation 1; tau = 0.1 and b = -10 to start with.
+Needs: an anchor, or all pairs; k >= 2. A Score other than the cosine wants a bias of its own.
+Cost: that of the Score's tiles: for cosines 2 B^2 d flops forward per pair, four times that with
+the gradient; memory O(B d).
+Singular set: the Score's; cosines have none.
+Blind spot: those of the Score.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast import DEFAULT_ENGINE, Engine, sigmoid_contrast
+from gramalign.losses.anchors import over_anchors, over_pairs
+from gramalign.mesh import AxisName
+from gramalign.scores import Score
+from gramalign.types import Embeddings, Present
+
+
+def siglip(
+    embeddings: Embeddings,
+    *,
+    anchor: str | None = "text",
+    score_of: Callable[[str], Score] | None = None,
+    temperature: Float[Array, ""] | float = 0.1,
+    bias: Float[Array, ""] | float = -10.0,
+    present: Present | None = None,
+    groups: Int[Array, " batch"] | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> Float[Array, " batch"]:
+    """Sigmoid loss of every example.
+
+    Args:
+        embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
+        anchor: the modality that is compared with the others; None: all pairs, or every anchor.
+        score_of: the Score of an anchor against the tuple of the others, such as `VolumeScore`;
+            None: cosines, pair by pair.
+        temperature: scores are divided by it; a number or a scalar that is learned.
+        bias: added to them then; a number or a scalar that is learned.
+        present: which examples have which modality.
+        groups: examples with one number are never each other's negatives.
+        axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
+        engine: how the scores of all pairs are gone through.
+
+    Returns:
+        `[batch]`; 0 for an example that has nothing to compare and so takes no part (`participants`
+        says which).
+
+    Raises:
+        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
+
+    >>> import jax.numpy as jnp
+    >>> one = {"text": jnp.eye(2)[:1], "audio": jnp.eye(2)[:1]}
+    >>> bool(jnp.allclose(siglip(one, temperature=1.0, bias=-1.0), jnp.log(2.0)))
+    True
+    """
+    pairs = partial(
+        sigmoid_contrast,
+        scale=1 / temperature,
+        bias=bias,
+        groups=groups,
+        axis_name=axis_name,
+        engine=engine,
+    )
+    if score_of is None:
+        return over_pairs(pairs, embeddings, anchor, present)
+    return over_anchors(score_of, pairs, embeddings, anchor, present)

@@ -1,0 +1,78 @@
+"""Supervised contrast: members of a group are each other's positives, under cosine or any Score.
+
+    L_i = -1/|P_i| sum_{p in P_i} log softmax_j( s_ij / tau )[p],   P_i = the members of i's group
+
+for rows against columns and columns against rows, i itself in P_i; the mean is outside of the
+logarithm, L_out of the paper. All valid examples compete, the group's own among them.
+
+Source: Khosla et al., NeurIPS 2020, arXiv 2004.11362, equation 2.
+Needs: groups (labels); an anchor, or all pairs; k >= 2.
+Cost: that of the Score's softmax: for cosines 2 B^2 d flops forward per pair, four times that with
+the gradient; memory O(B d).
+Singular set: the Score's; cosines have none.
+Blind spot: what sets the members of a group apart.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
+from gramalign.losses.anchors import over_anchors, over_pairs
+from gramalign.mesh import AxisName
+from gramalign.scores import Score
+from gramalign.types import Embeddings, Present
+
+
+def supcon(
+    embeddings: Embeddings,
+    *,
+    groups: Int[Array, " batch"] | None,
+    anchor: str | None = "text",
+    score_of: Callable[[str], Score] | None = None,
+    temperature: Float[Array, ""] | float = 0.07,
+    present: Present | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> Float[Array, " batch"]:
+    """Supervised contrastive loss of every example.
+
+    Args:
+        embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
+        groups: the label of each example.
+        anchor: the modality that is compared with the others; None: all pairs, or every anchor.
+        score_of: the Score of an anchor against the tuple of the others, such as `VolumeScore`;
+            None: cosines, pair by pair.
+        temperature: of the softmax, a number or a scalar that is learned.
+        present: which examples have which modality.
+        axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
+        engine: how the scores of all pairs are gone through.
+
+    Returns:
+        `[batch]`; 0 for an example that has nothing to compare and so takes no part (`participants`
+        says which).
+
+    Raises:
+        ValueError: without groups, for an unknown anchor, fewer than two modalities, or shapes that
+        differ.
+
+    >>> import jax.numpy as jnp
+    >>> eye = jnp.eye(4)[jnp.array([0, 0, 1, 1])]
+    >>> loss = supcon({"text": eye, "audio": eye}, groups=jnp.array([0, 0, 1, 1]), temperature=0.01)
+    >>> bool(jnp.allclose(loss, jnp.log(2.0)))
+    True
+    """
+    if groups is None:
+        raise ValueError("supcon needs groups, the label of each example, or it is plain contrast")
+    pairs = partial(
+        contrast,
+        scale=1 / temperature,
+        groups=groups,
+        supervised=True,
+        axis_name=axis_name,
+        engine=engine,
+    )
+    if score_of is None:
+        return over_pairs(pairs, embeddings, anchor, present)
+    return over_anchors(score_of, pairs, embeddings, anchor, present)

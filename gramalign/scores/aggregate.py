@@ -1,0 +1,107 @@
+"""Aggregated cosine: an anchor against the others, each weighted by how well it fits the anchor.
+
+    s_ij = <a_i, z> / |z|,   z = sum_m w_m z_m,j,   w = softmax_m( <a_i, z_m,j> / tau_w )
+
+The weights depend on the anchor, so that z differs from pair to pair and is never formed: its
+length follows from the others' Gram matrix. An absent modality has weight 0.
+
+Source: SCA / SCALAR, weighted aggregation; tau_w = 0.1 as published.
+Needs: an anchor; k >= 2 (at k = 2 the cosine).
+Cost: 2 (k - 1) d flops a pair and some k^2 elementwise; memory O(B k d).
+Singular set: others whose weighted sum vanishes, where score and derivative are 0.
+Blind spot: a modality that fits nothing is weighted away: one good modality is enough.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramalign.geometry.norms import at_least_float32, sqrt
+from gramalign.geometry.tuples import inner_products, take_apart, unstack
+from gramalign.scores.products import as_factor, product
+from gramalign.scores.protocol import Side
+from gramalign.scores.sides import one, rest
+from gramalign.types import Embeddings, Present
+
+
+class _Others(NamedTuple):
+    vectors: tuple[Float[Array, "c d"], ...]
+    there: tuple[Float[Array, " c"], ...]  # 1 or 0
+    # Row by row of the lower triangle, as numbers: matrices would keep a fused kernel from it.
+    gram: tuple[tuple[Float[Array, " c"], ...], ...]
+
+
+@dataclass(frozen=True)
+class AggregateScore:
+    """Cosine of the anchor with the others' sum, weighted by a softmax of their own cosines.
+
+    Attributes:
+        anchor: the modality on the row side; all others move together on the column side.
+        weight_temperature: of the weights' softmax.
+
+    Raises:
+        ValueError: for a temperature that is not positive.
+
+    >>> import jax.numpy as jnp
+    >>> emb = {"text": jnp.eye(2), "audio": jnp.eye(2), "noise": jnp.eye(2)[::-1]}
+    >>> AggregateScore("text").matched(emb).round(4).tolist()
+    [1.0, 1.0]
+    """
+
+    anchor: str
+    weight_temperature: float = 0.1
+
+    def __post_init__(self):
+        """Refuse what is no temperature."""
+        if not self.weight_temperature > 0:
+            raise ValueError(f"weight_temperature must be positive, got {self.weight_temperature}")
+
+    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """The anchor `[b, d]`."""
+        return one(embeddings, present, "anchor", self.anchor)
+
+    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """The others, k - 1 times `[b, d]`, which are there, and their Gram matrix's entries."""
+        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+        wide = take_apart(vectors, kept)
+        table = [unstack(line, -1) for line in unstack(inner_products(wide), -2)]
+        gram = tuple(tuple(line[: m + 1]) for m, line in enumerate(table))
+        narrow = tuple(as_factor(x, vectors.dtype) for x in wide)
+        there = tuple(unstack(kept.astype(wide[0].dtype), 1))
+        return Side(_Others(narrow, there, gram), jnp.any(kept, axis=1))
+
+    def tile(self, rows: Float[Array, "r d"], cols: _Others) -> Float[Array, "r c"]:
+        """K - 1 matrix products, then elementwise."""
+        there, gram = jax.tree.map(lambda x: x[None], (cols.there, cols.gram))
+        return self._aggregate([product(rows, x) for x in cols.vectors], there, gram)
+
+    def matched(
+        self, embeddings: Embeddings, present: Present | None = None
+    ) -> Float[Array, " batch"]:
+        """The same of the corresponding rows."""
+        anchor = at_least_float32(self.rows(embeddings, present).factors)
+        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+        cosines = [jnp.sum(anchor * x, axis=-1) for x in take_apart(vectors, kept)]
+        cols = self.cols(embeddings, present).factors
+        return self._aggregate(cosines, cols.there, cols.gram)
+
+    def _aggregate(self, cosines: Sequence, there: Sequence, gram: Sequence[Sequence]) -> Array:
+        """Elementwise, from arrays of one rank."""
+        pairs = list(zip(there, cosines, strict=True))
+        # The score does not change with the weights' sum, so they need no more than the right size.
+        known = jnp.stack([jnp.where(t > 0, c, -jnp.inf) for t, c in pairs])
+        top = jax.lax.stop_gradient(jnp.max(known, axis=0))
+        top = jnp.where(jnp.isneginf(top), 0, top)
+        weights = [t * jnp.exp(t * (c - top) / self.weight_temperature) for t, c in pairs]
+        total = sum(w * c for w, c in zip(weights, cosines, strict=True))
+        square, largest = 0.0, 0.0
+        for m, line in enumerate(gram):
+            square += weights[m] * weights[m] * line[m]
+            square += sum(2 * weights[m] * weights[n] * line[n] for n in range(m))
+            largest += weights[m] * weights[m] * line[m]
+        lost = square <= 4 * jnp.finfo(top.dtype).eps * largest
+        return jnp.where(lost, 0, total / sqrt(jnp.where(lost, 1, square)))
