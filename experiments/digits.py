@@ -11,8 +11,10 @@ config = Config(
     objective="gram",
     # A learned temperature falls until the 1447 training rows are known by heart; fixed, and with
     # much dropout, it leaves something to generalise.
-    gram=Gram(temperature=0.07, learn_temperature=False),
-    clip=Clip(temperature=0.07, learn_temperature=False),
+    settings={
+        "gram": Gram(temperature=0.07, learn_temperature=False),
+        "clip": Clip(temperature=0.07, learn_temperature=False),
+    },
     model=Model(dim=64, hidden=512, dropout=0.4),
     optimizer=Optimizer(learning_rate=2e-3, warmup=100, weight_decay=1e-2),
     batch_size=256,

@@ -12,11 +12,12 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline
+from gramalign.cli.options import Options
 from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
 from gramalign.data import load
 from gramalign.evaluation import compare, compare_table, evaluate
-from gramalign.training import Config, train
+from gramalign.training import train
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Compare:
     """Score beside the cosine, the same for all."""
     out: Path | None = None
     """Folder of the runs and of compare.json; runs/compare-DATA if not given."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+    config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
 
     def run(self) -> None:
         """Train what is missing, evaluate everything, print the table."""

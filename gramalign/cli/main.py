@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import rich.console
@@ -12,6 +13,7 @@ from gramalign.cli.bench import Bench
 from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
 from gramalign.cli.evaluate import Evaluate
+from gramalign.cli.options import options, words_after
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
 from gramalign.cli.train import Train
@@ -49,21 +51,32 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Bench | Plan:
-    # The preset's values are the defaults of all other options, so it has to be known before
-    # these can be read: it is the word after the command, if that is not an option.
+    # The preset's values are the defaults of all other options, and the objective says which terms
+    # have any, so both have to be known before these can be read. The preset is the word after the
+    # command, if that is not an option.
+    name = args[0] if args else ""
     named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
-    start = preset(named) if args[:1] in (["train"], ["compare"], ["plan"]) else preset("digits")
+    start = preset(named if name in ("train", "compare", "plan") else "digits")
+    if name == "compare":
+        objectives = words_after("--objectives", args) or Compare.objectives
+    else:
+        objectives = words_after("--objective", args)[:1] or [start.objective]
+        start = replace(start, objective=objectives[0])
+    config = options(start, objectives, args)
 
-    def command(name: str, default: object) -> object:
+    def command(name: str) -> object:
+        return tyro.conf.subcommand(name, prefix_name=False)
+
+    def run(name: str, default: object) -> object:
         return tyro.conf.subcommand(name, default=default, prefix_name=False)
 
     return tyro.cli(
-        Annotated[Train, command("train", Train(named, config=start))]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate", prefix_name=False)]
-        | Annotated[Embed, tyro.conf.subcommand("embed", prefix_name=False)]
-        | Annotated[Compare, command("compare", Compare(named, config=start))]
-        | Annotated[Bench, tyro.conf.subcommand("bench", prefix_name=False)]
-        | Annotated[Plan, command("plan", Plan(named, config=start))],
+        Annotated[Train, run("train", Train(named, config=config))]
+        | Annotated[Evaluate, command("evaluate")]
+        | Annotated[Embed, command("embed")]
+        | Annotated[Compare, run("compare", Compare(named, config=config))]
+        | Annotated[Bench, command("bench")]
+        | Annotated[Plan, run("plan", Plan(named, config=config))],
         prog="gramalign",
         description=DESCRIPTION,
         args=args,

@@ -15,6 +15,7 @@ import tyro
 from jax.sharding import Mesh
 
 from gramalign.cli.console import console
+from gramalign.cli.options import Options
 from gramalign.cli.plan_tables import (
     largest_line,
     memory_table,
@@ -26,7 +27,6 @@ from gramalign.cli.plan_tables import (
 from gramalign.programs.chips import chip_of
 from gramalign.programs.memory import OutOfMemory, available
 from gramalign.programs.topology import tpu_mesh
-from gramalign.training import Config
 from gramalign.training.environment import environment
 from gramalign.training.largest import CAP, Largest, Trial, largest_batch
 from gramalign.training.loop import training_rows
@@ -56,7 +56,7 @@ class Plan:
     """The largest batch to try in it."""
     out: Path | None = None
     """JSON file for all figures."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+    config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
 
     def run(self) -> None:
         """Compile, print, search, write."""

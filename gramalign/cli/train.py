@@ -8,6 +8,7 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
+from gramalign.cli.options import Options
 from gramalign.data import load
 from gramalign.training import Config, train
 
@@ -33,7 +34,7 @@ class Train:
     """Delete the run in that folder first."""
     evaluation: bool = True
     """Evaluate on the test part when done."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+    config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
 
     def run(self) -> None:
         """Train, then evaluate."""

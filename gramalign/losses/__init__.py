@@ -18,7 +18,7 @@ from gramalign.losses.spectral import spectral
 from gramalign.losses.supcon import supcon
 from gramalign.losses.triangle import triangle
 from gramalign.losses.uniformity import uniformity
-from gramalign.losses.vast import vast
+from gramalign.losses.vast import fused_rest, vast
 
 __all__ = [
     "alignment",
@@ -27,6 +27,7 @@ __all__ = [
     "clip",
     "confu",
     "fused_pairs",
+    "fused_rest",
     "gram",
     "masked_mean",
     "modality_gap",

@@ -15,20 +15,33 @@ Blind spot: the modalities themselves, which it compares neither with the anchor
     other: a fusion that listens to one of them and ignores the rest is as good as any.
 """
 
+from collections.abc import Iterable
+
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import mean_over
 from gramalign.losses.clip import clip
+from gramalign.losses.confu import JOIN
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import check_embeddings, check_modality, only
 from gramalign.types import Embeddings, Present
 
 
+def fused_rest(modalities: Iterable[str], anchor: str) -> str:
+    """The name of the fused embedding of all modalities but the anchor.
+
+    >>> fused_rest(["text", "video", "audio"], "text")
+    'audio+video'
+    """
+    return JOIN.join(sorted(name for name in modalities if name != anchor))
+
+
 def vast(
     embeddings: Embeddings,
     *,
-    anchor: str = "text",
-    fused: str = "fused",
+    anchor: str | None = "text",
+    fused: str | None = None,
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.1,
     present: Present | None = None,
@@ -41,8 +54,9 @@ def vast(
     Args:
         embeddings: unit rows `[batch, dim]` by name; those of the anchor and of the fused entry
             are used, others may be there.
-        anchor: the modality that is compared with the fused embedding.
-        fused: the name of the fused embedding.
+        anchor: the modality that is compared with the fused embedding of the others; None: the mean
+            over all.
+        fused: the name of the fused embedding; None: as `fused_rest` says, such as "audio+video".
         temperature: of the softmax, a number or a scalar that is learned (0.07 as published).
         label_smoothing: as published, 0.1.
         present: which examples have which entry; a `FusionHead` says where its own is.
@@ -55,25 +69,39 @@ def vast(
         part.
 
     Raises:
-        ValueError: for an unknown anchor or fused entry, or shapes that differ.
+        ValueError: for an unknown anchor or fused entry, a fused entry for all anchors, or shapes
+        that differ.
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)
-    >>> loss = vast({"text": eye, "fused": eye}, temperature=1.0, label_smoothing=0.0)
+    >>> loss = vast({"text": eye, "all": eye}, fused="all", temperature=1.0, label_smoothing=0.0)
     >>> bool(jnp.allclose(loss, jnp.log(1 + jnp.exp(-1.0))))
     True
     """
     check_embeddings(embeddings, present)
-    check_modality("anchor", anchor, embeddings)
-    check_modality("fused", fused, embeddings)
-    two, masks = only(embeddings, present, (anchor, fused))
-    return clip(
-        two,
-        anchor=anchor,
-        temperature=temperature,
-        label_smoothing=label_smoothing,
-        present=masks,
-        groups=groups,
-        axis_name=axis_name,
-        engine=engine,
-    )
+    modalities = [name for name in embeddings if JOIN not in name]
+    if anchor is None and fused is not None:
+        raise ValueError(
+            f"fused={fused!r} is of the rest of one anchor: name it, or leave fused out"
+        )
+    if anchor is not None:
+        check_modality("anchor", anchor, embeddings)
+    anchors = modalities if anchor is None else [anchor]
+    tasks = [(name, fused or fused_rest(modalities, name)) for name in anchors]
+    for _, name in tasks:
+        check_modality("fused", name, embeddings)
+
+    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
+        two, masks = only(embeddings, present, pair)
+        return clip(
+            two,
+            anchor=pair[0],
+            temperature=temperature,
+            label_smoothing=label_smoothing,
+            present=masks,
+            groups=groups,
+            axis_name=axis_name,
+            engine=engine,
+        )
+
+    return mean_over(tasks, one, embeddings, present)

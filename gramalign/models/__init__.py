@@ -1,7 +1,8 @@
-"""Towers that map each modality's features into the common space, and the learnable logit scale."""
+"""Towers into the common space, heads that fuse what is in it, and numbers that are learned."""
 
 from gramalign.models.fusion import FusionHead as FusionHead
-from gramalign.models.logit_scale import LogitScale as LogitScale
+from gramalign.models.number import LogitScale as LogitScale
+from gramalign.models.number import Number as Number
 from gramalign.models.standardize import Standardize as Standardize
 from gramalign.models.standardize import Statistic as Statistic
 from gramalign.models.tower import Tower as Tower

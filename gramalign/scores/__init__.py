@@ -9,7 +9,23 @@ from gramalign.scores.simplex import SimplexScore
 from gramalign.scores.spectral import SpectralScore
 from gramalign.scores.volume import VolumeScore
 
+SCORES: dict[str, type[Score]] = {
+    "cosine": CosineScore,
+    "aggregate": AggregateScore,
+    "volume": VolumeScore,
+    "simplex": SimplexScore,
+    "spectral": SpectralScore,
+    "direction": DirectionScore,
+    "mixed": MixedScore,
+}
+"""Every Score by name: what commands offer and list."""
+
+TUPLE_SCORES = ("cosine", "aggregate", "volume", "simplex", "spectral")
+"""Those that hold an anchor, their one argument without a default, against all other modalities."""
+
 __all__ = [
+    "SCORES",
+    "TUPLE_SCORES",
     "AggregateScore",
     "CosineScore",
     "DirectionScore",

@@ -1,12 +1,14 @@
 """What a training run is told: frozen dataclasses, checked as they are built."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gramalign.contrast import Engine
 from gramalign.training.checks import check
 from gramalign.training.expression import parse, written
-from gramalign.training.terms import TERMS, Clip, Gram, Pmrl, Term
+from gramalign.training.term import Term
+from gramalign.training.terms import TERMS
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Optimizer:
     warmup: int = 100
     """Steps of linear warm-up from zero."""
     weight_decay: float = 1e-2
-    """Decay of the weight matrices; biases and temperatures are spared."""
+    """Decay of the weight matrices; biases and learned numbers are spared."""
     clip_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
 
@@ -57,10 +59,9 @@ class Config:
     modalities: tuple[str, ...] = ()
     """Modalities to train on; empty takes all there are."""
     objective: str = "gram"
-    """Weighted terms, such as `gram + 0.3*clip`; the terms are gram, pmrl and clip."""
-    gram: Gram = field(default_factory=Gram)
-    pmrl: Pmrl = field(default_factory=Pmrl)
-    clip: Clip = field(default_factory=Clip)
+    """Weighted terms, such as `gram + 0.3*clip`; `gramalign methods` lists what there is."""
+    settings: Mapping[str, Term] = field(default_factory=dict, hash=False)
+    """Of terms, by name; those of the objective that are left out take their defaults."""
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     steps: int = 1500
@@ -93,10 +94,12 @@ class Config:
         names = self.modalities
         valid = len(names) != 1 and len(set(names)) == len(names)
         check(self, "modalities", valid, "at least two different names, or none for all")
-        # One spelling for one objective, or a run could not tell that it is its own.
+        # One spelling for one run, or it could not tell that it is its own.
         object.__setattr__(self, "objective", written(parse(self.objective, TERMS)))
-        for term in self.weights:  # which also reads the objective, and complains if it cannot
-            self.check_anchor(term, names)
+        object.__setattr__(self, "settings", self._filled_in())
+        if names:
+            for term in self.terms.values():
+                term.check_modalities(names)
 
     @functools.cached_property
     def weights(self) -> dict[str, float]:
@@ -106,13 +109,17 @@ class Config:
     @property
     def terms(self) -> dict[str, Term]:
         """The terms of the objective, with their settings."""
-        return {name: getattr(self, name) for name in self.weights}
+        return {name: self.settings[name] for name in self.weights}
 
-    def check_anchor(self, name: str, modalities: tuple[str, ...]) -> None:
-        """Raises a ValueError if the anchor of term `name` is none of `modalities`.
-
-        None named means that they are not known yet: any anchor will do.
-        """
-        anchor = getattr(self, name).anchor
-        valid = not modalities or anchor is None or anchor in modalities
-        check(getattr(self, name), "anchor", valid, f"None or one of {', '.join(modalities)}")
+    def _filled_in(self) -> dict[str, Term]:
+        """The settings given, and the defaults of the objective's other terms, in one order."""
+        for name, term in self.settings.items():
+            if name not in TERMS:
+                known = ", ".join(TERMS)
+                raise ValueError(f"Config.settings: unknown term {name!r}; the terms are {known}")
+            if type(term) is not TERMS[name]:
+                wanted = TERMS[name].__name__
+                raise ValueError(f"Config.settings[{name!r}] is {term!r}, wanted a {wanted}")
+        defaults = {name: TERMS[name]() for name in self.weights if name not in self.settings}
+        settings = {**self.settings, **defaults}
+        return {name: settings[name] for name in TERMS if name in settings}

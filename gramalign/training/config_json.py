@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from gramalign.training.config import Config
+from gramalign.training.terms import TERMS
 
 
 def config_to_json(config: Config) -> str:
@@ -29,33 +30,46 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`."""
+    """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`.
+
+    Of the settings only those of terms that both objectives have: no other make a difference.
+    """
     before, after = dict(_flatten(old)), dict(_flatten(new))
     return [
         f"{path}: {before[path]!r} -> {after[path]!r}"
         for path in before
-        if before[path] != after[path]
+        if path in after and before[path] != after[path]
     ]
 
 
 def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
     types = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise ValueError(f"config: unknown {path}{unknown[0]}; known there: {', '.join(names)}")
+    _refuse_unknown(values, names, path)
     built = {}
     for name, value in values.items():
-        if dataclasses.is_dataclass(types[name]):
+        if name == "settings":
+            _refuse_unknown(value, TERMS, "settings.")
+            value = {term: _build(TERMS[term], x, f"settings.{term}.") for term, x in value.items()}
+        elif dataclasses.is_dataclass(types[name]):
             value = _build(typing.cast(type, types[name]), value, f"{path}{name}.")
         built[name] = tuple(value) if isinstance(value, list) else value
     return kind(**built)
 
 
+def _refuse_unknown(values: Mapping[str, Any], known: Collection[str], path: str) -> None:
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"config: unknown {path}{unknown[0]}; known there: {', '.join(known)}")
+
+
 def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
+        if field.name == "settings":
+            for name, term in config.terms.items():
+                yield from _flatten(term, f"{name}.")
+        elif dataclasses.is_dataclass(value):
             yield from _flatten(value, f"{path}{field.name}.")
         else:
             yield f"{path}{field.name}", value

@@ -70,8 +70,8 @@ def _columns(row: Row, clock: _Clock) -> dict[str, str]:
 
 
 def _place(name: str) -> int:
-    """Losses first, then temperatures, then the rest."""
-    return ("loss", "temperature", name).index(name.split("/")[0])
+    """Losses first, then learned numbers, then the rest."""
+    return 0 if name.split("/")[0] == "loss" else 1 if "/" in name else 2
 
 
 def _line(columns: Mapping[str, str]) -> str:

@@ -109,8 +109,8 @@ def training_rows(config: Config) -> FeatureStore:
     store = load(config.data)
     if config.modalities:
         store = store.only(config.modalities)
-    for name in config.terms:
-        config.check_anchor(name, store.modalities)
+    for term in config.terms.values():
+        term.check_modalities(store.modalities)
     rows = store.part("train")
     if len(rows.modalities) < 2:
         raise ValueError(

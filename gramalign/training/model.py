@@ -1,4 +1,4 @@
-"""Everything a run trains: the encoder, and the temperatures that its objective learns."""
+"""Everything a run trains: the encoder, and what the terms of its objective learn."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,43 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from gramalign.models import LogitScale, Statistic, Towers
+from gramalign.models import Statistic, Towers
 from gramalign.training.config import Config
+from gramalign.training.term import Term
+from gramalign.types import Embeddings, Present
+
+
+class Learned(nnx.Module):
+    """What a term learns besides the towers: numbers and heads.
+
+    Args:
+        term: says which.
+        modalities: those of the run.
+        dim: width of the common space.
+        rngs: source of the heads' initial weights.
+    """
+
+    def __init__(self, term: Term, modalities: tuple[str, ...], dim: int, *, rngs: nnx.Rngs):
+        self.numbers = nnx.Dict(term.numbers())
+        self.heads = nnx.Dict(term.heads(modalities, dim, rngs))
+
+    def settings(self) -> dict[str, Float[Array, ""]]:
+        """The learned numbers, by the settings of the term in whose place they come."""
+        return {name: number.value for name, number in self.numbers.items()}
+
+    def with_heads(
+        self, embeddings: Embeddings, present: Present | None
+    ) -> tuple[Embeddings, Present]:
+        """A batch's embeddings and masks, and those that the heads make of them."""
+        made = {name: head(embeddings, present) for name, head in self.heads.items()}
+        return (
+            {**embeddings, **{name: vectors for name, (vectors, _) in made.items()}},
+            {**(present or {}), **{name: mask for name, (_, mask) in made.items()}},
+        )
 
 
 class Model(nnx.Module):
-    """The encoder of a run and its learned temperatures.
+    """The encoder of a run and what its terms learn.
 
     Args:
         config: the run.
@@ -39,17 +70,13 @@ class Model(nnx.Module):
             statistics=statistics,
             rngs=rngs,
         )
-        self.logit_scales = nnx.Dict(
+        modalities = tuple(sorted(dims))
+        self.terms = nnx.Dict(
             {
-                name: LogitScale(term.learned_temperature)
+                name: Learned(term, modalities, shape.dim, rngs=rngs)
                 for name, term in config.terms.items()
-                if term.learned_temperature is not None
             }
         )
-
-    def temperatures(self) -> dict[str, Float[Array, ""]]:
-        """The learned temperature of each term that learns one."""
-        return {name: scale.temperature for name, scale in self.logit_scales.items()}
 
 
 def split(model: Model) -> tuple[nnx.GraphDef, PyTree, PyTree]:

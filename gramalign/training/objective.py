@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from gramalign import losses
 from gramalign.training.config import Config
+from gramalign.training.model import Learned
 from gramalign.types import Embeddings, Present
 
 
@@ -16,7 +17,7 @@ def objective(
     *,
     present: Present | None,
     groups: Int[Array, " batch"] | None,
-    temperatures: Mapping[str, Float[Array, ""]],
+    learned: Mapping[str, Learned],
     config: Config,
     mesh: Mesh | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
@@ -26,7 +27,7 @@ def objective(
         embeddings: unit rows of each modality.
         present: which rows are there.
         groups: examples of one group are never each other's negatives.
-        temperatures: the learned temperature of each term that learns one.
+        learned: what each term learns.
         config: names the terms, their weights and settings.
         mesh: the devices that the batch is split over, all its axes; None: there is one.
 
@@ -36,15 +37,15 @@ def objective(
     means = {}
     for name, term in config.terms.items():
         loss = term if mesh is None else losses.over_mesh(term, mesh)
+        vectors, masks = learned[name].with_heads(embeddings, present)
         values = loss(
-            embeddings,
-            temperature=temperatures.get(name),
-            present=present,
+            vectors,
+            present=masks,
             groups=groups,
             engine=config.engine,
+            **learned[name].settings(),
         )
-        taking_part = losses.participants(embeddings, present, term.anchor)
-        means[name] = losses.masked_mean(values, taking_part)
+        means[name] = losses.masked_mean(values, term.participants(embeddings, present))
     weighted = [weight * means[name] for name, weight in config.weights.items()]
     total = jnp.sum(jnp.stack(weighted))
     return total, {f"loss/{name}": mean for name, mean in means.items()}

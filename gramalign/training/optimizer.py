@@ -24,7 +24,7 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
 
 
 def _matrices(params: PyTree) -> PyTree:
-    """What decays: pulling a bias or a temperature towards zero would mean something else."""
+    """What decays: pulling a bias or a learned number towards zero would mean something else."""
     return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
 
 

@@ -50,9 +50,9 @@ def make_step(
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The state given is donated: its buffers become
-        the new state's. Metrics are scalars: `loss`, `loss/<term>`, `temperature/<term>`,
-        `grad_norm`, `finite` (loss and gradient both), and the diagnostics, which are computed
-        at logged steps only and zero at the others.
+        the new state's. Metrics are scalars: `loss`, `loss/<term>`, `<number>/<term>` of
+        each learned number, `grad_norm`, `finite` (loss and gradient both), and the diagnostics,
+        which are computed at logged steps only and zero at the others.
     """
 
     def loss(params, batch, dropout_key):
@@ -67,16 +67,16 @@ def make_step(
         embed = encode if size is None else microbatched(encode, size)
         rows = jnp.arange(batch["groups"].shape[0])
         embeddings = embed((batch["features"], batch["present"], rows))
-        temperatures = model.temperatures()
         total, terms = objective(
             embeddings,
             present=batch["present"],
             groups=batch["groups"],
-            temperatures=temperatures,
+            learned=model.terms,
             config=config,
             mesh=mesh,
         )
-        terms |= {f"temperature/{name}": value for name, value in temperatures.items()}
+        for name, learned in model.terms.items():
+            terms |= {f"{number}/{name}": x for number, x in learned.settings().items()}
         return total, (terms, embeddings)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

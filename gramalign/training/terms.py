@@ -1,105 +1,223 @@
-"""The terms an objective can be made of: the settings of each loss, and the call it stands for.
+"""The terms an objective can be made of.
 
-A new term is one class here, one row in `TERMS` and one field of `Config`.
+A new one is a class here and a row in `TERMS`: the rest of the library finds it there.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
-
-from jaxtyping import Array, Float, Int
 
 from gramalign import losses
-from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.mesh import AxisName
+from gramalign.models import FusionHead, Number
+from gramalign.scores import SCORES, TUPLE_SCORES
+from gramalign.scores.volume import Form
 from gramalign.training.checks import check
-from gramalign.types import Embeddings, Present
-
-Scalar = float | Float[Array, ""]
-
-
-@runtime_checkable
-class Term(Protocol):
-    """A loss with its settings filled in."""
-
-    @property
-    def anchor(self) -> str | None:
-        """The modality an example must have to take part; None where any two will do."""
-        ...
-
-    @property
-    def learned_temperature(self) -> float | None:
-        """Where a learned temperature starts; None for a term that learns none."""
-        ...
-
-    def __call__(
-        self,
-        embeddings: Embeddings,
-        *,
-        temperature: Scalar | None,
-        present: Present | None,
-        groups: Int[Array, " batch"] | None,
-        axis_name: AxisName | None = None,
-        engine: Engine = DEFAULT_ENGINE,
-    ) -> Float[Array, " batch"]:
-        """Values per example, as of a loss; `temperature` is the learned one, if there is one."""
-        ...
+from gramalign.training.term import Contrastive, Softmax, Tempered, Term
 
 
 @dataclass(frozen=True)
-class _Contrastive:
-    anchor: str | None = None
-    """Modality that is held against the others; None takes each in turn."""
-    temperature: float = 0.07
-    """Softmax temperature, or where a learned one starts."""
-    learn_temperature: bool = True
-    """Learn the temperature, within [0.01, 1]."""
-    label_smoothing: float = 0.0
+class Gram(Contrastive):
+    """GRAM: the volume that a tuple spans, contrasted over the batch."""
+
+    loss = staticmethod(losses.gram)
+    score = "volume"
+
+    form: Form = "volume"
+    """The volume, its square, its logarithm or its n-th root, n the modalities there are."""
+    label_smoothing: float = 0.1
     """Share of the softmax's target spread over all candidates, in [0, 1)."""
 
-    def __post_init__(self):
-        check(self, "temperature", self.temperature > 0, "a positive number")
-        check(
-            self,
-            "temperature",
-            not self.learn_temperature or 0.01 <= self.temperature <= 1,
-            "a start within [0.01, 1] for a learned temperature",
-        )
-        check(self, "label_smoothing", 0 <= self.label_smoothing < 1, "a number in [0, 1)")
 
-    @property
-    def learned_temperature(self) -> float | None:
-        return self.temperature if self.learn_temperature else None
+@dataclass(frozen=True)
+class LogVolume(Gram):
+    """GRAM with the logarithm of the volume."""
 
-    def _settings(self, temperature: Scalar | None) -> dict:
-        return {
-            "anchor": self.anchor,
-            "temperature": self.temperature if temperature is None else temperature,
-            "label_smoothing": self.label_smoothing,
-        }
+    form: Form = "log"
+    """The volume, its square, its logarithm or its n-th root, n the modalities there are."""
+    temperature: float = 0.5
+    """Softmax temperature, or where a learned one starts."""
 
 
 @dataclass(frozen=True)
-class Gram(_Contrastive):
-    """GRAM: the volume that a tuple spans, contrasted over the batch."""
+class SquaredVolume(Gram):
+    """GRAM with the squared volume."""
+
+    form: Form = "squared"
+    """The volume, its square, its logarithm or its n-th root, n the modalities there are."""
+
+
+@dataclass(frozen=True)
+class Simplex(Contrastive):
+    """The volume of the simplex with the modalities for corners, contrasted over the batch."""
+
+    loss = staticmethod(losses.simplex)
+    score = "simplex"
+
+    squared: bool = False
+    """Contrast the squared volume, which is smooth everywhere."""
+
+
+@dataclass(frozen=True)
+class Triangle(Contrastive):
+    """TRIANGLE: the area that three modalities span, contrasted over the batch."""
+
+    loss = staticmethod(losses.triangle)
+    score = "simplex"
+
+    root: bool = True
+    """The area as published, or twice its square as released."""
+
+    def check_modalities(self, modalities):  # noqa: D102
+        super().check_modalities(modalities)
+        if len(modalities) != 3:
+            raise ValueError(
+                f"triangle needs exactly three modalities, got {', '.join(modalities)}: name three "
+                "with --modalities, or take simplex"
+            )
+
+
+@dataclass(frozen=True)
+class Spectral(Contrastive):
+    """The leading singular value of a tuple, contrasted over the batch."""
+
+    loss = staticmethod(losses.spectral)
+    score = "spectral"
+
+
+@dataclass(frozen=True)
+class Sca(Contrastive):
+    """SCA: the cosine with the others' sum, weighted by fit, contrasted over the batch."""
+
+    loss = staticmethod(losses.sca)
+    score = "aggregate"
+
+    weight_temperature: float = 0.1
+    """Temperature of the softmax that weighs the others."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "weight_temperature", self.weight_temperature > 0, "a positive number")
+
+
+@dataclass(frozen=True)
+class Clip(Contrastive):
+    """CLIP: the cosine of pairs, contrasted over the batch."""
+
+    loss = staticmethod(losses.clip)
+
+
+@dataclass(frozen=True)
+class _OfAnyScore(Tempered):
+    anchor: str | None = None
+    """Modality that is held against the others; None takes each in turn."""
+    of: str = "cosine"
+    """Score that is trained: the cosine of pairs, or one of an anchor against all others."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = [name for name in TUPLE_SCORES if name != "cosine"]
+        check(self, "of", self.of in TUPLE_SCORES, f"cosine or one of {', '.join(known)}")
+
+    @property
+    def score(self) -> str:
+        """The Score that it trains."""
+        return self.of
+
+    def settings(self):  # noqa: D102
+        settings = super().settings()
+        del settings["of"]
+        return settings | {"score_of": None if self.of == "cosine" else SCORES[self.of]}
+
+
+@dataclass(frozen=True)
+class Supcon(_OfAnyScore):
+    """Supervised contrast: the members of a group are each other's positives."""
+
+    loss = staticmethod(losses.supcon)
+
+
+@dataclass(frozen=True)
+class Siglip(_OfAnyScore):
+    """SigLIP: every pair is asked on its own whether it is matched."""
+
+    loss = staticmethod(losses.siglip)
+    learns = {**Tempered.learns, "bias": Number}
+
+    temperature: float = 0.1
+    """Scores are divided by it, or by a learned one that starts there."""
+    bias: float = -10.0
+    """Added to the scores then, or where a learned bias starts."""
+    learn_bias: bool = True
+    """Learn the bias."""
+
+
+@dataclass(frozen=True)
+class Centrobind(Softmax):
+    """CentroBind: every modality against the centroid of all, contrasted over the batch."""
+
+    loss = staticmethod(losses.centrobind)
+
+
+@dataclass(frozen=True)
+class Barybind(Softmax):
+    """BaryBind: GRAM's volume with a barycentre for an anchor."""
+
+    loss = staticmethod(losses.barybind)
+    score = "volume"
 
     label_smoothing: float = 0.1
     """Share of the softmax's target spread over all candidates, in [0, 1)."""
 
-    def __call__(self, embeddings, *, temperature, **batch):  # noqa: D102
-        return losses.gram(embeddings, **self._settings(temperature), **batch)
+
+@dataclass(frozen=True)
+class Vast(Contrastive):
+    """VAST: the cosine with one embedding that fuses all others, contrasted over the batch."""
+
+    loss = staticmethod(losses.vast)
+
+    label_smoothing: float = 0.1
+    """Share of the softmax's target spread over all candidates, in [0, 1)."""
+
+    def heads(self, modalities, dim, rngs):  # noqa: D102
+        heads = {}
+        for anchor in modalities if self.anchor is None else [self.anchor]:
+            rest = tuple(sorted(name for name in modalities if name != anchor))
+            if len(rest) > 1:  # of two modalities, the other is what it is
+                heads[losses.fused_rest(modalities, anchor)] = FusionHead(rest, dim, rngs=rngs)
+        return heads
 
 
 @dataclass(frozen=True)
-class Clip(_Contrastive):
-    """CLIP: the cosine of pairs, contrasted over the batch."""
+class Confu(Softmax):
+    """ConFu: the cosine of pairs, and of fused pairs with the others, contrasted over the batch."""
 
-    def __call__(self, embeddings, *, temperature, **batch):  # noqa: D102
-        return losses.clip(embeddings, **self._settings(temperature), **batch)
+    loss = staticmethod(losses.confu)
+
+    fused_weight: float = 0.5
+    """Share of the fused pairs' terms, in [0, 1]."""
+    head_hidden: int = 128
+    """Width of the hidden layer of the perceptrons that fuse."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "fused_weight", 0 <= self.fused_weight <= 1, "a number in [0, 1]")
+        check(self, "head_hidden", self.head_hidden >= 1, "at least 1")
+
+    def check_modalities(self, modalities):  # noqa: D102
+        if len(modalities) < 3:
+            raise ValueError(f"confu needs three modalities or more, got {', '.join(modalities)}")
+
+    def heads(self, modalities, dim, rngs):  # noqa: D102
+        return {
+            name: FusionHead(pair, dim, hidden=self.head_hidden, all_needed=True, rngs=rngs)
+            for name, pair in losses.fused_pairs(modalities).items()
+        }
 
 
 @dataclass(frozen=True)
-class Pmrl:
+class Pmrl(Term):
     """PMRL: the leading singular value of a tuple, and its leading directions contrasted."""
+
+    loss = staticmethod(losses.pmrl)
+    score = "spectral"
 
     tau_alignment: float = 0.05
     """Temperature of the softmax over a tuple's singular values."""
@@ -112,25 +230,67 @@ class Pmrl:
         for name in ("tau_alignment", "tau_instance"):
             check(self, name, getattr(self, name) > 0, "a positive number")
 
-    @property
-    def anchor(self) -> None:
-        """None: any two modalities will do."""
-        return None
 
-    @property
-    def learned_temperature(self) -> None:
-        """None: both temperatures are fixed, as published."""
-        return None
+@dataclass(frozen=True)
+class Alignment(Term):
+    """How far the modalities of an example lie apart."""
 
-    def __call__(self, embeddings, *, temperature, **batch):  # noqa: D102
-        del temperature
-        return losses.pmrl(
-            embeddings,
-            tau_alignment=self.tau_alignment,
-            tau_instance=self.tau_instance,
-            signed=self.signed,
-            **batch,
-        )
+    loss = staticmethod(losses.alignment)
+
+    power: float = 2.0
+    """Of the distance, at least 1."""
+
+    def __post_init__(self):
+        check(self, "power", self.power >= 1, "at least 1")
 
 
-TERMS: dict[str, type[Term]] = {"gram": Gram, "pmrl": Pmrl, "clip": Clip}
+@dataclass(frozen=True)
+class Uniformity(Term):
+    """How evenly each modality's embeddings are spread over the sphere."""
+
+    loss = staticmethod(losses.uniformity)
+
+    t: float = 2.0
+    """How fast the potential falls with the squared distance."""
+
+    def __post_init__(self):
+        check(self, "t", self.t > 0, "a positive number")
+
+
+@dataclass(frozen=True)
+class ModalityGap(Term):
+    """How far the modalities' centres lie apart."""
+
+    loss = staticmethod(losses.modality_gap)
+
+
+@dataclass(frozen=True)
+class Separation(Term):
+    """Squared cosines of the examples' leading directions."""
+
+    loss = staticmethod(losses.separation)
+    score = "spectral"
+
+
+TERMS: dict[str, type[Term]] = {
+    "gram": Gram,
+    "log_volume": LogVolume,
+    "squared_volume": SquaredVolume,
+    "simplex": Simplex,
+    "triangle": Triangle,
+    "barybind": Barybind,
+    "pmrl": Pmrl,
+    "spectral": Spectral,
+    "separation": Separation,
+    "clip": Clip,
+    "centrobind": Centrobind,
+    "sca": Sca,
+    "vast": Vast,
+    "confu": Confu,
+    "siglip": Siglip,
+    "supcon": Supcon,
+    "alignment": Alignment,
+    "uniformity": Uniformity,
+    "modality_gap": ModalityGap,
+}
+"""Every term by name: what an objective, a config and the command line can name."""

@@ -33,7 +33,10 @@ def store(tmp_path_factory):
 def run(store, tmp_path_factory):
     """A run trained on that store through the command line."""
     out = tmp_path_factory.mktemp("runs") / "small"
-    main(["train", "--data", str(store), "--out", str(out), "--no-evaluation", *SMALL])
+    main(
+        ["train", "--data", str(store), "--out", str(out), "--no-evaluation", *SMALL]
+        + ["--gram.label-smoothing", "0.05", "--gram.anchor", "text"]
+    )
     return out
 
 
@@ -47,6 +50,9 @@ def complaint(capsys, *args: str) -> str:
 def test_train_leaves_a_run_that_explains_itself(run):
     config = json.loads((run / "config.json").read_text())
     assert config["steps"] == 30 and config["objective"] == "gram"
+    assert config["settings"].keys() == {"gram"}
+    assert config["settings"]["gram"]["label_smoothing"] == 0.05
+    assert config["settings"]["gram"]["temperature"] == 0.07  # of the preset
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [10, 20, 30]
     assert all(np.isfinite(list(row.values())).all() for row in rows)

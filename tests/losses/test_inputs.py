@@ -23,7 +23,7 @@ FUNCTIONS = {
     "pmrl": losses.pmrl,
     "pmrl_alignment": losses.pmrl_alignment,
     "pmrl_instance": losses.pmrl_instance,
-    "vast": losses.vast,
+    "vast": lambda x: losses.vast(x, fused="text"),
     "confu": losses.confu,
     "centrobind": losses.centrobind,
     "barybind": losses.barybind,

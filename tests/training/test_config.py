@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -18,7 +19,7 @@ OTHER = Config(
     data="somewhere",
     modalities=("text", "audio"),
     objective="gram + 0.3*clip",
-    gram=Gram(anchor="text"),
+    settings={"gram": Gram(anchor="text"), "pmrl": Pmrl(signed=False)},
     optimizer=Optimizer(learning_rate=3e-4),
     seed=7,
 )
@@ -35,7 +36,12 @@ def test_json_may_leave_out_what_is_default():
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [('{"stepz": 3}', "stepz"), ('{"model": {"depths": 3}}', r"model\.depths")],
+    [
+        ('{"stepz": 3}', "stepz"),
+        ('{"model": {"depths": 3}}', r"model\.depths"),
+        ('{"settings": {"grim": {}}}', r"settings\.grim"),
+        ('{"settings": {"gram": {"tau": 1}}}', r"settings\.gram\.tau"),
+    ],
 )
 def test_unknown_fields_are_named(text, name):
     with pytest.raises(ValueError, match=f"unknown {name}; known there:"):
@@ -43,7 +49,27 @@ def test_unknown_fields_are_named(text, name):
 
 
 def test_json_holds_the_defaults():
-    assert json.loads(config_to_json(Config()))["optimizer"]["weight_decay"] == 1e-2
+    found = json.loads(config_to_json(Config(objective="clip")))
+    assert found["optimizer"]["weight_decay"] == 1e-2
+    assert found["settings"] == {"clip": dataclasses.asdict(Clip())}
+
+
+def test_settings_that_are_left_out_are_the_defaults():
+    gram = Gram(temperature=0.2)
+    config = Config(objective="clip + gram", settings={"gram": gram})
+    assert config.terms == {"clip": Clip(), "gram": gram}
+    same = Config(objective="clip + gram", settings={"clip": Clip(), "gram": gram})
+    assert config == same and hash(config) == hash(same)
+    assert config != Config(objective="clip + gram")
+
+
+def test_settings_of_other_terms_are_kept_and_make_no_difference():
+    kept = Config(settings={"clip": Clip(anchor="c")}, modalities=("a", "b"))
+    assert kept.terms == {"gram": Gram()} and kept.settings["clip"].anchor == "c"
+    assert dataclasses.replace(kept, steps=200).settings == kept.settings
+    assert differences(kept, Config(modalities=("a", "b"))) == []
+    with pytest.raises(ValueError, match="Clip.anchor is 'c'"):
+        dataclasses.replace(kept, objective="clip")
 
 
 def test_differences_are_named_by_path():
@@ -65,9 +91,14 @@ def test_differences_are_named_by_path():
         (lambda: Config(seed=-1), "Config.seed is -1"),
         (lambda: Config(objective="grim"), "unknown term 'grim'"),
         (
-            lambda: Config(modalities=("a", "b"), gram=Gram(anchor="c")),
+            lambda: Config(modalities=("a", "b"), settings={"gram": Gram(anchor="c")}),
             "Gram.anchor is 'c', wanted None or one of a, b",
         ),
+        (
+            lambda: Config(settings={"grim": Gram()}),
+            "settings: unknown term 'grim'; .* gram, log_volume",
+        ),
+        (lambda: Config(settings={"gram": Clip()}), r"settings\['gram'\] is Clip.*, wanted a Gram"),
         (lambda: Model(dropout=1.0), "Model.dropout is 1.0, wanted a rate in"),
         (lambda: Model(depth=0), "Model.depth is 0, wanted at least 1"),
         (lambda: Optimizer(clip_norm=0.0), "Optimizer.clip_norm is 0.0, wanted a positive number"),
@@ -83,4 +114,4 @@ def test_bad_values_name_field_got_and_wanted(build, message):
 
 
 def test_a_fixed_temperature_may_lie_outside_the_bounds_of_a_learned_one():
-    assert Clip(temperature=2.0, learn_temperature=False).learned_temperature is None
+    assert Clip(temperature=2.0, learn_temperature=False).numbers() == {}

@@ -79,7 +79,7 @@ def test_only_a_finished_run_can_be_loaded(tmp_path):
 def test_an_anchor_that_the_data_lacks_is_refused_before_a_file_is_written(
     tmp_path, small_config, quiet
 ):
-    config = small_config(objective="gram", gram=Gram(anchor="video"))
+    config = small_config(objective="gram", settings={"gram": Gram(anchor="video")})
     with pytest.raises(ValueError, match="Gram.anchor is 'video', wanted None or one of"):
         train(config, tmp_path / "run", report=quiet)
     assert not (tmp_path / "run").exists()

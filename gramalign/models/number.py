@@ -1,4 +1,4 @@
-"""The learnable temperature of a softmax over scores."""
+"""Numbers that are learned: a softmax's temperature, a sigmoid's bias, a mix of two scores."""
 
 import functools
 import math
@@ -9,13 +9,41 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 
-class LogitScale(nnx.Module):
+class Number(nnx.Module):
+    """A learnable number, kept within bounds.
+
+    It is clamped in the forward pass. At a bound and beyond it the gradient passes only if a
+    descent step would move the parameter back inside, so it never runs away and never gets stuck.
+
+    Args:
+        start: initial value.
+        low: lower bound.
+        high: upper bound.
+
+    Raises:
+        ValueError: `start` outside its bounds.
+
+    >>> float(Number(0.5, low=0.0, high=1.0).value)
+    0.5
+    """
+
+    def __init__(self, start: float, *, low: float = -math.inf, high: float = math.inf):
+        if not low <= start <= high:
+            raise ValueError(f"start is {start}, wanted a value within [{low}, {high}]")
+        self.number = nnx.Param(jnp.asarray(start, jnp.float32))
+        self.bounds = (low, high)
+
+    @property
+    def value(self) -> Float[Array, ""]:
+        """The number, within its bounds."""
+        return _clamp(self.number[...], *self.bounds)
+
+
+class LogitScale(Number):
     """A learnable temperature, kept within bounds.
 
     The parameter is the logarithm of the inverse temperature, as in CLIP (Radford et al. 2021,
-    section 2.5): a step changes the temperature by a ratio, whatever its size. It is clamped in
-    the forward pass. At a bound and beyond it the gradient passes only if a descent step would
-    move the parameter back inside, so it never runs away and never gets stuck.
+    section 2.5): a step changes the temperature by a ratio, whatever its size.
 
     Args:
         temperature: initial value.
@@ -38,13 +66,13 @@ class LogitScale(nnx.Module):
                 f"temperature is {temperature}, wanted a value within "
                 f"[{min_temperature}, {max_temperature}]"
             )
-        self.log_scale = nnx.Param(jnp.asarray(-math.log(temperature), jnp.float32))
-        self.bounds = (-math.log(max_temperature), -math.log(min_temperature))
+        low, start, high = (-math.log(t) for t in (max_temperature, temperature, min_temperature))
+        super().__init__(start, low=low, high=high)
 
     @property
-    def temperature(self) -> Float[Array, ""]:
+    def value(self) -> Float[Array, ""]:
         """The temperature, within its bounds."""
-        return 1 / jnp.exp(_clamp(self.log_scale[...], *self.bounds))
+        return 1 / jnp.exp(super().value)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

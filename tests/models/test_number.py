@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gramalign.models import LogitScale
+from gramalign.models import LogitScale, Number
 
 
 def gradient(log_scale, sign):
@@ -12,22 +12,22 @@ def gradient(log_scale, sign):
     graphdef, params = nnx.split(LogitScale())
 
     def loss(params):
-        return -sign * jnp.log(nnx.merge(graphdef, params).temperature)
+        return -sign * jnp.log(nnx.merge(graphdef, params).value)
 
-    params = {"log_scale": jnp.asarray(log_scale, jnp.float32)}
-    return float(jax.grad(loss)(params)["log_scale"])
+    params = {"number": jnp.asarray(log_scale, jnp.float32)}
+    return float(jax.grad(loss)(params)["number"])
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.07, 1.0])
 def test_it_starts_at_the_given_temperature(temperature):
-    np.testing.assert_allclose(LogitScale(temperature).temperature, temperature, rtol=1e-6)
+    np.testing.assert_allclose(LogitScale(temperature).value, temperature, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("log_scale", "temperature"), [(9.0, 0.01), (-3.0, 1.0)])
 def test_the_temperature_stays_within_its_bounds(log_scale, temperature):
     scale = LogitScale()
-    scale.log_scale[...] = jnp.asarray(log_scale)
-    np.testing.assert_allclose(scale.temperature, temperature, rtol=1e-6)
+    scale.number[...] = jnp.asarray(log_scale)
+    np.testing.assert_allclose(scale.value, temperature, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -51,3 +51,20 @@ def test_at_the_bottom_only_a_step_up_passes(log_scale):
 def test_a_start_outside_the_bounds_is_refused():
     with pytest.raises(ValueError, match=r"temperature is 2.0, wanted a value within \[0.01, 1"):
         LogitScale(2.0)
+
+
+@pytest.mark.parametrize(("number", "value"), [(-0.2, 0.0), (0.3, 0.3), (1.5, 1.0)])
+def test_a_number_stays_within_its_bounds(number, value):
+    mix = Number(0.5, low=0.0, high=1.0)
+    mix.number[...] = jnp.asarray(number)
+    np.testing.assert_allclose(mix.value, value)
+
+
+def test_a_number_without_bounds():
+    assert float(Number(-10.0).value) == -10
+    assert float(jax.grad(lambda bias: bias.value)(Number(-10.0)).number[...]) == 1
+
+
+def test_a_number_that_starts_outside_its_bounds():
+    with pytest.raises(ValueError, match=r"start is 1.5, wanted a value within \[0.0, 1.0\]"):
+        Number(1.5, low=0.0, high=1.0)

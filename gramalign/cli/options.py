@@ -1,0 +1,63 @@
+"""A config as options: which there are depends on the preset and on the objective."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Annotated
+
+import tyro
+
+from gramalign.training import Config
+from gramalign.training.expression import parse
+from gramalign.training.term import Term
+from gramalign.training.terms import TERMS
+
+
+@dataclass(frozen=True)
+class Options(Config):
+    """A training run, but for where it is kept."""
+
+    settings: Annotated[Mapping[str, Term], tyro.conf.arg(name="")] = field(
+        default_factory=dict, hash=False
+    )
+    """Of terms, by name; those of the objective that are left out take their defaults."""
+
+
+def options(start: Config, objectives: Sequence[str], args: Sequence[str]) -> Options:
+    """The config to start from, with the settings of the terms that some objectives name, alone.
+
+    Args:
+        start: a preset's config.
+        objectives: those of the command; they need not be that of the config.
+        args: the command line.
+
+    Raises:
+        ValueError: an unknown term, or a setting of one that no objective names.
+    """
+    named = {term for objective in objectives for term in parse(objective, TERMS)}
+    for word in args:
+        match = re.match(r"--(\w[\w-]*)\.", word)
+        term = match and match[1].replace("-", "_")
+        if term in TERMS and term not in named:
+            raise ValueError(
+                f"{word} is for a term that no objective names: {', '.join(objectives)}"
+            )
+    values = {each.name: getattr(start, each.name) for each in fields(start)}
+    settings = {name: start.settings.get(name, TERMS[name]()) for name in TERMS if name in named}
+    return Options(**{**values, "settings": settings})
+
+
+def words_after(option: str, args: Sequence[str]) -> list[str]:
+    """What an option is given on a command line, which is nothing if it is not there.
+
+    >>> words_after("--objectives", ["digits", "--objectives", "gram", "clip", "--seeds", "3"])
+    ['gram', 'clip']
+    """
+    for place, word in enumerate(args):
+        if word.startswith(f"{option}="):
+            return [word.removeprefix(f"{option}=")]
+        if word == option:
+            rest = args[place + 1 :]
+            end = next((n for n, x in enumerate(rest) if x.startswith("--")), len(rest))
+            return list(rest[:end])
+    return []

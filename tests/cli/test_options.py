@@ -1,0 +1,51 @@
+"""Which options there are depends on the objective."""
+
+import pytest
+
+from gramalign.cli import main
+from gramalign.cli.options import options, words_after
+from gramalign.training import Clip, Config, Gram
+from gramalign.training.terms import TERMS
+
+
+def groups(capsys, *words):
+    """The terms that a command's help has options of."""
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert "gramalign methods" in " ".join(printed.replace("\u2502", " ").split())
+    return {name for name in TERMS if f"--{name.replace('_', '-')}." in printed}
+
+
+@pytest.mark.parametrize(
+    ("words", "terms"),
+    [
+        (["train"], {"gram"}),
+        (["train", "digits", "--objective", "0.3 * pmrl+clip"], {"pmrl", "clip"}),
+        (["plan", "--objective=pmrl"], {"pmrl"}),
+        (["compare", "digits", "--objectives", "pmrl", "2*gram", "--seeds", "3"], {"pmrl", "gram"}),
+        (["compare"], {"clip", "gram", "pmrl"}),
+    ],
+)
+def test_help_shows_the_terms_that_are_named(words, terms, capsys):
+    assert groups(capsys, *words) == terms
+
+
+def test_the_settings_of_a_preset_are_where_options_start():
+    gram, clip = Gram(temperature=0.3), Clip(temperature=0.4)
+    start = Config(settings={"gram": gram, "clip": clip})
+    found = options(start, ["gram"], [])
+    assert found.settings == {"gram": gram} and found.seed == start.seed
+    assert options(start, ["clip", "gram"], []).settings == {"gram": gram, "clip": clip}
+
+
+@pytest.mark.parametrize("word", ["--clip.anchor", "--clip.no-learn-temperature"])
+def test_a_setting_that_would_do_nothing_is_refused(word):
+    with pytest.raises(ValueError, match=f"{word} is for a term that no objective names: gram"):
+        options(Config(), ["gram"], ["--model.dim", "3", word])
+
+
+def test_an_option_may_be_written_with_an_equals_sign():
+    assert words_after("--objective", ["--objective=clip + gram", "--seed", "1"]) == ["clip + gram"]
+    assert words_after("--objective", ["--objectives", "clip"]) == []

@@ -1,0 +1,186 @@
+"""Settings of a term reach its loss; what it learns is trained, logged, saved and resumed."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file
+
+from gramalign import losses, scores, training
+from gramalign.data import load
+from gramalign.geometry import normalize
+from gramalign.models import LogitScale, Number
+from gramalign.training import Config, embed_store, load_run, train
+from gramalign.training.model import Learned, Model, split
+from gramalign.training.optimizer import make_optimizer
+from gramalign.training.state import init_state
+from gramalign.training.step import make_step
+from gramalign.training.term import Contrastive
+from gramalign.training.terms import TERMS
+
+
+class Head(nnx.Module):
+    """A linear map of two modalities that are side by side."""
+
+    def __init__(self, modalities, dim, *, rngs):
+        self.modalities = modalities
+        self.linear = nnx.Linear(len(modalities) * dim, dim, rngs=rngs)
+
+    def __call__(self, embeddings, present):
+        vectors = jnp.concatenate([embeddings[name] for name in self.modalities], axis=1)
+        mask = jnp.stack([present[name] for name in self.modalities]).all(axis=0)
+        return jnp.where(mask[:, None], normalize(self.linear(vectors)), 0), mask
+
+
+def pulled_to_the_head(embeddings, *, bias, **settings):
+    """CLIP against the one embedding that no tower made, with a number added for good measure."""
+    (head,) = [name for name in embeddings if "+" in name]
+    return losses.clip(embeddings, anchor=head, **settings) + bias * bias
+
+
+@dataclass(frozen=True)
+class Fused(Contrastive):
+    """CLIP to a learned mixture."""
+
+    loss = staticmethod(lambda embeddings, anchor, **rest: pulled_to_the_head(embeddings, **rest))
+    learns = {**Contrastive.learns, "bias": lambda start: Number(start, low=-1.0, high=1.0)}
+
+    bias: float = 0.5
+    """Added to the loss, squared."""
+    learn_bias: bool = True
+    """Learn it."""
+    head_modalities: int = 2
+    """How many are mixed."""
+
+    def heads(self, modalities, dim, rngs):
+        mixed = modalities[: self.head_modalities]
+        return {"+".join(mixed): Head(mixed, dim, rngs=rngs)}
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    monkeypatch.setitem(TERMS, "fused", Fused)
+
+
+@pytest.fixture(scope="module")
+def config(small_config):
+    def make(**changes):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(TERMS, "fused", Fused)
+            return small_config(objective="fused + clip", log_every=1, **changes)
+
+    return make
+
+
+seen = {}
+
+
+def loss_that_remembers(embeddings, *, anchor, temperature, label_smoothing, present=None):
+    settings = dict(anchor=anchor, temperature=temperature, label_smoothing=label_smoothing)
+    seen.update(settings, present=present)
+    return jnp.zeros(1)
+
+
+class Recorded(Contrastive):
+    loss = staticmethod(loss_that_remembers)
+
+
+def test_a_loss_gets_its_settings_and_what_it_takes_of_the_batch():
+    seen.clear()
+    Recorded(anchor="a", temperature=0.2)({}, present={}, groups=None, temperature=0.3)
+    assert seen == {"anchor": "a", "temperature": 0.3, "label_smoothing": 0.0, "present": {}}
+
+
+def test_a_number_that_the_loss_does_not_know_is_an_error():
+    with pytest.raises(TypeError, match="nonsense"):
+        Recorded()({}, nonsense=1.0)
+
+
+def test_numbers_are_learned_unless_told_otherwise():
+    assert {n: type(x) for n, x in Fused().numbers().items()} == {
+        "temperature": LogitScale,
+        "bias": Number,
+    }
+    assert set(Fused(learn_temperature=False).numbers()) == {"bias"}
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_every_term(name):
+    """Settings that its loss takes, a Score that there is, a class that can be imported."""
+    kind, term = TERMS[name], TERMS[name]()
+    assert getattr(training, kind.__name__) is kind
+    assert term.score in scores.SCORES
+    embeddings = {m: jnp.eye(4) for m in ("text", "audio", "video")}
+    learned = Learned(term, tuple(embeddings), 4, rngs=nnx.Rngs(0))
+    vectors, masks = learned.with_heads(embeddings, None)
+    batch = dict(present=masks, groups=jnp.array([0, 1, 2, 2]), engine=Config().engine)
+    values = term(vectors, **batch, **learned.settings())
+    assert values.shape == (4,) and np.isfinite(values).all()
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(row):
+    if row["step"] == 6:
+        raise Killed
+
+
+def test_a_run_that_is_killed_resumes_to_the_same_bits(config, tmp_path, small_store, quiet):
+    rows = []
+    whole = train(config(), tmp_path / "whole", report=rows.append)
+    with pytest.raises(Killed):
+        train(config(), tmp_path / "killed", report=killed)
+    again = train(config(), tmp_path / "killed", resume=True, report=quiet)
+    for name in ("params.safetensors", "metrics.jsonl", "config.json"):
+        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+    # What is learned is in the log and in the file, and has moved.
+    assert rows[0]["bias/fused"] == 0.5 > rows[-1]["bias/fused"]
+    assert {"temperature/fused", "temperature/clip", "loss/fused"} <= set(rows[0])
+    saved = load_file(whole.folder / "params.safetensors")
+    assert saved["terms.fused.numbers.bias.number"] < 0.5
+    assert saved["terms.fused.heads.audio+text.linear.kernel"].shape == (16, 8)
+    assert load_run(whole.folder).config == config()
+    assert set(embed_store(whole, load(small_store))) == {"text", "audio"}
+
+
+def gradient(config, mesh=None):
+    """Loss, and the first moments of Adam: the gradient, to a factor."""
+    graphdef, params, statistics = split(Model(config, {"a": 5, "b": 5}, rngs=nnx.Rngs(params=0)))
+    tx = make_optimizer(config.optimizer, config.steps)
+    state = init_state(params, tx, jax.random.key(1))
+    rng = np.random.default_rng(0)
+    data = {
+        "features": {m: rng.normal(size=(16, 5)).astype(np.float32) for m in "ab"},
+        "present": {m: rng.uniform(size=16) < 0.8 for m in "ab"},
+        "groups": np.arange(16, dtype=np.int32),
+    }
+    if mesh is not None:
+        data = jax.device_put(data, jax.NamedSharding(mesh, jax.P(mesh.axis_names)))
+        state = jax.device_put(state, jax.NamedSharding(mesh, jax.P()))
+    state, metrics = make_step(config, graphdef, statistics, tx, mesh)(state, data)
+    moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
+    return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
+
+
+def test_heads_and_numbers_on_a_mesh_and_in_microbatches(config):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    plain = gradient(config())
+    for found in (gradient(config(), mesh), gradient(config(microbatch=5))):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6), found, plain)
+
+
+def test_heads_leave_the_initial_towers_as_they_are(config):
+    def towers(objective):
+        model = Model(
+            dataclasses.replace(config(), objective=objective), {"a": 5, "b": 5}, rngs=nnx.Rngs(0)
+        )
+        return nnx.to_pure_dict(nnx.state(model.encoder))
+
+    jax.tree.map(np.testing.assert_array_equal, towers("clip"), towers("fused"))
