@@ -1,9 +1,16 @@
-"""What the README shows is run."""
+"""What the README shows is run, and what it lists is what there is.
+
+`python -m tests.test_readme`, in the repository's root, writes the README's tables of methods anew.
+"""
 
 import re
 from pathlib import Path
 
+from gramalign.cli.methods import markdown
+from gramalign.methods import methods
+
 README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- methods: python -m tests.test_readme -->\n\n", "\n\n<!-- end of methods -->"
 
 
 def test_python_blocks_run_one_after_another():
@@ -13,3 +20,18 @@ def test_python_blocks_run_one_after_another():
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
     assert names["embeddings"].keys() == {"text", "audio", "video"}
+
+
+def with_tables(text):
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return before + BEGIN + markdown(methods()) + END + after
+
+
+def test_the_tables_of_methods_are_those_of_the_docstrings():
+    text = README.read_text()
+    assert text == with_tables(text), "run: python -m tests.test_readme"
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text()))

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import rich.console
@@ -11,10 +11,13 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.data import FeatureStore, load
-from gramalign.evaluation import Evaluation, evaluate, fit_gcca, tables
+from gramalign.evaluation import SCORE_NAMES, Evaluation, evaluate, fit_gcca, tables
 from gramalign.training import Config, Run, embed_store, load_run
 
-ScoreName = Literal["volume", "spectral", "cosine"]
+if TYPE_CHECKING:
+    ScoreName = str
+else:
+    ScoreName = Literal[SCORE_NAMES]
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,9 @@ class Evaluate:
 
 
 def own_score(config: Config) -> ScoreName:
-    """The Score that an objective trains: that of its tuple term, if it has one."""
-    if "gram" in config.weights:
-        return "volume"
-    return "spectral" if "pmrl" in config.weights else "cosine"
+    """The Score that an objective trains: that of its first term with another than the cosine."""
+    scores = [term.score for term in config.terms.values() if term.score in SCORE_NAMES]
+    return next((score for score in scores if score != "cosine"), "cosine")
 
 
 def evaluate_run(

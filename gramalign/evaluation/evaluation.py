@@ -126,7 +126,7 @@ def evaluate(
     Args:
         embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
-        score: "volume", "spectral" or "cosine", the Score the embeddings were trained for.
+        score: the Score the embeddings were trained for, one of `SCORE_NAMES`.
         groups: `[examples]` labels; examples of one group are never each other's competitors.
         baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.
 

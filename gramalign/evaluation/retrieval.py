@@ -12,6 +12,7 @@ Where modalities are missing, tuples of different size meet in one gallery, and 
 depends on that size (volume, singular value) compares them as they are; the cosine does not care.
 """
 
+import inspect
 import itertools
 import math
 from collections.abc import Mapping
@@ -27,18 +28,25 @@ from jaxtyping import Array, Bool, Int
 from gramalign.contrast import ranks
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
-from gramalign.scores import CosineScore, Score, SpectralScore, VolumeScore
+from gramalign.scores import SCORES, Score
 
 RECALL_AT = (1, 5, 10)
+
+
+def anchored(anchor: str) -> dict[str, Score]:
+    """Every Score that holds one modality against the tuple of all others, with defaults."""
+    return {
+        name: kind(**{role: anchor})
+        for name, kind in SCORES.items()
+        for role in ("anchor", "row")
+        if role in inspect.signature(kind).parameters
+    }
+
 
 # Every task is put as "the modality called anchor against the others", whatever the modalities are
 # called outside: one compilation serves all tasks of one size.
 _ANCHOR = "anchor"
-_SCORES: Mapping[str, Score] = {
-    "cosine": CosineScore(row=_ANCHOR),
-    "volume": VolumeScore(anchor=_ANCHOR),
-    "spectral": SpectralScore(anchor=_ANCHOR),
-}
+_SCORES = anchored(_ANCHOR)
 SCORE_NAMES = tuple(_SCORES)
 
 
@@ -93,8 +101,8 @@ def retrieval_figures(data: EmbeddingSet, score: str) -> tuple[Retrieval, ...]:
 
     Args:
         data: checked embeddings of `k` modalities.
-        score: "cosine", "volume" or "spectral". For a pair the volume is `|sin|`, which ranks like
-            `|cos|`; under the cosine a tuple is the normalised sum of its modalities.
+        score: one of `SCORE_NAMES`. For a pair the volume is `|sin|`, which ranks like `|cos|`;
+            under the cosine a tuple is the normalised sum of its modalities.
 
     Returns:
         `k (k - 1) + 2 k` results; at two modalities pairs and tuples are the same two results.

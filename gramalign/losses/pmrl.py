@@ -2,21 +2,24 @@
 
     L^M_i  = -log softmax_j( sigma_j / tau1 )[1]          singular values of example i's tuple
     L^M'_i = -log softmax_m( <u_i, u_m> / tau2 )[i]       leading directions, over the batch
-    L      = L^M + L^M'                                  (Liu et al., 2025, arXiv 2507.17343)
+    L      = L^M + L^M'
 
 No modality is an anchor. L^M is log k for orthogonal modalities and, when all are parallel,
 log(1 + (k - 1) exp(-sqrt(k) / tau1)), which is 0 to rounding at the published tau1. As
 <u_i, u_i> = 1, L^M' has a constant positive: it only spreads the examples, it aligns nothing.
 
-Cost: two k x k eigenproblems per example and 6 B^2 d flops with the gradient; memory O(B k d). The
-published code takes an SVD with d x d factors per example, contrasts the local batch only, and
+The published code takes an SVD with d x d factors per example, contrasts the local batch only, and
 leaves the sign of u to chance, which turns the exponentials of L^M' into random mixtures of exp(c)
 and exp(-c); here the sign is that of the modalities' mean. `signed=False` squares the similarity
 instead, which needs no sign and spreads directions apart from both c = 1 and c = -1.
 
-Singular set: sigma_1 = sigma_2 (a kink of L^M; its derivative is that of one choice of the two
+Source: Liu et al., 2025, arXiv 2507.17343; tau1 = 0.05 and tau2 = 0.1 as published.
+Needs: all modalities alike, no anchor; k >= 2.
+Cost: two k x k eigenproblems per example and 6 B^2 d flops with the gradient; memory O(B k d).
+Singular set: sigma_1 = sigma_2, a kink of L^M; its derivative is that of one choice of the two
 vectors, and 0 for orthonormal modalities, which a gradient step therefore does not leave; that of u
-is of size 1 / gap beside it and leaves out the turn there); gradients are finite everywhere.
+is of size 1 / gap beside it and leaves out the turn there. Gradients are finite everywhere.
+Blind spot: mismatched tuples: none is ever compared with a matched one. Signs, in L^M.
 """
 
 import jax

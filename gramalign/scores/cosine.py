@@ -2,8 +2,13 @@
 
     s_ij = <a_i, b_j>,   b_j = one modality, or normalize(sum of the others)
 
-Embeddings are unit length, so the inner product is the cosine. Smooth everywhere except where the
-others sum to zero, for which the score and its derivative are 0.
+Embeddings are unit length, so the inner product is the cosine.
+
+Source: the usual similarity; Radford et al. (CLIP), ICML 2021, arXiv 2103.00020.
+Needs: one modality, against another or against all others; k >= 2.
+Cost: 2 d flops a pair; memory O(B d).
+Singular set: others that sum to zero, for which the score and its derivative are 0.
+Blind spot: how the others lie about their sum: it does not say whether they agree.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """PMRL's leading singular value as a Score: what one direction explains of row and column.
 
-    s_ij = sigma_1([a_i, M_j])                                    (PMRL, arXiv 2507.17343)
+    s_ij = sigma_1([a_i, M_j])
 
 From 1 (nothing shared, for a pair of unit vectors) to sqrt(k) (all parallel, up to sign).
 
@@ -11,11 +11,15 @@ Gram matrix is an arrowhead,
     [   z     L  ]      B_j = V_j^T M_j,  L = diag(lambda),
 
 whose largest eigenvalue is the largest root of the secular equation lambda = alpha + sum_l z_l^2 /
-(lambda - lambda_l) (Golub, 1973, doi 10.1137/1015032), found elementwise in the tile.
+(lambda - lambda_l), found elementwise in the tile.
 
-Cost per pair: 2 (k - 1) d flops and about 20 k elementwise ones. Singular set: sigma_1 = sigma_2 (a
-kink; a subgradient is returned) and zero tuples (0). Blind spot: signs, as for the volume. First
-derivatives only.
+Source: sigma_1 as similarity, Liu et al. (PMRL), 2025, arXiv 2507.17343; the secular equation,
+Golub, 1973, doi 10.1137/1015032.
+Needs: an anchor; k >= 2.
+Cost: 2 (k - 1) d flops a pair and about 20 k elementwise; memory O(B k d).
+Singular set: sigma_1 = sigma_2, a kink, where a subgradient is returned, and zero tuples, where it
+is 0. First derivatives only.
+Blind spot: signs, as for the volume; and an anchor that is orthogonal to others which agree.
 """
 
 from dataclasses import dataclass

@@ -160,7 +160,10 @@ def test_it_is_a_module_too():
     assert "gramalign train digits" in printed
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "embed", "compare", "bench", "plan"])
+COMMANDS = ["train", "evaluate", "embed", "compare", "methods", "bench", "plan"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gramalign.evaluation import SCORE_NAMES, checked, evaluate, retrieval, retrieval_figures
+from gramalign.scores import SCORES
+from tests import every_score
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -22,24 +24,13 @@ def random_embeddings(rng, examples=37, dim=16, names=("text", "audio", "video",
 
 def dense_score(score, embeddings, present, row, others):
     """The whole score matrix in float64: every row against every tuple of columns."""
-    examples = len(embeddings[row])
-    anchors = embeddings[row].astype(np.float64)
-    there = np.stack([present[name] for name in others], axis=1)
-    tuples = np.stack([embeddings[name].astype(np.float64) for name in others], axis=1)
-    tuples[~there] = 0
-    if score == "cosine":
-        total = tuples.sum(axis=1)
-        length = np.linalg.norm(total, axis=1, keepdims=True)
-        return anchors @ (total / np.where(length == 0, 1, length)).T
-    whole = np.stack(
-        [np.concatenate([np.tile(a, (examples, 1, 1)), tuples], axis=1) for a in anchors[:, None]]
+    of_score = dict(every_score.EVERY.values())
+    names = (row, *others)
+    return of_score[retrieval.anchored(every_score.ANCHOR)[score]](
+        {name: embeddings[name].astype(np.float64) for name in names},
+        {name: present[name] for name in names},
+        row,
     )
-    gram = whole @ whole.swapaxes(-1, -2)
-    if score == "spectral":
-        return np.sqrt(np.linalg.eigvalsh(gram)[..., -1])
-    # An absent modality is a row of the identity: the determinant is that of the present ones.
-    gram[..., 1:, 1:] += (~there)[:, :, None] * np.eye(len(others))
-    return -np.sqrt(np.abs(np.linalg.det(gram)))
 
 
 def dense_figures(scores, is_query, in_gallery, groups):
@@ -105,6 +96,11 @@ def test_a_collapsed_space_ranks_last(score):
     same = np.tile(np.random.default_rng(0).normal(size=16).astype(np.float32), (20, 1))
     for result in retrieval_figures(checked({"a": same, "b": same, "c": same}), score):
         assert (result.median_rank, result.recall[10]) == (20, 0), result
+
+
+def test_scores_are_those_that_hold_an_anchor_against_the_rest():
+    assert {"cosine", "volume", "spectral"} <= set(SCORE_NAMES) <= set(SCORES)
+    assert not {"direction", "mixed"} & set(SCORE_NAMES)
 
 
 def test_two_examples_of_two_modalities():
@@ -185,5 +181,5 @@ def test_reproduces_the_official_figures(case):
 
 def test_unknown_score_names_the_known_ones():
     embeddings = random_embeddings(np.random.default_rng(0), 4)
-    with pytest.raises(ValueError, match="'area'.*cosine, volume, spectral"):
+    with pytest.raises(ValueError, match=f"'area'.*{', '.join(SCORE_NAMES)}"):
         evaluate(embeddings, score="area")
