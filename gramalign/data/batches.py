@@ -28,8 +28,9 @@ def batches(store: FeatureStore, *, batch_size: int, seed: int) -> grain.Dataset
         seed: any integer >= 0.
 
     Returns:
-        Iterator of `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}, "groups": i32[b]}`;
-        features are zero where not present, groups are row numbers where the store has none.
+        Iterator of `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}, "groups": i32[b]}`,
+        and `"labels": i32[b]` where the store has them; features are zero where not present, groups
+        are row numbers where the store has none.
 
     Raises:
         ValueError: a batch size below 1 or over the number of rows, or a negative seed.
@@ -43,8 +44,12 @@ def batches(store: FeatureStore, *, batch_size: int, seed: int) -> grain.Dataset
         raise ValueError(f"seed is {seed}: wanted an integer >= 0")
     groups = np.arange(len(store), dtype=np.int32) if store.groups is None else store.groups
 
+    columns = {"groups": groups}
+    if store.labels is not None:
+        columns["labels"] = np.unique(store.labels, return_inverse=True)[1].astype(np.int32)
+
     def fill(rows: np.ndarray) -> dict:
-        return {**gather(store, rows), "groups": groups[rows]}
+        return gather(store, rows) | {name: column[rows] for name, column in columns.items()}
 
     order = _Order(len(store), batch_size, seed)
     return iter(grain.MapDataset.source(order).map(fill).to_iter_dataset(_READ))

@@ -109,8 +109,13 @@ def training_rows(config: Config) -> FeatureStore:
     store = load(config.data)
     if config.modalities:
         store = store.only(config.modalities)
-    for term in config.terms.values():
+    for name, term in config.terms.items():
         term.check_modalities(store.modalities)
+        if term.needs_labels and store.labels is None:
+            raise ValueError(
+                f"{name} needs labels, and {store.source} has none: give it an array 'labels', the "
+                "class of each row"
+            )
     rows = store.part("train")
     if len(rows.modalities) < 2:
         raise ValueError(

@@ -17,6 +17,7 @@ def objective(
     *,
     present: Present | None,
     groups: Int[Array, " batch"] | None,
+    labels: Int[Array, " batch"] | None = None,
     learned: Mapping[str, Learned],
     config: Config,
     mesh: Mesh | None = None,
@@ -27,6 +28,7 @@ def objective(
         embeddings: unit rows of each modality.
         present: which rows are there.
         groups: examples of one group are never each other's negatives.
+        labels: the class of each example, for terms that need them.
         learned: what each term learns.
         config: names the terms, their weights and settings.
         mesh: the devices that the batch is split over, all its axes; None: there is one.
@@ -41,7 +43,7 @@ def objective(
         values = loss(
             vectors,
             present=masks,
-            groups=groups,
+            groups=labels if term.needs_labels else groups,
             engine=config.engine,
             **learned[name].settings(),
         )

@@ -42,18 +42,23 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
     state = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     step = make_step(config, graphdef, statistics, tx, mesh)
     return step.trace(
-        _on(mesh, jax.P(), state), _on(mesh, jax.P(mesh.axis_names), _batch(size, dims))
+        _on(mesh, jax.P(), state), _on(mesh, jax.P(mesh.axis_names), _batch(config, dims))
     )
 
 
-def _batch(size: int, dims: Mapping[str, int]) -> Batch:
-    return {
+def _batch(config: Config, dims: Mapping[str, int]) -> Batch:
+    size = config.batch_size
+    numbers = jax.ShapeDtypeStruct((size,), jnp.int32)
+    batch: Batch = {
         "features": {
             name: jax.ShapeDtypeStruct((size, width), jnp.float32) for name, width in dims.items()
         },
         "present": {name: jax.ShapeDtypeStruct((size,), jnp.bool) for name in dims},
-        "groups": jax.ShapeDtypeStruct((size,), jnp.int32),
+        "groups": numbers,
     }
+    if any(term.needs_labels for term in config.terms.values()):
+        batch["labels"] = numbers
+    return batch
 
 
 def _on(mesh: Mesh, spec: jax.sharding.PartitionSpec, tree: Any) -> Any:

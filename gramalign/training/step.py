@@ -1,7 +1,7 @@
 """The jitted training step."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ class Batch(TypedDict):
     features: Mapping[str, Float[Any, "batch _"]]
     present: Mapping[str, Bool[Any, " batch"]]
     groups: Int[Any, " batch"]
+    labels: NotRequired[Int[Any, " batch"]]
 
 
 def is_logged(step, config: Config):
@@ -71,6 +72,7 @@ def make_step(
             embeddings,
             present=batch["present"],
             groups=batch["groups"],
+            labels=batch.get("labels"),
             learned=model.terms,
             config=config,
             mesh=mesh,

@@ -32,6 +32,8 @@ class Term:
     """The Score that it trains, by its name in `gramalign.scores.SCORES`."""
     anchor: ClassVar[str | None] = None
     """The modality an example must have to take part; None where any two will do."""
+    needs_labels: ClassVar[bool] = False
+    """Whether its groups are the examples' classes, instead of those that show the same thing."""
     learns: ClassVar[Mapping[str, Callable[[float], Number]]] = {}
     """What makes a learned number of a setting: unless its `learn_...` is False, it is learned."""
 

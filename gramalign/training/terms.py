@@ -129,9 +129,10 @@ class _OfAnyScore(Tempered):
 
 @dataclass(frozen=True)
 class Supcon(_OfAnyScore):
-    """Supervised contrast: the members of a group are each other's positives."""
+    """Supervised contrast: the members of a class are each other's positives."""
 
     loss = staticmethod(losses.supcon)
+    needs_labels = True
 
 
 @dataclass(frozen=True)
