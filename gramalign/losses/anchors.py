@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import combinations
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +86,7 @@ def over_anchors(
     embeddings: Embeddings,
     anchor: str | None,
     present: Present | None,
+    **numbers: Any,
 ) -> Float[Array, " batch"]:
     """Loss of a Score that holds an anchor against the others, or its mean over all anchors.
 
@@ -95,6 +97,7 @@ def over_anchors(
         embeddings: by modality, `[batch, dim]`.
         anchor: a modality; None: every one in turn.
         present: which examples have which modality.
+        **numbers: what the Score's `rows` and `matched` take besides, to be differentiated by.
 
     Returns:
         `[batch]`; 0 for an example that lacks the anchor or everything else.
@@ -111,9 +114,9 @@ def over_anchors(
         # What leads from embeddings to factors is cheap beside the pairs, and need not be kept.
         return pairs(
             score,
-            score.rows(embeddings, present),
+            score.rows(embeddings, present, **numbers),
             jax.checkpoint(score.cols)(embeddings, present),
-            jax.checkpoint(score.matched)(embeddings, present),
+            jax.checkpoint(score.matched)(embeddings, present, **numbers),
         )
 
     return mean_over(list(embeddings) if anchor is None else [anchor], one, embeddings, present)
