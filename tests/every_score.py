@@ -6,6 +6,8 @@ from gramalign.scores import (
     AggregateScore,
     CosineScore,
     DirectionScore,
+    HyperbolicVolumeScore,
+    KernelVolumeScore,
     MixedScore,
     SimplexScore,
     SpectralScore,
@@ -14,6 +16,7 @@ from gramalign.scores import (
 from tests import reference
 
 ANCHOR = "a"
+BANDWIDTH = 0.8
 
 MIXED = MixedScore((SimplexScore(ANCHOR), CosineScore(ANCHOR)), (0.7, 0.4))
 
@@ -40,6 +43,11 @@ EVERY = {
     ),
     "log-volume": (VolumeScore(ANCHOR, "log"), partial(reference.volume_scores, form="log")),
     "root of volume": (VolumeScore(ANCHOR, "root"), partial(reference.volume_scores, form="root")),
+    "hyperbolic volume": (HyperbolicVolumeScore(ANCHOR), reference.hyperbolic_scores),
+    "kernel volume": (
+        KernelVolumeScore(ANCHOR, BANDWIDTH),
+        partial(reference.kernel_scores, bandwidth=BANDWIDTH),
+    ),
     "spectral": (SpectralScore(ANCHOR), reference.spectral_scores),
     "direction": (DirectionScore(), of_directions),
     "direction squared": (DirectionScore(signed=False), partial(of_directions, signed=False)),

@@ -24,6 +24,37 @@ def volume(vectors):
     return _gram_schmidt(vectors)[1].prod(-1).astype(np.float64)
 
 
+def determinant(matrices):
+    """By elimination in longdouble, without pivoting: of [..., k, k] whose pivots may be small."""
+    left, product = np.array(matrices, np.longdouble), np.ones(matrices.shape[:-2], np.longdouble)
+    for j in range(left.shape[-1]):
+        pivot, column = left[..., j, j], left[..., j].copy()
+        product = product * pivot
+        scaled = left[..., j, :] / np.where(pivot != 0, pivot, 1)[..., None]
+        left = left - column[..., :, None] * scaled[..., None, :]
+    return product
+
+
+def hyperbolic_volume(vectors, there=None):
+    """sqrt|det| of the Lorentz products of the lifted tuples [..., k, d]; absent ones along e."""
+    vectors = np.asarray(vectors, np.longdouble)
+    there = np.ones(vectors.shape[:-1], bool) if there is None else there
+    time = np.where(there, np.sqrt(1 + (vectors**2).sum(-1)), 0)
+    gram = np.einsum("...kd,...md->...km", vectors, vectors) - time[..., None] * time[..., None, :]
+    return np.sqrt(np.abs(determinant(gram))).astype(np.float64)
+
+
+def kernel_volume(vectors, bandwidth, there=None):
+    """sqrt(det K) of the Gaussian kernel between the tuples' vectors [..., k, d]."""
+    vectors = np.asarray(vectors, np.longdouble)
+    there = np.ones(vectors.shape[:-1], bool) if there is None else there
+    apart = ((vectors[..., :, None, :] - vectors[..., None, :, :]) ** 2).sum(-1)
+    kernel = np.exp(-apart / (2 * np.longdouble(bandwidth) ** 2))
+    both = there[..., :, None] & there[..., None, :]
+    kernel = np.where(both, kernel, np.eye(vectors.shape[-2]))
+    return np.sqrt(np.maximum(determinant(kernel), 0)).astype(np.float64)
+
+
 def volume_gradient(vectors):
     """d Vol / d m = (volume of the others) (unit residual of m to their span), for full rank."""
     vectors = np.asarray(vectors, np.longdouble)
@@ -159,6 +190,24 @@ def aggregate_scores(embeddings, present, anchor, temperature=0.1):
         return a @ total / max(np.linalg.norm(total), 1e-300)
 
     return of_every_pair(score, embeddings, present, anchor)
+
+
+def _where_joined(embeddings, tuples):
+    """Which vectors of `joined` tuples are those of a modality that is there."""
+    dim = next(iter(embeddings.values())).shape[1]
+    return ~tuples[..., dim:].any(axis=-1)
+
+
+def hyperbolic_scores(embeddings, present, anchor):
+    """Minus the hyperbolic volume of every anchor with every tuple of others."""
+    tuples = joined(embeddings, present, anchor)
+    return -hyperbolic_volume(tuples, _where_joined(embeddings, tuples))
+
+
+def kernel_scores(embeddings, present, anchor, bandwidth):
+    """Minus the volume in feature space of every anchor with every tuple of others."""
+    tuples = joined(embeddings, present, anchor)
+    return -kernel_volume(tuples, bandwidth, _where_joined(embeddings, tuples))
 
 
 def spectral_scores(embeddings, present, anchor):

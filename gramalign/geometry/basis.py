@@ -22,15 +22,21 @@ volume has a kink there, or a flat spot if the rank is lower by 2 or more; deriv
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax.lax import broadcasted_iota, stop_gradient
+from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
+from gramalign.geometry.cholesky import eliminate, identity
 from gramalign.geometry.gram import identity_where_absent
 from gramalign.geometry.norms import norm
-from gramalign.geometry.tuples import Rows, combine, inner_products, multiply, take_apart
-from gramalign.mesh import varying_as
+from gramalign.geometry.tuples import (
+    Rows,
+    combine,
+    first_kept,
+    inner_products,
+    multiply,
+    take_apart,
+)
 
 # A row nearer than this many machine epsilons to the span of its predecessors is in that span.
 RANK_TOLERANCE = 16
@@ -81,10 +87,10 @@ def orthonormal_basis(
     rows = combine(precondition, rows)
 
     # rows rows^T = I + E, and (I + E)^(-1/2) = I - E / 2 + 3 E^2 / 8 - ...
-    error = inner_products(rows) - _identity(precondition)
+    error = inner_products(rows) - identity(precondition)
     error = jnp.where(independent[..., :, None] & independent[..., None, :], error, 0)
     square = multiply(error, error)
-    basis = combine(_identity(error) - error / 2 + 3 / 8 * square, rows)
+    basis = combine(identity(error) - error / 2 + 3 / 8 * square, rows)
     # log det (I + E)^(1/2) = tr E / 2 - tr E^2 / 4 + ...
     trace = jnp.trace(error, axis1=-2, axis2=-1) / 2 - jnp.trace(square, axis1=-2, axis2=-1) / 4
 
@@ -108,17 +114,13 @@ def _shear(
     The first present vector is taken from the others as often as its projection says; exactly once
     (or minus once) when that is near, because then the subtraction is free of rounding.
     """
-    base, is_base, sought = vectors[0], [], jnp.ones_like(kept[..., 0])
-    for m, vector in enumerate(vectors):
-        is_base.append(sought & kept[..., m])
-        base = jnp.where(is_base[m][..., None], vector, base)
-        sought &= ~kept[..., m]
+    base, is_base = first_kept(vectors, kept)
     inner = stop_gradient(inner_products(vectors, [base])[..., 0])
     square = stop_gradient(jnp.sum(base * base, axis=-1, keepdims=True))
     times = inner / jnp.where(square > 0, square, 1)
     near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
     times = jnp.where(near_one, jnp.sign(times), times)
-    times = jnp.where(jnp.stack(is_base, axis=-1) | ~kept, 0, times)
+    times = jnp.where(is_base | ~kept, 0, times)
     rows = [vector - times[..., m, None] * base for m, vector in enumerate(vectors)]
     lengths = [stop_gradient(norm(row)) for row in rows]
     inverses = [1 / jnp.where(length > 0, length, 1) for length in lengths]
@@ -139,49 +141,9 @@ def _triangular(
     # Pivots of the first pass are kept above the rounding noise of its Gram matrix, so that the
     # second pass finds the true residual, measured on vectors, in a row that is short but not lost.
     least = jnp.full_like(gram[..., 0], (16 * epsilon) ** 0.5)
-    first, inverse = _eliminate(gram, least, drop=False)
+    first, inverse = eliminate(gram, least, drop=False)
     gram = identity_where_absent(inner_products(combine(inverse, rows)), kept)
-    second, again = _eliminate(gram, RANK_TOLERANCE * epsilon / first, drop=True)
+    second, again = eliminate(gram, RANK_TOLERANCE * epsilon / first, drop=True)
     kept &= second > 0
     inverse = multiply(again, inverse)
     return jnp.where(kept, first * second, 0), jnp.where(kept[..., None], inverse, 0)
-
-
-def _eliminate(
-    gram: Float[Array, "*batch k k"], least: Float[Array, "*batch k"], *, drop: bool
-) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch k k"]]:
-    """Cholesky: the diagonal of L and the inverse of L, column by column over the whole batch.
-
-    Diagonal entries below `least` are raised to it or, with `drop`, become 0 together with their
-    row of the inverse, as if those rows were not there.
-    """
-    number = broadcasted_iota(jnp.int32, least.shape, least.ndim - 1)
-
-    def column(j: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        gram, inverse, diagonal = state
-
-        def pick(x: Array, axis: int) -> Array:
-            return jax.lax.dynamic_index_in_dim(x, j, axis, keepdims=False)
-
-        below = pick(gram, -1)
-        enough = pick(below, -1) > pick(least, -1) ** 2
-        pivot = jnp.sqrt(jnp.where(enough, pick(below, -1), 1 if drop else pick(least, -1) ** 2))
-        keep = (enough if drop else jnp.ones_like(enough))[..., None]
-        below = jnp.where((number > j) & keep, below, 0) / pivot[..., None]
-        row = jnp.where(keep, pick(inverse, -2), 0) / pivot[..., None]
-        gram = gram - below[..., :, None] * below[..., None, :]
-        inverse = jnp.where(
-            (number == j)[..., None],
-            row[..., None, :],
-            inverse - below[..., :, None] * row[..., None, :],
-        )
-        diagonal = jnp.where(number == j, jnp.where(keep, pivot[..., None], 0), diagonal)
-        return gram, inverse, diagonal
-
-    start = gram, varying_as(_identity(gram), gram), varying_as(jnp.zeros_like(least), gram)
-    _, inverse, diagonal = jax.lax.fori_loop(0, gram.shape[-1], column, start)
-    return diagonal, inverse
-
-
-def _identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
-    return jnp.broadcast_to(jnp.eye(like.shape[-1], dtype=like.dtype), like.shape)

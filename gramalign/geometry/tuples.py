@@ -6,7 +6,7 @@ over memory, and neither they nor their transposes ever join the arrays or cut t
 operations to compile, more vectors are joined and multiplied as matrices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,18 @@ def unstack(x: Array, axis: int) -> list[Array]:
     return [jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis)]
 
 
+def first_kept(
+    rows: Rows, kept: Bool[Array, "*batch k"]
+) -> tuple[Float[Array, "*batch d"], Bool[Array, "*batch k"]]:
+    """The first vector of each tuple that is kept (or the first, if none is), and which it is."""
+    first, is_first, sought = rows[0], [], jnp.ones_like(kept[..., 0])
+    for m, row in enumerate(rows):
+        is_first.append(sought & kept[..., m])
+        first = jnp.where(is_first[m][..., None], row, first)
+        sought &= ~kept[..., m]
+    return first, jnp.stack(is_first, axis=-1)
+
+
 def inner_products(left: Rows, right: Rows | None = None) -> Float[Array, "*batch k m"]:
     """All inner products of two tuples, or within one, to full precision on every backend."""
     if len(left) * len(right or left) > FEW_PRODUCTS:
@@ -65,15 +77,20 @@ def inner_products(left: Rows, right: Rows | None = None) -> Float[Array, "*batc
         b = a if right is None else jnp.stack(right, axis=-2)
         return jnp.einsum("...kd,...md->...km", a, b, precision=Precision.HIGHEST)
     if right is None:
-        products = {
-            (i, j): jnp.sum(a * b, axis=-1)
-            for i, a in enumerate(left)
-            for j, b in enumerate(left[: i + 1])
-        }
-        numbers = range(len(left))
-        table = [[products[max(i, j), min(i, j)] for j in numbers] for i in numbers]
-    else:
-        table = [[jnp.sum(a * b, axis=-1) for b in right] for a in left]
+        return _symmetric(lambda a, b: jnp.sum(a * b, axis=-1), left)
+    table = [[jnp.sum(a * b, axis=-1) for b in right] for a in left]
+    return jnp.stack([jnp.stack(line, axis=-1) for line in table], axis=-2)
+
+
+def squared_distances(rows: Rows) -> Float[Array, "*batch k k"]:
+    """Between any two vectors of a tuple, from their difference: exact however close they are."""
+    return _symmetric(lambda a, b: jnp.sum((a - b) ** 2, axis=-1), rows)
+
+
+def _symmetric(entry: Callable[[Array, Array], Array], rows: Rows) -> Float[Array, "*batch k k"]:
+    half = {(i, j): entry(a, b) for i, a in enumerate(rows) for j, b in enumerate(rows[: i + 1])}
+    numbers = range(len(rows))
+    table = [[half[max(i, j), min(i, j)] for j in numbers] for i in numbers]
     return jnp.stack([jnp.stack(line, axis=-1) for line in table], axis=-2)
 
 

@@ -7,6 +7,8 @@ from gramalign.losses.centrobind import centrobind
 from gramalign.losses.clip import clip
 from gramalign.losses.confu import confu, fused_pairs
 from gramalign.losses.gram import gram
+from gramalign.losses.hypergram import hypergram
+from gramalign.losses.kernel_volume import kernel_volume
 from gramalign.losses.modality_gap import modality_gap
 from gramalign.losses.over_mesh import over_mesh
 from gramalign.losses.pmrl import pmrl, pmrl_alignment, pmrl_instance
@@ -29,6 +31,8 @@ __all__ = [
     "fused_pairs",
     "fused_rest",
     "gram",
+    "hypergram",
+    "kernel_volume",
     "masked_mean",
     "modality_gap",
     "over_mesh",

@@ -80,6 +80,4 @@ def hypergram(
     def score_of(name: str) -> Score:
         return MixedScore((HyperbolicVolumeScore(name), VolumeScore(name)), (0.5, 0.5))
 
-    return over_anchors(
-        score_of, pairs, embeddings, anchor, present, weights=(1 - mix, mix)
-    )
+    return over_anchors(score_of, pairs, embeddings, anchor, present, weights=(1 - mix, mix))

@@ -3,6 +3,8 @@
 from gramalign.scores.aggregate import AggregateScore
 from gramalign.scores.cosine import CosineScore
 from gramalign.scores.direction import DirectionScore
+from gramalign.scores.hyperbolic import HyperbolicVolumeScore
+from gramalign.scores.kernel_volume import KernelVolumeScore
 from gramalign.scores.mixed import MixedScore
 from gramalign.scores.protocol import Score, Side, Tiled
 from gramalign.scores.simplex import SimplexScore
@@ -14,13 +16,23 @@ SCORES: dict[str, type[Score]] = {
     "aggregate": AggregateScore,
     "volume": VolumeScore,
     "simplex": SimplexScore,
+    "hyperbolic": HyperbolicVolumeScore,
+    "kernel_volume": KernelVolumeScore,
     "spectral": SpectralScore,
     "direction": DirectionScore,
     "mixed": MixedScore,
 }
 """Every Score by name: what commands offer and list."""
 
-TUPLE_SCORES = ("cosine", "aggregate", "volume", "simplex", "spectral")
+TUPLE_SCORES = (
+    "cosine",
+    "aggregate",
+    "volume",
+    "simplex",
+    "hyperbolic",
+    "kernel_volume",
+    "spectral",
+)
 """Those that hold an anchor, their one argument without a default, against all other modalities."""
 
 __all__ = [
@@ -29,6 +41,8 @@ __all__ = [
     "AggregateScore",
     "CosineScore",
     "DirectionScore",
+    "HyperbolicVolumeScore",
+    "KernelVolumeScore",
     "MixedScore",
     "Score",
     "Side",

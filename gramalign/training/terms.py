@@ -4,6 +4,7 @@ A new one is a class here and a row in `TERMS`: the rest of the library finds it
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from gramalign import losses
 from gramalign.models import FusionHead, Number
@@ -72,6 +73,41 @@ class Triangle(Contrastive):
                 f"triangle needs exactly three modalities, got {', '.join(modalities)}: name three "
                 "with --modalities, or take simplex"
             )
+
+
+@dataclass(frozen=True)
+class Hypergram(Contrastive):
+    """HyperGRAM: a mix of the hyperbolic and the Euclidean volume, contrasted over the batch."""
+
+    loss = staticmethod(losses.hypergram)
+    score = "hyperbolic"
+    learns = {**Contrastive.learns, "mix": partial(Number, low=0.0, high=1.0)}
+
+    mix: float = 0.5
+    """Share of the Euclidean volume, or where a learned one starts."""
+    learn_mix: bool = True
+    """Learn the share, within [0, 1]."""
+    label_smoothing: float = 0.1
+    """Share of the softmax's target spread over all candidates, in [0, 1)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "mix", 0 <= self.mix <= 1, "a number in [0, 1]")
+
+
+@dataclass(frozen=True)
+class KernelVolume(Contrastive):
+    """The volume in an RBF kernel's feature space, contrasted over the batch."""
+
+    loss = staticmethod(losses.kernel_volume)
+    score = "kernel_volume"
+
+    bandwidth: float = 1.0
+    """The kernel's width."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "bandwidth", self.bandwidth > 0, "a positive number")
 
 
 @dataclass(frozen=True)
@@ -280,6 +316,8 @@ TERMS: dict[str, type[Term]] = {
     "simplex": Simplex,
     "triangle": Triangle,
     "barybind": Barybind,
+    "hypergram": Hypergram,
+    "kernel_volume": KernelVolume,
     "pmrl": Pmrl,
     "spectral": Spectral,
     "separation": Separation,

@@ -4,7 +4,13 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-from gramalign.scores import CosineScore, SpectralScore, VolumeScore
+from gramalign.scores import (
+    CosineScore,
+    HyperbolicVolumeScore,
+    KernelVolumeScore,
+    SpectralScore,
+    VolumeScore,
+)
 from tests.every_score import SCORES
 
 
@@ -40,6 +46,8 @@ def test_embeddings_and_masks(name, embeddings, present, message):
     ("score", "message"),
     [
         (VolumeScore("x"), r"anchor is 'x', but the modalities are \['a', 'b'\]"),
+        (HyperbolicVolumeScore("x"), r"anchor is 'x', but the modalities are \['a', 'b'\]"),
+        (KernelVolumeScore("x"), r"anchor is 'x', but the modalities are \['a', 'b'\]"),
         (SpectralScore("x"), r"anchor is 'x', but the modalities are \['a', 'b'\]"),
         (CosineScore("x"), r"row is 'x', but the modalities are \['a', 'b'\]"),
         (CosineScore("x", "a"), r"row is 'x', but the modalities are \['a', 'b'\]"),

@@ -1,0 +1,53 @@
+"""Cholesky factors of small matrices, with their inverses: one column at a time, over the batch.
+
+They have a say in what becomes of a pivot that is lost in rounding, where `jnp.linalg.cholesky` has
+NaN for the whole matrix.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.lax import broadcasted_iota
+from jaxtyping import Array, Float
+
+from gramalign.mesh import varying_as
+
+
+def eliminate(
+    gram: Float[Array, "*batch k k"], least: Float[Array, "*batch k"], *, drop: bool
+) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch k k"]]:
+    """Cholesky: the diagonal of L and the inverse of L, column by column over the whole batch.
+
+    Diagonal entries below `least` are raised to it or, with `drop`, become 0 together with their
+    row of the inverse, as if those rows were not there.
+    """
+    number = broadcasted_iota(jnp.int32, least.shape, least.ndim - 1)
+
+    def column(j: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        gram, inverse, diagonal = state
+
+        def pick(x: Array, axis: int) -> Array:
+            return jax.lax.dynamic_index_in_dim(x, j, axis, keepdims=False)
+
+        below = pick(gram, -1)
+        enough = pick(below, -1) > pick(least, -1) ** 2
+        pivot = jnp.sqrt(jnp.where(enough, pick(below, -1), 1 if drop else pick(least, -1) ** 2))
+        keep = (enough if drop else jnp.ones_like(enough))[..., None]
+        below = jnp.where((number > j) & keep, below, 0) / pivot[..., None]
+        row = jnp.where(keep, pick(inverse, -2), 0) / pivot[..., None]
+        gram = gram - below[..., :, None] * below[..., None, :]
+        inverse = jnp.where(
+            (number == j)[..., None],
+            row[..., None, :],
+            inverse - below[..., :, None] * row[..., None, :],
+        )
+        diagonal = jnp.where(number == j, jnp.where(keep, pivot[..., None], 0), diagonal)
+        return gram, inverse, diagonal
+
+    start = gram, varying_as(identity(gram), gram), varying_as(jnp.zeros_like(least), gram)
+    _, inverse, diagonal = jax.lax.fori_loop(0, gram.shape[-1], column, start)
+    return diagonal, inverse
+
+
+def identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
+    """The identity, once for every matrix."""
+    return jnp.broadcast_to(jnp.eye(like.shape[-1], dtype=like.dtype), like.shape)

@@ -1,0 +1,121 @@
+"""Kernel volume: minus the volume of anchor and others in the feature space of a Gaussian kernel.
+
+    V(a_i, M_j) = sqrt(det K),   K_mn = exp(-|x_m - x_n|^2 / (2 bandwidth^2)),  x of a_i and M_j
+
+A kernel is the inner product of features phi(x) of unit length, so K is a Gram matrix: 0 <= V <= 1.
+With W, the inverse Cholesky factor of the others' K, and c_j, their own volume,
+
+    V = c_j sqrt(1 - |W k|^2),   k_l = exp(-|a_i - m_l|^2 / (2 bandwidth^2))
+
+a tile is k - 1 matrix products, as many exponentials, and a root. W, c_j and the matched volumes
+come from squared distances in feature space (`gramalign.geometry.kernel`), to all digits however
+close the modalities are.
+
+Source: the kernel Gram matrix of SemMSA; its volume, that of GRAM: Cicchetti et al., ICLR 2025,
+    arXiv 2412.11959.
+Needs: an anchor and one other modality or more; a bandwidth on the scale of their distances.
+Cost: 2 (k - 1) d flops per pair and about k^2 / 2 elementwise; memory O(B k d).
+Singular set: two equal modalities (distinct features are independent, to rounding): a kink, where
+    the score is 0, the largest possible; derivatives are 0 there.
+Blind spot: two equal non-anchor vectors make every anchor fit, and what is many bandwidths apart
+    has volume 1 and derivative 0 however far it is. Signs do matter.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramalign.geometry.kernel import orthonormal_features
+from gramalign.geometry.norms import at_least_float32, sqrt
+from gramalign.geometry.tuples import take_apart, unstack
+from gramalign.scores.products import as_factor, product
+from gramalign.scores.protocol import Side
+from gramalign.scores.sides import one, rest, whole
+from gramalign.types import Embeddings, Present
+
+
+class _Span(NamedTuple):
+    vectors: tuple[Float[Array, "c d"], ...]
+    weights: tuple[tuple[Float[Array, " c"], ...], ...]
+    volume: Float[Array, " c"]
+
+
+@dataclass(frozen=True)
+class KernelVolumeScore:
+    """Minus the volume of a tuple's features under a Gaussian kernel.
+
+    Attributes:
+        anchor: the modality on the row side; all others move together on the column side.
+        bandwidth: the distance at which the kernel has fallen to exp(-1/2).
+
+    Raises:
+        ValueError: if the bandwidth is not positive.
+
+    >>> import jax.numpy as jnp
+    >>> emb = {"text": jnp.eye(3)[:2], "audio": jnp.eye(3)[:2]}
+    >>> score = KernelVolumeScore("text")
+    >>> print(score.tile(score.rows(emb).factors, score.cols(emb).factors).round(4))
+    [[-0.     -0.9299]
+     [-0.9299 -0.    ]]
+    """
+
+    anchor: str
+    bandwidth: float = 1.0
+
+    def __post_init__(self):
+        if not self.bandwidth > 0:
+            raise ValueError(f"bandwidth must be positive, got {self.bandwidth}")
+
+    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """The anchor `[b, d]`."""
+        return one(embeddings, present, "anchor", self.anchor)
+
+    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """The others, k - 1 times `[b, d]`, the lower triangle of W, entries `[b]`, and volume."""
+        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+        features = orthonormal_features(vectors, kept, self._rate)
+        lines = enumerate(unstack(features.weights, 1))
+        span = _Span(
+            tuple(as_factor(row, vectors.dtype) for row in take_apart(vectors, kept)),
+            tuple(tuple(unstack(line, 1)[: m + 1]) for m, line in lines),
+            features.volume,
+        )
+        return Side(span, jnp.any(kept, axis=1))
+
+    def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
+        """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
+        square = _square(rows)[:, None]
+        kernels, nearest = [], jnp.zeros((), square.dtype)
+        for vectors in cols.vectors:
+            apart = square + _square(vectors)[None, :] - 2 * product(rows, vectors)
+            kernels.append(jnp.exp(-self._rate * jnp.maximum(apart, 0)))
+            nearest = jnp.maximum(nearest, kernels[-1])
+        # Relative to itself a kernel errs by some epsilons, times the squares that cancelled.
+        error = 2 * jnp.finfo(square.dtype).eps * (1 + 2 * self._rate * square) * nearest
+        outside, noise = jnp.ones_like(kernels[0]), jnp.zeros_like(kernels[0])
+        for line in cols.weights:
+            along, size = jnp.zeros_like(kernels[0]), jnp.zeros_like(cols.volume)
+            for weight, kernel in zip(line, kernels, strict=False):
+                along += weight[None, :] * kernel
+                size += jnp.abs(weight)
+            doubt = error * size[None, :]
+            outside -= along * along
+            noise += doubt * (2 * jnp.abs(along) + doubt)
+        return -cols.volume[None, :] * sqrt(jnp.where(outside <= noise, 0, outside))
+
+    def matched(
+        self, embeddings: Embeddings, present: Present | None = None
+    ) -> Float[Array, " batch"]:
+        """Volumes of the whole tuples; the anchor plays no part in them."""
+        return -orthonormal_features(*whole(embeddings, present), self._rate).volume
+
+    @property
+    def _rate(self) -> float:
+        return 1 / (2 * self.bandwidth**2)
+
+
+def _square(x: Float[Array, "batch d"]) -> Float[Array, " batch"]:
+    x = at_least_float32(x)
+    return jnp.sum(x * x, axis=-1)

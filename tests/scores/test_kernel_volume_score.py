@@ -1,0 +1,75 @@
+"""What is special to the volume of a kernel's features: the bandwidth, its range, its ends."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign.scores import KernelVolumeScore
+from tests import reference, samples
+
+
+@partial(jax.jit, static_argnums=1)
+def both(embeddings, bandwidth):
+    score = KernelVolumeScore("a", bandwidth)
+    tile = score.tile(score.rows(embeddings).factors, score.cols(embeddings).factors)
+    return tile, score.matched(embeddings)
+
+
+def scores(tuples, bandwidth=1.0):
+    """Tile and matched of [batch, k, dim], in numpy."""
+    names = "abcd"[: tuples.shape[1]]
+    embeddings = {name: jnp.asarray(tuples[:, i]) for i, name in enumerate(names)}
+    return [np.asarray(x) for x in both(embeddings, bandwidth)]
+
+
+@pytest.mark.parametrize("bandwidth", [0.3, 1.0, 5.0])
+def test_any_bandwidth(bandwidth):
+    for distance in (1, 1e-2, 1e-4):
+        tuples = samples.close(np.random.default_rng(0), 16, 4, 32, distance, np.float32)
+        _, matched = scores(tuples, bandwidth)
+        np.testing.assert_allclose(matched, -reference.kernel_volume(tuples, bandwidth), rtol=2e-6)
+
+
+def test_any_length_in_units_of_the_bandwidth(x64):
+    tuples = samples.unit(np.random.default_rng(0), 8, 4, 16)
+    for found, wanted in zip(scores(100 * tuples, 70.0), scores(tuples, 0.7), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_two_unit_vectors(x64):
+    tuples = samples.unit(np.random.default_rng(0), 8, 2, 16)
+    cosines = tuples[:, 0] @ tuples[:, 1].T
+    tile, matched = scores(tuples, 0.7)
+    np.testing.assert_allclose(tile, -np.sqrt(-np.expm1((2 * cosines - 2) / 0.7**2)), rtol=1e-12)
+    np.testing.assert_allclose(matched, np.diag(tile), rtol=1e-12)
+
+
+def test_between_0_and_1():
+    rng = np.random.default_rng(0)
+    for tuples in (samples.unit(rng, 32, 4, 4), 100 * samples.unit(rng, 32, 4, 4)):
+        for found in scores(tuples.astype(np.float32), 0.5):
+            assert np.all(found <= 0) and np.all(found >= -1 - 1e-6)
+
+
+def test_what_is_many_bandwidths_apart_is_all_the_same():
+    """Volume 1 and derivative 0, whether at 20 bandwidths or at 2000."""
+    tuples = jnp.asarray(samples.unit(np.random.default_rng(0), 8, 3, 16), jnp.float32)
+    names = "abc"
+
+    def total(tuples, bandwidth):
+        tile, matched = both({name: tuples[:, i] for i, name in enumerate(names)}, bandwidth)
+        return tile.sum() + matched.sum()
+
+    for bandwidth in (0.05, 0.0005):
+        value, slope = jax.value_and_grad(total)(tuples, bandwidth)
+        np.testing.assert_allclose(value, -72, rtol=1e-6)
+        np.testing.assert_array_equal(slope, 0)
+
+
+@pytest.mark.parametrize("bandwidth", [0.0, -1.0, float("nan")])
+def test_a_bandwidth_that_is_not_positive(bandwidth):
+    with pytest.raises(ValueError, match=f"bandwidth must be positive, got {bandwidth}"):
+        KernelVolumeScore("a", bandwidth)
