@@ -81,8 +81,8 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Contrastive(Term):
-    """A softmax over the batch, with an anchor."""
+class Anchored(Term):
+    """A contrast over the batch, with an anchor and a temperature."""
 
     learns = {"temperature": LogitScale}
 
@@ -92,8 +92,6 @@ class Contrastive(Term):
     """Softmax temperature, or where a learned one starts."""
     learn_temperature: bool = True
     """Learn the temperature, within [0.01, 1]."""
-    label_smoothing: float = 0.0
-    """Share of the softmax's target spread over all candidates, in [0, 1)."""
 
     def __post_init__(self):
         check(self, "temperature", self.temperature > 0, "a positive number")
@@ -103,4 +101,15 @@ class Contrastive(Term):
             not self.learn_temperature or 0.01 <= self.temperature <= 1,
             "a start within [0.01, 1] for a learned temperature",
         )
+
+
+@dataclass(frozen=True)
+class Contrastive(Anchored):
+    """The same with a smoothed target."""
+
+    label_smoothing: float = 0.0
+    """Share of the softmax's target spread over all candidates, in [0, 1)."""
+
+    def __post_init__(self):
+        super().__post_init__()
         check(self, "label_smoothing", 0 <= self.label_smoothing < 1, "a number in [0, 1)")

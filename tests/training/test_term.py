@@ -15,7 +15,7 @@ from gramalign.data import load
 from gramalign.geometry import normalize
 from gramalign.models import LogitScale, Number
 from gramalign.training import Config, embed_store, load_run, train
-from gramalign.training.model import Model, split
+from gramalign.training.model import Learned, Model, split
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state
 from gramalign.training.step import make_step
@@ -114,9 +114,11 @@ def test_every_term(name):
     kind = TERMS[name]
     assert getattr(training, kind.__name__) is kind
     assert kind.score in scores.SCORES
-    embeddings = {m: jnp.eye(4) for m in ("text", "audio", "video")}
-    learned = {name: number.value for name, number in kind().numbers().items()}
-    values = kind()(embeddings, present=None, groups=None, engine=Config().engine, **learned)
+    embeddings = {modality: jnp.eye(4) for modality in ("audio", "text", "video")}
+    learned = Learned(kind(), tuple(embeddings), 4, rngs=nnx.Rngs(0))
+    vectors, masks = learned.with_heads(embeddings, None)
+    batch = {"present": masks, "groups": jnp.arange(4), "engine": Config().engine}
+    values = kind()(vectors, **batch, **learned.settings())
     assert values.shape == (4,) and np.isfinite(values).all()
 
 
