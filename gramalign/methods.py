@@ -126,13 +126,13 @@ def _joined(text: str) -> str:
     return " ".join(text.split())
 
 
-def _described(*owners: Any) -> dict[str, Any]:
-    """The parts of the first docstring that has the fields: of the owners or of their module."""
-    texts = [owner.__doc__ or "" for owner in (*owners, sys.modules[owners[-1].__module__])]
+def _described(owner: Any) -> dict[str, Any]:
+    """The parts of the docstring that has the fields: the loss's or Score's, or its module's."""
+    texts = (each.__doc__ or "" for each in (owner, sys.modules[owner.__module__]))
     found = next((x for x in map(read, texts) if "source" in x), {})
     wanted = ["what", "formula", *(field.lower().replace(" ", "_") for field in FIELDS)]
     if missing := [part for part in wanted if not found.get(part)]:
-        raise ValueError(f"the docstring of {owners[-1].__module__} lacks {', '.join(missing)}")
+        raise ValueError(f"the docstring of {owner.__module__} lacks {', '.join(missing)}")
     return found
 
 
@@ -144,7 +144,7 @@ def _objective(name: str) -> Method:
         python=f"gramalign.losses.{term.loss.__name__}",
         score=term.score,
         settings=tuple(_settings(term)),
-        **_described(term, term.loss),
+        **_described(term.loss),
     )
 
 
