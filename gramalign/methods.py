@@ -138,13 +138,17 @@ def _described(owner: Any) -> dict[str, Any]:
 
 def _objective(name: str) -> Method:
     term = TERMS[name]
+    described = _described(term.loss)
+    if any(other is not term and issubclass(term, other) for other in TERMS.values()):
+        # A variant of another: what it is, its own docstring says.
+        described["what"] = _joined((term.__doc__ or "").split("\n\n")[0]).removesuffix(".")
     return Method(
         name=name,
         kind="objective",
         python=f"gramalign.losses.{term.loss.__name__}",
-        score=term.score,
+        score=term().score,
         settings=tuple(_settings(term)),
-        **_described(term.loss),
+        **described,
     )
 
 

@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry import orthonormal_basis, volume
 from gramalign.geometry.norms import at_least_float32, sqrt
-from gramalign.geometry.tuples import unstack
+from gramalign.geometry.tuples import first_kept, take_apart, unstack
 from gramalign.scores.products import as_factor, product, rounding
 from gramalign.scores.protocol import Side
 from gramalign.scores.sides import one, rest, whole
@@ -103,10 +103,9 @@ def _spread(
     vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
 ) -> tuple[Float[Array, "b d"], Float[Array, "b k d"], Bool[Array, "b k"]]:
     """The first vector that is there, what the others differ from it by, and which others are."""
-    first = kept & (jnp.cumsum(kept, axis=1, dtype=jnp.int32) == 1)
-    vectors = jnp.where(kept[..., None], at_least_float32(vectors), 0)
-    base = jnp.sum(jnp.where(first[..., None], vectors, 0), axis=1)
-    return base, vectors - base[:, None], kept & ~first
+    rows = take_apart(vectors, kept)
+    base, is_base = first_kept(rows, kept)
+    return base, jnp.stack([x - base for x in rows], axis=1), kept & ~is_base
 
 
 def _factorial(kept: Bool[Array, "b k"], like: Float[Array, " b"]) -> Float[Array, " b"]:

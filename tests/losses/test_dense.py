@@ -144,6 +144,18 @@ LOSSES = {
     ),
     "spectral": (losses.spectral, dense_anchored(reference.spectral_scores), dict(anchor=None)),
     "simplex": (losses.simplex, dense_anchored(reference.simplex_scores), dict(anchor=None)),
+    "hypergram": (
+        partial(losses.hypergram, mix=0.3, label_smoothing=0.0),
+        dense_anchored(
+            lambda *x: 0.7 * reference.hyperbolic_scores(*x) + 0.3 * reference.volume_scores(*x)
+        ),
+        dict(anchor="b"),
+    ),
+    "kernel volume": (
+        partial(losses.kernel_volume, bandwidth=0.8),
+        dense_anchored(partial(reference.kernel_scores, bandwidth=0.8)),
+        dict(anchor="b"),
+    ),
     "triangle": (losses.triangle, dense_triangle, dict(anchor="b", root=True)),
     "triangle, as released": (losses.triangle, dense_triangle, dict(anchor="b", root=False)),
     "sca": (losses.sca, dense_anchored(reference.aggregate_scores), dict(anchor="b")),
