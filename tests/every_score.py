@@ -7,6 +7,7 @@ from gramalign.scores import (
     CosineScore,
     DirectionScore,
     MixedScore,
+    ProductScore,
     SimplexScore,
     SpectralScore,
     VolumeScore,
@@ -43,6 +44,7 @@ EVERY = {
     "spectral": (SpectralScore(ANCHOR), reference.spectral_scores),
     "direction": (DirectionScore(), of_directions),
     "direction squared": (DirectionScore(signed=False), partial(of_directions, signed=False)),
+    "product": (ProductScore(ANCHOR), reference.product_scores),
     "simplex": (SimplexScore(ANCHOR), reference.simplex_scores),
     "simplex squared": (
         SimplexScore(ANCHOR, squared=True),

@@ -4,6 +4,7 @@ from gramalign.scores.aggregate import AggregateScore
 from gramalign.scores.cosine import CosineScore
 from gramalign.scores.direction import DirectionScore
 from gramalign.scores.mixed import MixedScore
+from gramalign.scores.product import ProductScore
 from gramalign.scores.protocol import Score, Side, Tiled
 from gramalign.scores.simplex import SimplexScore
 from gramalign.scores.spectral import SpectralScore
@@ -14,6 +15,7 @@ __all__ = [
     "CosineScore",
     "DirectionScore",
     "MixedScore",
+    "ProductScore",
     "Score",
     "Side",
     "SimplexScore",
