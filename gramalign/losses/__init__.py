@@ -16,6 +16,7 @@ from gramalign.losses.siglip import siglip
 from gramalign.losses.simplex import simplex
 from gramalign.losses.spectral import spectral
 from gramalign.losses.supcon import supcon
+from gramalign.losses.symile import symile
 from gramalign.losses.triangle import triangle
 from gramalign.losses.uniformity import uniformity
 from gramalign.losses.vast import vast
@@ -41,6 +42,7 @@ __all__ = [
     "simplex",
     "spectral",
     "supcon",
+    "symile",
     "triangle",
     "uniformity",
     "vast",
