@@ -50,6 +50,11 @@ def in_mesh_order(axis_name: AxisName) -> AxisName:
     return tuple(sorted(axis_name, key=jax.sharding.get_abstract_mesh().axis_names.index))
 
 
+def gathered(tree: PyTree[Array], axis_name: AxisName | None) -> PyTree[Array]:
+    """The arrays of all devices, one device's behind the other's; without an axis the same."""
+    return tree if axis_name is None else jax.lax.all_gather(tree, axis_name, tiled=True)
+
+
 def varying_as(tree: PyTree[Array], like: Array | jax.ShapeDtypeStruct) -> PyTree[Array]:
     """Mark arrays as varying over the mesh axes that `like` varies over; a no-op elsewhere.
 

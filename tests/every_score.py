@@ -9,6 +9,7 @@ from gramalign.scores import (
     HyperbolicVolumeScore,
     KernelVolumeScore,
     MixedScore,
+    ProductScore,
     SimplexScore,
     SpectralScore,
     VolumeScore,
@@ -51,6 +52,7 @@ EVERY = {
     "spectral": (SpectralScore(ANCHOR), reference.spectral_scores),
     "direction": (DirectionScore(), of_directions),
     "direction squared": (DirectionScore(signed=False), partial(of_directions, signed=False)),
+    "product": (ProductScore(ANCHOR), reference.product_scores),
     "simplex": (SimplexScore(ANCHOR), reference.simplex_scores),
     "simplex squared": (
         SimplexScore(ANCHOR, squared=True),

@@ -1,7 +1,7 @@
 """What the mathematics says: dense numpy, float64 or wider, sharing nothing with gramalign."""
 
 import math
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -210,6 +210,17 @@ def kernel_scores(embeddings, present, anchor, bandwidth):
     return -kernel_volume(tuples, bandwidth, _where_joined(embeddings, tuples))
 
 
+def product_scores(embeddings, present, anchor, scaled=False):
+    """Sums over the coordinates of every anchor times every tuple of others, absentees left out."""
+    there, dim = masks(embeddings, present), embeddings[anchor].shape[1]
+    others = [np.where(there[m][:, None], embeddings[m], 1) for m in embeddings if m != anchor]
+    number = sum(mask for m, mask in there.items() if m != anchor)
+    columns = np.prod(np.asarray(others, np.float64), axis=0)
+    columns = columns * (dim ** (number / 2))[:, None] if scaled else columns
+    rows = np.where(there[anchor][:, None], embeddings[anchor], 0)
+    return np.einsum("id,jd->ij", rows, columns)
+
+
 def spectral_scores(embeddings, present, anchor):
     """Leading singular value of every anchor with every tuple of others."""
     dim = embeddings[anchor].shape[1]
@@ -409,6 +420,52 @@ def barybind(
     scores = barycentre_scores(centres, others, present)
     options = dict(scale=1 / temperature, label_smoothing=label_smoothing, groups=groups)
     return contrast(scores, valid, **options)
+
+
+def shifted(there, anchor):
+    """Combinations of Symile's "shuffled" without a key: who gives which of the others."""
+    others = [m for m in there if m != anchor]
+    who = np.flatnonzero(there[anchor] & np.any([there[m] for m in others], axis=0))
+    places = range(len(others))
+    return [tuple(who[(i + place) % len(who)] for place in places) for i in range(len(who))]
+
+
+def every(there, anchor):
+    """Those of "all" for three modalities: two that are there, or an example's own."""
+    b, c = (there[anchor] & mask for m, mask in there.items() if m != anchor)
+    return [(j, k) for j, k in product(range(len(b)), repeat=2) if j == k or (b[j] and c[k])]
+
+
+def symile(embeddings, choose, *, temperature=0.07, scaled=False, present=None, groups=None):
+    """Symile's loss per example, from all combinations that `choose(there, anchor)` makes."""
+    there = masks(embeddings, present)
+    size, dim = next(iter(embeddings.values())).shape
+    groups = np.arange(size) if groups is None else groups
+    unit = dim**0.5 if scaled else 1.0
+
+    def joined(parts):
+        return np.prod([unit * np.asarray(embeddings[m][i], np.float64) for m, i in parts], axis=0)
+
+    losses, taking_part = [], []
+    for anchor in embeddings:
+        others = [m for m in embeddings if m != anchor]
+        takes = there[anchor] & np.any([there[m] for m in others], axis=0)
+        columns = []
+        for combination in choose(there, anchor):
+            parts = zip(others, combination, strict=True)
+            parts = [(m, i) for m, i in parts if takes[i] and there[m][i]]
+            if parts:
+                columns.append((joined(parts), {groups[i] for _, i in parts}))
+        loss = np.zeros(size)
+        for i in np.flatnonzero(takes):
+            row = np.asarray(embeddings[anchor][i], np.float64)
+            own = joined([(m, i) for m in others if there[m][i]])
+            vectors = [own] + [column for column, of in columns if of != {groups[i]}]
+            logits = np.array(vectors) @ row / temperature
+            loss[i] = np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[0]
+        losses.append(loss)
+        taking_part.append(takes)
+    return mean_over_tasks(losses, taking_part)
 
 
 def mean_over_tasks(losses, taking_part):

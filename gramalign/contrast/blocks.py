@@ -7,8 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
 from gramalign.contrast.exchange import Axis
-from gramalign.mesh import AxisName, check_axis
+from gramalign.mesh import AxisName, check_axis, gathered
 from gramalign.scores import Side
+
+NOBODY = -1
+"""The number of what fills up a block, and the group of a column that no row belongs to."""
 
 
 class Block(NamedTuple):
@@ -50,11 +53,13 @@ def split(
     # Spread over equal blocks: 1030 examples in tiles of at most 1024 are 2 x 515, not 1024 + 6.
     tile = -(-size // (count * multiple)) * multiple
 
-    def stacked(x: Array) -> Array:
+    def stacked(x: Array, fill: int = 0) -> Array:
         padding = [(0, count * tile - size)] + [(0, 0)] * (x.ndim - 1)
-        return jnp.pad(x, padding).reshape(count, tile, *x.shape[1:])
+        x = jnp.pad(x, padding, constant_values=fill)
+        return x.reshape(count, tile, *x.shape[1:])
 
-    return jax.tree.map(stacked, Block(side.factors, side.valid, groups, numbers))
+    blocks = jax.tree.map(stacked, Block(side.factors, side.valid, groups))
+    return blocks._replace(number=None if numbers is None else stacked(numbers, NOBODY))
 
 
 def unsplit(stacked: PyTree[Array], size: int) -> PyTree[Array]:
@@ -102,6 +107,12 @@ def own_numbers(size: int, axis_name: AxisName | None = None) -> Int[Array, " n"
     """A number for each example that no other has, here or on another device."""
     numbers = jnp.arange(size, dtype=jnp.int32)
     return numbers if axis_name is None else numbers + jax.lax.axis_index(axis_name) * size
+
+
+def counted_from_0(groups: Int[Array, " n"], axis_name: AxisName | None = None) -> Int[Array, " n"]:
+    """The same groups under other numbers, none of them negative, here and on other devices."""
+    everyone = jnp.sort(gathered(groups, axis_name))
+    return jnp.searchsorted(everyone, groups).astype(jnp.int32)
 
 
 def check_sides(

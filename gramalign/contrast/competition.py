@@ -12,6 +12,8 @@ Where a side competes with itself under a symmetric Score, its columns are its r
 statistics are gathered once, and as l_ij and l_ji have the same derivative, that with respect to
 the rows is taken with dl_ij + dl_ji and is the whole of it.
 
+Columns that are more than there are examples come in rounds (`gramalign.contrast.rounds`).
+
 On a mesh the columns of all devices come by (`gramalign.contrast.exchange`), once for the forward
 and once for the backward pass: between the two, a device keeps no columns but its own.
 """
@@ -27,9 +29,10 @@ from gramalign.contrast import tiles
 from gramalign.contrast.blocks import Block, split, unsplit
 from gramalign.contrast.engine import Engine, Implementation
 from gramalign.contrast.exchange import NOTHING, Axis, Collecting, choose, exchange, sums
+from gramalign.contrast.rounds import Join, Rounds
 from gramalign.contrast.statistics import Statistic
 from gramalign.contrast.tile import Tile, no_slopes
-from gramalign.mesh import AxisName, varying_as, zeros_as
+from gramalign.mesh import AxisName, gathered, varying_as, zeros_as
 from gramalign.scores import Side, Tiled
 
 
@@ -42,12 +45,14 @@ class Walk:
         axis: the mesh axis that both sides are split over; None: there is only this device.
         implementation: of the tiles.
         one_way: whether columns gather nothing.
+        join: makes columns of parts and partners; None: they are what they are.
     """
 
     tile: Tile
     axis: Axis | None = None
     implementation: Implementation = "xla"
     one_way: bool = False
+    join: Join | None = None
 
     @property
     def of_blocks(self):
@@ -79,6 +84,10 @@ class Candidates:
             self.side, self.groups, engine.tile_size(), axis, engine.multiple(), self.numbers
         )
 
+    def block(self) -> Block:
+        """All in one block `[n, ...]`."""
+        return Block(self.side.factors, self.side.valid, self.groups, self.numbers)
+
 
 def competition(
     score: Tiled,
@@ -90,6 +99,8 @@ def competition(
     axis_name: AxisName | None,
     engine: Engine,
     one_way: bool = False,
+    partners: Candidates | None = None,
+    join: Join | None = None,
 ) -> tuple[Any, Any]:
     """What each row gathers of the columns that it competes with, and each column of the rows.
 
@@ -103,6 +114,9 @@ def competition(
         axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over.
         engine: how it is gone about.
         one_way: whether only rows gather; there may be more or fewer columns then.
+        partners: of the same examples as `cols`, which are then only parts of columns: every part
+            makes one with every partner. Both need numbers, and groups from 0; it is `one_way`.
+        join: makes columns of them, `gramalign.contrast.rounds.Join`.
 
     Returns:
         The finished statistic of the rows `[rows]`, and of the columns `[columns]` or None.
@@ -110,8 +124,12 @@ def competition(
     others = rows if cols is None else cols
     axis = choose(axis_name, engine.strategy, others.side.factors)
     one_way = one_way and cols is not None  # mirrored, both ways come for the price of one
-    walk = Walk(Tile(score, statistic), axis, engine.implementation, one_way)
-    blocks = rows.blocks(engine, axis), None if cols is None else cols.blocks(engine, axis)
+    walk = Walk(Tile(score, statistic), axis, engine.implementation, one_way, join)
+    blocks = (
+        rows.blocks(engine, axis),
+        None if cols is None else cols.blocks(engine, axis),
+        None if partners is None else partners.block(),
+    )
     by_row, by_col = _competition(walk, *varying_as(blocks, scale), scale)
     by_row = unsplit(by_row, rows.side.valid.shape[0])
     return by_row, unsplit(by_col, others.side.valid.shape[0])
@@ -122,10 +140,10 @@ def _start(walk: Walk, side: Block, scale: Float[Array, ""]) -> Any:
     return walk.tile.statistic.start(zeros)
 
 
-def _forward(walk, rows, cols, scale):
+def _forward(walk, rows, cols, partners, scale):
     mirrored, statistic = cols is None, walk.tile.statistic
 
-    def visit(all_row_stats, cols, all_col_stats):
+    def meet(all_row_stats, cols, all_col_stats):
         def one_row_block(col_stats, row):
             row_stats, col_stats = walk.of_blocks.meet_all(walk.tile, scale, *row, cols, col_stats)
             return col_stats, row_stats
@@ -134,6 +152,7 @@ def _forward(walk, rows, cols, scale):
         all_col_stats, all_row_stats = jax.lax.scan(one_row_block, all_col_stats, whole)
         return all_row_stats, all_col_stats
 
+    visit = meet if walk.join is None else _rounds(walk, partners).meeting(meet)
     gathering = Collecting(lambda cols: _start(walk, cols, scale), statistic.scatter)
     row_stats, col_stats = exchange(
         visit,
@@ -144,11 +163,11 @@ def _forward(walk, rows, cols, scale):
     )
     by_row = statistic.finish(row_stats)
     by_col = None if walk.one_way else by_row if mirrored else statistic.finish(col_stats)
-    return (by_row, by_col), (rows, cols, scale, by_row, by_col)
+    return (by_row, by_col), (rows, cols, partners, scale, by_row, by_col)
 
 
 def _backward(walk, saved, cotangents):
-    rows, cols, scale, *finished = saved
+    rows, cols, partners, scale, *finished = saved
     mirrored = cols is None
     outcome = walk.tile.statistic.outcome
     if mirrored:
@@ -157,7 +176,7 @@ def _backward(walk, saved, cotangents):
         None if x is None else outcome(x, dx) for x, dx in zip(finished, cotangents, strict=True)
     )
 
-    def visit(derivatives, others, d_cols):
+    def derive(derivatives, others, d_cols):
         def one_row_block(derivatives, row):
             d_rows, d_cols, d_scale = derivatives
             i, row, by_row = row
@@ -172,16 +191,32 @@ def _backward(walk, saved, cotangents):
         (d_rows, d_cols, d_scale), _ = jax.lax.scan(one_row_block, (d_rows, d_cols, d_scale), whole)
         return (d_rows, d_scale), d_cols
 
-    (d_rows, d_scale), d_cols = exchange(
+    visit, stay = derive, (no_slopes(rows.factors), zeros_as(scale))
+    if walk.join is not None:
+        rounds = _rounds(walk, partners)
+        visit, stay = rounds.deriving(derive), (stay, no_slopes(rounds.partners.factors))
+    stay, d_cols = exchange(
         visit,
-        (no_slopes(rows.factors), zeros_as(scale)),
+        stay,
         (rows if mirrored else cols, by_col),
         walk.axis,
         NOTHING if mirrored else sums(lambda others: no_slopes(others[0].factors)),
     )
+    d_partners = None
+    if walk.join is not None:
+        stay, d_partners = stay
+        if walk.axis is not None:
+            d_partners = jax.lax.psum_scatter(d_partners, walk.axis.name, tiled=True)
+        d_partners = _narrowed(d_partners, partners)
+    d_rows, d_scale = stay
     if mirrored:
-        return _narrowed(d_rows, rows), None, d_scale / 2  # dl_ij + dl_ji met s_ij, and again s_ji
-    return _narrowed(d_rows, rows), _narrowed(d_cols, cols), d_scale
+        d_scale /= 2  # dl_ij + dl_ji met s_ij, and again s_ji
+    d_cols = None if mirrored else _narrowed(d_cols, cols)
+    return _narrowed(d_rows, rows), d_cols, d_partners, d_scale
+
+
+def _rounds(walk, partners):
+    return Rounds(walk.join, gathered(partners, walk.axis and walk.axis.name))
 
 
 def _add(x, y):

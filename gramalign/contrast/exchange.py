@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from gramalign.mesh import AxisName, in_mesh_order, zeros_as
+from gramalign.mesh import AxisName, gathered, in_mesh_order, zeros_as
 
 Strategy = Literal["gather", "ring"]
 
@@ -95,8 +95,8 @@ def exchange(
     if axis is None:
         return visit(stay, cols, collecting.nothing(cols))
     if axis.strategy == "gather":
-        everyone = jax.lax.all_gather(cols, axis.name, tiled=True)
-        stay, collected = visit(stay, everyone, collecting.nothing(everyone))
+        cols = gathered(cols, axis.name)
+        stay, collected = visit(stay, cols, collecting.nothing(cols))
         return stay, collecting.home(collected, axis.name)
 
     name = in_mesh_order(axis.name)

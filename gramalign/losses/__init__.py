@@ -18,11 +18,13 @@ from gramalign.losses.siglip import siglip
 from gramalign.losses.simplex import simplex
 from gramalign.losses.spectral import spectral
 from gramalign.losses.supcon import supcon
+from gramalign.losses.symile import Negatives, symile
 from gramalign.losses.triangle import triangle
 from gramalign.losses.uniformity import uniformity
 from gramalign.losses.vast import fused_rest, vast
 
 __all__ = [
+    "Negatives",
     "alignment",
     "barybind",
     "centrobind",
@@ -46,6 +48,7 @@ __all__ = [
     "simplex",
     "spectral",
     "supcon",
+    "symile",
     "triangle",
     "uniformity",
     "vast",

@@ -6,6 +6,7 @@ from gramalign.scores.direction import DirectionScore
 from gramalign.scores.hyperbolic import HyperbolicVolumeScore
 from gramalign.scores.kernel_volume import KernelVolumeScore
 from gramalign.scores.mixed import MixedScore
+from gramalign.scores.product import ProductScore
 from gramalign.scores.protocol import Score, Side, Tiled
 from gramalign.scores.simplex import SimplexScore
 from gramalign.scores.spectral import SpectralScore
@@ -19,6 +20,7 @@ SCORES: dict[str, type[Score]] = {
     "hyperbolic": HyperbolicVolumeScore,
     "kernel_volume": KernelVolumeScore,
     "spectral": SpectralScore,
+    "product": ProductScore,
     "direction": DirectionScore,
     "mixed": MixedScore,
 }
@@ -32,8 +34,9 @@ TUPLE_SCORES = (
     "hyperbolic",
     "kernel_volume",
     "spectral",
+    "product",
 )
-"""Those that hold an anchor, their one argument without a default, against all other modalities."""
+"""Those of an anchor, their one argument without a default, against all other modalities."""
 
 __all__ = [
     "SCORES",
@@ -44,6 +47,7 @@ __all__ = [
     "HyperbolicVolumeScore",
     "KernelVolumeScore",
     "MixedScore",
+    "ProductScore",
     "Score",
     "Side",
     "SimplexScore",

@@ -28,6 +28,7 @@ from gramalign.training.terms import Simplex as Simplex
 from gramalign.training.terms import Spectral as Spectral
 from gramalign.training.terms import SquaredVolume as SquaredVolume
 from gramalign.training.terms import Supcon as Supcon
+from gramalign.training.terms import Symile as Symile
 from gramalign.training.terms import Triangle as Triangle
 from gramalign.training.terms import Uniformity as Uniformity
 from gramalign.training.terms import Vast as Vast

@@ -250,6 +250,26 @@ class Confu(Softmax):
 
 
 @dataclass(frozen=True)
+class Symile(Tempered):
+    """Symile: the multilinear inner product of whole tuples, against recombined ones."""
+
+    loss = staticmethod(losses.symile)
+    score = "product"
+
+    negatives: losses.Negatives = "shuffled"
+    """As many combinations of the others as examples, or, of three modalities, all of them."""
+    scaled: bool = False
+    """Multiply products by dim^((k - 1) / 2), which makes them of size 1."""
+
+    def check_modalities(self, modalities):  # noqa: D102
+        if self.negatives == "all" and len(modalities) != 3:
+            raise ValueError(
+                f"symile.negatives is all, for three modalities, got {', '.join(modalities)}: name "
+                "three with --modalities, or take shuffled"
+            )
+
+
+@dataclass(frozen=True)
 class Pmrl(Term):
     """PMRL: the leading singular value of a tuple, and its leading directions contrasted."""
 
@@ -326,6 +346,7 @@ TERMS: dict[str, type[Term]] = {
     "sca": Sca,
     "vast": Vast,
     "confu": Confu,
+    "symile": Symile,
     "siglip": Siglip,
     "supcon": Supcon,
     "alignment": Alignment,

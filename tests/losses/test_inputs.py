@@ -27,6 +27,7 @@ FUNCTIONS = {
     "confu": losses.confu,
     "centrobind": losses.centrobind,
     "barybind": losses.barybind,
+    "symile": losses.symile,
     "participants": losses.participants,
 }
 

@@ -40,6 +40,8 @@ LOSSES = {
     "centrobind": lambda x, p: losses.centrobind(x, present=p),
     "barybind": lambda x, p: losses.barybind(x, barycentre="a", present=p),
     "barybind, centroid": lambda x, p: losses.barybind(x, present=p),
+    "symile": lambda x, p: losses.symile(x, present=p),
+    "symile, all": lambda x, p: losses.symile(x, negatives="all", present=p),
 }
 ANCHORED = ["gram", "clip", "barybind"]
 TOGETHER = ["gram", "clip, all pairs", "pmrl", "centrobind", "barybind", "barybind, centroid"]

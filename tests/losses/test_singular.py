@@ -26,6 +26,8 @@ LOSSES = {
     "centrobind": lambda x, t: losses.centrobind(x, temperature=t),
     "barybind": lambda x, t: losses.barybind(x, barycentre="a", temperature=t),
     "barybind, centroid": lambda x, t: losses.barybind(x, temperature=t),
+    "symile": lambda x, t: losses.symile(x, temperature=t),
+    "symile, all": lambda x, t: losses.symile(x, negatives="all", temperature=t),
 }
 
 

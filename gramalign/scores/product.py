@@ -1,0 +1,94 @@
+"""Product: Symile's multilinear inner product, coordinate by coordinate.
+
+    s_ij = sum_d a_i[d] m2_j[d] .. mk_j[d],   scaled: times d^((k - 1) / 2)
+
+The others of a tuple are multiplied once, so a score matrix is one matrix product. Between two
+modalities it is the inner product. An absent modality is left out, as if it were all ones, and k
+counts the modalities that are there.
+
+The entries of a unit vector are of size d^(-1/2), so that every further modality makes the score
+d^(1/2) times smaller: between random directions it has variance d^(1 - k). Scaled, that is 1 for
+every k and d, and tuples with an absentee compare with whole ones; between two modalities it is
+then d^(1/2) times the inner product.
+
+Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053, section 3; the scale: Rheude et al., 2026,
+arXiv 2604.05834.
+Needs: an anchor; k >= 2 modalities.
+Cost: 2 d flops a pair, whatever k is; one vector an example and side.
+Singular set: none; smooth everywhere.
+Blind spot: alignment as such. The axes matter: turning all modalities together changes the score,
+and equal unit vectors score 1 on one axis and d^(1 - k/2) when spread over all. Flipping two of
+three cancels out. Where the supports of two are disjoint the score is 0 and no third has a
+gradient; where those of every two are, none has.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from gramalign.geometry.norms import at_least_float32
+from gramalign.geometry.tuples import unstack
+from gramalign.scores.products import as_factor, product
+from gramalign.scores.protocol import Side
+from gramalign.scores.sides import one, rest
+from gramalign.types import Embeddings, Present
+
+
+@dataclass(frozen=True)
+class ProductScore:
+    """Sum over the coordinates of the product of the anchor and all other modalities of a tuple.
+
+    Attributes:
+        anchor: the modality on the row side; all others move together on the column side.
+        scaled: whether to multiply by d^((k - 1) / 2).
+
+    >>> import jax.numpy as jnp
+    >>> emb = {"text": jnp.eye(2), "audio": jnp.eye(2), "video": jnp.array([[0.6, 0.8], [0, 1.0]])}
+    >>> score = ProductScore("text")
+    >>> print(score.tile(score.rows(emb).factors, score.cols(emb).factors).round(1))
+    [[0.6 0. ]
+     [0.  1. ]]
+    """
+
+    anchor: str
+    scaled: bool = False
+
+    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """The anchor `[b, d]`."""
+        return one(embeddings, present, "anchor", self.anchor)
+
+    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """Products of all others that are there `[b, d]`."""
+        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+        return Side(as_factor(self._product(vectors, kept), vectors.dtype), jnp.any(kept, axis=1))
+
+    def tile(self, rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
+        """One matrix product."""
+        return product(rows, cols)
+
+    def matched(
+        self, embeddings: Embeddings, present: Present | None = None
+    ) -> Float[Array, " batch"]:
+        """Products summed over the coordinates."""
+        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+        anchor = at_least_float32(self.rows(embeddings, present).factors)
+        return jnp.sum(anchor * self._product(vectors, kept), axis=-1)
+
+    def _product(
+        self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]
+    ) -> Float[Array, "b d"]:
+        parts = zip(unstack(vectors, 1), unstack(kept, 1), strict=True)
+        return reduce(jnp.multiply, [neutral(*part, self.scaled) for part in parts])
+
+
+def neutral(
+    vectors: Float[Array, "b d"], kept: Bool[Array, " b"], scaled: bool
+) -> Float[Array, "b d"]:
+    """What an elementwise product takes of one modality: ones where it is absent.
+
+    Scaled vectors have entries of size 1, so that products of many neither grow nor vanish.
+    """
+    wide = at_least_float32(vectors)
+    return jnp.where(kept[:, None], wide * vectors.shape[1] ** 0.5 if scaled else wide, 1)

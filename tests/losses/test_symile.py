@@ -1,0 +1,309 @@
+"""Symile with both kinds of negatives against all combinations in float64, one by one."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign import losses
+from gramalign.contrast import Engine
+from gramalign.losses.recombine import shuffle
+from tests import reference, samples
+from tests.contrast.test_mesh import STRATEGIES, mesh_of
+
+BATCH, DIM, TEMPERATURE = 10, 6, 0.2
+COMBINATIONS = {"shuffled": reference.shifted, "all": reference.every}
+KINDS = ["plain", "masked", "grouped", "masked and grouped"]
+RAGGED = Engine(tile=4)
+
+
+@cache
+def batch(kind, names="abc", size=BATCH):
+    """Embeddings (NaN where absent), masks and groups, in numpy."""
+    rng = np.random.default_rng(0)
+    embeddings = samples.embeddings(rng, size, DIM, names, dtype=np.float64)
+    present, groups = {m: np.ones(size, bool) for m in names}, np.arange(size)
+    if "masked" in kind:
+        present = samples.masks(rng, size, names)
+        embeddings = {m: np.where(present[m][:, None], x, np.nan) for m, x in embeddings.items()}
+    if "grouped" in kind:
+        groups = rng.integers(-2, 3, size)
+    return embeddings, present, groups.astype(np.int32)
+
+
+@cache
+def weighted(loss, **options):
+    """Compiled: values, and the derivative of a sum that tells every example from every other."""
+
+    def total(embeddings, temperature, present, groups):
+        values = loss(
+            embeddings, temperature=temperature, present=present, groups=groups, **options
+        )
+        return jnp.vdot(values, jnp.arange(1, 1 + values.size, dtype=values.dtype)), values
+
+    return jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
+
+
+@cache
+def with_key(seed):
+    """Symile with a key, which cannot be an argument of what is cached."""
+    return partial(losses.symile, key=None if seed is None else jax.random.key(seed))
+
+
+def arguments(kind, dtype=np.float64, **options):
+    embeddings, present, groups = batch(kind, **options)
+    embeddings = {m: jnp.asarray(x, dtype) for m, x in embeddings.items()}
+    return embeddings, jnp.asarray(TEMPERATURE, dtype), samples.as_jax(present), jnp.asarray(groups)
+
+
+def check(found, choose, kind, tolerance, scaled=False, **options):
+    """Assert that values and slopes are those of the sum over the combinations."""
+    embeddings, present, groups = batch(kind, **options)
+    (_, values), (by_modality, by_temperature) = jax.tree.map(np.asarray, found)
+
+    def exact(embeddings, temperature):
+        settings = dict(scaled=scaled, present=present, groups=groups)
+        return reference.symile(embeddings, choose, temperature=temperature, **settings)
+
+    wanted = exact(embeddings, TEMPERATURE)
+    np.testing.assert_allclose(values, wanted, atol=tolerance * max(1, wanted.max()))
+    rng = np.random.default_rng(1)
+    step = {m: rng.normal(size=x.shape) for m, x in embeddings.items()}
+
+    def moved(x):
+        change = {m: embeddings[m] + x * step[m] for m in step}
+        return np.arange(1, 1 + values.size) @ exact(change, TEMPERATURE + x)
+
+    slope = sum(np.vdot(by_modality[m], step[m]) for m in step) + by_temperature
+    wanted = reference.directional_derivative(moved, 0.0, 1.0, 1e-6)
+    np.testing.assert_allclose(slope, wanted, rtol=max(1e-6, 10 * tolerance))
+    for m, mask in present.items():
+        np.testing.assert_array_equal(by_modality[m][~mask], 0)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_all_combinations_one_by_one(negatives, kind, scaled, x64):
+    loss = weighted(losses.symile, negatives=negatives, scaled=scaled, engine=RAGGED)
+    check(loss(*arguments(kind)), COMBINATIONS[negatives], kind, 1e-10, scaled)
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_float32(negatives):
+    loss = weighted(losses.symile, negatives=negatives, engine=RAGGED)
+    kind = "masked and grouped"
+    check(loss(*arguments(kind, np.float32)), COMBINATIONS[negatives], kind, 1e-5)
+
+
+@pytest.mark.parametrize("names", ["ab", "abcd"])
+def test_other_numbers_of_modalities(names, x64):
+    kind = "masked and grouped"
+    found = weighted(losses.symile)(*arguments(kind, names=names))
+    check(found, reference.shifted, kind, 1e-10, names=names)
+
+
+@pytest.mark.parametrize("key", [None, 0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_two_modalities_it_is_clip(kind, key, x64):
+    found, exact = (
+        weighted(loss, **options)(*arguments(kind, names="ab"))
+        for loss, options in ((with_key(key), {}), (losses.clip, dict(anchor="a")))
+    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
+
+
+def test_an_order_at_random_has_everyone_once_and_those_who_take_part_first():
+    taking_part = jnp.asarray(np.random.default_rng(0).uniform(size=40) < 0.6)
+    number = int(taking_part.sum())
+    orders = [shuffle(taking_part, 1, jax.random.key(seed)) for seed in (0, 1)]
+    for order in [*orders, shuffle(taking_part, 3, None)]:
+        np.testing.assert_array_equal(np.sort(order), np.arange(40))
+        assert taking_part[order][:number].all() and not taking_part[order][number:].any()
+    assert np.mean(np.asarray(orders[0] == orders[1])[:number]) < 0.3
+    assert np.mean(np.asarray(orders[0])[:number] == np.flatnonzero(taking_part)) < 0.3
+
+
+@pytest.mark.parametrize("kind", ["plain", "masked and grouped"])
+def test_with_a_key_every_anchor_and_modality_has_an_order_of_its_own(kind, x64):
+    key, names = jax.random.key(3), "abcd"
+
+    def permuted(there, anchor):
+        others = [m for m in names if m != anchor]
+        takes = there[anchor] & np.any([there[m] for m in others], axis=0)
+        own = jax.random.fold_in(key, names.index(anchor))
+        orders = [
+            shuffle(jnp.asarray(takes), 0, jax.random.fold_in(own, place)) for place in range(3)
+        ]
+        assert len({tuple(order.tolist()) for order in orders}) == 3
+        return list(zip(*(np.asarray(order)[: takes.sum()] for order in orders), strict=True))
+
+    found = weighted(with_key(3))(*arguments(kind, names=names))
+    check(found, permuted, kind, 1e-10, names=names)
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_an_example_that_is_alone_has_loss_0(negatives):
+    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 1, DIM))
+    loss = jax.value_and_grad(lambda x: losses.symile(x, negatives=negatives).sum())
+    value, gradient = jax.jit(loss)(embeddings)
+    assert value == 0
+    jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), gradient)
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_in_one_group_nobody_has_negatives(negatives):
+    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, DIM))
+    loss = jax.jit(partial(losses.symile, negatives=negatives))
+    values = loss(embeddings, groups=jnp.full(6, -1))
+    np.testing.assert_array_equal(values, 0)
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_alike_examples_are_told_apart_by_chance(negatives):
+    """With n negatives that equal the match the loss is log(1 + n), vanishing or not."""
+    one = samples.unit(np.random.default_rng(0), 1, DIM, dtype=np.float32)
+    even = np.arange(DIM) % 2 == 0
+    number = {"shuffled": 6, "all": 35}[negatives]
+    loss = jax.jit(partial(losses.symile, negatives=negatives))
+    for b in (one, np.where(even, one, 0)):
+        embeddings = {"a": np.where(even, 0, one), "b": b, "c": one}
+        alike = {m: jnp.asarray(np.broadcast_to(x, (6, DIM))) for m, x in embeddings.items()}
+        np.testing.assert_allclose(loss(alike), np.log(1 + number), rtol=1e-5)
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_who_takes_no_part_might_as_well_not_be_in_the_batch(negatives, x64):
+    """Whatever is in the places that fill a batch up, and wherever they are."""
+    embeddings, present, groups = jax.tree.map(jnp.asarray, batch("masked and grouped"))
+    some = losses.participants(embeddings, present)
+    assert 2 <= int(some.sum()) < BATCH
+
+    @jax.jit
+    def loss(embeddings, present, groups):
+        options = dict(negatives=negatives, scaled=True)
+        return losses.symile(embeddings, present=present, groups=groups, **options)
+
+    whole = loss(embeddings, present, groups)
+    subset = loss(*jax.tree.map(lambda x: x[some], (embeddings, present, groups)))
+    np.testing.assert_allclose(whole[some], subset, atol=1e-10)
+    np.testing.assert_array_equal(whole[~some], 0)
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_a_modality_that_nobody_has_leaves_clip(negatives, x64):
+    embeddings, present, groups = jax.tree.map(jnp.asarray, batch("masked and grouped"))
+    nobody = present | {"b": jnp.zeros(BATCH, bool)}
+    loss = jax.jit(partial(losses.symile, negatives=negatives))
+    found = loss(embeddings, present=nobody, groups=groups)
+    two = {m: embeddings[m] for m in "ac"}
+    there = {m: present[m] for m in "ac"}
+    exact = losses.clip(two, anchor="a", present=there, groups=groups)
+    np.testing.assert_allclose(found, exact, atol=1e-10)
+
+
+def test_second_derivatives(x64):
+    """Through the rounds: what shuffling adds to the engine is differentiated by JAX."""
+    embeddings, temperature, present, groups = arguments("plain")
+    along = samples.as_jax(batch("plain", size=BATCH)[0])
+    loss = partial(losses.symile, negatives="all", engine=RAGGED)
+
+    def slope(x, temperature):
+        gradient = jax.grad(lambda y: jnp.sum(loss(y, temperature=temperature) ** 2))(x)
+        return sum(jnp.vdot(gradient[m], along[m]) for m in gradient)
+
+    both = jax.jit(jax.value_and_grad(slope))
+    step = {m: x[::-1] for m, x in along.items()}
+    second = both(embeddings, temperature)[1]
+
+    def moved(x):
+        return both({m: embeddings[m] + x * step[m] for m in step}, temperature)[0]
+
+    exact = reference.directional_derivative(moved, 0.0, 1.0)
+    np.testing.assert_allclose(sum(np.vdot(second[m], step[m]) for m in step), exact, rtol=1e-6)
+
+
+def test_bfloat16():
+    """Parts of columns are rounded to it, and so are what they are multiplied to."""
+    embeddings, temperature, present, groups = arguments("plain", np.float32, size=64)
+    narrow = {m: x.astype(jnp.bfloat16) for m, x in embeddings.items()}
+    wide = {m: x.astype(jnp.float32) for m, x in narrow.items()}
+    loss = weighted(losses.symile, negatives="all")
+    (_, found), (slopes, _) = loss(narrow, temperature, present, groups)
+    (_, exact), (exact_slopes, _) = loss(wide, temperature, present, groups)
+    np.testing.assert_allclose(found, exact, atol=0.01)
+    for m, x in exact_slopes.items():
+        assert np.linalg.norm(slopes[m].astype(np.float32) - x) <= 0.02 * np.linalg.norm(x)
+
+
+def test_fused_tiles(x64):
+    kind = "masked and grouped"
+    how = Engine(tile=128, implementation="pallas")
+    found = weighted(losses.symile, negatives="all", engine=how)(*arguments(kind))
+    exact = weighted(losses.symile, negatives="all")(*arguments(kind))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
+
+
+def compare_with_a_mesh(loss, devices, strategy, kind, **options):
+    how = Engine(strategy, tile=2)
+    whole = losses.over_mesh(loss, mesh_of(data=devices))
+    with jax.enable_x64(True):
+        exact = weighted(loss, **options)(*arguments(kind, size=16))
+    found = weighted(whole, engine=how, **options)(*arguments(kind, np.float32, size=16))
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5 * max(1, np.abs(y).max())),
+        found,
+        jax.tree.map(np.asarray, exact),
+    )
+
+
+@pytest.mark.parametrize(
+    ("negatives", "devices"), [("all", 1), ("all", 2), ("all", 8), ("shuffled", 2), ("shuffled", 8)]
+)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_over_a_mesh(negatives, strategy, devices):
+    compare_with_a_mesh(losses.symile, devices, strategy, "masked and grouped", negatives=negatives)
+
+
+def test_over_a_mesh_with_a_key():
+    compare_with_a_mesh(with_key(1), 8, "gather", "masked", scaled=True)
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_over_two_axes_in_another_order(negatives, x64):
+    whole = losses.over_mesh(losses.symile, mesh_of(data=2, model=4), ("model", "data"))
+    given = arguments("masked and grouped", size=16)
+    how = Engine("ring", tile=3)
+    found = weighted(whole, negatives=negatives, engine=how)(*given)
+    exact = weighted(losses.symile, negatives=negatives)(*given)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_memory_is_linear_in_the_batch(negatives):
+    """All combinations of 16384 would take 2^42 numbers, one round of them 2^28."""
+
+    def needed(size):
+        shapes = dict.fromkeys("abc", jax.ShapeDtypeStruct((size, 64), jnp.float32))
+        loss = partial(losses.symile, negatives=negatives, engine=Engine(tile=256))
+        lowered = jax.jit(jax.value_and_grad(lambda x: loss(x).mean())).lower(shapes)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    found = [needed(size) for size in (8192, 16384)]
+    assert found[1] / found[0] <= 2.1, found
+    assert found[1] < 4 * 16384**2 / 8, "less than an eighth of one round"
+
+
+def test_negatives_that_there_are_not(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    two = {m: jnp.ones((4, 3)) for m in "ab"}
+    with pytest.raises(ValueError, match='must be "shuffled" or "all", got \'n\''):
+        losses.symile(two, negatives="n")
+    with pytest.raises(ValueError, match=r"needs three modalities, got \['a', 'b'\]"):
+        losses.symile(two, negatives="all")
+    with pytest.raises(ValueError, match="at least one example"):
+        losses.symile({m: jnp.ones((0, 3)) for m in "ab"})
+    with pytest.raises(ValueError, match="leaves nothing to a key"):
+        losses.symile(two | {"c": jnp.ones((4, 3))}, negatives="all", key=jax.random.key(0))
