@@ -12,7 +12,6 @@ Where modalities are missing, tuples of different size meet in one gallery, and 
 depends on that size (volume, singular value) compares them as they are; the cosine does not care.
 """
 
-import inspect
 import itertools
 import math
 from collections.abc import Mapping
@@ -28,19 +27,9 @@ from jaxtyping import Array, Bool, Int
 from gramalign.contrast import ranks
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
-from gramalign.scores import SCORES, Score
+from gramalign.scores import Score, anchored
 
 RECALL_AT = (1, 5, 10)
-
-
-def anchored(anchor: str) -> dict[str, Score]:
-    """Every Score that holds one modality against the tuple of all others, with defaults."""
-    return {
-        name: kind(**{role: anchor})
-        for name, kind in SCORES.items()
-        for role in ("anchor", "row")
-        if role in inspect.signature(kind).parameters
-    }
 
 
 # Every task is put as "the modality called anchor against the others", whatever the modalities are

@@ -8,39 +8,13 @@ from gramalign.scores.kernel_volume import KernelVolumeScore
 from gramalign.scores.mixed import MixedScore
 from gramalign.scores.product import ProductScore
 from gramalign.scores.protocol import Score, Side, Tiled
+from gramalign.scores.registry import SCORES, anchored
 from gramalign.scores.simplex import SimplexScore
 from gramalign.scores.spectral import SpectralScore
 from gramalign.scores.volume import VolumeScore
 
-SCORES: dict[str, type[Score]] = {
-    "cosine": CosineScore,
-    "aggregate": AggregateScore,
-    "volume": VolumeScore,
-    "simplex": SimplexScore,
-    "hyperbolic": HyperbolicVolumeScore,
-    "kernel_volume": KernelVolumeScore,
-    "spectral": SpectralScore,
-    "product": ProductScore,
-    "direction": DirectionScore,
-    "mixed": MixedScore,
-}
-"""Every Score by name: what commands offer and list."""
-
-TUPLE_SCORES = (
-    "cosine",
-    "aggregate",
-    "volume",
-    "simplex",
-    "hyperbolic",
-    "kernel_volume",
-    "spectral",
-    "product",
-)
-"""Those of an anchor, their one argument without a default, against all other modalities."""
-
 __all__ = [
     "SCORES",
-    "TUPLE_SCORES",
     "AggregateScore",
     "CosineScore",
     "DirectionScore",
@@ -54,4 +28,5 @@ __all__ = [
     "SpectralScore",
     "Tiled",
     "VolumeScore",
+    "anchored",
 ]

@@ -8,7 +8,7 @@ from functools import partial
 
 from gramalign import losses
 from gramalign.models import FusionHead, Number
-from gramalign.scores import SCORES, TUPLE_SCORES
+from gramalign.scores import SCORES, anchored
 from gramalign.scores.volume import Form
 from gramalign.training.checks import check
 from gramalign.training.term import Contrastive, Softmax, Tempered, Term
@@ -149,8 +149,8 @@ class _OfAnyScore(Tempered):
 
     def __post_init__(self):
         super().__post_init__()
-        known = [name for name in TUPLE_SCORES if name != "cosine"]
-        check(self, "of", self.of in TUPLE_SCORES, f"cosine or one of {', '.join(known)}")
+        known = anchored("any")
+        check(self, "of", self.of in known, f"one of {', '.join(known)}")
 
     @property
     def score(self) -> str:
