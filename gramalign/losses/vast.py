@@ -55,7 +55,8 @@ def vast(
         part.
 
     Raises:
-        ValueError: for an unknown anchor or fused entry, or shapes that differ.
+        ValueError: for an unknown anchor or fused entry, shapes that differ, or rows of either that
+            are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)
