@@ -1,12 +1,12 @@
 """The engine as the tests call it: weighted losses of one Score, and all their gradients."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gramalign.contrast import Engine, contrast
+from gramalign.contrast import Engine, contrast, sigmoid_contrast
 from tests import reference, samples
 from tests.every_score import SCORES, score_matrix, valid
 
@@ -14,16 +14,28 @@ BATCH, DIM = 16, 6
 SMOOTHING = 0.1
 
 
-def losses(name, embeddings, scale, present, groups, **options):
+def biased(sigmoid):
+    """With a bias that follows the scale, so that what is derived by one is by both."""
+    return lambda *x, scale, **options: sigmoid(*x, scale=scale, bias=-(scale**2) / 20, **options)
+
+
+# What the engine can make of the scores, and the same from the whole matrix.
+LOSSES = {
+    "softmax": [partial(f, label_smoothing=SMOOTHING) for f in (contrast, reference.contrast)],
+    "supervised": [partial(f, supervised=True) for f in (contrast, reference.contrast)],
+    "sigmoid": [biased(f) for f in (sigmoid_contrast, reference.sigmoid_contrast)],
+}
+
+
+def losses(name, embeddings, scale, present, groups, loss="softmax", **options):
     """Values per example `[batch]`."""
     score = SCORES[name]
-    return contrast(
+    return LOSSES[loss][0](
         score,
         score.rows(embeddings, present),
         score.cols(embeddings, present),
         score.matched(embeddings, present),
         scale=scale,
-        label_smoothing=SMOOTHING,
         groups=groups,
         **options,
     )
@@ -36,11 +48,11 @@ def weighted(name, embeddings, scale, weights, present, groups, **options):
 
 
 @cache
-def derivative(name, tile):
+def derivative(name, tile, loss="softmax"):
     """Compiled: ((weighted sum, values), (gradients by modality, gradient of the scale))."""
 
-    def call(embeddings, scale, weights, present, groups):
-        return weighted(name, embeddings, scale, weights, present, groups, engine=Engine(tile=tile))
+    def call(*arguments):
+        return weighted(name, *arguments, loss=loss, engine=Engine(tile=tile))
 
     return jax.jit(jax.value_and_grad(call, argnums=(0, 1), has_aux=True))
 
@@ -64,21 +76,19 @@ def batch(kind, dtype=np.float64, size=BATCH):
     return embeddings, dtype(7.5), weights, present, groups.astype(np.int32)
 
 
-def dense(name, embeddings, scale, present, groups):
+def dense(name, embeddings, scale, present, groups, loss="softmax"):
     """The same values from the whole score matrix."""
     rows, cols = valid(name, embeddings, present)
     scores = score_matrix(name, embeddings, present)
-    return reference.contrast(
-        scores, rows & cols, scale=scale, label_smoothing=SMOOTHING, groups=groups
-    )
+    return LOSSES[loss][1](scores, rows & cols, scale=scale, groups=groups)
 
 
-def dense_slope(name, embeddings, scale, weights, present, groups, step):
+def dense_slope(name, embeddings, scale, weights, present, groups, step, loss="softmax"):
     """Central difference of the weighted sum along a direction in (embeddings, scale)."""
 
     def along(x):
         moved = {m: embeddings[m] + x * step[m] for m in embeddings}
-        return weights @ dense(name, moved, scale + x * step["scale"], present, groups)
+        return weights @ dense(name, moved, scale + x * step["scale"], present, groups, loss)
 
     return reference.directional_derivative(along, 0.0, 1.0, 1e-6)
 
@@ -92,19 +102,19 @@ def directions(number):
     ]
 
 
-def check(name, tile, kind, dtype, tolerance):
+def check(name, tile, kind, dtype, tolerance, loss="softmax"):
     """Assert that values and gradients are those of the dense formula."""
     arguments = batch(kind, dtype)
     (_, values), (by_modality, by_scale) = jax.tree.map(
-        np.asarray, derivative(name, tile)(*jax.tree.map(jnp.asarray, arguments))
+        np.asarray, derivative(name, tile, loss)(*jax.tree.map(jnp.asarray, arguments))
     )
     embeddings, scale, _, present, groups = arguments
-    exact = dense(name, embeddings, scale, present, groups)
+    exact = dense(name, embeddings, scale, present, groups, loss)
     np.testing.assert_allclose(values, exact, atol=tolerance)
     assert values.dtype == by_scale.dtype == dtype
     for step in directions(4):
         slope = sum(np.vdot(by_modality[m], step[m]) for m in embeddings) + by_scale * step["scale"]
-        exact = dense_slope(name, *arguments, step)
+        exact = dense_slope(name, *arguments, step, loss)
         np.testing.assert_allclose(slope, exact, atol=100 * tolerance)
     for m, mask in present.items():
         np.testing.assert_array_equal(by_modality[m][~mask], 0)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gramalign.scores import CosineScore, Score
-from gramalign.scores.sides import check_embeddings, check_modality, mask_of
+from gramalign.scores.sides import check_embeddings, check_modality, check_unit, mask_of
 from gramalign.types import Embeddings, Present
 
 
@@ -140,7 +140,7 @@ def over_pairs(
         `[batch]`; 0 for an example that has no such pair.
 
     Raises:
-        ValueError: as `over_anchors`.
+        ValueError: as `over_anchors`, and for rows that are not of unit length.
     """
     check_embeddings(embeddings, present)
     if anchor is None:
@@ -148,6 +148,7 @@ def over_pairs(
     else:
         check_modality("anchor", anchor, embeddings)
         tasks = [(anchor, other) for other in embeddings if other != anchor]
+    check_unit(embeddings, present)
 
     def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
         score = CosineScore(*pair)

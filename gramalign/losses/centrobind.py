@@ -23,7 +23,7 @@ from gramalign.losses.anchors import mean_over, participants
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Side
 from gramalign.scores.products import as_factor
-from gramalign.scores.sides import centroid, whole
+from gramalign.scores.sides import centroid, check_unit, whole
 from gramalign.types import Embeddings, Present
 
 
@@ -53,7 +53,8 @@ def centrobind(
         (`participants` says which).
 
     Raises:
-        ValueError: for fewer than two modalities or shapes that differ.
+        ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of
+            unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)
@@ -63,6 +64,7 @@ def centrobind(
     """
     centre, _ = centroid(*whole(embeddings, present))
     taking_part = participants(embeddings, present)
+    check_unit(embeddings, present)
 
     def one(name: str) -> Float[Array, " batch"]:
         score = CosineScore(name)

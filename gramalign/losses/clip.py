@@ -50,7 +50,8 @@ def clip(
         says which).
 
     Raises:
-        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
+        ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or rows
+        that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)

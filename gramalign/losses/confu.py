@@ -25,7 +25,7 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import mean_over
 from gramalign.losses.clip import clip
 from gramalign.mesh import AxisName
-from gramalign.scores.sides import check_embeddings, mask_of, only
+from gramalign.scores.sides import check_embeddings, check_unit, mask_of, only
 from gramalign.types import Embeddings, Present
 
 JOIN = "+"
@@ -71,7 +71,8 @@ def confu(
 
     Raises:
         ValueError: for fewer than three modalities, a fused embedding that is missing or joins no
-            two of them, a weight outside [0, 1], or shapes that differ.
+            two of them, a weight outside [0, 1], shapes that differ, or rows that are neither of
+            unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> names = ["text", "audio", "video"]
@@ -87,6 +88,7 @@ def confu(
     for name, parts in fused.items():
         first, second = (mask_of(embeddings, present, part) for part in parts)
         masks[name] = mask_of(embeddings, present, name) & first & second
+    check_unit(embeddings, masks)
 
     def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
         two, their_masks = only(embeddings, masks, pair)

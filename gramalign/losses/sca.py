@@ -19,6 +19,7 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.losses.anchors import over_anchors
 from gramalign.mesh import AxisName
 from gramalign.scores import AggregateScore
+from gramalign.scores.sides import check_embeddings, check_unit
 from gramalign.types import Embeddings, Present
 
 
@@ -52,8 +53,9 @@ def sca(
         (`participants` says which).
 
     Raises:
-        ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or a
-        weight_temperature that is not positive.
+        ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, a
+        weight_temperature that is not positive, or rows that are neither of unit length nor zero
+        (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)
@@ -61,6 +63,8 @@ def sca(
     >>> bool(sca({"text": eye, "audio": eye}).mean() < sca(shuffled).mean())
     True
     """
+    check_embeddings(embeddings, present)
+    check_unit(embeddings, present)
     pairs = partial(
         contrast,
         scale=1 / temperature,

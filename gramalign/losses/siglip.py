@@ -56,7 +56,8 @@ def siglip(
         says which).
 
     Raises:
-        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
+        ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or, with
+        cosines, rows that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> one = {"text": jnp.eye(2)[:1], "audio": jnp.eye(2)[:1]}

@@ -54,8 +54,9 @@ def supcon(
         says which).
 
     Raises:
-        ValueError: without groups, for an unknown anchor, fewer than two modalities, or shapes that
-        differ.
+        ValueError: without groups, for an unknown anchor, fewer than two modalities, shapes that
+        differ, or, with cosines, rows that are neither of unit length nor zero (if called on
+        numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)[jnp.array([0, 0, 1, 1])]

@@ -108,7 +108,8 @@ def spread(
         engine=engine,
     )
     largest = jax.lax.stop_gradient(jnp.max(jnp.where(found.count > 0, found.logsumexp, -jnp.inf)))
-    number = jnp.sum(found.count, dtype=jnp.int32)
+    # Not as integers: the pairs of 46341 examples are more than an int32 counts.
+    number = jnp.sum(found.count.astype(like.dtype))
     if axis_name is not None:
         largest, number = jax.lax.pmax(largest, axis_name), jax.lax.psum(number, axis_name)
     largest = jnp.where(jnp.isneginf(largest), 0, largest)
@@ -116,5 +117,5 @@ def spread(
     if axis_name is not None:
         total = jax.lax.psum(total, axis_name)
     none = number == 0
-    mean = jnp.where(none, 1, total) / jnp.where(none, 1, number).astype(total.dtype)
+    mean = jnp.where(none, 1, total) / jnp.where(none, 1, number)
     return jnp.where(none, 0, jnp.log(mean) + largest)

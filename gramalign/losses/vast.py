@@ -69,8 +69,8 @@ def vast(
         part.
 
     Raises:
-        ValueError: for an unknown anchor or fused entry, a fused entry for all anchors, or shapes
-        that differ.
+        ValueError: for an unknown anchor or fused entry, a fused entry for all anchors, shapes that
+        differ, or rows that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)

@@ -70,9 +70,10 @@ class MixedScore:
         weights: Weights | None = None,
     ) -> Side:
         """What each Score has on the row side, and the weights `[b]`."""
+        weights = self._weights(weights)
         side = self._together([score.rows(embeddings, present) for score in self.scores])
         wide = at_least_float32(next(iter(embeddings.values()))).dtype
-        numbers = [jnp.asarray(w, wide) for w in weights or self.weights]
+        numbers = [jnp.asarray(w, wide) for w in weights]
         spread = tuple(jnp.broadcast_to(w, side.valid.shape) for w in numbers)
         return Side(_Rows(side.factors, spread), side.valid)
 
@@ -93,9 +94,21 @@ class MixedScore:
         weights: Weights | None = None,
     ) -> Float[Array, " batch"]:
         """The weighted sum of the Scores' own."""
+        weights = self._weights(weights)
         scores = [score.matched(embeddings, present) for score in self.scores]
-        terms = [w * score for w, score in zip(weights or self.weights, scores, strict=True)]
+        terms = [
+            jnp.asarray(w, score.dtype) * score for w, score in zip(weights, scores, strict=True)
+        ]
         return sum(terms[1:], start=terms[0])
+
+    def _weights(self, others: Weights | None) -> Weights:
+        if others is None:
+            return self.weights
+        if len(others) != len(self.scores):
+            raise ValueError(
+                f"weights must be one for each of {len(self.scores)} Scores, got {len(others)}"
+            )
+        return others
 
     def _together(self, sides: list[Side]) -> Side:
         valid = sides[0].valid

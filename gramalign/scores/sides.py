@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
-from gramalign.geometry import normalize
+from gramalign.geometry import norm, normalize
 from gramalign.geometry.tuples import take_apart
 from gramalign.scores.products import as_factor
 from gramalign.scores.protocol import Side
 from gramalign.types import Embeddings, Present
+
+UNIT_TOLERANCE = 1e-2
+"""How far from 1 the length of a unit row may be; rounding to bfloat16 takes a fifth of that."""
 
 
 def check_embeddings(embeddings: Embeddings, present: Present | None) -> None:
@@ -38,6 +42,47 @@ def check_modality(argument: str, name: str, embeddings: Embeddings) -> None:
     """Raise `ValueError`, naming the modalities there are, unless `name` is one of them."""
     if name not in embeddings:
         raise ValueError(f"{argument} is {name!r}, but the modalities are {sorted(embeddings)}")
+
+
+def check_unit(embeddings: Embeddings, present: Present | None) -> None:
+    """Raise `ValueError` if a row that is there has neither length 1 nor length 0.
+
+    Only numbers are looked at: an array that is being traced costs nothing and is let through, and
+    so is NaN, which is to show in the loss.
+    """
+    vectors = list(embeddings.values())
+    masks = [mask_of(embeddings, present, name) for name in embeddings]
+    if _traced(vectors, masks):
+        return
+    lengths = _lengths_off_one(vectors, masks)
+    if _traced(lengths):  # constants of a function that is being traced
+        return
+    for name, found in zip(embeddings, lengths, strict=True):
+        least, most = map(float, found)
+        if most > 0:
+            raise ValueError(
+                f"embeddings[{name!r}] must hold rows of length 1, got lengths from {least:.3g} to "
+                f"{most:.3g}: apply gramalign.normalize first"
+            )
+
+
+def _traced(*trees: PyTree) -> bool:
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
+
+
+@jax.jit
+def _lengths_off_one(
+    vectors: Sequence[Float[Array, "batch d"]], masks: Sequence[Bool[Array, " batch"]]
+) -> list[tuple[Float[Array, ""], Float[Array, ""]]]:
+    """The least and the largest length that is wrong, of each modality; inf and 0 if none is."""
+
+    def range_of(x: Float[Array, "batch d"], kept: Bool[Array, " batch"]) -> tuple[Array, Array]:
+        length = norm(x)
+        wrong = kept & (length > 0) & (jnp.abs(length - 1) > UNIT_TOLERANCE)
+        least = jnp.min(jnp.where(wrong, length, jnp.inf), initial=jnp.inf)
+        return least, jnp.max(jnp.where(wrong, length, 0), initial=0)
+
+    return [range_of(x, kept) for x, kept in zip(vectors, masks, strict=True)]
 
 
 def stack(

@@ -65,11 +65,12 @@ class SimplexScore:
         return one(embeddings, present, "anchor", self.anchor)
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """Of the others' hull: foot `[b, d]`, directions k - 1 times `[b, d]`, volume `[b]`."""
+        """Of the others' hull: foot `[b, d]`, directions k - 2 times `[b, d]`, volume `[b]`."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         base, differences, apart = _spread(vectors, kept)
         basis = orthonormal_basis(differences, apart)
-        directions = unstack(basis.vectors, 1)
+        # The first of them is the base, or absent: the hull of n points has n - 1 directions.
+        directions = unstack(basis.vectors, 1)[1:]
         foot = base - sum(jnp.sum(base * q, axis=-1, keepdims=True) * q for q in directions)
         narrow = [as_factor(x, vectors.dtype) for x in (foot, *directions)]
         size = basis.volume / _factorial(kept, basis.volume)

@@ -30,12 +30,15 @@ class Term:
     """The function, called with the embeddings and, by keyword, settings and batch."""
     score: ClassVar[str] = "cosine"
     """The Score that it trains, by its name in `gramalign.scores.SCORES`."""
-    anchor: ClassVar[str | None] = None
-    """The modality an example must have to take part; None where any two will do."""
     needs_labels: ClassVar[bool] = False
     """Whether its groups are the examples' classes, instead of those that show the same thing."""
     learns: ClassVar[Mapping[str, Callable[[float], Number]]] = {}
     """What makes a learned number of a setting: unless its `learn_...` is False, it is learned."""
+
+    @property
+    def anchor(self) -> str | None:
+        """The modality an example must have to take part; None where any two will do."""
+        return None
 
     def check_modalities(self, modalities: tuple[str, ...]) -> None:
         """Raises a ValueError if the term cannot be computed for these modalities."""
@@ -86,8 +89,16 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Anchored(Term):
+    """A term with an anchor."""
+
+    anchor: str | None = None
+    """Modality that is held against the others; None takes each in turn."""
+
+
+@dataclass(frozen=True)
 class Tempered(Term):
-    """A loss over the batch's pairs, with a temperature."""
+    """A term with a temperature."""
 
     learns = {"temperature": LogitScale}
 
@@ -107,8 +118,8 @@ class Tempered(Term):
 
 
 @dataclass(frozen=True)
-class Softmax(Tempered):
-    """A softmax over the batch."""
+class Smoothed(Tempered):
+    """A term with a softmax over the batch, whose target is smoothed."""
 
     label_smoothing: float = 0.0
     """Share of the softmax's target spread over all candidates, in [0, 1)."""
@@ -119,8 +130,5 @@ class Softmax(Tempered):
 
 
 @dataclass(frozen=True)
-class Contrastive(Softmax):
-    """A softmax over the batch, with an anchor."""
-
-    anchor: str | None = None
-    """Modality that is held against the others; None takes each in turn."""
+class Contrastive(Smoothed, Anchored):
+    """A term with all of these."""

@@ -1,6 +1,7 @@
 """The terms an objective can be made of.
 
-A new one is a class here and a row in `TERMS`: the rest of the library finds it there.
+A new one is a class here, a row in `TERMS` and a line in `gramalign/training/__init__.py`: config,
+command line, model, log, tests and the list of methods find it there.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from gramalign.models import FusionHead, Number
 from gramalign.scores import SCORES, anchored
 from gramalign.scores.volume import Form
 from gramalign.training.checks import check
-from gramalign.training.term import Contrastive, Softmax, Tempered, Term
+from gramalign.training.term import Anchored, Contrastive, Smoothed, Tempered, Term
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,7 @@ class Clip(Contrastive):
 
 
 @dataclass(frozen=True)
-class _OfAnyScore(Tempered):
-    anchor: str | None = None
-    """Modality that is held against the others; None takes each in turn."""
+class _OfAnyScore(Tempered, Anchored):
     of: str = "cosine"
     """Score that is trained: the cosine of pairs, or one of an anchor against all others."""
 
@@ -187,14 +186,14 @@ class Siglip(_OfAnyScore):
 
 
 @dataclass(frozen=True)
-class Centrobind(Softmax):
+class Centrobind(Smoothed):
     """CentroBind: every modality against the centroid of all, contrasted over the batch."""
 
     loss = staticmethod(losses.centrobind)
 
 
 @dataclass(frozen=True)
-class Barybind(Softmax):
+class Barybind(Smoothed):
     """BaryBind: GRAM's volume with a barycentre for an anchor."""
 
     loss = staticmethod(losses.barybind)
@@ -223,7 +222,7 @@ class Vast(Contrastive):
 
 
 @dataclass(frozen=True)
-class Confu(Softmax):
+class Confu(Smoothed):
     """ConFu: the cosine of pairs, and of fused pairs with the others, contrasted over the batch."""
 
     loss = staticmethod(losses.confu)

@@ -18,6 +18,13 @@ def test_every_score_in_ragged_tiles(name, kind, x64):
     engine.check(name, 6, kind, np.float64, 1e-9)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("loss", ["supervised", "sigmoid"])
+@pytest.mark.parametrize("name", ["cosine of two", "volume"])
+def test_every_loss_in_ragged_tiles(name, loss, kind, x64):
+    engine.check(name, 6, kind, np.float64, 1e-9, loss)
+
+
 @pytest.mark.parametrize("tile", [1, 5, 15, 16, 100, 1024])
 def test_every_tile_size(tile, x64):
     """One by one, evenly cut, ragged by one, whole, larger than the batch, the default."""

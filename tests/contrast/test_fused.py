@@ -21,24 +21,24 @@ FUSED = [name for name in SCORES if name != "spectral"]
 
 
 @cache
-def derivative(name, how):
+def derivative(name, how, loss="softmax"):
     """As `engine.derivative`, by any engine."""
 
-    def call(embeddings, scale, weights, present, groups):
-        return engine.weighted(name, embeddings, scale, weights, present, groups, engine=how)
+    def call(*arguments):
+        return engine.weighted(name, *arguments, loss=loss, engine=how)
 
     return jax.jit(jax.value_and_grad(call, argnums=(0, 1), has_aux=True))
 
 
-def both(name, tile, *arguments):
+def both(name, tile, *arguments, loss="softmax"):
     """Fused, and as XLA compiles it."""
     arguments = jax.tree.map(jnp.asarray, arguments)
     engines = Engine(tile=tile, implementation="pallas"), Engine()
-    return [derivative(name, how)(*arguments) for how in engines]
+    return [derivative(name, how, loss)(*arguments) for how in engines]
 
 
-def compare(name, kind, tile):
-    found, wanted = both(name, tile, *engine.batch(kind, np.float64, SIZE))
+def compare(name, kind, tile, loss="softmax"):
+    found, wanted = both(name, tile, *engine.batch(kind, np.float64, SIZE), loss=loss)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-11), found, wanted)
 
 
@@ -55,6 +55,11 @@ def assert_near(found, wanted, tolerance):
 @pytest.mark.parametrize("name", FUSED)
 def test_every_score_made_of_products(name, x64):
     compare(name, "masked and grouped", 512)
+
+
+@pytest.mark.parametrize("loss", ["supervised", "sigmoid"])
+def test_every_loss(loss, x64):
+    compare("cosine of two", "masked and grouped", 128, loss)
 
 
 @pytest.mark.parametrize("name", ["volume", "direction"])

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-from gramalign.contrast import Engine, contrast, ranks, top_k
+from gramalign.contrast import Engine, contrast, ranks, sigmoid_contrast, top_k
 from gramalign.scores import CosineScore, Side
 
 SCORE = CosineScore("a", "b")
@@ -23,7 +23,13 @@ def loss(rows, cols, **options):
     return contrast(SCORE, rows, cols, jnp.ones(4), **{"scale": 1.0, **options})
 
 
-@pytest.mark.parametrize("function", [loss, lambda *x, **y: ranks(SCORE, *x, **y)])
+def sigmoid(rows, cols, **options):
+    return sigmoid_contrast(
+        SCORE, rows, cols, jnp.ones(4), **{"scale": 1.0, "bias": 0.0, **options}
+    )
+
+
+@pytest.mark.parametrize("function", [loss, sigmoid, lambda *x, **y: ranks(SCORE, *x, **y)])
 @pytest.mark.parametrize(
     ("rows", "cols", "options", "message"),
     [
@@ -60,6 +66,18 @@ def test_engine(options, message):
 def test_label_smoothing(smoothing):
     with pytest.raises(ValueError, match=rf"label_smoothing must be in \[0, 1\), got {smoothing}"):
         loss(side(4), side(4), label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize(
+    ("options", "got"),
+    [
+        ({}, "groups=None, label_smoothing=0.0"),
+        ({"groups": jnp.arange(4), "label_smoothing": 0.1}, r"groups=\(4,\), label_smoothing=0.1"),
+    ],
+)
+def test_supervision_has_a_target_of_its_own(options, got):
+    with pytest.raises(ValueError, match=f"supervised needs groups, and no label_smoothing.*{got}"):
+        loss(side(4), side(4), supervised=True, **options)
 
 
 @pytest.mark.parametrize("k", [0, 6])

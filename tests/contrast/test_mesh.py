@@ -22,14 +22,14 @@ def mesh_of(**sizes):
 
 
 @cache
-def sharded(name, mesh, axis_name, strategy, own_groups=True):
+def sharded(name, mesh, axis_name, strategy, own_groups=True, loss="softmax"):
     """As `engine.derivative`, with the batch split; the gradient is taken of the whole."""
     how = Engine(strategy, tile=3)
 
     def part(embeddings, scale, present, groups):
         groups = groups if own_groups else None
         return engine.losses(
-            name, embeddings, scale, present, groups, engine=how, axis_name=axis_name
+            name, embeddings, scale, present, groups, loss, engine=how, axis_name=axis_name
         )
 
     split = P(axis_name)
@@ -44,17 +44,17 @@ def sharded(name, mesh, axis_name, strategy, own_groups=True):
 
 
 @cache
-def exact(name, kind):
+def exact(name, kind, loss="softmax"):
     with jax.enable_x64(True):
-        found = engine.derivative(name, 6)(*jax.tree.map(jnp.asarray, engine.batch(kind)))
+        found = engine.derivative(name, 6, loss)(*jax.tree.map(jnp.asarray, engine.batch(kind)))
         return jax.tree.map(np.asarray, found)
 
 
-def compare(name, mesh, axis_name, strategy, kind, tolerance=1e-10):
+def compare(name, mesh, axis_name, strategy, kind, loss="softmax"):
     arguments = jax.tree.map(jnp.asarray, engine.batch(kind))
-    found = sharded(name, mesh, axis_name, strategy, "grouped" in kind)(*arguments)
+    found = sharded(name, mesh, axis_name, strategy, "grouped" in kind, loss)(*arguments)
     jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, atol=tolerance), found, exact(name, kind)
+        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact(name, kind, loss)
     )
 
 
@@ -65,6 +65,14 @@ def compare(name, mesh, axis_name, strategy, kind, tolerance=1e-10):
 )
 def test_every_score_and_any_number_of_devices(name, devices, strategy, x64):
     compare(name, mesh_of(data=devices), "data", strategy, "masked and grouped")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("loss", ["supervised", "sigmoid"])
+def test_every_loss(loss, devices, strategy, x64):
+    mesh = mesh_of(data=devices)
+    compare("cosine of two", mesh, "data", strategy, "masked and grouped", loss)
 
 
 @pytest.mark.parametrize("kind", ["plain", "masked", "grouped", "nothing grouped"])

@@ -13,9 +13,10 @@ BATCH = 8
 
 
 def with_fused(embeddings):
-    """Some fusion of every two, unlike in its two modalities."""
+    """Some fusion of every two, unlike in its two modalities, of unit length."""
     pairs = losses.fused_pairs(embeddings).items()
-    return embeddings | {name: embeddings[m] - 0.5 * embeddings[n] for name, (m, n) in pairs}
+    fused = {name: embeddings[m] - 0.5 * embeddings[n] for name, (m, n) in pairs}
+    return embeddings | {name: samples.normalized(x) for name, x in fused.items()}
 
 
 def embeddings_of(names, dtype=np.float64):

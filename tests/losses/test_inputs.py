@@ -1,13 +1,16 @@
 """Messages of the losses, as users meet them: without run-time type checks."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import jaxtyping
 import pytest
 
 from gramalign import losses
+from gramalign.scores import VolumeScore
 
-ONES = jnp.ones((4, 3))
+ROWS = jnp.eye(4, 3)
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +31,17 @@ FUNCTIONS = {
     "centrobind": losses.centrobind,
     "barybind": losses.barybind,
     "symile": losses.symile,
+    "spectral": losses.spectral,
+    "simplex": losses.simplex,
+    "sca": losses.sca,
+    "supcon": partial(losses.supcon, groups=jnp.arange(4)),
+    "supcon of volumes": partial(losses.supcon, groups=jnp.arange(4), score_of=VolumeScore),
+    "siglip": losses.siglip,
+    "siglip of volumes": partial(losses.siglip, score_of=VolumeScore),
+    "alignment": losses.alignment,
+    "uniformity": losses.uniformity,
+    "modality gap": losses.modality_gap,
+    "separation": losses.separation,
     "participants": losses.participants,
 }
 
@@ -36,10 +50,10 @@ FUNCTIONS = {
 @pytest.mark.parametrize(
     ("embeddings", "message"),
     [
-        ({"text": ONES}, r"at least two modalities to compare, got \['text'\]"),
+        ({"text": ROWS}, r"at least two modalities to compare, got \['text'\]"),
         ({}, r"at least two modalities to compare, got \[\]"),
-        ({"text": ONES, "b": jnp.ones((5, 3))}, r"'text': \(4, 3\), 'b': \(5, 3\)"),
-        ({"text": ONES, "b": ONES.astype(int)}, r"embeddings\['b'\] must be floating point"),
+        ({"text": ROWS, "b": jnp.ones((5, 3))}, r"'text': \(4, 3\), 'b': \(5, 3\)"),
+        ({"text": ROWS, "b": ROWS.astype(int)}, r"embeddings\['b'\] must be floating point"),
     ],
 )
 def test_embeddings(name, embeddings, message):
@@ -47,11 +61,14 @@ def test_embeddings(name, embeddings, message):
         FUNCTIONS[name](embeddings)
 
 
-@pytest.mark.parametrize("name", ["gram", "clip", "vast"])
+ANCHORED = ["gram", "clip", "vast", "spectral", "simplex", "sca", "supcon", "siglip"]
+
+
+@pytest.mark.parametrize("name", [*ANCHORED, "supcon of volumes", "siglip of volumes"])
 def test_an_unknown_anchor_names_the_modalities(name):
     message = r"anchor is 'text', but the modalities are \['audio', 'video'\]"
     with pytest.raises(ValueError, match=message):
-        FUNCTIONS[name]({"video": ONES, "audio": ONES})
+        FUNCTIONS[name]({"video": ROWS, "audio": ROWS})
 
 
 @pytest.mark.parametrize(
@@ -60,19 +77,62 @@ def test_an_unknown_anchor_names_the_modalities(name):
 def test_an_unknown_entry_names_those_there_are(loss, argument):
     message = rf"{argument} is 'x', but the modalities are \['audio', 'text'\]"
     with pytest.raises(ValueError, match=message):
-        loss({"text": ONES, "audio": ONES}, **{argument: "x"})
-
-
-@pytest.mark.parametrize("name", ["gram", "clip", "centrobind", "barybind"])
-def test_label_smoothing(name):
-    loss = getattr(losses, name)
-    with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got 1.0"):
-        jax.eval_shape(lambda x: loss(x, label_smoothing=1.0), {"text": ONES, "audio": ONES})
+        loss({"text": ROWS, "audio": ROWS}, **{argument: "x"})
 
 
 @pytest.mark.parametrize(
-    "loss", [losses.gram, losses.clip, losses.pmrl, losses.centrobind, losses.barybind]
+    "name", ["gram", "clip", "centrobind", "barybind", "spectral", "simplex", "sca"]
+)
+def test_label_smoothing(name):
+    loss = getattr(losses, name)
+    with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got 1.0"):
+        jax.eval_shape(lambda x: loss(x, label_smoothing=1.0), {"text": ROWS, "audio": ROWS})
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.gram,
+        losses.clip,
+        losses.pmrl,
+        losses.centrobind,
+        losses.barybind,
+        losses.spectral,
+        losses.simplex,
+        losses.sca,
+        losses.supcon,
+        losses.siglip,
+        losses.uniformity,
+        losses.separation,
+    ],
 )
 def test_groups(loss):
     with pytest.raises(ValueError, match=r"groups must be integers of shape \(4,\), got int32"):
-        jax.eval_shape(lambda x: loss(x, groups=jnp.ones(3, int)), {"text": ONES, "audio": ONES})
+        jax.eval_shape(lambda x: loss(x, groups=jnp.ones(3, int)), {"text": ROWS, "audio": ROWS})
+
+
+TWO = {"text": ROWS, "audio": ROWS}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: losses.supcon(TWO, groups=None), "supcon needs groups, the label of each example"),
+        (
+            lambda: losses.triangle(TWO),
+            r"exactly three modalities, got \['audio', 'text'\]: .* take losses.simplex",
+        ),
+        (
+            lambda: losses.triangle({"a": ROWS, "b": ROWS, "c": ROWS}),
+            r"anchor is 'text', but the modalities are \['a', 'b', 'c'\]",
+        ),
+        (lambda: losses.gram(TWO, form="cube"), "form must be one of volume, .* got 'cube'"),
+        (lambda: losses.sca(TWO, weight_temperature=0.0), "weight_temperature must be positive"),
+        (lambda: losses.alignment(TWO, power=0.5), "power must be at least 1, got 0.5"),
+        (lambda: losses.alignment(TWO, power=jnp.nan), "power must be at least 1, got nan"),
+        (lambda: losses.uniformity(TWO, t=0.0), "t must be positive, got 0.0"),
+    ],
+)
+def test_settings_out_of_range(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,12 +1,15 @@
 """Values that need no reference: chance, perfect alignment, orthogonality."""
 
+from importlib import import_module
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gramalign import losses
-from tests import samples
+from gramalign.contrast.statistics import LogSumExps
+from tests import reference, samples
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
@@ -38,3 +41,70 @@ def test_a_loss_of_aligned_examples_keeps_its_digits():
     loss = jax.jit(lambda x: losses.clip(x, anchor="a", temperature=0.03))
     found = loss({"a": basis, "b": basis})
     np.testing.assert_allclose(found, np.log1p(3 * np.exp(-1 / 0.03)), rtol=1e-4)
+
+
+def test_distances_between_modalities():
+    """0 for the same, 2 to the power for opposites, sqrt(2) to it for orthogonal ones."""
+    basis = jnp.asarray(samples.orthonormal(np.random.default_rng(0), 6, 8, np.float32))
+    x = {"a": basis[:3], "b": jnp.stack([basis[0], -basis[1], basis[5]])}
+    for power in (1.0, 2.0, 3.0):
+        exact = np.array([0, 2, np.sqrt(2)]) ** power
+        np.testing.assert_allclose(losses.alignment(x, power=power), exact, rtol=1e-6)
+
+
+def test_a_gap_is_that_of_centres():
+    """So that rows in any order have the same: the blind spot."""
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 6))
+    gap = losses.modality_gap(x)
+    assert np.all(gap > 0.1)
+    np.testing.assert_allclose(losses.modality_gap(x | {"b": x["b"][::-1]}), gap, rtol=1e-5)
+    apart = {"a": x["a"] + 3.0 * jnp.eye(6)[0], "b": x["a"]}
+    np.testing.assert_allclose(losses.modality_gap(apart), 3, rtol=1e-5)
+
+
+def test_uniformity_of_one_point_and_of_two():
+    """0, and minus t times the squared distance 4; that of modalities, not between them."""
+    row = jnp.eye(4)[:1]
+    point, poles = jnp.tile(row, (2, 1)), jnp.concatenate([row, -row])
+    np.testing.assert_allclose(losses.uniformity({"a": point, "b": -point}), 0, atol=1e-6)
+    np.testing.assert_allclose(losses.uniformity({"a": poles, "b": poles}), -8, rtol=1e-6)
+    np.testing.assert_allclose(losses.uniformity({"a": poles, "b": point}), -4, rtol=1e-6)
+    np.testing.assert_allclose(losses.uniformity({"a": poles, "b": poles}, t=0.5), -2, rtol=1e-6)
+
+
+def test_uniformity_of_more_pairs_than_an_int32_counts(monkeypatch):
+    """As many as 65536 examples have, each at a potential of a tenth."""
+
+    def competition(*_, **__):
+        count = jnp.full(4, 2**30, jnp.int32)
+        return LogSumExps(jnp.log(count * 0.1), jnp.zeros(4), count), None
+
+    monkeypatch.setattr(import_module("gramalign.losses.uniformity"), "competition", competition)
+    found = losses.uniformity({"a": jnp.eye(4), "b": jnp.eye(4)})
+    np.testing.assert_allclose(found, np.log(0.1), rtol=1e-5)
+
+
+def test_separation_of_directions():
+    """Of equal or opposite ones 1, of orthogonal ones 0; how modalities agree does not matter."""
+    basis = jnp.asarray(samples.orthonormal(np.random.default_rng(0), 4, 8, np.float32))
+    alike = jnp.array([1.0, -1, 1, -1])[:, None] * basis[:1]
+    separation = jax.jit(losses.separation)
+    np.testing.assert_allclose(separation({"a": alike, "b": alike}), 1, rtol=1e-6)
+    np.testing.assert_allclose(separation({"a": basis, "b": basis}), 0, atol=1e-6)
+    np.testing.assert_allclose(separation({"a": basis, "b": -basis}), 0, atol=1e-6)
+    two_by_two = {"a": basis[jnp.array([0, 0, 1, 1])], "b": basis[jnp.array([0, 0, 1, 1])]}
+    np.testing.assert_allclose(separation(two_by_two), 1 / 3, rtol=1e-6)
+
+
+def test_sca_of_two_is_clip():
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, 8, "ab"))
+    np.testing.assert_allclose(losses.sca(x, anchor="a"), losses.clip(x, anchor="a"), rtol=1e-5)
+
+
+def test_the_published_triangle_and_the_released():
+    """Logits -A / tau, and -(uu vv - uv^2) / 2 / tau = -2 A^2 / tau."""
+    x = samples.embeddings(np.random.default_rng(0), 6, 8)
+    area = reference.triangle(x["a"][:, None], x["b"][None], x["c"][None])
+    both = jax.jit(lambda x: [losses.triangle(x, anchor="a", root=r) for r in (True, False)])
+    for found, scores in zip(both(samples.as_jax(x)), (-area, -2 * area**2), strict=True):
+        np.testing.assert_allclose(found, reference.contrast(scores, scale=1 / 0.07), rtol=1e-4)

@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec as P
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from tests import samples
+from tests import every_loss, samples
 
 BATCH = 16
 
@@ -57,33 +57,20 @@ def test_pmrl_with_everything(x64):
     np.testing.assert_allclose(found, exact, atol=1e-10)
 
 
-def confu(embeddings, **settings):
-    pairs = losses.fused_pairs(embeddings).items()
-    fused = {name: embeddings[m] - embeddings[n] for name, (m, n) in pairs}
-    return losses.confu(embeddings | fused, **settings)
-
-
-@pytest.mark.parametrize(
-    ("loss", "settings"),
-    [
-        (losses.vast, dict(anchor="a", fused="c")),
-        (confu, {}),
-        (losses.centrobind, {}),
-        (losses.barybind, dict(barycentre="b")),
-        (losses.barybind, {}),
-    ],
-    ids=["vast", "confu", "centrobind", "barybind", "barybind, centroid"],
-)
-def test_losses_of_fused_and_averaged_embeddings(loss, settings, x64):
+@pytest.mark.parametrize("name", every_loss.EVERY)
+def test_every_loss(name, x64):
+    """Values and gradients, those of one device."""
     embeddings, present, groups = batch()
 
     def derivative(loss):
-        def total(x):
-            values = loss(x, present=present, groups=groups, **settings)
+        def total(x, temperature):
+            values = loss(x, temperature=temperature, present=present, groups=groups)
             return jnp.vdot(values, jnp.arange(1.0, BATCH + 1)), values
 
-        return jax.jit(jax.value_and_grad(total, has_aux=True))(embeddings)
+        both = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
+        return jax.jit(both)(embeddings, jnp.array(0.3))
 
+    loss = every_loss.EVERY[name]
     split, whole = derivative(losses.over_mesh(loss, mesh_of())), derivative(loss)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), split, whole)
 

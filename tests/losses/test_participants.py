@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 
 from gramalign import losses
-from tests import samples
+from tests import every_loss, samples
 
 EMBEDDINGS = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 6))
 #        a  b  c
 HAVE = [[1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 1], [0, 0, 0], [1, 0, 1], [1, 1, 1]]
 PRESENT = {m: jnp.asarray(np.array(HAVE, bool)[:, i]) for i, m in enumerate("abc")}
+GROUPS = jnp.array([0, 1, 2, 3, 0, 1, 2, 3])
+
+
+def of(loss):
+    """As a function of embeddings and masks."""
+    return lambda x, p: loss(x, temperature=0.1, present=p, groups=GROUPS)
+
+
+LOSSES = {name: of(loss) for name, loss in every_loss.EVERY.items()}
 
 
 @pytest.mark.parametrize(
@@ -32,29 +41,14 @@ def test_without_masks_everybody_does():
     assert np.all(losses.participants(EMBEDDINGS, {}))
 
 
-LOSSES = {
-    "gram": lambda x, p: losses.gram(x, anchor="a", present=p),
-    "clip": lambda x, p: losses.clip(x, anchor="a", present=p),
-    "clip, all pairs": lambda x, p: losses.clip(x, anchor=None, present=p),
-    "pmrl": lambda x, p: losses.pmrl(x, present=p),
-    "centrobind": lambda x, p: losses.centrobind(x, present=p),
-    "barybind": lambda x, p: losses.barybind(x, barycentre="a", present=p),
-    "barybind, centroid": lambda x, p: losses.barybind(x, present=p),
-    "symile": lambda x, p: losses.symile(x, present=p),
-    "symile, all": lambda x, p: losses.symile(x, negatives="all", present=p),
-}
-ANCHORED = ["gram", "clip", "barybind"]
-TOGETHER = ["gram", "clip, all pairs", "pmrl", "centrobind", "barybind", "barybind, centroid"]
-
-
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", every_loss.EVERY)
 def test_losses_are_zero_for_the_others_only(name):
     values = jax.jit(LOSSES[name])(EMBEDDINGS, PRESENT)
-    anchor = "a" if name in ANCHORED else None
-    np.testing.assert_array_equal(values != 0, losses.participants(EMBEDDINGS, PRESENT, anchor))
+    wanted = every_loss.taking_part(name, EMBEDDINGS, PRESENT)
+    np.testing.assert_array_equal(values != 0, wanted)
 
 
-@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize("name", [n for n in LOSSES if n not in every_loss.EXACTLY_THREE])
 def test_a_modality_that_nobody_has_might_as_well_not_be_in_the_mapping(name):
     two = {m: EMBEDDINGS[m] for m in "ab"}
     nobody = {"c": jnp.zeros(8, bool)}

@@ -5,37 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign import losses, normalize
-from tests import samples
+from tests import every_loss, samples
 
 BATCH, DIM = 4, 8
 CASES = samples.degenerate_batches(BATCH, DIM)
 
 
-def with_fused(x):
-    """Normalised sums for fusions, some of them zero."""
-    pairs = losses.fused_pairs(x).items()
-    return x | {name: normalize(x[m] + x[n]) for name, (m, n) in pairs}
-
-
-LOSSES = {
-    "gram": lambda x, t: losses.gram(x, anchor="a", temperature=t),
-    "clip": lambda x, t: losses.clip(x, anchor=None, temperature=t),
-    "pmrl": lambda x, t: losses.pmrl(x, tau_alignment=t, tau_instance=t),
-    "confu": lambda x, t: losses.confu(with_fused(x), temperature=t),
-    "centrobind": lambda x, t: losses.centrobind(x, temperature=t),
-    "barybind": lambda x, t: losses.barybind(x, barycentre="a", temperature=t),
-    "barybind, centroid": lambda x, t: losses.barybind(x, temperature=t),
-    "symile": lambda x, t: losses.symile(x, temperature=t),
-    "symile, all": lambda x, t: losses.symile(x, negatives="all", temperature=t),
-}
-
-
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", every_loss.EVERY)
 def test_values_and_gradients_are_finite(name):
     def total(x, temperature):
-        values = LOSSES[name](dict(zip("abc", x, strict=True)), temperature)
-        return jnp.vdot(values, jnp.arange(1.0, 1 + BATCH)), values
+        embeddings = dict(zip("abc", x, strict=True))
+        return every_loss.weighted(name, embeddings, temperature, groups=jnp.array([0, 1, 2, 0]))
 
     derivative = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
     mapped = jax.jit(jax.vmap(derivative, in_axes=(0, None)))
