@@ -71,7 +71,8 @@ class Candidates:
     Attributes:
         side: its factors, and which of them take part.
         groups: row i and column j compete if their groups differ.
-        numbers: of the examples, for a statistic that tells members of a group from the match.
+        numbers: of the examples, for a statistic that tells members of a group from the match, or
+            for rounds.
     """
 
     side: Side

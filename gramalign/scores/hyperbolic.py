@@ -11,16 +11,17 @@ columns, an orthonormal basis of the boosted others, boosted back to vectors (t_
 
     V = c_j sqrt(w_0^2 - 1 - w_1^2 - w_2^2 ..),   w_0 = b.a - b_0 a_0,   w_l = s_l.a - t_l a_0
 
-with their volume c_j. A tile is k - 1 matrix products and a root. For unit vectors V is 0 where
-two modalities coincide, and not bounded by 1: sqrt(8) for two opposite ones. The paper learns a mix
-with the Euclidean volume; this is the hyperbolic part alone.
+with their volume c_j. A tile is k - 1 matrix products and a root. V is not bounded by 1: sqrt(8)
+for two opposite unit vectors. The paper learns a mix with the Euclidean volume; this is the
+hyperbolic part alone.
 
 Source: Hyperbolic Gramian Volumes for Multimodal Alignment (HyperGRAM), CVPR 2026; GRAM:
     Cicchetti et al., ICLR 2025, arXiv 2412.11959.
-Needs: an anchor and one other modality or more; unit length is usual, but not needed.
+Needs: an anchor; two modalities or more, any k; unit length is usual, but not needed.
 Cost: 2 (k - 1) d flops per pair; memory O(B k d).
-Singular set: lifted vectors that are linearly dependent, such as two equal modalities: a kink,
-    where the score is 0, the largest possible; derivatives are 0 there.
+Singular set: lifted vectors that are linearly dependent (two equal modalities; of unit vectors
+    also four on a circle): a kink, where the score is 0, the largest possible; derivatives are 0
+    there.
 Blind spot: two equal non-anchor vectors make every anchor fit. Signs do matter.
 """
 

@@ -13,7 +13,7 @@ close the modalities are.
 
 Source: the kernel Gram matrix of SemMSA; its volume, that of GRAM: Cicchetti et al., ICLR 2025,
     arXiv 2412.11959.
-Needs: an anchor and one other modality or more; a bandwidth on the scale of their distances.
+Needs: an anchor; two modalities or more, any k; a bandwidth on the scale of their distances.
 Cost: 2 (k - 1) d flops per pair and about k^2 / 2 elementwise; memory O(B k d).
 Singular set: two equal modalities (distinct features are independent, to rounding): a kink, where
     the score is 0, the largest possible; derivatives are 0 there.
