@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PyTree
 
 from gramalign.geometry import norm, normalize
@@ -67,7 +68,7 @@ def check_unit(embeddings: Embeddings, present: Present | None) -> None:
 
 
 def _traced(*trees: PyTree) -> bool:
-    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
+    return any(isinstance(x, Tracer) for x in jax.tree.leaves(trees))
 
 
 @jax.jit
