@@ -6,6 +6,7 @@ modalities a, b and c; those that know no such setting are not given it.
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 
 from gramalign import losses, normalize
@@ -88,8 +89,29 @@ ANY_TWO = {
 }
 """Those that have no anchor."""
 
+ALIKE = {
+    "gram, squared",
+    "gram, log",
+    "gram, root",
+    "supcon of volumes",
+    "siglip of volumes",
+    "triangle, as released",
+}
+"""Made as other rows of the table are, of Scores that are tested by themselves."""
+
+OTHERS = [name for name in EVERY if name not in ALIKE]
+
 EXACTLY_THREE = {"confu", "symile, all", "triangle", "triangle, as released"}
 """Those to which one modality less is an error; ConFu takes more."""
+
+
+quickly = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""The same program, whose machine code is not optimised: there is little to run."""
+
+
+def modalities_of(name):
+    """As few as will do."""
+    return "abc" if name in EXACTLY_THREE else "ab"
 
 
 def taking_part(name, embeddings, present):
