@@ -1,8 +1,10 @@
 """Losses of whole batches, computed by all devices of a mesh."""
 
-from collections.abc import Callable, Hashable
+import inspect
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from math import prod
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +16,23 @@ from gramalign.scores.sides import check_embeddings
 from gramalign.types import Embeddings, Present
 
 Loss = Callable[..., Float[Array, " batch"]]
+
+OF_THE_BATCH = ("present", "groups", "axis_name", "engine")
+"""What all losses are called with, though not every one has a use for all of it."""
+
+
+def without_unused(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords without those of the batch that a loss does not take.
+
+    >>> from gramalign.losses import alignment
+    >>> without_unused(alignment, {"present": None, "groups": None, "power": 1.0})
+    {'present': None, 'power': 1.0}
+    """
+    takes = inspect.signature(loss).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
+        return dict(given)
+    unused = set(OF_THE_BATCH) - {parameter.name for parameter in takes}
+    return {name: x for name, x in given.items() if name not in unused}
 
 
 def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss:
@@ -64,14 +83,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     ) -> Float[Array, " batch"]:
         def part(batch: PyTree[Array], arrays: dict[str, Array]) -> Float[Array, " batch"]:
             embeddings, present, groups = batch
-            return loss(
-                embeddings,
-                present=present,
-                groups=groups,
-                axis_name=names,
-                **arrays,
-                **dict(constants),
-            )
+            shared = {"present": present, "groups": groups, "axis_name": names}
+            given = without_unused(loss, {**shared, **arrays, **dict(constants)})
+            return loss(embeddings, **given)
 
         specs = split.spec, whole.spec
         mapped = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=split.spec)

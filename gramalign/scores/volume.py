@@ -97,7 +97,9 @@ class VolumeScore:
         # a thousandfold larger, with a derivative that points anywhere.
         outside = square - inside
         noise = 4 * rounding(rows, cols.basis[0]) * square
-        heights = sqrt(jnp.where(outside <= noise, 0, outside))
+        # A logarithm would make a leap of what others make a step of.
+        least = noise if self.form == "log" else jnp.zeros_like(noise)
+        heights = sqrt(jnp.where(outside <= noise, least, outside))
         return self._score(cols.volume[None, :] * heights, 1 + cols.number[None, :])
 
     def matched(

@@ -1,7 +1,6 @@
 """What a term of an objective is: a loss, its settings, and what of them is learned."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,11 +9,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from gramalign import losses
+from gramalign.losses.over_mesh import without_unused
 from gramalign.models import LogitScale, Number
 from gramalign.training.checks import check
 from gramalign.types import Embeddings, Present
 
-_BATCH = ("present", "groups", "axis_name", "engine")  # arguments that are no settings
 _OWN = ("learn_", "head_")  # settings that the loss knows nothing of begin so
 
 
@@ -76,11 +75,7 @@ class Term:
             **given: `present`, `groups`, `axis_name` and `engine` as of a loss, which need not take
                 those it has no use for; and learned numbers, in the place of settings.
         """
-        takes = inspect.signature(self.loss).parameters.values()
-        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in takes):
-            unused = set(_BATCH) - {parameter.name for parameter in takes}
-            given = {name: x for name, x in given.items() if name not in unused}
-        return self.loss(embeddings, **{**self.settings(), **given})
+        return self.loss(embeddings, **{**self.settings(), **without_unused(self.loss, given)})
 
     def settings(self) -> dict[str, Any]:
         """The loss's keywords that stand for the fields."""

@@ -140,3 +140,10 @@ def test_an_uneven_last_batch_by_mask(x64):
     found = loss(filled, anchor="a", present=dict.fromkeys(embeddings, there))
     np.testing.assert_allclose(found[:13], losses.gram(short, anchor="a"), atol=1e-10)
     np.testing.assert_array_equal(found[13:], 0)
+
+
+@pytest.mark.parametrize("loss", [losses.alignment, losses.modality_gap])
+def test_losses_that_have_no_use_for_groups(loss):
+    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6))
+    found = losses.over_mesh(loss, mesh_of())(embeddings)
+    np.testing.assert_allclose(found, loss(embeddings), rtol=1e-5, atol=1e-6)

@@ -141,3 +141,14 @@ def test_what_is_no_form(monkeypatch):
     message = "form must be one of volume, squared, log, root, got 'cube'"
     with pytest.raises(ValueError, match=message):
         VolumeScore("a", "cube")
+
+
+def test_a_logarithm_makes_no_leap_at_the_noise_floor():
+    """Two mismatched anchors, one just above the floor and one on it, score nearly alike."""
+    score = VolumeScore("a", "log")
+    axes = np.eye(3, dtype=np.float32)
+    anchors = np.stack([axes[0], samples.normalized(axes[0] + 1e-3 * axes[2])])
+    x = {"a": anchors, "b": axes[:1].repeat(2, 0), "c": axes[1:2].repeat(2, 0)}
+    x = {name: jnp.asarray(rows, jnp.float32) for name, rows in x.items()}
+    on_it, above = np.asarray(score.tile(score.rows(x).factors, score.cols(x).factors))[:, 0]
+    assert 6.5 < above < on_it < 7.5
