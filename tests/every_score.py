@@ -64,6 +64,11 @@ EVERY = {
 
 SCORES = {name: score for name, (score, _) in EVERY.items()}
 
+VARIANTS = {"volume squared", "log-volume", "root of volume", "simplex squared", "mixed"}
+"""Made of others elementwise, which is nothing new to what goes through their tiles."""
+
+MAIN = [name for name in SCORES if name not in VARIANTS]
+
 
 def score_matrix(name, embeddings, present=None):
     """All rows against all columns, in float64."""

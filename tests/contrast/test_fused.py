@@ -14,10 +14,10 @@ from gramalign import losses
 from gramalign.contrast import Engine, fused
 from tests import contrast_engine as engine
 from tests.contrast.test_mesh import STRATEGIES, mesh_of
-from tests.every_score import SCORES
+from tests.every_score import MAIN
 
 SIZE = 300  # three blocks of 128 either way, in one kernel or in three
-FUSED = [name for name in SCORES if name != "spectral"]
+FUSED = [name for name in MAIN if name != "spectral"]
 
 
 @cache

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 from gramalign.contrast import Engine, contrast, ranks, top_k
 from gramalign.scores import CosineScore
 from tests import contrast_engine as engine
-from tests.every_score import SCORES
+from tests.every_score import MAIN, SCORES
 
 STRATEGIES = ["gather", "ring"]
 Auto = jax.sharding.AxisType.Auto
@@ -61,7 +61,7 @@ def compare(name, mesh, axis_name, strategy, kind, loss="softmax"):
 # All numbers of devices with the Score of the most factors, every Score with the most devices.
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
-    ("name", "devices"), [*(("volume", n) for n in (1, 2, 4)), *((name, 8) for name in SCORES)]
+    ("name", "devices"), [*(("volume", n) for n in (1, 2, 4)), *((name, 8) for name in MAIN)]
 )
 def test_every_score_and_any_number_of_devices(name, devices, strategy, x64):
     compare(name, mesh_of(data=devices), "data", strategy, "masked and grouped")

@@ -8,11 +8,10 @@ import sys
 import numpy as np
 
 from tests.contrast.test_mesh import STRATEGIES, exact
-from tests.contrast.two_processes import KIND, leaves
-from tests.every_score import SCORES
+from tests.contrast.two_processes import KIND, NAMES, leaves
 
 
-def test_every_score(tmp_path):
+def test_scores_of_every_make(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -34,7 +33,7 @@ def test_every_score(tmp_path):
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], "\n\n".join(printed)
     found = np.load(out)
-    for name in SCORES:
+    for name in NAMES:
         for strategy in STRATEGIES:
             for key, x in leaves(exact(name, KIND)).items():
                 y = found[f"{name} {strategy} {key}"]
