@@ -17,7 +17,7 @@ from gramalign.scores import (
 from tests import reference
 
 ANCHOR = "a"
-BANDWIDTH = 0.8
+BANDWIDTH = 1.0
 
 MIXED = MixedScore((SimplexScore(ANCHOR), CosineScore(ANCHOR)), (0.7, 0.4))
 

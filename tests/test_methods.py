@@ -71,9 +71,10 @@ def test_a_docstring_that_lacks_a_part_is_named(monkeypatch):
 def test_settings_are_those_of_the_term():
     (gram,) = named("gram")
     found = {each.name: each for each in gram.settings}
-    assert list(found) == ["anchor", "temperature", "learn_temperature", "label_smoothing"]
+    shared = ["anchor", "temperature", "learn_temperature", "label_smoothing"]
+    assert list(found) == [*shared, "form"]
     assert (found["label_smoothing"].default, found["anchor"].type) == (0.1, "str | None")
-    assert found["temperature"].help.startswith("Softmax temperature")
+    assert found["temperature"].help.startswith("Temperature, or")
     assert gram.score == "volume" and gram.python == "gramalign.losses.gram"
 
 

@@ -140,7 +140,7 @@ def test_errors_name_the_cure(run, store, capsys, tmp_path):
     assert "--resume" in complaint(capsys, *again)
     assert "digits" in complaint(capsys, "train", "no-such-preset")
     assert "'digits'" in complaint(capsys, "train", "--data", str(tmp_path / "absent"))
-    assert "gram, pmrl, clip" in complaint(capsys, "train", "--objective", "gram + nonsense")
+    assert "gram, log_volume" in complaint(capsys, "train", "--objective", "gram + nonsense")
     assert "no run was started there" in complaint(capsys, "evaluate", str(tmp_path))
     text = tmp_path / "out.txt"
     assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
