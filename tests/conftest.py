@@ -61,3 +61,16 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no GPU: set JAX_PLATFORMS=cuda,cpu"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs():
+    """Lets go of compiled programs before there are too many for one process.
+
+    Each takes some hundred memory maps, of which Linux allows a process 65530; one more, and it
+    crashes.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > 25_000:
+        jax.clear_caches()
