@@ -11,12 +11,14 @@ import hypothesis
 import jax
 import pytest
 
+from tests.unoptimized import UNOPTIMIZED
+
 # Before any array exists: the number of devices is read once, when the backend starts.
 jax.config.update("jax_num_cpu_devices", 8)
 # Tests compile much and compute little: without optimisation of the machine code they take a
 # quarter less time. Not so the commands that they start, which compute.
 flags = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{flags} {UNOPTIMIZED}"
 jax.devices()
 os.environ["XLA_FLAGS"] = flags
 # Mixed dtypes and implicit broadcasting of ranks are nearly always mistakes in a loss.

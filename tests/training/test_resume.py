@@ -81,6 +81,7 @@ def test_sigkill(config, whole, tmp_path, quiet):
     program = f"""
 import os, signal, sys
 from gramalign.training import config_from_json, train
+from tests.unoptimized import UNOPTIMIZED
 
 def kill(row):
     if row["step"] == {KILLED_AT}:
@@ -90,6 +91,7 @@ train(config_from_json(sys.argv[1]), sys.argv[2], report=kill)
 """
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "JAX_NUM_CPU_DEVICES": "8"}
+    environment["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} {UNOPTIMIZED}"  # to the same bits
     command = [sys.executable, "-c", program, config_to_json(config), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -1,0 +1,3 @@
+"""The flag with which tests compile."""
+
+UNOPTIMIZED = "--xla_backend_optimization_level=0"
