@@ -17,6 +17,7 @@ from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.model import Model, split
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state
+from tests.unoptimized import UNOPTIMIZED
 
 KILLED_AT = 10  # between the checkpoints at 8 and 12
 
@@ -81,7 +82,6 @@ def test_sigkill(config, whole, tmp_path, quiet):
     program = f"""
 import os, signal, sys
 from gramalign.training import config_from_json, train
-from tests.unoptimized import UNOPTIMIZED
 
 def kill(row):
     if row["step"] == {KILLED_AT}:
