@@ -26,12 +26,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import tiles
-from gramalign.contrast.blocks import Block, split, unsplit
+from gramalign.contrast.blocks import Block, check_groups, check_sides, own_numbers, split, unsplit
 from gramalign.contrast.engine import Engine, Implementation
 from gramalign.contrast.exchange import NOTHING, Axis, Collecting, choose, exchange, sums
 from gramalign.contrast.rounds import Join, Rounds
-from gramalign.contrast.statistics import Statistic
+from gramalign.contrast.statistics import LogSumExp, LogSumExps, Statistic
 from gramalign.contrast.tile import Tile, no_slopes
+from gramalign.geometry.norms import at_least_float32
 from gramalign.mesh import AxisName, gathered, varying_as, zeros_as
 from gramalign.scores import Side, Tiled
 
@@ -134,6 +135,35 @@ def competition(
     by_row, by_col = _competition(walk, *varying_as(blocks, scale), scale)
     by_row = unsplit(by_row, rows.side.valid.shape[0])
     return by_row, unsplit(by_col, others.side.valid.shape[0])
+
+
+def among_themselves(
+    score: Tiled,
+    side: Side,
+    scale: float,
+    *,
+    groups: Int[Array, " n"] | None,
+    axis_name: AxisName | None,
+    engine: Engine,
+) -> LogSumExps:
+    """What each example gathers of all others under a symmetric Score.
+
+    Raises:
+        ValueError: for an empty side, bad groups, an axis that is not there.
+    """
+    size, _ = check_sides(side, side, square=True, axis_name=axis_name)
+    numbers = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
+    like = at_least_float32(jax.tree.leaves(side.factors)[0].ravel()[0])
+    gathered, _ = competition(
+        score,
+        LogSumExp(),
+        Candidates(side, numbers),
+        None,
+        varying_as(jnp.asarray(scale, like.dtype), like),
+        axis_name=axis_name,
+        engine=engine,
+    )
+    return gathered
 
 
 def _start(walk: Walk, side: Block, scale: Float[Array, ""]) -> Any:

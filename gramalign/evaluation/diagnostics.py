@@ -20,20 +20,18 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
 from gramalign.geometry import singular_values, volume
-
-# Entries of one tile of the similarity matrix: 64 MiB of float32.
-_TILE_ENTRIES = 2**24
+from gramalign.losses.uniformity import spread
+from gramalign.scores import Side
 
 
 @dataclass(frozen=True)
@@ -160,29 +158,12 @@ def _jitted_volume_and_share(tuples: Float[Array, "n k d"]) -> Float[Array, "2 n
 
 
 def _uniformity(units: np.ndarray, present: np.ndarray) -> float:
-    count = int(present.sum())
-    if count < 2:
+    if present.sum() < 2:
         return math.nan
-    tile = min(len(units), max(1, _TILE_ENTRIES // len(units)))
-    per_row = _potential(jnp.asarray(units), jnp.asarray(present), tile)
-    # The last sum runs in float64: a million rows of float32 would lose digits.
-    return float(np.log(np.asarray(per_row, np.float64).sum() / (count * (count - 1))))
+    return float(_jitted_spread(Side(jnp.asarray(units), jnp.asarray(present))))
 
 
-@partial(jax.jit, static_argnames="tile")
-def _potential(
-    units: Float[Array, "n d"], present: Bool[Array, " n"], tile: int
-) -> Float[Array, " n"]:
-    """Sum over j != i of exp(-2 |x_i - x_j|^2) for each i, a tile of rows at a time."""
-    numbers = jnp.arange(len(units))
-
-    def of_one(row: tuple[Array, Array, Array]) -> Array:
-        number, unit, there = row
-        cosine = jnp.matmul(units, unit, precision=jax.lax.Precision.HIGHEST)
-        counted = present & there & (numbers != number)
-        return jnp.where(counted, jnp.exp(4 * (cosine - 1)), 0).sum()
-
-    return jax.lax.map(of_one, (numbers, units, present), batch_size=tile)
+_jitted_spread = jax.jit(spread)
 
 
 def _pair_figures(data: EmbeddingSet, first: str, second: str) -> PairFigures:

@@ -16,11 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.contrast.blocks import check_groups, check_sides, own_numbers
-from gramalign.contrast.competition import Candidates, competition
-from gramalign.contrast.statistics import LogSumExp
-from gramalign.geometry.norms import at_least_float32
-from gramalign.mesh import AxisName, varying_as
+from gramalign.contrast.competition import among_themselves
+from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
 from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Present
@@ -59,16 +56,5 @@ def separation(
     side = score.rows(embeddings, present)
     _, kept = whole(embeddings, present)
     side = Side(side.factors, jnp.sum(kept, axis=1, dtype=jnp.int32) >= 2)
-    size, _ = check_sides(side, side, square=True, axis_name=axis_name)
-    numbers = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
-    like = at_least_float32(side.factors[0, 0])
-    found, _ = competition(
-        score,
-        LogSumExp(),
-        Candidates(side, numbers),
-        None,
-        varying_as(jnp.ones((), like.dtype), like),
-        axis_name=axis_name,
-        engine=engine,
-    )
+    found = among_themselves(score, side, 1.0, groups=groups, axis_name=axis_name, engine=engine)
     return found.total / jnp.maximum(found.count, 1).astype(found.total.dtype)

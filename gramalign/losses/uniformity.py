@@ -19,12 +19,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.contrast.blocks import check_groups, check_sides, own_numbers
-from gramalign.contrast.competition import Candidates, competition
-from gramalign.contrast.statistics import LogSumExp
+from gramalign.contrast.competition import among_themselves
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.anchors import mean_over, participants
-from gramalign.mesh import AxisName, varying_as
+from gramalign.mesh import AxisName
 from gramalign.scores import Side
 from gramalign.scores.products import product
 from gramalign.scores.sides import check_embeddings, one
@@ -95,21 +93,12 @@ def spread(
     """Uniformity of one modality's unit vectors; 0 if there is no pair. Arguments as above."""
     if not t > 0:
         raise ValueError(f"t must be positive, got {t}")
-    size, _ = check_sides(side, side, square=True, axis_name=axis_name)
-    numbers = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
-    like = at_least_float32(side.factors[0, 0])
-    found, _ = competition(
-        _Closeness(),
-        LogSumExp(),
-        Candidates(side, numbers),
-        None,
-        varying_as(jnp.asarray(t, like.dtype), like),
-        axis_name=axis_name,
-        engine=engine,
+    found = among_themselves(
+        _Closeness(), side, t, groups=groups, axis_name=axis_name, engine=engine
     )
     largest = jax.lax.stop_gradient(jnp.max(jnp.where(found.count > 0, found.logsumexp, -jnp.inf)))
     # Not as integers: the pairs of 46341 examples are more than an int32 counts.
-    number = jnp.sum(found.count.astype(like.dtype))
+    number = jnp.sum(found.count.astype(found.total.dtype))
     if axis_name is not None:
         largest, number = jax.lax.pmax(largest, axis_name), jax.lax.psum(number, axis_name)
     largest = jnp.where(jnp.isneginf(largest), 0, largest)

@@ -75,11 +75,11 @@ def test_uniformity_of_one_point_and_of_two():
 def test_uniformity_of_more_pairs_than_an_int32_counts(monkeypatch):
     """As many as 65536 examples have, each at a potential of a tenth."""
 
-    def competition(*_, **__):
+    def gathered(*_, **__):
         count = jnp.full(4, 2**30, jnp.int32)
-        return LogSumExps(jnp.full(4, np.log(2**30 / 10), jnp.float32), jnp.zeros(4), count), None
+        return LogSumExps(jnp.full(4, np.log(2**30 / 10), jnp.float32), jnp.zeros(4), count)
 
-    monkeypatch.setattr(import_module("gramalign.losses.uniformity"), "competition", competition)
+    monkeypatch.setattr(import_module("gramalign.losses.uniformity"), "among_themselves", gathered)
     found = losses.uniformity({"a": jnp.eye(4), "b": jnp.eye(4)})
     np.testing.assert_allclose(found, np.log(0.1), rtol=1e-5)
 
