@@ -12,12 +12,10 @@ Singular set: none; smooth everywhere.
 Blind spot: tuples as such: with an anchor the others are never compared with each other.
 """
 
-from functools import partial
-
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import over_pairs
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import over_pairs, softmax
 from gramalign.mesh import AxisName
 from gramalign.types import Embeddings, Present
 
@@ -59,12 +57,5 @@ def clip(
     >>> bool(jnp.allclose(loss, jnp.log(1 + jnp.exp(-1.0))))
     True
     """
-    pairs = partial(
-        contrast,
-        scale=1 / temperature,
-        label_smoothing=label_smoothing,
-        groups=groups,
-        axis_name=axis_name,
-        engine=engine,
-    )
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_pairs(pairs, embeddings, anchor, present)

@@ -16,12 +16,10 @@ Singular set: a matched or mismatched tuple of volume 0, which has a kink; deriv
 Blind spot: signs, and two modalities alike, which make any third fit: Vol(t, v, v) = 0.
 """
 
-from functools import partial
-
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import over_anchors
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.mesh import AxisName
 from gramalign.scores import VolumeScore
 from gramalign.scores.volume import Form
@@ -68,12 +66,5 @@ def gram(
     >>> bool(gram(aligned).mean() < gram(shuffled).mean())
     True
     """
-    pairs = partial(
-        contrast,
-        scale=1 / temperature,
-        label_smoothing=label_smoothing,
-        groups=groups,
-        axis_name=axis_name,
-        engine=engine,
-    )
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_anchors(lambda name: VolumeScore(name, form), pairs, embeddings, anchor, present)

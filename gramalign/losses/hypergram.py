@@ -19,12 +19,10 @@ kink, with derivative 0 there of that one.
 Blind spot: two modalities alike, which make any third fit.
 """
 
-from functools import partial
-
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import over_anchors
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.mesh import AxisName
 from gramalign.scores import HyperbolicVolumeScore, MixedScore, Score, VolumeScore
 from gramalign.types import Embeddings, Present
@@ -68,14 +66,7 @@ def hypergram(
     >>> bool(hypergram({"text": eye, "audio": eye}).mean() < hypergram(opposite).mean())
     True
     """
-    pairs = partial(
-        contrast,
-        scale=1 / temperature,
-        label_smoothing=label_smoothing,
-        groups=groups,
-        axis_name=axis_name,
-        engine=engine,
-    )
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
 
     def score_of(name: str) -> Score:
         return MixedScore((HyperbolicVolumeScore(name), VolumeScore(name)), (0.5, 0.5))

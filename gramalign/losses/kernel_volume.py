@@ -15,12 +15,10 @@ Singular set: two modalities alike, where the volume is 0 and has a kink; deriva
 Blind spot: two modalities alike, which make any third fit; and whatever is much farther than s.
 """
 
-from functools import partial
-
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import over_anchors
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.mesh import AxisName
 from gramalign.scores import KernelVolumeScore
 from gramalign.types import Embeddings, Present
@@ -66,14 +64,7 @@ def kernel_volume(
     >>> bool(kernel_volume(aligned).mean() < kernel_volume(opposite).mean())
     True
     """
-    pairs = partial(
-        contrast,
-        scale=1 / temperature,
-        label_smoothing=label_smoothing,
-        groups=groups,
-        axis_name=axis_name,
-        engine=engine,
-    )
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_anchors(
         lambda name: KernelVolumeScore(name, bandwidth), pairs, embeddings, anchor, present
     )

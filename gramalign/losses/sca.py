@@ -11,12 +11,10 @@ Singular set: others whose weighted sum vanishes; score and derivatives are 0 th
 Blind spot: a modality that fits nothing is weighted away: one good modality is enough.
 """
 
-from functools import partial
-
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import over_anchors
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.mesh import AxisName
 from gramalign.scores import AggregateScore
 from gramalign.scores.sides import check_embeddings, check_unit
@@ -65,14 +63,7 @@ def sca(
     """
     check_embeddings(embeddings, present)
     check_unit(embeddings, present)
-    pairs = partial(
-        contrast,
-        scale=1 / temperature,
-        label_smoothing=label_smoothing,
-        groups=groups,
-        axis_name=axis_name,
-        engine=engine,
-    )
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_anchors(
         lambda name: AggregateScore(name, weight_temperature), pairs, embeddings, anchor, present
     )

@@ -16,12 +16,10 @@ Singular set: points in a flat of fewer than k - 1 dimensions, where the volume 
 Blind spot: flat tuples: parallel differences, or two modalities alike, whatever the others.
 """
 
-from functools import partial
-
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import over_anchors
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.mesh import AxisName
 from gramalign.scores import SimplexScore
 from gramalign.types import Embeddings, Present
@@ -65,14 +63,7 @@ def simplex(
     >>> bool(simplex({"text": eye, "audio": eye}).mean() < simplex(shuffled).mean())
     True
     """
-    pairs = partial(
-        contrast,
-        scale=1 / temperature,
-        label_smoothing=label_smoothing,
-        groups=groups,
-        axis_name=axis_name,
-        engine=engine,
-    )
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_anchors(
         lambda name: SimplexScore(name, squared), pairs, embeddings, anchor, present
     )

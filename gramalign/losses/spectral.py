@@ -14,12 +14,10 @@ Singular set: sigma_1 = sigma_2, a kink; a subgradient is returned. First deriva
 Blind spot: signs; and an anchor that is orthogonal to others which agree changes nothing.
 """
 
-from functools import partial
-
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import over_anchors
+from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.mesh import AxisName
 from gramalign.scores import SpectralScore
 from gramalign.types import Embeddings, Present
@@ -61,12 +59,5 @@ def spectral(
     >>> bool(spectral({"text": eye, "audio": eye}).mean() < spectral(shuffled).mean())
     True
     """
-    pairs = partial(
-        contrast,
-        scale=1 / temperature,
-        label_smoothing=label_smoothing,
-        groups=groups,
-        axis_name=axis_name,
-        engine=engine,
-    )
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_anchors(SpectralScore, pairs, embeddings, anchor, present)

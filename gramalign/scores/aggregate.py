@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import inner_products, take_apart, unstack
-from gramalign.scores.products import as_factor, product
-from gramalign.scores.protocol import Side
-from gramalign.scores.sides import one, rest
+from gramalign.scores.anchored import AnchoredScore
+from gramalign.scores.products import product
+from gramalign.scores.sides import rest
 from gramalign.types import Embeddings, Present
 
 
@@ -36,11 +36,10 @@ class _Others(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AggregateScore:
+class AggregateScore(AnchoredScore):
     """Cosine of the anchor with the others' sum, weighted by a softmax of their own cosines.
 
     Attributes:
-        anchor: the modality on the row side; all others move together on the column side.
         weight_temperature: of the weights' softmax.
 
     Raises:
@@ -52,7 +51,6 @@ class AggregateScore:
     [1.0, 1.0]
     """
 
-    anchor: str
     weight_temperature: float = 0.1
 
     def __post_init__(self):
@@ -60,19 +58,12 @@ class AggregateScore:
         if not self.weight_temperature > 0:
             raise ValueError(f"weight_temperature must be positive, got {self.weight_temperature}")
 
-    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The anchor `[b, d]`."""
-        return one(embeddings, present, "anchor", self.anchor)
-
-    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The others, k - 1 times `[b, d]`, which are there, and their Gram matrix's entries."""
-        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
-        wide = take_apart(vectors, kept)
-        table = [unstack(line, -1) for line in unstack(inner_products(wide), -2)]
+    def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> _Others:
+        """The others, which are there, and their Gram matrix's entries."""
+        rows = take_apart(vectors, kept)
+        table = [unstack(line, -1) for line in unstack(inner_products(rows), -2)]
         gram = tuple(tuple(line[: m + 1]) for m, line in enumerate(table))
-        narrow = tuple(as_factor(x, vectors.dtype) for x in wide)
-        there = tuple(unstack(kept.astype(wide[0].dtype), 1))
-        return Side(_Others(narrow, there, gram), jnp.any(kept, axis=1))
+        return _Others(tuple(rows), tuple(unstack(kept.astype(rows[0].dtype), 1)), gram)
 
     def tile(self, rows: Float[Array, "r d"], cols: _Others) -> Float[Array, "r c"]:
         """K - 1 matrix products, then elementwise."""

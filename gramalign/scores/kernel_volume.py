@@ -25,15 +25,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.kernel import orthonormal_features
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import take_apart, unstack
-from gramalign.scores.products import as_factor, product
-from gramalign.scores.protocol import Side
-from gramalign.scores.sides import one, rest, whole
-from gramalign.types import Embeddings, Present
+from gramalign.scores.anchored import SymmetricScore
+from gramalign.scores.products import product
 
 
 class _Span(NamedTuple):
@@ -43,11 +41,10 @@ class _Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class KernelVolumeScore:
+class KernelVolumeScore(SymmetricScore):
     """Minus the volume of a tuple's features under a Gaussian kernel.
 
     Attributes:
-        anchor: the modality on the row side; all others move together on the column side.
         bandwidth: the distance at which the kernel has fallen to exp(-1/2).
 
     Raises:
@@ -61,28 +58,18 @@ class KernelVolumeScore:
      [-0.9299 -0.    ]]
     """
 
-    anchor: str
     bandwidth: float = 1.0
 
     def __post_init__(self):
         if not self.bandwidth > 0:
             raise ValueError(f"bandwidth must be positive, got {self.bandwidth}")
 
-    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The anchor `[b, d]`."""
-        return one(embeddings, present, "anchor", self.anchor)
-
-    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The others, k - 1 times `[b, d]`, the lower triangle of W, entries `[b]`, and volume."""
-        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+    def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> _Span:
+        """The others, the lower triangle of W, and their volume."""
         features = orthonormal_features(vectors, kept, self._rate)
         lines = enumerate(unstack(features.weights, 1))
-        span = _Span(
-            tuple(as_factor(row, vectors.dtype) for row in take_apart(vectors, kept)),
-            tuple(tuple(unstack(line, 1)[: m + 1]) for m, line in lines),
-            features.volume,
-        )
-        return Side(span, jnp.any(kept, axis=1))
+        weights = tuple(tuple(unstack(line, 1)[: m + 1]) for m, line in lines)
+        return _Span(tuple(take_apart(vectors, kept)), weights, features.volume)
 
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
         """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
@@ -105,11 +92,11 @@ class KernelVolumeScore:
             noise += doubt * (2 * jnp.abs(along) + doubt)
         return -cols.volume[None, :] * sqrt(jnp.where(outside <= noise, 0, outside))
 
-    def matched(
-        self, embeddings: Embeddings, present: Present | None = None
-    ) -> Float[Array, " batch"]:
-        """Volumes of the whole tuples; the anchor plays no part in them."""
-        return -orthonormal_features(*whole(embeddings, present), self._rate).volume
+    def of_tuples(
+        self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
+    ) -> Float[Array, " b"]:
+        """Minus the volumes."""
+        return -orthonormal_features(vectors, kept, self._rate).volume
 
     @property
     def _rate(self) -> float:

@@ -30,18 +30,17 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32
 from gramalign.geometry.tuples import unstack
-from gramalign.scores.products import as_factor, product
-from gramalign.scores.protocol import Side
-from gramalign.scores.sides import one, rest
+from gramalign.scores.anchored import AnchoredScore
+from gramalign.scores.products import product
+from gramalign.scores.sides import rest
 from gramalign.types import Embeddings, Present
 
 
 @dataclass(frozen=True)
-class ProductScore:
+class ProductScore(AnchoredScore):
     """Sum over the coordinates of the product of the anchor and all other modalities of a tuple.
 
     Attributes:
-        anchor: the modality on the row side; all others move together on the column side.
         scaled: whether to multiply by d^((k - 1) / 2).
 
     >>> import jax.numpy as jnp
@@ -52,17 +51,12 @@ class ProductScore:
      [0.  1. ]]
     """
 
-    anchor: str
     scaled: bool = False
 
-    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The anchor `[b, d]`."""
-        return one(embeddings, present, "anchor", self.anchor)
-
-    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """Products of all others that are there `[b, d]`."""
-        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
-        return Side(as_factor(self._product(vectors, kept), vectors.dtype), jnp.any(kept, axis=1))
+    def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> Array:
+        """Products of all others that are there, `[b, d]`."""
+        parts = zip(unstack(vectors, 1), unstack(kept, 1), strict=True)
+        return reduce(jnp.multiply, [neutral(*part, self.scaled) for part in parts])
 
     def tile(self, rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
         """One matrix product."""
@@ -74,19 +68,11 @@ class ProductScore:
         """Products summed over the coordinates."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         anchor = at_least_float32(self.rows(embeddings, present).factors)
-        return jnp.sum(anchor * self._product(vectors, kept), axis=-1)
-
-    def _product(
-        self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]
-    ) -> Float[Array, "b d"]:
-        parts = zip(unstack(vectors, 1), unstack(kept, 1), strict=True)
-        return reduce(jnp.multiply, [neutral(*part, self.scaled) for part in parts])
+        return jnp.sum(anchor * self.columns(vectors, kept), axis=-1)
 
 
-def neutral(
-    vectors: Float[Array, "b d"], kept: Bool[Array, " b"], scaled: bool
-) -> Float[Array, "b d"]:
-    """What an elementwise product takes of one modality: ones where it is absent.
+def neutral(vectors: Float[Array, "b d"], kept: Bool[Array, " b"], scaled: bool) -> Array:
+    """What an elementwise product takes of one modality, `[b, d]`: ones where it is absent.
 
     Scaled vectors have entries of size 1, so that products of many neither grow nor vanish.
     """

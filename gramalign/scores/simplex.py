@@ -19,34 +19,22 @@ Blind spot: points on a line have no area: parallel differences, or two equal ot
 anchor. Signs are seen.
 """
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry import orthonormal_basis, volume
 from gramalign.geometry.norms import at_least_float32, sqrt
-from gramalign.geometry.tuples import first_kept, take_apart, unstack
-from gramalign.scores.products import as_factor, product, rounding
-from gramalign.scores.protocol import Side
-from gramalign.scores.sides import one, rest, whole
-from gramalign.types import Embeddings, Present
-
-
-class _Hull(NamedTuple):
-    foot: Float[Array, "c d"]
-    directions: tuple[Float[Array, "c d"], ...]
-    size: Float[Array, " c"]
+from gramalign.geometry.simplex import Hull, affine_hull, simplex_volume
+from gramalign.scores.anchored import SymmetricScore
+from gramalign.scores.products import product, rounding
 
 
 @dataclass(frozen=True)
-class SimplexScore:
+class SimplexScore(SymmetricScore):
     """Minus the volume, or its square, of the simplex of the anchor and the other modalities.
 
     Attributes:
-        anchor: the modality on the row side; all others move together on the column side.
         squared: the square, smooth everywhere.
 
     >>> import jax.numpy as jnp
@@ -57,26 +45,15 @@ class SimplexScore:
      [-1.4142  0.    ]]
     """
 
-    anchor: str
     squared: bool = False
 
-    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The anchor `[b, d]`."""
-        return one(embeddings, present, "anchor", self.anchor)
+    def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> Hull:
+        """The others' hull; the volume by the number of corners that it will have."""
+        hull = affine_hull(vectors, kept)
+        corners = jnp.sum(kept, axis=1, dtype=hull.volume.dtype)
+        return hull._replace(volume=hull.volume / jnp.maximum(corners, 1))
 
-    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """Of the others' hull: foot `[b, d]`, directions k - 2 times `[b, d]`, volume `[b]`."""
-        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
-        base, differences, apart = _spread(vectors, kept)
-        basis = orthonormal_basis(differences, apart)
-        # The first of them is the base, or absent: the hull of n points has n - 1 directions.
-        directions = unstack(basis.vectors, 1)[1:]
-        foot = base - sum(jnp.sum(base * q, axis=-1, keepdims=True) * q for q in directions)
-        narrow = [as_factor(x, vectors.dtype) for x in (foot, *directions)]
-        size = basis.volume / _factorial(kept, basis.volume)
-        return Side(_Hull(narrow[0], tuple(narrow[1:]), size), jnp.any(kept, axis=1))
-
-    def tile(self, rows: Float[Array, "r d"], cols: _Hull) -> Float[Array, "r c"]:
+    def tile(self, rows: Float[Array, "r d"], cols: Hull) -> Float[Array, "r c"]:
         """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
         anchor, foot = at_least_float32(rows), at_least_float32(cols.foot)
         lengths = jnp.sum(anchor * anchor, axis=-1)[:, None] + jnp.sum(foot * foot, axis=-1)[None]
@@ -85,31 +62,13 @@ class SimplexScore:
             along = product(rows, direction)
             outside -= along * along
         noise = 4 * rounding(rows, cols.foot) * lengths
-        return self._score(cols.size[None] * sqrt(jnp.where(outside <= noise, 0, outside)))
+        return self._score(cols.volume[None] * sqrt(jnp.where(outside <= noise, 0, outside)))
 
-    def matched(
-        self, embeddings: Embeddings, present: Present | None = None
-    ) -> Float[Array, " batch"]:
-        """Simplices of the whole tuples; the anchor plays no part in them."""
-        vectors, kept = whole(embeddings, present)
-        _, differences, apart = _spread(vectors, kept)
-        size = volume(differences, apart)
-        return self._score(size / _factorial(apart, size))
+    def of_tuples(
+        self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
+    ) -> Float[Array, " b"]:
+        """Minus the simplex of all corners."""
+        return self._score(simplex_volume(vectors, kept))
 
     def _score(self, size: Float[Array, "*n"]) -> Float[Array, "*n"]:
         return -size * size if self.squared else -size
-
-
-def _spread(
-    vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
-) -> tuple[Float[Array, "b d"], Float[Array, "b k d"], Bool[Array, "b k"]]:
-    """The first vector that is there, what the others differ from it by, and which others are."""
-    rows = take_apart(vectors, kept)
-    base, is_base = first_kept(rows, kept)
-    return base, jnp.stack([x - base for x in rows], axis=1), kept & ~is_base
-
-
-def _factorial(kept: Bool[Array, "b k"], like: Float[Array, " b"]) -> Float[Array, " b"]:
-    """Of how many are there."""
-    table = [math.factorial(n) for n in range(kept.shape[1] + 1)]
-    return jnp.asarray(table, like.dtype)[jnp.sum(kept, axis=1, dtype=jnp.int32)]

@@ -25,15 +25,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry import orthonormal_basis, volume
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import unstack
-from gramalign.scores.products import as_factor, product, rounding
-from gramalign.scores.protocol import Side
-from gramalign.scores.sides import one, rest, whole
-from gramalign.types import Embeddings, Present
+from gramalign.scores.anchored import SymmetricScore
+from gramalign.scores.products import product, rounding
 
 Form = Literal["volume", "squared", "log", "root"]
 
@@ -48,11 +46,10 @@ class _Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class VolumeScore:
+class VolumeScore(SymmetricScore):
     """Minus the volume that the anchor and the other modalities of a tuple span.
 
     Attributes:
-        anchor: the modality on the row side; all others move together on the column side.
         form: what is made of the volume: itself, its square, logarithm or n-th root.
 
     Raises:
@@ -65,7 +62,6 @@ class VolumeScore:
     [[-0.0, -1.0], [-1.0, -0.0]]
     """
 
-    anchor: str
     form: Form = "volume"
 
     def __post_init__(self):
@@ -73,17 +69,11 @@ class VolumeScore:
         if self.form not in get_args(Form):
             raise ValueError(f"form must be one of {', '.join(get_args(Form))}, got {self.form!r}")
 
-    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The anchor `[b, d]`."""
-        return one(embeddings, present, "anchor", self.anchor)
-
-    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """Of the others: basis, k - 1 times `[b, d]` (zeros for an absent one), volume, number."""
-        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+    def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> _Span:
+        """Of the others: basis (zeros for an absent one), volume, number."""
         span = orthonormal_basis(vectors, kept)
-        basis = tuple(as_factor(q, vectors.dtype) for q in unstack(span.vectors, 1))
-        number = jnp.sum(kept, axis=1, dtype=jnp.int32).astype(span.volume.dtype)
-        return Side(_Span(basis, span.volume, number), jnp.any(kept, axis=1))
+        number = jnp.sum(kept, axis=1, dtype=span.volume.dtype)
+        return _Span(tuple(unstack(span.vectors, 1)), span.volume, number)
 
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
         """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
@@ -102,13 +92,12 @@ class VolumeScore:
         heights = sqrt(jnp.where(outside <= noise, least, outside))
         return self._score(cols.volume[None, :] * heights, 1 + cols.number[None, :])
 
-    def matched(
-        self, embeddings: Embeddings, present: Present | None = None
-    ) -> Float[Array, " batch"]:
-        """Volumes of the whole tuples; the anchor plays no part in them."""
-        vectors, kept = whole(embeddings, present)
+    def of_tuples(
+        self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
+    ) -> Float[Array, " b"]:
+        """The volumes of all."""
         size = volume(vectors, kept)
-        return self._score(size, jnp.sum(kept, axis=1, dtype=jnp.int32).astype(size.dtype))
+        return self._score(size, jnp.sum(kept, axis=1, dtype=size.dtype))
 
     def _score(self, size: Float[Array, "*n"], number: Float[Array, "*m"]) -> Float[Array, "*n"]:
         """The volume of so many vectors in its form, negated."""

@@ -1,0 +1,70 @@
+"""What Scores that hold an anchor against the tuple of all other modalities have in common."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from gramalign.scores.products import as_factor
+from gramalign.scores.protocol import Side
+from gramalign.scores.sides import one, rest, whole
+from gramalign.types import Embeddings, Present
+
+
+@dataclass(frozen=True)
+class AnchoredScore(ABC):
+    """A Score with one modality on the row side and all others, as one tuple, on the column side.
+
+    Attributes:
+        anchor: the modality on the row side.
+    """
+
+    anchor: str
+
+    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """The anchor `[b, d]`."""
+        return one(embeddings, present, "anchor", self.anchor)
+
+    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """What `columns` makes of the others, vectors `[b, d]` as narrow as the embeddings."""
+        vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+
+        def narrow(x: Array) -> Array:
+            return as_factor(x, vectors.dtype) if x.ndim == 2 else x
+
+        factors = jax.tree.map(narrow, self.columns(vectors, kept))
+        return Side(factors, jnp.any(kept, axis=1))
+
+    @abstractmethod
+    def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> PyTree[Array]:
+        """The factors of tuples of the others, of which `kept` says which are there."""
+
+    @abstractmethod
+    def tile(self, rows: Float[Array, "r d"], cols: Any) -> Float[Array, "r c"]:
+        """Scores of every anchor against every tuple of others."""
+
+    @abstractmethod
+    def matched(
+        self, embeddings: Embeddings, present: Present | None = None
+    ) -> Float[Array, " batch"]:
+        """Scores of the corresponding rows and columns, to full precision."""
+
+
+@dataclass(frozen=True)
+class SymmetricScore(AnchoredScore):
+    """One to which, of a matched tuple, the anchor is a modality like any other."""
+
+    def matched(
+        self, embeddings: Embeddings, present: Present | None = None
+    ) -> Float[Array, " batch"]:
+        """Scores of the whole tuples, the same for every anchor."""
+        return self.of_tuples(*whole(embeddings, present))
+
+    @abstractmethod
+    def of_tuples(
+        self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
+    ) -> Float[Array, " b"]:
+        """Scores of whole tuples, of which `kept` says which are there."""
