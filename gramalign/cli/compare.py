@@ -62,6 +62,8 @@ class Compare:
             for objective in self.objectives
             for seed in seeds
         ]
+        # A run's config holds the settings of its own terms only.
+        tasks = [dataclasses.replace(task, settings=task.terms) for task in tasks]
         results: dict[str, list[dict[str, float]]] = {task.objective: [] for task in tasks}
         if len(results) < len(self.objectives):
             raise ValueError(f"objectives names one twice: {', '.join(self.objectives)}")

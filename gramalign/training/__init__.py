@@ -10,6 +10,8 @@ from gramalign.training.loop import train as train
 from gramalign.training.restore import Run as Run
 from gramalign.training.restore import embed_store as embed_store
 from gramalign.training.restore import load_run as load_run
+from gramalign.training.term import Tempered as Tempered
+from gramalign.training.terms import TERMS as TERMS
 from gramalign.training.terms import Alignment as Alignment
 from gramalign.training.terms import Barybind as Barybind
 from gramalign.training.terms import Centrobind as Centrobind
