@@ -7,7 +7,7 @@ same 8 x 8 pixels: GRAM, with every view as the anchor in turn.
 from gramalign.training import TERMS, Config, Model, Optimizer, Siglip, Tempered
 
 # A learned temperature falls until the 1447 training rows are known by heart; fixed, and with much
-# dropout, it leaves something to generalise. SigLIP's starts higher than it ends.
+# dropout, it leaves something to generalise. SigLIP's published start is too high to stay there.
 FIXED = {
     name: term(learn_temperature=False)
     for name, term in TERMS.items()

@@ -1,6 +1,6 @@
 """Who takes part in a loss, means over those who do, and the loss that many methods are."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -10,13 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.contrast import Engine, contrast
-from gramalign.geometry.tuples import unstack
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Score
+from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.sides import check_embeddings, check_modality, check_unit, mask_of
 from gramalign.types import Embeddings, Present
-
-Task = str | tuple[str, str]
 
 
 def participants(
@@ -60,7 +58,7 @@ def masked_mean(values: Float[Array, " batch"], where: Bool[Array, " batch"]) ->
 
 
 def mean_over(
-    tasks: Iterable[Task],
+    tasks: Iterable[str | tuple[str, str]],
     loss: Callable[..., Float[Array, " batch"]],
     embeddings: Embeddings,
     present: Present | None,
@@ -73,25 +71,17 @@ def mean_over(
         embeddings: by modality, `[batch, dim]`.
         present: which examples have which modality.
     """
-    tasks = list(tasks)
-    return _mean(jnp.stack([loss(task) for task in tasks]), tasks, embeddings, present)
-
-
-def _mean(
-    values: Float[Array, "tasks batch"],
-    tasks: Sequence[Task],
-    embeddings: Embeddings,
-    present: Present | None,
-) -> Float[Array, " batch"]:
-    taking_part = []
+    values, taking_part = [], []
     for task in tasks:
+        values.append(loss(task))
         if isinstance(task, str):
             taking_part.append(participants(embeddings, present, task))
         else:
             a, b = (mask_of(embeddings, present, name) for name in task)
             taking_part.append(a & b)
     number = jnp.sum(jnp.stack(taking_part), axis=0, dtype=jnp.int32)
-    return jnp.sum(values, axis=0) / jnp.maximum(number, 1).astype(values.dtype)
+    total = jnp.sum(jnp.stack(values), axis=0)
+    return total / jnp.maximum(number, 1).astype(total.dtype)
 
 
 def softmax(
@@ -140,53 +130,22 @@ def over_anchors(
     if anchor is not None:
         check_modality("anchor", anchor, embeddings)
 
-    def one(name: str, embeddings: Embeddings, present: Present | None) -> Float[Array, " batch"]:
+    matched: dict[str | None, Float[Array, " batch"]] = {}
+
+    def one(name: str) -> Float[Array, " batch"]:
         score = score_of(name)
         # What leads from embeddings to factors is cheap beside the pairs, and need not be kept.
+        whose = None if isinstance(score, SymmetricScore) else name
+        if whose not in matched:
+            matched[whose] = jax.checkpoint(score.matched)(embeddings, present, **numbers)
         return pairs(
             score,
             score.rows(embeddings, present, **numbers),
             jax.checkpoint(score.cols)(embeddings, present),
-            jax.checkpoint(score.matched)(embeddings, present, **numbers),
+            matched[whose],
         )
 
-    if anchor is not None:
-        return one(anchor, embeddings, present)
-    names = list(embeddings)
-    if len({_nameless(score_of(name), name) for name in names}) > 1:
-        return mean_over(names, lambda name: one(name, embeddings, present), embeddings, present)
-    values = _in_turn(partial(one, names[0]), embeddings, present)
-    return _mean(values, names, embeddings, present)
-
-
-def _nameless(score: Score, anchor: str) -> str:
-    """What a Score is but for the name of its anchor."""
-    return repr(score).replace(repr(anchor), "")
-
-
-def _in_turn(
-    loss: Callable[[Embeddings, Present | None], Float[Array, " batch"]],
-    embeddings: Embeddings,
-    present: Present | None,
-) -> Float[Array, "modalities batch"]:
-    """A loss whose anchor is called as the first modality, for every one in that place.
-
-    A single program, in which the modalities change places: the time to compile it does not grow
-    with their number, which for every anchor's own would be minutes.
-    """
-    names = list(embeddings)
-    vectors = jnp.stack(list(embeddings.values()))
-    masks = jnp.stack([mask_of(embeddings, present, name) for name in names]) if present else None
-
-    def one(order: Int[Array, " k"]) -> Float[Array, " batch"]:
-        turned = dict(zip(names, unstack(vectors[order], 0), strict=True))
-        if masks is None:
-            return loss(turned, None)
-        return loss(turned, dict(zip(names, unstack(masks[order], 0), strict=True)))
-
-    numbers = range(len(names))
-    orders = [[first, *(n for n in numbers if n != first)] for first in numbers]
-    return jax.lax.map(one, jnp.asarray(orders))
+    return mean_over(list(embeddings) if anchor is None else [anchor], one, embeddings, present)
 
 
 def over_pairs(

@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import inner_products, take_apart, unstack
-from gramalign.scores.anchored import AnchoredScore
+from gramalign.scores.anchored_score import AnchoredScore
 from gramalign.scores.products import product
 from gramalign.scores.sides import rest
 from gramalign.types import Embeddings, Present

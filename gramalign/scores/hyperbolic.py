@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.lorentz import LorentzSpan, lorentz_span, time
 from gramalign.geometry.norms import sqrt
-from gramalign.scores.anchored import SymmetricScore
+from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.products import product, rounding
 
 

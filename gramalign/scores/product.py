@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32
 from gramalign.geometry.tuples import unstack
-from gramalign.scores.anchored import AnchoredScore
+from gramalign.scores.anchored_score import AnchoredScore
 from gramalign.scores.products import product
 from gramalign.scores.sides import rest
 from gramalign.types import Embeddings, Present

@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.simplex import Hull, affine_hull, simplex_volume
-from gramalign.scores.anchored import SymmetricScore
+from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.products import product, rounding
 
 

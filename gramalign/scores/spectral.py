@@ -34,7 +34,7 @@ from gramalign.geometry.arrowhead import leading_eigenvalue
 from gramalign.geometry.jacobi import eigh
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import combine, inner_products, take_apart
-from gramalign.scores.anchored import SymmetricScore
+from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.products import product
 
 

@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float
 from gramalign.geometry import orthonormal_basis, volume
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import unstack
-from gramalign.scores.anchored import SymmetricScore
+from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.products import product, rounding
 
 Form = Literal["volume", "squared", "log", "root"]

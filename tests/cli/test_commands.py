@@ -121,12 +121,14 @@ def test_compare_refuses_one_objective_in_two_spellings(store, tmp_path, capsys)
 
 def test_compare_resumes_and_reports_intervals(store, tmp_path, capsys):
     out = tmp_path / "comparison"
-    words = ["compare", "--data", str(store), "--out", str(out), "--objectives", "clip"]
+    words = ["compare", "--data", str(store), "--out", str(out), "--objectives", "clip", "pmrl"]
     words += ["--seeds", "2", "--seed", "3", *SMALL]
     main(words)
     first = (out / "compare.json").read_text()
     trained = (out / "clip" / "seed4" / "params.safetensors").stat().st_mtime_ns
     assert json.loads(first)["seeds"] == [3, 4]
+    config = json.loads((out / "clip" / "seed4" / "config.json").read_text())
+    assert set(config["settings"]) == {"clip"}
     figures = json.loads(first)["figures"]["clip"]
     assert {"pair R@1, cosine", "rest -> one R@1, volume"} <= set(figures)
     main(words)
