@@ -199,6 +199,7 @@ def _forward(walk, rows, cols, partners, scale):
 
 def _backward(walk, saved, cotangents):
     rows, cols, partners, scale, *finished = saved
+    scale = jnp.asarray(scale)  # a constant of the program is saved as a literal of JAX's own
     mirrored = cols is None
     outcome = walk.tile.statistic.outcome
     if mirrored:

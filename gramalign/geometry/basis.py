@@ -22,6 +22,7 @@ volume has a kink there, or a flat spot if the rank is lower by 2 or more; deriv
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
@@ -57,6 +58,7 @@ class Basis(NamedTuple):
     log_volume: Float[Array, "*batch"]
 
 
+@jax.jit
 def orthonormal_basis(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
 ) -> Basis:

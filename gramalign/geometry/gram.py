@@ -1,5 +1,6 @@
 """Gram matrices of tuples, and the convention for modalities that are missing from them."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -18,6 +19,7 @@ def identity_where_absent(
     return jnp.where(both, gram, identity)
 
 
+@jax.jit
 def gram_matrix(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
 ) -> Float[Array, "*batch k k"]:

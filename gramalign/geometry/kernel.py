@@ -13,8 +13,10 @@ before them is lost in rounding (some 1e-3 of their distance in float32): the vo
 derivative 0.
 """
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
@@ -41,6 +43,7 @@ class Features(NamedTuple):
     volume: Float[Array, "*batch"]
 
 
+@partial(jax.jit, static_argnames="rate")
 def orthonormal_features(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"], rate: float
 ) -> Features:

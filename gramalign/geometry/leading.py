@@ -6,6 +6,7 @@ Its sign and its singular set are those of `gramalign.geometry.spectrum`, from w
 default; here is also the power iteration, which finds nothing else and is cheaper for that.
 """
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -70,6 +71,7 @@ def _leading_eigenvector_jvp(primals, tangents):
     return vector, jnp.where(wide, times(inverse, push), 0)
 
 
+@partial(jax.jit, static_argnames="method")
 def leading_direction(
     vectors: Float[Array, "*batch k d"],
     present: Bool[Array, "*batch k"] | None = None,

@@ -14,6 +14,7 @@ of unit vectors also four on a circle), where the volume is 0, with derivative 0
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -49,6 +50,7 @@ def time(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
     return jnp.sqrt(1 + jnp.sum(x * x, axis=-1))
 
 
+@jax.jit
 def lorentz_span(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"]
 ) -> LorentzSpan:

@@ -21,12 +21,14 @@ def sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
 
 
+@jax.jit
 def norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
     """Euclidean length of the last axis, in at least float32; its derivative at zero is zero."""
     x = at_least_float32(x)
     return sqrt(jnp.sum(x * x, axis=-1))
 
 
+@jax.jit
 def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
     """Scale the last axis to unit length, in at least float32.
 

@@ -10,6 +10,7 @@ derivative 0.
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -32,6 +33,7 @@ class Hull(NamedTuple):
     volume: Float[Array, "*batch"]
 
 
+@jax.jit
 def affine_hull(vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"]) -> Hull:
     """The flat through the present ones of k vectors.
 
@@ -55,6 +57,7 @@ def affine_hull(vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batc
     return Hull(foot, directions, span.volume / factorials[sides])
 
 
+@jax.jit
 def simplex_volume(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"]
 ) -> Float[Array, "*batch"]:

@@ -110,6 +110,7 @@ def _inverse_gaps(values: Float[Array, "*batch k"]) -> Float[Array, "*batch k k"
     return jnp.where(apart, 1 / jnp.where(apart, gaps, 1), 0)
 
 
+@jax.jit
 def decompose(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
 ) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch d"]]:
@@ -129,6 +130,7 @@ def decompose(
     return values, direction
 
 
+@jax.jit
 def singular_values(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
 ) -> Float[Array, "*batch k"]:

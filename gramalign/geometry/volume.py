@@ -9,11 +9,13 @@ correct digit once the modalities are 1e-4 apart. The published code takes sqrt(
 gradient at 0; here derivatives at linearly dependent tuples, where the volume has a kink, are 0.
 """
 
+import jax
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.basis import orthonormal_basis
 
 
+@jax.jit
 def volume(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
 ) -> Float[Array, "*batch"]:
@@ -39,6 +41,7 @@ def volume(
     return orthonormal_basis(vectors, present).volume
 
 
+@jax.jit
 def log_volume(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
 ) -> Float[Array, "*batch"]:

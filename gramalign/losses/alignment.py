@@ -18,10 +18,12 @@ from jaxtyping import Array, Float
 
 from gramalign.geometry.norms import at_least_float32, norm
 from gramalign.losses.anchors import mean_over
-from gramalign.scores.sides import check_embeddings, mask_of
+from gramalign.losses.compiled import compiled
+from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 
+@compiled("power")
 def alignment(
     embeddings: Embeddings, *, power: float = 2.0, present: Present | None = None
 ) -> Float[Array, " batch"]:
@@ -43,7 +45,6 @@ def alignment(
     >>> alignment({"text": jnp.eye(2), "audio": jnp.eye(2)[::-1]}).tolist()
     [2.0, 2.0]
     """
-    check_embeddings(embeddings, present)
     if not power >= 1:
         raise ValueError(f"power must be at least 1, got {power}")
 

@@ -13,7 +13,7 @@ from gramalign.contrast import Engine, contrast
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Score
 from gramalign.scores.anchored_score import SymmetricScore
-from gramalign.scores.sides import check_embeddings, check_modality, check_unit, mask_of
+from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
 
@@ -124,9 +124,8 @@ def over_anchors(
         `[batch]`; 0 for an example that lacks the anchor or everything else.
 
     Raises:
-        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
+        ValueError: for an unknown anchor.
     """
-    check_embeddings(embeddings, present)
     if anchor is not None:
         check_modality("anchor", anchor, embeddings)
 
@@ -166,15 +165,13 @@ def over_pairs(
         `[batch]`; 0 for an example that has no such pair.
 
     Raises:
-        ValueError: as `over_anchors`, and for rows that are not of unit length.
+        ValueError: for an unknown anchor.
     """
-    check_embeddings(embeddings, present)
     if anchor is None:
         tasks = list(combinations(embeddings, 2))
     else:
         check_modality("anchor", anchor, embeddings)
         tasks = [(anchor, other) for other in embeddings if other != anchor]
-    check_unit(embeddings, present)
 
     def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
         score = CosineScore(*pair)

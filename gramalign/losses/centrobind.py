@@ -20,13 +20,15 @@ from jaxtyping import Array, Float, Int
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.anchors import mean_over, participants
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Side
 from gramalign.scores.products import as_factor
-from gramalign.scores.sides import centroid, check_unit, whole
+from gramalign.scores.sides import centroid, whole
 from gramalign.types import Embeddings, Present
 
 
+@compiled(unit=True)
 def centrobind(
     embeddings: Embeddings,
     *,
@@ -64,7 +66,6 @@ def centrobind(
     """
     centre, _ = centroid(*whole(embeddings, present))
     taking_part = participants(embeddings, present)
-    check_unit(embeddings, present)
 
     def one(name: str) -> Float[Array, " batch"]:
         score = CosineScore(name)

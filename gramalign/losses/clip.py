@@ -16,10 +16,12 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_pairs, softmax
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.types import Embeddings, Present
 
 
+@compiled(unit=True)
 def clip(
     embeddings: Embeddings,
     *,

@@ -25,7 +25,7 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import mean_over
 from gramalign.losses.clip import clip
 from gramalign.mesh import AxisName
-from gramalign.scores.sides import check_embeddings, check_unit, mask_of, only
+from gramalign.scores.sides import check_embeddings, check_unit, mask_of, two
 from gramalign.types import Embeddings, Present
 
 JOIN = "+"
@@ -91,10 +91,10 @@ def confu(
     check_unit(embeddings, masks)
 
     def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        two, their_masks = only(embeddings, masks, pair)
+        entries, their_masks = two(embeddings, masks, pair)
         return clip(
-            two,
-            anchor=pair[0],
+            entries,
+            anchor="one",
             temperature=temperature,
             label_smoothing=label_smoothing,
             present=their_masks,

@@ -20,12 +20,14 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import VolumeScore
 from gramalign.scores.volume import Form
 from gramalign.types import Embeddings, Present
 
 
+@compiled("form")
 def gram(
     embeddings: Embeddings,
     *,

@@ -23,11 +23,13 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import HyperbolicVolumeScore, MixedScore, Score, VolumeScore
 from gramalign.types import Embeddings, Present
 
 
+@compiled()
 def hypergram(
     embeddings: Embeddings,
     *,

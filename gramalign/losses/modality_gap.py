@@ -20,11 +20,13 @@ from jaxtyping import Array, Float
 
 from gramalign.geometry.norms import at_least_float32, norm
 from gramalign.losses.anchors import mean_over
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName, check_axis, varying_as
-from gramalign.scores.sides import check_embeddings, mask_of
+from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 
+@compiled()
 def modality_gap(
     embeddings: Embeddings, *, present: Present | None = None, axis_name: AxisName | None = None
 ) -> Float[Array, " batch"]:
@@ -47,7 +49,6 @@ def modality_gap(
     >>> modality_gap({"text": x, "audio": x[::-1]}).tolist()
     [0.0, 0.0]
     """
-    check_embeddings(embeddings, present)
     if axis_name is not None:
         check_axis(axis_name, embeddings)
 

@@ -28,6 +28,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry import decompose, leading_direction, singular_values
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
 from gramalign.scores.products import as_factor
@@ -35,6 +36,7 @@ from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Present
 
 
+@compiled("signed")
 def pmrl(
     embeddings: Embeddings,
     *,
@@ -85,6 +87,7 @@ def pmrl(
     return _alignment(values, kept, tau_alignment) + instance
 
 
+@compiled()
 def pmrl_alignment(
     embeddings: Embeddings,
     *,
@@ -99,6 +102,7 @@ def pmrl_alignment(
     return _alignment(singular_values(vectors, kept), kept, temperature)
 
 
+@compiled("signed")
 def pmrl_instance(
     embeddings: Embeddings,
     *,

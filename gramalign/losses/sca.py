@@ -15,12 +15,13 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import AggregateScore
-from gramalign.scores.sides import check_embeddings, check_unit
 from gramalign.types import Embeddings, Present
 
 
+@compiled("weight_temperature", unit=True)
 def sca(
     embeddings: Embeddings,
     *,
@@ -61,8 +62,6 @@ def sca(
     >>> bool(sca({"text": eye, "audio": eye}).mean() < sca(shuffled).mean())
     True
     """
-    check_embeddings(embeddings, present)
-    check_unit(embeddings, present)
     pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_anchors(
         lambda name: AggregateScore(name, weight_temperature), pairs, embeddings, anchor, present

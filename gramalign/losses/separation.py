@@ -17,12 +17,14 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
 from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Present
 
 
+@compiled()
 def separation(
     embeddings: Embeddings,
     *,

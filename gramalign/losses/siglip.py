@@ -20,11 +20,13 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, sigmoid_contrast
 from gramalign.losses.anchors import over_anchors, over_pairs
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import Score
 from gramalign.types import Embeddings, Present
 
 
+@compiled("score_of", unit=True)
 def siglip(
     embeddings: Embeddings,
     *,

@@ -40,17 +40,19 @@ from gramalign.contrast.blocks import check_groups, check_sides, counted_from_0,
 from gramalign.contrast.competition import Candidates, competition
 from gramalign.contrast.statistics import LogSumExp
 from gramalign.losses.anchors import mean_over, participants
+from gramalign.losses.compiled import compiled
 from gramalign.losses.recombine import recombined
 from gramalign.mesh import AxisName, varying_as
 from gramalign.scores import ProductScore, Side
 from gramalign.scores.product import neutral
 from gramalign.scores.products import as_factor
-from gramalign.scores.sides import check_embeddings, mask_of
+from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 Negatives = Literal["shuffled", "all"]
 
 
+@compiled("negatives", "scaled")
 def symile(
     embeddings: Embeddings,
     *,
@@ -90,7 +92,6 @@ def symile(
     >>> bool(jnp.allclose(loss, jnp.log(1 + 4 * jnp.exp(-1.0))))
     True
     """
-    check_embeddings(embeddings, present)
     if negatives not in get_args(Negatives):
         raise ValueError(f'negatives must be "shuffled" or "all", got {negatives!r}')
     if negatives == "all" and len(embeddings) != 3:

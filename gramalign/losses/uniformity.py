@@ -22,13 +22,15 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.anchors import mean_over, participants
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import Side
 from gramalign.scores.products import product
-from gramalign.scores.sides import check_embeddings, one
+from gramalign.scores.sides import one
 from gramalign.types import Embeddings, Present
 
 
+@compiled("t")
 def uniformity(
     embeddings: Embeddings,
     *,
@@ -60,7 +62,6 @@ def uniformity(
     >>> uniformity(both).round(4).tolist()
     [-4.0, -4.0, -4.0, -4.0]
     """
-    check_embeddings(embeddings, present)
 
     def of_one(name: str) -> Float[Array, " batch"]:
         side = one(embeddings, present, "modality", name)

@@ -16,6 +16,7 @@ Blind spot: the modalities themselves, which it compares neither with the anchor
 """
 
 from collections.abc import Iterable
+from itertools import chain
 
 from jaxtyping import Array, Float, Int
 
@@ -24,7 +25,7 @@ from gramalign.losses.anchors import mean_over
 from gramalign.losses.clip import clip
 from gramalign.losses.confu import JOIN
 from gramalign.mesh import AxisName
-from gramalign.scores.sides import check_embeddings, check_modality, only
+from gramalign.scores.sides import check_embeddings, check_modality, check_unit, two
 from gramalign.types import Embeddings, Present
 
 
@@ -90,12 +91,14 @@ def vast(
     tasks = [(name, fused or fused_rest(modalities, name)) for name in anchors]
     for _, name in tasks:
         check_modality("fused", name, embeddings)
+    used = {name: embeddings[name] for name in chain(*tasks)}
+    check_unit(used, present)
 
     def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        two, masks = only(embeddings, present, pair)
+        entries, masks = two(embeddings, present, pair)
         return clip(
-            two,
-            anchor=pair[0],
+            entries,
+            anchor="one",
             temperature=temperature,
             label_smoothing=label_smoothing,
             present=masks,

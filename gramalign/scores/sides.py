@@ -128,12 +128,13 @@ def whole(
     return stack(embeddings, present, list(embeddings))
 
 
-def only(
-    embeddings: Embeddings, present: Present | None, names: Sequence[str]
+def two(
+    embeddings: Embeddings, present: Present | None, names: tuple[str, str]
 ) -> tuple[Embeddings, Present]:
-    """The named modalities alone, and their masks."""
-    masks = {name: mask for name, mask in (present or {}).items() if name in names}
-    return {name: embeddings[name] for name in names}, masks
+    """The named entries as "one" and "other", so that a loss of any two is the same program."""
+    renamed = dict(zip(names, ("one", "other"), strict=True))
+    masks = {to: mask_of(embeddings, present, name) for name, to in renamed.items()}
+    return {to: embeddings[name] for name, to in renamed.items()}, masks
 
 
 def centroid(

@@ -1,0 +1,43 @@
+"""Losses called outside of `jax.jit` are programs all the same, and made once."""
+
+import jax
+import numpy as np
+import pytest
+
+from gramalign import losses
+from tests import samples
+from tests.every_loss import EVERY
+
+
+@pytest.fixture
+def compilations():
+    """A list that grows by an entry whenever XLA compiles."""
+    found = []
+
+    def note(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def batch(seed):
+    return samples.as_jax(samples.embeddings(np.random.default_rng(seed), 4, 6))
+
+
+@pytest.mark.parametrize("name", ["gram", "pmrl", "clip", "vast", "confu", "barybind", "siglip"])
+def test_a_second_call_compiles_nothing(name, compilations):
+    """Nor does another temperature."""
+    EVERY[name](batch(0), temperature=0.1)
+    assert compilations
+    del compilations[:]
+    EVERY[name](batch(1), temperature=0.2)
+    assert not compilations
+
+
+def test_it_is_still_the_function_that_it_decorates():
+    assert losses.gram.__name__ == "gram"
+    assert losses.gram.__doc__.startswith("GRAM")
+    assert "anchor" in losses.gram.__annotations__
