@@ -11,12 +11,12 @@ import rich.progress
 import tyro
 
 from gramalign.cli.console import console
-from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline
+from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline, own_score
 from gramalign.cli.options import Options
 from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
 from gramalign.data import load
-from gramalign.evaluation import compare, compare_table, evaluate
+from gramalign.evaluation import FUSED, compare, compare_table, evaluate
 from gramalign.training import train
 
 
@@ -24,8 +24,9 @@ from gramalign.training import train
 class Compare:
     """Train several objectives with several seeds on one data set, and set them side by side.
 
-    All runs share the data split, the budget and the Score they are evaluated under. Runs that are
-    there already are not repeated, so an interrupted comparison goes on where it stopped.
+    All runs share the data split and the budget, and are evaluated under the cosine and one more
+    Score. Runs that are there already are not repeated, so an interrupted comparison goes on where
+    it stopped, and one under another Score takes seconds.
 
     Example: `gramalign compare digits --objectives clip gram pmrl "clip + gram" --seeds 5`.
     """
@@ -36,8 +37,8 @@ class Compare:
     """Weighted terms, such as "gram + 0.3*clip"."""
     seeds: int = 5
     """Runs of each, with consecutive seeds, from --seed on."""
-    score: ScoreName = "volume"
-    """Score beside the cosine, the same for all."""
+    score: ScoreName | None = None
+    """Score beside the cosine, the same for all; each objective's own if not given."""
     out: Path | None = None
     """Folder of the runs and of compare.json; runs/compare-DATA if not given."""
     config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
@@ -80,20 +81,21 @@ class Compare:
                 progress.update(steps, description=label, completed=number * config.steps)
                 run = train(config, folder, resume=True, report=advance)
                 evaluation = evaluate_run(run, score=self.score, baseline=False)
-                results[config.objective].append(evaluation.summary())
+                results[config.objective].append(evaluation.summary(own=self.score is None))
                 if not screen.is_terminal:
                     screen.print(f"{number + 1}/{len(tasks)}  {label}")
             progress.update(steps, description="done", completed=len(tasks) * self.config.steps)
+        scores = {task.objective: self.score or own_score(task) for task in tasks}
         results |= self._baseline()
         record = {"data": self.config.data, "steps": self.config.steps, "seeds": list(seeds)}
-        record |= {"score": self.score}
+        record |= {"scores": scores}
         intervals = {
             objective: {figure: value.to_json() for figure, value in figures.items()}
             for objective, figures in compare(results).items()
         }
         record |= {"figures": intervals}
         (out / "compare.json").write_text(json.dumps(record, indent=2) + "\n")
-        screen.print(compare_table(results))
+        screen.print(compare_table(results, scores=scores))
 
     def _baseline(self) -> dict[str, list[dict[str, float]]]:
         """The linear baseline as one more row, where the data allow it."""
@@ -105,5 +107,7 @@ class Compare:
             embeddings = linear_baseline(store, rows)
         except ValueError:
             return {}
-        evaluation = evaluate(embeddings, rows.present, score=self.score, groups=rows.groups)
-        return {"linear GCCA": [evaluation.summary()]}
+        # It has no Score of its own, and nothing that fuses.
+        score = "cosine" if self.score in (None, FUSED) else self.score
+        evaluation = evaluate(embeddings, rows.present, score=score, groups=rows.groups)
+        return {"linear GCCA": [evaluation.summary(own=self.score is None)]}

@@ -31,6 +31,9 @@ class Embed:
     """File to write: .npz or .safetensors."""
     batch_size: int = 1024
     """Rows embedded at a time."""
+    fused: str | None = None
+    """A term whose heads fuse modalities, vast or confu, for what they make of them besides, as
+    arrays such as audio+video."""
 
     def run(self) -> None:
         """Embed and write."""
@@ -41,8 +44,12 @@ class Embed:
         if self.out.exists() and Path(self.data).exists() and self.out.samefile(self.data):
             raise ValueError(f"--out is {self.out}, the features themselves: wanted another file")
         run, store = load_run(self.run_folder), load(self.data)
-        arrays: dict[str, np.ndarray] = embed_store(run, store, self.batch_size)
-        arrays |= {f"present.{name}": store.present[name] for name in list(arrays)}
+        arrays: dict[str, np.ndarray] = embed_store(run, store, self.batch_size, fused=self.fused)
+        arrays |= {
+            # A fused row is zero where an example lacks what it is made of.
+            f"present.{name}": store.present[name] if name in run.dims else np.any(rows, axis=1)
+            for name, rows in arrays.items()
+        }
         for name in ("ids", "split", "labels", "groups"):
             column = getattr(store, name)
             if column is not None:

@@ -10,7 +10,7 @@ from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigu
 from gramalign.evaluation.evaluation import Evaluation, evaluate
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
 from gramalign.evaluation.inputs import EmbeddingSet, checked
-from gramalign.evaluation.retrieval import SCORE_NAMES, Retrieval, retrieval_figures
+from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES, Retrieval, retrieval_figures
 from gramalign.evaluation.tables import (
     diagnostics_table,
     pair_table,
@@ -20,6 +20,7 @@ from gramalign.evaluation.tables import (
 )
 
 __all__ = [
+    "FUSED",
     "SCORE_NAMES",
     "Diagnostics",
     "EmbeddingSet",

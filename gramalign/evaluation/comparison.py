@@ -99,7 +99,10 @@ def compare(results: Mapping[str, Sequence[Summary]]) -> dict[str, dict[str, Int
 
 
 def compare_table(
-    results: Mapping[str, Sequence[Summary]], *, title: str = "R@1 in percent"
+    results: Mapping[str, Sequence[Summary]],
+    *,
+    scores: Mapping[str, str] | None = None,
+    title: str = "R@1 in percent",
 ) -> Table:
     """Objectives against figures, mean ± half of the 95 % interval; the best mean in bold.
 
@@ -107,6 +110,7 @@ def compare_table(
 
     Args:
         results: objective -> one summary a seed; larger figures are better.
+        scores: objective -> the name of its own Score, for a column of its own if they differ.
         title: what the figures are.
 
     Returns:
@@ -117,6 +121,8 @@ def compare_table(
     """
     compared = compare(results)
     figures = list(next(iter(compared.values())))
+    scores = scores or {}
+    differ = len(set(scores.values())) > 1
     table = Table(
         title=title,
         title_justify="left",
@@ -130,6 +136,8 @@ def compare_table(
     )
     table.add_column("objective", overflow="fold")
     table.add_column("seeds", justify="right", no_wrap=True)
+    if differ:
+        table.add_column("own\nScore", overflow="fold")
     for name in figures:
         # One phrase a line, so that five figures fit beside the objectives.
         header = name.replace(" R@1", "\nR@1").replace(", ", "\n")
@@ -143,5 +151,7 @@ def compare_table(
         for name in figures:
             leads = row[name].seeds and row[name].mean == best[name] and len(compared) > 1
             cells.append(f"[bold]{row[name]} *[/bold]" if leads else f"{row[name]}  ")
+        if differ:
+            cells = [scores.get(objective, ""), *cells]
         table.add_row(Text(objective), str(len(results[objective])), *cells)
     return table

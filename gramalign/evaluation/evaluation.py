@@ -61,11 +61,12 @@ class Evaluation:
                 return result
         raise KeyError(f"no figures for {query} -> {gallery} under {score!r}")
 
-    def summary(self, *, baseline: bool = False) -> dict[str, float]:
+    def summary(self, *, baseline: bool = False, own: bool = False) -> dict[str, float]:
         """The handful of means that a comparison shows: R@1 in percent, over modalities.
 
         Args:
             baseline: summarise the baseline's results, which know the cosine only.
+            own: call the run's Score "own", whichever it is, even the cosine.
 
         Returns:
             Mean R@1 over all ordered pairs under the cosine, and over "one -> the rest" and "the
@@ -83,9 +84,9 @@ class Evaluation:
             return float(np.mean(counted)) if counted else math.nan
 
         figures = {"pair R@1, cosine": mean(pairs, "cosine")}
-        for under in dict.fromkeys(("cosine", score)):
-            figures[f"one -> rest R@1, {under}"] = mean(ones, under)
-            figures[f"rest -> one R@1, {under}"] = mean(backward, under)
+        for name, under in {"cosine": "cosine", "own" if own else score: score}.items():
+            figures[f"one -> rest R@1, {name}"] = mean(ones, under)
+            figures[f"rest -> one R@1, {name}"] = mean(backward, under)
         return figures
 
     def rest(self, modality: str) -> tuple[str, ...]:
@@ -115,6 +116,7 @@ def evaluate(
     *,
     score: str,
     groups: HostGroups | None = None,
+    fused: HostEmbeddings | None = None,
     baseline_embeddings: HostEmbeddings | None = None,
 ) -> Evaluation:
     """Measure how well embeddings of several modalities agree.
@@ -126,8 +128,9 @@ def evaluate(
     Args:
         embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
-        score: the Score the embeddings were trained for, one of `SCORE_NAMES`.
+        score: the Score the embeddings were trained for, one of `SCORE_NAMES`, or `FUSED`.
         groups: `[examples]` labels; examples of one group are never each other's competitors.
+        fused: for any modality one embedding of all the others, for `FUSED`.
         baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.
 
     Returns:
@@ -137,7 +140,7 @@ def evaluate(
         ValueError: input that cannot be measured, with its cure (see `checked`), an unknown score,
             or a baseline of other modalities or examples.
     """
-    data = checked(embeddings, present, groups)
+    data = checked(embeddings, present, groups, fused)
     retrieval = retrieval_figures(data, score)
     if score != "cosine":
         retrieval += retrieval_figures(data, "cosine")

@@ -1,7 +1,7 @@
 """What an evaluation is given, checked and brought into one form before anything is compiled."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, Shaped
@@ -20,11 +20,13 @@ class EmbeddingSet:
         present: per modality bool `[examples]`; every modality has a mask.
         groups: int32 `[examples]`, numbered from 0, or None. Examples of one group are never
             each other's competitors.
+        fused: by modality, one embedding of all the others, unit rows, zeros where there is none.
     """
 
     embeddings: Mapping[str, Float[np.ndarray, "_examples _dim"]]
     present: Mapping[str, Bool[np.ndarray, " examples"]]
     groups: Integer[np.ndarray, " examples"] | None
+    fused: Mapping[str, Float[np.ndarray, "_examples _dim"]] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -40,6 +42,7 @@ def checked(
     embeddings: HostEmbeddings,
     present: HostPresent | None = None,
     groups: HostGroups | None = None,
+    fused: HostEmbeddings | None = None,
 ) -> EmbeddingSet:
     """Check embeddings and bring them to unit rows in float32.
 
@@ -50,6 +53,8 @@ def checked(
         embeddings: per modality `[examples, dim]`; one dim for all, row i the same example.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
         groups: `[examples]` labels of any type, e.g. the video a caption belongs to.
+        fused: for any of the modalities, one embedding `[examples, dim]` of all the others; it is
+            there where any of them is.
 
     Returns:
         The checked embeddings, on the host.
@@ -77,7 +82,16 @@ def checked(
             )
         numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
     units = {name: _unit_rows(name, values, masks[name]) for name, values in arrays.items()}
-    return EmbeddingSet(units, masks, numbered)
+    made = {name: np.asarray(values) for name, values in (fused or {}).items()}
+    for name, values in made.items():
+        if name not in arrays or values.shape != arrays[name].shape:
+            raise ValueError(
+                f"fused[{name!r}]: got shape {values.shape}, wanted that of the embeddings of one "
+                f"of {', '.join(arrays)}: give the fusion of all others under a modality's name"
+            )
+        rest = np.any([mask for other, mask in masks.items() if other != name], axis=0)
+        made[name] = _unit_rows(f"all but {name}", values, rest)
+    return EmbeddingSet(units, masks, numbered, made)
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.contrast import ranks
 from gramalign.evaluation.inputs import EmbeddingSet
@@ -37,6 +37,9 @@ RECALL_AT = (1, 5, 10)
 _ANCHOR = "anchor"
 _SCORES = anchored(_ANCHOR)
 SCORE_NAMES = tuple(_SCORES)
+
+FUSED = "fused"
+"""The Score of VAST: the cosine with the one embedding that a trained fusion made of a tuple."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +93,23 @@ def retrieval_figures(data: EmbeddingSet, score: str) -> tuple[Retrieval, ...]:
 
     Args:
         data: checked embeddings of `k` modalities.
-        score: one of `SCORE_NAMES`. For a pair the volume is `|sin|`, which ranks like `|cos|`;
-            under the cosine a tuple is the normalised sum of its modalities.
+        score: one of `SCORE_NAMES`, or `FUSED`. For a pair the volume is `|sin|`, which ranks like
+            `|cos|`; under the cosine a tuple is the normalised sum of its modalities. `FUSED` takes
+            pairs under the cosine, and has no query where nothing was fused.
 
     Returns:
         `k (k - 1) + 2 k` results; at two modalities pairs and tuples are the same two results.
 
     Raises:
-        ValueError: unknown score.
+        ValueError: unknown score, or `FUSED` where there is nothing fused.
     """
-    if score not in _SCORES:
-        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}")
+    if score not in (*SCORE_NAMES, FUSED):
+        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}, {FUSED}")
+    if score == FUSED and not data.fused and len(data.modalities) > 2:
+        raise ValueError(
+            f"score: got {score!r}, but no fused embeddings, which the objective vast learns to "
+            f"make; wanted one of {', '.join(SCORE_NAMES)}"
+        )
     # Uploaded once; every task below then takes its part of it.
     embeddings = {name: jnp.asarray(values) for name, values in data.embeddings.items()}
     present = {name: jnp.asarray(mask) for name, mask in data.present.items()}
@@ -112,18 +121,32 @@ def retrieval_figures(data: EmbeddingSet, score: str) -> tuple[Retrieval, ...]:
     results: list[Retrieval] = []
     for anchor, others in tasks:
         roles = {_ANCHOR: anchor} | {f"other {i}": name for i, name in enumerate(others)}
-        sides = _both_ways(
-            _SCORES[score],
-            {role: embeddings[name] for role, name in roles.items()},
-            {role: present[name] for role, name in roles.items()},
-            groups,
-        )
+        vectors = {role: embeddings[name] for role, name in roles.items()}
+        masks = {role: present[name] for role, name in roles.items()}
+        if score == FUSED and len(others) > 1:
+            vectors, masks = _with_fused(vectors, masks, data.fused.get(anchor))
+        sides = _both_ways(_SCORES["cosine" if score == FUSED else score], vectors, masks, groups)
         row_ranks, col_ranks, row_valid, col_valid = (np.asarray(side) for side in sides)
         results += [
             _figures((anchor,), others, score, row_ranks, col_valid, data.groups),
             _figures(others, (anchor,), score, col_ranks, row_valid, data.groups),
         ]
     return tuple(results)
+
+
+def _with_fused(
+    vectors: dict[str, Array], masks: dict[str, Array], fused: Float[np.ndarray, "n d"] | None
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The anchor and, in the place of all others, what they were fused to."""
+    here = masks.pop(_ANCHOR)
+    there = jnp.any(jnp.stack(list(masks.values())), axis=0)
+    anchor = vectors[_ANCHOR]
+    if fused is None:
+        fused, there = np.zeros(anchor.shape, np.float32), jnp.zeros_like(there)
+    return (
+        {_ANCHOR: anchor, "other 0": jnp.asarray(fused)},
+        {_ANCHOR: here, "other 0": there},
+    )
 
 
 @partial(jax.jit, static_argnames="score")

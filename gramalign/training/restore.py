@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float, PyTree
@@ -29,9 +30,11 @@ class Run:
     """Width of each modality's features."""
     variables: PyTree
     """Nested dict of all that the model consists of: parameters and statistics."""
+    fusing: dict[str, tuple[str, ...]]
+    """The terms that fuse modalities, and the names of what they make of them."""
     embed: Callable[..., Embeddings]
-    """`embed(features, present=None)`, compiled: unit rows, zero where absent. Takes any of the
-    run's modalities."""
+    """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
+    any of the run's modalities; `fused`: a term whose heads make further embeddings of these."""
 
 
 def load_run(folder: Path | str) -> Run:
@@ -48,14 +51,18 @@ def load_run(folder: Path | str) -> Run:
         raise FileNotFoundError(f"{folder} holds no {path.name}: {cure}")
     about = read_about(path)
     config, dims = config_from_dict(about["config"]), about["dims"]
-    graphdef, like = nnx.split(abstract_model(config, dims))
+    model = abstract_model(config, dims)
+    fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
+    graphdef, like = nnx.split(model)
     variables = load_params(path, nnx.to_pure_dict(like))
-    embed = functools.partial(jax.jit(_embed, static_argnums=0), graphdef, variables)
-    return Run(folder, config, dims, variables, embed)
+    embed = functools.partial(
+        jax.jit(_embed, static_argnums=0, static_argnames="fused"), graphdef, variables
+    )
+    return Run(folder, config, dims, variables, fusing, embed)
 
 
 def embed_store(
-    run: Run, store: FeatureStore, batch_size: int = 1024
+    run: Run, store: FeatureStore, batch_size: int = 1024, *, fused: str | None = None
 ) -> dict[str, Float[np.ndarray, "rows dim"]]:
     """Embeds every row of a store.
 
@@ -63,12 +70,15 @@ def embed_store(
         run: the run.
         store: data with any of the run's modalities; others are left out.
         batch_size: rows embedded at once; every batch has this shape, so one compilation does.
+        fused: a term of the objective ("vast", "confu"), for what its heads make of the embeddings
+            besides.
 
     Returns:
-        Unit rows of each modality in the store's order, zero where absent.
+        Unit rows of each modality in the store's order, zero where absent; then fused ones, by
+        names such as "audio+video", zero where an example lacks what they are made of.
 
     Raises:
-        ValueError: no modality in common, or one of another width.
+        ValueError: no modality in common, or one of another width; a term that fuses nothing.
     """
     known = [modality for modality in store.modalities if modality in run.dims]
     if not known:
@@ -79,17 +89,29 @@ def embed_store(
                 f"{modality} has {store.dims[modality]} features a row, but the run was trained "
                 f"on {run.dims[modality]}"
             )
-    embeddings = {
-        modality: np.zeros((len(store), run.config.model.dim), np.float32) for modality in known
-    }
+    if fused is not None and fused not in run.fusing:
+        raise ValueError(
+            f"fused is {fused!r}, but of {run.config.objective!r} those that fuse modalities are "
+            f"{list(run.fusing)}"
+        )
+    names = [*known, *(() if fused is None else run.fusing[fused])]
+    embeddings = {name: np.zeros((len(store), run.config.model.dim), np.float32) for name in names}
     start = 0
     for batch, count in examples(store.only(known), batch_size):
-        rows = run.embed(batch["features"], batch["present"])
-        for modality in known:
-            embeddings[modality][start : start + count] = np.asarray(rows[modality])[:count]
+        rows = run.embed(batch["features"], batch["present"], fused=fused)
+        for name in names:
+            embeddings[name][start : start + count] = np.asarray(rows[name])[:count]
         start += count
     return embeddings
 
 
-def _embed(graphdef, variables, features, present=None):
-    return nnx.merge(graphdef, variables).encoder(features, present)
+def _embed(graphdef, variables, features, present=None, fused=None):
+    model = nnx.merge(graphdef, variables)
+    embeddings = model.encoder(features, present)
+    if fused is None:
+        return embeddings
+    some = next(iter(embeddings.values()))
+    absent = {name: jnp.zeros_like(some) for name in model.encoder.towers if name not in embeddings}
+    masks = {name: jnp.zeros(some.shape[0], bool) for name in absent} | dict(present or {})
+    all_, _ = model.terms[fused].with_heads(embeddings | absent, masks)
+    return {name: vectors for name, vectors in all_.items() if name not in absent}

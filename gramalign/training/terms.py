@@ -227,6 +227,7 @@ class Vast(Contrastive):
     """VAST: the cosine with one embedding that fuses all others, contrasted over the batch."""
 
     loss = staticmethod(losses.vast)
+    score = "fused"
 
     label_smoothing: float = 0.1
     """Share of the softmax's target spread over all candidates, in [0, 1)."""

@@ -130,11 +130,44 @@ def test_compare_resumes_and_reports_intervals(store, tmp_path, capsys):
     config = json.loads((out / "clip" / "seed4" / "config.json").read_text())
     assert set(config["settings"]) == {"clip"}
     figures = json.loads(first)["figures"]["clip"]
-    assert {"pair R@1, cosine", "rest -> one R@1, volume"} <= set(figures)
+    assert {"pair R@1, cosine", "rest -> one R@1, own"} <= set(figures)
+    assert json.loads(first)["scores"] == {"clip": "cosine", "pmrl": "spectral"}
     main(words)
     assert (out / "compare.json").read_text() == first
     assert (out / "clip" / "seed4" / "params.safetensors").stat().st_mtime_ns == trained
     assert "±" in capsys.readouterr().out
+    main([*words, "--score", "volume"])
+    figures = json.loads((out / "compare.json").read_text())["figures"]
+    assert "rest -> one R@1, volume" in figures["clip"]
+    assert (out / "clip" / "seed4" / "params.safetensors").stat().st_mtime_ns == trained
+
+
+def test_a_fusion_is_evaluated_and_embedded(store, run, tmp_path, capsys):
+    """VAST trains an anchor's cosine with the others' fusion, and so it is what finds tuples."""
+    out = tmp_path / "fusing"
+    words = ["train", "--data", str(store), "--out", str(out), "--objective", "vast", *SMALL]
+    main([*words, "--steps", "200", "--vast.anchor", "text", "--no-evaluation"])
+    main(["evaluate", str(out)])
+    record = json.loads((out / "evaluation.json").read_text())
+    assert record["score"] == "fused"
+    of_text, of_sound = (
+        next(r for r in record["retrieval"] if r["query"] == [one] and len(r["gallery"]) == 2)
+        for one in ("text", "sound")
+    )
+    assert of_text["score"] == "fused" and of_text["recall"]["1"] > 3 * of_text["chance"]["1"]
+    assert of_sound["queries"] == 0
+
+    embedded = tmp_path / "embedded.npz"
+    main(["embed", str(out), "--data", str(store), "--out", str(embedded), "--fused", "vast"])
+    fused = open_store(embedded)
+    assert set(fused.modalities) == {"sound", "text", "video", "sound+video"}
+    there = fused.present["sound+video"]
+    assert there.all()  # video always is
+    np.testing.assert_allclose(np.linalg.norm(fused.features["sound+video"], axis=1), 1, rtol=1e-5)
+
+    words = ["embed", str(run), "--data", str(store), "--out", str(embedded), "--fused", "vast"]
+    assert "those that fuse modalities are []" in complaint(capsys, *words)
+    assert "no fused embeddings" in complaint(capsys, "evaluate", str(run), "--score", "fused")
 
 
 def test_errors_name_the_cure(run, store, capsys, tmp_path):

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gramalign.evaluation import SCORE_NAMES, checked, evaluate, retrieval, retrieval_figures
+from gramalign.evaluation import (
+    SCORE_NAMES,
+    checked,
+    evaluate,
+    retrieval,
+    retrieval_figures,
+    tables,
+    to_text,
+)
 from gramalign.scores import SCORES
 from tests import every_score
 
@@ -183,3 +191,44 @@ def test_unknown_score_names_the_known_ones():
     embeddings = random_embeddings(np.random.default_rng(0), 4)
     with pytest.raises(ValueError, match=f"'area'.*{', '.join(SCORE_NAMES)}"):
         evaluate(embeddings, score="area")
+
+
+def test_fused():
+    """A tuple is found by what was made of it: here the others' normalised sum, as by cosine."""
+    rng = np.random.default_rng(0)
+    embeddings = random_embeddings(rng, names=("text", "audio", "video"))
+    present = {name: rng.random(37) > 0.3 for name in embeddings}
+    kept = {name: np.where(present[name][:, None], x, 0) for name, x in embeddings.items()}
+    made = {one: sum(x for other, x in kept.items() if other != one) for one in embeddings}
+    by_cosine = evaluate(embeddings, present, score="cosine")
+    by_fusion = evaluate(embeddings, present, score="fused", fused=made)
+    for result in by_cosine.retrieval:
+        found = by_fusion.find(result.query, result.gallery, "fused")
+        assert (found.queries, found.candidates) == (result.queries, result.candidates)
+        assert found.mean_rank == pytest.approx(result.mean_rank, abs=0.1)  # sums are rounded
+
+    assert by_fusion.summary(own=True).keys() == {
+        "pair R@1, cosine",
+        *(
+            f"{task} R@1, {s}"
+            for task in ("one -> rest", "rest -> one")
+            for s in ("cosine", "own Score")
+        ),
+    }
+    # Of one modality's rest alone, and backwards.
+    shuffled = {"text": made["text"][::-1]}
+    of_text = evaluate(embeddings, present, score="fused", fused=shuffled)
+    assert of_text.find(("audio",), ("text", "video"), "fused").queries == 0
+    assert of_text.find(("text",), ("audio", "video"), "fused").recall[1] < 10
+    to_text(tables(of_text))
+
+
+def test_fused_that_does_not_fit():
+    embeddings = random_embeddings(np.random.default_rng(0), 4)
+    with pytest.raises(ValueError, match="'fused', but no fused embeddings"):
+        evaluate(embeddings, score="fused")
+    for name, made in {"text": np.ones((3, 16)), "smell": np.ones((4, 16))}.items():
+        with pytest.raises(ValueError, match=rf"fused\['{name}'\]: got shape"):
+            evaluate(embeddings, score="fused", fused={name: made.astype(np.float32)})
+    with pytest.raises(ValueError, match=r"embeddings\['all but text'\]: row 0 holds NaN"):
+        evaluate(embeddings, score="fused", fused={"text": np.full((4, 16), np.nan, np.float32)})
