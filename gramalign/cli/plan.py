@@ -26,9 +26,10 @@ from gramalign.cli.plan_tables import (
 )
 from gramalign.programs.chips import chip_of
 from gramalign.programs.memory import OutOfMemory, available
-from gramalign.programs.topology import tpu_mesh
+from gramalign.programs.topology import tpu_devices
 from gramalign.training.environment import environment
 from gramalign.training.largest import CAP, Largest, Trial, largest_batch
+from gramalign.training.layout import mesh_of, parts
 from gramalign.training.loop import training_rows
 from gramalign.training.plan import attempt, plan
 
@@ -65,7 +66,7 @@ class Plan:
         if self.attempts < 1:
             raise ValueError(f"attempts is {self.attempts}: wanted at least 1, or --no-largest")
         screen = console()
-        mesh = tpu_mesh(self.topology)
+        mesh = mesh_of(self.config.layout, tpu_devices(self.topology))
         chip = chip_of(mesh.devices.ravel().tolist())
         dims = training_rows(self.config).dims
         limit = available(mesh) or chip.memory
@@ -115,7 +116,7 @@ class Plan:
             attempted,
             first,
             available=limit,
-            multiple=mesh.size,
+            multiple=parts(mesh),
             cap=self.cap,
             attempts=self.attempts,
         )

@@ -11,6 +11,7 @@ from gramalign.cli.evaluate import evaluate_run
 from gramalign.cli.options import Options
 from gramalign.data import load
 from gramalign.training import Config, train
+from gramalign.training.processes import Cluster, is_first_process, meet
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,22 @@ class Train:
     """Delete the run in that folder first."""
     evaluation: bool = True
     """Evaluate on the test part when done."""
+    cluster: Cluster = field(default_factory=Cluster)
     config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
 
     def run(self) -> None:
         """Train, then evaluate."""
+        self.cluster.enter()
         out = self.out or default_out(self.preset, self.config)
         if self.evaluation:
             load(self.config.data).part("test")  # better missed now than after training
         run = train(self.config, out, resume=self.resume, overwrite=self.overwrite)
-        screen = console()
-        screen.print(f"trained: {out}")
-        if self.evaluation:
-            evaluate_run(run, screen=screen)
+        if is_first_process():
+            screen = console()
+            screen.print(f"trained: {out}")
+            if self.evaluation:
+                evaluate_run(run, screen=screen)
+        meet("evaluated")
 
 
 def default_out(preset: str, config: Config) -> Path:

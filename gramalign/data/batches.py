@@ -5,6 +5,7 @@ import sys
 
 import grain
 import numpy as np
+from jaxtyping import Int
 
 from gramalign.data.examples import gather
 from gramalign.data.store import FeatureStore
@@ -13,19 +14,28 @@ from gramalign.data.store import FeatureStore
 _READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
 
 
-def batches(store: FeatureStore, *, batch_size: int, seed: int) -> grain.DatasetIterator:
+def batches(
+    store: FeatureStore,
+    *,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    places: Int[np.ndarray, " n"] | None = None,
+) -> grain.DatasetIterator:
     """Iterates over shuffled batches for ever.
 
     The order is new in each epoch and follows from the seed alone. Every row comes once an epoch;
     a batch that an epoch's end falls into is filled from the next epoch, so all have one shape.
 
-    The iterator's whole state is the number of the next batch: `get_state` and `set_state`, or
-    Orbax, which takes the iterator as it is, resume a run on the same rows.
+    What a batch holds follows from its number, so a run resumes on the same rows by `start` alone,
+    and each of several processes can read its own `places` of the same batches.
 
     Args:
         store: where rows come from.
         batch_size: rows in a batch, at most those of the store.
         seed: any integer >= 0.
+        start: number of the first batch, from 0.
+        places: which of a batch's rows to read, by their places in it; None: all.
 
     Returns:
         Iterator of `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}, "groups": i32[b]}`,
@@ -44,15 +54,17 @@ def batches(store: FeatureStore, *, batch_size: int, seed: int) -> grain.Dataset
         raise ValueError(f"seed is {seed}: wanted an integer >= 0")
     groups = np.arange(len(store), dtype=np.int32) if store.groups is None else store.groups
 
+    places = np.arange(batch_size) if places is None else places
     columns = {"groups": groups}
     if store.labels is not None:
         columns["labels"] = np.unique(store.labels, return_inverse=True)[1].astype(np.int32)
 
-    def fill(rows: np.ndarray) -> dict:
+    def fill(batch: np.ndarray) -> dict:
+        rows = batch[places]
         return gather(store, rows) | {name: column[rows] for name, column in columns.items()}
 
     order = _Order(len(store), batch_size, seed)
-    return iter(grain.MapDataset.source(order).map(fill).to_iter_dataset(_READ))
+    return iter(grain.MapDataset.source(order)[start:].map(fill).to_iter_dataset(_READ))
 
 
 class _Order:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from gramalign.models.standardize import Standardize
@@ -23,6 +24,7 @@ class Tower(nnx.Module):
         hidden: width of each hidden layer.
         depth: number of hidden layers, at least 1.
         dropout: rate of dropout after each hidden layer, in [0, 1).
+        dtype: what is computed in; parameters and what comes out are float32.
         mean: per-feature mean over the training rows.
         std: per-feature standard deviation over the training rows.
         rngs: source of the initial weights.
@@ -36,20 +38,21 @@ class Tower(nnx.Module):
         hidden: int,
         depth: int,
         dropout: float = 0.0,
+        dtype: DTypeLike = jnp.float32,
         mean: Float[np.ndarray, " _"] | None = None,
         std: Float[np.ndarray, " _"] | None = None,
         rngs: nnx.Rngs,
     ):
         widths = [features] + [hidden] * depth
         self.standardize = Standardize(features, mean, std)
-        self.linear = nnx.Linear(features, dim, use_bias=False, rngs=rngs)
+        self.linear = nnx.Linear(features, dim, use_bias=False, dtype=dtype, rngs=rngs)
         self.layers = nnx.List(
             [
-                nnx.Linear(wide, next_wide, rngs=rngs)
+                nnx.Linear(wide, next_wide, dtype=dtype, rngs=rngs)
                 for wide, next_wide in itertools.pairwise(widths)
             ]
         )
-        self.head = nnx.Linear(hidden, dim, rngs=rngs)
+        self.head = nnx.Linear(hidden, dim, dtype=dtype, rngs=rngs)
         self.dropout = dropout
 
     def __call__(
@@ -71,7 +74,7 @@ class Tower(nnx.Module):
             hidden = jax.nn.gelu(layer(hidden))
             if dropout_keys is not None and self.dropout > 0:
                 hidden = self._drop(hidden, dropout_keys, depth)
-        return self.linear(x) + self.head(hidden)
+        return self.linear(x).astype(jnp.float32) + self.head(hidden).astype(jnp.float32)
 
     def _drop(self, x, keys, depth):
         def keep(key):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from gramalign.geometry import normalize
@@ -22,6 +23,7 @@ class Towers(nnx.Module):
         hidden: width of each tower's hidden layers.
         depth: number of hidden layers of each tower.
         dropout: rate of dropout after each hidden layer.
+        dtype: what towers compute in.
         statistics: `(mean, std)` of each modality's training rows; a modality without an entry is
             taken as it comes.
         rngs: source of the initial weights.
@@ -35,6 +37,7 @@ class Towers(nnx.Module):
         hidden: int,
         depth: int,
         dropout: float = 0.0,
+        dtype: DTypeLike = jnp.float32,
         statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
         rngs: nnx.Rngs,
     ):
@@ -47,6 +50,7 @@ class Towers(nnx.Module):
                     hidden=hidden,
                     depth=depth,
                     dropout=dropout,
+                    dtype=dtype,
                     mean=statistics.get(modality, (None, None))[0],
                     std=statistics.get(modality, (None, None))[1],
                     rngs=rngs,

@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,13 +29,12 @@ def missing() -> str | None:
     return None
 
 
-def tpu_mesh(topology: str, axes: tuple[str, ...] = ("data",)) -> Mesh:
-    """A mesh of a whole TPU slice, for ahead-of-time compilation; nothing can run on it.
+def tpu_devices(topology: str) -> list[Any]:
+    """The chips of a TPU slice, for ahead-of-time compilation; nothing can run on them.
 
     Args:
         topology: a generation and how its chips are laid out, such as `v5e:4x4`, `v5p:8x8x8`,
             `v6e:16x16`.
-        axes: names for the mesh's axes; all chips lie along the first.
 
     Raises:
         OSError: where libtpu is not installed or cannot start.
@@ -51,5 +51,9 @@ def tpu_mesh(topology: str, axes: tuple[str, ...] = ("data",)) -> Mesh:
             f"no TPU topology {topology!r}; give a generation and a layout, such as v5e:4x4, "
             f"v5p:8x8x8 or v6e:16x16 ({error})"
         ) from None
-    devices = np.array(found.devices).reshape(-1, *[1] * (len(axes) - 1))
-    return Mesh(devices, axes, axis_types=(AxisType.Auto,) * len(axes))
+    return list(found.devices)
+
+
+def tpu_mesh(topology: str) -> Mesh:
+    """All chips of a slice along one axis, "data"; raises as `tpu_devices`."""
+    return Mesh(np.array(tpu_devices(topology)), ("data",), axis_types=(AxisType.Auto,))

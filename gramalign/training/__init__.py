@@ -1,6 +1,7 @@
 """Training: a config goes in, a run folder with a trained model comes out."""
 
 from gramalign.training.config import Config as Config
+from gramalign.training.config import Layout as Layout
 from gramalign.training.config import Model as Model
 from gramalign.training.config import Optimizer as Optimizer
 from gramalign.training.config_json import config_from_json as config_from_json

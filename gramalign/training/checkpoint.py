@@ -1,17 +1,15 @@
 """Checkpoints. The one module that knows Orbax.
 
-A checkpoint holds the training state (parameters, optimiser, step, random key) and the position of
-the data iterator. It is written in the background into a folder with a temporary name, which Orbax
-renames once all is there: a run that is killed leaves whole checkpoints or none.
+A checkpoint holds the training state: parameters, optimiser, random key, and the step, from which
+the place in the data follows. It is written in the background into a folder with a temporary name,
+which Orbax renames once all is there: a run that is killed leaves whole checkpoints or none.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from orbax.checkpoint import v1 as ocp
 
-from gramalign.training.state import TrainState, abstract
+from gramalign.training.state import TrainState
 
 
 class Checkpoints:
@@ -42,29 +40,20 @@ class Checkpoints:
         newest = self._orbax.latest
         return None if newest is None else newest.step
 
-    def save(self, state: TrainState, data: Iterator[Any]) -> None:
-        """Starts to save a state and where the data iterator stands.
+    def save(self, state: TrainState) -> None:
+        """Starts to save a state.
 
-        Returns when both have been read; the state may be donated and the iterator moved on while
-        the files are written. Waits first if the previous checkpoint is not yet on disk.
+        Returns when it has been read; it may be donated while the files are written. Waits first
+        if the previous checkpoint is not yet on disk.
         """
         # `force`: when to save is the loop's decision; left to itself Orbax skips a checkpoint
         # while another is being written.
-        self._orbax.save_checkpointables_async(
-            int(state.step), {"state": state, "data": data}, force=True
-        )
+        self._orbax.save_checkpointables_async(int(state.step), {"state": state}, force=True)
 
-    def restore(self, like: TrainState, data: Iterator[Any]) -> TrainState:
-        """Loads the newest checkpoint.
+    def restore(self, like: TrainState) -> TrainState:
+        """Loads the newest checkpoint, whatever devices it was saved from.
 
         Args:
-            like: a state with the shapes, dtypes and shardings wanted.
-            data: a new iterator of the run's data set, moved to where the saved one stood.
-
-        Returns:
-            The saved state.
+            like: the shapes, dtypes and shardings wanted.
         """
-        loaded = self._orbax.load_checkpointables(
-            self._orbax.latest, {"state": abstract(like), "data": data}
-        )
-        return loaded["state"]
+        return self._orbax.load_checkpointables(self._orbax.latest, {"state": like})["state"]

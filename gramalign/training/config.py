@@ -1,14 +1,18 @@
 """What a training run is told: frozen dataclasses, checked as they are built."""
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from gramalign.contrast import Engine
 from gramalign.training.checks import check
 from gramalign.training.expression import parse, written
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
+
+Dtype = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,16 @@ class Model:
     """Number of hidden layers."""
     dropout: float = 0.1
     """Rate of dropout after each hidden layer."""
+    dtype: Dtype = "float32"
+    """What towers compute in; parameters, moments and embeddings are float32."""
+    remat: bool = False
+    """Compute a tower's activations again in the backward pass instead of keeping them."""
 
     def __post_init__(self):
         for name in ("dim", "hidden", "depth"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
         check(self, "dropout", 0 <= self.dropout < 1, "a rate in [0, 1)")
+        check(self, "dtype", self.dtype in get_args(Dtype), "float32 or bfloat16")
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,50 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How devices share a run (`gramalign.training.layout`); what it computes is the same."""
+
+    data: int | None = None
+    """Devices with examples of their own; none given: all that the other axes leave."""
+    fsdp: int = 1
+    """Of the devices with examples of their own, as many share out parameters and their moments."""
+    model: int = 1
+    """Devices that share each matrix product."""
+    rules: tuple[tuple[str, str], ...] = (
+        (r"layers\.\d+\.kernel$", "fsdp,model"),
+        (r"layers\.\d+\.bias$", "model"),
+        (r"head\.kernel$", "model,fsdp"),
+        (r"kernel$", "fsdp,-"),
+    )
+    """Regular expression of names -> axis of each dimension, "-" for none; the first counts."""
+
+    def __post_init__(self):
+        for name in ("fsdp", "model"):
+            check(self, name, getattr(self, name) >= 1, "at least 1")
+        check(self, "data", self.data is None or self.data >= 1, "at least 1, or none")
+        for rule, axes in self.rules:
+            try:
+                re.compile(rule)
+            except re.error as error:
+                raise ValueError(
+                    f"Layout.rules: {rule!r} is no regular expression: {error}"
+                ) from None
+            if set(axes.split(",")) - {"data", "fsdp", "model", "-"}:
+                raise ValueError(
+                    f"Layout.rules: {axes!r} for {rule!r}, wanted axes among data, fsdp and model, "
+                    "or -, with commas between them"
+                )
+
+    @property
+    def parsed(self) -> list[tuple[str, tuple[str | None, ...]]]:
+        """The rules, with an axis or None for each dimension."""
+        return [
+            (rule, tuple(None if axis == "-" else axis for axis in axes.split(",")))
+            for rule, axes in self.rules
+        ]
+
+
+@dataclass(frozen=True)
 class Config:
     """A training run, but for where it is kept."""
 
@@ -71,6 +124,7 @@ class Config:
     microbatch: int | None = None
     """Examples that the towers embed at a time, to save memory; the result is the same."""
     engine: Engine = field(default_factory=Engine)
+    layout: Layout = field(default_factory=Layout)
     seed: int = 0
     """Seeds the initial weights, dropout and the order of the examples."""
     checkpoint_every: int = 500

@@ -32,7 +32,8 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
 def differences(old: Config, new: Config) -> list[str]:
     """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`.
 
-    Of the settings only those of terms that both objectives have: no other make a difference.
+    Of the settings only those of terms that both objectives have: no other make a difference, and
+    neither does the layout.
     """
     before, after = dict(_flatten(old)), dict(_flatten(new))
     return [
@@ -53,8 +54,12 @@ def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
             value = {term: _build(TERMS[term], x, f"settings.{term}.") for term, x in value.items()}
         elif dataclasses.is_dataclass(types[name]):
             value = _build(typing.cast(type, types[name]), value, f"{path}{name}.")
-        built[name] = tuple(value) if isinstance(value, list) else value
+        built[name] = _tuples(value)
     return kind(**built)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Collection[str], path: str) -> None:
@@ -69,6 +74,8 @@ def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         if field.name == "settings":
             for name, term in config.terms.items():
                 yield from _flatten(term, f"{name}.")
+        elif field.name == "layout":
+            continue
         elif dataclasses.is_dataclass(value):
             yield from _flatten(value, f"{path}{field.name}.")
         else:

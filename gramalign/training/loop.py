@@ -9,19 +9,22 @@ from typing import Any
 
 import jax
 from flax import nnx
+from jax.sharding import Mesh
 
-from gramalign.data import FeatureStore, batches, load
+from gramalign.data import FeatureStore, load
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
+from gramalign.training.input import Data
+from gramalign.training.layout import check_batch, mesh_of
 from gramalign.training.live import Report, live
 from gramalign.training.metrics import MetricsLog
-from gramalign.training.model import Model, split
 from gramalign.training.moments import Moments, moments, varied
-from gramalign.training.optimizer import make_optimizer
 from gramalign.training.params_file import save_params
+from gramalign.training.processes import is_first_process, meet, on_host
 from gramalign.training.restore import Run, load_run
 from gramalign.training.run_folder import RunFolder
-from gramalign.training.state import TrainState, init_state
+from gramalign.training.start import Start
+from gramalign.training.state import TrainState
 from gramalign.training.step import Metrics, is_logged, make_step
 
 
@@ -59,13 +62,18 @@ def train(
     folder = RunFolder(Path(out))
     # All that may be refused comes before the folder is touched.
     store = training_rows(config)
-    data = batches(store, batch_size=config.batch_size, seed=config.seed)
+    mesh = mesh_of(config.layout)
+    check_batch(config.batch_size, mesh)
+    data = Data(store, config, mesh)
     finished = resume and folder.params.exists()  # then nothing will be learned from them
     measured = {} if finished else varied(moments(store), store)
-    with folder.lock():
-        folder.claim(config, resume=resume, overwrite=overwrite)
+    with folder.lock() if is_first_process() else contextlib.nullcontext():
+        if is_first_process():
+            folder.claim(config, resume=resume, overwrite=overwrite)
+        meet("claimed")
         if not folder.params.exists():
-            _train(config, folder, store.dims, measured, data, report)
+            _train(config, folder, store.dims, measured, data, mesh, report)
+        meet("trained")
     return load_run(folder.root)
 
 
@@ -74,30 +82,33 @@ def _train(
     folder: RunFolder,
     dims: Mapping[str, int],
     measured: Mapping[str, Moments],
-    data: Iterator[Any],
+    data: Data,
+    mesh: Mesh,
     report: Report | None,
 ) -> None:
     """Starts or goes on, and writes the trained model."""
-    init_key, run_key = jax.random.split(jax.random.key(config.seed))
-    model = Model(config, dims, measured, rngs=nnx.Rngs(params=init_key))
-    graphdef, params, statistics = split(model)
-    tx = make_optimizer(config.optimizer, config.steps)
-    state = init_state(params, tx, run_key)
-    step = make_step(config, graphdef, statistics, tx)
+    start = Start(config, dims, measured, mesh)
+    step = make_step(config, start.graphdef, start.statistics, start.tx, mesh)
 
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(folder.checkpoints, config.keep_checkpoints))
-        if checkpoints.latest is not None:
-            state = checkpoints.restore(state, data)
-        start = int(state.step)
-        folder.note_start(start)
-        log = stack.enter_context(MetricsLog(folder.metrics, last_step=start))
-        report = report or stack.enter_context(live(config.steps))
-        state = _run(config, state, step, data, checkpoints, log, report)
+        fresh = checkpoints.latest is None
+        state = start.state() if fresh else checkpoints.restore(start.abstract)
+        begun = int(state.step)
+        log = None
+        if is_first_process():
+            folder.note_start(begun)
+            log = stack.enter_context(MetricsLog(folder.metrics, last_step=begun))
+            report = report or stack.enter_context(live(config.steps))
+        state = _run(config, state, step, data.batches(begun), checkpoints, log, report)
 
     about = {"config": dataclasses.asdict(config), "dims": dict(dims)}
-    variables = nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, state.params, statistics)))
-    save_params(folder.params, variables, about)
+    variables = nnx.to_pure_dict(
+        nnx.state(nnx.merge(start.graphdef, state.params, start.statistics))
+    )
+    variables = jax.tree.map(on_host, variables)
+    if is_first_process():
+        save_params(folder.params, variables, about)
 
 
 def training_rows(config: Config) -> FeatureStore:
@@ -130,8 +141,8 @@ def _run(
     step: Any,
     data: Iterator[Any],
     checkpoints: Checkpoints,
-    log: MetricsLog,
-    report: Report,
+    log: MetricsLog | None,
+    report: Report | None,
 ) -> TrainState:
     """Steps from where `state` stands to the end of the run."""
     pending: tuple[int, Metrics] | None = None
@@ -149,7 +160,7 @@ def _run(
             # Nothing is saved before it is known to be finite and its log is written.
             settle()
             pending = None
-            checkpoints.save(state, data)
+            checkpoints.save(state)
     return state
 
 
@@ -158,13 +169,13 @@ def _settle(
     metrics: Metrics,
     config: Config,
     checkpoints: Checkpoints,
-    log: MetricsLog,
-    report: Report,
+    log: MetricsLog | None,
+    report: Report | None,
 ) -> None:
     """Reads a step's metrics: stops the run if they are not finite, logs them if it is time."""
     if not metrics["finite"]:
         raise _non_finite(count, metrics, checkpoints.latest)
-    if is_logged(count, config):
+    if log is not None and report is not None and is_logged(count, config):
         values = jax.device_get({name: metrics[name] for name in metrics if name != "finite"})
         row = {"step": count, **{name: float(value) for name, value in values.items()}}
         log.write(row)

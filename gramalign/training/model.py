@@ -67,6 +67,7 @@ class Model(nnx.Module):
             hidden=shape.hidden,
             depth=shape.depth,
             dropout=shape.dropout,
+            dtype=shape.dtype,
             statistics=statistics,
             rngs=rngs,
         )

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from gramalign import losses
 from gramalign.training.config import Config
+from gramalign.training.layout import BATCH_AXES, parts
 from gramalign.training.model import Learned
 from gramalign.types import Embeddings, Present
 
@@ -31,14 +32,16 @@ def objective(
         labels: the class of each example, for terms that need them.
         learned: what each term learns.
         config: names the terms, their weights and settings.
-        mesh: the devices that the batch is split over, all its axes; None: there is one.
+        mesh: the devices, of `gramalign.training.layout`; None: there is one.
 
     Returns:
         The weighted sum, and each term's own mean under `loss/<name>`.
     """
     means = {}
     for name, term in config.terms.items():
-        loss = term if mesh is None else losses.over_mesh(term, mesh)
+        loss = term
+        if mesh is not None and parts(mesh) > 1:
+            loss = losses.over_mesh(term, mesh, BATCH_AXES)
         vectors, masks = learned[name].with_heads(embeddings, present)
         values = loss(
             vectors,

@@ -93,7 +93,7 @@ def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
     Args:
         config: the run.
         dims: width of each modality's features.
-        mesh: of `gramalign.programs.topology.tpu_mesh`.
+        mesh: of `gramalign.training.layout.mesh_of`.
 
     Raises:
         OutOfMemory: the step needs more memory than a chip has.

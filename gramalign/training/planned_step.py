@@ -1,48 +1,41 @@
 """A training step compiled for devices that are not there, by the shapes of what it takes alone."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gramalign.training.config import Config
+from gramalign.training.layout import check_batch, of_batches, shardings
 from gramalign.training.model import abstract_model, split
 from gramalign.training.optimizer import make_optimizer
-from gramalign.training.state import init_state
+from gramalign.training.state import init_state, lying
 from gramalign.training.step import Batch, make_step
 
 
 def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stages.Traced:
-    """Traces the step that `train` makes of a run, with its batch split over a mesh.
-
-    The state is the same on all devices. Nothing of its size is allocated.
+    """Traces the step that `train` makes of a run on a mesh. Nothing of its size is allocated.
 
     Args:
         config: the run.
         dims: width of each modality's features.
-        mesh: the devices, all of whose axes the batch is split over.
+        mesh: the devices, of `gramalign.training.layout`.
 
     Raises:
         ValueError: for a batch that does not divide by the number of devices.
     """
-    size = config.batch_size
-    if size % mesh.size:
-        less, more = size // mesh.size * mesh.size, -(-size // mesh.size) * mesh.size
-        near = f"{less} or {more}" if less else f"{more}"
-        raise ValueError(
-            f"a batch of {size} does not divide over {mesh.size} devices: wanted a multiple, such "
-            f"as --batch-size {near}"
-        )
+    check_batch(config.batch_size, mesh)
     graphdef, params, statistics = split(abstract_model(config, dims))
     # What is measured on the data is small, and is part of the program.
     statistics = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), statistics)
     tx = make_optimizer(config.optimizer, config.steps)
     state = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     step = make_step(config, graphdef, statistics, tx, mesh)
+    batch = _batch(config, dims)
     return step.trace(
-        _on(mesh, jax.P(), state), _on(mesh, jax.P(mesh.axis_names), _batch(config, dims))
+        jax.tree.map(lying, state, shardings(config.layout, mesh, state)),
+        jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch),
     )
 
 
@@ -59,10 +52,3 @@ def _batch(config: Config, dims: Mapping[str, int]) -> Batch:
     if any(term.needs_labels for term in config.terms.values()):
         batch["labels"] = numbers
     return batch
-
-
-def _on(mesh: Mesh, spec: jax.sharding.PartitionSpec, tree: Any) -> Any:
-    sharding = jax.NamedSharding(mesh, spec)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-    )

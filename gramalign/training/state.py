@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """All that changes in training, as one pytree; a checkpoint holds it and the data iterator.
+    """All that changes in training, as one pytree: what a checkpoint holds.
 
     Its leaves are arrays, or whatever `jax.tree.map` puts in their place.
     """
@@ -31,8 +31,6 @@ def init_state(params: PyTree, tx: optax.GradientTransformation, rng: PRNGKeyArr
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), rng)
 
 
-def abstract(state: TrainState) -> TrainState:
-    """The state's shapes, dtypes and shardings: what a restored one must look like."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state
-    )
+def lying(leaf: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    """What an array, or its abstract shape, is like where it lies on devices."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics
+from gramalign.training.layout import shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.objective import objective
 from gramalign.training.state import TrainState
@@ -47,7 +48,7 @@ def make_step(
         graphdef: the model's structure.
         statistics: its variables that are not trained.
         tx: the optimiser.
-        mesh: the devices that the batch is split over; None: there is one.
+        mesh: the devices, of `gramalign.training.layout`; None: there is one.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The state given is donated: its buffers become
@@ -64,6 +65,8 @@ def make_step(
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, rows)
             return model.encoder(features, present, dropout_keys=keys)
 
+        if config.model.remat:
+            encode = jax.checkpoint(encode)
         size = config.microbatch
         embed = encode if size is None else microbatched(encode, size)
         rows = jnp.arange(batch["groups"].shape[0])
@@ -99,6 +102,9 @@ def make_step(
         )
         finite = jnp.isfinite(total) & jnp.isfinite(grad_norm)
         metrics = {"loss": total, **terms, "grad_norm": grad_norm, **watch, "finite": finite}
-        return TrainState(count, params, opt_state, state.rng), metrics
+        state = TrainState(count, params, opt_state, state.rng)
+        if mesh is not None:
+            state = jax.lax.with_sharding_constraint(state, shardings(config.layout, mesh, state))
+        return state, metrics
 
     return jax.jit(step, donate_argnums=0)

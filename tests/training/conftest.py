@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gramalign.training import Config, Model, Optimizer
+from gramalign.training import Config, Layout, Model, Optimizer
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,7 @@ def small_config(small_store):
             "objective": "clip",
             "model": Model(dim=8, hidden=16, dropout=0.2),
             "optimizer": Optimizer(warmup=2),
+            "layout": Layout(data=1),
             "steps": 12,
             "batch_size": 16,
             "checkpoint_every": 4,

@@ -9,8 +9,9 @@ import pytest
 from flax import nnx
 
 from gramalign.contrast import Engine
-from gramalign.training.config import Config, Optimizer
+from gramalign.training.config import Config, Layout, Optimizer
 from gramalign.training.config import Model as Shape
+from gramalign.training.layout import mesh_of, put, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.model import Model, split
 from gramalign.training.optimizer import make_optimizer
@@ -42,8 +43,8 @@ def first_gradient(mesh=None, **changes):
     state = init_state(params, tx, jax.random.key(1))
     data = batch()
     if mesh is not None:
-        data = jax.device_put(data, jax.NamedSharding(mesh, jax.P(mesh.axis_names)))
-        state = jax.device_put(state, jax.NamedSharding(mesh, jax.P()))
+        data = put(data, BATCH, mesh)
+        state = jax.device_put(state, shardings(config.layout, mesh, state))
     state, metrics = make_step(config, graphdef, statistics, tx, mesh)(state, data)
     moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
     return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
@@ -63,10 +64,17 @@ def test_a_microbatch_of_any_size(size, plain):
     same(first_gradient(microbatch=size), plain)
 
 
-@pytest.mark.parametrize("changes", [{}, {"microbatch": 8}, {"engine": Engine("ring", tile=3)}])
-def test_a_mesh(changes, plain):
-    mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
-    same(first_gradient(mesh, **changes), plain)
+@pytest.mark.parametrize(
+    "layout, changes",
+    [
+        (Layout(data=2, model=2), {}),
+        (Layout(data=2, fsdp=2), {"microbatch": 8}),
+        (Layout(fsdp=4, data=2), {"engine": Engine("ring", tile=3)}),
+        (Layout(data=1, fsdp=2, model=2), {"model": dataclasses.replace(CONFIG.model, remat=True)}),
+    ],
+)
+def test_a_mesh(layout, changes, plain):
+    same(first_gradient(mesh_of(layout), layout=layout, **changes), plain)
 
 
 def test_dropout_is_drawn(plain):

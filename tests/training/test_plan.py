@@ -13,9 +13,10 @@ from gramalign.contrast import Engine
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
 from gramalign.programs.memory import Memory
-from gramalign.programs.topology import tpu_mesh
-from gramalign.training.config import Config, Optimizer
+from gramalign.programs.topology import tpu_devices
+from gramalign.training.config import Config, Layout, Optimizer
 from gramalign.training.config import Model as Shape
+from gramalign.training.layout import mesh_of
 from gramalign.training.model import Model, split
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.plan import Plan, attempt, plan
@@ -34,13 +35,17 @@ CONFIG = Config(
 )
 
 
+def slice_of_four():
+    return mesh_of(Layout(), tpu_devices("v5e:2x2"))
+
+
 @cache
 def planned(**changes):
-    return plan(replace(CONFIG, **changes), DIMS, tpu_mesh("v5e:2x2"))
+    return plan(replace(CONFIG, **changes), DIMS, slice_of_four())
 
 
 def simulated(devices=4):
-    return jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
+    return mesh_of(Layout(data=devices))
 
 
 def test_the_step_is_called_with_what_training_calls_it_with():
@@ -107,7 +112,9 @@ def test_a_ring_sends_asynchronously_to_one_neighbour():
 
 @tpu
 def test_a_batch_that_does_not_fit():
-    trial = attempt(replace(CONFIG, batch_size=2**27), DIMS, tpu_mesh("v5e:2x2"))
+    trial = attempt(
+        replace(CONFIG, batch_size=2**27), DIMS, mesh_of(Layout(), tpu_devices("v5e:2x2"))
+    )
     assert not trial.fits and trial.needed > 16 * 2**30
 
 

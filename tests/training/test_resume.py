@@ -9,14 +9,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from flax import nnx
 
-from gramalign.data import batches, load
+from gramalign.data import load
 from gramalign.training import config_to_json, train
 from gramalign.training.checkpoint import Checkpoints
-from gramalign.training.model import Model, split
-from gramalign.training.optimizer import make_optimizer
-from gramalign.training.state import init_state
+from gramalign.training.input import Data
+from gramalign.training.layout import mesh_of
+from gramalign.training.start import Start
 from tests.unoptimized import UNOPTIMIZED
 
 KILLED_AT = 10  # between the checkpoints at 8 and 12
@@ -34,12 +33,10 @@ def killed(row):
 def last_state(config, folder):
     """The state that the newest checkpoint holds, and the batch that would come next."""
     store = load(config.data).part("train")
-    _, params, _ = split(Model(config, store.dims, rngs=nnx.Rngs(params=0)))
-    like = init_state(params, make_optimizer(config.optimizer, config.steps), jax.random.key(0))
-    data = batches(store, batch_size=config.batch_size, seed=config.seed)
+    mesh = mesh_of(config.layout)
     with Checkpoints(folder / "checkpoints", keep=2) as checkpoints:
-        state = checkpoints.restore(like, data)
-    return state, next(data)
+        state = checkpoints.restore(Start(config, store.dims, {}, mesh).abstract)
+    return state, next(Data(store, config, mesh).batches(int(state.step)))
 
 
 def assert_same_bits(left, right):

@@ -14,7 +14,8 @@ from gramalign import losses, scores, training
 from gramalign.data import load
 from gramalign.geometry import normalize
 from gramalign.models import LogitScale, Number
-from gramalign.training import Config, embed_store, load_run, train
+from gramalign.training import Config, Layout, embed_store, load_run, train
+from gramalign.training.layout import mesh_of, put
 from gramalign.training.model import Learned, Model, split
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state
@@ -162,15 +163,14 @@ def gradient(config, mesh=None):
         "groups": np.arange(16, dtype=np.int32),
     }
     if mesh is not None:
-        data = jax.device_put(data, jax.NamedSharding(mesh, jax.P(mesh.axis_names)))
-        state = jax.device_put(state, jax.NamedSharding(mesh, jax.P()))
+        data = put(data, 16, mesh)
     state, metrics = make_step(config, graphdef, statistics, tx, mesh)(state, data)
     moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
     return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
 
 
 def test_heads_and_numbers_on_a_mesh_and_in_microbatches(config):
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    mesh = mesh_of(Layout(data=4))
     plain = gradient(config())
     for found in (gradient(config(), mesh), gradient(config(microbatch=5))):
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6), found, plain)

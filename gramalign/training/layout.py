@@ -1,0 +1,116 @@
+"""Where the arrays of a run lie: the mesh of its devices, and what each parameter is split over.
+
+Three axes. `data`: every device has examples of its own. `fsdp`: so has it, and the devices share
+out parameters and optimiser state, gathering each where it is used. `model`: they share each matrix
+product. The batch is split over `data` and `fsdp`; whatever the layout, a step computes the same.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jaxtyping import Array, Int, PyTree
+
+from gramalign.training.config import Layout
+
+AXES = ("data", "fsdp", "model")
+BATCH_AXES = ("data", "fsdp")
+"""Those that a batch is split over."""
+
+
+def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:
+    """The devices of a run, by axis.
+
+    Args:
+        layout: their numbers.
+        devices: what there is; None: all that JAX sees, of all processes.
+
+    Raises:
+        ValueError: for a layout of more devices than there are, or of some of several processes'.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    others = layout.fsdp * layout.model
+    data = max(1, len(devices) // others) if layout.data is None else layout.data
+    shape = (data, layout.fsdp, layout.model)
+    wanted = math.prod(shape)
+    every = jax.process_count() > 1 or layout.data is None
+    if wanted > len(devices) or (every and wanted != len(devices)):
+        raise ValueError(
+            f"a layout of {' x '.join(f'{n} {axis}' for n, axis in zip(shape, AXES, strict=True))} "
+            f"is for {wanted} devices, and there are {len(devices)}"
+        )
+    types = (AxisType.Auto,) * 3
+    return jax.make_mesh(shape, AXES, axis_types=types, devices=devices[:wanted])
+
+
+def parts(mesh: Mesh) -> int:
+    """Into how many a batch is split."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
+def of_batches(mesh: Mesh) -> NamedSharding:
+    """How the arrays of a batch lie."""
+    return NamedSharding(mesh, jax.P(BATCH_AXES))
+
+
+def own_places(size: int, mesh: Mesh) -> Int[np.ndarray, " n"]:
+    """Which of a batch's examples this process reads: those of its devices."""
+    held = of_batches(mesh).addressable_devices_indices_map((size,)).values()
+    starts = {part[0].indices(size)[:2] for part in held if part is not None}
+    return np.concatenate([np.arange(*bounds) for bounds in sorted(starts)])
+
+
+def put(batch: PyTree, size: int, mesh: Mesh) -> PyTree[Array]:
+    """A batch on its devices, from the examples that each process has read."""
+    sharding = of_batches(mesh)
+
+    def whole(local: np.ndarray) -> Array:
+        shape = (size, *local.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, local, shape)
+
+    return jax.tree.map(whole, batch)
+
+
+def check_batch(size: int, mesh: Mesh) -> None:
+    """Raises a ValueError unless a batch divides by the devices that have examples of their own."""
+    number = parts(mesh)
+    if size % number:
+        less, more = size // number * number, -(-size // number) * number
+        near = f"{less} or {more}" if less else f"{more}"
+        raise ValueError(
+            f"a batch of {size} does not divide over {number} devices: wanted a multiple, such as "
+            f"--batch-size {near}, or fewer devices, with --layout.data"
+        )
+
+
+def shardings(layout: Layout, mesh: Mesh, tree: PyTree) -> PyTree[NamedSharding]:
+    """How each array of a state is split: by the first rule whose expression its name matches.
+
+    A dimension that does not divide by its axis is whole, and so is an array without a rule.
+
+    Args:
+        layout: holds the rules.
+        mesh: of `mesh_of`.
+        tree: arrays or their abstract shapes, such as a `TrainState`, whose parameters and moments
+            go by names such as `params.encoder.towers.text.layers.0.kernel`.
+
+    Raises:
+        ValueError: for a rule of more dimensions than an array has that it matches.
+    """
+
+    def sharding(path: Any, leaf: Any) -> NamedSharding:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        axes = next((axes for rule, axes in layout.parsed if re.search(rule, name)), ())
+        if len(axes) > leaf.ndim:
+            raise ValueError(f"Layout.rules: {axes} is for more dimensions than {name} has")
+        split = [
+            axis if axis is not None and size % mesh.shape[axis] == 0 else None
+            for axis, size in zip(axes, leaf.shape, strict=False)
+        ]
+        return NamedSharding(mesh, jax.P(*split))
+
+    return jax.tree_util.tree_map_with_path(sharding, tree)

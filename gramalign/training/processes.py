@@ -1,0 +1,75 @@
+"""What a run of several processes has to agree on."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Array
+
+from gramalign.training.checks import check
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes what is written once."""
+    return jax.process_index() == 0
+
+
+def meet(name: str) -> None:
+    """Waits until all processes have come to the place of this name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def on_host(x: Array | np.ndarray) -> np.ndarray:
+    """The whole of an array, wherever its parts lie; all processes have to ask for it."""
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+    return np.asarray(x)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Several processes that train one run together; this command is started for each of them."""
+
+    join: bool = False
+    """Join the processes of a TPU pod, Slurm, Open MPI or Kubernetes, which say who they are."""
+    coordinator: str | None = None
+    """HOST:PORT of the first process, to join others without such help."""
+    processes: int | None = None
+    """Number of processes, with --cluster.coordinator."""
+    process: int | None = None
+    """Number of this process, from 0, with --cluster.coordinator."""
+    timeout: int = 100
+    """Seconds after which a process that gives no sign of life is dead, and the others end."""
+
+    def __post_init__(self):
+        named = [self.coordinator, self.processes, self.process]
+        check(
+            self,
+            "coordinator",
+            None not in named or not any(x is not None for x in named),
+            "HOST:PORT, and the number of processes and of this process with it",
+        )
+        check(self, "timeout", self.timeout >= 1, "at least 1")
+
+    def enter(self) -> None:
+        """Joins the others, if there are any; comes before anything is computed.
+
+        Raises:
+            RuntimeError: there is no one to join.
+        """
+        if not (self.join or self.coordinator) or jax.distributed.is_initialized():
+            return
+        try:
+            jax.distributed.initialize(
+                self.coordinator,
+                self.processes,
+                self.process,
+                heartbeat_timeout_seconds=self.timeout,
+            )
+        except (ValueError, RuntimeError) as error:
+            raise RuntimeError(
+                f"cannot join other processes: {error}. Where no cluster says who they are, give "
+                "--cluster.coordinator HOST:PORT, --cluster.processes and --cluster.process"
+            ) from error

@@ -1,0 +1,160 @@
+"""Devices and processes share a run, whose numbers are the same whatever the layout."""
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from gramalign.data import load
+from gramalign.training import Layout, config_from_json, config_to_json, train
+from gramalign.training.layout import mesh_of, own_places, shardings
+from gramalign.training.metrics import read_metrics
+from gramalign.training.start import Start
+
+LAYOUT = Layout(data=2, fsdp=2, model=2)
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(row):
+    if row["step"] == 6:
+        raise Killed
+
+
+def assert_same_run(folder, other):
+    found, wanted = (load_file(run / "params.safetensors") for run in (folder, other))
+    assert found.keys() == wanted.keys()
+    for name, x in wanted.items():
+        np.testing.assert_allclose(found[name], x, atol=1e-4, err_msg=name)
+    for row, like in zip(
+        read_metrics(folder / "metrics.jsonl"), read_metrics(other / "metrics.jsonl"), strict=True
+    ):
+        assert row == pytest.approx(like, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def config(small_config):
+    return small_config(objective="clip + gram")
+
+
+@pytest.fixture(scope="module")
+def alone(config, tmp_path_factory, quiet):
+    """The folder of a run on one device."""
+    return train(config, tmp_path_factory.mktemp("alone"), report=quiet).folder
+
+
+def test_a_run_on_eight_devices_goes_on_on_four_and_on_two(config, alone, tmp_path, quiet):
+    with pytest.raises(Killed):
+        train(dataclasses.replace(config, layout=LAYOUT), tmp_path, report=killed)
+    four = dataclasses.replace(config, layout=Layout(data=4), checkpoint_every=4)
+    with pytest.raises(Killed):  # from step 4, and again before step 8
+        train(four, tmp_path, resume=True, report=killed)
+    two = dataclasses.replace(config, layout=Layout(data=1, fsdp=2))
+    train(two, tmp_path, resume=True, report=quiet)
+    assert_same_run(tmp_path, alone)
+    kept = config_from_json((tmp_path / "config.json").read_text())
+    assert kept.layout == LAYOUT
+
+
+def test_state_is_made_where_it_lies(config):
+    mesh = mesh_of(LAYOUT)
+    dims = load(config.data).dims
+    start = Start(config, dims, {}, mesh)
+    state = start.state()
+    layer = state.params["encoder"]["towers"]["text"]["layers"][0]
+    assert layer["kernel"].sharding.spec == jax.P("fsdp", "model")
+    assert layer["kernel"].addressable_shards[0].data.size == layer["kernel"].size // 4
+    assert layer["bias"].sharding.spec == jax.P("model")
+    (kernels,) = {
+        x.sharding.spec
+        for path, x in jax.tree.leaves_with_path(state.opt_state)
+        if jax.tree_util.keystr(path, simple=True, separator=".").endswith("text.layers.0.kernel")
+    }
+    assert kernels == jax.P("fsdp", "model")
+    narrow = jax.ShapeDtypeStruct((7, 16), np.float32)
+    (found,) = jax.tree.leaves(shardings(LAYOUT, mesh, {"layers": {"0": {"kernel": narrow}}}))
+    assert found.spec == jax.P(None, "model"), "7 does not divide by 2"
+
+
+def test_initial_numbers_do_not_depend_on_the_layout(config):
+    dims = load(config.data).dims
+    one, many = (
+        Start(config, dims, {}, mesh_of(layout)).state() for layout in (config.layout, LAYOUT)
+    )
+    jax.tree.map(np.testing.assert_array_equal, one.params, jax.device_get(many.params))
+
+
+@pytest.mark.parametrize(
+    "layout, message",
+    [
+        ({"data": 9}, r"9 data x 1 fsdp x 1 model is for 9 devices, and there are 8"),
+        ({"fsdp": 3}, r"2 data x 3 fsdp x 1 model is for 6 devices, and there are 8"),
+    ],
+)
+def test_devices_that_are_not_there(layout, message):
+    with pytest.raises(ValueError, match=message):
+        mesh_of(Layout(**layout))
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"fsdp": 0}, "Layout.fsdp is 0"),
+        ({"rules": (("(", "fsdp"),)}, "is no regular expression"),
+        ({"rules": (("kernel", "fsdp,pipe"),)}, "wanted axes among data, fsdp and model"),
+    ],
+)
+def test_bad_layouts(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Layout(**fields)
+
+
+def test_a_batch_that_does_not_divide(config, tmp_path):
+    uneven = dataclasses.replace(config, layout=Layout(data=3))
+    with pytest.raises(ValueError, match="batch of 16 does not divide over 3 devices.*15 or 18"):
+        train(uneven, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_reads_it_all():
+    np.testing.assert_array_equal(own_places(16, mesh_of(LAYOUT)), np.arange(16))
+
+
+def test_two_processes_with_two_devices_each(config, alone, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    preset = tmp_path / "preset.py"
+    text = config_to_json(dataclasses.replace(config, layout=Layout(fsdp=2)))
+    preset.write_text(
+        f"from gramalign.training import config_from_json\nconfig = config_from_json({text!r})\n"
+    )
+    command = [sys.executable, "-m", "gramalign", "train", str(preset), "--out", str(tmp_path)]
+    command += ["--no-evaluation"]
+    command += ["--cluster.coordinator", f"localhost:{port}", "--cluster.processes", "2"]
+    command += ["--cluster.process"]
+    processes = [
+        subprocess.Popen(
+            [*command, str(number)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"},
+        )
+        for number in range(2)
+    ]
+    try:
+        printed = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n\n".join(printed)
+    assert_same_run(tmp_path, alone)
