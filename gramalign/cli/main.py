@@ -18,12 +18,14 @@ from gramalign.cli.options import options, words_after
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
 from gramalign.cli.train import Train
-from gramalign.training import NonFiniteLoss
+from gramalign.training import Interrupted, NonFiniteLoss
 
 DESCRIPTION = """Align any number of modalities in one space, and measure how well they agree.
 
 Start with: gramalign train digits
 Then: gramalign evaluate runs/digits"""
+
+INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -33,18 +35,23 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the words after `gramalign`; None: those the process was started with.
 
     Raises:
-        SystemExit: with status 2 for options that make no sense, 1 for a run that failed.
+        SystemExit: with status 2 for options that make no sense, 1 for a run that failed, 75 for
+            one that was told to end, has saved itself, and wants to be resumed.
     """
     args = list(sys.argv[1:] if args is None else args)
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         _read(args).run()
     except (ValueError, OSError) as error:
-        errors.print(f"[bold red]error:[/] {rich.markup.escape(str(error))}")
+        said = [str(error), *getattr(error, "__notes__", [])]
+        errors.print(f"[bold red]error:[/] {rich.markup.escape('. '.join(said))}")
         raise SystemExit(2) from error
     except NonFiniteLoss as error:
         errors.print(f"[bold red]stopped:[/] {rich.markup.escape(str(error))}")
         raise SystemExit(1) from error
+    except Interrupted as error:
+        errors.print(f"[bold]stopped:[/] {rich.markup.escape(str(error))}")
+        raise SystemExit(INTERRUPTED) from None
     except KeyboardInterrupt:
         goes_on = "; --resume goes on from the last checkpoint" if args[:1] == ["train"] else ""
         errors.print(f"interrupted{goes_on}")

@@ -6,11 +6,11 @@ from gramalign.training.config import Model as Model
 from gramalign.training.config import Optimizer as Optimizer
 from gramalign.training.config_json import config_from_json as config_from_json
 from gramalign.training.config_json import config_to_json as config_to_json
-from gramalign.training.loop import NonFiniteLoss as NonFiniteLoss
 from gramalign.training.loop import train as train
 from gramalign.training.restore import Run as Run
 from gramalign.training.restore import embed_store as embed_store
 from gramalign.training.restore import load_run as load_run
+from gramalign.training.stopping import Interrupted as Interrupted
 from gramalign.training.term import Tempered as Tempered
 from gramalign.training.terms import TERMS as TERMS
 from gramalign.training.terms import Alignment as Alignment
@@ -35,3 +35,4 @@ from gramalign.training.terms import Symile as Symile
 from gramalign.training.terms import Triangle as Triangle
 from gramalign.training.terms import Uniformity as Uniformity
 from gramalign.training.terms import Vast as Vast
+from gramalign.training.watch import NonFiniteLoss as NonFiniteLoss

@@ -2,37 +2,61 @@
 
 A checkpoint holds the training state: parameters, optimiser, random key, and the step, from which
 the place in the data follows. It is written in the background into a folder with a temporary name,
-which Orbax renames once all is there: a run that is killed leaves whole checkpoints or none.
+which Orbax renames once all is there: a run that is killed leaves whole checkpoints or none. What
+befalls the files later is found by their digests, which are written once they are there.
 """
 
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from orbax.checkpoint import v1 as ocp
 
+from gramalign.training import digests
+from gramalign.training.processes import agreed, is_first_process, meet
+from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
+
+_log = logging.getLogger(__name__)
+
+
+class DamagedCheckpoint(OSError):
+    """No checkpoint of a run can be read."""
 
 
 class Checkpoints:
     """The checkpoints of one run; a context manager that ends when the last is on disk.
 
     Args:
-        folder: where they are kept; made if missing.
+        folder: of the run.
         keep: how many of the latest stay.
+        about: JSON-compatible values that each is to hold.
     """
 
-    def __init__(self, folder: Path, keep: int):
+    def __init__(self, folder: RunFolder, keep: int, about: Mapping[str, Any] | None = None):
+        self._run = folder
+        self._folder = folder.checkpoints.absolute()
+        self._about = dict(about or {})
         self._orbax = ocp.training.Checkpointer(
-            str(folder.absolute()),
+            str(self._folder),
             # Orbax calls the same objects by two types in its own annotations.
             preservation_policy=ocp.training.preservation_policies.LatestN(keep),  # pyright: ignore[reportArgumentType]
             cleanup_tmp_directories=True,
         )
+        self._digesting = ThreadPoolExecutor(1, thread_name_prefix="digests")
+        self._last: Future | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._orbax.close()
+        try:
+            self._settle()
+        finally:
+            self._digesting.shutdown()
+            self._orbax.close()
 
     @property
     def latest(self) -> int | None:
@@ -45,15 +69,81 @@ class Checkpoints:
 
         Returns when it has been read; it may be donated while the files are written. Waits first
         if the previous checkpoint is not yet on disk.
+
+        Raises:
+            OSError: that one could not be written.
         """
+        self._settle()
         # `force`: when to save is the loop's decision; left to itself Orbax skips a checkpoint
         # while another is being written.
-        self._orbax.save_checkpointables_async(int(state.step), {"state": state}, force=True)
+        step = int(state.step)
+        saving = self._orbax.save_checkpointables_async(
+            step, {"state": state}, force=True, custom_metadata=self._about
+        )
+        if saving is not None:
+            self._last = self._digesting.submit(self._finish, saving, step)
+
+    def _settle(self) -> None:
+        """Waits for the last one."""
+        saving, self._last = self._last, None
+        if saving is not None:
+            saving.result()
+
+    def _finish(self, saving: Any, step: int) -> None:
+        try:
+            saving.result()
+        except Exception as error:  # of many kinds, whatever is wrong with the disk
+            raise OSError(
+                f"cannot write checkpoint {step} to {self._folder}: {str(error).splitlines()[0]}"
+            ) from error
+        if is_first_process():
+            digests.write(self._folder / str(step), self._digest(step))
+            kept = {int(path.name) for path in self._folder.iterdir() if path.name.isdigit()}
+            for path in self._run.digests.glob("*.json"):
+                if int(path.stem) not in kept:
+                    path.unlink(missing_ok=True)
 
     def restore(self, like: TrainState) -> TrainState:
-        """Loads the newest checkpoint, whatever devices it was saved from.
+        """Loads the newest checkpoint that is whole, whatever devices it was saved from.
 
         Args:
             like: the shapes, dtypes and shardings wanted.
+
+        Raises:
+            DamagedCheckpoint: none is.
         """
-        return self._orbax.load_checkpointables(self._orbax.latest, {"state": like})["state"]
+        for step in sorted((found.step for found in self._orbax.checkpoints), reverse=True):
+            digest = self._digest(step)
+            differing = digests.differing(self._folder / str(step), digest)
+            # Of several processes the first decides, or each would load another.
+            if agreed(not differing):
+                try:
+                    return self._orbax.load_checkpointables(step, {"state": like})["state"]
+                except Exception as error:
+                    # Of many kinds, whatever is wrong with a file. One whose files are what was
+                    # written is not damaged, but of another model or another version.
+                    if digest.exists():
+                        raise
+                    differing = [f"{type(error).__name__}: {error}".splitlines()[0][:200]]
+            self._put_aside(step, differing)
+        raise DamagedCheckpoint(
+            f"{self._folder}: no checkpoint can be read. They are in "
+            f"{self._run.damaged} now, and resuming starts anew"
+        )
+
+    def _put_aside(self, step: int, why: list[str]) -> None:
+        aside = self._run.damaged / str(step)
+        meet(f"checkpoint {step} is damaged")
+        if is_first_process():
+            _log.warning(
+                "checkpoint %d is damaged (%s): moved to %s, going on from the one before",
+                *(step, "; ".join(why), aside),
+            )
+            aside.parent.mkdir(exist_ok=True)
+            (self._folder / str(step)).rename(digests.free(aside))
+            self._digest(step).unlink(missing_ok=True)
+        meet(f"checkpoint {step} is put aside")
+        self._orbax.reload()
+
+    def _digest(self, step: int) -> Path:
+        return self._run.digests / f"{step}.json"

@@ -131,6 +131,8 @@ class Config:
     """Steps between checkpoints; the last step always leaves one."""
     keep_checkpoints: int = 2
     """How many of the latest checkpoints stay."""
+    max_skips: int = 10
+    """Steps in a row that may be skipped because loss or gradient is not finite."""
     log_every: int = 50
     """Steps between lines of the log; the last step always writes one."""
 
@@ -138,6 +140,7 @@ class Config:
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
         for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
+        check(self, "max_skips", self.max_skips >= 0, "at least 0")
         check(self, "microbatch", self.microbatch is None or self.microbatch >= 1, "at least 1")
         check(self, "seed", 0 <= self.seed < 2**32, "an integer in [0, 2**32)")
         if self.optimizer.warmup >= self.steps:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,9 @@ from gramalign.training.restore import Run, load_run
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from gramalign.training.state import TrainState
-from gramalign.training.step import Metrics, is_logged, make_step
-
-
-class NonFiniteLoss(RuntimeError):
-    """A loss or its gradient became infinite or NaN; nothing of that step has been saved."""
+from gramalign.training.step import Metrics, make_step
+from gramalign.training.stopping import Interrupted, stop_signal
+from gramalign.training.watch import Watch
 
 
 def train(
@@ -57,7 +54,8 @@ def train(
     Raises:
         FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is set.
         ValueError: a config that does not fit the data, or is not that of the run to resume.
-        NonFiniteLoss: a loss or its gradient is no longer finite.
+        NonFiniteLoss: loss or gradient were not finite for too many steps in a row.
+        Interrupted: the process was told to end (SIGTERM), and the run has been saved.
     """
     folder = RunFolder(Path(out))
     # All that may be refused comes before the folder is touched.
@@ -71,8 +69,15 @@ def train(
         if is_first_process():
             folder.claim(config, resume=resume, overwrite=overwrite)
         meet("claimed")
-        if not folder.params.exists():
-            _train(config, folder, store.dims, measured, data, mesh, report)
+        try:
+            if not folder.params.exists():
+                _train(config, folder, store.dims, measured, data, mesh, report)
+        except OSError as error:
+            error.add_note(
+                f"The run in {folder.root} is as its last checkpoint left it: see to the cause, "
+                "such as a full disk, and go on with --resume"
+            )
+            raise
         meet("trained")
     return load_run(folder.root)
 
@@ -88,21 +93,22 @@ def _train(
 ) -> None:
     """Starts or goes on, and writes the trained model."""
     start = Start(config, dims, measured, mesh)
+    about = {"config": dataclasses.asdict(config), "dims": dict(dims)}
     step = make_step(config, start.graphdef, start.statistics, start.tx, mesh)
 
     with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(Checkpoints(folder.checkpoints, config.keep_checkpoints))
+        checkpoints = stack.enter_context(Checkpoints(folder, config.keep_checkpoints, about))
         fresh = checkpoints.latest is None
         state = start.state() if fresh else checkpoints.restore(start.abstract)
         begun = int(state.step)
-        log = None
+        writers = []
         if is_first_process():
             folder.note_start(begun)
             log = stack.enter_context(MetricsLog(folder.metrics, last_step=begun))
-            report = report or stack.enter_context(live(config.steps))
-        state = _run(config, state, step, data.batches(begun), checkpoints, log, report)
+            writers = [log.write, report or stack.enter_context(live(config.steps))]
+        watch = Watch(config, writers)
+        state = _run(config, state, step, data.batches(begun), checkpoints, watch)
 
-    about = {"config": dataclasses.asdict(config), "dims": dict(dims)}
     variables = nnx.to_pure_dict(
         nnx.state(nnx.merge(start.graphdef, state.params, start.statistics))
     )
@@ -141,53 +147,27 @@ def _run(
     step: Any,
     data: Iterator[Any],
     checkpoints: Checkpoints,
-    log: MetricsLog | None,
-    report: Report | None,
+    watch: Watch,
 ) -> TrainState:
     """Steps from where `state` stands to the end of the run."""
     pending: tuple[int, Metrics] | None = None
 
     def settle() -> None:
         if pending is not None:
-            _settle(*pending, config, checkpoints, log, report)
+            watch.step(*pending)
 
-    for count in range(int(state.step) + 1, config.steps + 1):
-        state, metrics = step(state, next(data))
-        # Metrics are read one step late, so the host prepares a step while the device computes.
-        settle()
-        pending = count, metrics
-        if count % config.checkpoint_every == 0 or count == config.steps:
-            # Nothing is saved before it is known to be finite and its log is written.
+    with stop_signal() as stopping:
+        for count in range(int(state.step) + 1, config.steps + 1):
+            state, metrics = step(state, next(data))
+            # Metrics are read one step late, so the host prepares a step while the device computes.
             settle()
-            pending = None
-            checkpoints.save(state)
+            pending = count, metrics
+            stop = stopping(count)
+            if count % config.checkpoint_every == 0 or count == config.steps or stop:
+                # Nothing is saved before its log is written.
+                settle()
+                pending = None
+                checkpoints.save(state)
+            if stop and count < config.steps:
+                raise Interrupted(count)
     return state
-
-
-def _settle(
-    count: int,
-    metrics: Metrics,
-    config: Config,
-    checkpoints: Checkpoints,
-    log: MetricsLog | None,
-    report: Report | None,
-) -> None:
-    """Reads a step's metrics: stops the run if they are not finite, logs them if it is time."""
-    if not metrics["finite"]:
-        raise _non_finite(count, metrics, checkpoints.latest)
-    if log is not None and report is not None and is_logged(count, config):
-        values = jax.device_get({name: metrics[name] for name in metrics if name != "finite"})
-        row = {"step": count, **{name: float(value) for name, value in values.items()}}
-        log.write(row)
-        report(row)
-
-
-def _non_finite(count: int, metrics: Metrics, latest: int | None) -> NonFiniteLoss:
-    values = {name: float(value) for name, value in metrics.items() if name.startswith("loss/")}
-    broken = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
-    kept = "no checkpoint was saved before" if latest is None else f"checkpoint {latest} is good"
-    return NonFiniteLoss(
-        f"step {count}: {', '.join(broken) or 'the gradient is not finite'}; {kept}. Lower "
-        "optimizer.learning_rate or optimizer.clip_norm, or raise the temperature, and check the "
-        "features for extreme values"
-    )

@@ -5,11 +5,13 @@ very file that an uninterrupted one does.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 Row = Mapping[str, float | int]
-"""A line: the step, counted from 1, and the values measured there."""
+"""A line: the step, counted from 1, and the values measured there; those that are not finite are
+null in the file."""
 
 
 class MetricsLog:
@@ -33,14 +35,16 @@ class MetricsLog:
         self._file.close()
 
     def write(self, row: Row) -> None:
-        """Appends one line; `row` holds finite numbers, its `step` among them."""
-        self._file.write(json.dumps(dict(row), allow_nan=False).encode() + b"\n")
+        """Appends one line; `row` holds numbers, its `step` among them."""
+        values = {name: x if math.isfinite(x) else None for name, x in row.items()}
+        self._file.write(json.dumps(values).encode() + b"\n")
         self._file.flush()
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """All lines of a log."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """All lines of a log, with NaN for null."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
 
 
 def _end_of(file, last_step: int) -> int:

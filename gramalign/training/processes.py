@@ -21,6 +21,13 @@ def meet(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
+def agreed(decision: bool) -> bool:
+    """What the first process has decided."""
+    if jax.process_count() == 1:
+        return decision
+    return bool(multihost_utils.broadcast_one_to_all(np.array(decision)))
+
+
 def on_host(x: Array | np.ndarray) -> np.ndarray:
     """The whole of an array, wherever its parts lie; all processes have to ask for it."""
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
@@ -57,7 +64,7 @@ class Cluster:
         """Joins the others, if there are any; comes before anything is computed.
 
         Raises:
-            RuntimeError: there is no one to join.
+            ConnectionError: there is no one to join.
         """
         if not (self.join or self.coordinator) or jax.distributed.is_initialized():
             return
@@ -69,7 +76,7 @@ class Cluster:
                 heartbeat_timeout_seconds=self.timeout,
             )
         except (ValueError, RuntimeError) as error:
-            raise RuntimeError(
+            raise ConnectionError(
                 f"cannot join other processes: {error}. Where no cluster says who they are, give "
                 "--cluster.coordinator HOST:PORT, --cluster.processes and --cluster.process"
             ) from error

@@ -41,6 +41,16 @@ class RunFolder:
         return self.root / "checkpoints"
 
     @property
+    def digests(self) -> Path:
+        """Of the checkpoints' files, by which damage is found."""
+        return self.root / "digests"
+
+    @property
+    def damaged(self) -> Path:
+        """Checkpoints that were found damaged."""
+        return self.root / "damaged"
+
+    @property
     def params(self) -> Path:
         """The trained model; its presence marks the run as finished."""
         return self.root / "params.safetensors"
@@ -109,7 +119,8 @@ class RunFolder:
 
     def _clear(self) -> None:
         # The config goes last: until all is gone, the folder still counts as a run's.
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for part in (self.checkpoints, self.digests, self.damaged):
+            shutil.rmtree(part, ignore_errors=True)
         for file in (self.params, self.evaluation, self.metrics, self.environment, self.config):
             file.unlink(missing_ok=True)
 

@@ -24,11 +24,14 @@ class TrainState:
     opt_state: optax.OptState
     rng: Any
     """A key that never changes: each step folds its number in, so a resumed run draws the same."""
+    skipped: Any
+    """Steps so far whose update was left out, an int32 scalar."""
 
 
 def init_state(params: PyTree, tx: optax.GradientTransformation, rng: PRNGKeyArray) -> TrainState:
     """The state before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), rng)
+    none, yet = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)  # each a buffer to donate
+    return TrainState(none, params, tx.init(params), rng, yet)
 
 
 def lying(leaf: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:

@@ -52,9 +52,11 @@ def make_step(
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The state given is donated: its buffers become
-        the new state's. Metrics are scalars: `loss`, `loss/<term>`, `<number>/<term>` of
-        each learned number, `grad_norm`, `finite` (loss and gradient both), and the diagnostics,
-        which are computed at logged steps only and zero at the others.
+        the new state's. Where loss or gradient is not finite, it differs by its step and by one
+        more that was skipped. Metrics are scalars: `loss`, `loss/<term>`, `<number>/<term>` of each
+        learned number, `grad_norm` and `grad_norm/<modality>` of its tower, `skipped`; the
+        diagnostics, which are computed at logged steps only and zero at the others; and what is not
+        logged, `finite` (loss and gradient both) and `finite/<modality>` of its embeddings.
     """
 
     def loss(params, batch, dropout_key):
@@ -89,10 +91,16 @@ def make_step(
         dropout_key = jax.random.fold_in(state.rng, state.step)
         gradient = jax.value_and_grad(loss, has_aux=True)
         (total, (terms, embeddings)), grads = gradient(state.params, batch, dropout_key)
+        grad_norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(total) & jnp.isfinite(grad_norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-
-        grad_norm = optax.tree.norm(grads)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            (params, opt_state),
+            (state.params, state.opt_state),
+        )
+        skipped = state.skipped + (~finite).astype(jnp.int32)
         watch = jax.lax.cond(
             is_logged(count, config),
             diagnostics,
@@ -100,9 +108,14 @@ def make_step(
             embeddings,
             batch["present"],
         )
-        finite = jnp.isfinite(total) & jnp.isfinite(grad_norm)
-        metrics = {"loss": total, **terms, "grad_norm": grad_norm, **watch, "finite": finite}
-        state = TrainState(count, params, opt_state, state.rng)
+        towers = grads["encoder"]["towers"]
+        metrics = {
+            **{"loss": total, **terms, "grad_norm": grad_norm, "skipped": skipped, **watch},
+            **{f"grad_norm/{name}": optax.tree.norm(tower) for name, tower in towers.items()},
+            "finite": finite,
+            **{f"finite/{name}": jnp.isfinite(x).all() for name, x in embeddings.items()},
+        }
+        state = TrainState(count, params, opt_state, state.rng, skipped)
         if mesh is not None:
             state = jax.lax.with_sharding_constraint(state, shardings(config.layout, mesh, state))
         return state, metrics

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from gramalign.training.metrics import MetricsLog, read_metrics
@@ -40,6 +42,8 @@ def test_a_new_run_starts_with_an_empty_log(path):
         assert read_metrics(path) == []
 
 
-def test_numbers_that_are_not_finite_are_refused(path):
-    with MetricsLog(path, last_step=6) as log, pytest.raises(ValueError, match="not JSON"):
-        log.write({"step": 8, "loss": float("nan")})
+def test_numbers_that_are_not_finite_are_null(path):
+    with MetricsLog(path, last_step=6) as log:
+        log.write({"step": 8, "loss": float("nan"), "grad_norm": float("inf")})
+    assert path.read_text().endswith('{"step": 8, "loss": null, "grad_norm": null}\n')
+    assert math.isnan(read_metrics(path)[-1]["loss"])

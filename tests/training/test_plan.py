@@ -78,7 +78,9 @@ def test_nothing_large_is_allocated():
 @pytest.mark.parametrize("size, near", [(250, "248 or 252"), (3, "4")])
 def test_a_batch_that_does_not_divide(size, near):
     config = replace(CONFIG, batch_size=size)
-    with pytest.raises(ValueError, match=f"batch of {size} does not divide over 4.*{near}, or fewer"):
+    with pytest.raises(
+        ValueError, match=f"batch of {size} does not divide over 4.*{near}, or fewer"
+    ):
         trace_step(config, DIMS, simulated())
 
 

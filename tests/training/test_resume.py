@@ -15,6 +15,7 @@ from gramalign.training import config_to_json, train
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.input import Data
 from gramalign.training.layout import mesh_of
+from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from tests.unoptimized import UNOPTIMIZED
 
@@ -34,7 +35,7 @@ def last_state(config, folder):
     """The state that the newest checkpoint holds, and the batch that would come next."""
     store = load(config.data).part("train")
     mesh = mesh_of(config.layout)
-    with Checkpoints(folder / "checkpoints", keep=2) as checkpoints:
+    with Checkpoints(RunFolder(folder), keep=2) as checkpoints:
         state = checkpoints.restore(Start(config, store.dims, {}, mesh).abstract)
     return state, next(Data(store, config, mesh).batches(int(state.step)))
 

@@ -51,7 +51,9 @@ def test_three_steps(start):
     assert jax.tree.all(moved)
     assert all(row["finite"] for row in rows)
     assert set(rows[0]) == {
-        *("loss", "loss/clip", "temperature/clip", "grad_norm", "finite"),
+        *("loss", "loss/clip", "temperature/clip", "skipped"),
+        *("grad_norm", "grad_norm/text", "grad_norm/audio"),
+        *("finite", "finite/text", "finite/audio"),
         *("matched_volume", "mismatched_volume", "leading_share"),
     }
     # Diagnostics are computed at logged steps only.
@@ -69,11 +71,17 @@ def test_dropout_differs_between_steps_and_not_between_runs(start):
     assert loss_at(0) == loss_at(0) != loss_at(1)
 
 
-def test_a_loss_that_is_not_finite_is_flagged(start):
+def test_a_step_that_is_not_finite_changes_nothing_but_its_number(start):
     state, step, data = start
-    broken = jax.tree.map(lambda leaf: leaf * jnp.inf, state.params)
-    _, metrics = step(dataclasses.replace(state, params=broken), next(data))
-    assert not metrics["finite"]
+    kept = jax.tree.map(np.asarray, (state.params, state.opt_state))
+    batch = next(data)
+    batch["features"]["text"][3] = np.inf
+    state, metrics = step(state, batch)
+    assert not metrics["finite"] and not metrics["finite/text"] and metrics["finite/audio"]
+    assert int(state.step) == int(state.skipped) == int(metrics["skipped"]) == 1
+    jax.tree.map(np.testing.assert_array_equal, (state.params, state.opt_state), kept)
+    state, metrics = step(state, next(data))
+    assert metrics["finite"] and int(metrics["skipped"]) == 1
 
 
 def test_only_matrices_decay(small_config):

@@ -9,7 +9,6 @@ from gramalign.training import (
     Config,
     Gram,
     Model,
-    NonFiniteLoss,
     Optimizer,
     embed_store,
     load_run,
@@ -29,7 +28,7 @@ def run(tmp_path_factory, small_config):
 def test_what_a_run_leaves_behind(run):
     run, rows = run
     assert sorted(file.name for file in run.folder.iterdir()) == [
-        *("checkpoints", "config.json", "environment.json", "lock", "metrics.jsonl"),
+        *("checkpoints", "config.json", "digests", "environment.json", "lock", "metrics.jsonl"),
         "params.safetensors",
     ]
     log = read_metrics(run.folder / "metrics.jsonl")
@@ -83,16 +82,6 @@ def test_an_anchor_that_the_data_lacks_is_refused_before_a_file_is_written(
     with pytest.raises(ValueError, match="Gram.anchor is 'video', wanted None or one of"):
         train(config, tmp_path / "run", report=quiet)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, small_config, quiet):
-    optimizer = Optimizer(learning_rate=1e36, warmup=0)
-    config = small_config(optimizer=optimizer, checkpoint_every=1, log_every=1)
-    with pytest.raises(NonFiniteLoss, match="step 2: loss/clip is .*; checkpoint 1 is good"):
-        train(config, tmp_path, report=quiet)
-    assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["1"]
-    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]
-    assert not (tmp_path / "params.safetensors").exists()
 
 
 def test_training_on_digits_beats_chance_by_far(tmp_path, quiet):

@@ -1,0 +1,45 @@
+"""Digests of a folder's files, by which damage is found that the files themselves do not show."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+
+def write(folder: Path, record: Path) -> None:
+    """Records the digest of every file of a folder; the record appears whole or not at all."""
+    record.parent.mkdir(exist_ok=True)
+    draft = record.with_name(record.name + ".part")
+    draft.write_text(json.dumps(_digests(folder), indent=1) + "\n")
+    os.replace(draft, record)
+
+
+def differing(folder: Path, record: Path) -> list[str]:
+    """The files that are not what was recorded, missing ones among them; none without a record."""
+    if not record.exists():
+        return []
+    wanted, found = json.loads(record.read_text()), _digests(folder)
+    return sorted(
+        f"{name} {'has changed' if name in found else 'is missing'}"
+        for name, digest in wanted.items()
+        if found.get(name) != digest
+    )
+
+
+def free(path: Path) -> Path:
+    """The path, or the first of `path.1`, `path.2`, ... where nothing is."""
+    number, found = 0, path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}.{number}")
+    return found
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+            found[path.relative_to(folder).as_posix()] = digest
+    return found

@@ -1,0 +1,72 @@
+"""What is read of every step: whether it may go on, and the rows of the log."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+from jaxtyping import Array
+
+from gramalign.training.config import Config
+from gramalign.training.metrics import Row
+from gramalign.training.step import is_logged
+
+
+class NonFiniteLoss(RuntimeError):
+    """Loss or gradient were infinite or NaN for too many steps in a row; none of them counts."""
+
+
+class Watch:
+    """Reads the metrics of a run's steps, one after the other.
+
+    Args:
+        config: the run.
+        writers: take each row of the log; of several processes, the first one's have any.
+    """
+
+    def __init__(self, config: Config, writers: Sequence[Callable[[Row], None]]):
+        self._config = config
+        self._writers = writers
+        self._in_a_row = 0
+        self._first = ""
+
+    def step(self, count: int, metrics: Mapping[str, Array]) -> None:
+        """Waits for a step, and writes a row if it is time.
+
+        Raises:
+            NonFiniteLoss: this was one too many that had to be skipped.
+        """
+        if metrics["finite"]:
+            self._in_a_row = 0
+        else:
+            self._first = self._first if self._in_a_row else _what_is_not_finite(count, metrics)
+            self._in_a_row += 1
+            if self._in_a_row > self._config.max_skips:
+                raise NonFiniteLoss(
+                    f"{self._first}; steps {count - self._in_a_row + 1} to {count} had to be "
+                    f"skipped, and max_skips allows {self._config.max_skips} in a row. Lower "
+                    "optimizer.learning_rate or optimizer.clip_norm, or raise the temperature, and "
+                    "check the features for extreme values"
+                )
+        if self._writers and is_logged(count, self._config):
+            shown = {name: x for name, x in metrics.items() if not name.startswith("finite")}
+            values = {name: float(x) for name, x in jax.device_get(shown).items()}
+            row = {"step": count, **values}
+            for write in self._writers:
+                write(row)
+
+
+def _what_is_not_finite(count: int, metrics: Mapping[str, Array]) -> str:
+    """The terms, and the modalities whose embeddings or, if there are none, gradients are not."""
+    values = {name: float(x) for name, x in metrics.items() if name.startswith("loss/")}
+    found = [f"{name} is {x}" for name, x in values.items() if not math.isfinite(x)]
+    found = found or ["the gradient is not finite"]
+    names = [name.removeprefix("finite/") for name in metrics if name.startswith("finite/")]
+    where = [name for name in names if not metrics[f"finite/{name}"]]
+    if where:
+        found.append(f"embeddings of {', '.join(where)} are not finite")
+    else:
+        norms = {name: float(metrics[f"grad_norm/{name}"]) for name in names}
+        where = [name for name, norm in norms.items() if not math.isfinite(norm)]
+        if where and len(where) < len(names):
+            found.append(f"in the tower of {', '.join(where)}")
+    return f"step {count}: {', '.join(found)}"

@@ -1,0 +1,242 @@
+"""What befalls a run, and what becomes of it."""
+
+import dataclasses
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign.training import NonFiniteLoss, Optimizer, config_to_json, train
+from gramalign.training.checkpoint import DamagedCheckpoint
+from gramalign.training.metrics import read_metrics
+from gramalign.training.watch import Watch
+from tests.unoptimized import UNOPTIMIZED
+
+ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"}
+ENVIRONMENT["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {UNOPTIMIZED}"  # to the same bits
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(row):
+    if row["step"] == 10:
+        raise Killed
+
+
+@pytest.fixture(scope="module")
+def config(small_config):
+    return small_config(log_every=1)
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory, quiet):
+    """The folder of a run that nothing befalls."""
+    return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
+
+
+def assert_same_run(folder, whole):
+    for name in ("params.safetensors", "metrics.jsonl"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def preset(config, folder):
+    """The file of a preset, for the command line."""
+    path = folder / "preset.py"
+    text = config_to_json(config)
+    path.write_text(
+        f"from gramalign.training import config_from_json\nconfig = config_from_json({text!r})\n"
+    )
+    return path
+
+
+def started(config, folder, *options, file_size="unlimited", env=ENVIRONMENT):
+    limited = ["bash", "-c", f'ulimit -f {file_size}; exec "$@"', "bash"]
+    command = [sys.executable, "-m", "gramalign", "train", preset(config, folder.parent)]
+    command += ["--out", folder, "--no-evaluation", *options]
+    return subprocess.Popen(
+        list(map(str, limited + command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=env,
+    )
+
+
+def wait_for(process, text):
+    """Reads what a process prints until a line holds the text."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"no {text!r} in {''.join(lines)}")
+
+
+def test_sigterm_saves_and_ends_with_a_status_of_its_own(config, whole, tmp_path):
+    long = dataclasses.replace(config, steps=100_000, checkpoint_every=100_000, log_every=10)
+    process = started(long, tmp_path / "run")
+    wait_for(process, "step 20 ")
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate(timeout=120)[0]
+    assert process.returncode == 75, printed
+    assert "is saved, and --resume goes on from there" in printed
+    (saved,) = (int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir())
+    assert f"step {saved} is saved" in printed and saved >= 20
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(10, saved + 1, 10))
+
+
+@pytest.fixture
+def broken_off(config, tmp_path):
+    """A run that ended between its checkpoints at steps 8 and 12."""
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["4", "8"]
+    return tmp_path
+
+
+def largest_file(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    "damage, digested, told",
+    [(flip, True, "has changed"), (cut, False, ""), (os.unlink, True, "is missing")],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
+    damage, digested, told, broken_off, config, whole, quiet, caplog
+):
+    damage(largest_file(broken_off / "checkpoints" / "8"))
+    if not digested:  # as when the process is killed before it has written that
+        (broken_off / "digests" / "8.json").unlink()
+    with caplog.at_level(logging.WARNING, logger="gramalign"):
+        train(config, broken_off, resume=True, report=quiet)
+    (said,) = (r.getMessage() for r in caplog.records if r.name.startswith("gramalign"))
+    assert "checkpoint 8 is damaged" in said and told in said
+    assert json.loads((broken_off / "environment.json").read_text())[-1]["step"] == 4
+    assert (broken_off / "damaged" / "8").is_dir()
+    assert_same_run(broken_off, whole)
+
+
+def test_no_checkpoint_is_whole(broken_off, config, whole, quiet):
+    for step in ("4", "8"):
+        flip(largest_file(broken_off / "checkpoints" / step))
+    with pytest.raises(DamagedCheckpoint, match="no checkpoint can be read"):
+        train(config, broken_off, resume=True, report=quiet)
+    train(config, broken_off, resume=True, report=quiet)  # anew
+    assert_same_run(broken_off, whole)
+
+
+def test_digests_go_with_their_checkpoints(whole):
+    names = {p.stem for p in (whole / "digests").iterdir()}
+    assert names == {p.name for p in (whole / "checkpoints").iterdir()} == {"8", "12"}
+
+
+def test_a_full_disk(config, whole, tmp_path, quiet):
+    """No file may grow over some kB once the run has begun, as when the disk is full."""
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(config, folder, report=killed)
+
+    for kilobytes, what in ((16, "cannot write checkpoint 12"), (1, "File too large")):
+        process = started(config, folder, "--resume", file_size=kilobytes)
+        printed = process.communicate(timeout=120)[0]
+        assert process.returncode == 2, printed
+        assert what in printed and "go on with --resume" in printed
+    train(config, folder, resume=True, report=quiet)
+    assert_same_run(folder, whole)
+
+
+def test_a_folder_that_cannot_be_written(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        train(config, tmp_path / "file" / "run")
+
+
+def test_a_process_whose_peer_dies_ends_too(small_config, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    layout = dataclasses.replace(small_config().layout, data=None)
+    config = small_config(steps=100_000, log_every=10, checkpoint_every=1000, layout=layout)
+    options = ["--cluster.coordinator", f"localhost:{port}", "--cluster.processes", 2]
+    options += ["--cluster.timeout", 10]
+    both = [
+        started(
+            *(config, tmp_path / "run", *options, "--cluster.process", number),
+            env=ENVIRONMENT | {"JAX_NUM_CPU_DEVICES": "1"},
+        )
+        for number in range(2)
+    ]
+    try:
+        wait_for(both[0], "step 20 ")
+        both[1].kill()
+        start = time.monotonic()
+        printed = both[0].communicate(timeout=100)[0]
+        assert both[0].returncode != 0, printed
+        assert time.monotonic() - start < 90
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()
+
+
+def metrics(**changes):
+    """Of a step that is in order, but for some of them."""
+    usual = {"loss": 1.0, "loss/clip": 1.0, "loss/gram": 1.0, "grad_norm": 1.0, "skipped": 0}
+    usual |= {f"grad_norm/{m}": 1.0 for m in "ab"} | {f"finite/{m}": True for m in "ab"}
+    return {name: jnp.asarray(x) for name, x in (usual | {"finite": True} | changes).items()}
+
+
+BAD = {"finite": False, "loss": np.nan, "loss/gram": np.nan}
+
+
+@pytest.mark.parametrize(
+    "changes, what",
+    [
+        (BAD, r"step 3: loss/gram is nan; steps 3 to 5 had to be skipped"),
+        (BAD | {"finite/b": False}, "loss/gram is nan, embeddings of b are not finite"),
+        (
+            {"finite": False, "grad_norm": np.inf, "grad_norm/a": np.inf},
+            "step 3: the gradient is not finite, in the tower of a;",
+        ),
+    ],
+)
+def test_the_first_of_too_many_skips_is_named(changes, what, small_config):
+    watch = Watch(small_config(max_skips=2), [])
+    for count, each in enumerate([BAD, {}, changes, BAD], start=1):
+        watch.step(count, metrics(**each))
+    with pytest.raises(NonFiniteLoss, match=what):
+        watch.step(5, metrics(**BAD))
+
+
+def test_rows_that_are_not_finite_are_null_in_the_log(small_config, tmp_path, quiet):
+    """A learning rate that throws the parameters so far that no loss is finite any more."""
+    optimizer = Optimizer(learning_rate=1e36, warmup=0)
+    config = small_config(optimizer=optimizer, checkpoint_every=1, log_every=1, max_skips=3)
+    with pytest.raises(NonFiniteLoss, match="step 2: .*; steps 2 to 5 had to be skipped"):
+        train(config, tmp_path, report=quiet)
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["skipped"] for row in rows] == [0, 1, 2, 3]
+    assert [np.isnan(row["loss"]) for row in rows] == [False, True, True, True]
+    assert '"loss": null' in (tmp_path / "metrics.jsonl").read_text()
