@@ -15,6 +15,7 @@ from gramalign.cli.embed import Embed
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.methods import Methods
 from gramalign.cli.options import options, words_after
+from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
 from gramalign.cli.train import Train
@@ -58,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Bench | Plan | Methods:
+def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Pack | Bench | Plan | Methods:
     # The preset's values are the defaults of all other options, and the objective says which terms
     # have any, so both have to be known before these can be read. The preset is the word after the
     # command, if that is not an option.
@@ -83,6 +84,7 @@ def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Bench | Plan 
         | Annotated[Evaluate, command("evaluate")]
         | Annotated[Embed, command("embed")]
         | Annotated[Compare, run("compare", Compare(named, config=config))]
+        | Annotated[Pack, command("pack")]
         | Annotated[Methods, command("methods")]
         | Annotated[Bench, command("bench")]
         | Annotated[Plan, run("plan", Plan(named, config=config))],

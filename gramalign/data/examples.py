@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from gramalign.data.store import FeatureStore
+from gramalign.data.store import FeatureStore, MappedRows
 
 
 def gather(store: FeatureStore, rows: Int[np.ndarray, " b"]) -> dict[str, dict[str, np.ndarray]]:
@@ -16,6 +16,8 @@ def gather(store: FeatureStore, rows: Int[np.ndarray, " b"]) -> dict[str, dict[s
     for name, array in store.features.items():
         with np.errstate(over="ignore"):  # only in absent rows: the others were checked
             values = array[rows].astype(np.float32, copy=False)
+        if isinstance(array, MappedRows):
+            present[name] &= ~array.lost(rows)
         if not present[name].all():
             values[~present[name]] = 0.0
         features[name] = values

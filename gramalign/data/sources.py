@@ -5,18 +5,20 @@ from pathlib import Path
 
 from gramalign.data.digits import digits
 from gramalign.data.opening import open_store
+from gramalign.data.packed import STORE, OnBadRecord, open_packed
 from gramalign.data.split import hash_split
 from gramalign.data.store import FeatureStore, FeatureStoreError
 
 EMBEDDED = {"digits": digits}
 
 
-def load(name_or_path: str | Path) -> FeatureStore:
+def load(name_or_path: str | Path, *, on_bad_record: OnBadRecord = "error") -> FeatureStore:
     """Opens an embedded set by its name or any feature store by its path, always with a split.
 
     Args:
         name_or_path: "digits", or what `open_store` takes. A path that is called like an embedded
             set is reached as "./digits".
+        on_bad_record: of a packed store, `open_packed`.
 
     Returns:
         The store. Where it does not say which rows are for testing, `hash_split` decides.
@@ -31,7 +33,10 @@ def load(name_or_path: str | Path) -> FeatureStore:
             f"no data {str(name_or_path)!r}: wanted {' or '.join(map(repr, EMBEDDED))}, or the "
             "path of a folder of .npy files, one .npz or one .safetensors"
         )
-    store = open_store(name_or_path)
+    if (Path(name_or_path) / STORE).exists():
+        store = open_packed(Path(name_or_path), on_bad_record)
+    else:
+        store = open_store(name_or_path)
     if store.split is None:
         store = dataclasses.replace(store, split=hash_split(store.ids, store.groups))
     return store

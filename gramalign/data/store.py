@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
+
+if TYPE_CHECKING:
+    from gramalign.data.packed import PackedArray
 
 SPLITS = ("train", "validation", "test")
 
@@ -15,13 +18,13 @@ class FeatureStoreError(ValueError):
 
 
 class MappedRows:
-    """Some rows of a memory-mapped array, read from the file only where they are indexed.
+    """Some rows of an array in a file, read from it only where they are indexed.
 
     A part of a store that is larger than memory stays as cheap as the store. `np.asarray` reads all
     of it.
     """
 
-    def __init__(self, array: np.ndarray, rows: Int[np.ndarray, " n"]):
+    def __init__(self, array: "np.ndarray | PackedArray", rows: Int[np.ndarray, " n"]):
         self._array = array
         self._rows = rows
 
@@ -45,6 +48,18 @@ class MappedRows:
         if copy is False:
             raise ValueError("rows of a memory-mapped array can only be copied into memory")
         return np.asarray(self[:], dtype=dtype)
+
+    def lost(self, index: Any) -> Bool[np.ndarray, " m"]:
+        """Which rows could not be read, when they were; only those of a packed store ever can."""
+        rows = self._rows[index]
+        if isinstance(self._array, np.ndarray):
+            return np.zeros(len(rows), bool)
+        return self._array.lost(rows)
+
+    @property
+    def bad(self) -> set[int]:
+        """All rows of the array that could not be read so far."""
+        return set() if isinstance(self._array, np.ndarray) else self._array.bad
 
     def take(self, rows: Int[np.ndarray, " m"]) -> "MappedRows":
         """The same array, seen through fewer or other rows."""
@@ -93,6 +108,15 @@ class FeatureStore:
     def dims(self) -> dict[str, int]:
         """Width d_m of each modality's features."""
         return {name: array.shape[1] for name, array in self.features.items()}
+
+    @property
+    def lost(self) -> set[int]:
+        """Rows of the packed store behind this one that could not be read so far."""
+        rows = set()
+        for array in self.features.values():
+            if isinstance(array, MappedRows):
+                rows |= array.bad
+        return rows
 
     def take(self, rows: Int[np.ndarray, " m"]) -> "FeatureStore":
         """The given rows, in the given order; memory-mapped features stay in their file."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from gramalign.contrast import Engine
+from gramalign.data.packed import OnBadRecord
 from gramalign.training.checks import check
 from gramalign.training.expression import parse, written
 from gramalign.training.term import Term
@@ -125,6 +126,9 @@ class Config:
     """Examples that the towers embed at a time, to save memory; the result is the same."""
     engine: Engine = field(default_factory=Engine)
     layout: Layout = field(default_factory=Layout)
+    on_bad_record: OnBadRecord = "error"
+    """A record of a packed store that cannot be read stops the run and is named ("error"), or is
+    left out ("skip")."""
     seed: int = 0
     """Seeds the initial weights, dropout and the order of the examples."""
     checkpoint_every: int = 500

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from gramalign.training.state import TrainState
 from gramalign.training.step import Metrics, make_step
 from gramalign.training.stopping import Interrupted, stop_signal
 from gramalign.training.watch import Watch
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -79,6 +82,11 @@ def train(
             )
             raise
         meet("trained")
+    if store.lost:
+        _log.warning(
+            "%d records of %s could not be read and were left out: rows %s",
+            *(len(store.lost), store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
+        )
     return load_run(folder.root)
 
 
@@ -123,7 +131,7 @@ def training_rows(config: Config) -> FeatureStore:
     Raises:
         ValueError: data that are not there, or that the config does not fit.
     """
-    store = load(config.data)
+    store = load(config.data, on_bad_record=config.on_bad_record)
     if config.modalities:
         store = store.only(config.modalities)
     for name, term in config.terms.items():

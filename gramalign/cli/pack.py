@@ -1,0 +1,42 @@
+"""`gramalign pack`: a feature store as ArrayRecord shards."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import rich.progress
+import tyro
+
+from gramalign.cli.console import console
+from gramalign.data import load
+from gramalign.data.packed import pack
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Write a feature store as ArrayRecord shards, for training on more rows than memory holds.
+
+    Every shard is read again and compared. Broken off, the same command goes on. What comes out is
+    a feature store like any other. Example: `gramalign pack my_features/ packed/`.
+    """
+
+    data: tyro.conf.Positional[str]
+    """Feature store to pack."""
+    out: tyro.conf.Positional[Path]
+    """Folder to make."""
+    shard_rows: int = 65536
+    """Rows of a shard."""
+
+    def run(self) -> None:
+        """Pack."""
+        store = load(self.data)
+        screen = console()
+        with rich.progress.Progress(console=screen, transient=True) as progress:
+            task = progress.add_task("packing", total=len(store))
+            pack(
+                store,
+                self.out,
+                shard_rows=self.shard_rows,
+                report=lambda rows: progress.update(task, completed=rows),
+            )
+        size = sum(path.stat().st_size for path in self.out.iterdir())
+        screen.print(f"packed {len(store)} rows into {self.out}: {size / 2**20:.1f} MiB")

@@ -1,0 +1,271 @@
+"""Feature stores as ArrayRecord shards: for more rows than fit into memory, on any file system.
+
+A folder holds `store.json`, shards of records, and what is known of the rows as .npy files with the
+names that `open_store` knows. A record is one row: the bytes of all its modalities, one after the
+other, each checked by ArrayRecord when it is read.
+"""
+
+import itertools
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import ml_dtypes  # noqa: F401  (numpy knows bfloat16 by its name then)
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from jaxtyping import Bool, Int, Shaped, UInt8
+
+from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows
+
+STORE = "store.json"
+"""Written last: a folder without it is not packed to the end."""
+COLUMNS = ("ids", "labels", "split", "groups")
+OnBadRecord = Literal["error", "skip"]
+
+_CHUNK = 4096  # rows that are written, or read again, at a time
+
+
+class Records:
+    """Rows of a packed store, read wherever they are asked for.
+
+    Args:
+        folder: the store's.
+        shards: name and number of rows of each file.
+        width: bytes of a record.
+        on_bad: what becomes of a record that cannot be read: an error, or a row of zeros that is
+            counted among `bad`, and is not there.
+    """
+
+    def __init__(self, folder: Path, shards: Mapping[str, int], width: int, on_bad: OnBadRecord):
+        self._paths = [folder / name for name in shards]
+        self._ends = np.cumsum(list(shards.values()))
+        self._width = width
+        self._on_bad = on_bad
+        self._lock = threading.Lock()
+        self._readers: dict[int, Any] = {}
+        self._last: tuple[bytes, np.ndarray] = (b"", np.zeros((0, width), np.uint8))
+        self.bad: set[int] = set()
+        """Rows that were found to be unreadable."""
+
+    def read(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n width"]:
+        """The records of some rows.
+
+        Raises:
+            FeatureStoreError: one cannot be read; names file and record.
+        """
+        rows = np.asarray(rows)
+        key = rows.tobytes()
+        with self._lock:
+            # All modalities of a batch are asked for in turn, and come from the same records.
+            if self._last[0] != key or not len(rows):
+                self._last = key, self._read(rows)
+            return self._last[1]
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(rows), self._width), np.uint8)
+        shard_of = np.searchsorted(self._ends, rows, side="right")
+        for shard in np.unique(shard_of).tolist():
+            (places,) = np.nonzero(shard_of == shard)
+            start = self._ends[shard - 1] if shard else 0
+            within = (rows[places] - start).tolist()
+            try:
+                found[places] = self._records(shard, within)
+            except (RuntimeError, ValueError, IndexError, OSError):
+                for place, record in zip(places, within, strict=True):
+                    found[place] = self._one(shard, record, int(rows[place]))
+        return found
+
+    def _records(self, shard: int, within: list[int]) -> np.ndarray:
+        if shard not in self._readers:
+            # Rows come in no order: to read ahead would be to read what is not wanted.
+            options = "readahead_buffer_size:0"
+            self._readers[shard] = ArrayRecordReader(str(self._paths[shard]), options)
+        content = b"".join(self._readers[shard].read(within))
+        return np.frombuffer(content, np.uint8).reshape(len(within), self._width)
+
+    def _one(self, shard: int, record: int, row: int) -> np.ndarray:
+        try:
+            return self._records(shard, [record])[0]
+        except (RuntimeError, ValueError, IndexError, OSError) as error:
+            if self._on_bad == "error":
+                raise FeatureStoreError(
+                    f"{self._paths[shard]}: record {record} (row {row}) cannot be read: "
+                    f"{str(error).splitlines()[0]}. Pack the store again, or leave out what cannot "
+                    "be read with --on-bad-record skip"
+                ) from error
+            self.bad.add(row)
+            return np.zeros(self._width, np.uint8)
+
+
+class PackedArray:
+    """One modality of a packed store, as an array of whose rows some are read at a time."""
+
+    def __init__(self, records: Records, rows: int, width: int, dtype: np.dtype, offset: int):
+        self.shape = (rows, width)
+        self.dtype = dtype
+        self._records = records
+        self._bytes = slice(offset, offset + width * dtype.itemsize)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n width"]:
+        content = np.ascontiguousarray(self._records.read(rows)[:, self._bytes])
+        return content.view(self.dtype)
+
+    @property
+    def bad(self) -> set[int]:
+        """Rows that could not be read so far."""
+        return self._records.bad
+
+    def lost(self, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Which of these rows could not be read, when they were."""
+        bad = self._records.bad
+        return np.isin(rows, list(bad)) if bad else np.zeros(len(rows), bool)
+
+
+def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
+    """Opens what `pack` has written, which was checked then.
+
+    Args:
+        folder: holds `store.json`.
+        on_bad: a record that cannot be read is an "error", or a row where nothing is present
+            ("skip"); it is named or counted either way.
+
+    Raises:
+        FeatureStoreError: a shard that is missing, or a column that does not fit.
+    """
+    if on_bad not in get_args(OnBadRecord):
+        raise FeatureStoreError(f"on_bad_record is {on_bad!r}: wanted error or skip")
+    about = json.loads((folder / STORE).read_text())
+    missing = [name for name in about["shards"] if not (folder / name).exists()]
+    if missing:
+        raise FeatureStoreError(f"{folder} lacks {', '.join(missing)}: copy or pack it again")
+    rows = sum(about["shards"].values())
+    offsets, width = _offsets(about["modalities"])
+    records = Records(folder, about["shards"], width, on_bad)
+    features = {}
+    for name, (dim, dtype) in about["modalities"].items():
+        array = PackedArray(records, rows, dim, np.dtype(dtype), offsets[name])
+        features[name] = MappedRows(array, np.arange(rows))
+
+    def column(name: str) -> np.ndarray | None:
+        path = folder / f"{name}.npy"
+        values = np.load(path, allow_pickle=False) if path.exists() else None
+        if values is not None and len(values) != rows:
+            raise FeatureStoreError(f"{path} has {len(values)} rows, its store {rows}: pack again")
+        return values
+
+    masks = {name: column(f"present.{name}") for name in features}
+    ids = column("ids")
+    return FeatureStore(
+        features=features,
+        present={m: np.ones(rows, bool) if x is None else x for m, x in masks.items()},
+        ids=np.arange(rows).astype(np.str_) if ids is None else ids,
+        labels=column("labels"),
+        split=column("split"),
+        groups=column("groups"),
+        source=str(folder),
+    )
+
+
+def pack(
+    store: FeatureStore,
+    folder: Path,
+    *,
+    shard_rows: int = 65536,
+    report: Callable[[int], None] = lambda rows: None,
+) -> None:
+    """Writes a store as ArrayRecord shards, and reads each again to compare it.
+
+    A shard appears whole or not at all. Where packing was broken off, those that are there are
+    compared with the store, and written anew only if they differ.
+
+    Args:
+        store: what to pack.
+        folder: where to; a new one, or one that packing was broken off in.
+        shard_rows: rows of a shard.
+        report: takes how many rows are done.
+
+    Raises:
+        FeatureStoreError: the folder holds something else, or a shard is not what was written.
+    """
+    if shard_rows < 1:
+        raise FeatureStoreError(f"shard_rows is {shard_rows}: wanted at least 1")
+    strange = [] if not folder.exists() else [p.name for p in folder.iterdir() if not _ours(p)]
+    if strange or (folder / STORE).exists():
+        held = f"{', '.join(sorted(strange)[:3])}" if strange else "a packed store already"
+        raise FeatureStoreError(f"{folder} holds {held}: wanted a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(store), shard_rows)
+    shards = {}
+    for number, start in enumerate(starts):
+        name = f"features-{number:05d}-of-{len(starts):05d}.array_record"
+        rows = np.arange(start, min(start + shard_rows, len(store)))
+        if not (folder / name).exists() or not _holds(folder / name, store, rows):
+            _write(folder / name, store, rows)
+        shards[name] = len(rows)
+        report(int(rows[-1]) + 1)
+    columns = {name: getattr(store, name) for name in COLUMNS}
+    columns |= {f"present.{name}": mask for name, mask in store.present.items()}
+    for name, values in columns.items():
+        if values is not None:
+            np.save(folder / f"{name}.npy", values, allow_pickle=False)
+    about = {
+        "modalities": {name: [x.shape[1], x.dtype.name] for name, x in store.features.items()},
+        "shards": shards,
+    }
+    draft = folder / f"{STORE}.part"
+    draft.write_text(json.dumps(about, indent=1) + "\n")
+    os.replace(draft, folder / STORE)
+
+
+def _ours(path: Path) -> bool:
+    return path.name.startswith(("features-", "present.", STORE)) or path.stem in COLUMNS
+
+
+def _offsets(modalities: Mapping[str, Any]) -> tuple[dict[str, int], int]:
+    # Of each, its width and its dtype.
+    sizes = [width * np.dtype(dtype).itemsize for width, dtype in modalities.values()]
+    ends = [0, *itertools.accumulate(sizes)]
+    return dict(zip(modalities, ends, strict=False)), ends[-1]
+
+
+def _encoded(store: FeatureStore, rows: np.ndarray) -> UInt8[np.ndarray, "n width"]:
+    parts = [np.ascontiguousarray(array[rows]) for array in store.features.values()]
+    return np.concatenate([part.view(np.uint8).reshape(len(rows), -1) for part in parts], axis=1)
+
+
+def _chunks(rows: np.ndarray) -> list[np.ndarray]:
+    return np.split(rows, range(_CHUNK, len(rows), _CHUNK))
+
+
+def _write(path: Path, store: FeatureStore, rows: np.ndarray) -> None:
+    draft = path.with_name(f"{path.name}.part")
+    # One record a group: every row can be read without its neighbours. Floats hardly compress.
+    writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
+    for chunk in _chunks(rows):
+        for record in _encoded(store, chunk):
+            writer.write(record.tobytes())
+    writer.close()
+    if not _holds(draft, store, rows):
+        raise FeatureStoreError(f"{draft} does not hold what was written to it: check the disk")
+    os.replace(draft, path)
+
+
+def _holds(path: Path, store: FeatureStore, rows: np.ndarray) -> bool:
+    """Whether a shard can be read, and holds these rows."""
+    try:
+        reader = ArrayRecordReader(str(path))
+        if reader.num_records() != len(rows):
+            return False
+        return all(
+            b"".join(reader.read(int(part[0] - rows[0]), int(part[-1] - rows[0]) + 1))
+            == _encoded(store, part).tobytes()
+            for part in _chunks(rows)
+        )
+    except (RuntimeError, ValueError, IndexError, OSError):
+        return False

@@ -1,0 +1,153 @@
+"""Stores as ArrayRecord shards: the same rows, and what becomes of damage."""
+
+import numpy as np
+import pytest
+
+from gramalign.cli import main
+from gramalign.data import FeatureStoreError, batches, load
+from gramalign.data.opening import from_arrays
+from gramalign.data.packed import STORE, open_packed, pack
+
+ROWS = 100
+
+
+@pytest.fixture
+def store():
+    rng = np.random.default_rng(0)
+    return from_arrays(
+        {
+            "text": rng.normal(size=(ROWS, 16)).astype(np.float32),
+            "audio": rng.normal(size=(ROWS, 3)).astype(np.float16),
+            "present.audio": rng.random(ROWS) < 0.7,
+            "ids": np.array([f"row{i}" for i in range(ROWS)]),
+            "labels": rng.integers(0, 5, ROWS),
+            "groups": rng.integers(0, 50, ROWS),
+            "split": np.array(["train"] * 80 + ["test"] * 20),
+        }
+    )
+
+
+@pytest.fixture
+def folder(store, tmp_path):
+    pack(store, tmp_path / "packed", shard_rows=32)
+    return tmp_path / "packed"
+
+
+def shards(folder):
+    return sorted(folder.glob("*.array_record"))
+
+
+def same(found, wanted):
+    assert found.modalities == wanted.modalities and found.dims == wanted.dims
+    for name in wanted.modalities:
+        assert found.features[name].dtype == wanted.features[name].dtype
+        np.testing.assert_array_equal(np.asarray(found.features[name]), wanted.features[name])
+        np.testing.assert_array_equal(found.present[name], wanted.present[name])
+    for column in ("ids", "labels", "groups", "split"):
+        np.testing.assert_array_equal(getattr(found, column), getattr(wanted, column))
+
+
+def test_there_and_back(store, folder):
+    assert [p.name for p in shards(folder)] == [
+        f"features-{i:05d}-of-00004.array_record" for i in range(4)
+    ]
+    same(load(folder), store)
+    same(load(folder).part("test"), store.part("test"))
+
+
+def test_batches_are_those_of_the_arrays(store, folder):
+    first, second = (
+        batches(each.part("train"), batch_size=24, seed=3, start=2)
+        for each in (load(folder), store)
+    )
+    for _ in range(4):
+        packed, plain = next(first), next(second)
+        np.testing.assert_array_equal(packed["groups"], plain["groups"])
+        for kind in ("features", "present"):
+            for name, x in plain[kind].items():
+                np.testing.assert_array_equal(packed[kind][name], x)
+
+
+def spoil(path):
+    """A byte within a record."""
+    content = bytearray(path.read_bytes())
+    used = np.flatnonzero(np.frombuffer(content, np.uint8))  # the rest is padding
+    content[used[len(used) // 2]] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_a_corrupt_record_is_named(folder):
+    spoil(shards(folder)[1])
+    store = open_packed(folder)
+    with pytest.raises(
+        FeatureStoreError, match=r"00001-of-00004.*: record \d+ \(row \d+\) cannot be"
+    ):
+        np.asarray(store.features["text"])
+
+
+def test_or_left_out_and_counted(store, folder):
+    spoil(shards(folder)[1])
+    damaged = load(folder, on_bad_record="skip")
+    batch = next(batches(damaged, batch_size=ROWS, seed=0))
+    lost = damaged.lost
+    assert 1 <= len(lost) < 20 and min(lost) >= 32
+    order = np.random.default_rng([0, 0]).permutation(ROWS)
+    for row, place in zip(order, range(ROWS), strict=True):
+        for name, mask in batch["present"].items():
+            assert mask[place] == (row not in lost and store.present[name][row])
+    kept = ~np.isin(order, list(lost))
+    np.testing.assert_array_equal(
+        batch["features"]["text"][kept], store.features["text"][order][kept]
+    )
+
+
+def test_a_shard_that_is_cut_short(folder):
+    path = shards(folder)[2]
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(FeatureStoreError, match="00002-of-00004"):
+        np.asarray(open_packed(folder).features["text"])
+
+
+def test_a_shard_that_is_missing(folder):
+    shards(folder)[3].unlink()
+    with pytest.raises(FeatureStoreError, match="lacks features-00003-of-00004.array_record: copy"):
+        open_packed(folder)
+
+
+def test_packing_goes_on_where_it_was_broken_off(store, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def killed(rows):
+        if rows >= 64:
+            raise Killed
+
+    folder = tmp_path / "packed"
+    with pytest.raises(Killed):
+        pack(store, folder, shard_rows=32, report=killed)
+    assert not (folder / STORE).exists() and len(shards(folder)) == 2
+    kept = shards(folder)[0].stat().st_mtime_ns
+    spoil(shards(folder)[1])
+    pack(store, folder, shard_rows=32)
+    same(load(folder), store)
+    assert shards(folder)[0].stat().st_mtime_ns == kept, "what is there and right stays"
+
+
+def test_folders_that_hold_something_else(store, folder, tmp_path):
+    with pytest.raises(FeatureStoreError, match="a packed store already"):
+        pack(store, folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("")
+    with pytest.raises(FeatureStoreError, match=r"holds thesis.tex: wanted a new folder"):
+        pack(store, tmp_path / "other")
+    with pytest.raises(FeatureStoreError, match="shard_rows is 0"):
+        pack(store, tmp_path / "new", shard_rows=0)
+
+
+def test_the_command(store, tmp_path, capsys):
+    source = tmp_path / "store.npz"
+    np.savez(source, **{**store.features, "split": store.split})
+    main(["pack", str(source), str(tmp_path / "packed"), "--shard-rows", "64"])
+    assert "packed 100 rows" in capsys.readouterr().out
+    found = load(tmp_path / "packed")
+    np.testing.assert_array_equal(np.asarray(found.features["text"]), store.features["text"])
