@@ -150,7 +150,7 @@ def compare_table(
         cells = []
         for name in figures:
             leads = row[name].seeds and row[name].mean == best[name] and len(compared) > 1
-            cells.append(f"[bold]{row[name]} *[/bold]" if leads else f"{row[name]}  ")
+            cells.append(f"[bold]{row[name]}*[/bold]" if leads else f"{row[name]} ")
         if differ:
             cells = [scores.get(objective, ""), *cells]
         table.add_row(Text(objective), str(len(results[objective])), *cells)

@@ -7,15 +7,16 @@ product. The batch is split over `data` and `fsdp`; whatever the layout, a step 
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import Array, Int, PyTree
 
-from gramalign.training.config import Layout
+from gramalign.training.config import Config, Layout
 
 AXES = ("data", "fsdp", "model")
 BATCH_AXES = ("data", "fsdp")
@@ -101,14 +102,52 @@ def shardings(layout: Layout, mesh: Mesh, tree: PyTree) -> PyTree[NamedSharding]
     Raises:
         ValueError: for a rule of more dimensions than an array has that it matches.
     """
+    return _by_rules(layout, mesh, tree, set(AXES))
 
+
+ALL_BUT_GATHERED = jax.checkpoint_policies.save_anything_except_these_names("gathered")
+"""Of a function under `jax.checkpoint`: all is kept for the backward pass but parameters that were
+gathered, which are gathered again."""
+
+
+def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]:
+    """Parameters where they are used: no longer split over `fsdp`, in what towers compute in.
+
+    Left to itself, the compiler splits the products instead, and sums up what is as large as a
+    batch's activations.
+    """
+    if mesh.shape["fsdp"] == 1:
+        return params
+    towers = params["encoder"]["towers"]
+    dtype = config.model.dtype
+    cast = jax.tree.map(lambda x: x.astype(dtype), towers)
+    params = {**params, "encoder": {**params["encoder"], "towers": cast}}
+    whole = _by_rules(config.layout, mesh, params, {"data", "model"})
+    parts = shardings(config.layout, mesh, params)
+
+    # The transpose of a constraint is the same constraint: every device would be sent the whole
+    # sum of the gradient, to keep a part of it.
+    @jax.custom_vjp
+    def gather(x):
+        return jax.lax.with_sharding_constraint(x, whole)
+
+    gather.defvjp(
+        lambda x: (gather(x), None),
+        lambda _, d: (jax.lax.with_sharding_constraint(d, parts),),
+    )
+    return checkpoint_name(gather(params), "gathered")
+
+
+def _by_rules(
+    layout: Layout, mesh: Mesh, tree: PyTree, kept: Collection[str]
+) -> PyTree[NamedSharding]:
     def sharding(path: Any, leaf: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         axes = next((axes for rule, axes in layout.parsed if re.search(rule, name)), ())
         if len(axes) > leaf.ndim:
             raise ValueError(f"Layout.rules: {axes} is for more dimensions than {name} has")
         split = [
-            axis if axis is not None and size % mesh.shape[axis] == 0 else None
+            axis if axis in kept and size % mesh.shape[axis] == 0 else None
             for axis, size in zip(axes, leaf.shape, strict=False)
         ]
         return NamedSharding(mesh, jax.P(*split))

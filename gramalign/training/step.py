@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics
-from gramalign.training.layout import shardings
+from gramalign.training.layout import ALL_BUT_GATHERED, gathered, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.objective import objective
 from gramalign.training.state import TrainState
@@ -60,16 +60,20 @@ def make_step(
     """
 
     def loss(params, batch, dropout_key):
-        model = nnx.merge(graphdef, params, statistics)
+        def used():
+            whole = params if mesh is None else gathered(params, config, mesh)
+            return nnx.merge(graphdef, whole, statistics)
 
         def encode(part):
             features, present, rows = part
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, rows)
-            return model.encoder(features, present, dropout_keys=keys)
+            return used().encoder(features, present, dropout_keys=keys)
 
         if config.model.remat:
             encode = jax.checkpoint(encode)
-        size = config.microbatch
+        elif mesh is not None and mesh.shape["fsdp"] > 1:
+            encode = jax.checkpoint(encode, policy=ALL_BUT_GATHERED)
+        model, size = used(), config.microbatch
         embed = encode if size is None else microbatched(encode, size)
         rows = jnp.arange(batch["groups"].shape[0])
         embeddings = embed((batch["features"], batch["present"], rows))
