@@ -9,6 +9,8 @@ from typing import Any
 from gramalign.training.config import Config
 from gramalign.training.terms import TERMS
 
+_FREE = ("layout", "on_bad_record", "max_skips")  # else the cure that an error names is refused
+
 
 def config_to_json(config: Config) -> str:
     """The whole config, defaults included, as indented JSON."""
@@ -33,7 +35,7 @@ def differences(old: Config, new: Config) -> list[str]:
     """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`.
 
     Of the settings only those of terms that both objectives have: no other make a difference, and
-    neither does the layout.
+    neither does what may change when a run goes on: its layout, and what it puts up with.
     """
     before, after = dict(_flatten(old)), dict(_flatten(new))
     return [
@@ -74,7 +76,7 @@ def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         if field.name == "settings":
             for name, term in config.terms.items():
                 yield from _flatten(term, f"{name}.")
-        elif field.name == "layout":
+        elif field.name in _FREE:
             continue
         elif dataclasses.is_dataclass(value):
             yield from _flatten(value, f"{path}{field.name}.")

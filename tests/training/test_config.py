@@ -7,6 +7,7 @@ from gramalign.training import (
     Clip,
     Config,
     Gram,
+    Layout,
     Model,
     Optimizer,
     Pmrl,
@@ -115,3 +116,10 @@ def test_bad_values_name_field_got_and_wanted(build, message):
 
 def test_a_fixed_temperature_may_lie_outside_the_bounds_of_a_learned_one():
     assert Clip(temperature=2.0, learn_temperature=False).numbers() == {}
+
+
+def test_what_may_change_when_a_run_goes_on():
+    old = Config()
+    new = dataclasses.replace(old, layout=Layout(fsdp=2), on_bad_record="skip", max_skips=99)
+    assert differences(old, new) == []
+    assert differences(old, dataclasses.replace(new, steps=7000)) == ["steps: 1500 -> 7000"]
