@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import jax
 import rich.progress
 import tyro
 
+from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
-from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline, own_score
+from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline
 from gramalign.cli.options import Options
 from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
 from gramalign.data import load
 from gramalign.evaluation import FUSED, compare, compare_table, evaluate
 from gramalign.training import train
+from gramalign.training.measure import own_score
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,7 @@ class Compare:
         name = default_out(self.preset, self.config).name
         out = self.out or Path("runs") / f"compare-{name}"
         # Seeds differ in data only: each objective is compiled once and then found again.
-        jax.config.update("jax_compilation_cache_dir", str((out / "compiled").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        compiled_in(out / "compiled")
         screen = console()
         seeds = range(self.config.seed, self.config.seed + self.seeds)
         tasks = [

@@ -11,9 +11,9 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.data import FeatureStore, load
-from gramalign.evaluation import FUSED, SCORE_NAMES, Evaluation, evaluate, fit_gcca, tables
-from gramalign.losses import fused_rest
-from gramalign.training import Config, Run, embed_store, load_run
+from gramalign.evaluation import FUSED, SCORE_NAMES, Evaluation, fit_gcca, tables
+from gramalign.training import Run, load_run
+from gramalign.training.measure import measure
 
 if TYPE_CHECKING:
     ScoreName = str
@@ -51,13 +51,6 @@ class Evaluate:
         )
 
 
-def own_score(config: Config) -> ScoreName:
-    """The Score that an objective trains: that of its first term with another than the cosine."""
-    names = *SCORE_NAMES, FUSED
-    scores = [term.score for term in config.terms.values() if term.score in names]
-    return next((score for score in scores if score != "cosine"), "cosine")
-
-
 def evaluate_run(
     run: Run,
     *,
@@ -70,36 +63,20 @@ def evaluate_run(
     """Evaluate a run on one part of a store, print the tables and keep the figures beside it."""
     store = load(data or run.config.data)
     rows = store.part(part)
-    score = score or own_score(run.config)
-    embeddings = embed_store(run, rows)
-    present = {name: rows.present[name] for name in embeddings}
     linear = None
     if baseline:
+        known = [name for name in store.modalities if name in run.dims]
         try:
-            linear = linear_baseline(store.only(tuple(embeddings)), rows)
+            linear = linear_baseline(store.only(known), rows)
         except ValueError as error:
             if screen:
                 screen.print(f"no linear baseline: {error}")
-    result = evaluate(
-        embeddings,
-        present,
-        score=score,
-        groups=rows.groups,
-        fused=fused_rests(run, rows) if score == FUSED and "vast" in run.fusing else None,
-        baseline_embeddings=linear,
-    )
+    result = measure(run, rows, score=score, baseline_embeddings=linear)
     record = {"data": data or run.config.data, "part": part, **result.to_json()}
     (run.folder / "evaluation.json").write_text(json.dumps(record, indent=2) + "\n")
     if screen:
         screen.print(tables(result))
     return result
-
-
-def fused_rests(run: Run, rows: FeatureStore) -> dict[str, np.ndarray]:
-    """What VAST's heads make of all modalities but one, by the name of that one."""
-    made = embed_store(run, rows, fused="vast")
-    names = {one: fused_rest(run.dims, one) for one in run.dims}
-    return {one: made[name] for one, name in names.items() if one in made and name in made}
 
 
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:

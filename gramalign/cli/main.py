@@ -1,5 +1,6 @@
 """Where `gramalign ...` arrives: find the command, read its options, run it, explain its errors."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from gramalign.cli.options import options, words_after
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
+from gramalign.cli.runs import Runs
 from gramalign.cli.train import Train
 from gramalign.training import Interrupted, NonFiniteLoss
 
@@ -25,6 +27,8 @@ DESCRIPTION = """Align any number of modalities in one space, and measure how we
 
 Start with: gramalign train digits
 Then: gramalign evaluate runs/digits"""
+
+Command = Train | Evaluate | Embed | Compare | Runs | Pack | Bench | Plan | Methods
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 
@@ -41,6 +45,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     args = list(sys.argv[1:] if args is None else args)
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("gramalign").setLevel(logging.INFO)
     try:
         _read(args).run()
     except (ValueError, OSError) as error:
@@ -59,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Pack | Bench | Plan | Methods:
+def _read(args: list[str]) -> Command:
     # The preset's values are the defaults of all other options, and the objective says which terms
     # have any, so both have to be known before these can be read. The preset is the word after the
     # command, if that is not an option.
@@ -84,6 +90,7 @@ def _read(args: list[str]) -> Train | Evaluate | Embed | Compare | Pack | Bench 
         | Annotated[Evaluate, command("evaluate")]
         | Annotated[Embed, command("embed")]
         | Annotated[Compare, run("compare", Compare(named, config=config))]
+        | Annotated[Runs, command("runs")]
         | Annotated[Pack, command("pack")]
         | Annotated[Methods, command("methods")]
         | Annotated[Bench, command("bench")]

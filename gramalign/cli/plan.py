@@ -30,8 +30,8 @@ from gramalign.programs.topology import tpu_devices
 from gramalign.training.environment import environment
 from gramalign.training.largest import CAP, Largest, Trial, largest_batch
 from gramalign.training.layout import mesh_of, parts
-from gramalign.training.loop import training_rows
 from gramalign.training.plan import attempt, plan
+from gramalign.training.rows import chosen_rows
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Plan:
         screen = console()
         mesh = mesh_of(self.config.layout, tpu_devices(self.topology))
         chip = chip_of(mesh.devices.ravel().tolist())
-        dims = training_rows(self.config).dims
+        dims = chosen_rows(self.config)[0].dims
         limit = available(mesh) or chip.memory
         record: dict[str, Any] = {
             "topology": self.topology,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.cli.options import Options
@@ -35,6 +36,8 @@ class Train:
     """Delete the run in that folder first."""
     evaluation: bool = True
     """Evaluate on the test part when done."""
+    profile: tuple[int, int] | None = None
+    """First and last step to trace with jax.profiler, into profile/ in that folder."""
     cluster: Cluster = field(default_factory=Cluster)
     config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
 
@@ -44,10 +47,14 @@ class Train:
         out = self.out or default_out(self.preset, self.config)
         if self.evaluation:
             load(self.config.data).part("test")  # better missed now than after training
-        run = train(self.config, out, resume=self.resume, overwrite=self.overwrite)
+        compiled_in(out / "compiled")
+        run = train(
+            self.config, out, resume=self.resume, overwrite=self.overwrite, profile=self.profile
+        )
         if is_first_process():
             screen = console()
-            screen.print(f"trained: {out}")
+            best = f" (step {run.step} was best)" if self.config.validation.every else ""
+            screen.print(f"trained: {out}{best}")
             if self.evaluation:
                 evaluate_run(run, screen=screen)
         meet("evaluated")

@@ -5,7 +5,7 @@ from gramalign.data.digits import digits
 from gramalign.data.examples import examples, gather
 from gramalign.data.opening import from_arrays, open_store
 from gramalign.data.sources import load
-from gramalign.data.split import hash_split
+from gramalign.data.split import hash_split, held_out
 from gramalign.data.store import FeatureStore, FeatureStoreError
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "from_arrays",
     "gather",
     "hash_split",
+    "held_out",
     "load",
     "open_store",
 ]

@@ -1,9 +1,9 @@
-"""Train and test rows by a hash of their names: the same everywhere, whatever the order of rows."""
+"""Parts of the rows by a hash of their names: the same everywhere, whatever the order of rows."""
 
 import hashlib
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 
 def hash_split(
@@ -18,9 +18,31 @@ def hash_split(
     >>> hash_split(np.array(["0", "1", "2", "3", "4", "5", "6", "7"])).tolist()
     ['train', 'train', 'train', 'train', 'test', 'train', 'train', 'train']
     """
-    names = np.asarray(ids)
-    if groups is not None:
-        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
-        names = names[first[group]]
-    test = [int(hashlib.sha1(str(name).encode()).hexdigest(), 16) % 5 == 0 for name in names]
+    test = [_hash(name) % 5 == 0 for name in _names(ids, groups)]
     return np.where(test, "test", "train")
+
+
+def held_out(
+    ids: Shaped[np.ndarray, " n"], fraction: float, groups: Int[np.ndarray, " n"] | None = None
+) -> Bool[np.ndarray, " n"]:
+    """Chooses about a fraction of the rows, independently of `hash_split`; groups stay together.
+
+    >>> import numpy as np
+    >>> held_out(np.arange(1000).astype(str), 0.1).sum()
+    np.int64(106)
+    """
+    salted = (f"held out {name}" for name in _names(ids, groups))
+    return np.array([_hash(name) < fraction * 2**160 for name in salted])
+
+
+def _names(ids: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """What decides of each row: its id, or that of its group's first."""
+    names = np.asarray(ids)
+    if groups is None:
+        return names
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    return names[first[group]]
+
+
+def _hash(name: str) -> int:
+    return int(hashlib.sha1(str(name).encode()).hexdigest(), 16)

@@ -7,7 +7,7 @@ modality and knows nothing of how they were learned.
 
 from gramalign.evaluation.comparison import Interval, compare, compare_table, interval
 from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigure, diagnose
-from gramalign.evaluation.evaluation import Evaluation, evaluate
+from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
 from gramalign.evaluation.inputs import EmbeddingSet, checked
 from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES, Retrieval, retrieval_figures
@@ -36,6 +36,7 @@ __all__ = [
     "diagnose",
     "diagnostics_table",
     "evaluate",
+    "figure_names",
     "fit_gcca",
     "interval",
     "pair_table",

@@ -1,7 +1,7 @@
 """One call that measures embeddings, and the record it returns."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
 from gramalign.evaluation.records import to_plain
-from gramalign.evaluation.retrieval import Retrieval, retrieval_figures
+from gramalign.evaluation.retrieval import RECALL_AT, Retrieval, retrieval_figures
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,20 @@ class Evaluation:
             figures[f"rest -> one R@1, {name}"] = mean(backward, under)
         return figures
 
+    def figures(self) -> dict[str, float]:
+        """Every figure of retrieval by a name of its own, as `figure_names` lists them."""
+        found = self.summary(own=True)
+        for task in self.retrieval:
+            name = _task_name(task.query, task.gallery)
+            figures = [*task.recall.values(), task.median_rank, task.mean_rank]
+            for called, score in {"own": self.score, "cosine": "cosine"}.items():
+                if task.score == score:
+                    found |= dict(zip(_names_of(name, called), figures, strict=True))
+        return {name: found[name] for name in figure_names(self.modalities)}
+
     def rest(self, modality: str) -> tuple[str, ...]:
         """All modalities but one."""
-        return tuple(name for name in self.modalities if name != modality)
+        return _rest(self.modalities, modality)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`, the summary among them; NaN becomes None."""
@@ -108,6 +119,41 @@ class Evaluation:
             baseline=tuple(Retrieval.from_json(item) for item in record["baseline"]),
             diagnostics=Diagnostics.from_json(record["diagnostics"]),
         )
+
+
+def figure_names(modalities: Sequence[str]) -> list[str]:
+    """Names of the figures of an evaluation of these modalities, the summary's first.
+
+    `own` is the run's Score; recalls are in percent, and of ranks less is better.
+
+    >>> names = figure_names(["text", "audio"])
+    >>> names[4], names[5], names[-1]
+    ('rest -> one R@1, own', 'audio -> text R@1, cosine', 'text -> audio mean rank, own')
+    """
+    summary = ["pair R@1, cosine"]
+    for score in ("cosine", "own"):
+        summary += [f"one -> rest R@1, {score}", f"rest -> one R@1, {score}"]
+    tasks = {
+        _task_name(*sides)
+        for one in modalities
+        for rest in (_rest(modalities, one), *((other,) for other in modalities if other != one))
+        for sides in (((one,), rest), (rest, (one,)))
+    }
+    names = [_names_of(task, score) for score in ("cosine", "own") for task in sorted(tasks)]
+    return summary + [name for each in names for name in each]
+
+
+def _rest(modalities: Sequence[str], one: str) -> tuple[str, ...]:
+    return tuple(name for name in modalities if name != one)
+
+
+def _task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
+    return f"{'+'.join(query)} -> {'+'.join(gallery)}"
+
+
+def _names_of(task: str, score: str) -> list[str]:
+    figures = [*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank"]
+    return [f"{task} {figure}, {score}" for figure in figures]
 
 
 def evaluate(

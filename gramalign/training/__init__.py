@@ -4,6 +4,7 @@ from gramalign.training.config import Config as Config
 from gramalign.training.config import Layout as Layout
 from gramalign.training.config import Model as Model
 from gramalign.training.config import Optimizer as Optimizer
+from gramalign.training.config import Validation as Validation
 from gramalign.training.config_json import config_from_json as config_from_json
 from gramalign.training.config_json import config_to_json as config_to_json
 from gramalign.training.loop import train as train

@@ -7,7 +7,8 @@ befalls the files later is found by their digests, which are written once they a
 """
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
 
 _log = logging.getLogger(__name__)
+_FIGURE = "figure"
+_policies = ocp.training.preservation_policies
 
 
 class DamagedCheckpoint(OSError):
@@ -32,17 +35,31 @@ class Checkpoints:
     Args:
         folder: of the run.
         keep: how many of the latest stay.
+        keep_best: and how many of those with the largest figure.
         about: JSON-compatible values that each is to hold.
     """
 
-    def __init__(self, folder: RunFolder, keep: int, about: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        folder: RunFolder,
+        keep: int,
+        keep_best: int = 0,
+        about: Mapping[str, Any] | None = None,
+    ):
         self._run = folder
         self._folder = folder.checkpoints.absolute()
         self._about = dict(about or {})
         self._orbax = ocp.training.Checkpointer(
             str(self._folder),
             # Orbax calls the same objects by two types in its own annotations.
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),  # pyright: ignore[reportArgumentType]
+            preservation_policy=_policies.AnyPreservationPolicy(  # pyright: ignore[reportArgumentType]
+                [
+                    _policies.LatestN(keep),
+                    _policies.BestN(
+                        get_metric_fn=_figure, n=keep_best, keep_checkpoints_without_metrics=False
+                    ),
+                ]
+            ),
             cleanup_tmp_directories=True,
         )
         self._digesting = ThreadPoolExecutor(1, thread_name_prefix="digests")
@@ -64,11 +81,15 @@ class Checkpoints:
         newest = self._orbax.latest
         return None if newest is None else newest.step
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, figure: float | None = None) -> None:
         """Starts to save a state.
 
         Returns when it has been read; it may be donated while the files are written. Waits first
         if the previous checkpoint is not yet on disk.
+
+        Args:
+            state: all of it.
+            figure: what it is worth, the more the better; None or NaN: not known.
 
         Raises:
             OSError: that one could not be written.
@@ -77,8 +98,12 @@ class Checkpoints:
         # `force`: when to save is the loop's decision; left to itself Orbax skips a checkpoint
         # while another is being written.
         step = int(state.step)
+        known = figure is not None and not math.isnan(figure)
         saving = self._orbax.save_checkpointables_async(
-            step, {"state": state}, force=True, custom_metadata=self._about
+            *(step, {"state": state}),
+            force=True,
+            metrics={_FIGURE: figure} if known else None,
+            custom_metadata=self._about,
         )
         if saving is not None:
             self._last = self._digesting.submit(self._finish, saving, step)
@@ -112,7 +137,28 @@ class Checkpoints:
         Raises:
             DamagedCheckpoint: none is.
         """
-        for step in sorted((found.step for found in self._orbax.checkpoints), reverse=True):
+        steps = sorted((found.step for found in self._orbax.checkpoints), reverse=True)
+        state = self._first_whole(steps, like)
+        if state is None:
+            raise DamagedCheckpoint(
+                f"{self._folder}: no checkpoint can be read. They are in "
+                f"{self._run.damaged} now, and resuming starts anew"
+            )
+        return state
+
+    def best(self, like: TrainState) -> TrainState | None:
+        """Loads the checkpoint with the largest figure, of equal ones the newest.
+
+        Returns:
+            The state; None if no checkpoint that is whole has a figure.
+        """
+        self._settle()
+        known = [found for found in self._orbax.checkpoints if found.metrics]
+        known.sort(key=lambda found: (_figure(found.metrics), found.step), reverse=True)
+        return self._first_whole([found.step for found in known], like)
+
+    def _first_whole(self, steps: Sequence[int], like: TrainState) -> TrainState | None:
+        for step in steps:
             digest = self._digest(step)
             differing = digests.differing(self._folder / str(step), digest)
             # Of several processes the first decides, or each would load another.
@@ -126,10 +172,7 @@ class Checkpoints:
                         raise
                     differing = [f"{type(error).__name__}: {error}".splitlines()[0][:200]]
             self._put_aside(step, differing)
-        raise DamagedCheckpoint(
-            f"{self._folder}: no checkpoint can be read. They are in "
-            f"{self._run.damaged} now, and resuming starts anew"
-        )
+        return None
 
     def _put_aside(self, step: int, why: list[str]) -> None:
         aside = self._run.damaged / str(step)
@@ -147,3 +190,7 @@ class Checkpoints:
 
     def _digest(self, step: int) -> Path:
         return self._run.digests / f"{step}.json"
+
+
+def _figure(metrics: Any) -> float:
+    return metrics[_FIGURE]

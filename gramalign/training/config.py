@@ -12,6 +12,7 @@ from gramalign.training.checks import check
 from gramalign.training.expression import parse, written
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
+from gramalign.training.writers import Writer
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -105,6 +106,36 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """Evaluation while training, on rows that neither train nor test: it chooses the model."""
+
+    every: int | None = None
+    """Steps between evaluations; none given: there are none, and the last step is the model."""
+    figure: str = "rest -> one R@1, own"
+    """What is to be large: a figure of retrieval, under the objective's own Score or the cosine,
+    such as "pair R@1, cosine" or "text -> audio+video R@5, own"."""
+    lowest: bool = False
+    """It is to be small instead, as for "text -> audio median rank, own"."""
+    patience: int | None = None
+    """Evaluations in a row without a better figure after which the run ends."""
+    keep: int = 1
+    """How many of the best checkpoints stay, besides the latest."""
+    held_out: float = 0.1
+    """Of the training rows, chosen by a hash of their ids, where the store has no validation
+    rows."""
+    rows: int | None = None
+    """At most so many rows, the first ones; all, if not given."""
+
+    def __post_init__(self):
+        for name in ("every", "patience"):
+            value = getattr(self, name)
+            check(self, name, value is None or value >= 1, "at least 1, or none")
+        check(self, "keep", self.keep >= 1, "at least 1")
+        check(self, "held_out", 0 < self.held_out < 1, "a fraction in (0, 1)")
+        check(self, "rows", self.rows is None or self.rows >= 2, "at least 2, or none")
+
+
+@dataclass(frozen=True)
 class Config:
     """A training run, but for where it is kept."""
 
@@ -126,6 +157,7 @@ class Config:
     """Examples that the towers embed at a time, to save memory; the result is the same."""
     engine: Engine = field(default_factory=Engine)
     layout: Layout = field(default_factory=Layout)
+    validation: Validation = field(default_factory=Validation)
     on_bad_record: OnBadRecord = "error"
     """A record of a packed store that cannot be read stops the run and is named ("error"), or is
     left out ("skip")."""
@@ -139,6 +171,10 @@ class Config:
     """Steps in a row that may be skipped because loss or gradient is not finite."""
     log_every: int = 50
     """Steps between lines of the log; the last step always writes one."""
+    writers: tuple[Writer, ...] = ()
+    """Where the log goes besides metrics.jsonl and timing.jsonl; each is an extra to install."""
+    start_from: str | None = None
+    """Folder of a trained run whose weights to start from, where names and shapes are the same."""
 
     def __post_init__(self):
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
@@ -152,6 +188,8 @@ class Config:
                 f"Optimizer.warmup is {self.optimizer.warmup}, wanted fewer than Config.steps, "
                 f"which is {self.steps}"
             )
+        known = get_args(Writer)
+        check(self, "writers", set(self.writers) <= set(known), f"some of {', '.join(known)}")
         names = self.modalities
         valid = len(names) != 1 and len(set(names)) == len(names)
         check(self, "modalities", valid, "at least two different names, or none for all")

@@ -9,7 +9,7 @@ from typing import Any
 from gramalign.training.config import Config
 from gramalign.training.terms import TERMS
 
-_FREE = ("layout", "on_bad_record", "max_skips")  # else the cure that an error names is refused
+_FREE = ("layout", "on_bad_record", "max_skips", "writers")  # some are cures that errors name
 
 
 def config_to_json(config: Config) -> str:

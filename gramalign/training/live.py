@@ -79,9 +79,10 @@ def _line(columns: Mapping[str, str]) -> str:
 
 
 def _table(rows: collections.deque[dict[str, str]]) -> rich.table.Table:
-    table = rich.table.Table(*rows[-1], box=None, header_style="bold", padding=(0, 1))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = rich.table.Table(*names, box=None, header_style="bold", padding=(0, 1))
     for column in table.columns:
         column.justify = "right"
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row.get(name, "") for name in names))
     return table

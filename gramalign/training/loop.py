@@ -3,31 +3,38 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 from flax import nnx
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
-from gramalign.data import FeatureStore, load
+from gramalign.data import FeatureStore
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
+from gramalign.training.environment import environment
 from gramalign.training.input import Data
 from gramalign.training.layout import check_batch, mesh_of
-from gramalign.training.live import Report, live
-from gramalign.training.metrics import MetricsLog
-from gramalign.training.moments import Moments, moments, varied
+from gramalign.training.live import Report
+from gramalign.training.log import Log, opened
+from gramalign.training.moments import moments, varied
 from gramalign.training.params_file import save_params
 from gramalign.training.processes import is_first_process, meet, on_host
-from gramalign.training.restore import Run, load_run
+from gramalign.training.profile import Profile
+from gramalign.training.restore import Run, load_run, make_run
+from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from gramalign.training.state import TrainState
 from gramalign.training.step import Metrics, make_step
 from gramalign.training.stopping import Interrupted, stop_signal
+from gramalign.training.timing import Timing
+from gramalign.training.validating import Validator
 from gramalign.training.watch import Watch
+from gramalign.training.writers import check_writers
 
 _log = logging.getLogger(__name__)
 
@@ -39,20 +46,23 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     report: Report | None = None,
+    profile: tuple[int, int] | None = None,
 ) -> Run:
     """Trains a model on the training part of a feature store.
 
     Args:
         config: the run.
-        out: its folder: `config.json`, `environment.json`, `metrics.jsonl`, `checkpoints/`, and
-            in the end `params.safetensors`.
+        out: its folder: `config.json`, `environment.json`, `metrics.jsonl`, `timing.jsonl`,
+            `checkpoints/`, and in the end `params.safetensors`.
         resume: go on with the run in `out`, from its newest checkpoint to the same bits that an
             uninterrupted run reaches; starts one if there is none, returns one that is finished.
         overwrite: delete the run in `out` first, if there is one.
         report: takes each row of the log as it is written; None shows a live table.
+        profile: first and last step to trace with `jax.profiler`, into `out/profile`.
 
     Returns:
-        The finished run, ready to embed.
+        The finished run, ready to embed: as it was after the last step or, with validation, after
+        the best of those that were measured.
 
     Raises:
         FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is set.
@@ -62,7 +72,9 @@ def train(
     """
     folder = RunFolder(Path(out))
     # All that may be refused comes before the folder is touched.
-    store = training_rows(config)
+    check_writers(config.writers)
+    profiling = Profile(folder.profile, profile)
+    store, chosen = chosen_rows(config)
     mesh = mesh_of(config.layout)
     check_batch(config.batch_size, mesh)
     data = Data(store, config, mesh)
@@ -74,7 +86,8 @@ def train(
         meet("claimed")
         try:
             if not folder.params.exists():
-                _train(config, folder, store.dims, measured, data, mesh, report)
+                start = Start(config, store.dims, measured, mesh)
+                _train(config, folder, start, data, chosen, mesh, report, profiling)
         except OSError as error:
             error.add_note(
                 f"The run in {folder.root} is as its last checkpoint left it: see to the cause, "
@@ -93,89 +106,90 @@ def train(
 def _train(
     config: Config,
     folder: RunFolder,
-    dims: Mapping[str, int],
-    measured: Mapping[str, Moments],
+    start: Start,
     data: Data,
+    chosen: FeatureStore | None,
     mesh: Mesh,
     report: Report | None,
+    profile: Profile,
 ) -> None:
     """Starts or goes on, and writes the trained model."""
-    start = Start(config, dims, measured, mesh)
-    about = {"config": dataclasses.asdict(config), "dims": dict(dims)}
-    step = make_step(config, start.graphdef, start.statistics, start.tx, mesh)
-
+    about = {"config": dataclasses.asdict(config), "dims": dict(start.dims)}
     with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(Checkpoints(folder, config.keep_checkpoints, about))
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                folder,
+                config.keep_checkpoints,
+                0 if chosen is None else config.validation.keep,
+                about | {"environment": environment()},
+            )
+        )
         fresh = checkpoints.latest is None
-        state = start.state() if fresh else checkpoints.restore(start.abstract)
+        state = start.state(folder) if fresh else checkpoints.restore(start.abstract)
+        statistics = start.statistics(folder)
         begun = int(state.step)
-        writers = []
+        log = Log()
         if is_first_process():
             folder.note_start(begun)
-            log = stack.enter_context(MetricsLog(folder.metrics, last_step=begun))
-            writers = [log.write, report or stack.enter_context(live(config.steps))]
-        watch = Watch(config, writers)
-        state = _run(config, state, step, data.batches(begun), checkpoints, watch)
+            log = stack.enter_context(opened(folder, config, begun, report))
 
-    variables = nnx.to_pure_dict(
-        nnx.state(nnx.merge(start.graphdef, state.params, start.statistics))
-    )
-    variables = jax.tree.map(on_host, variables)
-    if is_first_process():
-        save_params(folder.params, variables, about)
+        def variables(state: TrainState) -> PyTree:
+            model = nnx.merge(start.graphdef, state.params, statistics)
+            return nnx.to_pure_dict(nnx.state(model))
 
+        def run(state: TrainState) -> Run:
+            return make_run(folder.root, config, start.dims, variables(state), int(state.step))
 
-def training_rows(config: Config) -> FeatureStore:
-    """The rows that a run trains on, of the modalities that it trains on.
-
-    Raises:
-        ValueError: data that are not there, or that the config does not fit.
-    """
-    store = load(config.data, on_bad_record=config.on_bad_record)
-    if config.modalities:
-        store = store.only(config.modalities)
-    for name, term in config.terms.items():
-        term.check_modalities(store.modalities)
-        if term.needs_labels and store.labels is None:
-            raise ValueError(
-                f"{name} needs labels, and {store.source} has none: give it an array 'labels', the "
-                "class of each row"
-            )
-    rows = store.part("train")
-    if len(rows.modalities) < 2:
-        raise ValueError(
-            f"{store.source} has {', '.join(rows.modalities)} only: wanted two modalities to align"
+        state = _run(
+            config,
+            state,
+            make_step(config, start.graphdef, statistics, start.tx, mesh),
+            data.batches(begun),
+            checkpoints,
+            Watch(config, log, Timing(config.batch_size, mesh.size)),
+            Validator(config, chosen, run, log, folder.metrics),
+            profile,
         )
-    return rows
+        if chosen is not None:
+            state = checkpoints.best(start.abstract) or state
+
+    found = jax.tree.map(on_host, variables(state))
+    if is_first_process():
+        save_params(folder.params, found, about | {"step": int(state.step)})
 
 
 def _run(
     config: Config,
     state: TrainState,
-    step: Any,
-    data: Iterator[Any],
+    step: Callable[[TrainState, Any], tuple[TrainState, Metrics]],
+    batches: Iterator[Any],
     checkpoints: Checkpoints,
     watch: Watch,
+    validator: Validator,
+    profile: Profile,
 ) -> TrainState:
     """Steps from where `state` stands to the end of the run."""
-    pending: tuple[int, Metrics] | None = None
-
-    def settle() -> None:
-        if pending is not None:
-            watch.step(*pending)
-
-    with stop_signal() as stopping:
+    timing = watch.timing
+    with stop_signal() as stopping, profile:
         for count in range(int(state.step) + 1, config.steps + 1):
-            state, metrics = step(state, next(data))
+            if validator.over:
+                break
+            profile.before(count)
+            with timing.on("input"):
+                batch = next(batches)
+            with timing.on("compute"):
+                state, metrics = step(state, batch)
             # Metrics are read one step late, so the host prepares a step while the device computes.
-            settle()
-            pending = count, metrics
-            stop = stopping(count)
-            if count % config.checkpoint_every == 0 or count == config.steps or stop:
-                # Nothing is saved before its log is written.
-                settle()
-                pending = None
-                checkpoints.save(state)
+            watch.settle()
+            watch.take(count, metrics)
+            profile.after(count, state)
+            stop, due = stopping(count), validator.due(count)
+            if count % config.checkpoint_every == 0 or count == config.steps or stop or due:
+                watch.settle()  # nothing is saved before its log is written
+                with timing.on("validation"):
+                    worth = validator.measure(state) if due else None
+                with timing.on("checkpoint"):
+                    checkpoints.save(state, worth)
             if stop and count < config.steps:
                 raise Interrupted(count)
     return state

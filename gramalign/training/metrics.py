@@ -42,8 +42,9 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """All lines of a log, with NaN for null."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    """All lines of a log, with NaN for null; less one that is being written."""
+    lines = path.read_text().splitlines(keepends=True)
+    rows = [json.loads(line) for line in lines if line.endswith("\n")]
     return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
 
 

@@ -25,7 +25,7 @@ def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
         params: the arrays.
         about: JSON-compatible values, kept in the file's metadata.
     """
-    arrays = {name: np.asarray(leaf) for name, leaf in _named(params)}
+    arrays = {name: np.asarray(leaf) for name, leaf in named(params)}
     draft = path.with_name(path.name + ".part")
     safetensors.numpy.save_file(arrays, draft, metadata={_KEY: json.dumps(about)})
     os.replace(draft, path)
@@ -50,8 +50,8 @@ def load_params(path: Path, like: PyTree) -> PyTree:
     Raises:
         ValueError: names or shapes that are not those of `like`.
     """
-    arrays = safetensors.numpy.load_file(path)
-    wanted = dict(_named(like))
+    arrays = read_arrays(path)
+    wanted = dict(named(like))
     if wanted.keys() != arrays.keys():
         missing, extra = sorted(wanted.keys() - arrays), sorted(arrays.keys() - wanted)
         raise ValueError(f"{path}: lacks {missing or 'nothing'}, has besides {extra or 'nothing'}")
@@ -61,6 +61,12 @@ def load_params(path: Path, like: PyTree) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
-def _named(tree: PyTree) -> Iterator[tuple[str, Any]]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file, by their dotted names."""
+    return safetensors.numpy.load_file(path)
+
+
+def named(tree: PyTree) -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dicts, by the names that a file calls them by."""
     for path, leaf in jax.tree.leaves_with_path(tree):
         yield jax.tree_util.keystr(path, simple=True, separator="."), leaf

@@ -1,6 +1,7 @@
 """What a run of several processes has to agree on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,11 +22,11 @@ def meet(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def agreed(decision: bool) -> bool:
-    """What the first process has decided."""
+def agreed(decision: Any) -> Any:
+    """What the first process has decided, a bool or a number."""
     if jax.process_count() == 1:
         return decision
-    return bool(multihost_utils.broadcast_one_to_all(np.array(decision)))
+    return multihost_utils.broadcast_one_to_all(np.array(decision)).item()
 
 
 def on_host(x: Array | np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A finished run, ready to embed data."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict
 from gramalign.training.model import abstract_model
 from gramalign.training.params_file import load_params, read_about
+from gramalign.training.processes import on_host
 from gramalign.training.run_folder import RunFolder
 from gramalign.types import Embeddings
 
@@ -32,6 +33,8 @@ class Run:
     """Nested dict of all that the model consists of: parameters and statistics."""
     fusing: dict[str, tuple[str, ...]]
     """The terms that fuse modalities, and the names of what they make of them."""
+    step: int
+    """Updates that the model has had."""
     embed: Callable[..., Embeddings]
     """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
     any of the run's modalities; `fused`: a term whose heads make further embeddings of these."""
@@ -51,14 +54,18 @@ def load_run(folder: Path | str) -> Run:
         raise FileNotFoundError(f"{folder} holds no {path.name}: {cure}")
     about = read_about(path)
     config, dims = config_from_dict(about["config"]), about["dims"]
+    like = nnx.to_pure_dict(nnx.state(abstract_model(config, dims)))
+    return make_run(folder, config, dims, load_params(path, like), about["step"])
+
+
+def make_run(
+    folder: Path, config: Config, dims: Mapping[str, int], variables: PyTree, step: int
+) -> Run:
+    """A run's model with these variables, after so many updates."""
     model = abstract_model(config, dims)
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
-    graphdef, like = nnx.split(model)
-    variables = load_params(path, nnx.to_pure_dict(like))
-    embed = functools.partial(
-        jax.jit(_embed, static_argnums=0, static_argnames="fused"), graphdef, variables
-    )
-    return Run(folder, config, dims, variables, fusing, embed)
+    embed = functools.partial(_jitted_embed, nnx.graphdef(model), variables)
+    return Run(folder, config, dict(dims), variables, fusing, step, embed)
 
 
 def embed_store(
@@ -100,7 +107,7 @@ def embed_store(
     for batch, count in examples(store.only(known), batch_size):
         rows = run.embed(batch["features"], batch["present"], fused=fused)
         for name in names:
-            embeddings[name][start : start + count] = np.asarray(rows[name])[:count]
+            embeddings[name][start : start + count] = on_host(rows[name])[:count]
         start += count
     return embeddings
 
@@ -115,3 +122,6 @@ def _embed(graphdef, variables, features, present=None, fused=None):
     masks = {name: jnp.zeros(some.shape[0], bool) for name in absent} | dict(present or {})
     all_, _ = model.terms[fused].with_heads(embeddings | absent, masks)
     return {name: vectors for name, vectors in all_.items() if name not in absent}
+
+
+_jitted_embed = jax.jit(_embed, static_argnums=0, static_argnames="fused")

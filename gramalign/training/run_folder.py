@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_json, config_to_json, differences
 from gramalign.training.environment import environment
+from gramalign.training.writers import WRITERS
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,26 @@ class RunFolder:
     def metrics(self) -> Path:
         """The log, one JSON object a line."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        """The log of time and memory, which are no run's own but the machine's."""
+        return self.root / "timing.jsonl"
+
+    @property
+    def matched(self) -> Path:
+        """What was taken from the run that this one started from."""
+        return self.root / "start_from.json"
+
+    @property
+    def statistics(self) -> Path:
+        """Of the features, as that run measured them."""
+        return self.root / "statistics.safetensors"
+
+    @property
+    def profile(self) -> Path:
+        """What `jax.profiler` has written."""
+        return self.root / "profile"
 
     @property
     def checkpoints(self) -> Path:
@@ -78,6 +100,19 @@ class RunFolder:
                 ) from None
             yield
 
+    def state(self) -> Literal["finished", "running", "stopped"]:
+        """Whether a run is at its end, or a process is training it, or neither."""
+        if self.params.exists():
+            return "finished"
+        try:
+            with open(self.root / "lock") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "running"
+        except FileNotFoundError:
+            pass
+        return "stopped"
+
     def claim(self, config: Config, *, resume: bool, overwrite: bool) -> None:
         """Makes the folder ready for a run to start or to go on.
 
@@ -119,9 +154,11 @@ class RunFolder:
 
     def _clear(self) -> None:
         # The config goes last: until all is gone, the folder still counts as a run's.
-        for part in (self.checkpoints, self.digests, self.damaged):
+        folders = self.checkpoints, self.digests, self.damaged, self.profile
+        for part in (*folders, *(self.root / name for name in WRITERS)):
             shutil.rmtree(part, ignore_errors=True)
-        for file in (self.params, self.evaluation, self.metrics, self.environment, self.config):
+        logs = self.evaluation, self.metrics, self.timing, self.environment
+        for file in (self.params, self.matched, self.statistics, *logs, self.config):
             file.unlink(missing_ok=True)
 
 

@@ -1,17 +1,25 @@
 """The state that a run starts from, made where it will lie."""
 
+import logging
 from collections.abc import Mapping
 
 import jax
 from flax import nnx
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
 from gramalign.training.config import Config
 from gramalign.training.layout import shardings
 from gramalign.training.model import Model, abstract_model, split
 from gramalign.training.moments import Moments
 from gramalign.training.optimizer import make_optimizer
+from gramalign.training.params_file import load_params, save_params
+from gramalign.training.processes import is_first_process, meet
+from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
+from gramalign.training.warm_start import warm_start
+
+_log = logging.getLogger(__name__)
 
 
 class Start:
@@ -24,8 +32,8 @@ class Start:
         mesh: the devices; every one makes its part of the state, and never holds the rest.
 
     Attributes:
+        dims: as given.
         graphdef: the model's structure.
-        statistics: its variables that are not trained, on the host.
         tx: the optimiser.
         abstract: shapes, dtypes and shardings of the state.
     """
@@ -40,15 +48,39 @@ class Start:
             _, params, statistics = split(model)
             return init_state(params, self.tx, run_key), statistics
 
+        self._source = config.start_from
+        self.dims = dict(dims)
         self.tx = make_optimizer(config.optimizer, config.steps)
         self.graphdef, _, _ = split(abstract_model(config, dims))
         # Compiled apart, so that no parameter is made for them.
-        self.statistics = jax.device_get(jax.jit(lambda: build()[1])())
+        self._statistics = jax.device_get(jax.jit(lambda: build()[1])())
         like, _ = jax.eval_shape(build)
         self.abstract: TrainState = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
         where = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
         self._init = jax.jit(lambda: build()[0], out_shardings=where)
 
-    def state(self) -> TrainState:
-        """The state before the first step."""
-        return self._init()
+    def state(self, folder: RunFolder) -> TrainState:
+        """The state before the first step.
+
+        If the run starts from another's weights, what came of each array is told and written.
+
+        Raises:
+            OSError, ValueError: as `warm_start`.
+        """
+        state = self._init()
+        if self._source is None:
+            return state
+        state, statistics, matched = warm_start(state, self._statistics, self._source)
+        if is_first_process():
+            _log.info("starts from %s", matched)
+            folder.matched.write_text(matched.to_json())
+            # The other run may be gone when this one goes on.
+            save_params(folder.statistics, statistics, {})
+        meet("started")
+        return state
+
+    def statistics(self, folder: RunFolder) -> PyTree:
+        """The variables that are not trained, on the host; `state` or a checkpoint comes first."""
+        if self._source is None:
+            return self._statistics
+        return load_params(folder.statistics, self._statistics)

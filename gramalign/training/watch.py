@@ -1,14 +1,15 @@
 """What is read of every step: whether it may go on, and the rows of the log."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 from jaxtyping import Array
 
 from gramalign.training.config import Config
-from gramalign.training.metrics import Row
+from gramalign.training.log import Log
 from gramalign.training.step import is_logged
+from gramalign.training.timing import Timing
 
 
 class NonFiniteLoss(RuntimeError):
@@ -16,26 +17,39 @@ class NonFiniteLoss(RuntimeError):
 
 
 class Watch:
-    """Reads the metrics of a run's steps, one after the other.
+    """Reads the metrics of a run's steps, one after the other, when the next is under way.
 
     Args:
         config: the run.
-        writers: take each row of the log; of several processes, the first one's have any.
+        log: takes rows.
+        timing: of the loop.
     """
 
-    def __init__(self, config: Config, writers: Sequence[Callable[[Row], None]]):
+    def __init__(self, config: Config, log: Log, timing: Timing):
         self._config = config
-        self._writers = writers
+        self._log = log
+        self.timing = timing
+        self._pending: tuple[int, Mapping[str, Array]] | None = None
         self._in_a_row = 0
         self._first = ""
 
-    def step(self, count: int, metrics: Mapping[str, Array]) -> None:
-        """Waits for a step, and writes a row if it is time.
+    def take(self, count: int, metrics: Mapping[str, Array]) -> None:
+        """Keeps the metrics of a step, which may still be computed, until `settle`."""
+        self._pending = count, metrics
+
+    def settle(self) -> None:
+        """Waits for the step, if one was taken, and writes its rows if it is time.
 
         Raises:
             NonFiniteLoss: this was one too many that had to be skipped.
         """
-        if metrics["finite"]:
+        if self._pending is None:
+            return
+        (count, metrics), self._pending = self._pending, None
+        with self.timing.on("compute"):
+            finite = bool(metrics["finite"])
+        self.timing.step()
+        if finite:
             self._in_a_row = 0
         else:
             self._first = self._first if self._in_a_row else _what_is_not_finite(count, metrics)
@@ -47,12 +61,11 @@ class Watch:
                     "optimizer.learning_rate or optimizer.clip_norm, or raise the temperature, and "
                     "check the features for extreme values"
                 )
-        if self._writers and is_logged(count, self._config):
+        if self._log.written and is_logged(count, self._config):
             shown = {name: x for name, x in metrics.items() if not name.startswith("finite")}
             values = {name: float(x) for name, x in jax.device_get(shown).items()}
-            row = {"step": count, **values}
-            for write in self._writers:
-                write(row)
+            self._log.measured({"step": count, **values})
+            self._log.timed(self.timing.row(count))
 
 
 def _what_is_not_finite(count: int, metrics: Mapping[str, Array]) -> str:

@@ -16,7 +16,9 @@ import pytest
 
 from gramalign.training import NonFiniteLoss, Optimizer, config_to_json, train
 from gramalign.training.checkpoint import DamagedCheckpoint
+from gramalign.training.log import Log
 from gramalign.training.metrics import read_metrics
+from gramalign.training.timing import Timing
 from gramalign.training.watch import Watch
 from tests.unoptimized import UNOPTIMIZED
 
@@ -223,11 +225,13 @@ BAD = {"finite": False, "loss": np.nan, "loss/gram": np.nan}
     ],
 )
 def test_the_first_of_too_many_skips_is_named(changes, what, small_config):
-    watch = Watch(small_config(max_skips=2), [])
+    watch = Watch(small_config(max_skips=2), Log(), Timing(16, 1))
     for count, each in enumerate([BAD, {}, changes, BAD], start=1):
-        watch.step(count, metrics(**each))
+        watch.take(count, metrics(**each))
+        watch.settle()
+    watch.take(5, metrics(**BAD))
     with pytest.raises(NonFiniteLoss, match=what):
-        watch.step(5, metrics(**BAD))
+        watch.settle()
 
 
 def test_rows_that_are_not_finite_are_null_in_the_log(small_config, tmp_path, quiet):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gramalign.cli.evaluate import own_score
 from gramalign.training import Config
+from gramalign.training.measure import own_score
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,122 @@
+"""`gramalign runs`: what runs there are, and how they stand."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rich.table
+import tyro
+
+from gramalign.cli.console import console
+from gramalign.evaluation.records import to_plain
+from gramalign.training.config_json import config_from_json
+from gramalign.training.metrics import Row, read_metrics
+from gramalign.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Runs:
+    """List the runs in some folders and below: what they train, how far they are, how they do.
+
+    A run is `finished` (it has its params.safetensors), `running` (a process holds its lock) or
+    `stopped`: `gramalign train ... --out RUN --resume` goes on with it.
+    """
+
+    folders: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
+    """Where to look."""
+    json: bool = False
+    """Print everything as JSON."""
+
+    def run(self) -> None:
+        """Find and print."""
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise ValueError(f"no folder {folder}: wanted one that holds runs")
+        found = [about(folder) for root in self.folders for folder in runs_below(root)]
+        if self.json:
+            print(json.dumps(to_plain(found), indent=2))
+        elif not found:
+            console().print(f"no runs in {', '.join(map(str, self.folders))}")
+        else:
+            console().print(table(found))
+
+
+def runs_below(root: Path) -> Iterator[Path]:
+    """The folders of runs in a folder, itself included; a run holds no others."""
+    for path, folders, files in os.walk(root):
+        folders.sort()
+        if RunFolder(Path(path)).config.name in files:
+            folders.clear()
+            yield Path(path)
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What a run's folder tells: its state, and None or NaN for what is not known.
+
+    `figure` is what its validation goes by, `best` the best of it so far, `examples_per_second` of
+    each device, `written` the time of the log's last row in seconds since 1970.
+    """
+    files = RunFolder(folder)
+    config = config_from_json(files.config.read_text())
+    rows, timing = (
+        read_metrics(path) if path.exists() else [] for path in (files.metrics, files.timing)
+    )
+    wanted = config.validation
+    name = f"validation/{wanted.figure}"
+    values = [row[name] for row in rows if name in row]
+    log = files.metrics if rows else files.config
+    return {
+        "run": str(folder),
+        "state": files.state(),
+        "objective": config.objective,
+        "data": config.data,
+        "step": max((int(row["step"]) for row in rows), default=0),
+        "steps": config.steps,
+        "loss": _last(rows, "loss"),
+        "skipped": _last(rows, "skipped"),
+        "figure": wanted.figure if wanted.every else None,
+        "best": (min if wanted.lowest else max)(values, default=None),
+        "examples_per_second": _last(timing, "examples_per_second"),
+        "written": log.stat().st_mtime,
+    }
+
+
+def _last(rows: Sequence[Row], name: str) -> float | int | None:
+    return next((row[name] for row in reversed(rows) if name in row), None)
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> rich.table.Table:
+    """A line for each run."""
+    shown = rich.table.Table(box=None, header_style="bold", padding=(0, 1))
+    for name in ("run", "objective", "state"):
+        shown.add_column(name, overflow="fold")
+    for name in ("step", "loss", "best", "examples/s", "last row"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for run in found:
+        shown.add_row(
+            *(run["run"], run["objective"], run["state"], f"{run['step']}/{run['steps']}"),
+            *(_number(run[name], ".4g") for name in ("loss", "best")),
+            _number(run["examples_per_second"], ",.0f"),
+            _ago(time.time() - run["written"]),
+        )
+    return shown
+
+
+def _number(value: float | int | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _ago(seconds: float) -> str:
+    """Two digits of it.
+
+    >>> _ago(8), _ago(5000), _ago(200_000)
+    ('8 s ago', '83 min ago', '56 h ago')
+    """
+    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < 100 * size:
+            return f"{max(0, seconds) / size:.0f} {unit} ago"
+    return f"{seconds / 86400:.0f} days ago"

@@ -1,0 +1,50 @@
+"""A trace of some steps by `jax.profiler`, for TensorBoard, XProf or Perfetto."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+class Profile:
+    """Traces a run from one step to another, if it comes there; ends with its context.
+
+    Args:
+        folder: where the trace goes.
+        steps: first and last one, counted from 1; None: no trace.
+
+    Raises:
+        ValueError: the last before the first, or before 1.
+    """
+
+    def __init__(self, folder: Path, steps: tuple[int, int] | None):
+        if steps is not None and not 1 <= steps[0] <= steps[1]:
+            raise ValueError(
+                f"profile is {steps[0]} {steps[1]}: wanted the first and the last step to trace"
+            )
+        self._folder = folder
+        self._steps = steps
+        self._on = False
+
+    def before(self, step: int) -> None:
+        """Starts the trace if this step is the first of it, or the run has gone on within it."""
+        if self._steps and not self._on and self._steps[0] <= step <= self._steps[1]:
+            jax.profiler.start_trace(str(self._folder))
+            self._on = True
+
+    def after(self, step: int, state: Any) -> None:
+        """Ends it if this step is the last of it, once that is computed."""
+        if self._on and self._steps and step == self._steps[1]:
+            jax.block_until_ready(state)
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._on:
+            self._on = False
+            jax.profiler.stop_trace()
+
+    def __enter__(self) -> "Profile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()

@@ -1,0 +1,55 @@
+"""Which rows of a store a run learns from, and which choose its model."""
+
+import numpy as np
+
+from gramalign.data import FeatureStore, held_out, load
+from gramalign.evaluation import figure_names
+from gramalign.training.config import Config
+
+
+def chosen_rows(config: Config) -> tuple[FeatureStore, FeatureStore | None]:
+    """The rows to train on and, if the config wants any, those to validate on.
+
+    Of the modalities that the run trains on.
+
+    Raises:
+        ValueError: data that are not there, or that the config does not fit.
+    """
+    store = load(config.data, on_bad_record=config.on_bad_record)
+    if config.modalities:
+        store = store.only(config.modalities)
+    if len(store.modalities) < 2:
+        raise ValueError(
+            f"{store.source} has {', '.join(store.modalities)} only: wanted two modalities to align"
+        )
+    for name, term in config.terms.items():
+        term.check_modalities(store.modalities)
+        if term.needs_labels and store.labels is None:
+            raise ValueError(
+                f"{name} needs labels, and {store.source} has none: give it an array 'labels', the "
+                "class of each row"
+            )
+    return _divided(store, config)
+
+
+def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, FeatureStore | None]:
+    rows, wanted = store.part("train"), config.validation
+    if wanted.every is None:
+        return rows, None
+    names = figure_names(store.modalities)
+    if wanted.figure not in names:
+        raise ValueError(
+            f"Validation.figure is {wanted.figure!r}, wanted one of: {'; '.join(names)}"
+        )
+    if store.split is not None and "validation" in store.split:
+        chosen = store.part("validation")
+    else:
+        mask = held_out(rows.ids, wanted.held_out, rows.groups)
+        rows, chosen = rows.take(np.flatnonzero(~mask)), rows.take(np.flatnonzero(mask))
+    chosen = chosen.take(np.arange(len(chosen))[: wanted.rows])
+    if len(chosen) < 2 or not len(rows):
+        raise ValueError(
+            f"{store.source}: {len(chosen)} rows to validate on and {len(rows)} to train on, "
+            "wanted at least 2 and 1: give the store a split, or another validation.held_out"
+        )
+    return rows, chosen

@@ -1,0 +1,87 @@
+"""Evaluation while training: which step is the model, and whether more steps are worth it."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from gramalign.data import FeatureStore
+from gramalign.training.config import Config
+from gramalign.training.log import Log
+from gramalign.training.measure import measure
+from gramalign.training.metrics import read_metrics
+from gramalign.training.processes import agreed, is_first_process
+from gramalign.training.restore import Run
+from gramalign.training.state import TrainState
+
+_PREFIX = "validation/"
+
+
+class Validator:
+    """Measures a run at its times, and knows what was best.
+
+    Args:
+        config: the run.
+        rows: to validate on; None: it never does.
+        run: makes a run of a state.
+        log: takes figures, by names such as `validation/pair R@1, cosine`.
+        before: the file of that log, as it is when the run goes on.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        rows: FeatureStore | None,
+        run: Callable[[TrainState], Run],
+        log: Log,
+        before: Path,
+    ):
+        self._config = config.validation
+        self._last = config.steps
+        self._rows = rows
+        self._run = run
+        self._log = log
+        self._best = -math.inf
+        self._since_best = 0
+        self.over = False
+        """Whether there was nothing better for too long."""
+        # Whether it is over is the first process's decision.
+        name = _PREFIX + self._config.figure
+        log_before = read_metrics(before) if rows is not None and is_first_process() else []
+        for row in log_before:
+            if name in row:
+                self._note(self._signed(row[name]))
+        self._decide()
+
+    def due(self, step: int) -> bool:
+        """Whether to measure after this step, counted from 1; the last is always measured."""
+        every = self._config.every
+        return every is not None and (step % every == 0 or step == self._last)
+
+    def measure(self, state: TrainState) -> float:
+        """Evaluates the run as it stands.
+
+        Returns:
+            What it is worth: the more the better, NaN if that is not known.
+        """
+        assert self._rows is not None
+        found, figure = measure(self._run(state), self._rows), self._config.figure
+        figures = {figure: found.figures()[figure], **found.summary(own=True)}
+        named = {_PREFIX + name: x for name, x in figures.items()}
+        self._log.measured({"step": int(state.step), **named})
+        worth = self._signed(agreed(figures[figure]))
+        self._note(worth)
+        self._decide()
+        return worth
+
+    def _signed(self, figure: float) -> float:
+        return -figure if self._config.lowest else figure
+
+    def _note(self, worth: float) -> None:
+        better = worth > self._best
+        self._best = worth if better else self._best
+        self._since_best = 0 if better else self._since_best + 1
+
+    def _decide(self) -> None:
+        patience = self._config.patience
+        if self._rows is not None and patience is not None:
+            self.over = agreed(self._since_best >= patience)

@@ -1,0 +1,67 @@
+"""The list of runs."""
+
+import fcntl
+import json
+
+import pytest
+
+from gramalign.cli.main import main
+from gramalign.training import Config, Validation, config_to_json
+from gramalign.training.metrics import MetricsLog
+
+
+def made(folder, *rows, timing=(), **changes):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(config_to_json(Config(**changes)))
+    for name, lines in (("metrics", rows), ("timing", timing)):
+        with MetricsLog(folder / f"{name}.jsonl") as log:
+            for row in lines:
+                log.write(row)
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path):
+    figure = "pair R@1, cosine"
+    made(
+        tmp_path / "a" / "running",
+        {"step": 50, "loss": 3.0, "skipped": 0},
+        {"step": 50, f"validation/{figure}": 20.0},
+        {"step": 100, "loss": 2.5, "skipped": 1},
+        {"step": 100, f"validation/{figure}": 10.0},
+        timing=[{"step": 100, "examples_per_second": 1234.5}],
+        objective="clip",
+        validation=Validation(every=50, figure=figure),
+    )
+    (made(tmp_path / "b") / "params.safetensors").write_text("")
+    made(tmp_path / "c", {"step": 7, "loss": float("nan")}, steps=900)
+    (tmp_path / "d").mkdir()
+    return tmp_path
+
+
+def test_all_is_told(runs, capsys):
+    with open(runs / "a" / "running" / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        main(["runs", str(runs), "--json"])
+    a, b, c = json.loads(capsys.readouterr().out)
+    assert (a["state"], b["state"], c["state"]) == ("running", "finished", "stopped")
+    assert (a["step"], a["loss"], a["skipped"], a["best"]) == (100, 2.5, 1, 20.0)
+    assert (a["objective"], a["figure"]) == ("clip", "pair R@1, cosine")
+    assert a["examples_per_second"] == 1234.5
+    assert (b["step"], b["loss"], b["best"]) == (0, None, None)
+    assert (c["step"], c["steps"], c["loss"]) == (7, 900, None)
+
+
+def test_the_table(runs, capsys):
+    main(["runs", str(runs)])
+    shown = capsys.readouterr().out
+    assert "100/1500" in shown and "7/900" in shown and "1,234" in shown
+    assert "finished" in shown and "stopped" in shown
+
+
+def test_nothing_there(tmp_path, capsys):
+    main(["runs", str(tmp_path)])
+    assert f"no runs in {tmp_path}" in capsys.readouterr().out.replace("\n", "")
+    with pytest.raises(SystemExit):
+        main(["runs", str(tmp_path / "none")])
+    assert "no folder" in capsys.readouterr().err

@@ -1,0 +1,162 @@
+"""Evaluation while training: it chooses the model and may end the run."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from gramalign.data import load
+from gramalign.evaluation import evaluate, figure_names
+from gramalign.training import Optimizer, Validation, embed_store, load_run, train
+from gramalign.training.metrics import read_metrics
+from gramalign.training.rows import chosen_rows
+
+FIGURE = "validation/rest -> one R@1, own"
+
+
+def measured(folder, name=FIGURE):
+    """The figures of a run's validations, by step."""
+    rows = read_metrics(folder / "metrics.jsonl")
+    return {row["step"]: row[name] for row in rows if name in row}
+
+
+def test_names_are_those_of_the_figures():
+    rng = np.random.default_rng(0)
+    embeddings = {name: rng.normal(size=(6, 4)).astype(np.float32) for name in ("b", "c", "a")}
+    for score in ("volume", "cosine"):
+        found = evaluate(embeddings, score=score)
+        assert list(found.figures()) == figure_names(("b", "c", "a"))
+        task = found.find(("a",), ("b", "c"), score)
+        assert found.figures()["a -> b+c R@5, own"] == task.recall[5]
+        assert found.figures()["a -> b+c median rank, own"] == task.median_rank
+
+
+def test_rows_are_held_out_of_training_alone(small_config, small_store):
+    config = small_config(validation=Validation(every=4, held_out=0.3))
+    train_rows, chosen = chosen_rows(config)
+    store = load(str(small_store))
+    assert set(train_rows.ids) | set(chosen.ids) == set(store.part("train").ids)
+    assert not set(train_rows.ids) & set(chosen.ids) and 5 <= len(chosen) <= 25
+    fewer = dataclasses.replace(config.validation, rows=4)
+    _, first = chosen_rows(small_config(validation=fewer))
+    assert list(first.ids) == list(chosen.ids[:4])
+
+
+def test_a_store_that_says_which_rows_are_for_validation(small_config, small_store, tmp_path):
+    for path in small_store.iterdir():
+        np.save(tmp_path / path.name, np.load(path))
+    split = np.array(["train"] * 30 + ["validation"] * 18 + ["test"] * 12)
+    np.save(tmp_path / "split.npy", split)
+    config = small_config(data=str(tmp_path), validation=Validation(every=4))
+    train_rows, chosen = chosen_rows(config)
+    assert (len(train_rows), len(chosen)) == (30, 18)
+
+
+@pytest.mark.parametrize(
+    "changes, what",
+    [
+        ({"figure": "R@1"}, "Validation.figure is 'R@1', wanted one of: pair R@1, cosine; "),
+        ({"held_out": 0.001}, "0 rows to validate on and 48 to train on"),
+    ],
+)
+def test_what_cannot_be_validated_is_refused(changes, what, small_config, tmp_path):
+    config = small_config(validation=Validation(**{"every": 4, **changes}))
+    with pytest.raises(ValueError, match=what):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def config(small_config):
+    """Of a run that soon grows worse: its steps are too long."""
+    wanted = Validation(every=2, held_out=0.4, figure="rest -> one R@1, own")
+    optimizer = Optimizer(warmup=2, learning_rate=0.5, clip_norm=1000.0)
+    return small_config(validation=wanted, optimizer=optimizer, steps=16)
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory, quiet):
+    return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
+
+
+def test_the_best_step_is_the_model(config, whole):
+    figures = measured(whole)
+    assert list(figures) == [2, 4, 6, 8, 10, 12, 14, 16]
+    best = max(figures, key=lambda step: (figures[step], step))
+    assert best < 16, "choose another config, or this test cannot fail"
+    run = load_run(whole)
+    assert run.step == best
+    # It is worth what was measured then, and on rows that it has not seen.
+    rows = chosen_rows(config)[1]
+    found = evaluate(embed_store(run, rows), rows.present, score="cosine")
+    assert found.summary(own=True)["rest -> one R@1, own"] == pytest.approx(figures[best])
+    kept = {int(path.name) for path in (whole / "checkpoints").iterdir()}
+    assert kept == {best, 14, 16}
+
+
+def test_a_run_that_goes_on_chooses_the_same(config, whole, tmp_path, quiet):
+    class Killed(Exception):
+        pass
+
+    def killed(row):
+        if row["step"] == 14:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed)
+    train(config, tmp_path, resume=True, report=quiet)
+    for name in ("params.safetensors", "metrics.jsonl"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_patience(config, whole, tmp_path, quiet):
+    """The run ends after so many evaluations without a better one, and when it is resumed then."""
+    figures = list(measured(whole).values())
+    since = [n - int(np.argmax(figures[: n + 1])) for n in range(len(figures))]
+    ends = 2 * (1 + since.index(2))
+    assert ends < 16, "choose another config, or this test cannot fail"
+    patient = dataclasses.replace(
+        config, validation=dataclasses.replace(config.validation, patience=2)
+    )
+    train(patient, tmp_path, report=quiet)
+    assert list(measured(tmp_path))[-1] == ends
+    (tmp_path / "params.safetensors").unlink()  # as when it is killed before that is written
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    run = train(patient, tmp_path, resume=True, report=quiet)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    assert run.step == 2 * (1 + int(np.argmax(figures[: ends // 2])))
+
+
+def test_the_lowest(config, tmp_path, quiet):
+    """Mean ranks: the smaller the better."""
+    wanted = dataclasses.replace(
+        config.validation, figure="text -> audio mean rank, cosine", lowest=True
+    )
+    run = train(dataclasses.replace(config, validation=wanted), tmp_path, report=quiet)
+    figures = measured(tmp_path, "validation/text -> audio mean rank, cosine")
+    assert run.step == min(figures, key=lambda step: (figures[step], -step))
+    assert min(figures.values()) < max(figures.values())
+
+
+def test_a_damaged_best_is_not_the_model(config, whole, tmp_path, quiet, caplog):
+    class Killed(Exception):
+        pass
+
+    def killed(row):
+        if row["step"] == 16 and "loss" in row:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed)
+    figures = measured(whole)
+    best = load_run(whole).step
+    (largest,) = sorted(
+        (p for p in (tmp_path / "checkpoints" / str(best)).rglob("*") if p.is_file()),
+        key=lambda p: p.stat().st_size,
+    )[-1:]
+    largest.write_bytes(b"")
+    run = train(config, tmp_path, resume=True, report=quiet)
+    assert run.step != best and run.step in figures
+    assert f"checkpoint {best} is damaged" in caplog.text
+    assert json.loads((tmp_path / "environment.json").read_text())[-1]["step"] == 14

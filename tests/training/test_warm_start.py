@@ -1,0 +1,95 @@
+"""Starting from another run's weights."""
+
+import dataclasses
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from gramalign.training import Model, train
+
+
+def arrays(folder):
+    return safetensors.numpy.load_file(folder / "params.safetensors")
+
+
+@pytest.fixture(scope="module")
+def first(small_config, tmp_path_factory, quiet):
+    return train(small_config(), tmp_path_factory.mktemp("first"), report=quiet).folder
+
+
+@pytest.fixture(scope="module")
+def other_store(small_store, tmp_path_factory):
+    """The text of the small store, and a modality that the first run has not seen."""
+    folder = tmp_path_factory.mktemp("other")
+    for name in ("text", "split"):
+        shutil.copy(small_store / f"{name}.npy", folder)
+    text = 3 + 2 * np.load(folder / "text.npy")  # other moments than the first run's
+    np.save(folder / "text.npy", text)
+    np.save(folder / "depth.npy", np.cos(text[:, :5]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned_config(small_config, first, other_store):
+    # A learning rate of next to nothing leaves the weights where they started.
+    optimizer = dataclasses.replace(small_config().optimizer, learning_rate=1e-9)
+    return small_config(data=str(other_store), start_from=str(first), optimizer=optimizer)
+
+
+def test_what_fits_is_taken_and_told(tuned_config, first, tmp_path, quiet, caplog):
+    with caplog.at_level(logging.INFO, logger="gramalign"):
+        train(tuned_config, tmp_path, report=quiet)
+    before, after = arrays(first), arrays(tmp_path)
+    matched = json.loads((tmp_path / "start_from.json").read_text())
+    assert set(matched["taken"]) == before.keys() & after.keys()
+    assert any("text" in name for name in matched["taken"])
+    assert all("depth" in name for name in matched["new"]) and matched["new"]
+    assert all("audio" in name for name in matched["left"]) and matched["left"]
+    assert matched["other_shape"] == []
+    for name in matched["taken"]:
+        np.testing.assert_allclose(after[name], before[name], atol=1e-6, err_msg=name)
+    assert f"starts from {first}: {len(matched['taken'])} arrays taken" in caplog.text
+
+
+def test_another_width_is_left_out(tuned_config, first, tmp_path, quiet):
+    config = dataclasses.replace(tuned_config, model=Model(dim=8, hidden=12, dropout=0.2))
+    train(config, tmp_path, report=quiet)
+    matched = json.loads((tmp_path / "start_from.json").read_text())
+    assert "encoder.towers.text.layers.0.kernel" in matched["other_shape"]
+    assert matched["taken"] and set(matched["taken"]).isdisjoint(matched["other_shape"])
+
+
+def test_a_run_goes_on_when_the_first_is_gone(tuned_config, first, tmp_path, quiet):
+    class Killed(Exception):
+        pass
+
+    def killed(row):
+        if row["step"] == 10:
+            raise Killed
+
+    gone = tmp_path / "first"
+    shutil.copytree(first, gone)
+    config = dataclasses.replace(tuned_config, start_from=str(gone))
+    train(config, tmp_path / "whole", report=quiet)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", report=killed)
+    shutil.rmtree(gone)
+    train(config, tmp_path / "run", resume=True, report=quiet)
+    for name in ("params.safetensors", "metrics.jsonl"):
+        whole, run = tmp_path / "whole" / name, tmp_path / "run" / name
+        assert whole.read_bytes() == run.read_bytes(), name
+
+
+def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
+    config = dataclasses.replace(tuned_config, start_from=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="wanted the folder of a finished run"):
+        train(config, tmp_path / "run", report=quiet)
+    path = tmp_path / "others.safetensors"
+    safetensors.numpy.save_file({"x": np.ones(3)}, path)
+    config = dataclasses.replace(tuned_config, start_from=str(path))
+    with pytest.raises(ValueError, match="start_from: nothing in .* 0 arrays taken"):
+        train(config, tmp_path / "run2", report=quiet)

@@ -1,0 +1,107 @@
+"""What a run tells while it runs, besides its log."""
+
+import time
+
+import pytest
+
+from gramalign.training import train
+from gramalign.training.metrics import read_metrics
+from gramalign.training.profile import Profile
+from gramalign.training.timing import Timing
+
+
+def test_timing_adds_up(monkeypatch):
+    clock = iter([0.0, 1.0, 1.5, 2.0, 4.0, 5.0, 9.0, 10.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    timing = Timing(batch_size=8, devices=2)
+    with timing.on("input"):
+        pass
+    timing.step()
+    with timing.on("compute"):
+        pass
+    timing.step()
+    row = timing.row(2)
+    assert row["seconds"] == 2.5  # 5 seconds, two steps
+    assert row["seconds/input"] == 0.25 and row["seconds/compute"] == 1.0
+    assert row["seconds/other"] == 1.25
+    assert row["examples_per_second"] == 8 * 2 / 5 / 2
+    assert row["memory/host"] > 0
+    timing.step()
+    assert "seconds/input" not in timing.row(3)  # counted anew
+
+
+def test_the_log_of_time(small_config, tmp_path, quiet):
+    train(small_config(), tmp_path, report=quiet)
+    rows = read_metrics(tmp_path / "timing.jsonl")
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    for row in rows:
+        parts = sum(x for name, x in row.items() if name.startswith("seconds/"))
+        assert parts == pytest.approx(row["seconds"], rel=1e-6)
+        assert row["seconds/compute"] > 0 and row["seconds/input"] > 0
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(row):
+    if row["step"] == 10:
+        raise Killed
+
+
+def test_tensorboard(small_config, tmp_path, quiet):
+    """The values of the log, each once, though the run was broken off after step 10."""
+    pytest.importorskip("tensorboardX")
+    from tensorboardX.proto.event_pb2 import Event
+
+    config = small_config(writers=("tensorboard",))
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed)
+    train(config, tmp_path, resume=True, report=quiet)
+    events = []
+    for path in sorted((tmp_path / "tensorboard").iterdir()):
+        content, at = path.read_bytes(), 0
+        while at < len(content):
+            length = int.from_bytes(content[at : at + 8], "little")
+            events.append(Event.FromString(content[at + 12 : at + 12 + length]))
+            at += 12 + length + 4
+    losses = {
+        event.step: value.simple_value
+        for event in events
+        for value in event.summary.value
+        if value.tag == "loss"
+    }
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert losses == pytest.approx({row["step"]: row["loss"] for row in rows})
+    tags = {value.tag for event in events for value in event.summary.value}
+    assert {"examples_per_second", "grad_norm/text", "seconds/input"} <= tags
+
+
+def test_wandb(small_config, tmp_path, quiet, monkeypatch):
+    pytest.importorskip("wandb")
+    for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
+        monkeypatch.setenv(name, value)
+    config = small_config(writers=("wandb",))
+    train(config, tmp_path, report=quiet)
+    (kept,) = (tmp_path / "wandb").glob("offline-run-*")
+    (binary,) = kept.glob("*.wandb")
+    assert (tmp_path / "wandb-id").read_text() in binary.name
+    assert b"grad_norm/text" in binary.read_bytes()
+
+
+def test_a_writer_that_is_not_installed(small_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'gramalign\[wandb\]'"):
+        train(small_config(writers=("wandb",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_trace_of_some_steps(small_config, tmp_path, quiet):
+    train(small_config(), tmp_path, report=quiet, profile=(3, 5))
+    traces = list((tmp_path / "profile").rglob("*.xplane.pb"))
+    assert len(traces) == 1 and traces[0].stat().st_size > 1000
+
+
+def test_a_trace_of_no_steps(tmp_path):
+    with pytest.raises(ValueError, match="wanted the first and the last step to trace"):
+        Profile(tmp_path, (5, 3))
