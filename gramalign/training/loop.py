@@ -115,7 +115,8 @@ def _train(
             log = stack.enter_context(MetricsLog(folder.metrics, last_step=begun))
             writers = [log.write, report or stack.enter_context(live(config.steps))]
         watch = Watch(config, writers)
-        state = _run(config, state, step, data.batches(begun), checkpoints, watch)
+        batches = stack.enter_context(contextlib.closing(data.batches(begun)))
+        state = _run(config, state, step, batches, checkpoints, watch)
 
     variables = nnx.to_pure_dict(
         nnx.state(nnx.merge(start.graphdef, state.params, start.statistics))
