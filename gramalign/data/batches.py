@@ -4,12 +4,12 @@ from typing import Any
 
 import grain
 import numpy as np
-from absl import flags
 from jaxtyping import Int
 
 from gramalign.data.examples import read
 from gramalign.data.order import MixedOrder, Order
 from gramalign.data.store import FeatureStore, MappedRows, from_file
+from gramalign.data.workers import in_workers
 
 # One thread reads ahead while the device computes; more of them only compete for memory.
 _READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
@@ -53,6 +53,7 @@ def batches(
         ValueError: a batch size below 1 or over the number of rows, or a negative seed or number of
             workers; of a mixture, a store of which a batch would hold no row, or more rows than
             there are, or rows without any modality.
+        OSError: more workers than there is shared memory for.
     """
     check_batches(store, batch_size=batch_size, seed=seed)
     if workers < 0:
@@ -64,16 +65,9 @@ def batches(
     places = np.arange(batch_size) if places is None else places
     fill = _Fill(store, places, tell_lost=workers > 0)
     filled = grain.MapDataset.source(order)[start:].map(fill).to_iter_dataset(_READ)
-    if not workers:
-        return iter(filled)
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # which Grain asks before it starts a process
-
-    def note_lost(batch: dict[str, Any]) -> dict[str, Any]:
-        store.lose(batch.pop("lost"))
-        return batch
-
-    return iter(filled.mp_prefetch(grain.MultiprocessingOptions(workers)).map(note_lost))
+    if workers:
+        filled = in_workers(filled, workers, store=store, batch_size=len(places))
+    return iter(filled)
 
 
 def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:

@@ -18,8 +18,8 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
     that lacks one it is not present. Features are read from where they are, when they are asked
     for.
 
-    Ids are `store/id`, by the name of the store's file or, where two are called alike, by its whole
-    source. Labels are kept if all stores have them: a number is one class, in whichever store. No
+    Ids are `store/id`, by the name of the store's file; where two are called alike, by the whole
+    source, and a number if that is the same too. Labels are kept if all stores have them: a number is one class, in whichever store. No
     group is in two stores. The split is that of each store, and left out unless all have one.
 
     Args:
@@ -28,8 +28,14 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
         source: what to call the result in messages.
 
     Raises:
-        FeatureStoreError: a modality that two stores have in different widths.
+        FeatureStoreError: a modality that two stores have in different widths, or weights that are
+            not one positive number for each.
     """
+    if len(weights) != len(stores) or not all(0 < weight < float("inf") for weight in weights):
+        raise FeatureStoreError(
+            f"weights are {list(weights)} for {len(stores)} stores: wanted a positive, finite "
+            "number for each"
+        )
     lengths = [len(store) for store in stores]
     names = list(dict.fromkeys(name for store in stores for name in store.modalities))
     for name in names:

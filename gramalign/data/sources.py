@@ -36,7 +36,7 @@ def load(name_or_path: str | Path, *, on_bad_record: OnBadRecord = "error") -> F
     """
     if isinstance(name_or_path, Path):
         return _load(name_or_path, on_bad_record)
-    weights = parse(name_or_path)
+    weights = parse(name_or_path, EMBEDDED)
     stores = [_load(name, on_bad_record) for name in weights]
     if len(stores) == 1:
         return stores[0]  # of which its weight is all
