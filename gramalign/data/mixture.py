@@ -19,8 +19,9 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
     for.
 
     Ids are `store/id`, by the name of the store's file; where two are called alike, by the whole
-    source, and a number if that is the same too. Labels are kept if all stores have them: a number is one class, in whichever store. No
-    group is in two stores. The split is that of each store, and left out unless all have one.
+    source, and a number if that is the same too. Labels are kept if all stores have them: a number
+    is one class, in whichever store. No group is in two stores. The split is that of each store,
+    and left out unless all have one.
 
     Args:
         stores: what to mix, two or more.
@@ -52,10 +53,9 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
         for name in names
     }
     sources = [store.source for store in stores]
-    ids = [
-        np.char.add(f"{name}/", store.ids)
-        for name, store in zip(short_names(sources), stores, strict=True)
-    ]
+    short = zip(short_names(sources), stores, strict=True)
+    ids = [np.char.add(f"{name}/", store.ids) for name, store in short]
+    of = np.repeat(np.arange(len(stores), dtype=np.int32), lengths)
     return FeatureStore(
         features={n: MappedRows(JoinedRows(parts, lengths), rows) for n, parts in arrays.items()},
         present={name: np.concatenate(parts) for name, parts in masks.items()},
@@ -64,11 +64,7 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
         split=_column([store.split for store in stores]),
         groups=_groups(stores),
         source=source,
-        mixture=Mixture(
-            tuple(sources),
-            tuple(weights),
-            np.repeat(np.arange(len(stores), dtype=np.int32), lengths),
-        ),
+        mixture=Mixture(tuple(sources), tuple(weights), of),
     )
 
 

@@ -45,18 +45,18 @@ class Mixture:
         for number, (name, share) in enumerate(zip(self.names, shares.tolist(), strict=True)):
             part = weights[number] / weights.sum()
             there = len(self.rows(number))
+            if not there:
+                raise ValueError(f"{name} has no rows here: leave it out of the mixture")
             if not share:
                 raise ValueError(
                     f"{name} has {part:.2g} of the weight of the mixture, which is no row in a "
-                    f"batch of {batch_size}: wanted a larger weight, or a batch_size of at least "
-                    f"{math.ceil(1 / part)}"
+                    f"batch of {batch_size}: wanted a larger weight, or a larger batch_size, such "
+                    f"as {math.ceil(1 / part)}"
                 )
             if share > there:
                 raise ValueError(
                     f"a batch of {batch_size} takes {share} rows of {name} by its weight, which "
-                    f"has {there} here: wanted a smaller weight, or a batch_size of at most "
+                    f"has {there} here: wanted a smaller weight, or a smaller batch_size, such as "
                     f"{math.floor(there / part)}"
-                    if there
-                    else f"{name} has no rows here: leave it out of the mixture"
                 )
         return shares.tolist()

@@ -131,7 +131,7 @@ class Config:
     """A record of a packed store that cannot be read stops the run and is named ("error"), or is
     left out ("skip")."""
     workers: int = 0
-    """Processes that read batches; 0: a thread of this one."""
+    """Processes that read batches, where a thread of this one (0) does not keep up."""
     seed: int = 0
     """Seeds the initial weights, dropout and the order of the examples."""
     checkpoint_every: int = 500
