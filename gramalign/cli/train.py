@@ -11,6 +11,7 @@ from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.cli.options import Options
 from gramalign.data import load
+from gramalign.data.expression import parse
 from gramalign.training import Config, train
 from gramalign.training.processes import Cluster, is_first_process, meet
 
@@ -62,5 +63,6 @@ class Train:
 
 def default_out(preset: str, config: Config) -> Path:
     """The folder of a run for which none was named."""
-    name = Path(config.data).stem if config.data != "digits" else Path(preset).stem
-    return Path("runs") / name
+    if config.data == "digits":
+        return Path("runs") / Path(preset).stem
+    return Path("runs") / "+".join(Path(name).stem for name in parse(config.data))

@@ -1,8 +1,9 @@
-"""Feature stores, the embedded digits, and batches of them."""
+"""Feature stores, the embedded digits, mixtures of them, and batches."""
 
 from gramalign.data.batches import batches
 from gramalign.data.digits import digits
 from gramalign.data.examples import examples, gather
+from gramalign.data.mixture import mix
 from gramalign.data.opening import from_arrays, open_store
 from gramalign.data.sources import load
 from gramalign.data.split import hash_split, held_out
@@ -19,5 +20,6 @@ __all__ = [
     "hash_split",
     "held_out",
     "load",
+    "mix",
     "open_store",
 ]

@@ -1,14 +1,15 @@
 """Endless shuffled batches of a feature store, as a Grain dataset."""
 
-import functools
-import sys
+from typing import Any
 
 import grain
 import numpy as np
 from jaxtyping import Int
 
-from gramalign.data.examples import gather
-from gramalign.data.store import FeatureStore
+from gramalign.data.examples import read
+from gramalign.data.order import MixedOrder, Order
+from gramalign.data.store import FeatureStore, MappedRows, from_file
+from gramalign.data.workers import in_workers
 
 # One thread reads ahead while the device computes; more of them only compete for memory.
 _READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
@@ -21,11 +22,14 @@ def batches(
     seed: int,
     start: int = 0,
     places: Int[np.ndarray, " n"] | None = None,
+    workers: int = 0,
 ) -> grain.DatasetIterator:
     """Iterates over shuffled batches for ever.
 
     The order is new in each epoch and follows from the seed alone. Every row comes once an epoch;
-    a batch that an epoch's end falls into is filled from the next epoch, so all have one shape.
+    a batch that an epoch's end falls into is filled from the next epoch, so all have one shape. Of
+    a mixture, every batch holds as many rows of each store as its weight says, and each store has
+    epochs of its own.
 
     What a batch holds follows from its number, so a run resumes on the same rows by `start` alone,
     and each of several processes can read its own `places` of the same batches.
@@ -36,6 +40,9 @@ def batches(
         seed: any integer >= 0.
         start: number of the first batch, from 0.
         places: which of a batch's rows to read, by their places in it; None: all.
+        workers: processes that read, each every so many batches; 0: a thread of this process. They
+            end when the iterator is closed. As everywhere in Python, a script that starts them
+            keeps what it does under `if __name__ == "__main__":`.
 
     Returns:
         Iterator of `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}, "groups": i32[b]}`,
@@ -43,8 +50,28 @@ def batches(
         are row numbers where the store has none.
 
     Raises:
-        ValueError: a batch size below 1 or over the number of rows, or a negative seed.
+        ValueError: a batch size below 1 or over the number of rows, or a negative seed or number of
+            workers; of a mixture, a store of which a batch would hold no row, or more rows than
+            there are, or rows without any modality.
+        OSError: more workers than there is shared memory for.
     """
+    check_batches(store, batch_size=batch_size, seed=seed)
+    if workers < 0:
+        raise ValueError(f"workers is {workers}: wanted an integer >= 0")
+    if store.mixture is None:
+        order = Order(len(store), batch_size, (seed,))
+    else:
+        order = MixedOrder(store.mixture, batch_size, seed)
+    places = np.arange(batch_size) if places is None else places
+    fill = _Fill(store, places, tell_lost=workers > 0)
+    filled = grain.MapDataset.source(order)[start:].map(fill).to_iter_dataset(_READ)
+    if workers:
+        filled = in_workers(filled, workers, store=store, batch_size=len(places))
+    return iter(filled)
+
+
+def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
+    """Raises a ValueError as `batches` does, and starts nothing."""
     if not 1 <= batch_size <= len(store):
         raise ValueError(
             f"batch_size is {batch_size}, but {store.source} has {len(store)} rows here: wanted a "
@@ -52,45 +79,40 @@ def batches(
         )
     if seed < 0:
         raise ValueError(f"seed is {seed}: wanted an integer >= 0")
-    groups = np.arange(len(store), dtype=np.int32) if store.groups is None else store.groups
-
-    places = np.arange(batch_size) if places is None else places
-    columns = {"groups": groups}
-    if store.labels is not None:
-        columns["labels"] = np.unique(store.labels, return_inverse=True)[1].astype(np.int32)
-
-    def fill(batch: np.ndarray) -> dict:
-        rows = batch[places]
-        return gather(store, rows) | {name: column[rows] for name, column in columns.items()}
-
-    order = _Order(len(store), batch_size, seed)
-    return iter(grain.MapDataset.source(order)[start:].map(fill).to_iter_dataset(_READ))
+    if store.mixture is None:
+        return
+    store.mixture.shares(batch_size)
+    for number, name in enumerate(store.mixture.names):
+        rows = store.mixture.rows(number)
+        if not any(mask[rows].any() for mask in store.present.values()):
+            raise ValueError(
+                f"{name} has none of {', '.join(store.modalities)} here: leave it out of the "
+                "mixture, or take a modality of its own as well"
+            )
 
 
-class _Order:
-    """The row numbers of every batch, by the batch's number.
+class _Fill:
+    """The rows of a batch, given their numbers.
 
-    Whole batches, rather than Grain's own shuffle and batch: those handle rows one by one in
-    Python, which takes longer than copying the features.
+    Goes to other processes without what no batch holds: names of rows can be larger than all else.
     """
 
-    def __init__(self, rows: int, batch_size: int, seed: int):
-        self._rows = rows
-        self._batch_size = batch_size
-        self._seed = seed
-        # Two, for the batch in which one epoch ends and the next begins.
-        self._permutation = functools.lru_cache(maxsize=2)(self._shuffle)
+    def __init__(self, store: FeatureStore, places: np.ndarray, tell_lost: bool):
+        self._features = {name: from_file(array) for name, array in store.features.items()}
+        self._present = store.present
+        groups = np.arange(len(store), dtype=np.int32) if store.groups is None else store.groups
+        self._columns = {"groups": groups}
+        if store.labels is not None:
+            labels = np.unique(store.labels, return_inverse=True)[1]
+            self._columns["labels"] = labels.astype(np.int32)
+        self._places = places
+        self._tell_lost = tell_lost
 
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        epoch, start = divmod(index * self._batch_size, self._rows)
-        rows = self._permutation(epoch)[start : start + self._batch_size]
-        missing = self._batch_size - len(rows)
-        if missing:
-            rows = np.concatenate([rows, self._permutation(epoch + 1)[:missing]])
-        return rows
-
-    def _shuffle(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self._seed, epoch]).permutation(self._rows)
+    def __call__(self, batch: np.ndarray) -> dict[str, Any]:
+        rows = batch[self._places]
+        filled: dict[str, Any] = read(self._features, self._present, rows)
+        filled |= {name: column[rows] for name, column in self._columns.items()}
+        if self._tell_lost:
+            arrays = [array for array in self._features.values() if isinstance(array, MappedRows)]
+            filled["lost"] = rows[np.any([array.lost(rows) for array in arrays], axis=0)]
+        return filled

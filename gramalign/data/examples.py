@@ -1,27 +1,36 @@
 """Rows of a feature store as arrays for a model: float32 features, and masks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from gramalign.data.store import FeatureStore, MappedRows
 
 
 def gather(store: FeatureStore, rows: Int[np.ndarray, " b"]) -> dict[str, dict[str, np.ndarray]]:
     """Reads rows: `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}}`, zeros where absent."""
-    present = {name: mask[rows] for name, mask in store.present.items()}
-    features = {}
-    for name, array in store.features.items():
+    return read(store.features, store.present, rows)
+
+
+def read(
+    features: Mapping[str, np.ndarray | MappedRows],
+    present: Mapping[str, Bool[np.ndarray, " n"]],
+    rows: Int[np.ndarray, " b"],
+) -> dict[str, dict[str, np.ndarray]]:
+    """As `gather`, from no more of a store than it takes."""
+    there = {name: mask[rows] for name, mask in present.items()}
+    found = {}
+    for name, array in features.items():
         with np.errstate(over="ignore"):  # only in absent rows: the others were checked
             values = array[rows].astype(np.float32, copy=False)
         if isinstance(array, MappedRows):
-            present[name] &= ~array.lost(rows)
-        if not present[name].all():
-            values[~present[name]] = 0.0
-        features[name] = values
-    return {"features": features, "present": present}
+            there[name] &= ~array.lost(rows)
+        if not there[name].all():
+            values[~there[name]] = 0.0
+        found[name] = values
+    return {"features": found, "present": there}
 
 
 def examples(store: FeatureStore, batch_size: int) -> Iterator[tuple[dict[str, Any], int]]:

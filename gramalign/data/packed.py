@@ -40,6 +40,7 @@ class Records:
     """
 
     def __init__(self, folder: Path, shards: Mapping[str, int], width: int, on_bad: OnBadRecord):
+        self._about = folder, dict(shards), width, on_bad
         self._paths = [folder / name for name in shards]
         self._ends = np.cumsum(list(shards.values()))
         self._width = width
@@ -49,6 +50,10 @@ class Records:
         self._last: tuple[bytes, np.ndarray] = (b"", np.zeros((0, width), np.uint8))
         self.bad: set[int] = set()
         """Rows that were found to be unreadable."""
+
+    def __reduce__(self):
+        # Another process opens the shards itself, and knows what is bad.
+        return Records, self._about, {"bad": self.bad}
 
     def read(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n width"]:
         """The records of some rows.
@@ -125,6 +130,10 @@ class PackedArray:
         """Which of these rows could not be read, when they were."""
         bad = self._records.bad
         return np.isin(rows, list(bad)) if bad else np.zeros(len(rows), bool)
+
+    def lose(self, rows: Int[np.ndarray, " n"]) -> None:
+        """Counts rows among those that could not be read."""
+        self._records.bad.update(rows.tolist())
 
 
 def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:

@@ -1,9 +1,11 @@
-"""Features by name: the embedded set, or a path."""
+"""Features by name: the embedded set, a path, or a mixture of several."""
 
 import dataclasses
 from pathlib import Path
 
 from gramalign.data.digits import digits
+from gramalign.data.expression import parse
+from gramalign.data.mixture import mix
 from gramalign.data.opening import open_store
 from gramalign.data.packed import STORE, OnBadRecord, open_packed
 from gramalign.data.split import hash_split
@@ -15,23 +17,40 @@ EMBEDDED = {"digits": digits}
 def load(name_or_path: str | Path, *, on_bad_record: OnBadRecord = "error") -> FeatureStore:
     """Opens an embedded set by its name or any feature store by its path, always with a split.
 
+    Several become one by an expression such as `"0.7*stores/a.npz + 0.3*stores/b"`: all their rows
+    (`gramalign.data.mixture.mix`), of which every batch holds as many of each as the weights say.
+    A weight that is left out is 1; the plus stands between spaces.
+
     Args:
-        name_or_path: "digits", or what `open_store` takes. A path that is called like an embedded
-            set is reached as "./digits".
+        name_or_path: "digits", or what `open_store` takes, or a mixture of these. A path that is
+            called like an embedded set is reached as "./digits".
         on_bad_record: of a packed store, `open_packed`.
 
     Returns:
-        The store. Where it does not say which rows are for testing, `hash_split` decides.
+        The store. Where it does not say which rows are for testing, `hash_split` decides, for each
+        of those that are mixed by its own ids.
 
     Raises:
-        FeatureStoreError: no such set or file, or as `open_store`.
+        FeatureStoreError: no such set or file, or as `open_store`, or as `mix`; a malformed
+            mixture.
     """
+    if isinstance(name_or_path, Path):
+        return _load(name_or_path, on_bad_record)
+    weights = parse(name_or_path, EMBEDDED)
+    stores = [_load(name, on_bad_record) for name in weights]
+    if len(stores) == 1:
+        return stores[0]  # of which its weight is all
+    return mix(stores, list(weights.values()), source=name_or_path)
+
+
+def _load(name_or_path: str | Path, on_bad_record: OnBadRecord) -> FeatureStore:
     if str(name_or_path) in EMBEDDED and not isinstance(name_or_path, Path):
         return EMBEDDED[str(name_or_path)]()
     if not Path(name_or_path).exists():
         raise FeatureStoreError(
             f"no data {str(name_or_path)!r}: wanted {' or '.join(map(repr, EMBEDDED))}, or the "
-            "path of a folder of .npy files, one .npz or one .safetensors"
+            "path of a folder of .npy files, one .npz or one .safetensors; or several, with spaces "
+            "about the plus: '0.7*stores/a.npz + 0.3*stores/b'"
         )
     if (Path(name_or_path) / STORE).exists():
         store = open_packed(Path(name_or_path), on_bad_record)

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from gramalign.data.mapped import Place, place_of
+from gramalign.data.shares import Mixture
+
 if TYPE_CHECKING:
+    from gramalign.data.joined import JoinedRows
     from gramalign.data.packed import PackedArray
 
 SPLITS = ("train", "validation", "test")
@@ -21,12 +25,15 @@ class MappedRows:
     """Some rows of an array in a file, read from it only where they are indexed.
 
     A part of a store that is larger than memory stays as cheap as the store. `np.asarray` reads all
-    of it.
+    of it. Another process is told where the file is, and reads it itself.
     """
 
-    def __init__(self, array: "np.ndarray | PackedArray", rows: Int[np.ndarray, " n"]):
+    def __init__(self, array: "np.ndarray | PackedArray | JoinedRows", rows: Int[np.ndarray, " n"]):
         self._array = array
         self._rows = rows
+
+    def __reduce__(self):
+        return _opened, (place_of(self._array) or self._array, self._rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,6 +68,11 @@ class MappedRows:
         """All rows of the array that could not be read so far."""
         return set() if isinstance(self._array, np.ndarray) else self._array.bad
 
+    def lose(self, index: Any) -> None:
+        """Counts rows among those that could not be read, which another process found out."""
+        if not isinstance(self._array, np.ndarray):
+            self._array.lose(self._rows[index])
+
     def take(self, rows: Int[np.ndarray, " m"]) -> "MappedRows":
         """The same array, seen through fewer or other rows."""
         return MappedRows(self._array, self._rows[rows])
@@ -82,6 +94,7 @@ class FeatureStore:
         groups: rows with equal numbers show the same thing and are never each other's negatives
             (several captions of one video); None: every row stands for itself.
         source: where the features come from, for messages and records.
+        mixture: which of several stores that were mixed each row is of, or None: there is only one.
     """
 
     features: dict[str, np.ndarray | MappedRows]
@@ -91,6 +104,7 @@ class FeatureStore:
     split: Shaped[np.ndarray, " n"] | None = None
     groups: Int[np.ndarray, " n"] | None = None
     source: str = "arrays"
+    mixture: Mixture | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,12 +125,21 @@ class FeatureStore:
 
     @property
     def lost(self) -> set[int]:
-        """Rows of the packed store behind this one that could not be read so far."""
+        """Rows of the packed store behind this one that could not be read so far.
+
+        Of a mixture, in which the rows of one store follow those of the other, with its numbers.
+        """
         rows = set()
         for array in self.features.values():
             if isinstance(array, MappedRows):
                 rows |= array.bad
         return rows
+
+    def lose(self, rows: Int[np.ndarray, " m"]) -> None:
+        """Counts rows of this store among the lost, which another process could not read."""
+        for array in self.features.values():
+            if isinstance(array, MappedRows):
+                array.lose(rows)
 
     def take(self, rows: Int[np.ndarray, " m"]) -> "FeatureStore":
         """The given rows, in the given order; memory-mapped features stay in their file."""
@@ -132,6 +155,7 @@ class FeatureStore:
             labels=pick(self.labels),
             split=pick(self.split),
             groups=pick(self.groups),
+            mixture=None if self.mixture is None else self.mixture.take(rows),
         )
 
     def part(self, name: str) -> "FeatureStore":
@@ -177,9 +201,15 @@ class FeatureStore:
         )
 
 
+def from_file(array: np.ndarray | MappedRows) -> np.ndarray | MappedRows:
+    """An array that is memory-mapped as rows of a file; any other as it is."""
+    return MappedRows(array, np.arange(len(array))) if isinstance(array, np.memmap) else array
+
+
 def _take(array: np.ndarray | MappedRows, rows: np.ndarray) -> np.ndarray | MappedRows:
-    if isinstance(array, MappedRows):
-        return array.take(rows)
-    if isinstance(array, np.memmap):
-        return MappedRows(array, np.arange(len(array))[rows])
-    return array[rows]
+    array = from_file(array)
+    return array.take(rows) if isinstance(array, MappedRows) else array[rows]
+
+
+def _opened(array: Any, rows: np.ndarray) -> MappedRows:
+    return MappedRows(array.map() if isinstance(array, Place) else array, rows)

@@ -140,7 +140,8 @@ class Config:
     """A training run, but for where it is kept."""
 
     data: str = "digits"
-    """Feature store: `digits`, or the path of a folder or file."""
+    """Feature store: `digits`, or the path of a folder or file; or several that are mixed, such as
+    `0.7*stores/a.npz + 0.3*stores/b`, so much of each batch from each."""
     modalities: tuple[str, ...] = ()
     """Modalities to train on; empty takes all there are."""
     objective: str = "gram"
@@ -161,6 +162,8 @@ class Config:
     on_bad_record: OnBadRecord = "error"
     """A record of a packed store that cannot be read stops the run and is named ("error"), or is
     left out ("skip")."""
+    workers: int = 0
+    """Processes that read batches, where a thread of this one (0) does not keep up."""
     seed: int = 0
     """Seeds the initial weights, dropout and the order of the examples."""
     checkpoint_every: int = 500
@@ -180,6 +183,7 @@ class Config:
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
         for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
+        check(self, "workers", self.workers >= 0, "at least 0")
         check(self, "max_skips", self.max_skips >= 0, "at least 0")
         check(self, "microbatch", self.microbatch is None or self.microbatch >= 1, "at least 1")
         check(self, "seed", 0 <= self.seed < 2**32, "an integer in [0, 2**32)")

@@ -9,7 +9,8 @@ from typing import Any
 from gramalign.training.config import Config
 from gramalign.training.terms import TERMS
 
-_FREE = ("layout", "on_bad_record", "max_skips", "writers")  # some are cures that errors name
+# Else the cure that an error names, or a machine of another size, is refused.
+_FREE = ("layout", "workers", "on_bad_record", "max_skips", "writers")
 
 
 def config_to_json(config: Config) -> str:
@@ -35,7 +36,8 @@ def differences(old: Config, new: Config) -> list[str]:
     """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`.
 
     Of the settings only those of terms that both objectives have: no other make a difference, and
-    neither does what may change when a run goes on: its layout, and what it puts up with.
+    neither does what may change when a run goes on: its layout, what reads its data, and what it
+    puts up with.
     """
     before, after = dict(_flatten(old)), dict(_flatten(new))
     return [

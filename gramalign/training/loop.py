@@ -144,7 +144,7 @@ def _train(
             config,
             state,
             make_step(config, start.graphdef, statistics, start.tx, mesh),
-            data.batches(begun),
+            stack.enter_context(contextlib.closing(data.batches(begun))),
             checkpoints,
             Watch(config, log, Timing(config.batch_size, mesh.size)),
             Validator(config, chosen, run, log, folder.metrics),

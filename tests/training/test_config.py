@@ -90,6 +90,7 @@ def test_differences_are_named_by_path():
         (lambda: Config(modalities=("a",)), r"Config.modalities is \('a',\), wanted at least two"),
         (lambda: Config(modalities=("a", "a")), "Config.modalities is .* at least two different"),
         (lambda: Config(seed=-1), "Config.seed is -1"),
+        (lambda: Config(workers=-1), "Config.workers is -1, wanted at least 0"),
         (lambda: Config(objective="grim"), "unknown term 'grim'"),
         (
             lambda: Config(modalities=("a", "b"), settings={"gram": Gram(anchor="c")}),
@@ -120,6 +121,7 @@ def test_a_fixed_temperature_may_lie_outside_the_bounds_of_a_learned_one():
 
 def test_what_may_change_when_a_run_goes_on():
     old = Config()
-    new = dataclasses.replace(old, layout=Layout(fsdp=2), on_bad_record="skip", max_skips=99)
+    changes = {"workers": 2, "on_bad_record": "skip", "max_skips": 99}
+    new = dataclasses.replace(old, layout=Layout(fsdp=2), **changes)
     assert differences(old, new) == []
     assert differences(old, dataclasses.replace(new, steps=7000)) == ["steps: 1500 -> 7000"]

@@ -1,5 +1,7 @@
 """A run that is killed and resumed ends in the very bits of one that was not."""
 
+import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -105,3 +107,12 @@ def test_a_kill_before_the_first_checkpoint(config, whole, tmp_path, quiet):
         train(config, tmp_path, report=killed_early)
     train(config, tmp_path, resume=True, report=quiet)
     assert_same_run(config, tmp_path, whole)
+
+
+def test_workers_that_read_the_batches(config, whole, tmp_path):
+    with pytest.raises(Killed):
+        train(dataclasses.replace(config, workers=1), tmp_path, report=killed)
+    assert not multiprocessing.active_children()
+    log = (tmp_path / "metrics.jsonl").read_text()
+    assert f'"step": {KILLED_AT}' in log
+    assert (whole / "metrics.jsonl").read_text().startswith(log)

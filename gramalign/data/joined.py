@@ -1,0 +1,77 @@
+"""One modality of several stores, the rows of each after those of the one before."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+from gramalign.data.store import MappedRows
+
+
+class JoinedRows:
+    """Arrays one after the other, each row read from its own, and from no other.
+
+    Stands behind `MappedRows`, as an array in a file does.
+
+    Args:
+        parts: an array for each store, of one width; None, which reads as zeros, where a store
+            lacks the modality, but not for all.
+        lengths: the stores' rows.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray | MappedRows | None], lengths: Sequence[int]):
+        there = [part for part in parts if part is not None]
+        self._parts = parts
+        self._starts = [0, *itertools.accumulate(lengths)]
+        self.shape = (self._starts[-1], there[0].shape[1])
+        self.dtype = _common([part.dtype for part in there])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n width"]:
+        found = np.zeros((len(rows), self.shape[1]), self.dtype)
+        for part, places, within in self._split(rows):
+            found[places] = part[within]
+        return found
+
+    @property
+    def bad(self) -> set[int]:
+        """All rows that could not be read so far."""
+        rows = set()
+        for part, start in zip(self._parts, self._starts, strict=False):
+            if isinstance(part, MappedRows) and part.bad:
+                # What is bad counts as the file does, which need not be as the part does.
+                rows.update((start + np.flatnonzero(part.lost(slice(None)))).tolist())
+        return rows
+
+    def lost(self, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Which of these rows could not be read, when they were."""
+        lost = np.zeros(len(rows), bool)
+        for part, places, within in self._split(rows):
+            if isinstance(part, MappedRows):
+                lost[places] = part.lost(within)
+        return lost
+
+    def lose(self, rows: Int[np.ndarray, " n"]) -> None:
+        """Counts rows among those that could not be read."""
+        for part, _, within in self._split(rows):
+            if isinstance(part, MappedRows):
+                part.lose(within)
+
+    def _split(self, rows: np.ndarray) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        """Each array that has some of the rows, their places, and what rows of its own they are."""
+        number_of = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(number_of).tolist():
+            if self._parts[number] is not None:
+                (places,) = np.nonzero(number_of == number)
+                yield self._parts[number], places, rows[places] - self._starts[number]
+
+
+def _common(dtypes: Sequence[np.dtype]) -> np.dtype:
+    try:
+        return np.result_type(*dtypes)
+    except TypeError:  # bfloat16 has no common type with some
+        return np.dtype(np.float32)

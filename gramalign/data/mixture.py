@@ -1,0 +1,97 @@
+"""Several feature stores as one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from gramalign.data.expression import short_names
+from gramalign.data.joined import JoinedRows
+from gramalign.data.shares import Mixture
+from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows, from_file
+
+
+def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -> FeatureStore:
+    """Puts the rows of several stores one after the other.
+
+    The modalities are those of all, in the order in which they first come; in the rows of a store
+    that lacks one it is not present. Features are read from where they are, when they are asked
+    for.
+
+    Ids are `store/id`, by the name of the store's file; where two are called alike, by the whole
+    source, and a number if that is the same too. Labels are kept if all stores have them: a number
+    is one class, in whichever store. No group is in two stores. The split is that of each store,
+    and left out unless all have one.
+
+    Args:
+        stores: what to mix, two or more.
+        weights: of each, a positive number.
+        source: what to call the result in messages.
+
+    Raises:
+        FeatureStoreError: a modality that two stores have in different widths, or weights that are
+            not one positive number for each.
+    """
+    if len(weights) != len(stores) or not all(0 < weight < float("inf") for weight in weights):
+        raise FeatureStoreError(
+            f"weights are {list(weights)} for {len(stores)} stores: wanted a positive, finite "
+            "number for each"
+        )
+    lengths = [len(store) for store in stores]
+    names = list(dict.fromkeys(name for store in stores for name in store.modalities))
+    for name in names:
+        _check_width(name, stores)
+    rows = np.arange(sum(lengths))
+    arrays = {
+        name: [
+            from_file(store.features[name]) if name in store.features else None for store in stores
+        ]
+        for name in names
+    }
+    masks = {
+        name: [store.present.get(name, np.zeros(len(store), bool)) for store in stores]
+        for name in names
+    }
+    sources = [store.source for store in stores]
+    short = zip(short_names(sources), stores, strict=True)
+    ids = [np.char.add(f"{name}/", store.ids) for name, store in short]
+    of = np.repeat(np.arange(len(stores), dtype=np.int32), lengths)
+    return FeatureStore(
+        features={n: MappedRows(JoinedRows(parts, lengths), rows) for n, parts in arrays.items()},
+        present={name: np.concatenate(parts) for name, parts in masks.items()},
+        ids=np.concatenate(ids),
+        labels=_column([store.labels for store in stores]),
+        split=_column([store.split for store in stores]),
+        groups=_groups(stores),
+        source=source,
+        mixture=Mixture(tuple(sources), tuple(weights), of),
+    )
+
+
+def _check_width(name: str, stores: Sequence[FeatureStore]) -> None:
+    having = [store for store in stores if name in store.dims]
+    first = having[0]
+    for other in having[1:]:
+        if other.dims[name] != first.dims[name]:
+            raise FeatureStoreError(
+                f"{name} has {first.dims[name]} features a row in {first.source}, but "
+                f"{other.dims[name]} in {other.source}: stores that are mixed need one width; if "
+                f"these are different features, call one of them otherwise, such as {name}_2"
+            )
+
+
+def _column(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None
+
+
+def _groups(stores: Sequence[FeatureStore]) -> Int[np.ndarray, " n"] | None:
+    if all(store.groups is None for store in stores):
+        return None
+    parts, taken = [], 0
+    for store in stores:
+        own = np.arange(len(store)) if store.groups is None else store.groups
+        unique, numbers = np.unique(own, return_inverse=True)
+        parts.append(taken + numbers)
+        taken += len(unique)
+    return np.concatenate(parts).astype(np.int32)

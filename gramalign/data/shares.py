@@ -1,0 +1,62 @@
+"""Several stores in one: which of them each row is of, and what share of a batch each has."""
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mixture:
+    """What the rows of a store were mixed of.
+
+    Attributes:
+        names: of the stores that were mixed.
+        weights: a positive number for each; its part of their sum is its share of a batch.
+        of: number of the store that each row is of.
+    """
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    of: Int[np.ndarray, " n"]
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> "Mixture":
+        """Of the given rows; all stores keep their numbers."""
+        return dataclasses.replace(self, of=self.of[rows])
+
+    def rows(self, number: int) -> Int[np.ndarray, " m"]:
+        """The rows of one store."""
+        return np.flatnonzero(self.of == number)
+
+    def shares(self, batch_size: int) -> list[int]:
+        """How many rows of each store a batch holds, which are `batch_size` in all.
+
+        By weight; where that gives no whole number, the largest remainders are rounded up, of equal
+        ones the first.
+
+        Raises:
+            ValueError: a store would have no row in a batch, or more than there are of it.
+        """
+        weights = np.array(self.weights) / max(self.weights)  # whose sum is no overflow
+        exact = batch_size * weights / weights.sum()
+        shares = np.floor(exact).astype(int)
+        shares[np.argsort(shares - exact, kind="stable")[: batch_size - shares.sum()]] += 1
+        for number, (name, share) in enumerate(zip(self.names, shares.tolist(), strict=True)):
+            part = weights[number] / weights.sum()
+            there = len(self.rows(number))
+            if not there:
+                raise ValueError(f"{name} has no rows here: leave it out of the mixture")
+            if not share:
+                raise ValueError(
+                    f"{name} has {part:.2g} of the weight of the mixture, which is no row in a "
+                    f"batch of {batch_size}: wanted a larger weight, or a larger batch_size, such "
+                    f"as {math.ceil(1 / part)}"
+                )
+            if share > there:
+                raise ValueError(
+                    f"a batch of {batch_size} takes {share} rows of {name} by its weight, which "
+                    f"has {there} here: wanted a smaller weight, or a smaller batch_size, such as "
+                    f"{math.floor(there / part)}"
+                )
+        return shares.tolist()

@@ -1,0 +1,58 @@
+"""Batches that other processes read."""
+
+import os
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+from absl import flags
+
+from gramalign.data.store import FeatureStore
+
+SHARED = "/dev/shm"
+_AHEAD = 4  # batches that one worker has in shared memory at most: read, sent, and received
+
+
+def in_workers(
+    filled: grain.IterDataset, workers: int, *, store: FeatureStore, batch_size: int
+) -> grain.IterDataset:
+    """The same batches in the same order, read by processes that take turns.
+
+    Each opens the store anew and reads rows by itself; what it finds to be lost, under "lost" in a
+    batch, is counted in `store` here.
+
+    Args:
+        filled: the batches.
+        workers: processes, at least 1.
+        store: what they are of.
+        batch_size: rows of it that a batch has.
+
+    Raises:
+        OSError: there is too little shared memory for that many batches.
+    """
+    _check_memory(workers, batch_size * sum(store.dims.values()) * np.float32().nbytes)
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # which Grain asks before it starts a process
+
+    def received(batch: dict[str, Any]) -> dict[str, Any]:
+        # Copied, so that shared memory is free again at once, whoever keeps the batch.
+        batch = jax.tree.map(np.array, batch)
+        store.lose(batch.pop("lost"))
+        return batch
+
+    return filled.mp_prefetch(grain.MultiprocessingOptions(workers)).map(received)
+
+
+def _check_memory(workers: int, size: int) -> None:
+    """A process that finds shared memory full would be killed without a word."""
+    if not os.path.isdir(SHARED):
+        return
+    about = os.statvfs(SHARED)
+    wanted, free = workers * _AHEAD * size, about.f_bavail * about.f_frsize
+    if wanted > free:
+        raise OSError(
+            f"{workers} workers hand over batches of {size / 2**20:.1f} MiB in shared memory, for "
+            f"which they want {wanted / 2**20:.0f} MiB, but {SHARED} has {free / 2**20:.0f}: take "
+            "fewer workers, or none, or give the container more (docker run --shm-size)"
+        )

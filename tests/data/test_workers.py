@@ -1,0 +1,100 @@
+"""Batches that other processes read are those that this one reads, and so is what goes wrong."""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import pickle
+
+import jax
+import numpy as np
+import pytest
+
+from gramalign.data import FeatureStoreError, batches, load, open_store
+from gramalign.data import workers as in_workers
+from gramalign.data.packed import Records, pack
+from gramalign.data.store import MappedRows
+from tests.data.test_packed import shards, spoil
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A store of two modalities, the same packed, and packed with a damaged record."""
+    folder = tmp_path_factory.mktemp("stores")
+    rng = np.random.default_rng(0)
+    (folder / "plain").mkdir()
+    np.save(folder / "plain" / "text.npy", rng.normal(size=(60, 5)).astype(np.float32))
+    np.save(folder / "plain" / "audio.npy", np.asfortranarray(rng.normal(size=(60, 3))))
+    np.save(folder / "plain" / "present.audio.npy", rng.random(60) < 0.8)
+    for name in ("packed", "damaged"):
+        pack(open_store(folder / "plain"), folder / name, shard_rows=20)
+    spoil(shards(folder / "damaged")[1])
+    return folder
+
+
+def read(store, count, **more):
+    """Some batches, and no process stays behind."""
+    with contextlib.closing(batches(store, batch_size=12, seed=1, **more)) as iterator:
+        found = list(itertools.islice(iterator, count))
+    assert not multiprocessing.active_children()
+    return found
+
+
+def assert_same(left, right):
+    jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+@pytest.mark.parametrize(("workers", "start"), [(1, 0), (2, 5)])
+def test_the_same_batches_in_the_same_order(folder, workers, start):
+    store = load(f"{folder / 'plain'} + 0.5*{folder / 'packed'}").part("train")
+    more = {"start": start, "places": np.arange(3, 9)}
+    found = read(store, 9, workers=workers, **more)
+    assert_same(found, read(store, 9, **more))
+    assert type(found[0]["features"]["text"]) is np.ndarray, "and no shared memory is held"
+
+
+@pytest.fixture(scope="module")
+def skipped(folder):
+    """A mixture with damaged records, before and after workers have read it."""
+    data = f"{folder / 'plain'} + {folder / 'damaged'}"
+    before, after = (load(data, on_bad_record="skip") for _ in range(2))
+    return before, after, read(after, 10, workers=1)
+
+
+def test_what_workers_could_not_read_is_counted_here(skipped):
+    before, after, found = skipped
+    assert_same(found, read(before, 10))
+    assert after.lost and after.lost == before.lost
+    assert all(60 + 20 <= row < 60 + 40 for row in after.lost)
+
+
+def test_an_error_in_a_worker_arrives(folder):
+    with pytest.raises(FeatureStoreError, match=r"00001-of-00003.*record \d+ \(row \d+\) cannot"):
+        read(load(folder / "damaged"), 10, workers=1)
+    assert not multiprocessing.active_children()
+
+
+def test_a_store_travels_by_its_place(folder):
+    for name in ("plain", "packed"):
+        arrays = load(folder / name).part("train").features
+        for array in arrays.values():
+            sent = pickle.dumps(array)
+            again = pickle.loads(sent)
+            np.testing.assert_array_equal(np.asarray(again), np.asarray(array))
+            assert len(sent) < 1200 + array._rows.nbytes, "the rows' numbers, and no features"
+    text, audio = pickle.loads(pickle.dumps(list(arrays.values())))
+    assert isinstance(text._array._records, Records)
+    assert text._array._records is audio._array._records, "one record is read once for both"
+    whole = np.asarray(open_store(folder / "plain").features["text"])
+    part = MappedRows(open_store(folder / "plain").features["text"][7:], np.arange(5))
+    np.testing.assert_array_equal(np.asarray(pickle.loads(pickle.dumps(part))), whole[7:12])
+
+
+def test_how_many_there_may_be(folder, monkeypatch):
+    store = load(folder / "plain")
+    with pytest.raises(ValueError, match="workers is -1: wanted an integer >= 0"):
+        batches(store, batch_size=4, seed=0, workers=-1)
+    full = os.statvfs_result((4096, 4096, 100, 1, 1, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(in_workers.os, "statvfs", lambda path: full)
+    with pytest.raises(OSError, match="12 workers hand over .* take fewer workers, or none, or"):
+        batches(store, batch_size=60, seed=0, workers=12)
