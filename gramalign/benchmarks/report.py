@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gramalign.benchmarks import accuracy, largest, memory, speed
+from gramalign.benchmarks import accuracy, largest, memory, speed, training
 from gramalign.benchmarks.machine import machine
 from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
@@ -44,6 +44,8 @@ def measure(plan: Plan, say: Say = lambda text: None) -> Report:
         report["memory"] = _memory(plan, lambda text: say(f"memory: {text}"))
     if "accuracy" in plan.parts:
         report["accuracy"] = _accuracy(plan, say)
+    if "training" in plan.parts:
+        report["training"] = training.measure(plan.repeats, say)
     return report
 
 

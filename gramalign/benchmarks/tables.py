@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gramalign.benchmarks.cells import Report, bytes_, error, table, titled
+from gramalign.benchmarks.cells import Report, bytes_, error, percent, seconds, table, titled
 from gramalign.benchmarks.speed_tables import largest_table, speed_table, work_table
 
 
@@ -22,6 +22,8 @@ def tables(report: Report) -> Group:
             parts.append(_resident(report["memory"]["resident"]))
     if "accuracy" in report:
         parts.append(_accuracy(report["accuracy"]))
+    if "training" in report:
+        parts.append(_training(report["training"]))
     return Group(*parts)
 
 
@@ -79,3 +81,22 @@ def _accuracy(rows: Sequence[Report]) -> Group:
         f"Against float64, {rows[0]['tuples']} tuples a cell, d = {rows[0]['dim']}. "
         "1 or more: no digit is right.",
     )
+
+
+def _training(found: Report) -> Group:
+    loop, restart = found["loop"], found["restart"]
+    body = table("", ">")
+    body.add_row("a step of digits in the loop", seconds(loop["loop_seconds"]))
+    body.add_row("the compiled step alone", seconds(loop["step_seconds"]))
+    body.add_row("the loop's part", percent(loop["overhead"]))
+    for row in found["save"]:
+        what = f"{row['parameters'] / 1e6:.0f} M parameters"
+        what += f", {row['moments_each']} moments each" if row["moments_each"] else ""
+        body.add_row(f"a save of {what}: stops the loop for", seconds(row["blocking_seconds"]))
+        body.add_row(f"a save of {what}: is on disk after", seconds(row["seconds"]))
+    for row in found["input"]:
+        what = f"packed, 4 x 512 floats, batches of {row['batch']}: examples a second"
+        body.add_row(what, f"{row['examples_per_second']:,.0f}")
+    what = f"the next batch of {restart['rows']:,} examples, read anew: after"
+    body.add_row(what, seconds(restart["seconds"]))
+    return titled("Training: what comes on top of the compiled step", body)

@@ -39,7 +39,8 @@ class Bench:
     """
 
     only: Part | None = None
-    """Measure one part; all of them by default."""
+    """Measure one part; all of them by default, but for training: what the loop costs beside its
+    compiled step, for how long a save stops it, how fast it is fed; 3 GB on disk for a while."""
     methods: tuple[Method, ...] = ("gram", "pmrl", "clip")
     """Losses to measure."""
     batches: tuple[int, ...] | None = None

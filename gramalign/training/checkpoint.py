@@ -70,7 +70,7 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._settle()
+            self.wait()
         finally:
             self._digesting.shutdown()
             self._orbax.close()
@@ -94,7 +94,7 @@ class Checkpoints:
         Raises:
             OSError: that one could not be written.
         """
-        self._settle()
+        self.wait()
         # `force`: when to save is the loop's decision; left to itself Orbax skips a checkpoint
         # while another is being written.
         step = int(state.step)
@@ -108,8 +108,12 @@ class Checkpoints:
         if saving is not None:
             self._last = self._digesting.submit(self._finish, saving, step)
 
-    def _settle(self) -> None:
-        """Waits for the last one."""
+    def wait(self) -> None:
+        """Waits until the last one is on disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
         saving, self._last = self._last, None
         if saving is not None:
             saving.result()
@@ -152,7 +156,7 @@ class Checkpoints:
         Returns:
             The state; None if no checkpoint that is whole has a figure.
         """
-        self._settle()
+        self.wait()
         known = [found for found in self._orbax.checkpoints if found.metrics]
         known.sort(key=lambda found: (_figure(found.metrics), found.step), reverse=True)
         return self._first_whole([found.step for found in known], like)

@@ -154,6 +154,9 @@ class Config:
     """Number of updates."""
     batch_size: int = 256
     """Examples per update, each the others' negative."""
+    augment: str | None = None
+    """Function that changes each example as it comes, FILE.py:NAME or MODULE:NAME
+    (`gramalign.training.augment`)."""
     microbatch: int | None = None
     """Examples that the towers embed at a time, to save memory; the result is the same."""
     engine: Engine = field(default_factory=Engine)

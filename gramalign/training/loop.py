@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from gramalign.data import FeatureStore
+from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
 from gramalign.training.environment import environment
@@ -75,6 +76,8 @@ def train(
     check_writers(config.writers)
     profiling = Profile(folder.profile, profile)
     store, chosen = chosen_rows(config)
+    if config.augment is not None:
+        check_augment(load_augment(config.augment), store.dims)
     mesh = mesh_of(config.layout)
     check_batch(config.batch_size, mesh)
     data = Data(store, config, mesh)
@@ -86,7 +89,7 @@ def train(
         meet("claimed")
         try:
             if not folder.params.exists():
-                start = Start(config, store.dims, measured, mesh)
+                start = Start(config, store.dims, measured, mesh, folder)
                 _train(config, folder, start, data, chosen, mesh, report, profiling)
         except OSError as error:
             error.add_note(
@@ -125,8 +128,8 @@ def _train(
             )
         )
         fresh = checkpoints.latest is None
-        state = start.state(folder) if fresh else checkpoints.restore(start.abstract)
-        statistics = start.statistics(folder)
+        state = start.state() if fresh else checkpoints.restore(start.abstract)
+        statistics = start.statistics()
         begun = int(state.step)
         log = Log()
         if is_first_process():

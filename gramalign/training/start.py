@@ -30,6 +30,7 @@ class Start:
         dims: width of each modality's features.
         measured: `(mean, std)` of each modality's training rows.
         mesh: the devices; every one makes its part of the state, and never holds the rest.
+        folder: of the run, where it keeps what it takes from another's weights.
 
     Attributes:
         dims: as given.
@@ -39,7 +40,12 @@ class Start:
     """
 
     def __init__(
-        self, config: Config, dims: Mapping[str, int], measured: Mapping[str, Moments], mesh: Mesh
+        self,
+        config: Config,
+        dims: Mapping[str, int],
+        measured: Mapping[str, Moments],
+        mesh: Mesh,
+        folder: RunFolder | None = None,
     ):
         init_key, run_key = jax.random.split(jax.random.key(config.seed))
 
@@ -48,7 +54,7 @@ class Start:
             _, params, statistics = split(model)
             return init_state(params, self.tx, run_key), statistics
 
-        self._source = config.start_from
+        self._source, self._folder = config.start_from, folder
         self.dims = dict(dims)
         self.tx = make_optimizer(config.optimizer, config.steps)
         self.graphdef, _, _ = split(abstract_model(config, dims))
@@ -59,7 +65,7 @@ class Start:
         where = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
         self._init = jax.jit(lambda: build()[0], out_shardings=where)
 
-    def state(self, folder: RunFolder) -> TrainState:
+    def state(self) -> TrainState:
         """The state before the first step.
 
         If the run starts from another's weights, what came of each array is told and written.
@@ -68,19 +74,19 @@ class Start:
             OSError, ValueError: as `warm_start`.
         """
         state = self._init()
-        if self._source is None:
+        if self._source is None or self._folder is None:
             return state
         state, statistics, matched = warm_start(state, self._statistics, self._source)
         if is_first_process():
             _log.info("starts from %s", matched)
-            folder.matched.write_text(matched.to_json())
+            self._folder.matched.write_text(matched.to_json())
             # The other run may be gone when this one goes on.
-            save_params(folder.statistics, statistics, {})
+            save_params(self._folder.statistics, statistics, {})
         meet("started")
         return state
 
-    def statistics(self, folder: RunFolder) -> PyTree:
+    def statistics(self) -> PyTree:
         """The variables that are not trained, on the host; `state` or a checkpoint comes first."""
-        if self._source is None:
+        if self._source is None or self._folder is None:
             return self._statistics
-        return load_params(folder.statistics, self._statistics)
+        return load_params(self._folder.statistics, self._statistics)

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from gramalign.training.augment import augmented, load_augment
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics
 from gramalign.training.layout import ALL_BUT_GATHERED, gathered, shardings
@@ -58,6 +59,7 @@ def make_step(
         diagnostics, which are computed at logged steps only and zero at the others; and what is not
         logged, `finite` (loss and gradient both) and `finite/<modality>` of its embeddings.
     """
+    augment = None if config.augment is None else load_augment(config.augment)
 
     def loss(params, batch, dropout_key):
         def used():
@@ -93,6 +95,11 @@ def make_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         count = state.step + 1
         dropout_key = jax.random.fold_in(state.rng, state.step)
+        if augment is not None:
+            # A key that no row of a batch is given for its dropout.
+            key = jax.random.fold_in(dropout_key, jnp.uint32(2**32 - 1))
+            features, present = augmented(augment, key, batch["features"], batch["present"])
+            batch = {**batch, "features": features, "present": present}
         gradient = jax.value_and_grad(loss, has_aux=True)
         (total, (terms, embeddings)), grads = gradient(state.params, batch, dropout_key)
         grad_norm = optax.tree.norm(grads)

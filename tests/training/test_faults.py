@@ -5,25 +5,20 @@ import json
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign.training import NonFiniteLoss, Optimizer, config_to_json, train
+from gramalign.training import NonFiniteLoss, Optimizer, train
 from gramalign.training.checkpoint import DamagedCheckpoint
 from gramalign.training.log import Log
 from gramalign.training.metrics import read_metrics
 from gramalign.training.timing import Timing
 from gramalign.training.watch import Watch
-from tests.unoptimized import UNOPTIMIZED
-
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"}
-ENVIRONMENT["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {UNOPTIMIZED}"  # to the same bits
+from tests.processes import free_port
+from tests.training.commands import ENVIRONMENT, assert_same_run, started, wait_for
 
 
 class Killed(Exception):
@@ -44,44 +39,6 @@ def config(small_config):
 def whole(config, tmp_path_factory, quiet):
     """The folder of a run that nothing befalls."""
     return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
-
-
-def assert_same_run(folder, whole):
-    for name in ("params.safetensors", "metrics.jsonl"):
-        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
-
-
-def preset(config, folder):
-    """The file of a preset, for the command line."""
-    path = folder / "preset.py"
-    text = config_to_json(config)
-    path.write_text(
-        f"from gramalign.training import config_from_json\nconfig = config_from_json({text!r})\n"
-    )
-    return path
-
-
-def started(config, folder, *options, file_size="unlimited", env=ENVIRONMENT):
-    limited = ["bash", "-c", f'ulimit -f {file_size}; exec "$@"', "bash"]
-    command = [sys.executable, "-m", "gramalign", "train", preset(config, folder.parent)]
-    command += ["--out", folder, "--no-evaluation", *options]
-    return subprocess.Popen(
-        list(map(str, limited + command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=env,
-    )
-
-
-def wait_for(process, text):
-    """Reads what a process prints until a line holds the text."""
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if text in line:
-            return
-    raise AssertionError(f"no {text!r} in {''.join(lines)}")
 
 
 def test_sigterm_saves_and_ends_with_a_status_of_its_own(config, whole, tmp_path):
@@ -176,12 +133,9 @@ def test_a_folder_that_cannot_be_written(config, tmp_path):
 
 
 def test_a_process_whose_peer_dies_ends_too(small_config, tmp_path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     layout = dataclasses.replace(small_config().layout, data=None)
     config = small_config(steps=100_000, log_every=10, checkpoint_every=1000, layout=layout)
-    options = ["--cluster.coordinator", f"localhost:{port}", "--cluster.processes", 2]
+    options = ["--cluster.coordinator", f"localhost:{free_port()}", "--cluster.processes", 2]
     options += ["--cluster.timeout", 10]
     both = [
         started(

@@ -1,10 +1,6 @@
 """Devices and processes share a run, whose numbers are the same whatever the layout."""
 
 import dataclasses
-import os
-import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -12,10 +8,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from gramalign.data import load
-from gramalign.training import Layout, config_from_json, config_to_json, train
+from gramalign.training import Layout, config_from_json, train
 from gramalign.training.layout import mesh_of, own_places, shardings
 from gramalign.training.metrics import read_metrics
 from gramalign.training.start import Start
+from tests.processes import all_succeed, free_port
+from tests.training.commands import ENVIRONMENT, started
 
 LAYOUT = Layout(data=2, fsdp=2, model=2)
 
@@ -129,32 +127,13 @@ def test_one_process_reads_it_all():
 
 
 def test_two_processes_with_two_devices_each(config, alone, tmp_path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    preset = tmp_path / "preset.py"
-    text = config_to_json(dataclasses.replace(config, layout=Layout(fsdp=2)))
-    preset.write_text(
-        f"from gramalign.training import config_from_json\nconfig = config_from_json({text!r})\n"
+    shared = dataclasses.replace(config, layout=Layout(fsdp=2))
+    options = ["--cluster.coordinator", f"localhost:{free_port()}", "--cluster.processes", 2]
+    env = ENVIRONMENT | {"JAX_NUM_CPU_DEVICES": "2"}
+    all_succeed(
+        [
+            started(shared, tmp_path / "run", *options, "--cluster.process", number, env=env)
+            for number in range(2)
+        ]
     )
-    command = [sys.executable, "-m", "gramalign", "train", str(preset), "--out", str(tmp_path)]
-    command += ["--no-evaluation"]
-    command += ["--cluster.coordinator", f"localhost:{port}", "--cluster.processes", "2"]
-    command += ["--cluster.process"]
-    processes = [
-        subprocess.Popen(
-            [*command, str(number)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"},
-        )
-        for number in range(2)
-    ]
-    try:
-        printed = [process.communicate(timeout=300)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], "\n\n".join(printed)
-    assert_same_run(tmp_path, alone)
+    assert_same_run(tmp_path / "run", alone)

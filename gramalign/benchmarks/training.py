@@ -1,0 +1,150 @@
+"""What a training run costs beside its compiled step: the loop, its saves, its input."""
+
+import dataclasses
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gramalign.data import FeatureStore, batches, from_arrays, load
+from gramalign.data.packed import pack
+from gramalign.training import Config, Layout, train
+from gramalign.training.checkpoint import Checkpoints
+from gramalign.training.input import Data
+from gramalign.training.layout import mesh_of
+from gramalign.training.metrics import read_metrics
+from gramalign.training.moments import moments
+from gramalign.training.rows import chosen_rows
+from gramalign.training.run_folder import RunFolder
+from gramalign.training.start import Start
+from gramalign.training.state import init_state
+from gramalign.training.step import make_step
+
+Say = Callable[[str], None]
+
+STEPS = 250  # of which the first are left out: they compile
+SAVED = 100_000_000  # parameters
+ROWS, MANY_ROWS = 100_000, 1_000_000
+
+
+def measure(repeats: int, say: Say) -> dict[str, Any]:
+    """Measures everything.
+
+    Args:
+        repeats: of each measurement; medians are given.
+        say: is told what happens.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        return {
+            "loop": _loop(folder / "loop", repeats, say),
+            "save": [_save(folder / f"save{n}", n, repeats, say) for n in (0, 2)],
+            "input": _input(folder, repeats, say),
+            "restart": _restart(folder, repeats, say),
+        }
+
+
+def _loop(folder: Path, repeats: int, say: Say) -> dict[str, Any]:
+    """Seconds of a step of `digits` in the loop, and of the compiled step alone."""
+    config = Config(
+        steps=STEPS, checkpoint_every=STEPS, log_every=50, layout=Layout(data=1), objective="clip"
+    )
+    rows, _ = chosen_rows(config)
+    mesh = mesh_of(config.layout)
+    start = Start(config, rows.dims, moments(rows), mesh)
+    step = make_step(config, start.graphdef, start.statistics(), start.tx, mesh)
+    reader = Data(rows, config, mesh).batches(0)
+    batch = next(reader)
+    reader.close()
+
+    def bare(count: int) -> float:
+        state = start.state()
+        state, _ = step(state, batch)  # compiles, the first time
+        jax.block_until_ready(state)
+        before = time.perf_counter()
+        for _ in range(count):
+            state, _ = step(state, batch)
+        jax.block_until_ready(state)
+        return (time.perf_counter() - before) / count
+
+    loops, steps = [], []
+    for number in range(repeats):
+        say(f"training: {STEPS} steps of the loop, round {number + 1} of {repeats}")
+        train(config, folder / str(number), report=lambda row: None)
+        timing = read_metrics(RunFolder(folder / str(number)).timing)
+        loops.append(statistics.median(row["seconds"] for row in timing[1:]))
+        steps.append(bare(STEPS))
+    loop, compiled = statistics.median(loops), statistics.median(steps)
+    return {"loop_seconds": loop, "step_seconds": compiled, "overhead": 1 - compiled / loop}
+
+
+def _save(folder: Path, moments_each: int, repeats: int, say: Say) -> dict[str, Any]:
+    """Seconds for which a save of so many parameters, and their moments, stops the loop."""
+    tx = optax.adam(1e-3) if moments_each else optax.sgd(1e-3)
+    params = {str(n): jnp.full((SAVED // 100,), n, jnp.float32) for n in range(100)}
+    state = init_state(params, tx, jax.random.key(0))
+    blocking, whole = [], []
+    with Checkpoints(RunFolder(folder), keep=1) as checkpoints:
+        for number in range(repeats):
+            say(f"training: a save with {moments_each} moments, round {number + 1} of {repeats}")
+            state = dataclasses.replace(state, step=jnp.asarray(number + 1, jnp.int32))
+            jax.block_until_ready(state)
+            start = time.perf_counter()
+            checkpoints.save(state)
+            blocking.append(time.perf_counter() - start)
+            checkpoints.wait()
+            whole.append(time.perf_counter() - start)
+    return {
+        "parameters": SAVED,
+        "moments_each": moments_each,
+        "blocking_seconds": statistics.median(blocking),
+        "seconds": statistics.median(whole),
+    }
+
+
+def _input(folder: Path, repeats: int, say: Say) -> list[dict[str, Any]]:
+    """Examples a second that a thread reads of a packed store, four modalities of 512 floats."""
+    store = _packed(folder / "wide", ROWS, 512, say)
+    found = []
+    for size in (256, 1024):
+        rates = []
+        for number in range(repeats):
+            say(f"training: batches of {size}, round {number + 1} of {repeats}")
+            reader = batches(store, batch_size=size, seed=number)
+            count = 50_000 // size
+            next(reader)
+            start = time.perf_counter()
+            for _ in range(count):
+                next(reader)
+            rates.append(count * size / (time.perf_counter() - start))
+            reader.close()
+        found.append({"batch": size, "examples_per_second": statistics.median(rates)})
+    return found
+
+
+def _restart(folder: Path, repeats: int, say: Say) -> dict[str, Any]:
+    """Seconds until a run of a million examples has its next batch again."""
+    store = _packed(folder / "many", MANY_ROWS, 4, say)
+    first = []
+    for number in range(repeats):
+        start = time.perf_counter()
+        reader = batches(store, batch_size=256, seed=0, start=100_000 + number)
+        next(reader)
+        first.append(time.perf_counter() - start)
+        reader.close()
+    return {"rows": MANY_ROWS, "seconds": statistics.median(first)}
+
+
+def _packed(folder: Path, rows: int, width: int, say: Say) -> FeatureStore:
+    say(f"training: packs {rows} rows of 4 x {width}")
+    rng = np.random.default_rng(0)
+    arrays = {f"m{n}": rng.standard_normal((rows, width), dtype=np.float32) for n in range(4)}
+    pack(from_arrays(arrays), folder)
+    return load(folder)

@@ -1,0 +1,76 @@
+"""A user's function that changes each example as it comes: noise, hidden modalities, ...
+
+It is JAX, and part of the compiled step: what it draws follows from the step and from the example's
+place in the batch, so a run resumes to the same bits, and any number of devices computes the same.
+"""
+
+import pkgutil
+import runpy
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+Features = Mapping[str, Float[Array, " _"]]
+There = Mapping[str, Bool[Array, ""]]
+Augment = Callable[[PRNGKeyArray, Features, There], tuple[Features, There]]
+"""`augment(key, features, present) -> features, present` of one example: by modality its features,
+zeros where it has none, and whether it has it."""
+
+
+def load_augment(name: str) -> Augment:
+    """Finds a function.
+
+    Args:
+        name: `path/to/file.py:function` or `package.module:function`.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    where, colon, function = name.partition(":")
+    if not (where and colon and function):
+        raise ValueError(
+            f"augment is {name!r}: wanted path/to/file.py:function or package.module:function"
+        )
+    try:
+        if where.endswith(".py"):
+            found = runpy.run_path(where)[function]
+        else:
+            found = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, KeyError, FileNotFoundError) as error:
+        raise ValueError(f"augment is {name!r}, and there is no such function: {error!r}") from None
+    if not callable(found):
+        raise ValueError(f"augment is {name!r}: wanted a function, and that is a {type(found)}")
+    return found  # pyright: ignore[reportReturnType]
+
+
+def check_augment(augment: Augment, dims: Mapping[str, int]) -> None:
+    """Raises a ValueError unless a function returns what it is given, in other values.
+
+    Args:
+        augment: the function.
+        dims: width of each modality's features.
+    """
+    features = {m: jax.ShapeDtypeStruct((width,), jnp.float32) for m, width in dims.items()}
+    present = {m: jax.ShapeDtypeStruct((), jnp.bool) for m in dims}
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    found = jax.eval_shape(augment, key, features, present)
+    wanted = (features, present)
+    if jax.tree.structure(found) != jax.tree.structure(wanted) or any(
+        (a.shape, a.dtype) != (b.shape, b.dtype)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True)
+    ):
+        raise ValueError(f"augment returns {found}, wanted (features, present): {wanted}")
+
+
+def augmented(
+    augment: Augment,
+    key: PRNGKeyArray,
+    features: Mapping[str, Float[Array, "batch _"]],
+    present: Mapping[str, Bool[Array, " batch"]],
+) -> tuple[Mapping[str, Float[Array, "batch _"]], Mapping[str, Bool[Array, " batch"]]]:
+    """A batch, each example with a key of its own."""
+    rows = jnp.arange(next(iter(present.values())).shape[0])
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
+    return jax.vmap(augment)(keys, features, present)

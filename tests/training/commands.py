@@ -1,0 +1,45 @@
+"""Runs of the command line as processes, to the same bits as in the process of the tests."""
+
+import os
+import sys
+
+from gramalign.training import config_to_json
+from tests.processes import launched
+from tests.unoptimized import UNOPTIMIZED
+
+ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"}
+ENVIRONMENT["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {UNOPTIMIZED}"
+
+
+def preset(config, folder):
+    """The file of a preset, for the command line."""
+    path = folder / "preset.py"
+    text = config_to_json(config)
+    path.write_text(
+        f"from gramalign.training import config_from_json\nconfig = config_from_json({text!r})\n"
+    )
+    return path
+
+
+def started(config, folder, *options, file_size="unlimited", env=ENVIRONMENT):
+    """A process that trains, with what it prints as `stdout`; no file may grow over some kB."""
+    limited = ["bash", "-c", f'ulimit -f {file_size}; exec "$@"', "bash"]
+    command = [sys.executable, "-m", "gramalign", "train", preset(config, folder.parent)]
+    command += ["--out", folder, "--no-evaluation", *options]
+    return launched(limited + command, **env)
+
+
+def wait_for(process, text):
+    """Reads what a process prints until a line holds the text."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"no {text!r} in {''.join(lines)}")
+
+
+def assert_same_run(folder, whole):
+    """That two runs have come to the same bits, and told the same."""
+    for name in ("params.safetensors", "metrics.jsonl"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name

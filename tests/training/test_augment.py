@@ -1,0 +1,85 @@
+"""Functions that change examples as they come."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gramalign.training import Layout, train
+from gramalign.training.augment import load_augment
+from gramalign.training.metrics import read_metrics
+
+HOOKS = """
+import jax
+
+def noisy(key, features, present):
+    return {m: x + jax.random.normal(key, x.shape) for m, x in features.items()}, present
+
+def same(key, features, present):
+    return features, present
+
+def hidden(key, features, present):
+    return features, present | {"audio": present["audio"] & jax.random.bernoulli(key, 0.5)}
+
+def wrong(key, features, present):
+    return {m: x[1:] for m, x in features.items()}, present
+
+number = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def hooks(tmp_path_factory):
+    path = tmp_path_factory.mktemp("hooks") / "hooks.py"
+    path.write_text(HOOKS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def losses(hooks, small_config, tmp_path_factory, quiet):
+    """Returns a function from a hook to the losses of a run with it."""
+
+    def run(name, **changes):
+        augment = name and f"{hooks}:{name}"
+        folder = tmp_path_factory.mktemp("run")
+        train(small_config(augment=augment, **changes), folder, report=quiet)
+        return [row["loss"] for row in read_metrics(folder / "metrics.jsonl")]
+
+    return run
+
+
+def test_examples_are_changed_the_same_on_any_number_of_devices(losses):
+    plain, noisy = losses(None), losses("noisy")
+    assert losses("same") == plain
+    assert np.abs(np.subtract(noisy, plain)).min() > 1e-3
+    assert losses("noisy") == noisy
+    np.testing.assert_allclose(losses("noisy", layout=Layout(data=4)), noisy, rtol=1e-4)
+
+
+def test_a_modality_may_be_hidden(losses):
+    hidden = losses("hidden")
+    assert np.isfinite(hidden).all() and hidden != losses(None)
+
+
+@pytest.mark.parametrize(
+    "name, what",
+    [
+        ("wrong", "augment returns .* wanted \\(features, present\\)"),
+        ("none", "there is no such function"),
+        ("number", "wanted a function"),
+    ],
+)
+def test_what_is_no_such_function_is_refused(name, what, hooks, small_config, tmp_path):
+    with pytest.raises(ValueError, match=what):
+        train(small_config(augment=f"{hooks}:{name}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["noise", "no_module:noise", "no.py:noise"])
+def test_names_of_nothing(name):
+    with pytest.raises(ValueError, match="augment is "):
+        load_augment(name)
+
+
+def test_of_a_module():
+    assert load_augment("dataclasses:replace") is dataclasses.replace
