@@ -7,9 +7,6 @@ from gramalign.training import config_to_json
 from tests.processes import launched
 from tests.unoptimized import UNOPTIMIZED
 
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"}
-ENVIRONMENT["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {UNOPTIMIZED}"
-
 
 def preset(config, folder):
     """The file of a preset, for the command line."""
@@ -21,12 +18,14 @@ def preset(config, folder):
     return path
 
 
-def started(config, folder, *options, file_size="unlimited", env=ENVIRONMENT):
+def started(config, folder, *options, file_size="unlimited", devices=8):
     """A process that trains, with what it prints as `stdout`; no file may grow over some kB."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {UNOPTIMIZED}"
+    env = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "XLA_FLAGS": flags}
     limited = ["bash", "-c", f'ulimit -f {file_size}; exec "$@"', "bash"]
     command = [sys.executable, "-m", "gramalign", "train", preset(config, folder.parent)]
     command += ["--out", folder, "--no-evaluation", *options]
-    return launched(limited + command, **env)
+    return launched(limited + command, **os.environ | env)
 
 
 def wait_for(process, text):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gramalign.training import Config, Layout, Model, Optimizer
+from tests.compiled import kept_programs as kept_programs
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from gramalign.training.metrics import read_metrics
 from gramalign.training.timing import Timing
 from gramalign.training.watch import Watch
 from tests.processes import free_port
-from tests.training.commands import ENVIRONMENT, assert_same_run, started, wait_for
+from tests.training.commands import assert_same_run, started, wait_for
 
 
 class Killed(Exception):
@@ -140,7 +140,7 @@ def test_a_process_whose_peer_dies_ends_too(small_config, tmp_path):
     both = [
         started(
             *(config, tmp_path / "run", *options, "--cluster.process", number),
-            env=ENVIRONMENT | {"JAX_NUM_CPU_DEVICES": "1"},
+            devices=1,
         )
         for number in range(2)
     ]
@@ -198,3 +198,12 @@ def test_rows_that_are_not_finite_are_null_in_the_log(small_config, tmp_path, qu
     assert [row["skipped"] for row in rows] == [0, 1, 2, 3]
     assert [np.isnan(row["loss"]) for row in rows] == [False, True, True, True]
     assert '"loss": null' in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_a_clock_that_goes_backwards(config, whole, tmp_path, quiet, monkeypatch):
+    now, late = time.time(), iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: now - 3600 * next(late))
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed)
+    train(config, tmp_path, resume=True, report=quiet)
+    assert_same_run(tmp_path, whole)

@@ -13,7 +13,7 @@ from gramalign.training.layout import mesh_of, own_places, shardings
 from gramalign.training.metrics import read_metrics
 from gramalign.training.start import Start
 from tests.processes import all_succeed, free_port
-from tests.training.commands import ENVIRONMENT, started
+from tests.training.commands import started
 
 LAYOUT = Layout(data=2, fsdp=2, model=2)
 
@@ -129,10 +129,9 @@ def test_one_process_reads_it_all():
 def test_two_processes_with_two_devices_each(config, alone, tmp_path):
     shared = dataclasses.replace(config, layout=Layout(fsdp=2))
     options = ["--cluster.coordinator", f"localhost:{free_port()}", "--cluster.processes", 2]
-    env = ENVIRONMENT | {"JAX_NUM_CPU_DEVICES": "2"}
     all_succeed(
         [
-            started(shared, tmp_path / "run", *options, "--cluster.process", number, env=env)
+            started(shared, tmp_path / "run", *options, "--cluster.process", number, devices=2)
             for number in range(2)
         ]
     )

@@ -1,0 +1,3 @@
+"""Settings for tests of commands."""
+
+from tests.compiled import kept_programs as kept_programs
