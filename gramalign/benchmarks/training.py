@@ -5,6 +5,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +30,44 @@ from gramalign.training.step import make_step
 
 Say = Callable[[str], None]
 
-STEPS = 250  # of which the first are left out: they compile
-SAVED = 100_000_000  # parameters
-ROWS, MANY_ROWS = 100_000, 1_000_000
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything."""
+
+    steps: int = 250
+    """Of a run, of which the first 50 are left out: they compile."""
+    saved: int = 100_000_000
+    """Parameters."""
+    rows: int = 100_000
+    """Of four times 512 floats."""
+    many_rows: int = 1_000_000
+    """Of four times 4 floats."""
 
 
-def measure(repeats: int, say: Say) -> dict[str, Any]:
+def measure(repeats: int, say: Say, sizes: Sizes | None = None) -> dict[str, Any]:
     """Measures everything.
 
     Args:
         repeats: of each measurement; medians are given.
         say: is told what happens.
+        sizes: how much; None: as much as counts.
     """
+    sizes = sizes or Sizes()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         return {
-            "loop": _loop(folder / "loop", repeats, say),
-            "save": [_save(folder / f"save{n}", n, repeats, say) for n in (0, 2)],
-            "input": _input(folder, repeats, say),
-            "restart": _restart(folder, repeats, say),
+            "loop": _loop(folder / "loop", sizes.steps, repeats, say),
+            "save": [_save(folder / f"save{n}", sizes.saved, n, repeats, say) for n in (0, 2)],
+            "input": _input(folder / "wide", sizes.rows, repeats, say),
+            "restart": _restart(folder / "many", sizes.many_rows, repeats, say),
         }
 
 
-def _loop(folder: Path, repeats: int, say: Say) -> dict[str, Any]:
+def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
     """Seconds of a step of `digits` in the loop, and of the compiled step alone."""
     config = Config(
-        steps=STEPS, checkpoint_every=STEPS, log_every=50, layout=Layout(data=1), objective="clip"
+        steps=steps, checkpoint_every=steps, log_every=50, layout=Layout(data=1), objective="clip"
     )
     rows, _ = chosen_rows(config)
     mesh = mesh_of(config.layout)
@@ -74,21 +87,21 @@ def _loop(folder: Path, repeats: int, say: Say) -> dict[str, Any]:
         jax.block_until_ready(state)
         return (time.perf_counter() - before) / count
 
-    loops, steps = [], []
+    loops, bares = [], []
     for number in range(repeats):
-        say(f"training: {STEPS} steps of the loop, round {number + 1} of {repeats}")
+        say(f"training: {steps} steps of the loop, round {number + 1} of {repeats}")
         train(config, folder / str(number), report=lambda row: None)
         timing = read_metrics(RunFolder(folder / str(number)).timing)
         loops.append(statistics.median(row["seconds"] for row in timing[1:]))
-        steps.append(bare(STEPS))
-    loop, compiled = statistics.median(loops), statistics.median(steps)
+        bares.append(bare(steps))
+    loop, compiled = statistics.median(loops), statistics.median(bares)
     return {"loop_seconds": loop, "step_seconds": compiled, "overhead": 1 - compiled / loop}
 
 
-def _save(folder: Path, moments_each: int, repeats: int, say: Say) -> dict[str, Any]:
+def _save(folder: Path, saved: int, moments_each: int, repeats: int, say: Say) -> dict[str, Any]:
     """Seconds for which a save of so many parameters, and their moments, stops the loop."""
     tx = optax.adam(1e-3) if moments_each else optax.sgd(1e-3)
-    params = {str(n): jnp.full((SAVED // 100,), n, jnp.float32) for n in range(100)}
+    params = {str(n): jnp.full((saved // 100,), n, jnp.float32) for n in range(100)}
     state = init_state(params, tx, jax.random.key(0))
     blocking, whole = [], []
     with Checkpoints(RunFolder(folder), keep=1) as checkpoints:
@@ -102,23 +115,23 @@ def _save(folder: Path, moments_each: int, repeats: int, say: Say) -> dict[str, 
             checkpoints.wait()
             whole.append(time.perf_counter() - start)
     return {
-        "parameters": SAVED,
+        "parameters": saved,
         "moments_each": moments_each,
         "blocking_seconds": statistics.median(blocking),
         "seconds": statistics.median(whole),
     }
 
 
-def _input(folder: Path, repeats: int, say: Say) -> list[dict[str, Any]]:
+def _input(folder: Path, rows: int, repeats: int, say: Say) -> list[dict[str, Any]]:
     """Examples a second that a thread reads of a packed store, four modalities of 512 floats."""
-    store = _packed(folder / "wide", ROWS, 512, say)
+    store = _packed(folder, rows, 512, say)
     found = []
     for size in (256, 1024):
         rates = []
         for number in range(repeats):
             say(f"training: batches of {size}, round {number + 1} of {repeats}")
             reader = batches(store, batch_size=size, seed=number)
-            count = 50_000 // size
+            count = max(1, rows // 2 // size)
             next(reader)
             start = time.perf_counter()
             for _ in range(count):
@@ -129,9 +142,9 @@ def _input(folder: Path, repeats: int, say: Say) -> list[dict[str, Any]]:
     return found
 
 
-def _restart(folder: Path, repeats: int, say: Say) -> dict[str, Any]:
+def _restart(folder: Path, rows: int, repeats: int, say: Say) -> dict[str, Any]:
     """Seconds until a run of a million examples has its next batch again."""
-    store = _packed(folder / "many", MANY_ROWS, 4, say)
+    store = _packed(folder, rows, 4, say)
     first = []
     for number in range(repeats):
         start = time.perf_counter()
@@ -139,7 +152,7 @@ def _restart(folder: Path, repeats: int, say: Say) -> dict[str, Any]:
         next(reader)
         first.append(time.perf_counter() - start)
         reader.close()
-    return {"rows": MANY_ROWS, "seconds": statistics.median(first)}
+    return {"rows": rows, "seconds": statistics.median(first)}
 
 
 def _packed(folder: Path, rows: int, width: int, say: Say) -> FeatureStore:
