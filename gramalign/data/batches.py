@@ -1,5 +1,6 @@
 """Endless shuffled batches of a feature store, as a Grain dataset."""
 
+from collections.abc import Callable
 from typing import Any
 
 import grain
@@ -12,7 +13,8 @@ from gramalign.data.store import FeatureStore, MappedRows, from_file
 from gramalign.data.workers import in_workers
 
 # One thread reads ahead while the device computes; more of them only compete for memory.
-_READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+_AHEAD = 4
+_READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
 
 
 def batches(
@@ -23,6 +25,7 @@ def batches(
     start: int = 0,
     places: Int[np.ndarray, " n"] | None = None,
     workers: int = 0,
+    put: Callable[[Any], Any] | None = None,
 ) -> grain.DatasetIterator:
     """Iterates over shuffled batches for ever.
 
@@ -43,6 +46,7 @@ def batches(
         workers: processes that read, each every so many batches; 0: a thread of this process. They
             end when the iterator is closed. As everywhere in Python, a script that starts them
             keeps what it does under `if __name__ == "__main__":`.
+        put: what becomes of a batch in the end, in the thread that reads ahead: it goes to devices.
 
     Returns:
         Iterator of `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}, "groups": i32[b]}`,
@@ -64,10 +68,15 @@ def batches(
         order = MixedOrder(store.mixture, batch_size, seed)
     places = np.arange(batch_size) if places is None else places
     fill = _Fill(store, places, tell_lost=workers > 0)
-    filled = grain.MapDataset.source(order)[start:].map(fill).to_iter_dataset(_READ)
-    if workers:
-        filled = in_workers(filled, workers, store=store, batch_size=len(places))
-    return iter(filled)
+    filled = grain.MapDataset.source(order)[start:].map(fill)
+    if not workers:
+        return iter((filled.map(put) if put else filled).to_iter_dataset(_READ))
+    sent = filled.to_iter_dataset(_READ)
+    received = in_workers(sent, workers, store=store, batch_size=len(places))
+    if put is None:
+        return iter(received)
+    ahead = grain.experimental.ThreadPrefetchIterDataset
+    return iter(ahead(received.map(put), prefetch_buffer_size=_AHEAD))
 
 
 def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:

@@ -1,9 +1,8 @@
 """The batches of a run, from the store to the devices."""
 
-import contextlib
-from collections.abc import Generator
-from typing import Any
+import functools
 
+import grain
 from jax.sharding import Mesh
 
 from gramalign.data import FeatureStore, batches
@@ -29,20 +28,18 @@ class Data:
         self._places = own_places(config.batch_size, mesh)
         check_batches(store, batch_size=config.batch_size, seed=config.seed)
 
-    def batches(self, start: int) -> Generator[Any]:
+    def batches(self, start: int) -> grain.DatasetIterator:
         """The batches from a step on, counted from 0, each on its devices.
 
-        What reads them ends when the generator is closed.
+        What reads them ends when the iterator is closed.
         """
-        config = self._config
-        reader = batches(
+        size = self._config.batch_size
+        return batches(
             self._store,
-            batch_size=config.batch_size,
-            seed=config.seed,
+            batch_size=size,
+            seed=self._config.seed,
             start=start,
             places=self._places,
-            workers=config.workers,
+            workers=self._config.workers,
+            put=functools.partial(put, size=size, mesh=self._mesh),
         )
-        with contextlib.closing(reader):
-            for batch in reader:
-                yield put(batch, config.batch_size, self._mesh)

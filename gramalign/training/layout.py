@@ -68,6 +68,8 @@ def own_places(size: int, mesh: Mesh) -> Int[np.ndarray, " n"]:
 def put(batch: PyTree, size: int, mesh: Mesh) -> PyTree[Array]:
     """A batch on its devices, from the examples that each process has read."""
     sharding = of_batches(mesh)
+    if sharding.is_fully_addressable:
+        return jax.device_put(batch, sharding)  # all at once, which takes half the time
 
     def whole(local: np.ndarray) -> Array:
         shape = (size, *local.shape[1:])
