@@ -57,11 +57,16 @@ def runs_below(root: Path) -> Iterator[Path]:
 def about(folder: Path) -> dict[str, Any]:
     """What a run's folder tells: its state, and None or NaN for what is not known.
 
+    Of a config that this version does not know, its state is "unreadable", and why is its `error`.
+
     `figure` is what its validation goes by, `best` the best of it so far, `examples_per_second` of
     each device, `written` the time of the log's last row in seconds since 1970.
     """
     files = RunFolder(folder)
-    config = config_from_json(files.config.read_text())
+    try:
+        config = config_from_json(files.config.read_text())
+    except ValueError as error:  # of another version
+        return {"run": str(folder), "state": "unreadable", "error": str(error)}
     rows, timing = (
         read_metrics(path) if path.exists() else [] for path in (files.metrics, files.timing)
     )
@@ -97,6 +102,9 @@ def table(found: Sequence[Mapping[str, Any]]) -> rich.table.Table:
     for name in ("step", "loss", "best", "examples/s", "last row"):
         shown.add_column(name, justify="right", no_wrap=True)
     for run in found:
+        if "error" in run:
+            shown.add_row(run["run"], run["error"], run["state"])
+            continue
         shown.add_row(
             *(run["run"], run["objective"], run["state"], f"{run['step']}/{run['steps']}"),
             *(_number(run[name], ".4g") for name in ("loss", "best")),

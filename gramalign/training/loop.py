@@ -34,6 +34,7 @@ from gramalign.training.step import Metrics, make_step
 from gramalign.training.stopping import Interrupted, stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.validating import Validator
+from gramalign.training.warm_start import found
 from gramalign.training.watch import Watch
 from gramalign.training.writers import check_writers
 
@@ -78,6 +79,8 @@ def train(
     store, chosen = chosen_rows(config)
     if config.augment is not None:
         check_augment(load_augment(config.augment), store.dims)
+    if config.start_from is not None and not (resume and folder.checkpoints.exists()):
+        found(config.start_from)
     mesh = mesh_of(config.layout)
     check_batch(config.batch_size, mesh)
     data = Data(store, config, mesh)
@@ -156,9 +159,9 @@ def _train(
         if chosen is not None:
             state = checkpoints.best(start.abstract) or state
 
-    found = jax.tree.map(on_host, variables(state))
+    trained = jax.tree.map(on_host, variables(state))
     if is_first_process():
-        save_params(folder.params, found, about | {"step": int(state.step)})
+        save_params(folder.params, trained, about | {"step": int(state.step)})
 
 
 def _run(

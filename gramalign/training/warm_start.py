@@ -45,6 +45,21 @@ class Matched:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
+def found(source: str | Path) -> Path:
+    """The file of a run's weights, given that or the run's folder.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(source)
+    path = RunFolder(path).params if path.is_dir() else path
+    if not path.exists():
+        raise FileNotFoundError(
+            f"start_from: no {path}: wanted the folder of a finished run, or its params.safetensors"
+        )
+    return path
+
+
 def warm_start(
     state: TrainState, statistics: PyTree, source: str | Path
 ) -> tuple[TrainState, PyTree, Matched]:
@@ -56,22 +71,16 @@ def warm_start(
     Args:
         state: the state before the first step.
         statistics: the model's variables that are not trained.
-        source: folder of a finished run, or a `params.safetensors`.
+        source: as `found` takes.
 
     Returns:
         State, statistics, and what was taken.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: as `found`.
         ValueError: nothing fits.
     """
-    path = Path(source)
-    path = RunFolder(path).params if path.is_dir() else path
-    if not path.exists():
-        raise FileNotFoundError(
-            f"start_from: no {path}: wanted the folder of a finished run, or its params.safetensors"
-        )
-    there = read_arrays(path)
+    there = read_arrays(found(source))
     here = dict(named(state.params)) | dict(named(statistics))
     taken = [name for name, leaf in here.items() if _fits(leaf, there.get(name))]
     matched = Matched(

@@ -59,6 +59,13 @@ def test_the_table(runs, capsys):
     assert "finished" in shown and "stopped" in shown
 
 
+def test_a_run_of_another_version(runs, capsys):
+    (runs / "c" / "config.json").write_text('{"magic": 3}')
+    main(["runs", str(runs)])
+    shown = capsys.readouterr().out
+    assert "unreadable" in shown and "unknown magic" in shown and "100/1500" in shown
+
+
 def test_nothing_there(tmp_path, capsys):
     main(["runs", str(tmp_path)])
     assert f"no runs in {tmp_path}" in capsys.readouterr().out.replace("\n", "")

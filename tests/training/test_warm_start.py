@@ -88,6 +88,7 @@ def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     config = dataclasses.replace(tuned_config, start_from=str(tmp_path))
     with pytest.raises(FileNotFoundError, match="wanted the folder of a finished run"):
         train(config, tmp_path / "run", report=quiet)
+    assert not (tmp_path / "run").exists()
     path = tmp_path / "others.safetensors"
     safetensors.numpy.save_file({"x": np.ones(3)}, path)
     config = dataclasses.replace(tuned_config, start_from=str(path))
