@@ -130,6 +130,8 @@ class Validation:
         for name in ("every", "patience"):
             value = getattr(self, name)
             check(self, name, value is None or value >= 1, "at least 1, or none")
+        needless = self.every is None and self.patience is not None
+        check(self, "patience", not needless, "none without validation.every")
         check(self, "keep", self.keep >= 1, "at least 1")
         check(self, "held_out", 0 < self.held_out < 1, "a fraction in (0, 1)")
         check(self, "rows", self.rows is None or self.rows >= 2, "at least 2, or none")

@@ -67,6 +67,11 @@ def test_what_cannot_be_validated_is_refused(changes, what, small_config, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_patience_without_evaluations():
+    with pytest.raises(ValueError, match="patience is 3, wanted none without validation.every"):
+        Validation(patience=3)
+
+
 @pytest.fixture(scope="module")
 def config(small_config):
     """Of a run that soon grows worse: its steps are too long."""
