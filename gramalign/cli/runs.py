@@ -121,7 +121,7 @@ def _number(value: float | int | None, form: str) -> str:
 def _ago(seconds: float) -> str:
     """Two digits of it.
 
-    >>> _ago(8), _ago(5000), _ago(200_000)
+    >>> _ago(8.0), _ago(5000.0), _ago(200_000.0)
     ('8 s ago', '83 min ago', '56 h ago')
     """
     for unit, size in (("s", 1), ("min", 60), ("h", 3600)):

@@ -17,7 +17,6 @@ from gramalign.training.layout import ALL_BUT_GATHERED, gathered, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.objective import objective
 from gramalign.training.state import TrainState
-from gramalign.types import Embeddings
 
 Metrics = dict[str, Array]
 
@@ -34,17 +33,6 @@ class Batch(TypedDict):
 def is_logged(step, config: Config):
     """Whether a step, counted from 1, writes a line of the log; takes traced steps as well."""
     return (step % config.log_every == 0) | (step == config.steps)
-
-
-def one_at_a_time(encode: Callable[..., Embeddings]) -> Callable[..., Embeddings]:
-    """Encodes each modality by a call of its own, so that none waits for another's activations."""
-
-    def encode_all(part):
-        features, present, rows = part
-        alone = [encode(({m: x}, {m: present[m]}, rows)) for m, x in features.items()]
-        return {m: x for each in alone for m, x in each.items()}
-
-    return encode_all
 
 
 def make_step(
@@ -84,7 +72,7 @@ def make_step(
             return used().encoder(features, present, dropout_keys=keys)
 
         if config.model.remat:
-            encode = one_at_a_time(jax.checkpoint(encode))
+            encode = jax.checkpoint(encode)
         elif mesh is not None and mesh.shape["fsdp"] > 1:
             encode = jax.checkpoint(encode, policy=ALL_BUT_GATHERED)
         model, size = used(), config.microbatch
