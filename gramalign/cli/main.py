@@ -43,10 +43,10 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: with status 2 for options that make no sense, 1 for a run that failed, 75 for
             one that was told to end, has saved itself, and wants to be resumed.
     """
+    if args is None:
+        _print_messages()
     args = list(sys.argv[1:] if args is None else args)
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("gramalign").setLevel(logging.INFO)
     try:
         _read(args).run()
     except (ValueError, OSError) as error:
@@ -63,6 +63,14 @@ def main(args: Sequence[str] | None = None) -> None:
         goes_on = "; --resume goes on from the last checkpoint" if args[:1] == ["train"] else ""
         errors.print(f"interrupted{goes_on}")
         raise SystemExit(130) from None
+
+
+def _print_messages() -> None:
+    """What gramalign has to tell goes to the screen as it is, whatever others make of their own."""
+    logger = logging.getLogger("gramalign")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def _read(args: list[str]) -> Command:
