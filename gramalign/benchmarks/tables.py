@@ -97,6 +97,6 @@ def _training(found: Report) -> Group:
     for row in found["input"]:
         what = f"packed, 4 x 512 floats, batches of {row['batch']}: examples a second"
         body.add_row(what, f"{row['examples_per_second']:,.0f}")
-    what = f"the next batch of {restart['rows']:,} examples, read anew: after"
+    what = f"batches of {restart['rows']:,} examples, begun anew: the first after"
     body.add_row(what, seconds(restart["seconds"]))
     return titled("Training: what comes on top of the compiled step", body)

@@ -143,7 +143,7 @@ def _input(folder: Path, rows: int, repeats: int, say: Say) -> list[dict[str, An
 
 
 def _restart(folder: Path, rows: int, repeats: int, say: Say) -> dict[str, Any]:
-    """Seconds until a run of a million examples has its next batch again."""
+    """Seconds until batches of a store that is open, begun anew in the middle, are there again."""
     store = _packed(folder, rows, 4, say)
     first = []
     for number in range(repeats):

@@ -34,7 +34,7 @@ from gramalign.training.step import Metrics, make_step
 from gramalign.training.stopping import Interrupted, stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.validating import Validator
-from gramalign.training.warm_start import found
+from gramalign.training.warm_start import weights_file
 from gramalign.training.watch import Watch
 from gramalign.training.writers import check_writers
 
@@ -80,7 +80,7 @@ def train(
     if config.augment is not None:
         check_augment(load_augment(config.augment), store.dims)
     if config.start_from is not None and not (resume and folder.checkpoints.exists()):
-        found(config.start_from)
+        weights_file(config.start_from)
     mesh = mesh_of(config.layout)
     check_batch(config.batch_size, mesh)
     data = Data(store, config, mesh)
@@ -192,8 +192,10 @@ def _run(
             stop, due = stopping(count), validator.due(count)
             if count % config.checkpoint_every == 0 or count == config.steps or stop or due:
                 watch.settle()  # nothing is saved before its log is written
-                with timing.on("validation"):
-                    worth = validator.measure(state) if due else None
+                worth = None
+                if due:
+                    with timing.on("validation"):
+                        worth = validator.measure(state)
                 with timing.on("checkpoint"):
                     checkpoints.save(state, worth)
             if stop and count < config.steps:

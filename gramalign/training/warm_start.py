@@ -45,7 +45,7 @@ class Matched:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
-def found(source: str | Path) -> Path:
+def weights_file(source: str | Path) -> Path:
     """The file of a run's weights, given that or the run's folder.
 
     Raises:
@@ -71,16 +71,16 @@ def warm_start(
     Args:
         state: the state before the first step.
         statistics: the model's variables that are not trained.
-        source: as `found` takes.
+        source: as `weights_file` takes.
 
     Returns:
         State, statistics, and what was taken.
 
     Raises:
-        FileNotFoundError: as `found`.
+        FileNotFoundError: as `weights_file`.
         ValueError: nothing fits.
     """
-    there = read_arrays(found(source))
+    there = read_arrays(weights_file(source))
     here = dict(named(state.params)) | dict(named(statistics))
     taken = [name for name, leaf in here.items() if _fits(leaf, there.get(name))]
     matched = Matched(
