@@ -1,4 +1,4 @@
-"""Runs of the command line as processes, to the same bits as in the process of the tests."""
+"""Runs that end in the middle, and runs of the command line, to the same bits as in a test."""
 
 import os
 import sys
@@ -6,6 +6,20 @@ import sys
 from gramalign.training import config_to_json
 from tests.processes import launched
 from tests.unoptimized import UNOPTIMIZED
+
+
+class Killed(Exception):
+    """What ends a run in the middle."""
+
+
+def killed_at(step):
+    """A report that ends the run when it has come to a step."""
+
+    def report(row):
+        if row["step"] == step and "loss" in row:
+            raise Killed
+
+    return report
 
 
 def preset(config, folder):

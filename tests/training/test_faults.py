@@ -18,16 +18,7 @@ from gramalign.training.metrics import read_metrics
 from gramalign.training.timing import Timing
 from gramalign.training.watch import Watch
 from tests.processes import free_port
-from tests.training.commands import assert_same_run, started, wait_for
-
-
-class Killed(Exception):
-    pass
-
-
-def killed(row):
-    if row["step"] == 10:
-        raise Killed
+from tests.training.commands import Killed, assert_same_run, killed_at, started, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +50,7 @@ def test_sigterm_saves_and_ends_with_a_status_of_its_own(config, whole, tmp_path
 def broken_off(config, tmp_path):
     """A run that ended between its checkpoints at steps 8 and 12."""
     with pytest.raises(Killed):
-        train(config, tmp_path, report=killed)
+        train(config, tmp_path, report=killed_at(10))
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["4", "8"]
     return tmp_path
 
@@ -115,7 +106,7 @@ def test_a_full_disk(config, whole, tmp_path, quiet):
     """No file may grow over some kB once the run has begun, as when the disk is full."""
     folder = tmp_path / "run"
     with pytest.raises(Killed):
-        train(config, folder, report=killed)
+        train(config, folder, report=killed_at(10))
 
     for kilobytes, what in ((16, "cannot write checkpoint 12"), (1, "File too large")):
         process = started(config, folder, "--resume", file_size=kilobytes)
@@ -204,6 +195,6 @@ def test_a_clock_that_goes_backwards(config, whole, tmp_path, quiet, monkeypatch
     now, late = time.time(), iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: now - 3600 * next(late))
     with pytest.raises(Killed):
-        train(config, tmp_path, report=killed)
+        train(config, tmp_path, report=killed_at(10))
     train(config, tmp_path, resume=True, report=quiet)
     assert_same_run(tmp_path, whole)

@@ -13,18 +13,9 @@ from gramalign.training.layout import mesh_of, own_places, shardings
 from gramalign.training.metrics import read_metrics
 from gramalign.training.start import Start
 from tests.processes import all_succeed, free_port
-from tests.training.commands import started
+from tests.training.commands import Killed, killed_at, started
 
 LAYOUT = Layout(data=2, fsdp=2, model=2)
-
-
-class Killed(Exception):
-    pass
-
-
-def killed(row):
-    if row["step"] == 6:
-        raise Killed
 
 
 def assert_same_run(folder, other):
@@ -51,10 +42,10 @@ def alone(config, tmp_path_factory, quiet):
 
 def test_a_run_on_eight_devices_goes_on_on_four_and_on_two(config, alone, tmp_path, quiet):
     with pytest.raises(Killed):
-        train(dataclasses.replace(config, layout=LAYOUT), tmp_path, report=killed)
+        train(dataclasses.replace(config, layout=LAYOUT), tmp_path, report=killed_at(6))
     four = dataclasses.replace(config, layout=Layout(data=4), checkpoint_every=4)
     with pytest.raises(Killed):  # from step 4, and again before step 8
-        train(four, tmp_path, resume=True, report=killed)
+        train(four, tmp_path, resume=True, report=killed_at(6))
     two = dataclasses.replace(config, layout=Layout(data=1, fsdp=2))
     train(two, tmp_path, resume=True, report=quiet)
     assert_same_run(tmp_path, alone)

@@ -19,18 +19,10 @@ from gramalign.training.input import Data
 from gramalign.training.layout import mesh_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
+from tests.training.commands import Killed, killed_at
 from tests.unoptimized import UNOPTIMIZED
 
 KILLED_AT = 10  # between the checkpoints at 8 and 12
-
-
-class Killed(Exception):
-    pass
-
-
-def killed(row):
-    if row["step"] == KILLED_AT:
-        raise Killed
 
 
 def last_state(config, folder):
@@ -70,7 +62,7 @@ def assert_same_run(config, folder, whole):
 
 def test_an_exception(config, whole, tmp_path):
     with pytest.raises(Killed):
-        train(config, tmp_path, report=killed)
+        train(config, tmp_path, report=killed_at(KILLED_AT))
     assert not (tmp_path / "params.safetensors").exists()
     rows = []
     train(config, tmp_path, resume=True, report=rows.append)
@@ -111,7 +103,7 @@ def test_a_kill_before_the_first_checkpoint(config, whole, tmp_path, quiet):
 
 def test_workers_that_read_the_batches(config, whole, tmp_path):
     with pytest.raises(Killed):
-        train(dataclasses.replace(config, workers=1), tmp_path, report=killed)
+        train(dataclasses.replace(config, workers=1), tmp_path, report=killed_at(KILLED_AT))
     assert not multiprocessing.active_children()
     log = (tmp_path / "metrics.jsonl").read_text()
     assert f'"step": {KILLED_AT}' in log

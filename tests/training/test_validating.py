@@ -11,6 +11,7 @@ from gramalign.evaluation import evaluate, figure_names
 from gramalign.training import Optimizer, Validation, embed_store, load_run, train
 from gramalign.training.metrics import read_metrics
 from gramalign.training.rows import chosen_rows
+from tests.training.commands import Killed, killed_at
 
 FIGURE = "validation/rest -> one R@1, own"
 
@@ -101,15 +102,8 @@ def test_the_best_step_is_the_model(config, whole):
 
 
 def test_a_run_that_goes_on_chooses_the_same(config, whole, tmp_path, quiet):
-    class Killed(Exception):
-        pass
-
-    def killed(row):
-        if row["step"] == 14:
-            raise Killed
-
     with pytest.raises(Killed):
-        train(config, tmp_path, report=killed)
+        train(config, tmp_path, report=killed_at(14))
     train(config, tmp_path, resume=True, report=quiet)
     for name in ("params.safetensors", "metrics.jsonl"):
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
@@ -145,15 +139,8 @@ def test_the_lowest(config, tmp_path, quiet):
 
 
 def test_a_damaged_best_is_not_the_model(config, whole, tmp_path, quiet, caplog):
-    class Killed(Exception):
-        pass
-
-    def killed(row):
-        if row["step"] == 16 and "loss" in row:
-            raise Killed
-
     with pytest.raises(Killed):
-        train(config, tmp_path, report=killed)
+        train(config, tmp_path, report=killed_at(16))
     figures = measured(whole)
     best = load_run(whole).step
     (largest,) = sorted(

@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 
 from gramalign.training import Model, train
+from tests.training.commands import Killed, killed_at
 
 
 def arrays(folder):
@@ -64,19 +65,12 @@ def test_another_width_is_left_out(tuned_config, first, tmp_path, quiet):
 
 
 def test_a_run_goes_on_when_the_first_is_gone(tuned_config, first, tmp_path, quiet):
-    class Killed(Exception):
-        pass
-
-    def killed(row):
-        if row["step"] == 10:
-            raise Killed
-
     gone = tmp_path / "first"
     shutil.copytree(first, gone)
     config = dataclasses.replace(tuned_config, start_from=str(gone))
     train(config, tmp_path / "whole", report=quiet)
     with pytest.raises(Killed):
-        train(config, tmp_path / "run", report=killed)
+        train(config, tmp_path / "run", report=killed_at(10))
     shutil.rmtree(gone)
     train(config, tmp_path / "run", resume=True, report=quiet)
     for name in ("params.safetensors", "metrics.jsonl"):

@@ -8,6 +8,7 @@ from gramalign.training import train
 from gramalign.training.metrics import read_metrics
 from gramalign.training.profile import Profile
 from gramalign.training.timing import Timing
+from tests.training.commands import Killed, killed_at
 
 
 def test_timing_adds_up(monkeypatch):
@@ -40,15 +41,6 @@ def test_the_log_of_time(small_config, tmp_path, quiet):
         assert row["seconds/compute"] > 0 and row["seconds/input"] > 0
 
 
-class Killed(Exception):
-    pass
-
-
-def killed(row):
-    if row["step"] == 10:
-        raise Killed
-
-
 def test_tensorboard(small_config, tmp_path, quiet):
     """The values of the log, each once, though the run was broken off after step 10."""
     pytest.importorskip("tensorboardX")
@@ -56,7 +48,7 @@ def test_tensorboard(small_config, tmp_path, quiet):
 
     config = small_config(writers=("tensorboard",))
     with pytest.raises(Killed):
-        train(config, tmp_path, report=killed)
+        train(config, tmp_path, report=killed_at(10))
     train(config, tmp_path, resume=True, report=quiet)
     events = []
     for path in sorted((tmp_path / "tensorboard").iterdir()):
