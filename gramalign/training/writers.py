@@ -52,7 +52,7 @@ def _wandb(folder: Path, config: dict[str, Any], begun: int) -> Iterator[Write]:
         config: the run.
         begun: step that it goes on from; those it repeats are there already, with the same values.
     """
-    import wandb
+    import wandb  # pyright: ignore[reportMissingImports]
 
     name = folder / "wandb-id"
     if not (begun and name.exists()):
