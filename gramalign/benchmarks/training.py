@@ -72,7 +72,7 @@ def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
     rows, _ = chosen_rows(config)
     mesh = mesh_of(config.layout)
     start = Start(config, rows.dims, moments(rows), mesh)
-    step = make_step(config, start.graphdef, start.statistics(), start.tx, mesh)
+    step = make_step(config, start.graphdef, start.statistics, start.tx, mesh)
     reader = Data(rows, config, mesh).batches(0)
     batch = next(reader)
     reader.close()

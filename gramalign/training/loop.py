@@ -84,8 +84,9 @@ def train(
     mesh = mesh_of(config.layout)
     check_batch(config.batch_size, mesh)
     data = Data(store, config, mesh)
-    finished = resume and folder.params.exists()  # then nothing will be learned from them
-    measured = {} if finished else varied(moments(store), store)
+    # Those of a run that goes on, or is finished, were measured when it began.
+    begun = resume and (folder.params.exists() or folder.statistics.exists())
+    measured = None if begun else varied(moments(store), store)
     with folder.lock() if is_first_process() else contextlib.nullcontext():
         if is_first_process():
             folder.claim(config, resume=resume, overwrite=overwrite)
@@ -132,7 +133,7 @@ def _train(
         )
         fresh = checkpoints.latest is None
         state = start.state() if fresh else checkpoints.restore(start.abstract)
-        statistics = start.statistics()
+        statistics = start.statistics
         begun = int(state.step)
         log = Log()
         if is_first_process():

@@ -1,11 +1,15 @@
 """Mean and standard deviation of the training rows, for towers that standardise."""
 
-import numpy as np
-from jaxtyping import Float32
+import logging
 
-from gramalign.data import FeatureStore
+import numpy as np
+from jaxtyping import Float, Float32
+
+from gramalign.data import FeatureStore, gather
 
 _CHUNK = 8192  # rows read at once: memory-mapped features are never loaded whole
+
+_log = logging.getLogger(__name__)
 
 Moments = tuple[Float32[np.ndarray, " d"], Float32[np.ndarray, " d"]]
 """Mean and standard deviation of each feature."""
@@ -14,9 +18,16 @@ Moments = tuple[Float32[np.ndarray, " d"], Float32[np.ndarray, " d"]]
 def moments(store: FeatureStore) -> dict[str, Moments]:
     """Measures each modality over the rows where it is present, in float64 inside.
 
-    Two passes in chunks. Zeros where a modality is present nowhere.
+    Reads every row once. Zeros where a modality is present nowhere.
     """
-    return {name: _moments(array, store.present[name]) for name, array in store.features.items()}
+    if len(store) > _CHUNK:
+        _log.info("measuring the features of %d rows of %s", len(store), store.source)
+    sums = {name: _Sums(dim) for name, dim in store.dims.items()}
+    for start in range(0, len(store), _CHUNK):
+        found = gather(store, np.arange(start, min(start + _CHUNK, len(store))))
+        for name, of_name in sums.items():
+            of_name.add(found["features"][name][found["present"][name]])
+    return {name: of_name.moments() for name, of_name in sums.items()}
 
 
 def varied(measured: dict[str, Moments], store: FeatureStore) -> dict[str, Moments]:
@@ -37,14 +48,27 @@ def varied(measured: dict[str, Moments], store: FeatureStore) -> dict[str, Momen
     return measured
 
 
-def _moments(array, present: np.ndarray) -> Moments:
-    def rows():
-        for start in range(0, len(array), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            yield np.asarray(array[chunk], np.float64)[present[chunk]]
+class _Sums:
+    """Count, mean and squared deviations of rows that come in parts.
 
-    count = max(1, int(present.sum()))
-    zeros = np.zeros(array.shape[1])
-    mean = sum((values.sum(axis=0) for values in rows()), start=zeros) / count
-    square = sum((((values - mean) ** 2).sum(axis=0) for values in rows()), start=zeros) / count
-    return mean.astype(np.float32), np.sqrt(square).astype(np.float32)
+    Those of a part are measured from its own mean and moved to the mean of all (Chan, Golub and
+    LeVeque 1979): a sum of squares would lose what is small beside the mean.
+    """
+
+    def __init__(self, dim: int):
+        self._count, self._mean, self._squares = 0, np.zeros(dim), np.zeros(dim)
+
+    def add(self, rows: Float[np.ndarray, "n d"]) -> None:
+        if not len(rows):
+            return
+        rows = rows.astype(np.float64)
+        mean = rows.mean(axis=0)
+        squares = ((rows - mean) ** 2).sum(axis=0)
+        before, self._count = self._count, self._count + len(rows)
+        moved = mean - self._mean
+        self._mean += moved * len(rows) / self._count
+        self._squares += squares + moved**2 * before * len(rows) / self._count
+
+    def moments(self) -> Moments:
+        std = np.sqrt(self._squares / max(1, self._count))
+        return self._mean.astype(np.float32), std.astype(np.float32)

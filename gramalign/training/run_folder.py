@@ -49,7 +49,7 @@ class RunFolder:
 
     @property
     def statistics(self) -> Path:
-        """Of the features, as that run measured them."""
+        """Of the features, by which towers standardise them: measured when the run began."""
         return self.root / "statistics.safetensors"
 
     @property

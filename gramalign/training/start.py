@@ -28,22 +28,24 @@ class Start:
     Args:
         config: the run.
         dims: width of each modality's features.
-        measured: `(mean, std)` of each modality's training rows.
+        measured: `(mean, std)` of each modality's training rows; None: they were measured when the
+            run began, and its folder keeps them.
         mesh: the devices; every one makes its part of the state, and never holds the rest.
-        folder: of the run, where it keeps what it takes from another's weights.
+        folder: of the run.
 
     Attributes:
         dims: as given.
         graphdef: the model's structure.
         tx: the optimiser.
         abstract: shapes, dtypes and shardings of the state.
+        statistics: the variables that are not trained, on the host.
     """
 
     def __init__(
         self,
         config: Config,
         dims: Mapping[str, int],
-        measured: Mapping[str, Moments],
+        measured: Mapping[str, Moments] | None,
         mesh: Mesh,
         folder: RunFolder | None = None,
     ):
@@ -58,35 +60,33 @@ class Start:
         self.dims = dict(dims)
         self.tx = make_optimizer(config.optimizer, config.steps)
         self.graphdef, _, _ = split(abstract_model(config, dims))
-        # Compiled apart, so that no parameter is made for them.
-        self._statistics = jax.device_get(jax.jit(lambda: build()[1])())
-        like, _ = jax.eval_shape(build)
+        like, statistics = jax.eval_shape(build)
+        if measured is None and folder is not None:
+            self.statistics = load_params(folder.statistics, statistics)
+        else:
+            # Compiled apart, so that no parameter is made for them.
+            self.statistics: PyTree = jax.device_get(jax.jit(lambda: build()[1])())
         self.abstract: TrainState = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
         where = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
         self._init = jax.jit(lambda: build()[0], out_shardings=where)
 
     def state(self) -> TrainState:
-        """The state before the first step.
+        """The state before the first step; the folder keeps the statistics.
 
-        If the run starts from another's weights, what came of each array is told and written.
+        If the run starts from another's weights, what came of each array is told and written, and
+        statistics may be the other's.
 
         Raises:
             OSError, ValueError: as `warm_start`.
         """
-        state = self._init()
-        if self._source is None or self._folder is None:
-            return state
-        state, statistics, matched = warm_start(state, self._statistics, self._source)
-        if is_first_process():
-            _log.info("starts from %s", matched)
-            self._folder.matched.write_text(matched.to_json())
-            # The other run may be gone when this one goes on.
-            save_params(self._folder.statistics, statistics, {})
-        meet("started")
+        state, matched = self._init(), None
+        if self._source is not None:
+            state, self.statistics, matched = warm_start(state, self.statistics, self._source)
+        if self._folder is not None:
+            if is_first_process():
+                if matched is not None:
+                    _log.info("starts from %s", matched)
+                    self._folder.matched.write_text(matched.to_json())
+                save_params(self._folder.statistics, self.statistics, {})
+            meet("started")
         return state
-
-    def statistics(self) -> PyTree:
-        """The variables that are not trained, on the host; `state` or a checkpoint comes first."""
-        if self._source is None or self._folder is None:
-            return self._statistics
-        return load_params(self._folder.statistics, self._statistics)
