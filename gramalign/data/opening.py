@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from gramalign.data.files import Located, read_arrays
-from gramalign.data.store import SPLITS, FeatureStore, FeatureStoreError
+from gramalign.data.store import COLUMNS, SPLITS, FeatureStore, FeatureStoreError
 
 _MASK = "present."
-_RESERVED = ("ids", "labels", "split", "groups", "present")
+_RESERVED = (*COLUMNS, "present")
 
 _CHUNK = 2**22  # values looked at together: a mapped file never fills the memory
 

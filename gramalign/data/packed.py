@@ -18,11 +18,10 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from jaxtyping import Bool, Int, Shaped, UInt8
 
-from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows
+from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError, MappedRows
 
 STORE = "store.json"
 """Written last: a folder without it is not packed to the end."""
-COLUMNS = ("ids", "labels", "split", "groups")
 OnBadRecord = Literal["error", "skip"]
 
 _CHUNK = 4096  # rows that are written, or read again, at a time

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gramalign.data.packed import PackedArray
 
 SPLITS = ("train", "validation", "test")
+COLUMNS = ("ids", "labels", "split", "groups")
+"""What a store knows of its rows besides their features."""
 
 
 class FeatureStoreError(ValueError):

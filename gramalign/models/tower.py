@@ -1,5 +1,6 @@
 """One modality's encoder: a perceptron beside a linear path."""
 
+import functools
 import itertools
 
 import jax
@@ -25,6 +26,8 @@ class Tower(nnx.Module):
         depth: number of hidden layers, at least 1.
         dropout: rate of dropout after each hidden layer, in [0, 1).
         dtype: what is computed in; parameters and what comes out are float32.
+        remat: keep no more of a hidden layer for the backward pass than what comes into it, and
+            compute the rest again there.
         mean: per-feature mean over the training rows.
         std: per-feature standard deviation over the training rows.
         rngs: source of the initial weights.
@@ -39,6 +42,7 @@ class Tower(nnx.Module):
         depth: int,
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
+        remat: bool = False,
         mean: Float[np.ndarray, " _"] | None = None,
         std: Float[np.ndarray, " _"] | None = None,
         rngs: nnx.Rngs,
@@ -54,6 +58,7 @@ class Tower(nnx.Module):
         )
         self.head = nnx.Linear(hidden, dim, dtype=dtype, rngs=rngs)
         self.dropout = dropout
+        self.remat = remat
 
     def __call__(
         self,
@@ -70,11 +75,14 @@ class Tower(nnx.Module):
         """
         x = self.standardize(x)
         hidden = x
-        for depth, layer in enumerate(self.layers):
-            hidden = jax.nn.gelu(layer(hidden))
-            if dropout_keys is not None and self.dropout > 0:
-                hidden = self._drop(hidden, dropout_keys, depth)
+        for depth in range(len(self.layers)):
+            layer = functools.partial(self._layer, depth)
+            hidden = (jax.checkpoint(layer) if self.remat else layer)(hidden, dropout_keys)
         return self.linear(x).astype(jnp.float32) + self.head(hidden).astype(jnp.float32)
+
+    def _layer(self, depth, x, keys):
+        x = jax.nn.gelu(self.layers[depth](x))
+        return x if keys is None or self.dropout == 0 else self._drop(x, keys, depth)
 
     def _drop(self, x, keys, depth):
         def keep(key):

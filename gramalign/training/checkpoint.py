@@ -187,7 +187,7 @@ class Checkpoints:
                 *(step, "; ".join(why), aside),
             )
             aside.parent.mkdir(exist_ok=True)
-            (self._folder / str(step)).rename(digests.free(aside))
+            (self._folder / str(step)).rename(_free(aside))
             self._digest(step).unlink(missing_ok=True)
         meet(f"checkpoint {step} is put aside")
         self._orbax.reload()
@@ -198,3 +198,12 @@ class Checkpoints:
 
 def _figure(metrics: Any) -> float:
     return metrics[_FIGURE]
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of `path.1`, `path.2`, ... where nothing is."""
+    number, found = 0, path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}.{number}")
+    return found

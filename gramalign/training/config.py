@@ -32,7 +32,8 @@ class Model:
     dtype: Dtype = "float32"
     """What towers compute in; parameters, moments and embeddings are float32."""
     remat: bool = False
-    """Compute a tower's activations again in the backward pass instead of keeping them."""
+    """Keep only what comes into each hidden layer, and compute the rest again in the backward
+    pass."""
 
     def __post_init__(self):
         for name in ("dim", "hidden", "depth"):

@@ -26,15 +26,6 @@ def differing(folder: Path, record: Path) -> list[str]:
     )
 
 
-def free(path: Path) -> Path:
-    """The path, or the first of `path.1`, `path.2`, ... where nothing is."""
-    number, found = 0, path
-    while found.exists():
-        number += 1
-        found = path.with_name(f"{path.name}.{number}")
-    return found
-
-
 def _digests(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):

@@ -68,6 +68,7 @@ class Model(nnx.Module):
             depth=shape.depth,
             dropout=shape.dropout,
             dtype=shape.dtype,
+            remat=shape.remat,
             statistics=statistics,
             rngs=rngs,
         )

@@ -71,9 +71,7 @@ def make_step(
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, rows)
             return used().encoder(features, present, dropout_keys=keys)
 
-        if config.model.remat:
-            encode = jax.checkpoint(encode)
-        elif mesh is not None and mesh.shape["fsdp"] > 1:
+        if mesh is not None and mesh.shape["fsdp"] > 1:
             encode = jax.checkpoint(encode, policy=ALL_BUT_GATHERED)
         model, size = used(), config.microbatch
         embed = encode if size is None else microbatched(encode, size)

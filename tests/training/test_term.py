@@ -22,6 +22,7 @@ from gramalign.training.state import init_state
 from gramalign.training.step import make_step
 from gramalign.training.term import Contrastive
 from gramalign.training.terms import TERMS
+from tests.training.commands import Killed, killed_at
 
 
 class Head(nnx.Module):
@@ -123,20 +124,11 @@ def test_every_term(name):
     assert values.shape == (4,) and np.isfinite(values).all()
 
 
-class Killed(Exception):
-    pass
-
-
-def killed(row):
-    if row["step"] == 6:
-        raise Killed
-
-
 def test_a_run_that_is_killed_resumes_to_the_same_bits(config, tmp_path, small_store, quiet):
     rows = []
     whole = train(config(), tmp_path / "whole", report=rows.append)
     with pytest.raises(Killed):
-        train(config(), tmp_path / "killed", report=killed)
+        train(config(), tmp_path / "killed", report=killed_at(6))
     again = train(config(), tmp_path / "killed", resume=True, report=quiet)
     for name in ("params.safetensors", "metrics.jsonl", "config.json"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
