@@ -1,6 +1,7 @@
 """Devices and processes share a run, whose numbers are the same whatever the layout."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from gramalign.data import load
-from gramalign.training import Layout, config_from_json, train
+from gramalign.training import Layout, Validation, config_from_json, train
 from gramalign.training.layout import mesh_of, own_places, shardings
 from gramalign.training.metrics import read_metrics
 from gramalign.training.start import Start
@@ -31,7 +32,7 @@ def assert_same_run(folder, other):
 
 @pytest.fixture(scope="module")
 def config(small_config):
-    return small_config(objective="clip + gram")
+    return small_config(objective="clip + gram", validation=Validation(every=3, held_out=0.25))
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +118,11 @@ def test_one_process_reads_it_all():
     np.testing.assert_array_equal(own_places(16, mesh_of(LAYOUT)), np.arange(16))
 
 
-def test_two_processes_with_two_devices_each(config, alone, tmp_path):
-    shared = dataclasses.replace(config, layout=Layout(fsdp=2))
+def test_two_processes_with_two_devices_each(config, alone, tmp_path, quiet):
+    """A run that starts from another's weights, and chooses its model."""
+    tuned = dataclasses.replace(config, start_from=str(alone), seed=1)
+    wanted = train(tuned, tmp_path / "wanted", report=quiet).folder
+    shared = dataclasses.replace(tuned, layout=Layout(fsdp=2))
     options = ["--cluster.coordinator", f"localhost:{free_port()}", "--cluster.processes", 2]
     all_succeed(
         [
@@ -126,4 +130,7 @@ def test_two_processes_with_two_devices_each(config, alone, tmp_path):
             for number in range(2)
         ]
     )
-    assert_same_run(tmp_path / "run", alone)
+    assert_same_run(tmp_path / "run", wanted)
+    assert json.loads((tmp_path / "run" / "start_from.json").read_text())["taken"]
+    last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert "validation/pair R@1, cosine" in last
