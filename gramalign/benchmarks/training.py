@@ -19,7 +19,7 @@ from gramalign.data.packed import pack
 from gramalign.training import Config, Layout, train
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.input import Data
-from gramalign.training.layout import mesh_of
+from gramalign.training.layout import mesh_of, of_batches
 from gramalign.training.metrics import read_metrics
 from gramalign.training.moments import moments
 from gramalign.training.rows import chosen_rows
@@ -74,7 +74,7 @@ def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
     start = Start(config, rows.dims, moments(rows), mesh)
     step = make_step(config, start.graphdef, start.statistics, start.tx, mesh)
     reader = Data(rows, config, mesh).batches(0)
-    batch = next(reader)
+    batch = jax.device_put(next(reader), of_batches(mesh))
     reader.close()
 
     def bare(count: int) -> float:

@@ -12,9 +12,11 @@ from gramalign.data.order import MixedOrder, Order
 from gramalign.data.store import FeatureStore, MappedRows, from_file
 from gramalign.data.workers import in_workers
 
-# One thread reads ahead while the device computes; more of them only compete for memory.
+# One thread reads files ahead while the device computes; more of them only compete for memory. What
+# is in memory is copied in less time than it takes to hand it over.
 _AHEAD = 4
-_READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
+_FILES = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
+_MEMORY = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
 
 
 def batches(
@@ -43,10 +45,10 @@ def batches(
         seed: any integer >= 0.
         start: number of the first batch, from 0.
         places: which of a batch's rows to read, by their places in it; None: all.
-        workers: processes that read, each every so many batches; 0: a thread of this process. They
-            end when the iterator is closed. As everywhere in Python, a script that starts them
-            keeps what it does under `if __name__ == "__main__":`.
-        put: what becomes of a batch in the end, in the thread that reads ahead: it goes to devices.
+        workers: processes that read, each every so many batches; 0: this process does, in a thread
+            if features are in files. They end when the iterator is closed. As everywhere in Python,
+            a script that starts them keeps what it does under `if __name__ == "__main__":`.
+        put: what becomes of a batch in the end, where it is read: it goes to devices.
 
     Returns:
         Iterator of `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}, "groups": i32[b]}`,
@@ -70,8 +72,9 @@ def batches(
     fill = _Fill(store, places, tell_lost=workers > 0)
     filled = grain.MapDataset.source(order)[start:].map(fill)
     if not workers:
-        return iter((filled.map(put) if put else filled).to_iter_dataset(_READ))
-    sent = filled.to_iter_dataset(_READ)
+        read = _FILES if fill.from_files else _MEMORY
+        return iter((filled.map(put) if put else filled).to_iter_dataset(read))
+    sent = filled.to_iter_dataset(_FILES)
     received = in_workers(sent, workers, store=store, batch_size=len(places))
     if put is None:
         return iter(received)
@@ -108,6 +111,7 @@ class _Fill:
 
     def __init__(self, store: FeatureStore, places: np.ndarray, tell_lost: bool):
         self._features = {name: from_file(array) for name, array in store.features.items()}
+        self.from_files = any(isinstance(array, MappedRows) for array in self._features.values())
         self._present = store.present
         groups = np.arange(len(store), dtype=np.int32) if store.groups is None else store.groups
         self._columns = {"groups": groups}

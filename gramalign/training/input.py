@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from gramalign.data import FeatureStore, batches
 from gramalign.data.batches import check_batches
 from gramalign.training.config import Config
-from gramalign.training.layout import own_places, put
+from gramalign.training.layout import of_batches, own_places, put
 
 
 class Data:
@@ -29,11 +29,13 @@ class Data:
         check_batches(store, batch_size=config.batch_size, seed=config.seed)
 
     def batches(self, start: int) -> grain.DatasetIterator:
-        """The batches from a step on, counted from 0, each on its devices.
+        """The batches from a step on, counted from 0, as a compiled step takes them.
 
-        What reads them ends when the iterator is closed.
+        Of one process that is host arrays, which the step sends to its devices faster than
+        `jax.device_put` does. What reads them ends when the iterator is closed.
         """
         size = self._config.batch_size
+        several = not of_batches(self._mesh).is_fully_addressable
         return batches(
             self._store,
             batch_size=size,
@@ -41,5 +43,5 @@ class Data:
             start=start,
             places=self._places,
             workers=self._config.workers,
-            put=functools.partial(put, size=size, mesh=self._mesh),
+            put=functools.partial(put, size=size, mesh=self._mesh) if several else None,
         )

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from gramalign.training.augment import augmented, load_augment
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics
-from gramalign.training.layout import ALL_BUT_GATHERED, gathered, shardings
+from gramalign.training.layout import ALL_BUT_GATHERED, gathered, of_batches, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.objective import objective
 from gramalign.training.state import TrainState
@@ -129,4 +129,6 @@ def make_step(
             state = jax.lax.with_sharding_constraint(state, shardings(config.layout, mesh, state))
         return state, metrics
 
-    return jax.jit(step, donate_argnums=0)
+    if mesh is None:
+        return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, in_shardings=(None, of_batches(mesh)))

@@ -11,7 +11,7 @@ from flax import nnx
 from gramalign.contrast import Engine
 from gramalign.training.config import Config, Layout, Optimizer
 from gramalign.training.config import Model as Shape
-from gramalign.training.layout import mesh_of, put, shardings
+from gramalign.training.layout import mesh_of, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.model import Model, split
 from gramalign.training.optimizer import make_optimizer
@@ -43,7 +43,6 @@ def first_gradient(mesh=None, **changes):
     state = init_state(params, tx, jax.random.key(1))
     data = batch()
     if mesh is not None:
-        data = put(data, BATCH, mesh)
         state = jax.device_put(state, shardings(config.layout, mesh, state))
     state, metrics = make_step(config, graphdef, statistics, tx, mesh)(state, data)
     moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]

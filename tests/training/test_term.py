@@ -15,7 +15,7 @@ from gramalign.data import load
 from gramalign.geometry import normalize
 from gramalign.models import LogitScale, Number
 from gramalign.training import Config, Layout, embed_store, load_run, train
-from gramalign.training.layout import mesh_of, put
+from gramalign.training.layout import mesh_of
 from gramalign.training.model import Learned, Model, split
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state
@@ -154,8 +154,6 @@ def gradient(config, mesh=None):
         "present": {m: rng.uniform(size=16) < 0.8 for m in "ab"},
         "groups": np.arange(16, dtype=np.int32),
     }
-    if mesh is not None:
-        data = put(data, 16, mesh)
     state, metrics = make_step(config, graphdef, statistics, tx, mesh)(state, data)
     moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
     return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
