@@ -54,8 +54,8 @@ def train(
 
     Args:
         config: the run.
-        out: its folder: `config.json`, `environment.json`, `metrics.jsonl`, `timing.jsonl`,
-            `checkpoints/`, and in the end `params.safetensors`.
+        out: its folder: `config.json`, `environment.json`, the features' `statistics.safetensors`,
+            `metrics.jsonl`, `timing.jsonl`, `checkpoints/`, and in the end `params.safetensors`.
         resume: go on with the run in `out`, from its newest checkpoint to the same bits that an
             uninterrupted run reaches; starts one if there is none, returns one that is finished.
         overwrite: delete the run in `out` first, if there is one.

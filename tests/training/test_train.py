@@ -29,7 +29,7 @@ def test_what_a_run_leaves_behind(run):
     run, rows = run
     assert sorted(file.name for file in run.folder.iterdir()) == [
         *("checkpoints", "config.json", "digests", "environment.json", "lock", "metrics.jsonl"),
-        *("params.safetensors", "timing.jsonl"),
+        *("params.safetensors", "statistics.safetensors", "timing.jsonl"),
     ]
     log = read_metrics(run.folder / "metrics.jsonl")
     assert [row["step"] for row in log] == [2, 4, 6, 8, 10, 12, 13]
