@@ -1,16 +1,19 @@
 """One modality's encoder: a perceptron beside a linear path."""
 
-import functools
 import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from gramalign.models.standardize import Standardize
+
+PRODUCT, HIDDEN = "product", "hidden"
+"""Names for a policy of `jax.checkpoint`: a hidden layer before its activation, and after all."""
 
 
 class Tower(nnx.Module):
@@ -26,8 +29,6 @@ class Tower(nnx.Module):
         depth: number of hidden layers, at least 1.
         dropout: rate of dropout after each hidden layer, in [0, 1).
         dtype: what is computed in; parameters and what comes out are float32.
-        remat: keep no more of a hidden layer for the backward pass than what comes into it, and
-            compute the rest again there.
         mean: per-feature mean over the training rows.
         std: per-feature standard deviation over the training rows.
         rngs: source of the initial weights.
@@ -42,7 +43,6 @@ class Tower(nnx.Module):
         depth: int,
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
-        remat: bool = False,
         mean: Float[np.ndarray, " _"] | None = None,
         std: Float[np.ndarray, " _"] | None = None,
         rngs: nnx.Rngs,
@@ -58,7 +58,6 @@ class Tower(nnx.Module):
         )
         self.head = nnx.Linear(hidden, dim, dtype=dtype, rngs=rngs)
         self.dropout = dropout
-        self.remat = remat
 
     def __call__(
         self,
@@ -75,14 +74,12 @@ class Tower(nnx.Module):
         """
         x = self.standardize(x)
         hidden = x
-        for depth in range(len(self.layers)):
-            layer = functools.partial(self._layer, depth)
-            hidden = (jax.checkpoint(layer) if self.remat else layer)(hidden, dropout_keys)
+        for depth, layer in enumerate(self.layers):
+            hidden = jax.nn.gelu(checkpoint_name(layer(hidden), PRODUCT))
+            if dropout_keys is not None and self.dropout > 0:
+                hidden = self._drop(hidden, dropout_keys, depth)
+            hidden = checkpoint_name(hidden, HIDDEN)
         return self.linear(x).astype(jnp.float32) + self.head(hidden).astype(jnp.float32)
-
-    def _layer(self, depth, x, keys):
-        x = jax.nn.gelu(self.layers[depth](x))
-        return x if keys is None or self.dropout == 0 else self._drop(x, keys, depth)
 
     def _drop(self, x, keys, depth):
         def keep(key):

@@ -24,7 +24,6 @@ class Towers(nnx.Module):
         depth: number of hidden layers of each tower.
         dropout: rate of dropout after each hidden layer.
         dtype: what towers compute in.
-        remat: whether they compute again what is inside a hidden layer, as `Tower`.
         statistics: `(mean, std)` of each modality's training rows; a modality without an entry is
             taken as it comes.
         rngs: source of the initial weights.
@@ -39,7 +38,6 @@ class Towers(nnx.Module):
         depth: int,
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
-        remat: bool = False,
         statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
         rngs: nnx.Rngs,
     ):
@@ -53,7 +51,6 @@ class Towers(nnx.Module):
                     depth=depth,
                     dropout=dropout,
                     dtype=dtype,
-                    remat=remat,
                     mean=statistics.get(modality, (None, None))[0],
                     std=statistics.get(modality, (None, None))[1],
                     rngs=rngs,

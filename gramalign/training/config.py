@@ -32,8 +32,8 @@ class Model:
     dtype: Dtype = "float32"
     """What towers compute in; parameters, moments and embeddings are float32."""
     remat: bool = False
-    """Keep only what comes into each hidden layer, and compute the rest again in the backward
-    pass."""
+    """Keep of each hidden layer only what comes out of it, and compute the rest again in the
+    backward pass."""
 
     def __post_init__(self):
         for name in ("dim", "hidden", "depth"):

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import Array, Int, PyTree
 
@@ -105,11 +104,6 @@ def shardings(layout: Layout, mesh: Mesh, tree: PyTree) -> PyTree[NamedSharding]
     return _by_rules(layout, mesh, tree, set(AXES))
 
 
-ALL_BUT_GATHERED = jax.checkpoint_policies.save_anything_except_these_names("gathered")
-"""Of a function under `jax.checkpoint`: all is kept for the backward pass but parameters that were
-gathered, which are gathered again."""
-
-
 def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]:
     """Parameters where they are used: no longer split over `fsdp`, in what towers compute in.
 
@@ -135,7 +129,7 @@ def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]
         lambda x: (gather(x), None),
         lambda _, d: (jax.lax.with_sharding_constraint(d, parts),),
     )
-    return checkpoint_name(gather(params), "gathered")
+    return gather(params)
 
 
 def _by_rules(

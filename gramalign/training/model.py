@@ -68,7 +68,6 @@ class Model(nnx.Module):
             depth=shape.depth,
             dropout=shape.dropout,
             dtype=shape.dtype,
-            remat=shape.remat,
             statistics=statistics,
             rngs=rngs,
         )

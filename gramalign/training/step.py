@@ -10,10 +10,11 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from gramalign.models.tower import HIDDEN, PRODUCT
 from gramalign.training.augment import augmented, load_augment
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics
-from gramalign.training.layout import ALL_BUT_GATHERED, gathered, of_batches, shardings
+from gramalign.training.layout import gathered, of_batches, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.objective import objective
 from gramalign.training.state import TrainState
@@ -71,8 +72,11 @@ def make_step(
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, rows)
             return used().encoder(features, present, dropout_keys=keys)
 
-        if mesh is not None and mesh.shape["fsdp"] > 1:
-            encode = jax.checkpoint(encode, policy=ALL_BUT_GATHERED)
+        if config.model.remat or (mesh is not None and mesh.shape["fsdp"] > 1):
+            # Not even parameters that were gathered: they are gathered again.
+            kept = HIDDEN if config.model.remat else PRODUCT
+            policy = jax.checkpoint_policies.save_only_these_names(kept)
+            encode = jax.checkpoint(encode, policy=policy)
         model, size = used(), config.microbatch
         embed = encode if size is None else microbatched(encode, size)
         rows = jnp.arange(batch["groups"].shape[0])

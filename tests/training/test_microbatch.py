@@ -9,12 +9,14 @@ import pytest
 from flax import nnx
 
 from gramalign.contrast import Engine
+from gramalign.programs.flops import traced_flops
 from gramalign.training.config import Config, Layout, Optimizer
 from gramalign.training.config import Model as Shape
 from gramalign.training.layout import mesh_of, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.model import Model, split
 from gramalign.training.optimizer import make_optimizer
+from gramalign.training.planned_step import trace_step
 from gramalign.training.state import init_state
 from gramalign.training.step import make_step
 
@@ -74,6 +76,28 @@ def test_a_microbatch_of_any_size(size, plain):
 )
 def test_a_mesh(layout, changes, plain):
     same(first_gradient(mesh_of(layout), layout=layout, **changes), plain)
+
+
+@pytest.mark.parametrize("layout", [Layout(data=1), Layout(data=1, fsdp=2)])
+def test_what_a_layer_keeps(layout):
+    """With remat all products are computed twice; gathering parameters costs the last ones."""
+
+    def compiled(layout, remat=False):
+        shape = Shape(dim=8, hidden=256, depth=4, dropout=0.1, remat=remat)
+        config = dataclasses.replace(CONFIG, model=shape, batch_size=2048, layout=layout)
+        step = trace_step(config, {"a": 8, "b": 8}, mesh_of(layout))
+        memory = step.lower().compile().memory_analysis().temp_size_in_bytes
+        return traced_flops(step.jaxpr), memory
+
+    (plain, memory), (work, split), (again, less) = (
+        compiled(*how) for how in ((Layout(data=1),), (layout,), (layout, True))
+    )
+    each = 2 * 2 * 2048  # of both towers, for each number in a matrix
+    last, layers = each * (8 * 8 + 256 * 8), each * (8 * 256 + 3 * 256 * 256)
+    devices = layout.fsdp
+    assert work - plain == (last if devices > 1 else 0)
+    assert again - plain == last + layers
+    assert split * devices < 1.2 * memory and less < 0.9 * split
 
 
 def test_dropout_is_drawn(plain):
