@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
@@ -95,10 +96,23 @@ class Evaluation:
         for task in self.retrieval:
             name = _task_name(task.query, task.gallery)
             figures = [*task.recall.values(), task.median_rank, task.mean_rank]
+            figures += [task.mean_reciprocal_rank]
             for called, score in {"own": self.score, "cosine": "cosine"}.items():
                 if task.score == score:
                     found |= dict(zip(_names_of(name, called), figures, strict=True))
         return {name: found[name] for name in figure_names(self.modalities)}
+
+    def ranks(self) -> dict[str, Int[np.ndarray, " examples"]]:
+        """Of every example as a query: the rank of its match, 0 where it is none.
+
+        By names such as `text -> audio, cosine`; those of the baseline end in `, baseline`.
+        """
+        results = [(x, "") for x in self.retrieval] + [(x, ", baseline") for x in self.baseline]
+        return {
+            f"{_task_name(task.query, task.gallery)}, {task.score}{end}": task.ranks
+            for task, end in results
+            if task.ranks is not None
+        }
 
     def rest(self, modality: str) -> tuple[str, ...]:
         """All modalities but one."""
@@ -124,11 +138,12 @@ class Evaluation:
 def figure_names(modalities: Sequence[str]) -> list[str]:
     """Names of the figures of an evaluation of these modalities, the summary's first.
 
-    `own` is the run's Score; recalls are in percent, and of ranks less is better.
+    `own` is the run's Score; recalls are in percent, of ranks less is better, and MRR is the mean
+    reciprocal rank, 1 at best.
 
     >>> names = figure_names(["text", "audio"])
     >>> names[4], names[5], names[-1]
-    ('rest -> one R@1, own', 'audio -> text R@1, cosine', 'text -> audio mean rank, own')
+    ('rest -> one R@1, own', 'audio -> text R@1, cosine', 'text -> audio MRR, own')
     """
     summary = ["pair R@1, cosine"]
     for score in ("cosine", "own"):
@@ -152,7 +167,7 @@ def _task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
 
 
 def _names_of(task: str, score: str) -> list[str]:
-    figures = [*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank"]
+    figures = [*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank", "MRR"]
     return [f"{task} {figure}, {score}" for figure in figures]
 
 

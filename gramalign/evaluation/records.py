@@ -9,11 +9,14 @@ from typing import Any
 def to_plain(value: Any) -> Any:
     """Turn dataclasses, mappings and sequences of plain values into what `json.dump` accepts.
 
+    Fields whose metadata say `record=False` are left out.
+
     >>> to_plain({1: (0.5, float("nan"))})
     {'1': [0.5, None]}
     """
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+        kept = [field.name for field in fields(value) if field.metadata.get("record", True)]
+        return {name: to_plain(getattr(value, name)) for name in kept}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

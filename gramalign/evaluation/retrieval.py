@@ -15,7 +15,7 @@ depends on that size (volume, singular value) compares them as they are; the cos
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -56,6 +56,9 @@ class Retrieval:
         chance: k -> the same for a random order.
         median_rank: median rank of the match, 1 is best.
         mean_rank: mean rank of the match.
+        mean_reciprocal_rank: mean of 1 / rank, 1 is best.
+        ranks: rank of each example's match, 0 where the example is no query; not part of the
+            record, and None if that is where the figures are from.
     """
 
     query: tuple[str, ...]
@@ -67,6 +70,10 @@ class Retrieval:
     chance: Mapping[int, float]
     median_rank: float
     mean_rank: float
+    mean_reciprocal_rank: float
+    ranks: Int[np.ndarray, " examples"] | None = field(
+        default=None, repr=False, compare=False, metadata={"record": False}
+    )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`; NaN becomes None."""
@@ -85,6 +92,7 @@ class Retrieval:
             chance={int(k): number(value) for k, value in record["chance"].items()},
             median_rank=number(record["median_rank"]),
             mean_rank=number(record["mean_rank"]),
+            mean_reciprocal_rank=number(record["mean_reciprocal_rank"]),
         )
 
 
@@ -181,6 +189,8 @@ def _figures(
         chance={k: 100 * _mean(np.minimum(k / candidates, 1)) for k in RECALL_AT},
         median_rank=float(np.median(place)) if place.size else math.nan,
         mean_rank=_mean(place),
+        mean_reciprocal_rank=_mean(1 / place),
+        ranks=ranked + 1,
     )
 
 

@@ -82,6 +82,11 @@ class RunFolder:
         """Figures of the last evaluation."""
         return self.root / "evaluation.json"
 
+    @property
+    def ranks(self) -> Path:
+        """Of each of its queries."""
+        return self.root / "ranks.npz"
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps other processes from training in the folder, until the block or the process ends.
@@ -157,7 +162,7 @@ class RunFolder:
         folders = self.checkpoints, self.digests, self.damaged, self.profile
         for part in (*folders, *(self.root / name for name in WRITERS)):
             shutil.rmtree(part, ignore_errors=True)
-        logs = self.evaluation, self.metrics, self.timing, self.environment
+        logs = self.evaluation, self.ranks, self.metrics, self.timing, self.environment
         for file in (self.params, self.matched, self.statistics, *logs, self.config):
             file.unlink(missing_ok=True)
 

@@ -67,6 +67,13 @@ def test_evaluate_prints_tables_and_keeps_figures(run, capsys):
     record = json.loads((run / "evaluation.json").read_text())
     assert record["score"] == "volume" and record["part"] == "test"
     assert len(record["retrieval"]) == 24
+    with np.load(run / "ranks.npz") as ranks:
+        assert len(ranks["ids"]) == record["examples"]
+        for task in record["retrieval"]:
+            name = f"{'+'.join(task['query'])} -> {'+'.join(task['gallery'])}, {task['score']}"
+            found = ranks[name][ranks[name] > 0]
+            assert np.mean(found <= 5) == pytest.approx(task["recall"]["5"] / 100)
+        assert any(name.endswith(", baseline") for name in ranks)
 
 
 def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):

@@ -54,6 +54,7 @@ def dense_figures(scores, is_query, in_gallery, groups):
         "candidates": sizes.mean(),
         "median_rank": np.median(places),
         "mean_rank": places.mean(),
+        "mean_reciprocal_rank": (1 / places).mean(),
         "recall": {k: 100 * (places <= k).mean() for k in (1, 5, 10)},
         "chance": {k: 100 * np.minimum(k / sizes, 1).mean() for k in (1, 5, 10)},
     }
@@ -85,6 +86,9 @@ def test_equals_the_dense_float64_rule(score, with_gaps, with_groups):
         )
         for name, value in expected.items():
             assert getattr(result, name) == pytest.approx(value), (result, name)
+        kept = result.ranks[result.ranks > 0]
+        assert len(result.ranks) == 37 and len(kept) == result.queries
+        assert kept.mean() == pytest.approx(result.mean_rank)
 
 
 def test_ties_count_against_the_query_unless_they_share_its_group():
@@ -132,7 +136,7 @@ def test_modalities_that_never_meet_give_no_figure_rather_than_a_wrong_one():
     lonely = evaluation.find(("text",), ("audio",), "cosine")
     assert lonely.queries == 0
     assert np.isnan([lonely.recall[1], lonely.mean_rank, lonely.chance[1]]).all()
-    assert json.dumps(lonely.to_json(), allow_nan=False).count("null") == 9
+    assert json.dumps(lonely.to_json(), allow_nan=False).count("null") == 10
     assert not np.isnan(list(evaluation.summary().values())).any()
 
 

@@ -40,6 +40,7 @@ def evaluation_of(names=THREE, score="volume", *, baseline=True, examples=5000, 
                 chance={k: 100 * k / examples if measured else math.nan for k in (1, 5, 10)},
                 median_rank=rng.integers(2, 400) / 2 if measured else math.nan,
                 mean_rank=1 + examples * rng.random() if measured else math.nan,
+                mean_reciprocal_rank=rng.random() if measured else math.nan,
             )
             for query, gallery in tasks
         )
