@@ -12,8 +12,9 @@ from gramalign.data.order import MixedOrder, Order
 from gramalign.data.store import FeatureStore, MappedRows, from_file
 from gramalign.data.workers import in_workers
 
-# One thread reads files ahead while the device computes; more of them only compete for memory. What
-# is in memory is copied in less time than it takes to hand it over.
+# One thread reads files ahead while the device computes; more of them only compete for memory. A
+# small batch from memory is copied in less time than a thread takes to hand it over, and a large
+# one while the device computes the step before.
 _AHEAD = 4
 _FILES = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
 _MEMORY = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)

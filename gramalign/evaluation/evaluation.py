@@ -95,8 +95,8 @@ class Evaluation:
         found = self.summary(own=True)
         for task in self.retrieval:
             name = _task_name(task.query, task.gallery)
-            figures = [*task.recall.values(), task.median_rank, task.mean_rank]
-            figures += [task.mean_reciprocal_rank]
+            ranks = task.median_rank, task.mean_rank, task.mean_reciprocal_rank
+            figures = [*task.recall.values(), *ranks]
             for called, score in {"own": self.score, "cosine": "cosine"}.items():
                 if task.score == score:
                     found |= dict(zip(_names_of(name, called), figures, strict=True))

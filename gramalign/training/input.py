@@ -31,8 +31,8 @@ class Data:
     def batches(self, start: int) -> grain.DatasetIterator:
         """The batches from a step on, counted from 0, as a compiled step takes them.
 
-        Of one process that is host arrays, which the step sends to its devices faster than
-        `jax.device_put` does. What reads them ends when the iterator is closed.
+        Of one process that is host arrays: the step sends them itself, to one device in less time
+        than `jax.device_put`. What reads them ends when the iterator is closed.
         """
         size = self._config.batch_size
         several = not of_batches(self._mesh).is_fully_addressable
