@@ -10,7 +10,13 @@ from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigu
 from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
 from gramalign.evaluation.inputs import EmbeddingSet, checked
-from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES, Retrieval, retrieval_figures
+from gramalign.evaluation.retrieval import (
+    FUSED,
+    SCORE_NAMES,
+    Retrieval,
+    retrieval_figures,
+    retrieve_both_ways,
+)
 from gramalign.evaluation.tables import (
     diagnostics_table,
     pair_table,
@@ -41,6 +47,7 @@ __all__ = [
     "interval",
     "pair_table",
     "retrieval_figures",
+    "retrieve_both_ways",
     "tables",
     "to_text",
     "tuple_table",
