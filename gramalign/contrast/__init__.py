@@ -2,6 +2,7 @@
 
 from gramalign.contrast.dual_softmax import dual_softmax
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
+from gramalign.contrast.matrix import score_matrix
 from gramalign.contrast.retrieval import ranks, top_k
 from gramalign.contrast.sigmoid import sigmoid_contrast
 from gramalign.contrast.softmax import contrast
@@ -12,6 +13,7 @@ __all__ = [
     "contrast",
     "dual_softmax",
     "ranks",
+    "score_matrix",
     "sigmoid_contrast",
     "top_k",
 ]

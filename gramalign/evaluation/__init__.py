@@ -10,6 +10,7 @@ from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigu
 from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
 from gramalign.evaluation.inputs import EmbeddingSet, checked
+from gramalign.evaluation.relevance import Relevance, relevance_figures, retrieve_by_label
 from gramalign.evaluation.retrieval import (
     FUSED,
     SCORE_NAMES,
@@ -34,6 +35,7 @@ __all__ = [
     "Interval",
     "LinearGCCA",
     "PairFigures",
+    "Relevance",
     "Retrieval",
     "TupleFigure",
     "checked",
@@ -46,8 +48,10 @@ __all__ = [
     "fit_gcca",
     "interval",
     "pair_table",
+    "relevance_figures",
     "retrieval_figures",
     "retrieve_both_ways",
+    "retrieve_by_label",
     "tables",
     "to_text",
     "tuple_table",

@@ -107,13 +107,22 @@ def retrieval_figures(
         ValueError: unknown score, or `FUSED` where there is nothing fused.
     """
     _check_score(data, score)
-    tasks = [((one,), (other,)) for one, other in itertools.combinations(data.modalities, 2)]
-    if len(data.modalities) > 2:
-        tasks += [((one,), _without(data.modalities, one)) for one in data.modalities]
     results = [
-        retrieve_both_ways(data, *task, score, dual_temperature=dual_temperature) for task in tasks
+        retrieve_both_ways(data, *sides, score, dual_temperature=dual_temperature)
+        for sides in tasks(data.modalities)
     ]
     return tuple(result for both in results for result in both)
+
+
+def tasks(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """What is asked with and what is looked through: every pair, and everyone with the rest.
+
+    Each stands for both directions.
+    """
+    pairs = [((one,), (other,)) for one, other in itertools.combinations(modalities, 2)]
+    return pairs + [
+        ((one,), _without(modalities, one)) for one in modalities if len(modalities) > 2
+    ]
 
 
 def retrieve_both_ways(
@@ -228,13 +237,18 @@ ROWS_PER_DEVICE = 2048
 """Fewer are not worth another device: the queries of a smaller set stay together."""
 
 
+def devices_for(queries: int) -> list[Any]:
+    """The devices here that so many queries are worth."""
+    return jax.local_devices()[: max(queries // ROWS_PER_DEVICE, 1)]
+
+
 def _both_ways(
     score: Between, dual_temperature: float | None, batch: tuple[dict, dict, Any]
 ) -> list[np.ndarray]:
     """Ranks of both directions and both sides' validity, on the host, by all devices here."""
     _, present, _ = batch
     size = len(next(iter(present.values())))
-    devices = jax.local_devices()[: max(size // ROWS_PER_DEVICE, 1)]
+    devices = devices_for(size)
     if len(devices) == 1:
         return jax.device_get(list(_on_device(score, dual_temperature, batch)))
     mesh = Mesh(devices, (_AXIS,))
@@ -316,7 +330,7 @@ def _candidates(in_gallery: np.ndarray, groups: np.ndarray | None) -> np.ndarray
     return in_gallery.sum() - of_own_group + 1
 
 
-def _without(modalities: tuple[str, ...], name: str) -> tuple[str, ...]:
+def _without(modalities: Sequence[str], name: str) -> tuple[str, ...]:
     return tuple(other for other in modalities if other != name)
 
 

@@ -1,0 +1,38 @@
+"""Some rows of a score matrix as they are, for what has to see all of a row at once."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from gramalign.contrast.blocks import Block, check_sides, own_numbers, split
+from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
+from gramalign.scores import Side, Tiled
+
+
+def score_matrix(
+    score: Tiled, rows: Side, cols: Side, *, engine: Engine = DEFAULT_ENGINE
+) -> Float[Array, "rows cols"]:
+    """Scores of every row against every column: keep the rows few, this is what they cost.
+
+    What a Score needs besides exists for no more than a tile of columns at a time.
+
+    Args:
+        score: what fills the matrix.
+        rows: the queries.
+        cols: the gallery.
+        engine: how it is gone about; what comes out is the same.
+
+    Returns:
+        `[rows, cols]`, -inf where either is not valid.
+
+    Raises:
+        ValueError: for empty sides.
+    """
+    _, number = check_sides(rows, cols, square=False)
+
+    def one_block(block: Block) -> Float[Array, "rows c"]:
+        tile = score.tile(rows.factors, block.factors)
+        return jnp.where(rows.valid[:, None] & block.valid[None, :], tile, -jnp.inf)
+
+    tiles = jax.lax.map(one_block, split(cols, own_numbers(number), engine.tile_size()))
+    return jnp.moveaxis(tiles, 0, 1).reshape(len(rows.valid), -1)[:, :number]

@@ -1,0 +1,244 @@
+"""Retrieval with several right answers: all captions of a video, all members of a class.
+
+Every valid query is asked of the whole gallery, and what is right shares its label. The gallery is
+sorted by the Score, and ties count against the query: of equal scores those that are wrong come
+first, so a collapsed space finds nothing. With that order broken the figures are the usual ones,
+those of scikit-learn, torchmetrics and ranx:
+
+    R@k      share of queries with any right answer among the first k
+    MRR      mean of 1 / place of the first right answer
+    mAP      mean over queries of 1 / R sum_r r / place of the r-th of R right answers
+    nDCG@k   sum_{right, place <= k} 1 / log2(1 + place), over the same of an ideal order
+
+The score matrix is never stored: some rows of it at a time, as many as `BUDGET` allows, are
+computed on the device and sorted on the host.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Integer, Shaped
+
+from gramalign.contrast import score_matrix
+from gramalign.evaluation.inputs import EmbeddingSet
+from gramalign.evaluation.records import number, to_plain
+from gramalign.evaluation.retrieval import RECALL_AT, check_sides, devices_for, tasks
+from gramalign.scores import Between, Side
+
+NDCG_AT = 10
+BUDGET = 2**24
+"""Scores that are held at a time: 64 MiB, and some copies of them while they are sorted."""
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Figures of one kind of query where all that shares its label is right; NaN without a query.
+
+    Attributes:
+        query: modalities on the query side; several mean the tuple of them.
+        gallery: modalities on the gallery side.
+        score: name of the Score that ranked the gallery.
+        queries: number of queries; those for which nothing in the gallery is right do not count.
+        candidates: size of the gallery.
+        right: right answers of a query, on average.
+        recall: k -> percent of queries with any right answer among the first k.
+        mean_reciprocal_rank: of the first right answer, 1 is best.
+        mean_average_precision: 1 is best.
+        chance_average_precision: the same, expected of a random order.
+        ndcg: at `NDCG_AT`, 1 is best.
+    """
+
+    query: tuple[str, ...]
+    gallery: tuple[str, ...]
+    score: str
+    queries: int
+    candidates: int
+    right: float
+    recall: Mapping[int, float]
+    mean_reciprocal_rank: float
+    mean_average_precision: float
+    chance_average_precision: float
+    ndcg: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`; NaN becomes None."""
+        return to_plain(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Relevance":
+        """The inverse of `to_json`."""
+        numbers = {
+            name: number(value)
+            for name, value in record.items()
+            if value is None or isinstance(value, float)
+        }
+        sides = {"query": tuple(record["query"]), "gallery": tuple(record["gallery"])}
+        recall = {int(k): number(value) for k, value in record["recall"].items()}
+        return cls(**{**record, **numbers, **sides, "recall": recall})
+
+
+def relevance_figures(
+    data: EmbeddingSet, labels: Shaped[np.ndarray, " examples"], score: str
+) -> tuple[Relevance, ...]:
+    """`retrieve_by_label` for the tasks of `retrieval_figures`."""
+    return tuple(
+        retrieve_by_label(data, labels, query, gallery, score)
+        for one, others in tasks(data.modalities)
+        for query, gallery in [(one, others), (others, one)]
+    )
+
+
+def retrieve_by_label(
+    data: EmbeddingSet,
+    labels: Shaped[np.ndarray, " examples"],
+    query: Sequence[str],
+    gallery: Sequence[str],
+    score: str,
+) -> Relevance:
+    """Retrieval of all that shares the query's label.
+
+    Args:
+        data: checked embeddings; its groups play no part.
+        labels: `[examples]` of any type, e.g. classes, or the video a caption belongs to.
+        query: modalities to ask with.
+        gallery: modalities to look through, others than those; the query's own example is among
+            them, and right.
+        score: one of `SCORE_NAMES`; what becomes of several modalities stands in
+            `gramalign.scores.between`.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ValueError: another number of labels than of examples, one label for all of them, an unknown
+            score, or modalities that are not there or on both sides.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (len(data),):
+        raise ValueError(f"labels: got shape {labels.shape}, wanted ({len(data)},): one an example")
+    numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+    if not numbered.any():
+        raise ValueError(
+            f"labels: all {len(data)} examples have the label {labels[0]!r}, so that no answer is "
+            "wrong; wanted at least two labels"
+        )
+    query, gallery = check_sides(data, query, gallery)
+    rows, cols = (
+        np.flatnonzero(np.any([data.present[name] for name in side], axis=0))
+        for side in (query, gallery)
+    )
+    # Queries for which anything is right.
+    right = np.bincount(numbered[cols], minlength=numbered.max() + 1)[numbered]
+    rows = rows[right[rows] > 0]
+    found = [
+        _found(scores, numbered[part][:, None] == numbered[cols])
+        for part, scores in _scored(data, Between(score, query, gallery), rows, cols)
+    ]
+    each = _Found(*(np.concatenate(parts) for parts in zip(_Found.nothing(), *found, strict=True)))
+    return Relevance(
+        query=query,
+        gallery=gallery,
+        score=score,
+        queries=len(rows),
+        candidates=len(cols),
+        right=_mean(right[rows]),
+        recall={k: 100 * _mean(each.first_place <= k) for k in RECALL_AT},
+        mean_reciprocal_rank=_mean(1 / each.first_place),
+        mean_average_precision=_mean(each.average_precision),
+        chance_average_precision=_mean(_chance(right[rows], len(cols))),
+        ndcg=_mean(each.ndcg),
+    )
+
+
+class _Found(NamedTuple):
+    """Of every query."""
+
+    first_place: Float[np.ndarray, " q"]
+    average_precision: Float[np.ndarray, " q"]
+    ndcg: Float[np.ndarray, " q"]
+
+    @classmethod
+    def nothing(cls) -> "_Found":
+        return cls(*np.zeros((3, 0)))
+
+
+def _scored(
+    data: EmbeddingSet, between: Between, rows: np.ndarray, cols: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some of the rows at a time, with their scores of all columns."""
+    if not len(rows):
+        return
+
+    def taken(names: Sequence[str], which: np.ndarray) -> tuple[dict, dict]:
+        return (
+            {name: data.embeddings[name][which] for name in names},
+            {name: data.present[name][which] for name in names},
+        )
+
+    gallery = jax.jit(between.cols)(*taken(between.gallery, cols))
+    devices = devices_for(len(rows))
+    number = min(max(BUDGET // len(cols), 1), len(rows))
+    number = -(-number // len(devices)) * len(devices)
+    mesh = Mesh(devices, ("queries",))
+    gallery = jax.device_put(gallery, NamedSharding(mesh, PartitionSpec()))
+    for start in range(0, len(rows), number):
+        part = rows[start : start + number]
+        # Filled up, so that the last ones are no new shape.
+        filled = taken(between.query, np.pad(part, (0, number - len(part)), mode="edge"))
+        filled = jax.device_put(filled, NamedSharding(mesh, PartitionSpec("queries")))
+        scores = _scores(between, *filled, gallery)
+        yield part, np.asarray(scores)[: len(part)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _scores(
+    between: Between, embeddings: dict[str, Array], present: dict[str, Array], gallery: Side
+) -> Float[Array, "q n"]:
+    return score_matrix(between, between.rows(embeddings, present), gallery)
+
+
+def _found(scores: Float[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]) -> _Found:
+    number, size = scores.shape
+    rows, places = np.nonzero(_in_order(scores, right))
+    places = places + 1
+    many = right.sum(axis=1)
+    starts = np.cumsum(many) - many
+    nth = np.arange(1, len(rows) + 1) - starts[rows]
+    gains = 1 / np.log2(1 + np.arange(1, size + 1))
+    ideal = np.cumsum(np.where(np.arange(size) < NDCG_AT, gains, 0))
+    counted = np.where(places <= NDCG_AT, gains[places - 1], 0)
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        return np.bincount(rows, weights=values, minlength=number)
+
+    return _Found(
+        first_place=places[starts].astype(np.float64),
+        average_precision=sums(nth / places) / many,
+        ndcg=sums(counted) / ideal[many - 1],
+    )
+
+
+def _in_order(scores: Float[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]) -> np.ndarray:
+    """What is right of each row's columns, best score first and of equals the wrong ones."""
+    # Integers in the order of the floats, with a bit below for what is right: numpy sorts plain
+    # numbers ten times as fast as it finds an order. Adding 0 makes -0 the 0 that it equals.
+    scores = np.where(np.isnan(scores), np.where(right, -np.inf, np.inf), scores + np.float32(0))
+    bits = scores.astype(np.float32).view(np.int32)
+    ascending = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    return np.sort(-2 * ascending + right, axis=1) & 1
+
+
+def _chance(right: Integer[np.ndarray, " q"], size: int) -> Float[np.ndarray, " q"]:
+    """Average precision expected of a random order of `size`, so many of it right."""
+    harmonic = (1 / np.arange(1, size + 1)).sum()
+    return (harmonic + (right - 1) / max(size - 1, 1) * (size - harmonic)) / size
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else math.nan
