@@ -1,4 +1,4 @@
-"""Embeddings from outside: checked on the host, and brought to unit rows, before anything compiles."""
+"""Embeddings from outside: checked, and brought to unit rows, before anything compiles."""
 
 from collections.abc import Mapping
 

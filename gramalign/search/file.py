@@ -81,8 +81,8 @@ def read(path: Path) -> Entries:
         raise ValueError(f"{path} is damaged: its metadata cannot be read ({error})") from error
     if version != _VERSION:
         raise ValueError(
-            f"{path} is an index of version {version}, wanted {_VERSION}: read it with the gramalign "
-            "that wrote it, or embed its rows again"
+            f"{path} is an index of version {version}, wanted {_VERSION}: read it with the "
+            "gramalign that wrote it, or embed its rows again"
         )
     for name, x in arrays.items():
         if checksums.get(name) != _checksum(x):
@@ -106,4 +106,4 @@ def _ids(text: UInt8[np.ndarray, " bytes"], ends: Shaped[np.ndarray, " n"]) -> n
 
 
 def _checksum(x: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(x).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data)

@@ -19,11 +19,11 @@ from gramalign.scores import Between, Side, anchored
 from gramalign.search import file
 from gramalign.search.entries import Entries, checked_ids, checked_rows
 from gramalign.search.hits import Hits
-from gramalign.search.programs import best, columns, mesh_over, padded, tile_on, upload
+from gramalign.search.programs import Devices, best, columns, mesh_over, padded, tile_on, upload
 from gramalign.unit_rows import HostEmbeddings, HostPresent
 
 if TYPE_CHECKING:
-    import faiss
+    import faiss  # pyright: ignore[reportMissingImports]
 
 SCORE_NAMES = tuple(anchored("anchor"))
 
@@ -58,13 +58,13 @@ class Index:
         present: HostPresent | None = None,
         ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None = None,
         *,
-        devices: Sequence[jax.Device] | None = None,
+        devices: Devices | None = None,
     ):
         rows, masks = checked_rows(embeddings, present, "embeddings")
         number = len(next(iter(rows.values())))
         self._hold(Entries(rows, masks, checked_ids(ids, number)), devices)
 
-    def _hold(self, entries: Entries, devices: Sequence[jax.Device] | None) -> None:
+    def _hold(self, entries: Entries, devices: Devices | None) -> None:
         self._entries = entries
         self._mesh = mesh_over(jax.local_devices() if devices is None else devices)
         self._factors: dict[tuple[str, tuple[str, ...], bool], Side] = {}
@@ -188,7 +188,7 @@ class Index:
         file.write(Path(path), self._entries)
 
     @classmethod
-    def load(cls, path: str | Path, *, devices: Sequence[jax.Device] | None = None) -> "Index":
+    def load(cls, path: str | Path, *, devices: Devices | None = None) -> "Index":
         """The index that was saved, to the same bits.
 
         Args:
@@ -217,7 +217,7 @@ class Index:
             ValueError: an unknown modality.
         """
         try:
-            import faiss
+            import faiss  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError(
                 "to_faiss needs the package faiss, which is not installed: "

@@ -7,6 +7,7 @@ the number of hits, and not with the gallery.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +20,14 @@ from gramalign.contrast.engine import TILES
 from gramalign.scores import Score, Side
 from gramalign.types import Embeddings, Present
 
+Devices = Sequence[Any]
+"""Of `jax.Device`, which type checkers do not take for a type."""
+
 _AXIS = "gallery"
 _SPLIT, _EVERYWHERE = PartitionSpec(_AXIS), PartitionSpec()
 
 
-def mesh_over(devices: Sequence[jax.Device]) -> Mesh:
+def mesh_over(devices: Devices) -> Mesh:
     """The devices in a row."""
     return Mesh(np.asarray(devices), (_AXIS,), axis_types=(AxisType.Auto,))
 

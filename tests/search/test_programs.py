@@ -1,4 +1,4 @@
-"""A search compiles once per shape, keeps its factors, and its memory does not grow by the matrix."""
+"""A search compiles once per shape, keeps its factors, and takes the memory of tiles."""
 
 import contextlib
 
