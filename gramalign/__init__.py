@@ -1,17 +1,19 @@
 """gramalign: align any number of modalities in one space, and measure how well they agree.
 
 Geometry of tuples `[..., k, d]` is at the top; `losses` train, `scores` compare, `contrast` does
-either without ever holding a score matrix.
+either without ever holding a score matrix, and an `Index` is searched by them.
 """
 
 from gramalign import contrast, losses, scores
 from gramalign.geometry import leading_direction, log_volume, normalize, singular_values, volume
+from gramalign.search import Index
 from gramalign.types import Embeddings, Present
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Embeddings",
+    "Index",
     "Present",
     "contrast",
     "leading_direction",

@@ -20,6 +20,7 @@ from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
 from gramalign.cli.runs import Runs
+from gramalign.cli.search import Search
 from gramalign.cli.train import Train
 from gramalign.training import Interrupted, NonFiniteLoss
 
@@ -28,7 +29,7 @@ DESCRIPTION = """Align any number of modalities in one space, and measure how we
 Start with: gramalign train digits
 Then: gramalign evaluate runs/digits"""
 
-Command = Train | Evaluate | Embed | Compare | Runs | Pack | Bench | Plan | Methods
+Command = Train | Evaluate | Embed | Search | Compare | Runs | Pack | Bench | Plan | Methods
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 
@@ -97,6 +98,7 @@ def _read(args: list[str]) -> Command:
         Annotated[Train, run("train", Train(named, config=config))]
         | Annotated[Evaluate, command("evaluate")]
         | Annotated[Embed, command("embed")]
+        | Annotated[Search, command("search")]
         | Annotated[Compare, run("compare", Compare(named, config=config))]
         | Annotated[Runs, command("runs")]
         | Annotated[Pack, command("pack")]

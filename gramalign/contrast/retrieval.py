@@ -160,9 +160,14 @@ def top_k(
 
             def one_tile(best: tuple[Array, Array], col: Block) -> tuple[tuple[Array, Array], None]:
                 scores = score.tile(row_block.factors, col.factors)
-                mask = row_block.valid[:, None] & col.valid[None, :]
-                numbers = jnp.where(mask, jnp.broadcast_to(col.group[None, :], mask.shape), -1)
-                scores = jnp.concatenate([best[0], jnp.where(mask, scores, -jnp.inf)], axis=1)
+                mask = row_block.valid[:, None] & col.valid[None, :] & ~jnp.isnan(scores)
+                # Of the tile only its own best are sorted: sorting all of it takes much longer than
+                # its scores. Of equal ones these are the first, which have the least numbers.
+                scores, places = jax.lax.top_k(
+                    jnp.where(mask, scores, -jnp.inf), min(k, scores.shape[1])
+                )
+                numbers = jnp.where(jnp.isneginf(scores), -1, col.group[places])
+                scores = jnp.concatenate([best[0], scores], axis=1)
                 numbers = jnp.concatenate([best[1], numbers], axis=1)
                 # By number where scores are equal: in which order the columns come by is no matter.
                 least, numbers = jax.lax.sort((-scores, numbers), num_keys=2)

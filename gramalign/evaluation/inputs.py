@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
-HostEmbeddings = Mapping[str, Float[np.ndarray | Array, "_examples _dim"]]
-HostPresent = Mapping[str, Bool[np.ndarray | Array, " _examples"]]
+from gramalign.unit_rows import HostEmbeddings, HostPresent, check_alike, every_mask, unit_rows
+
 HostGroups = Shaped[np.ndarray | Array, " _examples"]
 
 
@@ -69,9 +69,13 @@ def checked(
             "wanted at least 2; alignment is a relation between modalities: embed another one"
         )
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}
-    _check_shapes(arrays)
-    examples = len(next(iter(arrays.values())))
-    masks = _masks(present or {}, tuple(arrays), examples)
+    examples = check_alike(arrays)
+    if examples < 2:
+        raise ValueError(
+            f"embeddings: got {examples} example(s), wanted at least 2; a query needs at least "
+            "one wrong answer in its gallery: evaluate on more rows"
+        )
+    masks = every_mask(present or {}, tuple(arrays), examples)
     numbered = None
     if groups is not None:
         labels = np.asarray(groups)
@@ -81,7 +85,7 @@ def checked(
                 "give one label to every example"
             )
         numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
-    units = {name: _unit_rows(name, values, masks[name]) for name, values in arrays.items()}
+    units = {name: unit_rows(name, values, masks[name]) for name, values in arrays.items()}
     made = {name: np.asarray(values) for name, values in (fused or {}).items()}
     for name, values in made.items():
         if name not in arrays or values.shape != arrays[name].shape:
@@ -90,64 +94,5 @@ def checked(
                 f"of {', '.join(arrays)}: give the fusion of all others under a modality's name"
             )
         rest = np.any([mask for other, mask in masks.items() if other != name], axis=0)
-        made[name] = _unit_rows(f"all but {name}", values, rest)
+        made[name] = unit_rows(f"all but {name}", values, rest)
     return EmbeddingSet(units, masks, numbered, made)
-
-
-def _check_shapes(arrays: Mapping[str, np.ndarray]) -> None:
-    shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
-    if any(values.ndim != 2 for values in arrays.values()):
-        raise ValueError(f"embeddings: got {shapes}, wanted [examples, dim] for every modality")
-    if len({len(values) for values in arrays.values()}) > 1:
-        raise ValueError(
-            f"embeddings: got different numbers of examples: {shapes}; row i must be the same "
-            "example in every modality: give absent ones a row too and mark them in `present`"
-        )
-    if len({values.shape[1] for values in arrays.values()}) > 1:
-        raise ValueError(
-            f"embeddings: got different dims: {shapes}; "
-            "project the modalities into one space before evaluating them"
-        )
-    examples = len(next(iter(arrays.values())))
-    if examples < 2:
-        raise ValueError(
-            f"embeddings: got {examples} example(s), wanted at least 2; a query needs at least "
-            "one wrong answer in its gallery: evaluate on more rows"
-        )
-
-
-def _masks(
-    present: HostPresent, modalities: tuple[str, ...], examples: int
-) -> dict[str, np.ndarray]:
-    unknown = sorted(set(present) - set(modalities))
-    if unknown:
-        raise ValueError(
-            f"present: got a mask for {', '.join(unknown)}, but the modalities are "
-            f"{', '.join(modalities)}; rename the mask or embed that modality"
-        )
-    masks = {}
-    for name in modalities:
-        mask = np.asarray(present[name]) if name in present else np.ones(examples, bool)
-        if mask.shape != (examples,) or mask.dtype != np.bool_:
-            raise ValueError(
-                f"present[{name!r}]: got {mask.dtype} {mask.shape}, wanted bool ({examples},); "
-                "give one truth value to every example"
-            )
-        masks[name] = mask
-    return masks
-
-
-def _unit_rows(name: str, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    bad = present & ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        raise ValueError(
-            f"embeddings[{name!r}]: row {np.flatnonzero(bad)[0]} holds NaN or Inf "
-            f"({bad.sum()} such row(s)); find the layer or input that makes it, or mark the row "
-            "as absent in `present`"
-        )
-    values = np.where(present[:, None], values, 0).astype(np.float32)
-    # Two steps, so that squares of very large or small entries neither overflow nor vanish.
-    largest = np.abs(values).max(axis=1, initial=0, keepdims=True)
-    values = values / np.where(largest == 0, 1, largest)
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    return values / np.where(length == 0, 1, length)

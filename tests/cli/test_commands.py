@@ -119,6 +119,53 @@ def test_embed_does_not_write_over_its_features(run, tmp_path, capsys):
     assert "the features themselves" in capsys.readouterr().err
 
 
+def searched(capsys, *args: str) -> list[dict]:
+    capsys.readouterr()
+    main(["search", *args, "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_search_by_a_row_and_by_a_store(run, store, tmp_path, capsys):
+    saved, there = tmp_path / "index.safetensors", np.load(store / "present.sound.npy")
+    (one,) = searched(capsys, str(run), "row3", "--by", "text", "--k", "120", "--against", "text")
+    assert (one["query"], one["by"], one["score"]) == ("row3", ["text"], "volume")
+    assert len(one["hits"]) == 120 and [hit["rank"] for hit in one["hits"]] == [*range(1, 121)]
+    (own,) = (hit for hit in one["hits"] if hit["is_query"])
+    assert own["id"] == "row3" and own["score"] == pytest.approx(0, abs=2e-3)
+    for hit in one["hits"]:
+        assert ("sound" in hit["modalities"]) == there[int(hit["id"].removeprefix("row"))]
+
+    words = [str(run), "row3", "--by", "text", "video", "--k", "5"]
+    (fresh,) = searched(capsys, *words, "--save-index", str(saved))
+    (again,) = searched(capsys, *words, "--index", str(saved))
+    assert [hit["id"] for hit in again["hits"]] == [hit["id"] for hit in fresh["hits"]]
+
+    rows = tmp_path / "rows.npz"
+    np.savez(rows, text=np.load(store / "text.npy")[:2], ids=np.array(["row0", "new"]))
+    first, second = searched(capsys, str(run), str(rows), "--part", "test", "--score", "cosine")
+    assert (first["query"], second["query"]) == ("row0", "new") and len(second["hits"]) == 10
+    test = set(load(str(store)).part("test").ids.tolist())
+    assert {hit["id"] for hit in first["hits"]} <= test
+    assert not any(hit["is_query"] for hit in first["hits"]), "another store's row of this name"
+
+    main(["search", str(run), "row3", "--by", "text", "--against", "text"])
+    printed = capsys.readouterr().out
+    assert "row3: text -> text, volume" in printed and "row3  (the query)" in printed
+
+
+def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
+    def said(*words: str) -> str:
+        return complaint(capsys, "search", str(run), *words)
+
+    absent = int(np.flatnonzero(~np.load(store / "present.sound.npy"))[0])
+    assert "did you mean 'row11" in said("rwo119") and "no path" in said("nothing-like-it")
+    assert "--by is smell, but the run embeds" in said("row1", "--by", "smell")
+    assert f"row 'row{absent}' has no sound" in said(f"row{absent}", "--by", "sound")
+    assert "k: got 121, wanted 1 to 120" in said("row1", "--k", "121")
+    assert "wanted some of sound, text, video" in said("row1", "--against", "smell")
+    assert "leave out --part or --index" in said("row1", "--part", "test", "--index", "x")
+
+
 def test_compare_refuses_one_objective_in_two_spellings(store, tmp_path, capsys):
     words = ["compare", "--data", str(store), "--out", str(tmp_path), "--objectives"]
     with pytest.raises(SystemExit):
@@ -202,7 +249,7 @@ def test_it_is_a_module_too():
     assert "gramalign train digits" in printed
 
 
-COMMANDS = ["train", "evaluate", "embed", "compare", "methods", "bench", "plan"]
+COMMANDS = ["train", "evaluate", "embed", "search", "compare", "methods", "bench", "plan"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,111 @@
+"""`gramalign search`: the rows of a store, or of a saved index, that fit a query best."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from gramalign.cli.console import console
+from gramalign.cli.found import found, table
+from gramalign.cli.queries import queries
+from gramalign.data import FeatureStore, load
+from gramalign.search import Index
+from gramalign.search.index import SCORE_NAMES
+from gramalign.training import Run, embed_store, load_run
+from gramalign.training.measure import own_score
+
+if TYPE_CHECKING:
+    ScoreName = str
+else:
+    ScoreName = Literal[SCORE_NAMES]
+
+_HITS = 10  # where no number is asked for
+
+
+@dataclass(frozen=True)
+class Search:
+    """Find the rows that fit a query best, by any of its modalities, in any of theirs.
+
+    Examples: `gramalign search runs/digits 17 --by sums`, `gramalign search runs/digits new.npz
+    --against fourier gradients --score volume`.
+    """
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder of a finished run."""
+    query: tyro.conf.Positional[str]
+    """Id of a row of the data, or path of a feature store whose rows are all queries; a path that
+    is called like an id is reached as ./NAME."""
+    by: tuple[str, ...] = ()
+    """Modalities of the query; if not given, the first that a row has, or all that a store has."""
+    against: tuple[str, ...] = ()
+    """Modalities to search; if not given, all that the query does not use, or all if it uses every
+    one."""
+    data: str | None = None
+    """Feature store to search and to take ids from; the one the run was trained on if not given."""
+    part: Literal["all", "train", "validation", "test"] = "all"
+    """Which of its rows to search; an id may be of any row."""
+    index: Path | None = None
+    """Search this saved index in the place of a store; ids are then of its rows, unless --data says
+    of which store."""
+    save_index: Path | None = None
+    """Keep what is searched as an index, in a .safetensors file."""
+    score: ScoreName | None = None
+    """Score to search by; if not given the objective's own, or the cosine where that is of a
+    fusion."""
+    k: int | None = None
+    """How many rows to find; 10 if not given, or all where there are fewer."""
+    json: bool = False
+    """Print everything as JSON."""
+
+    def run(self) -> None:
+        """Search and print."""
+        if self.index is not None and self.part != "all":
+            raise ValueError(
+                f"--part is {self.part}, but an index is searched whole: leave out --part or "
+                "--index"
+            )
+        run = load_run(self.run_folder)
+        labels: dict[str, int] = {}
+        if self.index is not None:
+            index = Index.load(self.index)
+            source = index if self.data is None else load(self.data)
+            asked = queries(run, self.query, self.by, source)
+        else:
+            source = load(self.data or run.config.data)
+            asked = queries(run, self.query, self.by, source)  # refused before all is embedded
+            rows = source if self.part == "all" else source.part(self.part)
+            index = _embedded(run, rows)
+            if rows.labels is not None:
+                labels = dict(zip(rows.ids.tolist(), rows.labels.tolist(), strict=True))
+        if self.save_index is not None:
+            index.save(self.save_index)
+        score = self.score or own_score(run.config)
+        score = score if score in SCORE_NAMES else "cosine"
+        hits = index.search(
+            asked.embeddings,
+            min(_HITS, len(index)) if self.k is None else self.k,
+            score=score,
+            gallery=self.against or None,
+            present={name: asked.present[name] for name in asked.embeddings},
+        )
+        own = not asked.from_path and (self.index is None or self.data is None)
+        results = found(hits, index, asked, score, labels, own=own)
+        if self.json:
+            print(json.dumps([dataclasses.asdict(one) for one in results], indent=2))
+            return
+        screen = console()
+        rest = [name for name in index.modalities if name not in asked.embeddings]
+        against = " + ".join(self.against or rest or index.modalities)
+        for number, one in enumerate(results):
+            screen.print("\n" * bool(number), end="")
+            screen.print(table(one, against))
+        if self.save_index is not None:
+            screen.print(f"\nwrote {self.save_index}: {len(index)} rows", soft_wrap=True)
+
+
+def _embedded(run: Run, rows: FeatureStore) -> Index:
+    embeddings = embed_store(run, rows)
+    return Index(embeddings, {name: rows.present[name] for name in embeddings}, rows.ids)

@@ -1,0 +1,84 @@
+"""What lies in an index, and what it is asked with: checked, on the host."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from gramalign.unit_rows import HostEmbeddings, HostPresent, check_alike, every_mask, unit_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Embedded examples.
+
+    Attributes:
+        embeddings: per modality float32 `[n, dim]`, unit rows, zeros where absent.
+        present: per modality bool `[n]`; every modality has a mask.
+        ids: `[n]` strings, each once.
+    """
+
+    embeddings: Mapping[str, Float[np.ndarray, "n dim"]]
+    present: Mapping[str, Bool[np.ndarray, " n"]]
+    ids: Shaped[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        """Width of the space."""
+        return next(iter(self.embeddings.values())).shape[1]
+
+
+def checked_rows(
+    embeddings: HostEmbeddings, present: HostPresent | None, argument: str
+) -> tuple[dict[str, Float[np.ndarray, "n dim"]], dict[str, Bool[np.ndarray, " n"]]]:
+    """Unit rows, and where they are there; a row of zeros has no direction, and so is not.
+
+    Raises:
+        ValueError: no modality, no row or no dimension, sizes that differ, a mask of another shape
+            or for an unknown modality, a present row with NaN or Inf.
+    """
+    arrays = {name: np.asarray(values) for name, values in embeddings.items()}
+    if not arrays:
+        raise ValueError(f"{argument}: got no modality, wanted one array [n, dim] for each")
+    number = check_alike(arrays, argument)
+    some = next(iter(arrays.values()))
+    if 0 in some.shape:
+        raise ValueError(f"{argument}: got shape {some.shape}, wanted at least one row and one dim")
+    masks = every_mask(present or {}, tuple(arrays), number)
+    rows = {name: unit_rows(name, x, masks[name], argument) for name, x in arrays.items()}
+    return rows, {name: np.any(x, axis=1) for name, x in rows.items()}
+
+
+def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, number: int):
+    """Ids as strings; the rows' numbers if none are given.
+
+    Raises:
+        ValueError: not one string or integer for each row, one twice, or one that is empty.
+    """
+    if ids is None:
+        return np.arange(number).astype(np.str_)
+    given = np.asarray(ids)
+    if given.shape != (number,) or given.dtype.kind not in "iuU":
+        raise ValueError(
+            f"ids: got {given.dtype} {given.shape}, wanted strings or integers ({number},); give "
+            "one to every row"
+        )
+    names = given.astype(np.str_)
+    order = np.argsort(names, kind="stable")
+    twice = np.flatnonzero(names[order][1:] == names[order][:-1])
+    if len(twice):
+        first, second = order[twice[0]], order[twice[0] + 1]
+        raise ValueError(
+            f"ids: rows {first} and {second} are both {str(names[first])!r}, wanted each once; "
+            "number them, or add what tells them apart"
+        )
+    if (names == "").any():
+        raise ValueError(
+            f"ids: row {np.flatnonzero(names == '')[0]} has an empty one, which stands for no hit; "
+            "give it a name"
+        )
+    return names

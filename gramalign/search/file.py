@@ -1,0 +1,109 @@
+"""An index as one safetensors file: arrays alone, of which nothing is ever unpickled.
+
+    embeddings.NAME  float32 [n, dim]      ids.text  uint8, all ids in UTF-8, one behind the other
+    present.NAME     bool [n]              ids.ends  int64 [n], where each of them ends
+
+The metadata hold the format's version, the modalities in their order, and a checksum per array.
+"""
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import Shaped, UInt8
+
+from gramalign.search.entries import Entries
+
+_KEY = "gramalign.index"
+_VERSION = 1
+_TEXT, _ENDS = "ids.text", "ids.ends"
+
+
+def write(path: Path, entries: Entries) -> None:
+    """Writes entries; the file appears whole or not at all.
+
+    Raises:
+        ValueError: a name that does not end in .safetensors.
+    """
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path: got {path}, wanted a name that ends in .safetensors")
+    words = [str(name).encode() for name in entries.ids]
+    arrays = {
+        **{f"embeddings.{name}": x for name, x in entries.embeddings.items()},
+        **{f"present.{name}": x for name, x in entries.present.items()},
+        _TEXT: np.frombuffer(b"".join(words), np.uint8),
+        _ENDS: np.cumsum([len(word) for word in words], dtype=np.int64),
+    }
+    arrays = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
+    about = {
+        "version": _VERSION,
+        "modalities": list(entries.embeddings),
+        "checksums": {name: _checksum(x) for name, x in arrays.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    try:
+        safetensors.numpy.save_file(arrays, draft, metadata={_KEY: json.dumps(about)})
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Entries:
+    """Reads what `write` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or no index, or one of a later version.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: wanted a file that Index.save wrote")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as opened:
+            about = (opened.metadata() or {}).get(_KEY)
+            if about is None:
+                raise ValueError(f"{path} is no index: wanted a file that Index.save wrote")
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged or no .safetensors file ({error}): write it again with Index.save"
+        ) from error
+    try:
+        about = json.loads(about)
+        version, modalities, checksums = (
+            about[name] for name in ("version", "modalities", "checksums")
+        )
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: its metadata cannot be read ({error})") from error
+    if version != _VERSION:
+        raise ValueError(
+            f"{path} is an index of version {version}, wanted {_VERSION}: read it with the "
+            "gramalign that wrote it, or embed its rows again"
+        )
+    for name, x in arrays.items():
+        if checksums.get(name) != _checksum(x):
+            raise ValueError(
+                f"{path} is damaged: {name} is not what was written; copy it again, or write it "
+                "again with Index.save"
+            )
+    wanted = {f"{kind}.{name}" for kind in ("embeddings", "present") for name in modalities}
+    if arrays.keys() != checksums.keys() or arrays.keys() != wanted | {_TEXT, _ENDS}:
+        raise ValueError(f"{path} is damaged: wanted {sorted(wanted)}, got {sorted(arrays)}")
+    return Entries(
+        {name: arrays[f"embeddings.{name}"] for name in modalities},
+        {name: arrays[f"present.{name}"] for name in modalities},
+        _ids(arrays[_TEXT], arrays[_ENDS]),
+    )
+
+
+def _ids(text: UInt8[np.ndarray, " bytes"], ends: Shaped[np.ndarray, " n"]) -> np.ndarray:
+    whole, starts = text.tobytes(), np.concatenate([[0], ends[:-1]])
+    return np.array([whole[a:b].decode() for a, b in zip(starts, ends, strict=True)], np.str_)
+
+
+def _checksum(x: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(x).reshape(-1).view(np.uint8).data)

@@ -1,0 +1,269 @@
+"""An index: embedded examples that are found by any modality, or by any set of them, exactly.
+
+Memory: on the host 4 n dim bytes a modality (1.9 GiB at a million rows of 512), and on the devices
+as much for every vector that a Score's factors hold of a row, shared out over them: one under the
+cosine, the aggregate's and the volume's m for a gallery of m modalities. Factors are kept per Score
+and gallery until `forget`. While they are made, the embeddings they are made of lie on the devices
+besides. A search adds to this no more than a few tiles of scores.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from gramalign.scores import Between, Side, anchored
+from gramalign.search import file
+from gramalign.search.entries import Entries, checked_ids, checked_rows
+from gramalign.search.hits import Hits
+from gramalign.search.programs import Devices, best, columns, mesh_over, padded, tile_on, upload
+from gramalign.unit_rows import HostEmbeddings, HostPresent
+
+if TYPE_CHECKING:
+    import faiss  # pyright: ignore[reportMissingImports]
+
+SCORE_NAMES = tuple(anchored("anchor"))
+
+QUERIES = (1, 4, 16, 64, 256, 1024)
+"""So many are asked at a time; other numbers are filled up, so that few programs serve all."""
+
+
+class Index:
+    """Embedded examples, to be searched by any of their modalities.
+
+    Args:
+        embeddings: per modality `[n, dim]`, one dim for all, row i the same example. Rows are
+            scaled to unit length.
+        present: per modality bool `[n]`; a modality without a mask is present everywhere. A row of
+            zeros is absent too: it has no direction.
+        ids: a name for each row, each once; None: their numbers.
+        devices: those to share the rows out over; None: all of this process.
+
+    Raises:
+        ValueError: embeddings, masks or ids that do not go together; a present row with NaN or Inf.
+
+    >>> import numpy as np
+    >>> index = Index({"text": np.eye(3), "audio": np.eye(3)}, ids=["cat", "dog", "owl"])
+    >>> hits = index.search({"text": np.array([[0.0, 0.6, 0.8]])}, k=2)
+    >>> hits.ids.tolist(), hits.scores.round(1).tolist()
+    ([['owl', 'dog']], [[0.800000011920929, 0.6000000238418579]])
+    """
+
+    def __init__(
+        self,
+        embeddings: HostEmbeddings,
+        present: HostPresent | None = None,
+        ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None = None,
+        *,
+        devices: Devices | None = None,
+    ):
+        rows, masks = checked_rows(embeddings, present, "embeddings")
+        number = len(next(iter(rows.values())))
+        self._hold(Entries(rows, masks, checked_ids(ids, number)), devices)
+
+    def _hold(self, entries: Entries, devices: Devices | None) -> None:
+        self._entries = entries
+        self._mesh = mesh_over(jax.local_devices() if devices is None else devices)
+        self._factors: dict[tuple[str, tuple[str, ...], bool], Side] = {}
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Index({len(self)} rows of {', '.join(self.modalities)}; dim {self.dim})"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities, in the order they were given."""
+        return tuple(self._entries.embeddings)
+
+    @property
+    def dim(self) -> int:
+        """Width of the space."""
+        return self._entries.dim
+
+    @property
+    def ids(self) -> Shaped[np.ndarray, " n"]:
+        """The rows' names, as strings."""
+        return self._entries.ids
+
+    @property
+    def embeddings(self) -> dict[str, Float[np.ndarray, "n dim"]]:
+        """Unit rows of each modality, zeros where it is absent."""
+        return dict(self._entries.embeddings)
+
+    @property
+    def present(self) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Where each modality is there."""
+        return dict(self._entries.present)
+
+    def search(
+        self,
+        query: HostEmbeddings,
+        k: int,
+        *,
+        score: str = "cosine",
+        gallery: Sequence[str] | None = None,
+        present: HostPresent | None = None,
+    ) -> Hits:
+        """The k best rows for every query: exact, in tiles, on all devices of the index.
+
+        Queries of several modalities are tuples, as are rows of a gallery of several: what a Score
+        makes of them stands in `gramalign.scores.between`. An absent modality is left out of its
+        tuple. A row without any modality of the gallery is no hit, and a query without any has
+        none. Where tuples of different size meet in a gallery, a Score whose scale depends on the
+        size (volume, singular value) compares them as they are; the cosine does not care.
+
+        The first search with a Score, a gallery, a size of `QUERIES` and a power of two that holds
+        k compiles; those that follow do not.
+
+        Args:
+            query: per modality `[q, dim]`, of the index or others of its space.
+            k: hits per query, at most the number of rows.
+            score: one of `SCORE_NAMES`.
+            gallery: modalities of the rows to compare with; None: all that the query does not hold,
+                or all if it holds every one.
+            present: per modality bool `[q]`; a modality without a mask is present everywhere.
+
+        Returns:
+            Ids, row numbers and scores, `[q, k]` each; of equal scores the first row comes first.
+
+        Raises:
+            ValueError: an unknown Score or modality, a k that is not from 1 to the number of rows,
+                or queries that are no unit rows of this space's dim.
+        """
+        rows, masks = checked_rows(query, present, "query")
+        asked = next(iter(rows.values()))
+        if asked.shape[1] != self.dim:
+            raise ValueError(
+                f"query: got dim {asked.shape[1]}, wanted that of the index, {self.dim}; embed "
+                "queries with the model that embedded the index"
+            )
+        if not 1 <= k <= len(self):
+            raise ValueError(
+                f"k: got {k}, wanted 1 to {len(self)}, the number of rows in the index; ask for "
+                "fewer"
+            )
+        if score not in SCORE_NAMES:
+            raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}")
+        searched = self._searched(gallery, tuple(rows))
+        # Named by their places, so that one program serves all sets of modalities of one size.
+        between = Between(score, _places("query", len(rows)), _places("gallery", len(searched)))
+        cols = self._columns(between, searched)
+        tile = tile_on(self._mesh)
+        room = min(1 << (k - 1).bit_length(), cols.valid.shape[0])
+        found = []
+        for start in range(0, len(asked), QUERIES[-1]):
+            number = min(len(asked) - start, QUERIES[-1])
+            size = next(size for size in QUERIES if size >= number)
+            chunk = slice(start, start + number)
+            batch = {
+                name: _filled(x[chunk], size)
+                for name, x in zip(between.query, rows.values(), strict=True)
+            }
+            there = {
+                name: _filled(x[chunk], size)
+                for name, x in zip(between.query, masks.values(), strict=True)
+            }
+            both = best(between, batch, there, cols, k=room, mesh=self._mesh, tile=tile)
+            found.append([np.asarray(x)[:number, :k] for x in both])
+        scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        ids = np.where(numbers < 0, "", self.ids[numbers])
+        return Hits(ids, numbers, scores)
+
+    def forget(self) -> None:
+        """Let go of what searches have put on the devices."""
+        self._factors.clear()
+
+    def save(self, path: str | Path) -> None:
+        """Write embeddings, masks and ids as one .safetensors file, whole or not at all.
+
+        Raises:
+            ValueError: a name that does not end in .safetensors.
+        """
+        file.write(Path(path), self._entries)
+
+    @classmethod
+    def load(cls, path: str | Path, *, devices: Devices | None = None) -> "Index":
+        """The index that was saved, to the same bits.
+
+        Args:
+            path: the file.
+            devices: as for a new one.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, or no index.
+        """
+        index = cls.__new__(cls)
+        index._hold(file.read(Path(path)), devices)
+        return index
+
+    def to_faiss(self, gallery: Sequence[str] | None = None) -> "faiss.IndexIDMap2":
+        """The index for faiss to search by cosine: an `IndexFlatIP` under the rows' numbers.
+
+        Rows without any modality of the gallery are left out. Queries have to be unit rows.
+
+        Args:
+            gallery: one modality, or several for the direction of the sum of those that are there;
+                None: all.
+
+        Raises:
+            ImportError: faiss is not installed.
+            ValueError: an unknown modality.
+        """
+        try:
+            import faiss  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError(
+                "to_faiss needs the package faiss, which is not installed: "
+                "pip install 'gramalign[faiss]'"
+            ) from error
+        searched = self._searched(gallery, ())
+        between = Between("cosine", _places("query", 1), _places("gallery", len(searched)))
+        cols = self._columns(between, searched)
+        valid = np.flatnonzero(np.asarray(cols.valid))
+        flat = faiss.IndexIDMap2(faiss.IndexFlatIP(self.dim))
+        flat.add_with_ids(np.asarray(cols.factors)[valid], valid.astype(np.int64))
+        return flat
+
+    def _searched(self, gallery: Sequence[str] | None, query: tuple[str, ...]) -> tuple[str, ...]:
+        """The gallery's modalities, in the order of the index."""
+        if gallery is None:
+            rest = tuple(name for name in self.modalities if name not in query)
+            return rest or self.modalities
+        names = (gallery,) if isinstance(gallery, str) else tuple(gallery)
+        unknown = [name for name in names if name not in self.modalities]
+        if unknown or not names:
+            raise ValueError(
+                f"gallery: got {', '.join(unknown) or 'no modality'}, wanted some of "
+                f"{', '.join(self.modalities)}, which the index has"
+            )
+        return tuple(name for name in self.modalities if name in names)
+
+    def _columns(self, between: Between, searched: tuple[str, ...]) -> Side:
+        """The gallery's factors, which depend on the query only by whether it is a tuple."""
+        key = between.score, searched, len(between.query) > 1
+        if key not in self._factors:
+            tile = tile_on(self._mesh)
+            size = padded(len(self), self._mesh, tile)
+            parts = (self._entries.embeddings, self._entries.present)
+            named = (
+                dict(zip(between.gallery, (part[name] for name in searched), strict=True))
+                for part in parts
+            )
+            on_devices = (upload(part, size, self._mesh) for part in named)
+            self._factors[key] = columns(between, *on_devices, mesh=self._mesh, tile=tile)
+        return self._factors[key]
+
+
+def _places(side: str, number: int) -> tuple[str, ...]:
+    return tuple(f"{side} {place}" for place in range(number))
+
+
+def _filled(x: Shaped[np.ndarray, "n ..."], size: int) -> Shaped[np.ndarray, "size ..."]:
+    return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])

@@ -1,0 +1,114 @@
+"""The two compiled programs of a search: what is done once per gallery, and once per query.
+
+A gallery is split over the devices in equal parts, which stay where they are: every device has all
+queries, finds its own best, and these few are merged. So what devices send each other grows with
+the number of hits, and not with the gallery.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from gramalign.contrast import Engine, top_k
+from gramalign.contrast.engine import TILES
+from gramalign.scores import Score, Side
+from gramalign.types import Embeddings, Present
+
+Devices = Sequence[Any]
+"""Of `jax.Device`, which type checkers do not take for a type."""
+
+_AXIS = "gallery"
+_SPLIT, _EVERYWHERE = PartitionSpec(_AXIS), PartitionSpec()
+
+
+def mesh_over(devices: Devices) -> Mesh:
+    """The devices in a row."""
+    return Mesh(np.asarray(devices), (_AXIS,), axis_types=(AxisType.Auto,))
+
+
+def tile_on(mesh: Mesh) -> int:
+    """At most how many queries, and how many rows of the gallery, meet at a time."""
+    return TILES.get(mesh.devices.flat[0].platform, TILES["cpu"])
+
+
+def padded(size: int, mesh: Mesh, tile: int) -> int:
+    """How many rows a gallery has once every device has the same number of whole tiles."""
+    part = -(-size // mesh.size)
+    tile = min(tile, -(-part // 8) * 8)  # of a gallery that is no more than a part of one
+    return -(-part // tile) * tile * mesh.size
+
+
+def upload(tree: Mapping[str, np.ndarray], rows: int, mesh: Mesh) -> dict[str, Array]:
+    """Arrays `[n, ...]` filled up with zeros to so many rows, and split over the devices."""
+
+    def fill(x: np.ndarray) -> np.ndarray:
+        if len(x) == rows:
+            return x
+        return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
+
+    whole = {name: fill(x) for name, x in tree.items()}
+    return jax.device_put(whole, NamedSharding(mesh, _SPLIT))
+
+
+@partial(jax.jit, static_argnames=("score", "mesh", "tile"))
+def columns(
+    score: Score, embeddings: Embeddings, present: Present, *, mesh: Mesh, tile: int
+) -> Side:
+    """A Score's factors of the gallery, in tiles: besides them there are only those of one."""
+
+    def of_part(batch: tuple[Embeddings, Present]) -> Side:
+        size = jax.tree.leaves(batch)[0].shape[0]
+        cut = size // tile if size > tile else 1
+
+        def blocks(x: Array) -> Array:
+            return x.reshape(cut, size // cut, *x.shape[1:])
+
+        side = jax.lax.map(lambda block: score.cols(*block), jax.tree.map(blocks, batch))
+        return jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), side)
+
+    split = jax.shard_map(of_part, mesh=mesh, in_specs=_SPLIT, out_specs=_SPLIT)
+    return split((dict(embeddings), dict(present)))
+
+
+@partial(jax.jit, static_argnames=("score", "k", "mesh", "tile"))
+def best(
+    score: Score,
+    query: Embeddings,
+    present: Present,
+    cols: Side,
+    *,
+    k: int,
+    mesh: Mesh,
+    tile: int,
+) -> tuple[Float[Array, "q k"], Int[Array, "q k"]]:
+    """The k best of the gallery for every query: scores and row numbers, -inf and -1 if none.
+
+    Args:
+        score: what is asked.
+        query: at most a tile of queries.
+        present: which of their modalities are there.
+        cols: what `columns` made of the gallery.
+        k: at most the size of the gallery with what fills it up.
+        mesh: the devices.
+        tile: rows of the gallery that are gone through at a time.
+    """
+    part = cols.valid.shape[0] // mesh.size
+
+    def of_part(rows: Side, cols: Side) -> tuple[Array, Array]:
+        scores, numbers = top_k(score, rows, cols, min(k, part), engine=Engine(tile=tile))
+        first = jax.lax.axis_index(_AXIS) * part
+        return scores, jnp.where(numbers < 0, numbers, numbers + first)
+
+    beside = PartitionSpec(None, _AXIS)
+    parts = jax.shard_map(
+        of_part, mesh=mesh, in_specs=(_EVERYWHERE, _SPLIT), out_specs=(beside, beside)
+    )
+    scores, numbers = parts(score.rows(query, present), cols)
+    least, numbers = jax.lax.sort((-scores, numbers), num_keys=2)
+    return -least[:, :k], numbers[:, :k]

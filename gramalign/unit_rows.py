@@ -1,0 +1,88 @@
+"""Embeddings from outside: checked, and brought to unit rows, before anything compiles."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
+
+HostEmbeddings = Mapping[str, Float[np.ndarray | Array, "_examples _dim"]]
+"""Per modality `[examples, dim]` of any float, on the host or a device; rows of any length."""
+
+HostPresent = Mapping[str, Bool[np.ndarray | Array, " _examples"]]
+"""Per modality where it is there; a modality without a mask is present everywhere."""
+
+
+def check_alike(
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]], argument: str = "embeddings"
+) -> int:
+    """The number of examples, which all modalities have, as they have one dim.
+
+    Raises:
+        ValueError: an array that is not `[examples, dim]`, or sizes that differ.
+    """
+    shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
+    if any(values.ndim != 2 for values in arrays.values()):
+        raise ValueError(f"{argument}: got {shapes}, wanted [examples, dim] for every modality")
+    if len({len(values) for values in arrays.values()}) > 1:
+        raise ValueError(
+            f"{argument}: got different numbers of examples: {shapes}; row i must be the same "
+            "example in every modality: give absent ones a row too and mark them in `present`"
+        )
+    if len({values.shape[1] for values in arrays.values()}) > 1:
+        raise ValueError(
+            f"{argument}: got different dims: {shapes}; "
+            "project the modalities into one space before comparing them"
+        )
+    return len(next(iter(arrays.values())))
+
+
+def every_mask(
+    present: HostPresent, modalities: tuple[str, ...], examples: int
+) -> dict[str, Bool[np.ndarray, " examples"]]:
+    """A mask for every modality, whether one was given or not.
+
+    Raises:
+        ValueError: a mask of another shape or dtype, or for an unknown modality.
+    """
+    unknown = sorted(set(present) - set(modalities))
+    if unknown:
+        raise ValueError(
+            f"present: got a mask for {', '.join(unknown)}, but the modalities are "
+            f"{', '.join(modalities)}; rename the mask or embed that modality"
+        )
+    masks = {}
+    for name in modalities:
+        mask = np.asarray(present[name]) if name in present else np.ones(examples, bool)
+        if mask.shape != (examples,) or mask.dtype != np.bool_:
+            raise ValueError(
+                f"present[{name!r}]: got {mask.dtype} {mask.shape}, wanted bool ({examples},); "
+                "give one truth value to every example"
+            )
+        masks[name] = mask
+    return masks
+
+
+def unit_rows(
+    name: str,
+    values: Float[np.ndarray, "n d"],
+    present: Bool[np.ndarray, " n"],
+    argument: str = "embeddings",
+) -> Float[np.ndarray, "n d"]:
+    """Rows of length 1 in float32; zeros where absent, and where there were only zeros.
+
+    Raises:
+        ValueError: a present row with NaN or Inf.
+    """
+    bad = present & ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"{argument}[{name!r}]: row {np.flatnonzero(bad)[0]} holds NaN or Inf "
+            f"({bad.sum()} such row(s)); find the layer or input that makes it, or mark the row "
+            "as absent in `present`"
+        )
+    values = np.where(present[:, None], values, 0).astype(np.float32)
+    # Two steps, so that squares of very large or small entries neither overflow nor vanish.
+    largest = np.abs(values).max(axis=1, initial=0, keepdims=True)
+    values = values / np.where(largest == 0, 1, largest)
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.where(length == 0, 1, length)

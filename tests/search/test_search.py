@@ -1,0 +1,235 @@
+"""Search against dense float64 numpy: every Score, gaps, ties, any number of devices, edges."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gramalign import Index
+from gramalign.search.index import QUERIES, SCORE_NAMES
+from gramalign.search.programs import mesh_over, padded
+from tests import reference, samples
+
+NUMBER, DIM = 13, 6
+REFERENCES = {
+    "cosine": reference.cosine_scores,
+    "volume": reference.volume_scores,
+    "hyperbolic": reference.hyperbolic_scores,
+    "kernel_volume": lambda *given: reference.kernel_scores(*given, bandwidth=1.0),
+    "spectral": reference.spectral_scores,
+    "product": reference.product_scores,
+    "simplex": reference.simplex_scores,
+    "aggregate": reference.aggregate_scores,
+}
+
+
+def batch(seed=1, number=NUMBER, names="abc"):
+    rng = np.random.default_rng(seed)
+    return samples.embeddings(rng, number, DIM, names), samples.masks(rng, number, names)
+
+
+def dense(scores, rows, cols, k):
+    """Numbers and scores of the k best, of equal ones the first."""
+    scores = np.where(rows[:, None] & cols[None, :], scores, -np.inf)
+    numbers = np.argsort(-np.round(scores, 6), axis=1, kind="stable")[:, :k]
+    found = np.take_along_axis(scores, numbers, axis=1)
+    return np.where(np.isfinite(found), numbers, -1), found
+
+
+def assert_hits(hits, index, numbers, scores):
+    np.testing.assert_array_equal(hits.numbers, numbers)
+    np.testing.assert_allclose(hits.scores, scores, atol=2e-5)
+    np.testing.assert_array_equal(hits.ids, np.where(numbers < 0, "", index.ids[numbers]))
+
+
+def test_every_score_has_a_reference():
+    assert set(REFERENCES) == set(SCORE_NAMES)
+
+
+@pytest.mark.parametrize("score", SCORE_NAMES)
+def test_one_modality_against_the_tuple_of_the_others(score):
+    embeddings, present = batch()
+    for x in embeddings.values():
+        x[[10, 11]] = x[[6, 6]]  # ties, on other devices
+    for mask in present.values():
+        mask[[10, 11]] = mask[[6, 6]]
+    ids = [f"row {i}" for i in range(NUMBER)]
+    index = Index(
+        {m: embeddings[m] for m in "bc"},
+        {m: present[m] for m in "bc"},
+        ids,
+        devices=jax.devices()[:2],
+    )
+    query, there = {"a": embeddings["a"]}, {"a": present["a"]}
+    hits = index.search(query, 6, score=score, present=there)
+    scores = REFERENCES[score](embeddings, present, "a")
+    expected = dense(scores, present["a"], present["b"] | present["c"], 6)
+    assert_hits(hits, index, *expected)
+    assert not present["a"][1] and (hits.numbers[1] == -1).all(), "a query without its modality"
+
+
+def direction(embeddings, present, names):
+    total = sum(np.where(present[m][:, None], embeddings[m], 0).astype(float) for m in names)
+    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-300)
+
+
+@given(st.sampled_from([1, 7, NUMBER]), st.integers(0, 100))
+def test_tuples_against_tuples_by_cosine(k, seed):
+    embeddings, present = batch(seed, names="abcd")
+    index = Index(embeddings, present)
+    query = {m: embeddings[m] for m in "ab"}
+    hits = index.search(query, k, present={m: present[m] for m in "ab"})
+    scores = direction(embeddings, present, "ab") @ direction(embeddings, present, "cd").T
+    rows, cols = present["a"] | present["b"], present["c"] | present["d"]
+    assert_hits(hits, index, *dense(scores, rows, cols, k))
+
+
+def test_tuples_against_tuples_by_volume():
+    embeddings, _ = batch(names="abcd")
+    index = Index(embeddings)
+    query = {m: embeddings[m][:3] for m in "ab"}
+    left, right = (np.stack([embeddings[m] for m in side], axis=1) for side in ("ab", "cd"))
+    joint = np.concatenate(
+        [
+            np.broadcast_to(left[:3, None], (3, NUMBER, 2, DIM)),
+            np.broadcast_to(right[None], (3, NUMBER, 2, DIM)),
+        ],
+        axis=2,
+    )
+    everyone = np.ones(NUMBER, bool)
+    expected = dense(-reference.volume(joint), everyone[:3], everyone, 4)
+    assert_hits(index.search(query, 4, score="volume"), index, *expected)
+
+
+@pytest.mark.parametrize(
+    ("query", "gallery", "searched"),
+    [
+        ("a", None, "bc"),
+        ("abc", None, "abc"),
+        ("z", None, "abc"),
+        ("a", "b", "b"),
+        ("a", ["c", "b"], "bc"),
+        ("a", ["a"], "a"),
+    ],
+)
+def test_what_is_searched(query, gallery, searched):
+    embeddings, present = batch()
+    index = Index(embeddings, present)
+    asked = {m: embeddings["a" if m == "z" else m][3:4] for m in query}
+    there = {m: present["a" if m == "z" else m][3:4] for m in query}
+    names = ["a" if m == "z" else m for m in query]
+    scores = direction(embeddings, present, names)[3:4] @ direction(embeddings, present, searched).T
+    cols = np.any([present[m] for m in searched], axis=0)
+    rows = np.any(list(there.values()), axis=0)
+    hits = index.search(asked, NUMBER, gallery=gallery, present=there)
+    assert_hits(hits, index, *dense(scores, rows, cols, NUMBER))
+
+
+@pytest.mark.parametrize("score", ["cosine", "volume"])
+def test_any_number_of_devices_finds_the_same(score):
+    """Duplicates of a row lie on other devices, and tie."""
+    embeddings, present = batch(number=301)
+    for tree in (*embeddings.values(), *present.values()):
+        tree[200:] = tree[:101]
+    query, there = {"a": embeddings["a"][:5]}, present["a"][:5]
+    one, two, eight = (
+        Index(embeddings, present, devices=jax.devices()[:n]).search(
+            query, 40, score=score, present={"a": there}
+        )
+        for n in (1, 2, 8)
+    )
+    cols = present["b"] | present["c"]
+    scores = REFERENCES[score](embeddings, present, "a")[:5]
+    for hits in (one, two, eight):
+        np.testing.assert_array_equal(hits.numbers, dense(scores, there, cols, 40)[0])
+    for hits in (two, eight):
+        np.testing.assert_allclose(hits.scores, one.scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, QUERIES[-1] + 1])
+def test_any_number_of_queries(number):
+    rng = np.random.default_rng(0)
+    gallery, asked = samples.unit(rng, 9, 4), samples.unit(rng, number, 4)
+    hits = Index({"b": gallery}).search({"a": asked}, 2)
+    assert len(hits) == number
+    expected = dense(asked @ gallery.T, np.ones(number, bool), np.ones(9, bool), 2)
+    np.testing.assert_array_equal(hits.numbers, expected[0])
+
+
+def test_a_gallery_of_one_and_of_copies():
+    one = Index({"a": np.eye(3)[:1], "b": np.eye(3)[1:2]}, ids=["only"])
+    hits = one.search({"a": np.eye(3)[:2]}, 1)
+    assert hits.ids.tolist() == [["only"], ["only"]] and hits.scores.tolist() == [[0], [1]]
+    copies = Index({"b": np.ones((20, 3))})
+    np.testing.assert_array_equal(copies.search({"a": np.eye(3)}, 20).numbers, [range(20)] * 3)
+
+
+def test_rows_of_zeros_are_absent():
+    """A volume of 0 would be the best there is."""
+    gallery = np.eye(4)
+    gallery[1] = 0
+    index = Index({"b": gallery})
+    assert index.present["b"].tolist() == [True, False, True, True]
+    hits = index.search({"a": np.eye(4)[:2] * [[1], [0]]}, 4, score="volume")
+    assert hits.numbers.tolist() == [[0, 2, 3, -1], [-1] * 4]
+    assert hits.ids[0].tolist() == ["0", "2", "3", ""] and np.isneginf(hits.scores[1]).all()
+
+
+def test_rows_may_have_any_length_and_absent_ones_hold_anything():
+    rng = np.random.default_rng(0)
+    gallery, asked = rng.normal(size=(7, 4)), rng.normal(size=(3, 4)).astype(np.float16)
+    gallery[2] = np.nan
+    there = np.arange(7) != 2
+    hits = Index({"b": gallery * 1e20}, {"b": there}).search({"a": asked}, 7)
+    scores = samples.normalized(asked.astype(float)) @ samples.normalized(gallery).T
+    np.testing.assert_array_equal(hits.numbers, dense(scores, np.ones(3, bool), there, 7)[0])
+
+
+def test_parts_are_whole_tiles_of_the_same_size():
+    for number, devices, tile, size in [(1, 8, 1024, 64), (3000, 1, 1024, 3072), (17, 2, 8, 32)]:
+        assert padded(number, mesh_over(jax.devices()[:devices]), tile) == size
+
+
+EYE = np.eye(4, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (({},), "embeddings: got no modality"),
+        (({"a": EYE[:0]},), r"embeddings: got shape \(0, 4\), wanted at least one row"),
+        (({"a": EYE, "b": EYE[:2]},), "different numbers of examples"),
+        (({"a": EYE, "b": EYE[:, :2]},), "different dims.*project"),
+        (({"a": np.full((4, 4), np.inf)},), "'a'.: row 0 holds NaN or Inf"),
+        (({"a": EYE}, {"b": np.ones(4, bool)}), "mask for b, but the modalities are a"),
+        (({"a": EYE}, {"a": np.ones(3, bool)}), r"present\['a'\]"),
+        (({"a": EYE}, None, ["x", "y", "x", "z"]), "rows 0 and 2 are both 'x'.*once"),
+        (({"a": EYE}, None, ["x", "y"]), r"ids: got <U1 \(2,\), wanted .*\(4,\)"),
+        (({"a": EYE}, None, ["x", "", "y", "z"]), "ids: row 1 has an empty one"),
+        (({"a": EYE}, None, np.arange(4) / 2), "ids: got float64"),
+    ],
+)
+def test_what_makes_no_index(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Index(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("query", "k", "options", "message"),
+    [
+        ({"a": EYE}, 5, {}, "k: got 5, wanted 1 to 4, the number of rows"),
+        ({"a": EYE}, 0, {}, "k: got 0"),
+        ({"a": EYE[:, :3]}, 1, {}, "query: got dim 3, wanted that of the index, 4"),
+        ({"a": EYE[:0]}, 1, {}, r"query: got shape \(0, 4\)"),
+        ({}, 1, {}, "query: got no modality"),
+        ({"a": np.full((1, 4), np.nan, np.float32)}, 1, {}, r"query\['a'\]: row 0 holds NaN"),
+        ({"a": EYE}, 1, {"score": "direction"}, "score: got 'direction', wanted one of cosine"),
+        ({"a": EYE}, 1, {"gallery": ["c"]}, "gallery: got c, wanted some of a, b"),
+        ({"a": EYE}, 1, {"gallery": []}, "gallery: got no modality"),
+        ({"a": EYE}, 1, {"present": {"b": np.ones(4, bool)}}, "mask for b"),
+    ],
+)
+def test_what_cannot_be_searched(query, k, options, message):
+    with pytest.raises(ValueError, match=message):
+        Index({"a": EYE, "b": EYE}).search(query, k, **options)
