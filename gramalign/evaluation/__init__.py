@@ -1,16 +1,29 @@
 """Floor 4: how well do embeddings agree? Retrieval, diagnostics, a linear baseline, tables.
 
 `evaluate` measures and `tables` shows it; `fit_gcca` gives the floor that a learned space should
-clear; `compare_table` sets objectives over seeds side by side. All of it works on host arrays by
-modality and knows nothing of how they were learned.
+clear; `compare` sets objectives over seeds side by side and tells which differences to trust, with
+the bootstrap intervals, tests and ranks that stand here for use on their own. All of it works on
+host arrays by modality and knows nothing of how they were learned.
 """
 
-from gramalign.evaluation.comparison import Interval, compare, compare_table, interval
+from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
+from gramalign.evaluation.comparison import Comparison, Figure, Interval, compare, interval
+from gramalign.evaluation.comparison_tables import mean_grid, rank_grid
 from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigure, diagnose
 from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
+from gramalign.evaluation.grid import Cell, Grid, to_latex, to_markdown, to_rich
 from gramalign.evaluation.inputs import EmbeddingSet, checked
+from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES, Retrieval, retrieval_figures
+from gramalign.evaluation.significance import (
+    PairedDifference,
+    Tested,
+    crossed_test,
+    holm,
+    paired_difference,
+    sign_flip_test,
+)
 from gramalign.evaluation.tables import (
     diagnostics_table,
     pair_table,
@@ -18,30 +31,50 @@ from gramalign.evaluation.tables import (
     to_text,
     tuple_table,
 )
+from gramalign.evaluation.units import unit_values
 
 __all__ = [
     "FUSED",
     "SCORE_NAMES",
+    "BootstrapInterval",
+    "Cell",
+    "Comparison",
     "Diagnostics",
     "EmbeddingSet",
     "Evaluation",
+    "Figure",
+    "Grid",
     "Interval",
     "LinearGCCA",
     "PairFigures",
+    "PairedDifference",
+    "Rank",
     "Retrieval",
+    "Tested",
     "TupleFigure",
+    "bootstrap_interval",
     "checked",
     "compare",
-    "compare_table",
+    "crossed_test",
     "diagnose",
     "diagnostics_table",
     "evaluate",
     "figure_names",
     "fit_gcca",
+    "holm",
     "interval",
+    "mean_grid",
     "pair_table",
+    "paired_difference",
+    "rank_grid",
+    "ranking",
     "retrieval_figures",
+    "sign_flip_test",
     "tables",
+    "to_latex",
+    "to_markdown",
+    "to_rich",
     "to_text",
     "tuple_table",
+    "unit_values",
 ]
