@@ -31,7 +31,7 @@ from gramalign.evaluation.tables import (
     to_text,
     tuple_table,
 )
-from gramalign.evaluation.units import unit_values
+from gramalign.evaluation.units import unit_shares, unit_values
 
 __all__ = [
     "FUSED",
@@ -76,5 +76,6 @@ __all__ = [
     "to_rich",
     "to_text",
     "tuple_table",
+    "unit_shares",
     "unit_values",
 ]

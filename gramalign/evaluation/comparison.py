@@ -14,7 +14,7 @@ from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
 from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.records import to_plain
 from gramalign.evaluation.significance import PairedDifference, holm, paired_difference
-from gramalign.evaluation.units import unit_values
+from gramalign.evaluation.units import unit_shares, unit_values
 
 Hits = Mapping[str, Float[np.ndarray, "_tasks _examples"]]
 """Of one seed: figure -> hits of each task and example, as `Evaluation.summary_hits` gives them."""
@@ -204,8 +204,9 @@ def _compared(
     ranks = ranking({objective: values[objective] for objective in alike}) if alike else {}
     best = max(means, key=means.__getitem__) if len(alike) > 1 else None
     others = [objective for objective in alike if best not in (None, objective)]
+    shares = {objective: unit_shares(hits[objective], groups) for objective in alike}
     differences = {
-        objective: paired_difference(values[objective], values[best], resamples=resamples)
+        objective: paired_difference(shares[objective], shares[best], resamples=resamples)
         for objective in others
         if best is not None
     }

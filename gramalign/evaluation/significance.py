@@ -69,7 +69,7 @@ def paired_difference(
     """Compares two methods query by query.
 
     Args:
-        first: value of each unit under each seed (`unit_values`).
+        first: value of each unit under each seed (`unit_shares`).
         second: the same units under the same seeds. One row may stand against several: the method
             has no seed, such as a baseline in closed form.
         resamples: of the bootstrap, and of the permutation test where it is not exact.

@@ -27,7 +27,7 @@ def unit_values(
         groups: examples with one label are a unit.
 
     Returns:
-        Per seed, one number a unit. That of a difference is the difference of those of its sides.
+        Per seed, one number a unit.
 
     Raises:
         ValueError: no query at all, other queries under other seeds, an infinite value, or a number
@@ -36,7 +36,43 @@ def unit_values(
     >>> unit_values(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]))
     array([0.5, 0. , 1. , 1. ])
     """
-    values = np.asarray(values, np.float64)
+    sums, counts = _by_unit(np.asarray(values, np.float64), groups)
+    number = counts.sum(1, keepdims=True)
+    means = sums.sum(2, keepdims=True) / number
+    influence = np.mean((sums - means * counts) / number, axis=1) * counts.shape[1]
+    return (means.mean((1, 2))[:, None] + influence).reshape(*values.shape[:-2], -1)
+
+
+def unit_shares(
+    values: Float[np.ndarray, "*seeds tasks examples"],
+    groups: Shaped[np.ndarray, " examples"] | None = None,
+) -> Float[np.ndarray, "*seeds units"]:
+    """One number a unit, whose mean is the figure: its part of the sum, for differences.
+
+    As `unit_values`, and the same where every unit is a query equally often in every task; but a
+    unit that two methods answer alike differs by exactly 0, and one that they differ in by the
+    opposite once they change places, however large it is. Permutation tests want that.
+
+    Args:
+        values: as in `unit_values`.
+        groups: as in `unit_values`.
+
+    Returns:
+        Per seed, one number a unit. That of a difference is the difference of those of its sides.
+
+    Raises:
+        ValueError: as `unit_values`.
+
+    >>> unit_shares(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, np.nan, np.nan, 1.0]]))
+    array([0.5, 0. , 0.5, 1.5])
+    """
+    sums, counts = _by_unit(np.asarray(values, np.float64), groups)
+    shares = np.mean(sums / counts.sum(1, keepdims=True), axis=1) * counts.shape[1]
+    return shares.reshape(*values.shape[:-2], -1)
+
+
+def _by_unit(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sums [seeds, tasks, units] of values and counts [tasks, units] of queries, both where any."""
     *_, tasks, examples = values.shape
     if np.isinf(values).any():
         raise ValueError("values: got an infinite one, wanted numbers, or NaN for what is no query")
@@ -52,17 +88,12 @@ def unit_values(
             " under all; evaluate all on the same rows"
         )
     asked = asked[0]
-    flat, asked = np.where(asked, flat, 0.0)[:, asked.any(1)], asked[asked.any(1)]
+    sums, counts = np.where(asked, flat, 0.0)[:, asked.any(1)], asked[asked.any(1)]
     if groups is not None:
         member = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
-        flat = _summed(flat, member)
-        asked = _summed(asked, member)
-    kept = asked.any(0)
-    sums, counts = flat[:, :, kept], asked[:, kept].astype(np.float64)
-    number = counts.sum(1, keepdims=True)
-    means = sums.sum(2, keepdims=True) / number
-    influence = np.mean((sums - means * counts) / number, axis=1) * counts.shape[1]
-    return (means.mean((1, 2))[:, None] + influence).reshape(*values.shape[:-2], -1)
+        sums, counts = _summed(sums, member), _summed(counts, member)
+    kept = counts.any(0)
+    return sums[:, :, kept], counts[:, kept].astype(np.float64)
 
 
 def _summed(values: np.ndarray, member: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gramalign.evaluation import bootstrap_interval, unit_values
+from gramalign.evaluation import bootstrap_interval, unit_shares, unit_values
 
 RNG = np.random.default_rng(0)
 SKEWED = 1 / RNG.integers(1, 60, 150)
@@ -117,12 +117,25 @@ def test_units_have_the_figure_as_their_mean():
     groups = RNG.integers(0, 17, 50)
     for labels in (None, groups, groups.astype(str)):
         units = unit_values(values, labels)
-        np.testing.assert_allclose(units.mean(1), figure(values[:, [0, 1, 3]]))
-    np.testing.assert_allclose(
-        unit_values(values, groups) - unit_values(values**2, groups),
-        unit_values(values - values**2, groups),
-        atol=1e-12,
-    )
+        shares = unit_shares(values, labels)
+        for each in (units, shares):
+            np.testing.assert_allclose(each.mean(1), figure(values[:, [0, 1, 3]]))
+        assert not np.allclose(units, shares)
+    complete = RNG.random((2, 3, 12))
+    pairs = np.arange(12) % 6
+    by_pair = (complete[..., :6] + complete[..., 6:]) / 2
+    np.testing.assert_allclose(unit_values(complete, pairs), by_pair.mean(1))
+    np.testing.assert_allclose(unit_shares(complete, pairs), by_pair.mean(1))
+
+
+def test_shares_differ_where_values_do():
+    first, second = (RNG.random((1, 3, 30)) for _ in range(2))
+    groups = RNG.integers(0, 5, 30)
+    alike = groups < 3
+    second[..., alike] = first[..., alike]
+    away = unit_shares(first, groups) - unit_shares(second, groups)
+    assert (away[0, :3] == 0).all() and (away[0, 3:] != 0).all()
+    np.testing.assert_allclose(away, unit_shares(first - second, groups), atol=1e-15)
 
 
 def test_a_unit_counts_by_what_the_figure_is_without_it():
