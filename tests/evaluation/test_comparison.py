@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -7,7 +8,6 @@ import pytest
 from gramalign.evaluation import (
     bootstrap_interval,
     compare,
-    evaluate,
     holm,
     interval,
     mean_grid,
@@ -18,6 +18,7 @@ from gramalign.evaluation import (
     to_text,
     unit_values,
 )
+from tests.evaluation.test_tables import evaluation_of
 
 PAIRS, TUPLES = "pair R@1, cosine", "rest -> one R@1, volume"
 
@@ -142,23 +143,28 @@ def test_the_tables_mark_the_best_mean_and_what_may_be_best():
 
 def test_hits_are_what_the_summary_is_the_mean_of():
     rng = np.random.default_rng(1)
-    common = rng.normal(size=(40, 5))
-    embeddings = {
-        name: (common + 0.5 * rng.normal(size=(40, 5))).astype(np.float32)
-        for name in ("text", "audio", "video")
-    }
-    present = {"audio": rng.random(40) < 0.7}
-    found = evaluate(embeddings, present, score="volume", baseline_embeddings=embeddings)
+
+    def ranked(task):
+        ranks = rng.integers(0, 4, 40)
+        recall = {1: 100 * float(np.mean(ranks[ranks > 0] == 1))}
+        return dataclasses.replace(task, ranks=ranks, recall=recall)
+
+    made_up = evaluation_of()
+    found = dataclasses.replace(
+        made_up,
+        retrieval=tuple(map(ranked, made_up.retrieval)),
+        baseline=tuple(map(ranked, made_up.baseline)),
+    )
     for baseline, own in ((False, False), (False, True), (True, False)):
         summary = found.summary(baseline=baseline, own=own)
         values = found.summary_hits(baseline=baseline, own=own)
         assert list(values) == list(summary)
         for name, each in values.items():
             assert each.shape == (6 if name.startswith("pair") else 3, 40)
+            assert np.nanmean(each, 1).mean() == pytest.approx(summary[name])
             assert unit_values(each).mean() == pytest.approx(summary[name])
-            assert np.isnan(each).any()
     with pytest.raises(ValueError, match="from a record, which does not keep ranks; evaluate"):
-        type(found).from_json(found.to_json()).summary_hits()
+        made_up.summary_hits()
 
 
 def test_nothing_to_compare():

@@ -62,12 +62,12 @@ def test_of_many_sizes_flips_are_drawn():
 def test_under_no_difference_1_of_20_tests_says_there_is_one(draw):
     rng = np.random.default_rng(3)
     p_values = []
-    for repetition in range(400):
+    for repetition in range(250):
         if draw == "hits":
             differences = np.subtract(*(rng.random((2, 60)) < 0.6).astype(float))
         else:
-            differences = rng.laplace(size=40)
-        p_values.append(sign_flip_test(differences, resamples=199, seed=repetition))
+            differences = rng.laplace(size=24)
+        p_values.append(sign_flip_test(differences, resamples=99, seed=repetition))
     assert 0.01 <= np.mean(np.array(p_values) <= 0.05) <= 0.08
 
 
