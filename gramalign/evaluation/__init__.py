@@ -17,8 +17,8 @@ from gramalign.evaluation.inputs import EmbeddingSet, checked
 from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES, Retrieval, retrieval_figures
 from gramalign.evaluation.significance import (
+    Evidence,
     PairedDifference,
-    Tested,
     crossed_test,
     holm,
     paired_difference,
@@ -42,6 +42,7 @@ __all__ = [
     "Diagnostics",
     "EmbeddingSet",
     "Evaluation",
+    "Evidence",
     "Figure",
     "Grid",
     "Interval",
@@ -50,7 +51,6 @@ __all__ = [
     "PairedDifference",
     "Rank",
     "Retrieval",
-    "Tested",
     "TupleFigure",
     "bootstrap_interval",
     "checked",

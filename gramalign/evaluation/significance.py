@@ -31,7 +31,7 @@ _CHUNK = 2**20
 
 
 @dataclass(frozen=True)
-class Tested:
+class Evidence:
     """A 95 % interval of a difference, and the p-value of there being none, both two-sided."""
 
     low: float
@@ -51,8 +51,8 @@ class PairedDifference:
     """
 
     difference: float
-    over_queries: Tested
-    over_both: Tested
+    over_queries: Evidence
+    over_both: Evidence
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`; NaN becomes None."""
@@ -97,7 +97,7 @@ def paired_difference(
     differences = np.broadcast_to(first, shared) - np.broadcast_to(second, shared)
     by_unit = differences.mean(0)
     interval = bootstrap_interval(by_unit, resamples=resamples, seed=seed)
-    over_queries = Tested(
+    over_queries = Evidence(
         interval.low, interval.high, sign_flip_test(by_unit, resamples=resamples, seed=seed)
     )
     several = len(differences) > 1 and len(by_unit) > 1
@@ -162,7 +162,7 @@ def sign_flip_test(
     return (1 + extreme) / (1 + resamples)
 
 
-def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Tested:
+def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Evidence:
     """The t test and 95 % interval of a mean difference over seeds and queries, both random.
 
     Args:
@@ -191,11 +191,11 @@ def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Tested:
     both = max(seed_square + max(unit_square - left_square, 0.0), unit_square)
     error = math.sqrt(both / (seeds * units))
     if error <= 1e-12 * np.abs(differences).max():
-        return Tested(mean, mean, 1.0 if abs(mean) <= error else 0.0)
+        return Evidence(mean, mean, 1.0 if abs(mean) <= error else 0.0)
     freedom = (seeds - 1) * (both / seed_square) ** 2 if seed_square > 0 else math.inf
     half_width = float(stats.t.ppf(0.975, freedom)) * error
     p_value = 2 * float(stats.t.sf(abs(mean) / error, freedom))
-    return Tested(mean - half_width, mean + half_width, p_value)
+    return Evidence(mean - half_width, mean + half_width, p_value)
 
 
 def holm(
