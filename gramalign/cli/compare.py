@@ -1,77 +1,148 @@
-"""`gramalign compare`: objectives x seeds on one data set, in one table with intervals."""
+"""`gramalign compare`: objectives x Scores x seeds x data sets, and which differences to trust."""
 
 import dataclasses
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import rich.console
 import rich.progress
 import tyro
 
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
-from gramalign.cli.evaluate import ScoreName, evaluate_run, linear_baseline
-from gramalign.cli.options import Options
+from gramalign.cli.evaluate import evaluate_run, linear_baseline
+from gramalign.cli.options import SharedOptions
 from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
 from gramalign.data import load
-from gramalign.evaluation import FUSED, compare, compare_table, evaluate
-from gramalign.training import train
-from gramalign.training.measure import own_score
+from gramalign.evaluation import (
+    FUSED,
+    SCORE_NAMES,
+    Comparison,
+    Grid,
+    compare,
+    evaluate,
+    mean_grid,
+    rank_grid,
+    to_latex,
+    to_markdown,
+    to_rich,
+)
+from gramalign.evaluation.comparison import Hits
+from gramalign.training import Config, Run, train
+from gramalign.training.measure import measure, own_score
+
+OWN = "own"
+
+if TYPE_CHECKING:
+    ScoreName = str
+else:
+    ScoreName = Literal[(OWN, *SCORE_NAMES, FUSED)]
+
+_FIGURES_ACROSS = 5  # that fit beside the objectives on a console
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Train several objectives with several seeds on one data set, and set them side by side.
+    """Train several objectives with several seeds, and set them side by side on each data set.
 
-    All runs share the data split and the budget, and are evaluated under the cosine and one more
-    Score. Runs that are there already are not repeated, so an interrupted comparison goes on where
-    it stopped, and one under another Score takes seconds.
+    All runs on one data set share its split and the budget, and are evaluated under the cosine and
+    any other Scores. Runs that are there already are not repeated, so an interrupted comparison
+    goes on where it stopped, and one under other Scores takes seconds.
+
+    Each objective is tested against the best, query by query, and the ranks have intervals. Beside
+    the runs stand compare.json with all figures, and the tables as compare.md and compare.tex.
 
     Example: `gramalign compare digits --objectives clip gram pmrl "clip + gram" --seeds 5`.
     """
 
     preset: tyro.conf.Positional[str] = "digits"
     """Start from this file of experiments/ (its name, or a path); the options below change it."""
+    data: tuple[str, ...] = ("digits",)
+    """Feature stores, each with runs and tables of its own: `digits`, or the path of a folder or
+    file; or mixtures, such as "0.7*stores/a.npz + 0.3*stores/b"."""
     objectives: tuple[str, ...] = ("clip", "gram", "pmrl", "clip + gram", "clip + pmrl")
     """Weighted terms, such as "gram + 0.3*clip"."""
+    scores: tuple[ScoreName, ...] = (OWN,)
+    """Scores beside the cosine: the same for all objectives, or "own", that which each trains."""
     seeds: int = 5
     """Runs of each, with consecutive seeds, from --seed on."""
-    score: ScoreName | None = None
-    """Score beside the cosine, the same for all; each objective's own if not given."""
     out: Path | None = None
-    """Folder of the runs and of compare.json; runs/compare-DATA if not given."""
-    config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+    """Folder of the runs and tables, with one for each of several data sets in it;
+    runs/compare-DATA if not given."""
+    config: Annotated[SharedOptions, tyro.conf.arg(name="")] = field(default_factory=SharedOptions)
 
     def run(self) -> None:
-        """Train what is missing, evaluate everything, print the table."""
-        if self.seeds < 1 or not self.objectives:
-            raise ValueError(
-                f"seeds is {self.seeds} and objectives {self.objectives}: wanted at least one each"
-            )
+        """Train what is missing, evaluate everything, print the tables."""
         if self.config.objective != preset(self.preset).objective:
             raise ValueError("--objective is for train: name what to compare with --objectives")
-        name = default_out(self.preset, self.config).name
-        out = self.out or Path("runs") / f"compare-{name}"
+        if self.seeds < 1:
+            raise ValueError(f"seeds is {self.seeds}, wanted at least 1")
+        tasks = {data: self._tasks(data) for data in self.data}
+        for name in ("data", "objectives", "scores"):
+            found = tasks[self.data[0]] if name == "objectives" and self.data else {}
+            given = getattr(self, name)
+            if not given:
+                raise ValueError(f"{name} names none, wanted at least one")
+            if len(found or set(given)) < len(given):
+                raise ValueError(f"{name} names one twice: {', '.join(given)}")
+        folders = self._folders()
+        for data in self.data:
+            load(data).part("test")  # better missed now than after the first run
         # Seeds differ in data only: each objective is compiled once and then found again.
-        compiled_in(out / "compiled")
+        compiled_in((self.out or folders[self.data[0]]) / "compiled")
         screen = console()
+        for data, configs in tasks.items():
+            results = self._results(configs, folders[data], screen)
+            own = {objective: own_score(runs[0]) for objective, runs in configs.items()}
+            self._report(data, folders[data], results, own, screen)
+
+    def _tasks(self, data: str) -> dict[str, list[Config]]:
+        """Objective -> the config of each seed."""
         seeds = range(self.config.seed, self.config.seed + self.seeds)
-        tasks = [
-            dataclasses.replace(self.config, objective=objective, seed=seed)
-            for objective in self.objectives
-            for seed in seeds
-        ]
-        # A run's config holds the settings of its own terms only.
-        tasks = [dataclasses.replace(task, settings=task.terms) for task in tasks]
-        results: dict[str, list[dict[str, float]]] = {task.objective: [] for task in tasks}
-        if len(results) < len(self.objectives):
-            raise ValueError(f"objectives names one twice: {', '.join(self.objectives)}")
-        load(self.config.data).part("test")  # better missed now than after the first run
+        found: dict[str, list[Config]] = {}
+        for objective in self.objectives:
+            config = dataclasses.replace(self.config, data=data, objective=objective)
+            # A run's config holds the settings of its own terms only.
+            config = dataclasses.replace(config, settings=config.terms)
+            if FUSED in self.scores and "vast" not in config.terms:
+                raise ValueError(
+                    f"scores: {FUSED} is of what vast fuses, which {config.objective} does not; "
+                    f"name {OWN}, or objectives with vast only"
+                )
+            found[config.objective] = [dataclasses.replace(config, seed=seed) for seed in seeds]
+        return found
+
+    def _folders(self) -> dict[str, Path]:
+        """Where each data set's runs are: in the same place, whatever others stand beside it."""
+        names = {
+            data: default_out(self.preset, dataclasses.replace(self.config, data=data)).name
+            for data in self.data
+        }
+        if len(set(names.values())) < len(names):
+            raise ValueError(
+                f"data: {', '.join(names)} would share a folder, as they are called "
+                f"{', '.join(names.values())}; compare on each by itself, with --out"
+            )
+        if self.out is None:
+            return {data: Path("runs") / f"compare-{name}" for data, name in names.items()}
+        if len(names) == 1:
+            return {self.data[0]: self.out}
+        return {data: self.out / name for data, name in names.items()}
+
+    def _results(
+        self, tasks: Mapping[str, Sequence[Config]], out: Path, screen: rich.console.Console
+    ) -> dict[str, list[Hits]]:
+        """Trains and evaluates everything on one data set, the baseline included."""
+        total = sum(map(len, tasks.values()))
+        results: dict[str, list[Hits]] = {objective: [] for objective in tasks}
+        runs = [config for configs in tasks.values() for config in configs]
         with rich.progress.Progress(console=screen) as progress:
-            steps = progress.add_task("", total=len(tasks) * self.config.steps)
-            for number, config in enumerate(tasks):
+            steps = progress.add_task("", total=total * self.config.steps)
+            for number, config in enumerate(runs):
                 folder = out / config.objective.replace(" ", "") / f"seed{config.seed}"
                 label = f"{config.objective}, seed {config.seed}"
 
@@ -80,34 +151,71 @@ class Compare:
 
                 progress.update(steps, description=label, completed=number * config.steps)
                 run = train(config, folder, resume=True, report=advance)
-                evaluation = evaluate_run(run, score=self.score, baseline=False)
-                results[config.objective].append(evaluation.summary(own=self.score is None))
+                results[config.objective].append(self._hits(run))
                 if not screen.is_terminal:
-                    screen.print(f"{number + 1}/{len(tasks)}  {label}")
-            progress.update(steps, description="done", completed=len(tasks) * self.config.steps)
-        scores = {task.objective: self.score or own_score(task) for task in tasks}
-        results |= self._baseline()
-        record = {"data": self.config.data, "steps": self.config.steps, "seeds": list(seeds)}
-        record |= {"scores": scores}
-        intervals = {
-            objective: {figure: value.to_json() for figure, value in figures.items()}
-            for objective, figures in compare(results).items()
-        }
-        record |= {"figures": intervals}
-        (out / "compare.json").write_text(json.dumps(record, indent=2) + "\n")
-        screen.print(compare_table(results, scores=scores))
+                    screen.print(f"{number + 1}/{total}  {label}")
+            progress.update(steps, description="done", completed=total * self.config.steps)
+        return results | self._baseline(runs[0])
 
-    def _baseline(self) -> dict[str, list[dict[str, float]]]:
+    def _hits(self, run: Run) -> Hits:
+        """Of every query of the test part, under all Scores; the run keeps what the first says."""
+        rows = load(run.config.data).part("test")
+        hits: dict = {}
+        for place, name in enumerate(self.scores):
+            score = None if name == OWN else name
+            found = (
+                measure(run, rows, score=score)
+                if place
+                else evaluate_run(run, score=score, baseline=False)
+            )
+            hits |= found.summary_hits(own=name == OWN)
+        return hits
+
+    def _baseline(self, config: Config) -> dict[str, list[Hits]]:
         """The linear baseline as one more row, where the data allow it."""
-        store = load(self.config.data)
-        if self.config.modalities:
-            store = store.only(self.config.modalities)
+        store = load(config.data)
+        if config.modalities:
+            store = store.only(config.modalities)
         rows = store.part("test")
         try:
             embeddings = linear_baseline(store, rows)
         except ValueError:
             return {}
-        # It has no Score of its own, and nothing that fuses.
-        score = "cosine" if self.score in (None, FUSED) else self.score
-        evaluation = evaluate(embeddings, rows.present, score=score, groups=rows.groups)
-        return {"linear GCCA": [evaluation.summary(own=self.score is None)]}
+        hits: dict = {}
+        for name in self.scores:
+            # It has no Score of its own, and nothing that fuses.
+            score = "cosine" if name in (OWN, FUSED) else name
+            found = evaluate(embeddings, rows.present, score=score, groups=rows.groups)
+            hits |= found.summary_hits(own=name == OWN)
+        return {"linear GCCA": [hits]}
+
+    def _report(
+        self,
+        data: str,
+        out: Path,
+        results: Mapping[str, Sequence[Hits]],
+        own: Mapping[str, str],
+        screen: rich.console.Console,
+    ) -> None:
+        """Compares, prints the tables and leaves them beside the runs."""
+        compared = compare(results, groups=load(data).part("test").groups)
+        seeds = list(range(self.config.seed, self.config.seed + self.seeds))
+        about = {"data": data, "steps": self.config.steps, "seeds": seeds}
+        about |= {"scores": list(self.scores), "own_scores": dict(own)}
+        record = json.dumps(about | compared.to_json(), indent=2)
+        (out / "compare.json").write_text(record + "\n")
+        grids = self._grids(data, compared, own)
+        forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}
+        for name, form in forms.items():
+            (out / name).write_text("\n\n".join(map(form, grids)) + "\n")
+        for grid in grids:
+            for part in grid.parts(_FIGURES_ACROSS):
+                screen.print(to_rich(part), "")
+
+    def _grids(self, data: str, compared: Comparison, own: Mapping[str, str]) -> list[Grid]:
+        shown = own if OWN in self.scores else None
+        where = f" on {data}" if len(self.data) > 1 else ""
+        return [
+            mean_grid(compared, scores=shown, title=f"R@1 in percent{where}"),
+            rank_grid(compared, scores=shown, title=f"Ranks by R@1{where}"),
+        ]

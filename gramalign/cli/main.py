@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Annotated
 
 import rich.console
@@ -15,7 +15,7 @@ from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.methods import Methods
-from gramalign.cli.options import options, words_after
+from gramalign.cli.options import SharedOptions, options, words_after
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
@@ -87,6 +87,7 @@ def _read(args: list[str]) -> Command:
         objectives = words_after("--objective", args)[:1] or [start.objective]
         start = replace(start, objective=objectives[0])
     config = options(start, objectives, args)
+    shared = SharedOptions(**{each.name: getattr(config, each.name) for each in fields(config)})
 
     def command(name: str) -> object:
         return tyro.conf.subcommand(name, prefix_name=False)
@@ -99,7 +100,7 @@ def _read(args: list[str]) -> Command:
         | Annotated[Evaluate, command("evaluate")]
         | Annotated[Embed, command("embed")]
         | Annotated[Search, command("search")]
-        | Annotated[Compare, run("compare", Compare(named, config=config))]
+        | Annotated[Compare, run("compare", Compare(named, (start.data,), config=shared))]
         | Annotated[Runs, command("runs")]
         | Annotated[Pack, command("pack")]
         | Annotated[Methods, command("methods")]

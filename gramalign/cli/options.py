@@ -23,6 +23,13 @@ class Options(Config):
     """Of terms, by name; those of the objective that are left out take their defaults."""
 
 
+@dataclass(frozen=True)
+class SharedOptions(Options):
+    """What all runs of a comparison have in common, whose data it names itself."""
+
+    data: tyro.conf.SuppressFixed[tyro.conf.Fixed[str]] = "digits"
+
+
 def options(start: Config, objectives: Sequence[str], args: Sequence[str]) -> Options:
     """The config to start from, with the settings of the terms that some objectives name, alone.
 

@@ -1,15 +1,20 @@
 """Floor 4: how well do embeddings agree? Retrieval, diagnostics, a linear baseline, tables.
 
 `evaluate` measures and `tables` shows it; `fit_gcca` gives the floor that a learned space should
-clear; `compare_table` sets objectives over seeds side by side. All of it works on host arrays by
-modality and knows nothing of how they were learned.
+clear; `compare` sets objectives over seeds side by side and tells which differences to trust, with
+the bootstrap intervals, tests and ranks that stand here for use on their own. All of it works on
+host arrays by modality and knows nothing of how they were learned.
 """
 
-from gramalign.evaluation.comparison import Interval, compare, compare_table, interval
+from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
+from gramalign.evaluation.comparison import Comparison, Figure, Interval, compare, interval
+from gramalign.evaluation.comparison_tables import mean_grid, rank_grid
 from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigure, diagnose
 from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
+from gramalign.evaluation.grid import Cell, Grid, to_latex, to_markdown, to_rich
 from gramalign.evaluation.inputs import EmbeddingSet, checked
+from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.relevance import Relevance, relevance_figures, retrieve_by_label
 from gramalign.evaluation.retrieval import (
     FUSED,
@@ -18,6 +23,14 @@ from gramalign.evaluation.retrieval import (
     retrieval_figures,
     retrieve_both_ways,
 )
+from gramalign.evaluation.significance import (
+    Evidence,
+    PairedDifference,
+    crossed_test,
+    holm,
+    paired_difference,
+    sign_flip_test,
+)
 from gramalign.evaluation.tables import (
     diagnostics_table,
     pair_table,
@@ -25,34 +38,55 @@ from gramalign.evaluation.tables import (
     to_text,
     tuple_table,
 )
+from gramalign.evaluation.units import unit_shares, unit_values
 
 __all__ = [
     "FUSED",
     "SCORE_NAMES",
+    "BootstrapInterval",
+    "Cell",
+    "Comparison",
     "Diagnostics",
     "EmbeddingSet",
     "Evaluation",
+    "Evidence",
+    "Figure",
+    "Grid",
     "Interval",
     "LinearGCCA",
     "PairFigures",
+    "PairedDifference",
+    "Rank",
     "Relevance",
     "Retrieval",
     "TupleFigure",
+    "bootstrap_interval",
     "checked",
     "compare",
-    "compare_table",
+    "crossed_test",
     "diagnose",
     "diagnostics_table",
     "evaluate",
     "figure_names",
     "fit_gcca",
+    "holm",
     "interval",
+    "mean_grid",
     "pair_table",
+    "paired_difference",
+    "rank_grid",
+    "ranking",
     "relevance_figures",
     "retrieval_figures",
     "retrieve_both_ways",
     "retrieve_by_label",
+    "sign_flip_test",
     "tables",
+    "to_latex",
+    "to_markdown",
+    "to_rich",
     "to_text",
     "tuple_table",
+    "unit_shares",
+    "unit_values",
 ]

@@ -1,19 +1,26 @@
-"""Several objectives over several seeds: means, 95 % intervals, and one table of them."""
+"""Several objectives over several seeds: means, intervals, tests against the best, ranks."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
+from jaxtyping import Float, Shaped
 from scipy import stats
 
+from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
+from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.significance import PairedDifference, holm, paired_difference
+from gramalign.evaluation.units import unit_shares, unit_values
 
-Summary = Mapping[str, float]
+Hits = Mapping[str, Float[np.ndarray, "_tasks _examples"]]
+"""Of one seed: figure -> hits of each task and example, as `Evaluation.summary_hits` gives them."""
+
+LEVEL = 0.05
+"""Corrected p-values up to this tell an objective from the best."""
 
 
 @dataclass(frozen=True)
@@ -66,92 +73,158 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(float(counted.mean()), half_width, seeds)
 
 
-def compare(results: Mapping[str, Sequence[Summary]]) -> dict[str, dict[str, Interval]]:
-    """Intervals of every figure of every objective.
+@dataclass(frozen=True)
+class Figure:
+    """One figure of one objective, beside those of the others.
+
+    Attributes:
+        over_seeds: the mean, and how it varies with the seed.
+        over_queries: the same mean, and how it varies with the queries, of the models at hand.
+        rank: among the objectives that were asked the same queries; None if this was not.
+        from_best: how far it is from the best of these; None if it is the best itself, or was
+            not asked the same queries.
+        p_corrected: the p-value of no such difference, over queries and seeds, corrected for all
+            pairs among which the best was found (`holm`); NaN where there is none.
+    """
+
+    over_seeds: Interval
+    over_queries: BootstrapInterval
+    rank: Rank | None
+    from_best: PairedDifference | None
+    p_corrected: float
+
+    @property
+    def may_be_best(self) -> bool:
+        """It is not the best, but could not be told from it."""
+        return self.from_best is not None and self.p_corrected > LEVEL
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`, those over seeds first; NaN becomes None."""
+        record = to_plain(self)
+        return record.pop("over_seeds") | record
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All figures of all objectives.
+
+    Attributes:
+        figures: objective -> figure -> what is known of it.
+        best: figure -> the objective with the largest mean, where several can be compared.
+    """
+
+    figures: Mapping[str, Mapping[str, Figure]]
+    best: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`; NaN becomes None."""
+        figures = {
+            objective: {name: figure.to_json() for name, figure in row.items()}
+            for objective, row in self.figures.items()
+        }
+        return {"figures": figures, "best": dict(self.best)}
+
+
+def compare(
+    results: Mapping[str, Sequence[Hits]],
+    *,
+    groups: Shaped[np.ndarray, " examples"] | None = None,
+    resamples: int = 10_000,
+) -> Comparison:
+    """Compares objectives by every figure.
+
+    Each figure is larger for a better objective. Queries are examples, with all their tasks; or
+    groups, where there are any. What is drawn anew is told by `gramalign.evaluation.significance`.
 
     Args:
-        results: objective -> one summary a seed, e.g. from `Evaluation.summary`.
+        results: objective -> hits of each seed, the same seeds in the same order for all. An
+            objective with one result where others have several has no seed, as a baseline.
+        groups: of the examples; those of one group are drawn together.
+        resamples: of each bootstrap and each permutation test that is not exact.
 
     Returns:
-        objective -> figure -> interval, figures in the order in which they first appear.
+        The comparison, with figures in the order in which they first appear. Where objectives were
+        asked different queries, those are tested and ranked that most of them were asked.
 
     Raises:
-        ValueError: no objective, or an objective without a result.
+        ValueError: no objective, one without a result, or several numbers of seeds.
     """
     if not results:
         raise ValueError("results: got no objective, wanted at least one; run one before comparing")
-    for objective, summaries in results.items():
-        if not summaries:
+    for objective, of_seeds in results.items():
+        if not of_seeds:
             raise ValueError(
                 f"results[{objective!r}]: got no result; run it with at least one seed, or leave "
                 "it out"
             )
-    figures = dict.fromkeys(
-        name for summaries in results.values() for summary in summaries for name in summary
+    seeds = {len(of_seeds) for of_seeds in results.values()} - {1}
+    if len(seeds) > 1:
+        raise ValueError(
+            f"results: got objectives with {sorted(seeds)} seeds, wanted the same seeds for all; "
+            "run those that are missing"
+        )
+    names = dict.fromkeys(
+        name for of_seeds in results.values() for hits in of_seeds for name in hits
     )
-    return {
-        objective: {
-            name: interval([summary.get(name, math.nan) for summary in summaries])
-            for name in figures
-        }
-        for objective, summaries in results.items()
-    }
-
-
-def compare_table(
-    results: Mapping[str, Sequence[Summary]],
-    *,
-    scores: Mapping[str, str] | None = None,
-    title: str = "R@1 in percent",
-) -> Table:
-    """Objectives against figures, mean ± half of the 95 % interval; the best mean in bold.
-
-    A baseline or chance is one more objective, with one summary.
-
-    Args:
-        results: objective -> one summary a seed; larger figures are better.
-        scores: objective -> the name of its own Score, for a column of its own if they differ.
-        title: what the figures are.
-
-    Returns:
-        The table.
-
-    Raises:
-        ValueError: as `compare`.
-    """
-    compared = compare(results)
-    figures = list(next(iter(compared.values())))
-    scores = scores or {}
-    differ = len(set(scores.values())) > 1
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption="mean ± half-width of the 95 % t-interval over seeds; * the best mean",
-        caption_justify="left",
-        caption_style="",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
+    by_figure = {name: _compared(name, results, groups, resamples) for name in names}
+    return Comparison(
+        figures={
+            objective: {name: by_figure[name][0][objective] for name in names}
+            for objective in results
+        },
+        best={name: best for name, (_, best) in by_figure.items() if best is not None},
     )
-    table.add_column("objective", overflow="fold")
-    table.add_column("seeds", justify="right", no_wrap=True)
-    if differ:
-        table.add_column("own\nScore", overflow="fold")
-    for name in figures:
-        # One phrase a line, so that five figures fit beside the objectives.
-        header = name.replace(" R@1", "\nR@1").replace(", ", "\n")
-        table.add_column(Text(header), justify="right", overflow="fold")
-    best = {
-        name: max((row[name].mean for row in compared.values() if row[name].seeds), default=None)
-        for name in figures
+
+
+def _compared(
+    name: str,
+    results: Mapping[str, Sequence[Hits]],
+    groups: np.ndarray | None,
+    resamples: int,
+) -> tuple[dict[str, Figure], str | None]:
+    """One figure of all objectives, and the best of those that can be compared."""
+    hits = {
+        objective: np.stack([each[name] for each in of_seeds])
+        for objective, of_seeds in results.items()
+        if all(name in each for each in of_seeds)
     }
-    for objective, row in compared.items():
-        cells = []
-        for name in figures:
-            leads = row[name].seeds and row[name].mean == best[name] and len(compared) > 1
-            cells.append(f"[bold]{row[name]}*[/bold]" if leads else f"{row[name]} ")
-        if differ:
-            cells = [scores.get(objective, ""), *cells]
-        table.add_row(Text(objective), str(len(results[objective])), *cells)
-    return table
+    asked = {objective: ~np.isnan(values) for objective, values in hits.items()}
+    values = {
+        objective: unit_values(hits[objective], groups)
+        for objective in hits
+        if asked[objective].any()
+    }
+    queries = {
+        objective: (asked[objective][0].tobytes(), *asked[objective].shape[1:])
+        for objective in values
+    }
+    usual = Counter(queries.values()).most_common(1)  # of several, the first
+    alike = [objective for objective in values if queries[objective] == usual[0][0]]
+    means = {objective: float(values[objective].mean()) for objective in alike}
+    ranks = ranking({objective: values[objective] for objective in alike}) if alike else {}
+    best = max(means, key=means.__getitem__) if len(alike) > 1 else None
+    others = [objective for objective in alike if best not in (None, objective)]
+    shares = {objective: unit_shares(hits[objective], groups) for objective in alike}
+    differences = {
+        objective: paired_difference(shares[objective], shares[best], resamples=resamples)
+        for objective in others
+        if best is not None
+    }
+    p_values = np.array([x.over_both.p_value for x in differences.values()], np.float64)
+    corrected = dict(
+        zip(differences, holm(p_values, family=len(alike) * (len(alike) - 1) // 2), strict=True)
+    )
+    nothing = BootstrapInterval(math.nan, math.nan, math.nan)
+    found = {}
+    for objective in results:
+        there = objective in values
+        found[objective] = Figure(
+            over_seeds=interval(list(values[objective].mean(1)) if there else []),
+            over_queries=bootstrap_interval(values[objective].mean(0), resamples=resamples)
+            if there
+            else nothing,
+            rank=ranks.get(objective),
+            from_best=differences.get(objective),
+            p_corrected=float(corrected.get(objective, math.nan)),
+        )
+    return found, best

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
@@ -74,21 +74,47 @@ class Evaluation:
             rest -> one" under the cosine and the run's Score. Tasks without a query are left out;
             NaN where none is left.
         """
+        return {
+            name: _mean([task.recall[1] for task in tasks])
+            for name, tasks in self._averaged(baseline, own).items()
+        }
+
+    def summary_hits(
+        self, *, baseline: bool = False, own: bool = False
+    ) -> dict[str, Float[np.ndarray, "_tasks examples"]]:
+        """What `summary` averages, query by query, for statistics (`unit_values`).
+
+        Args:
+            baseline: as in `summary`.
+            own: as in `summary`.
+
+        Returns:
+            By the same names, for each task and example 100 where the match was found first, 0
+            where it was not, and NaN where the example is no query.
+
+        Raises:
+            ValueError: the evaluation is from a record, which does not keep ranks.
+        """
+        return {
+            name: np.stack([_hits(task) for task in tasks])
+            for name, tasks in self._averaged(baseline, own).items()
+        }
+
+    def _averaged(self, baseline: bool, own: bool) -> dict[str, list[Retrieval]]:
+        """The tasks that each figure of the summary is a mean over."""
         score = "cosine" if baseline else self.score
         ones = [((name,), self.rest(name)) for name in self.modalities]
         pairs = [((a,), (b,)) for a in self.modalities for b in self.modalities if a != b]
         backward = [(rest, one) for one, rest in ones]
 
-        def mean(tasks: list[tuple[tuple[str, ...], tuple[str, ...]]], under: str) -> float:
-            found = (self.find(*task, under, baseline=baseline).recall[1] for task in tasks)
-            counted = [value for value in found if not math.isnan(value)]
-            return float(np.mean(counted)) if counted else math.nan
+        def under(score: str, tasks: list[tuple[tuple[str, ...], tuple[str, ...]]]):
+            return [self.find(*task, score, baseline=baseline) for task in tasks]
 
-        figures = {"pair R@1, cosine": mean(pairs, "cosine")}
-        for name, under in {"cosine": "cosine", "own" if own else score: score}.items():
-            figures[f"one -> rest R@1, {name}"] = mean(ones, under)
-            figures[f"rest -> one R@1, {name}"] = mean(backward, under)
-        return figures
+        found = {"pair R@1, cosine": under("cosine", pairs)}
+        for name, each in {"cosine": "cosine", "own" if own else score: score}.items():
+            found[f"one -> rest R@1, {name}"] = under(each, ones)
+            found[f"rest -> one R@1, {name}"] = under(each, backward)
+        return found
 
     def figures(self) -> dict[str, float]:
         """Every figure of retrieval by a name of its own, as `figure_names` lists them."""
@@ -169,6 +195,20 @@ def _task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
 def _names_of(task: str, score: str) -> list[str]:
     figures = [*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank", "MRR"]
     return [f"{task} {figure}, {score}" for figure in figures]
+
+
+def _mean(values: Sequence[float]) -> float:
+    counted = [value for value in values if not math.isnan(value)]
+    return float(np.mean(counted)) if counted else math.nan
+
+
+def _hits(task: Retrieval) -> Float[np.ndarray, " examples"]:
+    if task.ranks is None:
+        raise ValueError(
+            f"{_task_name(task.query, task.gallery)}: this evaluation is from a record, which does "
+            "not keep ranks; evaluate the embeddings again, or take the ranks of ranks.npz"
+        )
+    return np.where(task.ranks > 0, 100.0 * (task.ranks == 1), math.nan)
 
 
 def evaluate(

@@ -166,34 +166,69 @@ def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
     assert "leave out --part or --index" in said("row1", "--part", "test", "--index", "x")
 
 
-def test_compare_refuses_one_objective_in_two_spellings(store, tmp_path, capsys):
-    words = ["compare", "--data", str(store), "--out", str(tmp_path), "--objectives"]
-    with pytest.raises(SystemExit):
-        main([*words, "clip", "1*clip"])
-    assert "objectives names one twice" in capsys.readouterr().err
+TINY = ["--steps", "4", "--optimizer.warmup", "1", "--batch-size", "16", "--model.dim", "8"]
+TINY += ["--model.hidden", "8", "--modalities", "text", "video"]
 
 
-def test_compare_resumes_and_reports_intervals(store, tmp_path, capsys):
-    out = tmp_path / "comparison"
-    words = ["compare", "--data", str(store), "--out", str(out), "--objectives", "clip", "pmrl"]
-    words += ["--seeds", "2", "--seed", "3", *SMALL]
-    main(words)
-    first = (out / "compare.json").read_text()
-    trained = (out / "clip" / "seed4" / "params.safetensors").stat().st_mtime_ns
-    assert json.loads(first)["seeds"] == [3, 4]
-    config = json.loads((out / "clip" / "seed4" / "config.json").read_text())
-    assert set(config["settings"]) == {"clip"}
-    figures = json.loads(first)["figures"]["clip"]
-    assert {"pair R@1, cosine", "rest -> one R@1, own"} <= set(figures)
-    assert json.loads(first)["scores"] == {"clip": "cosine", "pmrl": "spectral"}
-    main(words)
-    assert (out / "compare.json").read_text() == first
-    assert (out / "clip" / "seed4" / "params.safetensors").stat().st_mtime_ns == trained
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--objectives", "clip", "1*clip"], "objectives names one twice: clip, 1*clip"),
+        (["--scores", "own", "volume", "own"], "scores names one twice"),
+        (["--data", "digits", "digits"], "data names one twice"),
+        (["--data", "a/digits", "b/digits"], "a/digits, b/digits would share a folder"),
+        (["--seeds", "0"], "seeds is 0, wanted at least 1"),
+        (["--scores"], "scores names none"),
+        (["--objectives", "vast", "clip", "--scores", "fused"], "which clip does not; name own"),
+        (["--data", "nowhere/there"], "nowhere/there"),
+        (["--objective", "clip"], "name what to compare with --objectives"),
+    ],
+)
+def test_compare_refuses_before_it_trains(words, message, tmp_path, capsys):
+    assert message in complaint(capsys, "compare", "--out", str(tmp_path), *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
+    out, other = tmp_path / "comparison", tmp_path / "other.npz"
+    views = {name: np.load(store / f"{name}.npy")[:90] for name in ("text", "video")}
+    np.savez(other, **views, groups=np.arange(90) // 2)
+    words = ["compare", "--objectives", "clip", "gram", "--seed", "3", *TINY]
+    words += ["--scores", "own", "volume"]
+    main([*words, "--data", str(store), str(other), "--out", str(out), "--seeds", "1"])
+    assert "R@1 in percent on" in capsys.readouterr().out
+    records = [out / store.name / "compare.json", out / "other" / "compare.json"]
+    assert all(json.loads(record.read_text())["seeds"] == [3] for record in records)
+
+    # On one of them alone, the same runs are found in the same place, and others join them.
+    trained = {path: path.stat().st_mtime_ns for path in out.glob("**/params.safetensors")}
+    assert len(trained) == 4
+    folder = out / "other"
+    main([*words, "--data", str(other), "--out", str(folder), "--seeds", "2"])
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained
     assert "±" in capsys.readouterr().out
-    main([*words, "--score", "volume"])
-    figures = json.loads((out / "compare.json").read_text())["figures"]
-    assert "rest -> one R@1, volume" in figures["clip"]
-    assert (out / "clip" / "seed4" / "params.safetensors").stat().st_mtime_ns == trained
+
+    record = json.loads((folder / "compare.json").read_text())
+    assert record["seeds"] == [3, 4] and record["scores"] == ["own", "volume"]
+    assert record["own_scores"] == {"clip": "cosine", "gram": "volume"}
+    assert set(record["figures"]) == {"clip", "gram", "linear GCCA"}
+    ways = ("one -> rest R@1", "rest -> one R@1")
+    under = [f"{way}, {score}" for score in ("cosine", "own", "volume") for way in ways]
+    assert all(list(row) == ["pair R@1, cosine", *under] for row in record["figures"].values())
+    # What the runs keep is what is compared.
+    means = []
+    for seed in (3, 4):
+        run = folder / "gram" / f"seed{seed}"
+        config = json.loads((run / "config.json").read_text())
+        assert set(config["settings"]) == {"gram"} and config["seed"] == seed
+        kept = json.loads((run / "evaluation.json").read_text())
+        assert kept["score"] == "volume"
+        means.append(kept["summary"]["rest -> one R@1, volume"])
+    for score in ("own", "volume"):
+        found = record["figures"]["gram"][f"rest -> one R@1, {score}"]
+        assert found["mean"] == pytest.approx(np.mean(means))
+    assert (folder / "compare.md").read_text().count("| gram |") == 2
+    assert (folder / "compare.tex").read_text().count("toprule") == 2
 
 
 def test_a_fusion_is_evaluated_and_embedded(store, run, tmp_path, capsys):
@@ -233,7 +268,6 @@ def test_errors_name_the_cure(run, store, capsys, tmp_path):
     assert "no run was started there" in complaint(capsys, "evaluate", str(tmp_path))
     text = tmp_path / "out.txt"
     assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
-    assert "--objectives" in complaint(capsys, "compare", "--objective", "clip")
     assert "Optimizer.warmup" in complaint(capsys, "train", "digits", "--steps", "10")
 
 

@@ -1,0 +1,203 @@
+"""How far a figure of per-query values would move with other queries: bootstrap intervals.
+
+Queries, or whole groups of them, are drawn with replacement as often as there are any, and the
+figure is computed of each such draw (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from scipy import special
+
+from gramalign.evaluation.records import to_plain
+
+Method = Literal["bca", "percentile"]
+
+_CHUNK = 2**18  # drawn weights in memory at a time
+_BINOMIAL = 16  # what a number of the binomial distribution costs in those of the uniform one
+
+
+@dataclass(frozen=True)
+class BootstrapInterval:
+    """A figure and its bootstrap interval.
+
+    Attributes:
+        estimate: the figure of the values as they are.
+        low: lower end; NaN if there is one unit alone, which says nothing of variation.
+        high: upper end.
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`; NaN becomes None."""
+        return to_plain(self)
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, " queries"],
+    *,
+    groups: Shaped[np.ndarray, " queries"] | None = None,
+    statistic: Callable[[np.ndarray], float] | None = None,
+    method: Method = "bca",
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> BootstrapInterval:
+    """Interval of the mean, or of any other figure, of per-query values.
+
+    Args:
+        values: one a query, e.g. its reciprocal rank.
+        groups: queries with one label are drawn together or not at all, e.g. captions of a video.
+        statistic: the figure of an array `[n]`; the mean if not given, which is much faster.
+        method: "bca" corrects the percentiles for bias and for a spread that changes with the
+            figure (Efron, 1987); "percentile" takes them as they are.
+        level: of confidence.
+        resamples: number of draws.
+        seed: of the draws; one seed gives one interval.
+
+    Returns:
+        The figure and its interval: a point where all draws give the same.
+
+    Raises:
+        ValueError: no value, a NaN, a group for each of another number of values, or a method,
+            level or number of resamples that is none.
+
+    >>> hits = np.repeat([0.0, 1.0], [30, 70])
+    >>> bootstrap_interval(hits).to_json()
+    {'estimate': 0.7, 'low': 0.6, 'high': 0.78}
+    """
+    values = np.asarray(values, np.float64)
+    _check(values, groups, method, level, resamples)
+    rng = np.random.default_rng(seed)
+    labels = np.arange(len(values)) if groups is None else _numbered(groups)
+    units = int(labels.max()) + 1
+    if statistic is None:
+        drawn, left_out, estimate = _of_mean(values, labels, units, resamples, rng)
+    else:
+        drawn, left_out, estimate = _of_any(statistic, values, labels, units, resamples, rng)
+    if units == 1:
+        return BootstrapInterval(estimate, math.nan, math.nan)
+    tail = (1 - level) / 2
+    shares = np.array([tail, 1 - tail])
+    if method == "bca":
+        shares = _corrected(shares, drawn, left_out, estimate)
+    low, high = np.quantile(drawn, shares)
+    return BootstrapInterval(estimate, float(low), float(high))
+
+
+def drawn_weights(
+    counts: Int[np.ndarray, " units"], resamples: int, rng: np.random.Generator
+) -> Iterator[Int[np.ndarray, "_chunk units"]]:
+    """How often each unit is drawn, some resamples at a time.
+
+    Args:
+        counts: how many equal units each stands for; as many as there are in all are drawn.
+        resamples: number of draws.
+        rng: where chance comes from.
+
+    Yields:
+        The weights of some resamples; each row sums to the number of units.
+    """
+    kinds, total = len(counts), int(counts.sum())
+    few = kinds * _BINOMIAL < total
+    at_once = max(1, _CHUNK // (kinds if few else total))
+    of_unit = np.repeat(np.arange(kinds), counts)
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        if few:
+            yield rng.multinomial(total, counts / total, size=size)
+        else:
+            drawn = of_unit[rng.integers(0, total, (size, total), np.int32)]
+            drawn += kinds * np.arange(size)[:, None]
+            yield np.bincount(drawn.ravel(), minlength=size * kinds).reshape(size, kinds)
+
+
+def _of_mean(
+    values: np.ndarray, labels: np.ndarray, units: int, resamples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The mean of each draw, without each unit in turn, and of all."""
+    sums, sizes = np.bincount(labels, values), np.bincount(labels).astype(np.float64)
+    total, number = sums.sum(), sizes.sum()
+    # Units with the same values are one kind: hits are of two, however many queries there are.
+    kinds, of_kind, counts = np.unique(
+        np.stack([sums, sizes]), axis=1, return_inverse=True, return_counts=True
+    )
+    drawn = []
+    for weights in drawn_weights(counts, resamples, rng):
+        drawn.append((weights @ kinds[0]) / (weights @ kinds[1]))
+    with np.errstate(invalid="ignore"):  # of one unit, nothing is left
+        left_out = ((total - kinds[0]) / (number - kinds[1]))[of_kind.ravel()]
+    return np.concatenate(drawn), left_out, float(total / number)
+
+
+def _of_any(
+    statistic: Callable[[np.ndarray], float],
+    values: np.ndarray,
+    labels: np.ndarray,
+    units: int,
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The same, for any figure."""
+    estimate = float(statistic(values))
+    if math.isnan(estimate):
+        raise ValueError("statistic is NaN of the values as they are; wanted a number")
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(labels))[:-1])
+    drawn = np.empty(resamples)
+    for place in range(resamples):
+        chosen = rng.integers(0, units, units)
+        rows = chosen if units == len(values) else np.concatenate([members[u] for u in chosen])
+        drawn[place] = statistic(values[rows])
+    if units == 1:
+        return drawn, np.array([math.nan]), estimate
+    left_out = np.array([statistic(np.delete(values, rows)) for rows in members])
+    return drawn, left_out, estimate
+
+
+def _corrected(
+    shares: np.ndarray, drawn: np.ndarray, left_out: np.ndarray, estimate: float
+) -> np.ndarray:
+    """Which percentiles BCa takes instead."""
+    near = 1e-9 * max(np.ptp(drawn), np.finfo(float).tiny)  # sums in another order round otherwise
+    below = np.mean(drawn < estimate - near)
+    share = below + np.mean(np.abs(drawn - estimate) <= near) / 2
+    share = np.clip(share, 1 / (len(drawn) + 1), 1 - 1 / (len(drawn) + 1))
+    bias = special.ndtri(share)
+    off = left_out.mean() - left_out
+    spread = np.sum(off**2) ** 1.5
+    acceleration = np.sum(off**3) / (6 * spread) if spread > 0 else 0.0
+    moved = bias + special.ndtri(shares)
+    return special.ndtr(bias + moved / (1 - acceleration * moved))
+
+
+def _numbered(groups: np.ndarray) -> np.ndarray:
+    return np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+
+
+def _check(
+    values: np.ndarray, groups: np.ndarray | None, method: str, level: float | int, resamples: int
+) -> None:
+    if not len(values):
+        raise ValueError("values: got none, wanted at least one query; evaluate some rows")
+    unusable = np.flatnonzero(~np.isfinite(values))
+    if len(unusable):
+        raise ValueError(
+            f"values: {len(unusable)} of {len(values)} are NaN or infinite, the first is number "
+            f"{unusable[0]}; leave out what is no query"
+        )
+    if groups is not None and len(groups) != len(values):
+        raise ValueError(f"groups: got {len(groups)}, wanted a label for each of {len(values)}")
+    if method not in get_args(Method):
+        raise ValueError(f"method: got {method!r}, wanted one of {', '.join(get_args(Method))}")
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, wanted a number between 0 and 1, such as 0.95")
+    if resamples < 1:
+        raise ValueError(f"resamples: got {resamples}, wanted at least 1")

@@ -1,0 +1,176 @@
+"""A table as plain data, and its three forms: for the console, for Markdown and for LaTeX."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place; `mark` is a sign behind it that the caption explains."""
+
+    text: str
+    mark: Literal["", "*", "~"] = ""
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes:
+        title: what it shows.
+        columns: names; the first `labels` of them say what a row is, the others hold figures.
+        rows: a cell for each column.
+        caption: what the figures and marks mean.
+        labels: number of columns that say what a row is.
+
+    Raises:
+        ValueError: a row of another length than the columns.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str = ""
+    labels: int = 1
+
+    def __post_init__(self):
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"rows[{number}]: got {len(row)} cells, wanted one for each of the "
+                    f"{len(self.columns)} columns"
+                )
+
+    def parts(self, figures: int) -> list["Grid"]:
+        """Grids of at most so many columns of figures, each with all labels, for narrow places."""
+        labels, starts = self.labels, range(self.labels, len(self.columns), figures)
+        whole = [range(start, min(start + figures, len(self.columns))) for start in starts]
+        return [
+            Grid(
+                self.title,
+                tuple(self.columns[i] for i in (*range(labels), *part)),
+                tuple(tuple(row[i] for i in (*range(labels), *part)) for row in self.rows),
+                self.caption if part is whole[-1] else "",
+                labels,
+            )
+            for part in whole
+        ]
+
+
+def to_rich(grid: Grid) -> Table:
+    """For `rich.console.Console.print`."""
+    table = Table(
+        title=Text(grid.title),
+        title_justify="left",
+        title_style="bold",
+        caption=Text(grid.caption) if grid.caption else None,
+        caption_justify="left",
+        caption_style="",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    marked = [any(row[place].mark for row in grid.rows) for place in range(len(grid.columns))]
+    for place, name in enumerate(grid.columns):
+        # One phrase a line, so that five figures fit beside the labels.
+        header = Text(name.replace(" R@1", "\nR@1").replace(", ", "\n"))
+        figure = place >= grid.labels
+        table.add_column(header, justify="right" if figure else "left", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*(_text(*each) for each in zip(row, marked, strict=True)))
+    return table
+
+
+def _text(cell: Cell, marked: bool) -> Text:
+    sign = cell.mark or (" " if marked else "")  # figures stay in line
+    return Text(cell.text + sign, style="bold" if cell.bold else "")
+
+
+def to_markdown(grid: Grid) -> str:
+    """A pipe table between its title and its caption, in GitHub's Markdown."""
+    sides = ["---" if place < grid.labels else "---:" for place in range(len(grid.columns))]
+    lines = [[_markdown(name) for name in grid.columns], sides]
+    lines += [[_markdown_cell(cell) for cell in row] for row in grid.rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n\n".join(
+        filter(None, [f"**{_markdown(grid.title)}**", table, _markdown(grid.caption)])
+    )
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown(cell.text)
+    return f"{f'**{text}**' if cell.bold and text else text}{_markdown(cell.mark)}"
+
+
+def _markdown(text: str) -> str:
+    r"""As it is, whatever it holds.
+
+    >>> print(_markdown("0.3*log_volume | <b>"))
+    0.3\*log\_volume \| &lt;b&gt;
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)
+    return re.sub(r"\s+", " ", text)
+
+
+def to_latex(grid: Grid) -> str:
+    """A `table` with the rules of the package booktabs, for pdfLaTeX and its successors."""
+    columns = "".join("l" if place < grid.labels else "r" for place in range(len(grid.columns)))
+    lines = [" & ".join(_latex(name) for name in grid.columns)]
+    lines += [" & ".join(_latex_cell(cell) for cell in row) for row in grid.rows]
+    head, *body = [line + r" \\" for line in lines]
+    title = _latex(grid.title)
+    caption = f"{title}. {_latex(grid.caption)}" if grid.caption else title
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            head,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _latex(cell.text)
+    if cell.bold and text:
+        text = rf"\textbf{{{text}}}"
+    return f"{text}$^{{{_LATEX_MARKS[cell.mark]}}}$" if cell.mark else text
+
+
+_LATEX_MARKS = {"*": "*", "~": r"\sim"}
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "->": r"$\rightarrow$",
+    "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+def _latex(text: str) -> str:
+    r"""As it is, whatever it holds.
+
+    >>> print(_latex("rest -> one, 95 % of a_b"))
+    rest $\rightarrow$ one, 95 \% of a\_b
+    """
+    text = re.sub(r"->|[\\~^±<>|&%$#_{}]", lambda found: _LATEX[found[0]], text)
+    return re.sub(r"\s+", " ", text)

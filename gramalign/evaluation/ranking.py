@@ -1,0 +1,99 @@
+"""Which method comes first, second, third, and how sure that order is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from gramalign.evaluation.bootstrap import drawn_weights
+from gramalign.evaluation.records import to_plain
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The place of a method among others.
+
+    Attributes:
+        rank: 1 is best; equal means share the better place.
+        low: best place of the 95 % interval.
+        high: worst place of it.
+    """
+
+    rank: int
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        """E.g. `2 (1-3)`, without the interval where it is that place alone."""
+        return f"{self.rank}" if self.low == self.high else f"{self.rank} ({self.low}-{self.high})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`."""
+        return to_plain(self)
+
+
+def ranking(
+    values: Mapping[str, Float[np.ndarray, "_seeds units"]],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Rank]:
+    """Ranks methods by their means, with bootstrap intervals.
+
+    Seeds and units are drawn with replacement, both, and the same for all methods: the ranks of a
+    draw are those of one experiment that might have been. A place belongs to the interval if no
+    more than 2.5 % of the draws lie beyond it on its side.
+
+    Args:
+        values: method -> value of each unit under each seed (`unit_values`); the same units for
+            all, and the same seeds, or one row for a method without seeds. Larger is better.
+        resamples: number of draws.
+        seed: of the draws.
+
+    Returns:
+        Method -> its rank, in the order given.
+
+    Raises:
+        ValueError: no method, other units or seeds in one than in another, or a NaN.
+
+    >>> ranking({"a": np.array([[1.0, 1.0]]), "b": np.array([[0.0, 0.5]])})
+    {'a': Rank(rank=1, low=1, high=1), 'b': Rank(rank=2, low=2, high=2)}
+    """
+    arrays = {name: np.asarray(array, np.float64) for name, array in values.items()}
+    seeds = max((len(array) for array in arrays.values()), default=0)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    alike = {units for _, units in shapes.values()}, {n for n, _ in shapes.values()} - {1, seeds}
+    if not arrays or len(alike[0]) > 1 or alike[1] or not seeds or 0 in alike[0]:
+        raise ValueError(
+            f"values: got seeds and units {shapes}, wanted the same queries under the same seeds "
+            "for every method, or one row for one without seeds"
+        )
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"values[{name!r}]: got NaN or infinite, wanted numbers")
+    units = alike[0].pop()
+    stacked = np.stack([np.broadcast_to(array, (seeds, units)) for array in arrays.values()])
+    rng = np.random.default_rng(seed)
+    columns = stacked.transpose(2, 0, 1).reshape(units, -1)  # [units, methods * seeds]
+    means = []
+    for weights in drawn_weights(np.ones(units, int), resamples, rng):
+        of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights))
+        by_seed = (weights @ columns).reshape(len(weights), len(arrays), seeds)
+        means.append(np.einsum("rms,rs->rm", by_seed, of_seeds) / (units * seeds))
+    drawn = _ranks(np.concatenate(means))
+    low = np.quantile(drawn, 0.025, axis=0, method="lower")
+    high = np.quantile(drawn, 0.975, axis=0, method="higher")
+    found = _ranks(stacked.mean((1, 2)))
+    return {
+        name: Rank(int(found[i]), min(int(low[i]), int(found[i])), max(int(high[i]), int(found[i])))
+        for i, name in enumerate(arrays)
+    }
+
+
+def _ranks(means: np.ndarray) -> np.ndarray:
+    """1 for the largest on the last axis; rounded, so that equal values are found equal."""
+    scale = np.abs(means).max(initial=np.finfo(float).tiny)
+    return stats.rankdata(-np.round(means / scale, 12), method="min", axis=-1)

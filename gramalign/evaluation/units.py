@@ -1,0 +1,103 @@
+"""Per-query values brought to one number for each unit that a resampling draws.
+
+A figure such as the mean R@1 over all pairs is an average over tasks, and an example is a query in
+several of them: its values go together. So do those of a group. All of a unit becomes one number
+here, so that the figure is the plain mean over units, and what follows need know nothing of tasks,
+groups or missing modalities.
+"""
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+
+def unit_values(
+    values: Float[np.ndarray, "*seeds tasks examples"],
+    groups: Shaped[np.ndarray, " examples"] | None = None,
+) -> Float[np.ndarray, "*seeds units"]:
+    """One number a unit, whose mean is the figure: the mean over tasks of the mean over queries.
+
+    A unit is an example that is a query anywhere, or a group of such. Where every unit is a query
+    equally often in every task, its number is the mean of its values. Otherwise it is the figure
+    plus what the unit adds to it to first order (its influence), times the number of units: the
+    number of queries of a task varies from draw to draw, and a unit with more of them weighs more.
+
+    Args:
+        values: of each example as a query of each task, NaN where it is none; tasks without a query
+            are left out.
+        groups: examples with one label are a unit.
+
+    Returns:
+        Per seed, one number a unit.
+
+    Raises:
+        ValueError: no query at all, other queries under other seeds, an infinite value, or a number
+            of groups that is not that of the examples.
+
+    >>> unit_values(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]))
+    array([0.5, 0. , 1. , 1. ])
+    """
+    sums, counts = _by_unit(np.asarray(values, np.float64), groups)
+    number = counts.sum(1, keepdims=True)
+    means = sums.sum(2, keepdims=True) / number
+    influence = np.mean((sums - means * counts) / number, axis=1) * counts.shape[1]
+    return (means.mean((1, 2))[:, None] + influence).reshape(*values.shape[:-2], -1)
+
+
+def unit_shares(
+    values: Float[np.ndarray, "*seeds tasks examples"],
+    groups: Shaped[np.ndarray, " examples"] | None = None,
+) -> Float[np.ndarray, "*seeds units"]:
+    """One number a unit, whose mean is the figure: its part of the sum, for differences.
+
+    As `unit_values`, and the same where every unit is a query equally often in every task; but a
+    unit that two methods answer alike differs by exactly 0, and one that they differ in by the
+    opposite once they change places, however large it is. Permutation tests want that.
+
+    Args:
+        values: as in `unit_values`.
+        groups: as in `unit_values`.
+
+    Returns:
+        Per seed, one number a unit. That of a difference is the difference of those of its sides.
+
+    Raises:
+        ValueError: as `unit_values`.
+
+    >>> unit_shares(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, np.nan, np.nan, 1.0]]))
+    array([0.5, 0. , 0.5, 1.5])
+    """
+    sums, counts = _by_unit(np.asarray(values, np.float64), groups)
+    shares = np.mean(sums / counts.sum(1, keepdims=True), axis=1) * counts.shape[1]
+    return shares.reshape(*values.shape[:-2], -1)
+
+
+def _by_unit(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sums [seeds, tasks, units] of values and counts [tasks, units] of queries, both where any."""
+    *_, tasks, examples = values.shape
+    if np.isinf(values).any():
+        raise ValueError("values: got an infinite one, wanted numbers, or NaN for what is no query")
+    if groups is not None and len(groups) != examples:
+        raise ValueError(f"groups: got {len(groups)}, wanted a label for each of {examples}")
+    if np.isnan(values).all():  # or empty
+        raise ValueError(f"values: got no query in {values.shape}, wanted at least one")
+    flat = values.reshape(-1, tasks, examples)
+    asked = ~np.isnan(flat)
+    if (asked != asked[0]).any():
+        raise ValueError(
+            "values: NaN at other places under one seed than under another, wanted the same queries"
+            " under all; evaluate all on the same rows"
+        )
+    asked = asked[0]
+    sums, counts = np.where(asked, flat, 0.0)[:, asked.any(1)], asked[asked.any(1)]
+    if groups is not None:
+        member = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+        sums, counts = _summed(sums, member), _summed(counts, member)
+    kept = counts.any(0)
+    return sums[:, :, kept], counts[:, kept].astype(np.float64)
+
+
+def _summed(values: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """Sums over the members of each group, on the last axis."""
+    order = np.argsort(member, kind="stable")
+    starts = np.flatnonzero(np.diff(member[order], prepend=-1))
+    return np.add.reduceat(values[..., order].astype(np.float64), starts, axis=-1)

@@ -1,0 +1,88 @@
+import re
+
+import pytest
+
+from gramalign.evaluation import Cell, Grid, to_latex, to_markdown, to_rich, to_text
+
+AWKWARD = "a_b & 5% of $x$ #1 {y} ~ ^ \\ | <i> -> ± [z](w) `c` *d* [bold]e[/bold]"
+
+
+def grid(*rows, labels=1, caption="what it means", columns=("objective", "a R@1, own", "b")):
+    return Grid("Title", columns, rows, caption, labels)
+
+
+SMALL = grid(
+    (Cell("0.3*log_volume"), Cell("84.0 ± 2.5", "*", bold=True), Cell("n/a")),
+    (Cell("clip"), Cell("83.0 ± 0.1", "~"), Cell("1 (1-2)")),
+)
+
+
+def test_markdown():
+    assert to_markdown(SMALL).split("\n") == [
+        "**Title**",
+        "",
+        "| objective | a R@1, own | b |",
+        "| --- | ---: | ---: |",
+        r"| 0.3\*log\_volume | **84.0 ± 2.5**\* | n/a |",
+        r"| clip | 83.0 ± 0.1\~ | 1 (1-2) |",
+        "",
+        "what it means",
+    ]
+    assert not to_markdown(grid(caption="")).endswith("\n")
+
+
+def test_latex():
+    assert to_latex(SMALL).split("\n") == [
+        r"\begin{table}",
+        r"\centering",
+        r"\caption{Title. what it means}",
+        r"\begin{tabular}{lrr}",
+        r"\toprule",
+        r"objective & a R@1, own & b \\",
+        r"\midrule",
+        r"0.3*log\_volume & \textbf{84.0 $\pm$ 2.5}$^{*}$ & n/a \\",
+        r"clip & 83.0 $\pm$ 0.1$^{\sim}$ & 1 (1-2) \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    assert r"\caption{Title}" in to_latex(grid(caption=""))
+
+
+def test_nothing_in_a_name_is_taken_for_a_command():
+    awkward = grid((Cell(AWKWARD), Cell("1"), Cell("two\nlines")), caption=AWKWARD)
+    row = to_latex(awkward).split("\n")[7]
+    assert row == (
+        r"a\_b \& 5\% of \$x\$ \#1 \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{} "
+        r"\textbar{} \textless{}i\textgreater{} $\rightarrow$ $\pm$ [z](w) `c` *d* "
+        r"[bold]e[/bold] & 1 & two lines \\"
+    )
+    assert row.count("{") - row.count(r"\{") == row.count("}") - row.count(r"\}")
+    row = to_markdown(awkward).split("\n")[4]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 4  # of three cells
+    assert "<" not in row and re.search(r"(?<!\\)[*_`\[]", row) is None
+    assert AWKWARD[:20] in to_text(to_rich(awkward), width=200)
+    assert "[bold]e[/bold]" in to_text(to_rich(awkward), width=200)
+
+
+def test_the_console_keeps_figures_in_line():
+    lines = to_text(to_rich(SMALL)).splitlines()
+    best, other = (next(x for x in lines if x.startswith(name)) for name in ("0.3*log", "clip"))
+    assert best.index("*", 5) == other.index("~")
+    assert lines[-1] == "what it means"
+
+
+def test_a_wide_grid_comes_in_parts_that_each_say_what_a_row_is():
+    names = ("objective", "seeds", *"abcdefg")
+    rows = [tuple(Cell(f"{name}{row}") for name in names) for row in range(2)]
+    parts = grid(*rows, labels=2, columns=names).parts(3)
+    assert [part.columns[2:] for part in parts] == [tuple("abc"), tuple("def"), ("g",)]
+    assert all(part.columns[:2] == ("objective", "seeds") and part.labels == 2 for part in parts)
+    assert parts[2].rows[1] == (Cell("objective1"), Cell("seeds1"), Cell("g1"))
+    assert [part.caption for part in parts] == ["", "", "what it means"]
+    assert grid(*SMALL.rows).parts(5) == [SMALL]
+
+
+def test_a_row_that_does_not_fit():
+    with pytest.raises(ValueError, match=r"rows\[1\]: got 1 cells, wanted one for each of the 3"):
+        grid(SMALL.rows[0], (Cell("clip"),))
