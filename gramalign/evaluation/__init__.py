@@ -16,6 +16,7 @@ from gramalign.evaluation.grid import Cell, Grid, to_latex, to_markdown, to_rich
 from gramalign.evaluation.inputs import EmbeddingSet, checked
 from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.relevance import Relevance, relevance_figures, retrieve_by_label
+from gramalign.evaluation.reranking import Rescore, rerank
 from gramalign.evaluation.retrieval import (
     FUSED,
     SCORE_NAMES,
@@ -58,6 +59,7 @@ __all__ = [
     "PairedDifference",
     "Rank",
     "Relevance",
+    "Rescore",
     "Retrieval",
     "TupleFigure",
     "bootstrap_interval",
@@ -77,6 +79,7 @@ __all__ = [
     "rank_grid",
     "ranking",
     "relevance_figures",
+    "rerank",
     "retrieval_figures",
     "retrieve_both_ways",
     "retrieve_by_label",

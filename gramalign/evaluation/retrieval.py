@@ -180,8 +180,8 @@ def retrieve_both_ways(
     called = score if dual_temperature is None else f"{score}, dual softmax"
     row_ranks, col_ranks, row_valid, col_valid = _both_ways(between, dual_temperature, batch)
     return (
-        _figures(query, gallery, called, row_ranks, col_valid, data.groups),
-        _figures(gallery, query, called, col_ranks, row_valid, data.groups),
+        figures_of(query, gallery, called, row_ranks, col_valid, data.groups),
+        figures_of(gallery, query, called, col_ranks, row_valid, data.groups),
     )
 
 
@@ -296,14 +296,15 @@ def _on_mesh(
     return jax.shard_map(part, mesh=mesh, in_specs=(split,), out_specs=split)(batch)
 
 
-def _figures(
+def figures_of(
     query: tuple[str, ...],
     gallery: tuple[str, ...],
     score: str,
-    ranked: np.ndarray,
-    in_gallery: np.ndarray,
+    ranked: Int[np.ndarray, " n"],
+    in_gallery: Bool[np.ndarray, " n"],
     groups: np.ndarray | None,
 ) -> Retrieval:
+    """The figures of ranks from 0, which are -1 where an example is no query."""
     is_query = ranked >= 0
     place = ranked[is_query] + 1
     candidates = _candidates(in_gallery, groups)[is_query]

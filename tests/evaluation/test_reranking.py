@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from gramalign.evaluation import checked, rerank, retrieve_both_ways
+from gramalign.evaluation import reranking as module
+from tests.evaluation.test_retrieval import random_embeddings
+
+SIDES = ("text", "audio"), ("video", "depth")
+
+
+def sample(with_groups=True, n=37):
+    rng = np.random.default_rng(6)
+    present = {name: rng.random(n) > 0.3 for name in ("text", "audio", "video", "depth")}
+    return checked(
+        random_embeddings(rng, n), present, rng.integers(0, 15, n) if with_groups else None
+    )
+
+
+@pytest.mark.parametrize("cells", [1, 2**26])
+def test_by_another_score_of_all_is_that_score(monkeypatch, cells):
+    monkeypatch.setattr(module, "CELLS", cells)
+    data = sample()
+    raw, found = rerank(data, *SIDES, "cosine", "volume", top=37)
+    assert found.score == "cosine, re-ranked by volume"
+    expected, _ = retrieve_both_ways(data, *SIDES, "cosine")
+    np.testing.assert_array_equal(raw.ranks, expected.ranks)
+    expected, _ = retrieve_both_ways(data, *SIDES, "volume")
+    np.testing.assert_array_equal(found.ranks, expected.ranks)
+    assert (found.queries, found.candidates) == (expected.queries, expected.candidates)
+
+
+def test_what_is_behind_the_candidates_stays_there():
+    data = sample(with_groups=False)
+
+    def at_random(queries, candidates):
+        assert candidates.shape == (len(queries), 5)
+        return np.random.default_rng(0).random(candidates.shape)
+
+    raw, found = rerank(data, *SIDES, "volume", at_random, top=5, name="chance")
+    assert found.score == "volume, re-ranked by chance"
+    inside = (raw.ranks > 0) & (raw.ranks <= 5)
+    assert (raw.ranks != found.ranks).any() and inside.any() and not inside.all()
+    np.testing.assert_array_equal(found.ranks[~inside], raw.ranks[~inside])
+    assert (found.ranks[inside] <= 5).all()
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_scores_that_tell_nothing_apart_put_the_match_last(value):
+    data = sample(with_groups=False)
+
+    def constant(queries, candidates):
+        return np.full(candidates.shape, value)
+
+    raw, found = rerank(data, ("text",), ("audio",), "cosine", constant, top=4)
+    inside = (raw.ranks > 0) & (raw.ranks <= 4)
+    assert (found.ranks[inside] == 4).all() and found.score.endswith("by constant")
+
+
+def test_refuses():
+    data = sample()
+    with pytest.raises(ValueError, match="top: got 1"):
+        rerank(data, *SIDES, "cosine", "volume", top=1)
+    with pytest.raises(ValueError, match=r"wanted those of the candidates, \(\d+, 3\)"):
+        rerank(data, *SIDES, "cosine", lambda queries, candidates: np.ones(3), top=3)
+    with pytest.raises(ValueError, match="score must be one of"):
+        rerank(data, *SIDES, "cosine", "area")
+    with pytest.raises(ValueError, match="'fused' ranks whole galleries"):
+        rerank(data, *SIDES, "cosine", "fused")
