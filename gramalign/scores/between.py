@@ -1,0 +1,222 @@
+"""Any Score between any two sets of modalities: those that are asked with, and those looked through.
+
+    one -> any           the Score itself, the one modality as its anchor
+    any -> one           the same, turned round
+    several -> several   of Scores to which the anchor is a modality like any other (volumes, the
+                         leading singular value, the product): that of the tuple which both sides
+                         make together. Of the others (cosine, aggregate): the direction of the sum
+                         of the query's modalities is the anchor
+
+The volume of two tuples together follows from their bases, Vol(A_i, B_j)^2 = c_i^2 d_j^2 det(I - M
+M^T) with M = Q_i P_j^T, whose singular values are the cosines of the principal angles between the
+spans: as many matrix products as there are pairs of modalities. The other Scores of a joined tuple
+are computed tuple by tuple, at the accuracy of matched ones and at their cost.
+
+Sources: volume, Cicchetti et al., ICLR 2025, arXiv 2412.11959; principal angles, Bjorck and Golub,
+1973, doi 10.1090/S0025-5718-1973-0348991-3.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from gramalign.geometry import orthonormal_basis
+from gramalign.geometry.norms import sqrt
+from gramalign.geometry.tuples import unstack
+from gramalign.scores.aggregate import AggregateScore
+from gramalign.scores.cosine import CosineScore
+from gramalign.scores.product import ProductScore
+from gramalign.scores.products import as_factor, product, rounding
+from gramalign.scores.protocol import Side
+from gramalign.scores.registry import anchored
+from gramalign.scores.sides import centroid, check_modality, stack
+from gramalign.scores.volume import VolumeScore
+from gramalign.types import Embeddings, Present
+
+_ANCHOR = "anchor"
+_SCORES = anchored(_ANCHOR)
+
+
+class _Span(NamedTuple):
+    basis: tuple[Float[Array, "n d"], ...]
+    volume: Float[Array, " n"]
+
+
+class _Tuples(NamedTuple):
+    vectors: Float[Array, "n k d"]
+    kept: Bool[Array, "n k"]
+
+
+@dataclass(frozen=True)
+class Between:
+    """A Score whose rows are tuples of some modalities and whose columns are tuples of others.
+
+    A missing modality is left out of its tuple; a side is valid where it has any.
+
+    Attributes:
+        score: a Score that holds one modality against others, by its name in `SCORES`.
+        query: modalities on the row side.
+        gallery: modalities on the column side.
+
+    Raises:
+        ValueError: for an unknown Score, a side without a modality, or one named twice.
+
+    >>> import jax.numpy as jnp
+    >>> emb = {name: jnp.eye(3) for name in ("text", "audio", "video", "depth")}
+    >>> score = Between("volume", ("text", "audio"), ("video", "depth"))
+    >>> score.matched({**emb, "audio": jnp.eye(3)[::-1]}).tolist()
+    [-0.0, -0.0, -0.0]
+    """
+
+    score: str
+    query: tuple[str, ...]
+    gallery: tuple[str, ...]
+
+    def __post_init__(self):
+        """Refuse what cannot be compared."""
+        if self.score not in _SCORES:
+            raise ValueError(f"score must be one of {', '.join(_SCORES)}, got {self.score!r}")
+        for argument, names in (("query", self.query), ("gallery", self.gallery)):
+            if not names or len(set(names)) < len(names):
+                raise ValueError(
+                    f"{argument} must name at least one modality, each once, got {list(names)}"
+                )
+
+    def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """Factors of the query's modalities, whatever others there are."""
+        return self._side(embeddings, present, "query", self.query, self._turned)
+
+    def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
+        """Factors of the gallery's modalities, whatever others there are."""
+        return self._side(embeddings, present, "gallery", self.gallery, not self._turned)
+
+    def tile(self, rows: Any, cols: Any) -> Float[Array, "r c"]:
+        """Every query against every tuple of the gallery."""
+        if self._turned:
+            return self._inner.tile(cols, rows).T
+        if not self._joined:
+            return self._inner.tile(rows, cols)
+        if isinstance(self._inner, VolumeScore):
+            return -_joint_volume(rows, cols)
+        if isinstance(self._inner, ProductScore):
+            return self._inner.tile(rows, cols)
+
+        def of_one_row(row: tuple[Array, Array]) -> Array:
+            vectors, kept = (
+                jnp.broadcast_to(x[None], (y.shape[0], *x.shape))
+                for x, y in zip(row, cols, strict=True)
+            )
+            vectors = jnp.concatenate([vectors, cols.vectors], axis=1)
+            return self._inner.of_tuples(vectors, jnp.concatenate([kept, cols.kept], axis=1))
+
+        return jax.lax.map(of_one_row, rows)
+
+    def matched(
+        self, embeddings: Embeddings, present: Present | None = None
+    ) -> Float[Array, " batch"]:
+        """Query i with tuple i of the gallery, to full precision."""
+        query, gallery = (stack(embeddings, present, names) for names in (self.query, self.gallery))
+        if self._joined:
+            whole = [jnp.concatenate(both, axis=1) for both in zip(query, gallery, strict=True)]
+            if isinstance(self._inner, ProductScore):
+                return jnp.sum(self._inner.columns(*whole), axis=-1)
+            return self._inner.of_tuples(*whole)
+        one, others = (gallery, query) if self._turned else (query, gallery)
+        named, masks = _named(*others)
+        anchor, masks[_ANCHOR] = _direction(*one)
+        return self._inner.matched(named | {_ANCHOR: anchor}, masks)
+
+    @property
+    def _inner(self) -> Any:
+        return _SCORES[self.score]
+
+    @property
+    def _turned(self) -> bool:
+        """Whether the gallery's one modality is the anchor."""
+        return len(self.gallery) == 1 < len(self.query)
+
+    @property
+    def _joined(self) -> bool:
+        """Whether what counts is the tuple that both sides make together."""
+        several = len(self.query) > 1 and len(self.gallery) > 1
+        return several and not isinstance(self._inner, CosineScore | AggregateScore)
+
+    def _side(
+        self,
+        embeddings: Embeddings,
+        present: Present | None,
+        argument: str,
+        names: Sequence[str],
+        of_others: bool,
+    ) -> Side:
+        for name in names:
+            check_modality(argument, name, embeddings)
+        vectors, kept = stack(embeddings, present, names)
+        valid = jnp.any(kept, axis=1)
+        if self._joined:
+            return Side(self._joint_factors(vectors, kept), valid)
+        if of_others:
+            named, masks = _named(vectors, kept)
+            # Nothing of the anchor goes into the factors of the others, but it has to be there.
+            return self._inner.cols({_ANCHOR: vectors[:, 0], **named}, masks)
+        anchor, there = _direction(vectors, kept)
+        named = {_ANCHOR: as_factor(anchor, vectors.dtype), "other": vectors[:, 0]}
+        return self._inner.rows(named, {_ANCHOR: there})
+
+    def _joint_factors(self, vectors: Float[Array, "n k d"], kept: Bool[Array, "n k"]) -> Any:
+        if isinstance(self._inner, VolumeScore):
+            span = orthonormal_basis(vectors, kept)
+            basis = (as_factor(x, vectors.dtype) for x in unstack(span.vectors, 1))
+            return _Span(tuple(basis), span.volume)
+        if isinstance(self._inner, ProductScore):
+            return as_factor(self._inner.columns(vectors, kept), vectors.dtype)
+        return _Tuples(vectors, kept)
+
+
+def _named(
+    vectors: Float[Array, "n k d"], kept: Bool[Array, "n k"]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    names = [f"other {place}" for place in range(vectors.shape[1])]
+    parts, masks = unstack(vectors, 1), unstack(kept, 1)
+    return dict(zip(names, parts, strict=True)), dict(zip(names, masks, strict=True))
+
+
+def _direction(
+    vectors: Float[Array, "n k d"], kept: Bool[Array, "n k"]
+) -> tuple[Float[Array, "n d"], Bool[Array, " n"]]:
+    """One modality as it is; of several the direction of their sum."""
+    if vectors.shape[1] == 1:
+        return vectors[:, 0], kept[:, 0]
+    return centroid(vectors, kept)
+
+
+def _joint_volume(rows: _Span, cols: _Span) -> Float[Array, "r c"]:
+    """Volumes of all rows' tuples, each joined with each of the columns'."""
+    if len(rows.basis) > len(cols.basis):
+        return _joint_volume(cols, rows).T
+    cosines = [[product(q, p) for p in cols.basis] for q in rows.basis]
+    noise = 4 * rounding(rows.basis[0], cols.basis[0])
+    # Cholesky of I - M M^T, all tuples at once: pivot n is how far the n-th direction of the row is
+    # from the span of the column and of the directions before it, squared.
+    factor: list[list[Array]] = []
+    square = jnp.ones((), cosines[0][0].dtype)
+    for n, line in enumerate(cosines):
+        entries = []
+        for m in range(n + 1):
+            entry = float(n == m) - sum(a * b for a, b in zip(line, cosines[m], strict=True))
+            # As long as the shorter of the two.
+            before = zip(entries, factor[m] if m < n else entries, strict=False)
+            entry -= sum(a * b for a, b in before)
+            if m < n:
+                pivot = factor[m][m]
+                entries.append(jnp.where(pivot == 0, 0, entry / jnp.where(pivot == 0, 1, pivot)))
+            else:
+                far = entry > noise
+                square *= jnp.where(far, entry, 0)
+                entries.append(sqrt(jnp.where(far, entry, 0)))
+        factor.append(entries)
+    return rows.volume[:, None] * cols.volume[None, :] * sqrt(square)
