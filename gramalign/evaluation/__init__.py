@@ -6,25 +6,31 @@ modality and knows nothing of how they were learned.
 """
 
 from gramalign.evaluation.comparison import Interval, compare, compare_table, interval
-from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigure, diagnose
+from gramalign.evaluation.degeneracies import Degeneracy
+from gramalign.evaluation.diagnostics import Diagnostics, diagnose
+from gramalign.evaluation.diagnostics_tables import diagnostics_table
 from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
+from gramalign.evaluation.hubness import Hubness
 from gramalign.evaluation.inputs import EmbeddingSet, checked
+from gramalign.evaluation.pair_figures import PairFigures
 from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES, Retrieval, retrieval_figures
 from gramalign.evaluation.tables import (
-    diagnostics_table,
     pair_table,
     tables,
     to_text,
     tuple_table,
 )
+from gramalign.evaluation.tuple_figures import TupleFigure
 
 __all__ = [
     "FUSED",
     "SCORE_NAMES",
+    "Degeneracy",
     "Diagnostics",
     "EmbeddingSet",
     "Evaluation",
+    "Hubness",
     "Interval",
     "LinearGCCA",
     "PairFigures",
