@@ -5,6 +5,7 @@ clear; `compare_table` sets objectives over seeds side by side. All of it works 
 modality and knows nothing of how they were learned.
 """
 
+from gramalign.evaluation.checkpoints import Correlation, correlation_over_checkpoints
 from gramalign.evaluation.comparison import Interval, compare, compare_table, interval
 from gramalign.evaluation.degeneracies import Degeneracy
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
@@ -15,6 +16,8 @@ from gramalign.evaluation.hubness import Hubness
 from gramalign.evaluation.inputs import EmbeddingSet, checked
 from gramalign.evaluation.pair_figures import PairFigures
 from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES, Retrieval, retrieval_figures
+from gramalign.evaluation.robustness import CURVES, Curve, Point, Robustness, robustness
+from gramalign.evaluation.robustness_tables import robustness_tables
 from gramalign.evaluation.tables import (
     pair_table,
     tables,
@@ -24,6 +27,9 @@ from gramalign.evaluation.tables import (
 from gramalign.evaluation.tuple_figures import TupleFigure
 
 __all__ = [
+    "CURVES",
+    "Correlation",
+    "Curve",
     "FUSED",
     "SCORE_NAMES",
     "Degeneracy",
@@ -34,11 +40,14 @@ __all__ = [
     "Interval",
     "LinearGCCA",
     "PairFigures",
+    "Point",
     "Retrieval",
+    "Robustness",
     "TupleFigure",
     "checked",
     "compare",
     "compare_table",
+    "correlation_over_checkpoints",
     "diagnose",
     "diagnostics_table",
     "evaluate",
@@ -47,6 +56,8 @@ __all__ = [
     "interval",
     "pair_table",
     "retrieval_figures",
+    "robustness",
+    "robustness_tables",
     "tables",
     "to_text",
     "tuple_table",
