@@ -1,8 +1,17 @@
 """Floor 2: the engine that consumes Scores, tile by tile, whatever method they are."""
 
+from gramalign.contrast.dual_softmax import dual_softmax
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.retrieval import ranks, top_k
 from gramalign.contrast.sigmoid import sigmoid_contrast
 from gramalign.contrast.softmax import contrast
 
-__all__ = ["DEFAULT_ENGINE", "Engine", "contrast", "ranks", "sigmoid_contrast", "top_k"]
+__all__ = [
+    "DEFAULT_ENGINE",
+    "Engine",
+    "contrast",
+    "dual_softmax",
+    "ranks",
+    "sigmoid_contrast",
+    "top_k",
+]

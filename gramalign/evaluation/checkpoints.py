@@ -78,5 +78,5 @@ def _of_two(rows: Sequence[Mapping[str, float]], predictor: str, outcome: str) -
     x, y = values[np.isfinite(values).all(axis=1)].T
     spearman = math.nan
     if len(x) > 2 and np.ptp(x) and np.ptp(y):
-        spearman = float(stats.spearmanr(x, y).statistic)
+        spearman = float(stats.pearsonr(stats.rankdata(x), stats.rankdata(y))[0])
     return Correlation(predictor, outcome, spearman, len(x))

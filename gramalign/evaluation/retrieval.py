@@ -1,4 +1,4 @@
-"""Any-to-any retrieval: single modalities against each other and against whole tuples.
+"""Any-to-any retrieval: any modalities asked with, any others looked through.
 
 The candidates rule. A query is a row whose query side and own match are both there. Its gallery is
 every example whose gallery side is there, less the other members of the query's group. One modality
@@ -14,29 +14,23 @@ depends on that size (volume, singular value) compares them as they are; the cos
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Int
 
-from gramalign.contrast import ranks
+from gramalign.contrast import dual_softmax, ranks
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
-from gramalign.scores import Score, anchored
+from gramalign.scores import Between, anchored
 
 RECALL_AT = (1, 5, 10)
-
-
-# Every task is put as "the modality called anchor against the others", whatever the modalities are
-# called outside: one compilation serves all tasks of one size.
-_ANCHOR = "anchor"
-_SCORES = anchored(_ANCHOR)
-SCORE_NAMES = tuple(_SCORES)
+SCORE_NAMES = tuple(anchored("anchor"))
 
 FUSED = "fused"
 """The Score of VAST: the cosine with the one embedding that a trained fusion made of a tuple."""
@@ -96,14 +90,15 @@ class Retrieval:
         )
 
 
-def retrieval_figures(data: EmbeddingSet, score: str) -> tuple[Retrieval, ...]:
+def retrieval_figures(
+    data: EmbeddingSet, score: str, *, dual_temperature: float | None = None
+) -> tuple[Retrieval, ...]:
     """Retrieval for every ordered pair, every modality -> the rest, and the rest -> every modality.
 
     Args:
         data: checked embeddings of `k` modalities.
-        score: one of `SCORE_NAMES`, or `FUSED`. For a pair the volume is `|sin|`, which ranks like
-            `|cos|`; under the cosine a tuple is the normalised sum of its modalities. `FUSED` takes
-            pairs under the cosine, and has no query where nothing was fused.
+        score: one of `SCORE_NAMES`, or `FUSED`, as for `retrieve_both_ways`.
+        dual_temperature: as there.
 
     Returns:
         `k (k - 1) + 2 k` results; at two modalities pairs and tuples are the same two results.
@@ -111,6 +106,98 @@ def retrieval_figures(data: EmbeddingSet, score: str) -> tuple[Retrieval, ...]:
     Raises:
         ValueError: unknown score, or `FUSED` where there is nothing fused.
     """
+    _check_score(data, score)
+    tasks = [((one,), (other,)) for one, other in itertools.combinations(data.modalities, 2)]
+    if len(data.modalities) > 2:
+        tasks += [((one,), _without(data.modalities, one)) for one in data.modalities]
+    results = [
+        retrieve_both_ways(data, *task, score, dual_temperature=dual_temperature) for task in tasks
+    ]
+    return tuple(result for both in results for result in both)
+
+
+def retrieve_both_ways(
+    data: EmbeddingSet,
+    query: Sequence[str],
+    gallery: Sequence[str],
+    score: str,
+    *,
+    dual_temperature: float | None = None,
+) -> tuple[Retrieval, Retrieval]:
+    """Retrieval between any two sets of modalities, in both directions.
+
+    Args:
+        data: checked embeddings.
+        query: modalities to ask with; several are asked with as one tuple.
+        gallery: modalities to look through, others than those.
+        score: one of `SCORE_NAMES`, or `FUSED`. For a pair the volume is `|sin|`, which ranks like
+            `|cos|`; what becomes of several modalities stands in `gramalign.scores.between`.
+            `FUSED` takes pairs under the cosine, has no query where nothing was fused, and knows
+            no tuples but "all but one".
+        dual_temperature: ranks under the dual softmax at this temperature, over all queries and
+            the whole gallery at once (`gramalign.contrast.dual_softmax`); None: plain.
+
+    Returns:
+        The figures of query -> gallery, and those of gallery -> query.
+
+    Raises:
+        ValueError: an unknown score, a modality that is not there or on both sides, `FUSED` where
+            nothing was fused that fits, or a temperature that is not positive.
+    """
+    _check_score(data, score)
+    query, gallery = check_sides(data, query, gallery)
+    if dual_temperature is not None and not dual_temperature > 0:
+        raise ValueError(f"dual_temperature must be positive, got {dual_temperature}")
+    # Whatever the modalities are called outside: one compilation serves all tasks of one size.
+    names = {name: f"query {i}" for i, name in enumerate(query)}
+    names |= {name: f"gallery {i}" for i, name in enumerate(gallery)}
+    vectors = {name: data.embeddings[name] for name in names}
+    masks = {name: data.present[name] for name in names}
+    if score == FUSED and len(query) + len(gallery) > 2:
+        one, (first, *more) = (query[0], gallery) if len(query) == 1 else (gallery[0], query)
+        vectors[first], masks[first] = _fused_rest(data, one, (first, *more))
+        names = {name: role for name, role in names.items() if name not in more}
+
+    between = Between(
+        "cosine" if score == FUSED else score,
+        tuple(names[name] for name in query if name in names),
+        tuple(names[name] for name in gallery if name in names),
+    )
+    batch = (
+        {role: vectors[name] for name, role in names.items()},
+        {role: masks[name] for name, role in names.items()},
+        data.groups,
+    )
+    called = score if dual_temperature is None else f"{score}, dual softmax"
+    row_ranks, col_ranks, row_valid, col_valid = _both_ways(between, dual_temperature, batch)
+    return (
+        _figures(query, gallery, called, row_ranks, col_valid, data.groups),
+        _figures(gallery, query, called, col_ranks, row_valid, data.groups),
+    )
+
+
+def check_sides(
+    data: EmbeddingSet, query: Sequence[str], gallery: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Both sides of a task; raise `ValueError` where they cannot be told apart or are not there."""
+    there = ", ".join(data.modalities)
+    for argument, names in (("query", query), ("gallery", gallery)):
+        unknown = [name for name in names if name not in data.modalities]
+        if isinstance(names, str) or not names or unknown or len(set(names)) < len(names):
+            raise ValueError(
+                f"{argument}: got {names!r}, wanted a tuple of modalities, each once, of those "
+                f"that there are: {there}"
+            )
+    shared = [name for name in query if name in gallery]
+    if shared:
+        raise ValueError(
+            f"query and gallery: both hold {', '.join(shared)}, by which every query would find "
+            f"itself; divide {there} between them"
+        )
+    return tuple(query), tuple(gallery)
+
+
+def _check_score(data: EmbeddingSet, score: str) -> None:
     if score not in (*SCORE_NAMES, FUSED):
         raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}, {FUSED}")
     if score == FUSED and not data.fused and len(data.modalities) > 2:
@@ -118,54 +205,81 @@ def retrieval_figures(data: EmbeddingSet, score: str) -> tuple[Retrieval, ...]:
             f"score: got {score!r}, but no fused embeddings, which the objective vast learns to "
             f"make; wanted one of {', '.join(SCORE_NAMES)}"
         )
-    # Uploaded once; every task below then takes its part of it.
-    embeddings = {name: jnp.asarray(values) for name, values in data.embeddings.items()}
-    present = {name: jnp.asarray(mask) for name, mask in data.present.items()}
-    groups = None if data.groups is None else jnp.asarray(data.groups)
-
-    tasks = [(one, (other,)) for one, other in itertools.combinations(data.modalities, 2)]
-    if len(data.modalities) > 2:
-        tasks += [(one, _without(data.modalities, one)) for one in data.modalities]
-    results: list[Retrieval] = []
-    for anchor, others in tasks:
-        roles = {_ANCHOR: anchor} | {f"other {i}": name for i, name in enumerate(others)}
-        vectors = {role: embeddings[name] for role, name in roles.items()}
-        masks = {role: present[name] for role, name in roles.items()}
-        if score == FUSED and len(others) > 1:
-            vectors, masks = _with_fused(vectors, masks, data.fused.get(anchor))
-        sides = _both_ways(_SCORES["cosine" if score == FUSED else score], vectors, masks, groups)
-        row_ranks, col_ranks, row_valid, col_valid = (np.asarray(side) for side in sides)
-        results += [
-            _figures((anchor,), others, score, row_ranks, col_valid, data.groups),
-            _figures(others, (anchor,), score, col_ranks, row_valid, data.groups),
-        ]
-    return tuple(results)
 
 
-def _with_fused(
-    vectors: dict[str, Array], masks: dict[str, Array], fused: Float[np.ndarray, "n d"] | None
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The anchor and, in the place of all others, what they were fused to."""
-    here = masks.pop(_ANCHOR)
-    there = jnp.any(jnp.stack(list(masks.values())), axis=0)
-    anchor = vectors[_ANCHOR]
+def _fused_rest(
+    data: EmbeddingSet, one: str, others: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What all modalities but one were fused to, and where that is there."""
+    if set(others) != set(_without(data.modalities, one)):
+        raise ValueError(
+            f"score: {FUSED!r} knows tuples of all modalities but one, got {', '.join(others)} of "
+            f"{', '.join(data.modalities)}"
+        )
+    there = np.any([data.present[name] for name in others], axis=0)
+    fused = data.fused.get(one)
     if fused is None:
-        fused, there = np.zeros(anchor.shape, np.float32), jnp.zeros_like(there)
-    return (
-        {_ANCHOR: anchor, "other 0": jnp.asarray(fused)},
-        {_ANCHOR: here, "other 0": there},
-    )
+        return np.zeros(data.embeddings[one].shape, np.float32), np.zeros_like(there)
+    return np.asarray(fused), there
 
 
-@partial(jax.jit, static_argnames="score")
+_AXIS = "examples"
+ROWS_PER_DEVICE = 2048
+"""Fewer are not worth another device: the queries of a smaller set stay together."""
+
+
 def _both_ways(
-    score: Score,
-    embeddings: Mapping[str, Array],
-    present: Mapping[str, Array],
-    groups: Array | None,
-) -> tuple[Int[Array, " n"], Int[Array, " n"], Bool[Array, " n"], Bool[Array, " n"]]:
+    score: Between, dual_temperature: float | None, batch: tuple[dict, dict, Any]
+) -> list[np.ndarray]:
+    """Ranks of both directions and both sides' validity, on the host, by all devices here."""
+    _, present, _ = batch
+    size = len(next(iter(present.values())))
+    devices = jax.local_devices()[: max(size // ROWS_PER_DEVICE, 1)]
+    if len(devices) == 1:
+        return jax.device_get(list(_on_device(score, dual_temperature, batch)))
+    mesh = Mesh(devices, (_AXIS,))
+    missing = -size % len(devices)
+
+    def filled(x: np.ndarray) -> np.ndarray:
+        return np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
+
+    # What fills up is absent: its masks are False.
+    batch = jax.device_put(
+        jax.tree.map(filled, batch), jax.NamedSharding(mesh, PartitionSpec(_AXIS))
+    )
+    found = _on_mesh(score, dual_temperature, mesh, batch)
+    return [x[:size] for x in jax.device_get(list(found))]
+
+
+_Found = tuple[Int[Array, " n"], Int[Array, " n"], Bool[Array, " n"], Bool[Array, " n"]]
+
+
+@partial(jax.jit, static_argnames=("score", "dual_temperature", "axis_name"))
+def _on_device(
+    score: Between,
+    dual_temperature: float | None,
+    batch: tuple[dict, dict, Array | None],
+    axis_name: str | None = None,
+) -> _Found:
+    embeddings, present, groups = batch
     rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
-    return *ranks(score, rows, cols, groups=groups), rows.valid, cols.valid
+    valid = rows.valid, cols.valid
+    tiled = score
+    if dual_temperature is not None:
+        tiled, rows, cols = dual_softmax(score, rows, cols, dual_temperature, axis_name=axis_name)
+    return *ranks(tiled, rows, cols, groups=groups, axis_name=axis_name), *valid
+
+
+@partial(jax.jit, static_argnames=("score", "dual_temperature", "mesh"))
+def _on_mesh(
+    score: Between,
+    dual_temperature: float | None,
+    mesh: Mesh,
+    batch: tuple[dict, dict, Array | None],
+) -> _Found:
+    split = PartitionSpec(_AXIS)
+    part = partial(_on_device, score, dual_temperature, axis_name=_AXIS)
+    return jax.shard_map(part, mesh=mesh, in_specs=(split,), out_specs=split)(batch)
 
 
 def _figures(

@@ -1,4 +1,4 @@
-"""Any Score between any two sets of modalities: those that are asked with, and those looked through.
+"""Any Score between any two sets of modalities, what is asked with and what is looked through.
 
     one -> any           the Score itself, the one modality as its anchor
     any -> one           the same, turned round

@@ -1,9 +1,12 @@
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+import scipy.special
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gramalign.evaluation import (
@@ -12,10 +15,11 @@ from gramalign.evaluation import (
     evaluate,
     retrieval,
     retrieval_figures,
+    retrieve_both_ways,
     tables,
     to_text,
 )
-from gramalign.scores import SCORES
+from gramalign.scores import SCORES, Between, anchored
 from tests import every_score
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -34,7 +38,7 @@ def dense_score(score, embeddings, present, row, others):
     """The whole score matrix in float64: every row against every tuple of columns."""
     of_score = dict(every_score.EVERY.values())
     names = (row, *others)
-    return of_score[retrieval.anchored(every_score.ANCHOR)[score]](
+    return of_score[anchored(every_score.ANCHOR)[score]](
         {name: embeddings[name].astype(np.float64) for name in names},
         {name: present[name] for name in names},
         row,
@@ -140,7 +144,8 @@ def test_modalities_that_never_meet_give_no_figure_rather_than_a_wrong_one():
     assert not np.isnan(list(evaluation.summary().values())).any()
 
 
-@given(seed=st.integers(0, 2**32 - 1), score=st.sampled_from(SCORE_NAMES))
+@settings(max_examples=8)  # each Score anew is some seconds of compilation
+@given(seed=st.integers(0, 2**32 - 1), score=st.sampled_from(["cosine", "volume"]))
 def test_order_and_absent_examples_change_nothing(seed, score):
     rng = np.random.default_rng(seed)
     embeddings = random_embeddings(rng, 31, names=("text", "audio", "video"))
@@ -169,9 +174,84 @@ def test_order_and_absent_examples_change_nothing(seed, score):
 
 def test_all_tasks_of_one_size_share_a_compilation():
     embeddings = random_embeddings(np.random.default_rng(0), 29, names=tuple("abcde"))
-    before = retrieval._both_ways._cache_size()
+    before = retrieval._on_device._cache_size()
     retrieval_figures(checked(embeddings), "volume")
-    assert retrieval._both_ways._cache_size() - before == 2  # pairs and tuples
+    assert retrieval._on_device._cache_size() - before == 2  # pairs and tuples
+
+
+def tile_of(score, embeddings, present):
+    arrays, masks = jax.tree.map(jnp.asarray, (embeddings, present))
+    rows, cols = score.rows(arrays, masks), score.cols(arrays, masks)
+    scores = score.tile(rows.factors, cols.factors)
+    return (np.asarray(x) for x in (scores, rows.valid, cols.valid))
+
+
+@pytest.mark.parametrize("dual_temperature", [None, 0.1])
+def test_any_modalities_against_any_others(dual_temperature):
+    rng = np.random.default_rng(4)
+    embeddings = random_embeddings(rng)
+    present = {name: rng.random(37) > 0.3 for name in embeddings}
+    groups = rng.integers(0, 12, 37)
+    sides = ("text", "depth"), ("audio", "video")
+    data = checked(embeddings, present, groups)
+    found = retrieve_both_ways(data, *sides, "volume", dual_temperature=dual_temperature)
+    scores, rows, cols = tile_of(Between("volume", *sides), embeddings, present)
+    if dual_temperature is not None:
+        # The textbook's: the product of two softmaxes, over the queries and over the gallery.
+        logits = np.where(np.outer(rows, cols), scores.astype(np.float64), -np.inf)
+        logits = logits[np.ix_(rows, cols)] / dual_temperature
+        scores = np.full((37, 37), -np.inf)
+        both = scipy.special.softmax(logits, axis=0) * scipy.special.softmax(logits, axis=1)
+        scores[np.ix_(rows, cols)] = both
+    expected = (
+        dense_figures(scores, rows, cols, groups),
+        dense_figures(scores.T, cols, rows, groups),
+    )
+    for result, figures, task in zip(found, expected, (sides, sides[::-1]), strict=True):
+        assert (result.query, result.gallery) == task
+        assert result.score == ("volume" if dual_temperature is None else "volume, dual softmax")
+        for name, value in figures.items():
+            assert getattr(result, name) == pytest.approx(value), name
+
+
+@pytest.mark.parametrize("dual_temperature", [None, 0.1])
+def test_several_devices_give_what_one_gives(monkeypatch, dual_temperature):
+    rng = np.random.default_rng(5)
+    embeddings = random_embeddings(rng, names=("text", "audio", "video"))
+    data = checked(embeddings, {"text": rng.random(37) > 0.3}, rng.integers(0, 12, 37))
+
+    def ranks():
+        task = ("text",), ("audio", "video")
+        both = retrieve_both_ways(data, *task, "volume", dual_temperature=dual_temperature)
+        return [result.ranks for result in both]
+
+    alone = ranks()
+    monkeypatch.setattr(retrieval, "ROWS_PER_DEVICE", 9)  # four devices, three rows to fill up
+    before = retrieval._on_mesh._cache_size()
+    np.testing.assert_array_equal(ranks(), alone)
+    assert retrieval._on_mesh._cache_size() == before + 1
+
+
+@pytest.mark.parametrize(
+    "query, gallery, said",
+    [
+        (("smell",), ("text",), r"query: got \('smell',\).*of those that there are: text, audio"),
+        ((), ("text",), "query: got"),
+        (("text",), ("audio", "audio"), "gallery: got"),
+        ("text", ("audio",), "query: got 'text'"),
+        (("text", "audio"), ("audio", "video"), "both hold audio"),
+    ],
+)
+def test_sides_that_cannot_be_told_apart(query, gallery, said):
+    data = checked(random_embeddings(np.random.default_rng(0), 4))
+    with pytest.raises(ValueError, match=said):
+        retrieve_both_ways(data, query, gallery, "cosine")
+
+
+def test_a_temperature_that_is_none():
+    data = checked(random_embeddings(np.random.default_rng(0), 4))
+    with pytest.raises(ValueError, match="dual_temperature must be positive, got 0"):
+        retrieve_both_ways(data, ("text",), ("audio",), "cosine", dual_temperature=0.0)
 
 
 def official_cases():
