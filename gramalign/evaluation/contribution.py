@@ -4,9 +4,10 @@ For every modality as the target, rest -> target is measured with all others in 
 of them left out, and with each of them alone. The gallery is the same throughout. Two query tuples
 are compared over the examples that are queries of both, so that it does not matter who lacks what.
 
-What a modality contributes is how much more is found with it than without; the aggregation gain, how
-much more all find together than the best single one. Either may be negative: a joint Score can be
-worse than its best part. The best is chosen by the same figures, which can only make the gain less.
+What a modality contributes is how much more is found with it than without; the aggregation gain,
+how much more all find together than the best single one. Either may be negative: a joint Score can
+be worse than its best part. The best is chosen by the same figures, which makes the gain no more
+than it is.
 """
 
 from collections.abc import Mapping
