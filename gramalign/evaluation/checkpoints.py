@@ -42,7 +42,7 @@ class Correlation:
 
 
 def correlation_over_checkpoints(
-    rows: Sequence[Mapping[str, float]], predictors: Sequence[str], outcomes: Sequence[str]
+    rows: Sequence[Mapping[str, float | int]], predictors: Sequence[str], outcomes: Sequence[str]
 ) -> tuple[Correlation, ...]:
     """Rank correlation of every predictor with every outcome.
 
@@ -60,7 +60,7 @@ def correlation_over_checkpoints(
 
     >>> figures = [(0.9, 10.0), (0.5, 30.0), (0.4, 31.0)]
     >>> rows = [{"volume": volume, "R@1": recall} for volume, recall in figures]
-    >>> correlation_over_checkpoints(rows, ["volume"], ["R@1"])[0].spearman
+    >>> round(correlation_over_checkpoints(rows, ["volume"], ["R@1"])[0].spearman, 6)
     -1.0
     """
     known = dict.fromkeys(name for row in rows for name in row)
@@ -70,7 +70,7 @@ def correlation_over_checkpoints(
     return tuple(_of_two(rows, *names) for names in itertools.product(predictors, outcomes))
 
 
-def _of_two(rows: Sequence[Mapping[str, float]], predictor: str, outcome: str) -> Correlation:
+def _of_two(rows: Sequence[Mapping[str, float | int]], predictor: str, outcome: str) -> Correlation:
     values = np.array(
         [[row[predictor], row[outcome]] for row in rows if predictor in row and outcome in row],
         np.float64,
@@ -78,5 +78,5 @@ def _of_two(rows: Sequence[Mapping[str, float]], predictor: str, outcome: str) -
     x, y = values[np.isfinite(values).all(axis=1)].T
     spearman = math.nan
     if len(x) > 2 and np.ptp(x) and np.ptp(y):
-        spearman = float(stats.pearsonr(stats.rankdata(x), stats.rankdata(y))[0])
+        spearman = float(stats.spearmanr(x, y)[0])
     return Correlation(predictor, outcome, spearman, len(x))

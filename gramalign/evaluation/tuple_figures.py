@@ -102,22 +102,24 @@ def tuple_figures(data: EmbeddingSet) -> Tuples:
     if not complete.any():
         none, unknown = TupleFigure(math.nan, math.nan), dict.fromkeys(names, math.nan)
         return Tuples(none, none, unknown, unknown)
-    tuples = np.stack([data.embeddings[name][complete] for name in data.modalities], axis=1)
-    labels = (np.arange(len(data)) if data.groups is None else data.groups)[complete]
+    # All rows, though some do not count: one shape, one compilation.
+    tuples = np.stack([data.embeddings[name] for name in data.modalities], axis=1)
+    order = np.flatnonzero(complete)
+    before = np.roll(order, 1)
+    labels = np.arange(len(data)) if data.groups is None else data.groups
     # The example before is no mismatch where it belongs to the same group.
-    foreign = labels != np.roll(labels, 1)
+    foreign = order[labels[order] != labels[before]]
     everyone = np.ones(tuples.shape[:2], bool)
-    matched = _volume_and_share(tuples, everyone)
+    matched = _volume_and_share(tuples, everyone)[:, order]
     mismatched, coincident, overriding = [], {}, {}
     for i in range(tuples.shape[1]):
         mixed = tuples.copy()
-        mixed[:, i] = np.roll(tuples[:, i], 1, axis=0)
-        # All rows, though some do not count: one shape, one compilation.
+        mixed[order, i] = tuples[before, i]
         mismatched.append(_volume_and_share(mixed, everyone)[:, foreign])
     for i, name in enumerate(names):
         others = everyone.copy()
         others[:, i] = False
-        bound, _ = _volume_and_share(tuples, others)
+        bound = _volume_and_share(tuples, others)[0, order]
         coincident[name] = float(np.mean(bound < COINCIDENT))
         overriding[name] = float(np.mean(bound < np.median(matched[0])))
     volumes, shares = zip(matched, np.concatenate(mismatched, axis=1), strict=True)

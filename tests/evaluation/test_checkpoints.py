@@ -7,7 +7,7 @@ from gramalign.evaluation import correlation_over_checkpoints
 
 def test_equals_scipy_over_the_steps_that_have_both():
     rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 6, size=(2, 12)).astype(float)  # with ties
+    x, y = rng.integers(0, 6, size=(2, 12)).astype(float).tolist()  # with ties
     rows = [{"step": n, "x": a, "y": b} for n, (a, b) in enumerate(zip(x, y, strict=True))]
     rows += [{"step": 12, "loss": 1.0}, {"step": 13, "x": 3.0}, {"x": np.nan, "y": 1.0}]
     found, itself = correlation_over_checkpoints(rows, ["x"], ["y", "x"])

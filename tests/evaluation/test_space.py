@@ -16,7 +16,7 @@ from tests import samples
 NAMES = ("text", "audio", "video")
 
 
-def some(seed=0, examples=29, dim=12, noise=1.0):
+def some(seed=0, examples=31, dim=12, noise=1.0):
     embeddings = samples.embeddings(np.random.default_rng(seed), examples, dim, NAMES, noise)
     rng = np.random.default_rng(seed + 1)
     return embeddings, {name: rng.random(examples) > 0.15 for name in NAMES}
@@ -32,7 +32,7 @@ def test_equals_float64_numpy():
     embeddings["video"][:4] = embeddings["audio"][:4]
     measured = diagnose(checked(embeddings, present))
     complete = np.all(list(present.values()), axis=0)
-    assert 3 < complete.sum() < 29
+    assert 3 < complete.sum() < 31
     tuples = np.stack([embeddings[m][complete].astype(np.float64) for m in NAMES], axis=1)
     matched = volumes_of(tuples)
     mixed = []
@@ -75,7 +75,7 @@ def test_equals_float64_numpy():
         cosines = embeddings[item.query][present[item.query]] @ embeddings[item.gallery].T
         cosines = np.where(present[item.gallery], cosines, -np.inf)
         near = np.argsort(-cosines, axis=1)[:, :10]
-        counts = np.bincount(near.ravel(), minlength=29)[present[item.gallery]]
+        counts = np.bincount(near.ravel(), minlength=31)[present[item.gallery]]
         assert item.largest == counts.max()
         assert item.skewness == pytest.approx(stats.skew(counts), rel=1e-6)
     assert len(measured.hubness) == 6
@@ -164,7 +164,7 @@ def test_json_round_trip_and_earlier_records():
 
 def test_without_a_complete_tuple():
     embeddings, _ = some()
-    first = np.arange(29) < 1
+    first = np.arange(31) < 1
     found = diagnose(checked(embeddings, {"text": first, "audio": ~first}))
     figures = [*found.gram_value.values(), *found.coincident.values(), found.volume.separation]
     assert np.isnan(figures).all() and found.volume.matched_histogram == ()
