@@ -78,5 +78,5 @@ def _of_two(rows: Sequence[Mapping[str, float | int]], predictor: str, outcome: 
     x, y = values[np.isfinite(values).all(axis=1)].T
     spearman = math.nan
     if len(x) > 2 and np.ptp(x) and np.ptp(y):
-        spearman = float(stats.spearmanr(x, y)[0])
+        spearman = float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
     return Correlation(predictor, outcome, spearman, len(x))
