@@ -11,9 +11,18 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.data import FeatureStore, load
-from gramalign.evaluation import FUSED, SCORE_NAMES, Evaluation, fit_gcca, tables
-from gramalign.training import Run, load_run
-from gramalign.training.measure import measure
+from gramalign.evaluation import (
+    FUSED,
+    SCORE_NAMES,
+    Evaluation,
+    checked,
+    contribution_table,
+    contributions,
+    fit_gcca,
+    tables,
+)
+from gramalign.training import Run, embed_store, load_run
+from gramalign.training.measure import measure, own_score
 from gramalign.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -40,6 +49,9 @@ class Evaluate:
     """Score beside the cosine; the objective's own if not given."""
     baseline: bool = True
     """Fit a linear GCCA on the training rows for comparison."""
+    contribution: bool = False
+    """Measure what each modality contributes to finding every other: with and without it. Writes
+    contribution.json, and the rank of every query to contribution.npz."""
 
     def run(self) -> None:
         """Evaluate and print."""
@@ -51,6 +63,28 @@ class Evaluate:
             baseline=self.baseline,
             screen=console(),
         )
+        if self.contribution:
+            self._contribution()
+
+    def _contribution(self) -> None:
+        run = load_run(self.run_folder)
+        source = self.data or run.config.data
+        rows = load(source).part(self.part)
+        score = self.score or own_score(run.config)
+        embeddings = embed_store(run, rows)
+        present = {name: rows.present[name] for name in embeddings}
+        # What would be fused anew for every query is measured by the cosine alone.
+        found = contributions(
+            checked(embeddings, present, rows.groups), "cosine" if score == FUSED else score
+        )
+        files = RunFolder(run.folder)
+        record = {"data": source, "part": self.part, "targets": [item.to_json() for item in found]}
+        files.contribution.write_text(json.dumps(record, indent=2) + "\n")
+        columns: dict[str, Any] = {"ids": rows.ids}
+        for item in found:
+            columns |= item.ranks()
+        np.savez_compressed(files.contribution_ranks, **columns)
+        console().print(contribution_table(found))
 
 
 def evaluate_run(

@@ -19,6 +19,7 @@ from gramalign.cli.options import SharedOptions, options, words_after
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
+from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
 from gramalign.cli.train import Train
@@ -29,7 +30,9 @@ DESCRIPTION = """Align any number of modalities in one space, and measure how we
 Start with: gramalign train digits
 Then: gramalign evaluate runs/digits"""
 
-Command = Train | Evaluate | Embed | Search | Compare | Runs | Pack | Bench | Plan | Methods
+Command = (
+    Train | Evaluate | Robustness | Embed | Search | Compare | Runs | Pack | Bench | Plan | Methods
+)
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 
@@ -98,6 +101,7 @@ def _read(args: list[str]) -> Command:
     return tyro.cli(
         Annotated[Train, run("train", Train(named, config=config))]
         | Annotated[Evaluate, command("evaluate")]
+        | Annotated[Robustness, command("robustness")]
         | Annotated[Embed, command("embed")]
         | Annotated[Search, command("search")]
         | Annotated[Compare, run("compare", Compare(named, (start.data,), config=shared))]

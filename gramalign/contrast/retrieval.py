@@ -161,11 +161,12 @@ def top_k(
             def one_tile(best: tuple[Array, Array], col: Block) -> tuple[tuple[Array, Array], None]:
                 scores = score.tile(row_block.factors, col.factors)
                 mask = row_block.valid[:, None] & col.valid[None, :] & ~jnp.isnan(scores)
-                # Of the tile only its own best are sorted: sorting all of it takes much longer than
-                # its scores. Of equal ones these are the first, which have the least numbers.
-                scores, places = jax.lax.top_k(
-                    jnp.where(mask, scores, -jnp.inf), min(k, scores.shape[1])
-                )
+                # The tile's own best first, so that what is sorted is 2 k numbers and not a tile.
+                # Of equal ones top_k takes the first, and a block's numbers ascend; but it takes 0
+                # to be above -0.
+                few = min(k, scores.shape[1])
+                scores = jnp.where(scores == 0, jnp.zeros_like(scores), scores)
+                scores, places = jax.lax.top_k(jnp.where(mask, scores, -jnp.inf), few)
                 numbers = jnp.where(jnp.isneginf(scores), -1, col.group[places])
                 scores = jnp.concatenate([best[0], scores], axis=1)
                 numbers = jnp.concatenate([best[1], numbers], axis=1)

@@ -7,13 +7,20 @@ host arrays by modality and knows nothing of how they were learned.
 """
 
 from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
+from gramalign.evaluation.checkpoints import Correlation, correlation_over_checkpoints
 from gramalign.evaluation.comparison import Comparison, Figure, Interval, compare, interval
 from gramalign.evaluation.comparison_tables import mean_grid, rank_grid
-from gramalign.evaluation.diagnostics import Diagnostics, PairFigures, TupleFigure, diagnose
+from gramalign.evaluation.contribution import Contribution, Difference, contributions, difference
+from gramalign.evaluation.contribution_table import contribution_table
+from gramalign.evaluation.degeneracies import Degeneracy
+from gramalign.evaluation.diagnostics import Diagnostics, diagnose
+from gramalign.evaluation.diagnostics_tables import diagnostics_table
 from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
 from gramalign.evaluation.grid import Cell, Grid, to_latex, to_markdown, to_rich
+from gramalign.evaluation.hubness import Hubness
 from gramalign.evaluation.inputs import EmbeddingSet, checked
+from gramalign.evaluation.pair_figures import PairFigures
 from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.relevance import Relevance, relevance_figures, retrieve_by_label
 from gramalign.evaluation.reranking import Rescore, rerank
@@ -24,6 +31,8 @@ from gramalign.evaluation.retrieval import (
     retrieval_figures,
     retrieve_both_ways,
 )
+from gramalign.evaluation.robustness import CURVES, Curve, Point, Robustness, robustness
+from gramalign.evaluation.robustness_tables import robustness_tables
 from gramalign.evaluation.significance import (
     Evidence,
     PairedDifference,
@@ -32,42 +41,50 @@ from gramalign.evaluation.significance import (
     paired_difference,
     sign_flip_test,
 )
-from gramalign.evaluation.tables import (
-    diagnostics_table,
-    pair_table,
-    tables,
-    to_text,
-    tuple_table,
-)
+from gramalign.evaluation.tables import pair_table, tables, to_text, tuple_table
+from gramalign.evaluation.tuple_figures import TupleFigure
 from gramalign.evaluation.units import unit_shares, unit_values
 
 __all__ = [
+    "CURVES",
     "FUSED",
     "SCORE_NAMES",
     "BootstrapInterval",
     "Cell",
     "Comparison",
+    "Contribution",
+    "Correlation",
+    "Curve",
+    "Degeneracy",
     "Diagnostics",
+    "Difference",
     "EmbeddingSet",
     "Evaluation",
     "Evidence",
     "Figure",
     "Grid",
+    "Hubness",
     "Interval",
     "LinearGCCA",
     "PairFigures",
     "PairedDifference",
+    "Point",
     "Rank",
     "Relevance",
     "Rescore",
     "Retrieval",
+    "Robustness",
     "TupleFigure",
     "bootstrap_interval",
     "checked",
     "compare",
+    "contribution_table",
+    "contributions",
+    "correlation_over_checkpoints",
     "crossed_test",
     "diagnose",
     "diagnostics_table",
+    "difference",
     "evaluate",
     "figure_names",
     "fit_gcca",
@@ -83,6 +100,8 @@ __all__ = [
     "retrieval_figures",
     "retrieve_both_ways",
     "retrieve_by_label",
+    "robustness",
+    "robustness_tables",
     "sign_flip_test",
     "tables",
     "to_latex",

@@ -2,55 +2,40 @@
 
     volume              of the whole tuple, 0 where all modalities agree
     leading share       sigma_1^2 / sum_j sigma_j^2, 1 where all modalities agree, at least 1 / k
+    GRAM value          mean_i min_j Vol(a_i, M_j), per anchor
     uniformity          log mean_{i != j} exp(-2 |x_i - x_j|^2), 0 if collapsed, lower is more even
+    effective rank      exp of the entropy of a modality's singular values
+    repeated            share of a modality's rows that are one vector
     modality gap        |mean_i x_i - mean_i y_i|
     alignment           mean_i |x_i - y_i|^2
+    hubness             skewness of how often each item is among the 10 nearest
+
+and what they give reason to warn of (`gramalign.evaluation.degeneracies`).
 
 A mismatched tuple has one modality taken from the example before; every modality takes its turn and
-the mean over all of them is given. Volume and leading share are taken over the complete tuples
-alone, since both change with the number of modalities; gap and alignment over the examples that
-have both modalities, so that they do not depend on who lacks what.
+all of them are taken together. Volume and leading share are taken over the complete tuples alone,
+since both change with the number of modalities; gap and alignment over the examples that have both
+modalities, so that they do not depend on who lacks what.
 
-Sources: volume, Cicchetti et al., arXiv 2412.11959; leading share, after the singular values of
-Liu et al., arXiv 2507.17343; uniformity and alignment, Wang and Isola, arXiv 2005.10242; modality
-gap, Liang et al., arXiv 2203.02053.
+Sources: volume and GRAM value, Cicchetti et al., arXiv 2412.11959; leading share, after the
+singular values of Liu et al., arXiv 2507.17343; uniformity and alignment, Wang and Isola, arXiv
+2005.10242; modality gap, Liang et al., arXiv 2203.02053; effective rank, Roy and Vetterli, EUSIPCO
+2007; hubness, Radovanovic et al., JMLR 2010.
 """
 
-import itertools
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
+from gramalign.evaluation.degeneracies import Degeneracy, degeneracies
+from gramalign.evaluation.hubness import Hubness, hubness
 from gramalign.evaluation.inputs import EmbeddingSet
+from gramalign.evaluation.modality_figures import effective_ranks, repeated_rows, uniformity
+from gramalign.evaluation.pair_figures import PairFigures, pair_figures
 from gramalign.evaluation.records import number, to_plain
-from gramalign.geometry import singular_values, volume
-from gramalign.losses.uniformity import spread
-from gramalign.scores import Side
-
-
-@dataclass(frozen=True)
-class TupleFigure:
-    """Mean of a figure over matched tuples and over mismatched ones."""
-
-    matched: float
-    mismatched: float
-
-
-@dataclass(frozen=True)
-class PairFigures:
-    """How two modalities lie to each other over the examples that have both."""
-
-    first: str
-    second: str
-    examples: int
-    gap: float
-    alignment: float
+from gramalign.evaluation.tuple_figures import TupleFigure, gram_values, tuple_figures
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,14 @@ class Diagnostics:
         volume: volume of tuples, 0 (all agree) to 1 (orthogonal).
         leading_share: share of the leading singular value, 1/k to 1 (all agree).
         uniformity: per modality, at most 0; about -4 for an even spread in many dimensions.
-        pairs: modality gap and alignment of each pair.
+        pairs: modality gap, alignment and share of negative cosines of each pair.
+        gram_value: per anchor, the mean of the smallest volume in the gallery (`gram_values`).
+        coincident: per anchor, share of tuples in which every anchor fits (`Tuples`).
+        overriding: per anchor, share of tuples that outrank half of all matches (`Tuples`).
+        effective_rank: per modality, 1 (one line) to the dim.
+        repeated: per modality, share of rows that are one vector.
+        hubness: of each ordered pair.
+        warnings: what is wrong with the space.
     """
 
     complete: int
@@ -70,6 +62,13 @@ class Diagnostics:
     leading_share: TupleFigure
     uniformity: Mapping[str, float]
     pairs: tuple[PairFigures, ...]
+    gram_value: Mapping[str, float] = field(default_factory=dict)
+    coincident: Mapping[str, float] = field(default_factory=dict)
+    overriding: Mapping[str, float] = field(default_factory=dict)
+    effective_rank: Mapping[str, float] = field(default_factory=dict)
+    repeated: Mapping[str, float] = field(default_factory=dict)
+    hubness: tuple[Hubness, ...] = ()
+    warnings: tuple[Degeneracy, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`; NaN becomes None."""
@@ -77,108 +76,57 @@ class Diagnostics:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Diagnostics":
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; what a record of an earlier version lacks is left empty."""
 
-        def numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-            return {key: number(value) for key, value in values.items()}
+        def numbers(name: str) -> dict[str, float]:
+            return {key: number(value) for key, value in record.get(name, {}).items()}
 
         return cls(
             complete=record["complete"],
-            volume=TupleFigure(**numbers(record["volume"])),
-            leading_share=TupleFigure(**numbers(record["leading_share"])),
-            uniformity=numbers(record["uniformity"]),
-            pairs=tuple(
-                PairFigures(
-                    first=pair["first"],
-                    second=pair["second"],
-                    examples=pair["examples"],
-                    gap=number(pair["gap"]),
-                    alignment=number(pair["alignment"]),
-                )
-                for pair in record["pairs"]
-            ),
+            volume=TupleFigure.from_json(record["volume"]),
+            leading_share=TupleFigure.from_json(record["leading_share"]),
+            uniformity=numbers("uniformity"),
+            pairs=tuple(PairFigures.from_json(pair) for pair in record["pairs"]),
+            gram_value=numbers("gram_value"),
+            coincident=numbers("coincident"),
+            overriding=numbers("overriding"),
+            effective_rank=numbers("effective_rank"),
+            repeated=numbers("repeated"),
+            hubness=tuple(Hubness.from_json(item) for item in record.get("hubness", ())),
+            warnings=tuple(Degeneracy.from_json(item) for item in record.get("warnings", ())),
         )
 
 
-def diagnose(data: EmbeddingSet) -> Diagnostics:
+def diagnose(data: EmbeddingSet, *, neighbours: bool = True) -> Diagnostics:
     """Measure the geometry of embeddings.
 
     Args:
         data: checked embeddings.
+        neighbours: measure hubness, which costs more than all the rest together.
 
     Returns:
-        The diagnostics.
+        The diagnostics; without `neighbours`, with no hubness.
     """
-    complete = np.all(list(data.present.values()), axis=0)
-    volumes, shares = _tuple_figures(data, complete)
+    tuples, pairs = tuple_figures(data), pair_figures(data)
+    evenness, ranks, repeated = uniformity(data), effective_ranks(data), repeated_rows(data)
     return Diagnostics(
-        complete=int(complete.sum()),
-        volume=volumes,
-        leading_share=shares,
-        uniformity={
-            name: _uniformity(data.embeddings[name], data.present[name]) for name in data.modalities
-        },
-        pairs=tuple(
-            _pair_figures(data, first, second)
-            for first, second in itertools.combinations(data.modalities, 2)
+        complete=int(np.all(list(data.present.values()), axis=0).sum()),
+        volume=tuples.volume,
+        leading_share=tuples.leading_share,
+        uniformity=evenness,
+        pairs=pairs,
+        gram_value=gram_values(data),
+        coincident=tuples.coincident,
+        overriding=tuples.overriding,
+        effective_rank=ranks,
+        repeated=repeated,
+        hubness=hubness(data) if neighbours else (),
+        warnings=degeneracies(
+            coincident=tuples.coincident,
+            overriding=tuples.overriding,
+            pairs=pairs,
+            uniformity=evenness,
+            effective_rank=ranks,
+            repeated=repeated,
         ),
     )
-
-
-def _tuple_figures(data: EmbeddingSet, complete: np.ndarray) -> tuple[TupleFigure, TupleFigure]:
-    if not complete.any():
-        return TupleFigure(math.nan, math.nan), TupleFigure(math.nan, math.nan)
-    tuples = np.stack([data.embeddings[name][complete] for name in data.modalities], axis=1)
-    labels = (np.arange(len(data)) if data.groups is None else data.groups)[complete]
-    # The example before is no mismatch where it belongs to the same group.
-    foreign = labels != np.roll(labels, 1)
-    matched = _volume_and_share(tuples)
-    mismatched = []
-    for i in range(tuples.shape[1]):
-        mixed = tuples.copy()
-        mixed[:, i] = np.roll(tuples[:, i], 1, axis=0)
-        # All rows, though some do not count: one shape, one compilation.
-        mismatched.append(_volume_and_share(mixed)[:, foreign])
-    volumes, shares = (
-        TupleFigure(_mean(good), _mean(bad))
-        for good, bad in zip(matched, np.concatenate(mismatched, axis=1), strict=True)
-    )
-    return volumes, shares
-
-
-def _volume_and_share(tuples: np.ndarray) -> np.ndarray:
-    return np.asarray(_jitted_volume_and_share(jnp.asarray(tuples)), np.float64)
-
-
-@jax.jit
-def _jitted_volume_and_share(tuples: Float[Array, "n k d"]) -> Float[Array, "2 n"]:
-    squares = singular_values(tuples) ** 2
-    total = squares.sum(axis=-1)
-    return jnp.stack([volume(tuples), squares.max(axis=-1) / jnp.where(total == 0, 1, total)])
-
-
-def _uniformity(units: np.ndarray, present: np.ndarray) -> float:
-    if present.sum() < 2:
-        return math.nan
-    return float(_jitted_spread(Side(jnp.asarray(units), jnp.asarray(present))))
-
-
-_jitted_spread = jax.jit(spread)
-
-
-def _pair_figures(data: EmbeddingSet, first: str, second: str) -> PairFigures:
-    both = data.present[first] & data.present[second]
-    apart = data.embeddings[first][both] - data.embeddings[second][both]
-    if not len(apart):
-        return PairFigures(first, second, 0, math.nan, math.nan)
-    return PairFigures(
-        first=first,
-        second=second,
-        examples=len(apart),
-        gap=float(np.linalg.norm(apart.mean(axis=0, dtype=np.float64))),
-        alignment=float(np.square(apart).sum(axis=1).mean(dtype=np.float64)),
-    )
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else math.nan

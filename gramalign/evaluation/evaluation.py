@@ -219,6 +219,7 @@ def evaluate(
     groups: HostGroups | None = None,
     fused: HostEmbeddings | None = None,
     baseline_embeddings: HostEmbeddings | None = None,
+    neighbours: bool = True,
 ) -> Evaluation:
     """Measure how well embeddings of several modalities agree.
 
@@ -233,6 +234,7 @@ def evaluate(
         groups: `[examples]` labels; examples of one group are never each other's competitors.
         fused: for any modality one embedding of all the others, for `FUSED`.
         baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.
+        neighbours: measure hubness, among the diagnostics.
 
     Returns:
         The figures.
@@ -261,5 +263,5 @@ def evaluate(
         examples=len(data),
         retrieval=retrieval,
         baseline=baseline,
-        diagnostics=diagnose(data),
+        diagnostics=diagnose(data, neighbours=neighbours),
     )

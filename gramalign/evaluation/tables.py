@@ -6,13 +6,13 @@
 import io
 import math
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from gramalign.evaluation.diagnostics_tables import diagnostics_table, warnings_list
 from gramalign.evaluation.evaluation import Evaluation
 from gramalign.evaluation.retrieval import RECALL_AT, Retrieval
+from gramalign.evaluation.table_parts import heat, percent, plain_table, titled
 
 
 def tables(evaluation: Evaluation) -> Group:
@@ -22,10 +22,14 @@ def tables(evaluation: Evaluation) -> Group:
         evaluation: the figures.
 
     Returns:
-        The pair table (where there are more than two modalities), the tuple table and the
-        diagnostics.
+        The pair table (where there are more than two modalities), the tuple table, the
+        diagnostics, and what they give reason to warn of.
     """
-    parts = [tuple_table(evaluation), diagnostics_table(evaluation)]
+    parts = [
+        tuple_table(evaluation),
+        diagnostics_table(evaluation),
+        warnings_list(evaluation.diagnostics),
+    ]
     if len(evaluation.modalities) > 2:
         parts.insert(0, pair_table(evaluation))
     return Group(*parts)
@@ -50,28 +54,28 @@ def to_text(renderable: RenderableType, *, width: int = 100) -> str:
 def pair_table(evaluation: Evaluation) -> Group:
     """R@1 of every ordered pair under the cosine, query down and gallery across, as a heat map."""
     names = evaluation.modalities
-    table = _table()
+    table = plain_table()
     table.add_column("query", overflow="fold")
     for name in names:
         table.add_column(Text(name), justify="right", overflow="fold")
     found = {(a, b): evaluation.find((a,), (b,), "cosine") for a in names for b in names if a != b}
     for query in names:
         cells = [
-            _heat(found[query, gallery].recall[1]) if query != gallery else Text("- ", style="dim")
+            heat(found[query, gallery].recall[1]) if query != gallery else Text("- ", style="dim")
             for gallery in names
         ]
         table.add_row(Text(query), *cells)
 
-    notes = [f"mean {_percent(evaluation.summary()['pair R@1, cosine'])}"]
+    notes = [f"mean {percent(evaluation.summary()['pair R@1, cosine'])}"]
     if evaluation.score != "cosine":
         own = [evaluation.find((a,), (b,), evaluation.score).recall[1] for a, b in found]
-        notes.append(f"under {evaluation.score} {_percent(_mean(own))}")
+        notes.append(f"under {evaluation.score} {percent(_mean(own))}")
     if evaluation.baseline:
         baseline = evaluation.summary(baseline=True)["pair R@1, cosine"]
-        notes.append(f"linear GCCA {_percent(baseline)}")
+        notes.append(f"linear GCCA {percent(baseline)}")
     chance = _mean([result.chance[1] for result in found.values()])
-    notes.append(f"chance {_percent(chance, 2)}")
-    return _titled(
+    notes.append(f"chance {percent(chance, 2)}")
+    return titled(
         "Pairs: R@1 in percent under the cosine, query (row) -> gallery (column)",
         table,
         ", ".join(notes),
@@ -81,7 +85,7 @@ def pair_table(evaluation: Evaluation) -> Group:
 def tuple_table(evaluation: Evaluation) -> Group:
     """One -> the rest and the rest -> one: the run's Score, the cosine, GCCA and chance."""
     scores = tuple(dict.fromkeys((evaluation.score, "cosine")))
-    table = _table()
+    table = plain_table()
     # Where the terminal is too narrow, let it be the last figures that go, not the names.
     longest = max(len(name) for name in evaluation.modalities)
     table.add_column("", overflow="fold", min_width=max(longest + 2, len("rest -> one")))
@@ -103,8 +107,8 @@ def tuple_table(evaluation: Evaluation) -> Group:
         cells = [cell for result in results for cell in _figures(result)]
         if evaluation.baseline:
             baseline = evaluation.find(query, gallery, "cosine", baseline=True)
-            cells.append(_percent(baseline.recall[1]))
-        table.add_row(Text(label), *cells, _percent(results[0].chance[1], 2))
+            cells.append(percent(baseline.recall[1]))
+        table.add_row(Text(label), *cells, percent(results[0].chance[1], 2))
         queries.append(results[0].queries)
 
     rests = {one: evaluation.rest(one) for one in evaluation.modalities}
@@ -119,7 +123,7 @@ def tuple_table(evaluation: Evaluation) -> Group:
         table.add_row("rest -> one", style="italic")
         for one, rest in rests.items():
             add(f"  {one}", rest, (one,))
-    return _titled(
+    return titled(
         f"{'Pair' if len(rests) == 2 else 'Tuples'}: R@k in percent, median and mean rank of the "
         f"match (1 is best) under {' and '.join(scores)}",
         table,
@@ -129,76 +133,12 @@ def tuple_table(evaluation: Evaluation) -> Group:
     )
 
 
-def diagnostics_table(evaluation: Evaluation) -> Group:
-    """Geometry of the space: whole tuples and modalities on the left, pairs on the right."""
-    figures = evaluation.diagnostics
-    whole = _table()
-    for name in (f"{figures.complete} tuples", "matched", "mismatched"):
-        whole.add_column(name, justify="right" if name.endswith("matched") else "left")
-    whole.add_row("volume", _decimal(figures.volume.matched), _decimal(figures.volume.mismatched))
-    share = figures.leading_share
-    whole.add_row("leading share", _decimal(share.matched), _decimal(share.mismatched))
-
-    single = _table()
-    single.add_column("modality")
-    single.add_column("uniformity (lower: more even)", justify="right")
-    for name, value in figures.uniformity.items():
-        single.add_row(Text(name), _decimal(value))
-
-    pairs = _table()
-    pairs.add_column("pair")
-    pairs.add_column("modality gap", justify="right")
-    pairs.add_column("alignment", justify="right")
-    for pair in figures.pairs:
-        name = f"{pair.first} - {pair.second}"
-        pairs.add_row(Text(name), _decimal(pair.gap), _decimal(pair.alignment))
-
-    side_by_side = Table.grid(padding=(0, 6))
-    side_by_side.add_row(Group(whole, "", single), pairs)
-    return _titled(
-        "Space: agreement is a small volume, gap and alignment, and a large leading share",
-        side_by_side,
-    )
-
-
-def _table() -> Table:
-    return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-
-
-def _titled(title: str, table: Table, notes: str = "") -> Group:
-    # Not rich's own title and caption, which wrap at the width of a narrow table.
-    below = [Text(notes, style="dim")] if notes else []
-    return Group(Text(title, style="bold"), "", table, *below, "")
-
-
 def _figures(result: Retrieval) -> list[str]:
     return [
-        *(_percent(result.recall[k]) for k in RECALL_AT),
+        *(percent(result.recall[k]) for k in RECALL_AT),
         _rank(result.median_rank),
         _rank(result.mean_rank),
     ]
-
-
-# A few points of the viridis colour map, which is even to the eye and legible to the colour-blind.
-_HEAT = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-
-
-def _heat(percent: float) -> Text:
-    """A cell whose background runs from 0 to 100 percent."""
-    if math.isnan(percent):
-        return Text(_percent(percent))
-    place = min(max(percent, 0), 100) / 100 * (len(_HEAT) - 1)
-    below = min(int(place), len(_HEAT) - 2)
-    mixed = (
-        round(low + (high - low) * (place - below))
-        for low, high in zip(_HEAT[below], _HEAT[below + 1], strict=True)
-    )
-    ink = "black" if percent > 55 else "white"
-    return Text(f" {_percent(percent)} ", style=f"{ink} on rgb({','.join(map(str, mixed))})")
-
-
-def _percent(value: float, decimals: int = 1) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def _rank(value: float) -> str:
@@ -206,10 +146,6 @@ def _rank(value: float) -> str:
     if math.isnan(value):
         return "n/a"
     return f"{value:.0f}" if value == int(value) or value >= 1000 else f"{value:.1f}"
-
-
-def _decimal(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.3f}"
 
 
 def _mean(values: list[float]) -> float:

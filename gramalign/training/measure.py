@@ -23,6 +23,7 @@ def measure(
     *,
     score: str | None = None,
     baseline_embeddings: HostEmbeddings | None = None,
+    neighbours: bool = True,
 ) -> Evaluation:
     """Embeds rows and evaluates them.
 
@@ -31,6 +32,7 @@ def measure(
         rows: of any of its modalities; others are left out.
         score: beside the cosine; None: the objective's own.
         baseline_embeddings: of the same rows, to set beside.
+        neighbours: measure hubness, among the diagnostics.
 
     Raises:
         ValueError: as `embed_store` and `evaluate`.
@@ -44,6 +46,7 @@ def measure(
         groups=rows.groups,
         fused=_fused_rests(run, rows) if score == FUSED and "vast" in run.fusing else None,
         baseline_embeddings=baseline_embeddings,
+        neighbours=neighbours,
     )
 
 

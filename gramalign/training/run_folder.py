@@ -87,6 +87,21 @@ class RunFolder:
         """Of each of its queries."""
         return self.root / "ranks.npz"
 
+    @property
+    def contribution(self) -> Path:
+        """What each modality contributes, by the last evaluation that asked for it."""
+        return self.root / "contribution.json"
+
+    @property
+    def contribution_ranks(self) -> Path:
+        """Of each of its queries."""
+        return self.root / "contribution.npz"
+
+    @property
+    def robustness(self) -> Path:
+        """Curves of the last time they were measured."""
+        return self.root / "robustness.json"
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps other processes from training in the folder, until the block or the process ends.
@@ -162,8 +177,10 @@ class RunFolder:
         folders = self.checkpoints, self.digests, self.damaged, self.profile
         for part in (*folders, *(self.root / name for name in WRITERS)):
             shutil.rmtree(part, ignore_errors=True)
-        logs = self.evaluation, self.ranks, self.metrics, self.timing, self.environment
-        for file in (self.params, self.matched, self.statistics, *logs, self.config):
+        figures = self.evaluation, self.ranks, self.robustness
+        figures += self.contribution, self.contribution_ranks
+        logs = self.metrics, self.timing, self.environment
+        for file in (self.params, self.matched, self.statistics, *figures, *logs, self.config):
             file.unlink(missing_ok=True)
 
 

@@ -23,7 +23,9 @@ class Validator:
         config: the run.
         rows: to validate on; None: it never does.
         run: makes a run of a state.
-        log: takes figures, by names such as `validation/pair R@1, cosine`.
+        log: takes figures, by names such as `validation/pair R@1, cosine`; of the space,
+            `validation/matched volume`, `validation/leading share` and, as the mean over all
+            anchors, `validation/GRAM value`.
         before: the file of that log, as it is when the run goes on.
     """
 
@@ -64,8 +66,14 @@ class Validator:
             What it is worth: the more the better, NaN if that is not known.
         """
         assert self._rows is not None
-        found, figure = measure(self._run(state), self._rows), self._config.figure
+        found = measure(self._run(state), self._rows, neighbours=False)
+        figure, space = self._config.figure, found.diagnostics
         figures = {figure: found.figures()[figure], **found.summary(own=True)}
+        figures |= {
+            "matched volume": space.volume.matched,
+            "leading share": space.leading_share.matched,
+            "GRAM value": sum(space.gram_value.values()) / len(space.gram_value),
+        }
         named = {_PREFIX + name: x for name, x in figures.items()}
         self._log.measured({"step": int(state.step), **named})
         worth = self._signed(agreed(figures[figure]))

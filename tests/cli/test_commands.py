@@ -76,6 +76,39 @@ def test_evaluate_prints_tables_and_keeps_figures(run, capsys):
         assert any(name.endswith(", baseline") for name in ranks)
 
 
+def test_evaluate_tells_what_each_modality_adds(run, capsys):
+    main(["evaluate", str(run), "--contribution", "--no-baseline"])
+    assert "rest -> one under volume, and the points that a modality adds" in (
+        capsys.readouterr().out
+    )
+    record = json.loads((run / "contribution.json").read_text())
+    assert len(record["targets"]) == 6 and record["part"] == "test"
+    with np.load(run / "contribution.npz") as ranks:
+        for item in record["targets"]:
+            found = ranks[
+                f"{'+'.join(item['joint']['query'])} -> {item['target']}, {item['score']}"
+            ]
+            assert len(found) == len(ranks["ids"])
+            assert (found > 0).sum() == item["joint"]["queries"]
+
+
+def test_robustness_prints_curves_and_keeps_figures(run, capsys):
+    main(["robustness", str(run), "--curves", "noise", "precision", "--repeats", "1"])
+    printed = capsys.readouterr().out
+    assert "Noise on sound, in standard deviations" in printed and "bfloat16" in printed
+    record = json.loads((run / "robustness.json").read_text())
+    assert [curve["kind"] for curve in record["curves"]] == ["noise"] * 4 + ["precision"]
+    # None of it: the figures of the evaluation.
+    main(["evaluate", str(run), "--no-baseline"])
+    summary = json.loads((run / "evaluation.json").read_text())["summary"]
+    for curve in record["curves"]:
+        figures = curve["points"][0]["figures"]
+        for name, value in summary.items():
+            assert figures[name]["mean"] == pytest.approx(value)
+    what = complaint(capsys, "robustness", str(run), "--curves", "noise", "--repeats", "0")
+    assert "repeats: got 0, wanted at least 1" in what
+
+
 def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):
     out = tmp_path / "embedded.npz"
     main(["embed", str(run), "--data", str(store), "--out", str(out)])

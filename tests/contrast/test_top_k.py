@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gramalign.contrast import Engine, top_k
+from gramalign.scores import Side
 from tests import samples
 from tests.every_score import MAIN, SCORES, score_matrix, valid
 
@@ -48,3 +49,20 @@ def test_one_query_in_a_gallery_of_one():
     arguments = samples.as_jax(embeddings), everyone, jnp.array([0])
     values, numbers = found_top("cosine of two", *arguments, 1)
     assert values.shape == (1, 1) and numbers.tolist() == [[0]]
+
+
+class Given:
+    """A score matrix as it is: rows bring theirs, columns their numbers."""
+
+    def tile(self, rows, cols):
+        return rows[:, cols]
+
+
+def test_zeros_of_either_sign_are_equal_and_what_is_no_number_is_not_found():
+    scores = jnp.array([[-0.0, 0.0, jnp.nan, 0.0, -1.0, -0.0], [jnp.nan] * 6])
+    rows = Side(scores, jnp.ones(2, bool))
+    cols = Side(jnp.arange(6), jnp.ones(6, bool))
+    for tile in (4, 6):
+        values, numbers = top_k(Given(), rows, cols, 5, engine=Engine(tile=tile))
+        assert numbers.tolist() == [[0, 1, 3, 5, 4], [-1] * 5]
+        assert values.tolist() == [[0, 0, 0, 0, -1], [-jnp.inf] * 5]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gramalign.data import load
-from gramalign.evaluation import evaluate, figure_names
+from gramalign.evaluation import checked, diagnose, evaluate, figure_names
 from gramalign.training import Optimizer, Validation, embed_store, load_run, train
 from gramalign.training.metrics import read_metrics
 from gramalign.training.rows import chosen_rows
@@ -99,6 +99,21 @@ def test_the_best_step_is_the_model(config, whole):
     assert found.summary(own=True)["rest -> one R@1, own"] == pytest.approx(figures[best])
     kept = {int(path.name) for path in (whole / "checkpoints").iterdir()}
     assert kept == {best, 14, 16}
+
+
+def test_the_space_is_measured_as_well(config, whole):
+    found = {
+        name: list(measured(whole, f"validation/{name}").values())
+        for name in ("matched volume", "GRAM value", "leading share")
+    }
+    rows = chosen_rows(config)[1]
+    space = diagnose(checked(embed_store(load_run(whole), rows), rows.present))
+    at = list(measured(whole)).index(load_run(whole).step)
+    values = np.mean(list(space.gram_value.values()))
+    assert [len(each) for each in found.values()] == [8, 8, 8]
+    assert found["matched volume"][at] == pytest.approx(space.volume.matched, abs=1e-5)
+    assert found["GRAM value"][at] == pytest.approx(values, abs=1e-3)
+    assert found["leading share"][at] == pytest.approx(space.leading_share.matched, abs=1e-5)
 
 
 def test_a_run_that_goes_on_chooses_the_same(config, whole, tmp_path, quiet):

@@ -1,0 +1,84 @@
+"""`gramalign robustness`: how a trained space gives way under growing damage."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import rich.progress
+import tyro
+
+from gramalign.cli.console import console
+from gramalign.data import load
+from gramalign.data.opening import from_arrays
+from gramalign.evaluation import CURVES, FUSED, SCORE_NAMES, checked, robustness, robustness_tables
+from gramalign.evaluation.inputs import HostEmbeddings, HostPresent
+from gramalign.training import embed_store, load_run
+from gramalign.training.measure import own_score
+from gramalign.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    ScoreName = CurveName = str
+else:
+    ScoreName = Literal[SCORE_NAMES]
+    CurveName = Literal[CURVES]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Retrieval of a trained run as modalities are lost, features grow noisy, embeddings coarse.
+
+    Prints a table for each curve, R@1 under the cosine and the run's Score, and writes all figures,
+    the mean reciprocal rank among them, as robustness.json into the run's folder.
+    """
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder of a finished run."""
+    data: str | None = None
+    """Another feature store to measure on; the one it was trained on if not given."""
+    part: Literal["test", "validation", "train"] = "test"
+    """Which rows of the store."""
+    score: ScoreName | None = None
+    """Score beside the cosine; the objective's own if not given, but for fused, which would have to
+    be made anew at every point."""
+    curves: tuple[CurveName, ...] = CURVES
+    """Which: missing modalities, noise on features, dropped dimensions, precision of storage."""
+    repeats: int = 3
+    """Repetitions where chance has a part."""
+    seed: int = 0
+    """Of the first repetition."""
+
+    def run(self) -> None:
+        """Measure, print and write."""
+        run, screen = load_run(self.run_folder), console()
+        source = self.data or run.config.data
+        rows = load(source).part(self.part)
+        rows = rows.only([name for name in rows.modalities if name in run.dims])
+        score = self.score or own_score(run.config)
+        if score == FUSED:
+            screen.print("fused embeddings would have to be made anew at every point: cosine alone")
+            score = "cosine"
+
+        def embed(features: HostEmbeddings, present: HostPresent) -> HostEmbeddings:
+            masks = {f"present.{name}": np.asarray(mask) for name, mask in present.items()}
+            arrays = {name: np.asarray(values) for name, values in features.items()}
+            return embed_store(run, from_arrays({**arrays, **masks}, source=source))
+
+        with rich.progress.Progress(console=screen, transient=True) as progress:
+            task = progress.add_task("points", total=None)
+            found = robustness(
+                checked(embed_store(run, rows), rows.present, rows.groups),
+                score,
+                curves=self.curves,
+                repeats=self.repeats,
+                seed=self.seed,
+                features={name: np.asarray(x) for name, x in rows.features.items()},
+                embed=embed,
+                report=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        record = {"data": source, "part": self.part, **found.to_json()}
+        path = RunFolder(run.folder).robustness
+        path.write_text(json.dumps(record, indent=2) + "\n")
+        screen.print(robustness_tables(found))
+        screen.print(f"wrote {path}", soft_wrap=True)

@@ -1,0 +1,173 @@
+"""What each modality contributes to finding another, and whether all find more than the best one.
+
+For every modality as the target, rest -> target is measured with all others in the query, with each
+of them left out, and with each of them alone. The gallery is the same throughout. Two query tuples
+are compared over the examples that are queries of both, so that it does not matter who lacks what.
+
+What a modality contributes is how much more is found with it than without; the aggregation gain,
+how much more all find together than the best single one. Either may be negative: a joint Score can
+be worse than its best part. The best is chosen by the same figures, which makes the gain no more
+than it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from scipy import stats
+
+from gramalign.evaluation.inputs import EmbeddingSet
+from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.retrieval import SCORE_NAMES, Retrieval, retrieve_both_ways
+
+
+@dataclass(frozen=True)
+class Difference:
+    """R@1 of one way to ask less that of another, over the queries that both have.
+
+    Attributes:
+        queries: how many those are.
+        points: the difference in points of R@1; NaN without a query.
+        better: queries that the first finds at rank 1, and the second does not.
+        worse: queries of which the reverse is true.
+        p_value: of McNemar's exact test that the two are equally likely, two-sided; 1 where there
+            is neither. It takes queries as independent, which those of one group are not.
+    """
+
+    queries: int
+    points: float
+    better: int
+    worse: int
+    p_value: float
+
+
+def difference(
+    ranks: Int[np.ndarray, " examples"], other: Int[np.ndarray, " examples"]
+) -> Difference:
+    """Compares two rankings query by query.
+
+    Args:
+        ranks: rank of each example's match, 1 is best, 0 where the example is no query.
+        other: the same, otherwise asked.
+
+    Returns:
+        How much more the first finds at rank 1.
+
+    >>> difference(np.array([1, 1, 2, 0]), np.array([1, 3, 2, 1])).points.__round__(1)
+    33.3
+    """
+    both = (ranks > 0) & (other > 0)
+    found, found_otherwise = ranks[both] == 1, other[both] == 1
+    better = int(np.sum(found & ~found_otherwise))
+    worse = int(np.sum(~found & found_otherwise))
+    queries, apart = int(both.sum()), better + worse
+    return Difference(
+        queries=queries,
+        points=100 * (better - worse) / queries if queries else float("nan"),
+        better=better,
+        worse=worse,
+        p_value=float(stats.binomtest(better, apart).pvalue) if apart else 1.0,
+    )
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """How one modality is found by the others, under one Score.
+
+    Attributes:
+        score: the Score.
+        target: the modality that is looked for.
+        joint: found by all others together.
+        without: by the name of the one that is left out.
+        alone: by the name of the one that is asked with.
+        worth: by modality, the joint query's less that without it.
+        best: the modality that finds most alone.
+        gain: the joint query's less that of the best alone.
+    """
+
+    score: str
+    target: str
+    joint: Retrieval
+    without: Mapping[str, Retrieval]
+    alone: Mapping[str, Retrieval]
+    worth: Mapping[str, Difference]
+    best: str
+    gain: Difference
+
+    def ranks(self) -> dict[str, Int[np.ndarray, " examples"]]:
+        """Of every example as a query: the rank of its match, 0 where it is none.
+
+        By names such as `text+audio -> video, cosine`.
+        """
+        results = (self.joint, *self.without.values(), *self.alone.values())
+        return {
+            f"{'+'.join(x.query)} -> {self.target}, {self.score}": x.ranks
+            for x in results
+            if x.ranks is not None
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`, without ranks; NaN becomes None."""
+        return to_plain(self)
+
+
+def contributions(data: EmbeddingSet, score: str) -> tuple[Contribution, ...]:
+    """Measure what every modality contributes to finding every other.
+
+    Costs k (2 k - 1) retrievals of a Score for k modalities, about twice what `evaluate` takes.
+
+    Args:
+        data: checked embeddings of three modalities or more.
+        score: beside the cosine, one of `SCORE_NAMES`.
+
+    Returns:
+        A result for every target under the run's Score, then under the cosine.
+
+    Raises:
+        ValueError: an unknown score, or fewer than three modalities.
+    """
+    if score not in SCORE_NAMES:
+        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}")
+    if len(data.modalities) < 3:
+        raise ValueError(
+            f"embeddings: got {' and '.join(data.modalities)}, wanted at least 3 modalities: with "
+            "2 there is one to ask with, and nothing to leave out"
+        )
+    return tuple(
+        _of_target(data, target, name)
+        for name in dict.fromkeys((score, "cosine"))
+        for target in data.modalities
+    )
+
+
+def _of_target(data: EmbeddingSet, target: str, score: str) -> Contribution:
+    rest = tuple(name for name in data.modalities if name != target)
+    asked: dict[tuple[str, ...], Retrieval] = {}
+
+    def by(*query: str) -> Retrieval:
+        # Asked the other way round: one -> rest is a program that `evaluate` compiles as well.
+        if query not in asked:
+            _, asked[query] = retrieve_both_ways(data, (target,), query, score)
+        return asked[query]
+
+    joint = by(*rest)
+    without = {name: by(*(other for other in rest if other != name)) for name in rest}
+    alone = {name: by(name) for name in rest}
+    best = max(rest, key=lambda name: np.nan_to_num(alone[name].recall[1], nan=-1))
+    return Contribution(
+        score=score,
+        target=target,
+        joint=joint,
+        without=without,
+        alone=alone,
+        worth={name: difference(_ranks(joint), _ranks(x)) for name, x in without.items()},
+        best=best,
+        gain=difference(_ranks(joint), _ranks(alone[best])),
+    )
+
+
+def _ranks(result: Retrieval) -> np.ndarray:
+    assert result.ranks is not None
+    return result.ranks

@@ -1,0 +1,125 @@
+"""Known ways in which a space degenerates, told in words where they were measured.
+
+    coincident    Vol(t, v, v) = 0: others that all but coincide make every anchor fit
+    overriding    others that span less volume than a usual match outrank it for any query
+    opposed       matches with a negative cosine, which volume and spectrum count as agreement
+    collapsed     embeddings that are nearly one point, or one line
+    repeated      one vector in many rows, as the embedding of an empty input
+
+Thresholds are of what would be seen in the figures of retrieval: a share of 5 % moves a recall by
+up to 5 points. A warning says what was measured and what follows, and no more: an untrained space
+has many, and so has a good one that is searched by another Score.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gramalign.evaluation.pair_figures import PairFigures
+from gramalign.evaluation.tuple_figures import COINCIDENT
+
+SHARE = 0.05
+"""Share of tuples, matches or rows from which on it is worth a warning."""
+
+UNIFORMITY = -0.4
+"""Above it rows are nearly one point: the mean cosine between two of them is above about 0.9."""
+
+EFFECTIVE_RANK = 1.5
+"""Below it rows are nearly one line: two directions used alike have effective rank 2."""
+
+
+@dataclass(frozen=True)
+class Degeneracy:
+    """One thing that is wrong with a space.
+
+    Attributes:
+        kind: which of those above.
+        figures: by modality, or by pair such as "text - audio", what was measured: a share from 0
+            to 1, a uniformity or an effective rank.
+        sentence: for people.
+    """
+
+    kind: str
+    figures: Mapping[str, float]
+    sentence: str
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Degeneracy":
+        """What `to_plain` made of it."""
+        return cls(record["kind"], dict(record["figures"]), record["sentence"])
+
+
+def degeneracies(
+    *,
+    coincident: Mapping[str, float],
+    overriding: Mapping[str, float],
+    pairs: Sequence[PairFigures],
+    uniformity: Mapping[str, float],
+    effective_rank: Mapping[str, float],
+    repeated: Mapping[str, float],
+) -> tuple[Degeneracy, ...]:
+    """What the figures of a space give reason to warn of; NaN gives none.
+
+    Args:
+        coincident: as in `Tuples`.
+        overriding: as in `Tuples`.
+        pairs: of every two modalities.
+        uniformity: per modality.
+        effective_rank: per modality.
+        repeated: per modality, the share of rows that are one vector.
+
+    Returns:
+        The warnings, none for a healthy space.
+    """
+    points = {name: x for name, x in uniformity.items() if x > UNIFORMITY}
+    # One point is a line as well, and is warned of already.
+    lines = {name: x for name, x in effective_rank.items() if x < EFFECTIVE_RANK}
+    lines = {name: x for name, x in lines.items() if name not in points}
+    opposed = {f"{pair.first} - {pair.second}": pair.negative for pair in pairs}
+    found = [
+        ("collapsed to a point", points, _POINT.format(_list(points, "{:.2f}"))),
+        ("collapsed to a line", lines, _LINE.format(_list(lines, "{:.2f}"))),
+    ]
+    for kind, shares, sentence in (
+        ("repeated", repeated, _REPEATED),
+        ("opposed", opposed, _OPPOSED),
+        ("coincident", coincident, _COINCIDENT),
+        ("overriding", overriding, _OVERRIDING),
+    ):
+        many = {name: x for name, x in shares.items() if x >= SHARE}
+        found.append((kind, many, sentence.format(_list(many, "{:.0%}"))))
+    return tuple(Degeneracy(*each) for each in found if each[1])
+
+
+_POINT = (
+    "Collapsed to nearly one point, by uniformity (0 is one point, about -4 an even spread): {}. "
+    "Every Score, the cosine too, tells these embeddings apart by next to nothing."
+)
+_LINE = (
+    "Collapsed to nearly one line, by effective rank: {}. The cosine tells these embeddings apart "
+    "by little more than a sign, and volume and spectral, which are blind to signs, not at all."
+)
+_REPEATED = (
+    "Rows that are one vector, as an empty input would give: {}. No Score tells them apart by that "
+    "modality, and where it is searched they tie, which counts against the query. If they are "
+    "empty, mark them as absent in `present`."
+)
+_OPPOSED = (
+    "Matches with a cosine below 0: {}. The cosine ranks them behind unrelated examples, while "
+    "volume and spectral do not see signs and count what is opposed as agreement."
+)
+_COINCIDENT = (
+    "Tuples whose other modalities all but coincide, in that they span a volume below "
+    f"{COINCIDENT}" + ", by anchor: {}. They do so with any anchor: the volume hardly depends on "
+    "it there, neither in training nor in rest -> anchor."
+)
+_OVERRIDING = (
+    "Tuples whose other modalities span less volume on their own than half of all matched tuples "
+    "do, by anchor: {}. Under the volume they come before half of all matches whatever the query "
+    "(anchor -> rest); rest -> anchor does not suffer from it, nor does the cosine."
+)
+
+
+def _list(figures: Mapping[str, float], form: str) -> str:
+    # Adding 0 makes 0 of -0.
+    return ", ".join(f"{name} {form.format(round(x, 2) + 0)}" for name, x in figures.items())

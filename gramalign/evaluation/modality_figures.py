@@ -1,0 +1,111 @@
+"""How each modality uses the sphere on its own: uniformity, effective rank, repeated rows."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from gramalign.evaluation.inputs import EmbeddingSet
+from gramalign.losses.uniformity import spread
+from gramalign.scores import Side
+
+SAME = 1e-3
+"""Distance below which two unit rows are one vector. Rounding, to bfloat16 even, that differs with
+the batch in which a row was embedded, stays below it where the input was the same; different inputs
+stay above it unless the modality has collapsed."""
+
+
+def uniformity(data: EmbeddingSet) -> dict[str, float]:
+    """Log mean_{i != j} exp(-2 |x_i - x_j|^2) per modality; NaN for fewer than two rows."""
+
+    def of_one(name: str) -> float:
+        present = data.present[name]
+        if present.sum() < 2:
+            return math.nan
+        side = Side(jnp.asarray(data.embeddings[name]), jnp.asarray(present))
+        return float(_jitted_spread(side))
+
+    return {name: of_one(name) for name in data.modalities}
+
+
+_jitted_spread = jax.jit(spread)
+
+
+def effective_ranks(data: EmbeddingSet) -> dict[str, float]:
+    """Effective rank of each modality's present rows; see `effective_rank`."""
+    return {
+        name: effective_rank(data.embeddings[name][data.present[name]]) for name in data.modalities
+    }
+
+
+def effective_rank(rows: Float[np.ndarray, "n d"]) -> float:
+    """Number of directions that rows use: exp of the entropy of their normalised singular values.
+
+    Of the rows as they are, not centred: rows that are one point have effective rank 1, and rows
+    that are spread evenly over the sphere nearly min(n, d). Computed in float64.
+
+    Source: Roy and Vetterli, The effective rank, EUSIPCO 2007.
+
+    Args:
+        rows: `[n, d]`.
+
+    Returns:
+        From 1 to min(n, d); NaN where there is no row, or none but zeros.
+
+    >>> round(effective_rank(np.eye(4)), 6)
+    4.0
+    >>> round(effective_rank(np.ones((4, 3))), 6)
+    1.0
+    """
+    number, dim = rows.shape
+    # The smaller of the two Gram matrices has the singular values' squares as eigenvalues. By
+    # blocks, so that no copy of all rows in float64 is made.
+    if number < dim:
+        wide = rows.astype(np.float64)
+        gram = wide @ wide.T
+    else:
+        gram = np.zeros((dim, dim))
+        for start in range(0, number, _BLOCK):
+            block = rows[start : start + _BLOCK].astype(np.float64)
+            gram += block.T @ block
+    squares = np.linalg.eigvalsh(gram) if gram.size else np.zeros(0)
+    values = np.sqrt(np.maximum(squares, 0))
+    if not values.sum() > 0:
+        return math.nan
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+_BLOCK = 8192
+
+
+def repeated_rows(data: EmbeddingSet) -> dict[str, float]:
+    """Per modality, the share of rows that are one vector, within `SAME`.
+
+    The embedding of an empty subtitle, say, or of silence. Rows of one group, which may well show
+    one video to several captions, count once. NaN where no row is present, and 0 where no two
+    groups have a vector in common.
+    """
+    labels = np.arange(len(data)) if data.groups is None else data.groups
+
+    def of_one(name: str) -> float:
+        present = data.present[name]
+        groups = np.unique(labels[present]).size
+        if not groups:
+            return math.nan
+        rows = data.embeddings[name][present]
+        alike = np.linalg.norm(rows - _most_frequent(rows), axis=1) < SAME
+        repeated = np.unique(labels[present][alike]).size
+        return repeated / groups if repeated > 1 else 0.0
+
+    return {name: of_one(name) for name in data.modalities}
+
+
+def _most_frequent(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
+    """A row of the fullest cell of a grid; rows on a cell's border are found by distance later."""
+    cells = np.round(rows / SAME).astype(np.int16)
+    keys = np.ascontiguousarray(cells).view(np.dtype((np.void, cells.itemsize * cells.shape[1])))
+    _, first, counts = np.unique(keys.ravel(), return_index=True, return_counts=True)
+    return rows[first[counts.argmax()]]

@@ -1,0 +1,66 @@
+"""How two modalities lie to each other: gap, alignment, and how many matches point apart."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gramalign.evaluation.inputs import EmbeddingSet
+from gramalign.evaluation.records import number
+
+
+@dataclass(frozen=True)
+class PairFigures:
+    """How two modalities lie to each other over the examples that have both.
+
+    Attributes:
+        first: a modality.
+        second: another.
+        examples: number of examples that have both.
+        gap: distance between the two means.
+        alignment: mean squared distance of a match.
+        negative: share of matches with a cosine below 0, which volume and spectrum do not see.
+    """
+
+    first: str
+    second: str
+    examples: int
+    gap: float
+    alignment: float
+    negative: float = math.nan
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "PairFigures":
+        """What `to_plain` made of it; records without `negative` are read as well."""
+        return cls(
+            first=record["first"],
+            second=record["second"],
+            examples=record["examples"],
+            gap=number(record["gap"]),
+            alignment=number(record["alignment"]),
+            negative=number(record.get("negative")),
+        )
+
+
+def pair_figures(data: EmbeddingSet) -> tuple[PairFigures, ...]:
+    """Measure every pair of modalities, over the examples that have both."""
+    return tuple(_of_one(data, *names) for names in itertools.combinations(data.modalities, 2))
+
+
+def _of_one(data: EmbeddingSet, first: str, second: str) -> PairFigures:
+    both = data.present[first] & data.present[second]
+    x, y = data.embeddings[first][both], data.embeddings[second][both]
+    if not len(x):
+        return PairFigures(first, second, 0, math.nan, math.nan)
+    apart = x - y
+    return PairFigures(
+        first=first,
+        second=second,
+        examples=len(apart),
+        gap=float(np.linalg.norm(apart.mean(axis=0, dtype=np.float64))),
+        alignment=float(np.square(apart).sum(axis=1).mean(dtype=np.float64)),
+        negative=float(np.mean(np.sum(x * y, axis=1) < 0)),
+    )

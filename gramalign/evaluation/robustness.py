@@ -1,0 +1,303 @@
+"""How retrieval gives way as modalities are lost, features grow noisy, embeddings are thinned out.
+
+    missing       each modality of each row is lost at some rate; a row keeps one at least
+    noise         Gaussian noise on the features of all modalities, then of each one alone, in units
+                  of each feature's standard deviation; they are embedded again
+    dimensions    a random share of the embeddings' coordinates is zeroed, the same in all of them
+    precision     embeddings are stored in less than float32, and read back
+
+Each point tells R@1 (in percent) and MRR, means over all ordered pairs, over one -> rest and over
+rest -> one, under the cosine and the run's Score, and chance at R@1 beside them: with fewer rows
+that have a modality, galleries shrink, and retrieval among fewer is easier. What a query and its
+candidates are stands in `gramalign.evaluation.retrieval`.
+
+Where chance has a part, a point is the mean over several repetitions, with their range. One
+repetition draws the same at every level of a curve, so that differences along it are not those
+between draws. All points of all curves are one compilation.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gramalign.evaluation.inputs import EmbeddingSet, HostEmbeddings, HostPresent, checked
+from gramalign.evaluation.perturbations import (
+    PRECISIONS,
+    add_noise,
+    drop_dimensions,
+    lose_modalities,
+    store_as,
+)
+from gramalign.evaluation.records import number, to_plain
+from gramalign.evaluation.retrieval import SCORE_NAMES, Retrieval, retrieval_figures
+
+CURVES = ("missing", "noise", "dimensions", "precision")
+
+MISSING = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+NOISE = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+DROPPED = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
+
+TASKS = ("pair", "one -> rest", "rest -> one")
+
+Embed = Callable[[HostEmbeddings, HostPresent], HostEmbeddings]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Mean, least and largest over repetitions; NaN where no repetition has the figure."""
+
+    mean: float
+    least: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is left at one level.
+
+    Attributes:
+        level: rate, units of noise, share of dimensions, or bits a number.
+        label: the level for people.
+        missing: share of the modalities of all rows that are missing, those that the data lack
+            among them.
+        figures: by names such as `one -> rest R@1, cosine` and `pair chance R@1`.
+    """
+
+    level: float
+    label: str
+    missing: float
+    figures: Mapping[str, Range]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is left at each level of one thing.
+
+    Attributes:
+        kind: one of `CURVES`.
+        modalities: those that it befalls.
+        points: from none of it to the most.
+    """
+
+    kind: str
+    modalities: tuple[str, ...]
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Curves of one set of embeddings.
+
+    Attributes:
+        score: beside the cosine.
+        modalities: of the embeddings.
+        examples: number of rows.
+        repeats: repetitions where chance has a part.
+        seed: of the first repetition.
+        curves: in the order asked for; of noise, that on all modalities and on each alone.
+    """
+
+    score: str
+    modalities: tuple[str, ...]
+    examples: int
+    repeats: int
+    seed: int
+    curves: tuple[Curve, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`; NaN becomes None."""
+        return to_plain(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Robustness":
+        """The inverse of `to_json`."""
+
+        def point(item: Mapping[str, Any]) -> Point:
+            figures = {
+                name: Range(**{key: number(value) for key, value in each.items()})
+                for name, each in item["figures"].items()
+            }
+            return Point(item["level"], item["label"], item["missing"], figures)
+
+        curves = tuple(
+            Curve(
+                kind=item["kind"],
+                modalities=tuple(item["modalities"]),
+                points=tuple(point(each) for each in item["points"]),
+            )
+            for item in record["curves"]
+        )
+        whole = {name: record[name] for name in ("score", "examples", "repeats", "seed")}
+        return cls(**whole, modalities=tuple(record["modalities"]), curves=curves)
+
+
+def robustness(
+    data: EmbeddingSet,
+    score: str,
+    *,
+    curves: Sequence[str] = ("missing", "dimensions", "precision"),
+    repeats: int = 3,
+    seed: int = 0,
+    features: HostEmbeddings | None = None,
+    embed: Embed | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Robustness:
+    """Measure retrieval under growing damage.
+
+    Args:
+        data: checked embeddings.
+        score: beside the cosine, one of `SCORE_NAMES`.
+        curves: which, of `CURVES`.
+        repeats: repetitions where chance has a part, at least 1.
+        seed: repetition i draws from seed + i.
+        features: `[examples, width]` per modality of the embeddings, for the curve `noise`.
+        embed: `embed(features, present)` gives embeddings of all modalities, for `noise`.
+        report: called with the number of measurements made and that of all.
+
+    Returns:
+        The curves.
+
+    Raises:
+        ValueError: a score or curve that is not known, no curve, one asked for twice, no
+            repetition, or noise without features of the same rows and a way to embed them.
+    """
+    _check(data, score, curves, repeats, features, embed)
+    planned = [plan for kind in curves for plan in _plans(kind, data, features, embed)]
+    total = sum(1 if plan.certain else repeats for plan in planned for _ in plan.levels)
+    done = 0
+    found = []
+    for plan in planned:
+        points = []
+        for level, label in plan.levels:
+            measured, missing = [], []
+            for repeat in range(1 if plan.certain else repeats):
+                damaged = plan.damage(level, label, np.random.default_rng(seed + repeat))
+                measured.append(_figures(damaged, score))
+                missing.append(1 - np.mean(list(damaged.present.values())))
+                done += 1
+                if report:
+                    report(done, total)
+            figures = {name: _range([each[name] for each in measured]) for name in measured[0]}
+            points.append(Point(level, label, float(np.mean(missing)), figures))
+        found.append(Curve(plan.kind, plan.modalities, tuple(points)))
+    return Robustness(score, data.modalities, len(data), repeats, seed, tuple(found))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    kind: str
+    modalities: tuple[str, ...]
+    levels: tuple[tuple[float, str], ...]
+    damage: Callable[[float, str, np.random.Generator], EmbeddingSet]
+    certain: bool = False
+
+
+def _plans(
+    kind: str, data: EmbeddingSet, features: HostEmbeddings | None, embed: Embed | None
+) -> Iterator[_Plan]:
+    everyone = data.modalities
+    if kind == "missing":
+
+        def lose(level: float, _: str, rng: np.random.Generator) -> EmbeddingSet:
+            left = lose_modalities(data.present, level, rng)
+            return checked(data.embeddings, left, data.groups)
+
+        yield _Plan(kind, everyone, _shares(MISSING), lose)
+    elif kind == "dimensions":
+        yield _Plan(
+            kind,
+            everyone,
+            _shares(DROPPED),
+            lambda level, _, rng: drop_dimensions(data, level, rng),
+        )
+    elif kind == "precision":
+        levels = tuple((float(bits), name) for name, (bits, _) in PRECISIONS.items())
+        yield _Plan(
+            kind, everyone, levels, lambda _, label, rng: store_as(data, label), certain=True
+        )
+    else:
+        assert features is not None and embed is not None
+        known = {name: np.asarray(features[name]) for name in everyone}
+        for names in (everyone, *((name,) for name in everyone)):
+
+            def disturb(
+                level: float, _: str, rng: np.random.Generator, names: tuple[str, ...] = names
+            ) -> EmbeddingSet:
+                noisy = add_noise(known, data.present, names, level, rng)
+                made = embed(noisy, data.present)
+                return checked({name: made[name] for name in everyone}, data.present, data.groups)
+
+            yield _Plan(kind, names, tuple((level, f"{level:g}") for level in NOISE), disturb)
+
+
+def _shares(levels: Sequence[float]) -> tuple[tuple[float, str], ...]:
+    return tuple((level, f"{100 * level:.0f} %") for level in levels)
+
+
+def _figures(data: EmbeddingSet, score: str) -> dict[str, float]:
+    figures = {}
+    for name in dict.fromkeys(("cosine", score)):
+        results = retrieval_figures(data, name)
+        for task in TASKS:
+            chosen = [result for result in results if _is(task, result, len(data.modalities))]
+            figures[f"{task} R@1, {name}"] = _mean([result.recall[1] for result in chosen])
+            ranks = [result.mean_reciprocal_rank for result in chosen]
+            figures[f"{task} MRR, {name}"] = _mean(ranks)
+            if name == "cosine":
+                figures[f"{task} chance R@1"] = _mean([result.chance[1] for result in chosen])
+    return figures
+
+
+def _is(task: str, result: Retrieval, modalities: int) -> bool:
+    """Whether a result is one of the task's; those of two modalities are of all."""
+    query, gallery = len(result.query), len(result.gallery)
+    sizes = {"pair": (1, 1), "one -> rest": (1, modalities - 1), "rest -> one": (modalities - 1, 1)}
+    return (query, gallery) == sizes[task]
+
+
+def _range(values: list[float]) -> Range:
+    counted = [value for value in values if not math.isnan(value)]
+    if not counted:
+        return Range(math.nan, math.nan, math.nan)
+    return Range(_mean(counted), min(counted), max(counted))
+
+
+def _mean(values: list[float]) -> float:
+    counted = [value for value in values if not math.isnan(value)]
+    return float(np.mean(counted)) if counted else math.nan
+
+
+def _check(
+    data: EmbeddingSet,
+    score: str,
+    curves: Sequence[str],
+    repeats: int,
+    features: HostEmbeddings | None,
+    embed: Embed | None,
+) -> None:
+    if score not in SCORE_NAMES:
+        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}")
+    if not curves or len(set(curves)) < len(curves) or not set(curves) <= set(CURVES):
+        raise ValueError(
+            f"curves: got {', '.join(curves) or 'none'}, wanted some of {', '.join(CURVES)}, each "
+            "once"
+        )
+    if repeats < 1:
+        raise ValueError(f"repeats: got {repeats}, wanted at least 1")
+    if "noise" not in curves:
+        return
+    if features is None or embed is None:
+        raise ValueError(
+            "curves: noise is added to features, which are then embedded again: give `features` "
+            "and `embed`, or leave it out"
+        )
+    for name in data.modalities:
+        if name not in features or np.shape(features[name])[:1] != (len(data),):
+            got = "none" if name not in features else f"shape {np.shape(features[name])}"
+            raise ValueError(
+                f"features[{name!r}]: got {got}, wanted [{len(data)}, width]: the features that "
+                "the embeddings were made of, row by row"
+            )

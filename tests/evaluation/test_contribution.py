@@ -1,0 +1,90 @@
+"""What each modality adds, against single retrievals."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gramalign.evaluation import (
+    checked,
+    contribution_table,
+    contributions,
+    difference,
+    retrieval_figures,
+    to_text,
+)
+from tests import samples
+
+NAMES = ("text", "audio", "video")
+
+
+def some():
+    rng = np.random.default_rng(0)
+    embeddings = samples.embeddings(rng, 40, 8, NAMES, 1.2)
+    return checked(embeddings, {"audio": rng.random(40) > 0.2, "text": rng.random(40) > 0.1})
+
+
+def test_equals_the_retrievals_one_by_one():
+    data = some()
+    found = contributions(data, "volume")
+    assert [(item.score, item.target) for item in found] == [
+        (score, name) for score in ("volume", "cosine") for name in NAMES
+    ]
+    for item in found:
+        results = {(r.query, r.gallery): r for r in retrieval_figures(data, item.score)}
+        rest = tuple(name for name in NAMES if name != item.target)
+        joint = results[rest, (item.target,)]
+        assert item.joint == joint and item.joint.query == rest
+        for name in rest:
+            (other,) = (x for x in rest if x != name)
+            assert item.alone[name] == results[(name,), (item.target,)]
+            assert item.without[name] == item.alone[other]
+            both = (joint.ranks > 0) & (item.without[name].ranks > 0)
+            hits = [np.mean(x.ranks[both] == 1) for x in (joint, item.without[name])]
+            assert item.worth[name].points == pytest.approx(100 * (hits[0] - hits[1]))
+            assert item.worth[name].queries == both.sum() < 40
+        assert item.alone[item.best].recall[1] == max(x.recall[1] for x in item.alone.values())
+        assert item.gain == difference(joint.ranks, item.alone[item.best].ranks)
+        assert set(item.ranks()) == {
+            f"{'+'.join(query)} -> {item.target}, {item.score}"
+            for query in (rest, *((name,) for name in rest))
+        }
+        assert "ranks" not in json.dumps(item.to_json(), allow_nan=False)
+    text = to_text(contribution_table(found))
+    assert max(map(len, text.splitlines())) <= 100 and text.count("Contribution: R@1") == 2
+
+
+def test_a_modality_of_noise_adds_nothing_and_one_that_decides_adds_all():
+    rng = np.random.default_rng(1)
+    data = checked(
+        {
+            "text": np.eye(16, dtype=np.float32),
+            "audio": np.eye(16, dtype=np.float32),
+            "noise": 0.01 * samples.unit(rng, 16, 16) + np.ones(16),
+        }
+    )
+    found = next(x for x in contributions(data, "cosine") if x.target == "text")
+    assert found.joint.recall[1] == 100 and found.best == "audio"
+    assert found.worth["noise"].points == 0 and found.worth["noise"].p_value == 1
+    assert found.worth["audio"].points > 50 and found.worth["audio"].p_value < 0.01
+    assert found.gain.points == 0
+
+
+def test_difference_is_mcnemars():
+    ranks, other = np.array([1, 1, 1, 1, 2, 0, 5, 1]), np.array([1, 2, 2, 2, 1, 1, 5, 0])
+    found = difference(ranks, other)
+    assert (found.queries, found.better, found.worse) == (6, 3, 1)
+    assert found.points == pytest.approx(100 * 2 / 6)
+    assert found.p_value == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
+    none = difference(np.zeros(3, int), np.ones(3, int))
+    assert none.queries == 0 and np.isnan(none.points)
+
+
+def test_what_has_no_contributions():
+    data = some()
+    with pytest.raises(ValueError, match="score: got 'fused', wanted one of"):
+        contributions(data, "fused")
+    two = {name: data.embeddings[name] for name in ("text", "audio")}
+    with pytest.raises(ValueError, match="got text and audio, wanted at least 3"):
+        contributions(checked(two), "volume")
