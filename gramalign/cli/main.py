@@ -19,6 +19,7 @@ from gramalign.cli.options import options, words_after
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
+from gramalign.cli.report import Report
 from gramalign.cli.runs import Runs
 from gramalign.cli.train import Train
 from gramalign.training import Interrupted, NonFiniteLoss
@@ -28,7 +29,7 @@ DESCRIPTION = """Align any number of modalities in one space, and measure how we
 Start with: gramalign train digits
 Then: gramalign evaluate runs/digits"""
 
-Command = Train | Evaluate | Embed | Compare | Runs | Pack | Bench | Plan | Methods
+Command = Train | Evaluate | Embed | Compare | Report | Runs | Pack | Bench | Plan | Methods
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 
@@ -98,6 +99,7 @@ def _read(args: list[str]) -> Command:
         | Annotated[Evaluate, command("evaluate")]
         | Annotated[Embed, command("embed")]
         | Annotated[Compare, run("compare", Compare(named, config=config))]
+        | Annotated[Report, command("report")]
         | Annotated[Runs, command("runs")]
         | Annotated[Pack, command("pack")]
         | Annotated[Methods, command("methods")]
