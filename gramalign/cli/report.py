@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from gramalign.cli.again import command_of
+from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.report import check_installed, gather
@@ -48,6 +49,8 @@ class Report:
         names = names_of(self.run_folders)
         runs = [load_run(folder) for folder in self.run_folders]
         out = self.out or self.run_folders[0] / "report.html"
+        # Where training has left what embeds.
+        compiled_in(self.run_folders[0] / "compiled")
         screen = console()
         gathered = []
         for run, name in zip(runs, names, strict=True):

@@ -6,7 +6,7 @@ from gramalign.evaluation import SCORE_NAMES
 from gramalign.report.blocks import Block, Cell, Code, Group, Section, Table
 from gramalign.report.curves import timing_plots, training_plots
 from gramalign.report.failures import galleries
-from gramalign.report.figures import geometry_tables, heat_maps, tuple_table
+from gramalign.report.figures import geometry_table, heat_maps, tuple_table
 from gramalign.report.gathered import Gathered
 from gramalign.report.histograms import rank_plots, tuple_plots
 from gramalign.report.other_records import record_table
@@ -91,10 +91,10 @@ def _training(runs: Sequence[Gathered]) -> Section:
     return Section(
         "training",
         "Training",
-        "Losses should fall and level off, and validation should not turn back while they do; where "
-        "it does, the model learns its rows by heart. Gradients that grow or jump tell of a "
+        "Losses should fall and level off, and validation should not turn back while they do; "
+        "where it does, the model learns its rows by heart. Gradients that grow or jump tell of a "
         "learning rate that is too high. Losses of different objectives have different units.",
-        [Group("", training_plots(runs)), Group("Time", timing_plots(runs))],
+        [Group("", [*training_plots(runs), *timing_plots(runs)])],
     )
 
 
@@ -103,8 +103,8 @@ def _retrieval(runs: Sequence[Gathered]) -> Section:
         "retrieval",
         "Retrieval",
         "How often a query finds its match. In the maps each row is a query's modality: a dark row "
-        "is one that finds little, a dark column one that is hard to find. In the tables R@1, 5 and "
-        "10 and the mean reciprocal rank (MRR) should be large, median and mean rank near 1.",
+        "is one that finds little, a dark column one that is hard to find. In the tables R@1, 5 "
+        "and 10 and the mean reciprocal rank (MRR) should be large, median and mean rank near 1.",
         _of_each(runs, lambda run: [*heat_maps(run), tuple_table(run)]),
     )
 
@@ -114,8 +114,8 @@ def _ranks(runs: Sequence[Gathered]) -> Section:
         "ranks",
         "Ranks",
         "How late matches are found, all queries of a kind together; every bar spans twice as many "
-        "ranks as the one before. A good space has all at the left; a second hill at the right is a "
-        "group of examples that it has not understood.",
+        "ranks as the one before. A good space has all at the left; a second hill at the right is "
+        "a group of examples that it has not understood.",
         [Group("", rank_plots(runs))],
     )
 
@@ -127,7 +127,7 @@ def _space(runs: Sequence[Gathered]) -> Section:
         "A matched tuple holds the embeddings of one example; a mismatched one has one modality of "
         "another. The less their histograms overlap, the better tuples are told apart: matched "
         "tuples belong at a small volume and a large leading share.",
-        _of_each(runs, lambda run: [*tuple_plots(run), *geometry_tables(run)]),
+        _of_each(runs, lambda run: [*tuple_plots(run), geometry_table(run)]),
     )
 
 
@@ -135,10 +135,10 @@ def _map(runs: Sequence[Gathered], method: Method) -> Section:
     return Section(
         "map",
         "Map",
-        "Every point is one embedding, every star of lines one example. Short lines are well aligned "
-        "examples; modalities that lie apart have a gap between them; classes that part show that "
-        "the space knows them. Under a Score that sees no signs, such as the volume, opposite "
-        "points agree as well as near ones.",
+        "Every point is one embedding, every star of lines one example. Short lines are well "
+        "aligned examples; modalities that lie apart have a gap between them; classes that part "
+        "show that the space knows them. Under a Score that sees no signs, such as the volume, "
+        "opposite points agree as well as near ones.",
         _of_each(runs, lambda run: map_plots(run, method)),
     )
 

@@ -12,10 +12,11 @@ from gramalign.report.blocks import Failure, Gallery, Item
 from gramalign.report.gathered import Gathered
 from gramalign.report.tasks import kinds, name_in_ranks, tasks
 from gramalign.report.thumbnails import Thumbnails
-from gramalign.scores import Score, Side, anchored
+from gramalign.scores import Score, anchored
 
 _ANCHOR = "anchor"  # as in retrieval: one compilation for all tasks of one size
 _SCORES = anchored(_ANCHOR)
+_Candidates = tuple[Float[Array, " n"], Bool[Array, " n"]]
 
 
 def galleries(
@@ -75,14 +76,14 @@ def _before(run: Gathered, task: Retrieval, score: str, row: int, count: int) ->
     (one,), others = (task.gallery, task.query) if turned else (task.query, task.gallery)
     roles = {_ANCHOR: one} | {f"other {i}": name for i, name in enumerate(others)}
     data = run.embedded
-    scores, valid = _of_query(
+    forward, backward = _of_query(
         _SCORES[score],
         {role: jnp.asarray(data.embeddings[name]) for role, name in roles.items()},
         {role: jnp.asarray(data.present[name]) for role, name in roles.items()},
         jnp.asarray(row),
-        turned=turned,
     )
-    values, valid = np.asarray(scores), np.array(valid)
+    scores, there = backward if turned else forward
+    values, valid = np.asarray(scores), np.array(there)
     valid[row] = False
     if data.groups is not None:
         valid &= data.groups != data.groups[row]
@@ -90,24 +91,22 @@ def _before(run: Gathered, task: Retrieval, score: str, row: int, count: int) ->
     return [int(other) for other in order[:count] if valid[other]]
 
 
-@partial(jax.jit, static_argnames=("score", "turned"))
+@partial(jax.jit, static_argnames="score")
 def _of_query(
     score: Score,
     embeddings: dict[str, Array],
     present: dict[str, Array],
     row: Int[Array, ""],
-    *,
-    turned: bool,
-) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
-    """Scores of all candidates of one query, and which of them are there."""
+) -> tuple[_Candidates, _Candidates]:
+    """Scores of all columns for one row, and of all rows for one column; which of them are there.
+
+    Both, as it is the compilation that takes the time.
+    """
     rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
-
-    def only(side: Side) -> Side:
-        return jax.tree.map(lambda x: x[row][None], side)
-
-    if turned:
-        return score.tile(rows.factors, only(cols).factors)[:, 0], rows.valid
-    return score.tile(only(rows).factors, cols.factors)[0], cols.valid
+    one_row, one_col = jax.tree.map(lambda x: x[row][None], (rows, cols))
+    forward = score.tile(one_row.factors, cols.factors)[0]
+    backward = score.tile(rows.factors, one_col.factors)[:, 0]
+    return (forward, cols.valid), (backward, rows.valid)
 
 
 def _candidates(run: Gathered, task: Retrieval, row: int) -> int:

@@ -19,8 +19,8 @@ _KINDS = {PAIRS: "pair", ONE: "one → rest", REST: "rest → one"}
 def headlines(evaluation: Evaluation) -> list[Headline]:
     """Mean R@1 of each kind of task under the run's Score and the cosine; those that exist."""
     found = []
-    for kind in kinds(evaluation):
-        for score in scores(evaluation):
+    for score in scores(evaluation):
+        for kind in kinds(evaluation):
             value = mean(x.recall[1] for x in tasks(evaluation, kind, score))
             if math.isnan(value):
                 continue
@@ -73,7 +73,7 @@ def comparison(runs: Sequence[Gathered]) -> Table:
 
 
 def heat_maps(run: Gathered) -> list[Table]:
-    """R@1 of every ordered pair, query down and gallery across, under each Score and the baseline."""
+    """R@1 of every ordered pair, query down and gallery across, by Score and by the baseline."""
     evaluation = run.evaluation
     found = [(score, score, False) for score in scores(evaluation)]
     if evaluation.baseline:
@@ -102,7 +102,7 @@ def heat_maps(run: Gathered) -> list[Table]:
         average = mean(x.recall[1] for x in results.values())
         chance = mean(x.chance[1] for x in results.values())
         note = f"Mean {percent(average)}, chance {percent(chance, 2)}."
-        head = [[Cell("query ↓  gallery →"), *map(Cell, names)]]
+        head = [[Cell("query ↓, gallery →"), *map(Cell, names)]]
         tables.append(Table(f"R@1 in percent, {title}", head, rows, note, heat=True))
     return tables
 
@@ -137,28 +137,25 @@ def tuple_table(run: Gathered) -> Table:
     return Table("Found by each query", head, rows, _queries(evaluation))
 
 
-def geometry_tables(run: Gathered) -> list[Table]:
+def geometry_table(run: Gathered) -> Table:
     """Uniformity of each modality; gap and alignment of each pair."""
     figures = run.evaluation.diagnostics
-    uniform = [[Cell(name), Cell(decimal(x, 3))] for name, x in figures.uniformity.items()]
-    pairs = [
-        [Cell(f"{x.first} – {x.second}"), Cell(decimal(x.gap, 3)), Cell(decimal(x.alignment, 3))]
+    none = Cell("")
+    rows = [
+        [Cell(name), Cell(decimal(x, 3)), none, none] for name, x in figures.uniformity.items()
+    ] + [
+        [
+            Cell(f"{x.first} – {x.second}"),
+            *(none, Cell(decimal(x.gap, 3)), Cell(decimal(x.alignment, 3))),
+        ]
         for x in figures.pairs
     ]
-    return [
-        Table(
-            "Modalities",
-            [[Cell(""), Cell("uniformity")]],
-            uniform,
-            "0: collapsed to a point; the lower, the more evenly the sphere is used.",
-        ),
-        Table(
-            "Pairs",
-            [[Cell(""), Cell("modality gap"), Cell("alignment")]],
-            pairs,
-            "Distance of the two means; mean squared distance of matched embeddings. 0: none.",
-        ),
-    ]
+    head = [[none, Cell("uniformity"), Cell("gap"), Cell("alignment")]]
+    note = (
+        "Uniformity: 0 where all embeddings are one point, lower the more evenly they spread. Gap: "
+        "distance of two modalities' means. Alignment: mean squared distance of matched embeddings."
+    )
+    return Table("Modalities and pairs", head, rows, note)
 
 
 def _queries(evaluation: Evaluation) -> str:

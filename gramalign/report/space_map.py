@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.collections import LineCollection
 
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import CLASSES, MUTED, SIGNS, axes, colour
@@ -77,11 +78,14 @@ def _scatter(
 ) -> Plot:
     figure, panel = axes(width=4.8, height=4.4)
     pixels = np.isfinite(points[..., 0]).sum() > _VECTORS
-    for tuple_ in lines:
-        there = tuple_[np.isfinite(tuple_[:, 0])]
-        # A star from the middle: every modality is joined to all others by it.
-        for point in there:
-            panel.plot(*zip(there.mean(axis=0), point, strict=True), color=MUTED, lw=0.5, alpha=0.6)
+    # A star from the middle: it joins every modality to all others.
+    rays = [
+        (there.mean(axis=0), point)
+        for example in lines
+        for there in [example[np.isfinite(example[:, 0])]]
+        for point in there
+    ]
+    panel.add_collection(LineCollection(rays, colors=MUTED, linewidths=0.5, alpha=0.6))
     for i, (tints, marker) in enumerate(zip(colours, markers, strict=True)):
         x, y = points[:, i].T
         there = np.isfinite(x)
