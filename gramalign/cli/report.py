@@ -12,7 +12,6 @@ from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.report import check_installed, gather
-from gramalign.report.plane import Method
 from gramalign.report.thumbnails import parse_images
 from gramalign.training import load_run
 from gramalign.training.run_folder import RunFolder
@@ -33,8 +32,6 @@ class Report:
     """Folders of finished runs."""
     out: Path | None = None
     """File to write; report.html in the folder of the first run if not given."""
-    map: Method = "pca"
-    """How the map is made: pca keeps distances as far as a plane can, tsne keeps neighbours."""
     images: tuple[str, ...] = ()
     """Modalities whose rows are pictures, as MODALITY:HxW (grey) or MODALITY:HxWx3 (RGB)."""
 
@@ -59,7 +56,7 @@ class Report:
                 evaluate_run(run)
             again = run.folder.with_name(f"{run.folder.name}-again")
             gathered.append(gather(run, name, command_of(run.config, again), again))
-        page = render(gathered, method=self.map, images=images)
+        page = render(gathered, images=images)
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = out.with_name(f".{out.name}.part")
         draft.write_text(page, "utf-8")

@@ -10,20 +10,16 @@ from gramalign.report.figures import geometry_table, heat_maps, tuple_table
 from gramalign.report.gathered import Gathered
 from gramalign.report.histograms import rank_plots, tuple_plots
 from gramalign.report.other_records import record_table
-from gramalign.report.plane import Method
 from gramalign.report.space_map import map_plots
 from gramalign.report.thumbnails import Images, Thumbnails
 from gramalign.training import config_to_json
 
 
-def sections(
-    runs: Sequence[Gathered], *, method: Method = "pca", images: tuple[Images, ...] = ()
-) -> list[Section]:
+def sections(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> list[Section]:
     """Everything below the headlines; a section that would be empty is left out.
 
     Args:
         runs: one run, or several side by side.
-        method: how the map is made.
         images: how to see rows of a modality as pictures.
 
     Returns:
@@ -35,7 +31,7 @@ def sections(
         _retrieval(runs),
         _ranks(runs),
         _space(runs),
-        _map(runs, method),
+        _map(runs),
         _failures(runs, images),
         _robustness(runs),
         _classification(runs),
@@ -71,29 +67,42 @@ def _origin(runs: Sequence[Gathered]) -> Section:
 
 
 def _environment(run: Gathered) -> Table:
-    rows = []
+    """A column for each start of the run."""
+    columns = []
     for start in run.starts:
-        versions = start.get("versions", {})
-        told = [f"{name} {version}" for name, version in versions.items() if version]
-        cells = [
-            f"step {start['step']}" if start.get("step") else "start",
-            str(start.get("devices", "")),
-            f"Python {start.get('python', '?')}, {', '.join(told)}",
-            str(start.get("platform", "")),
-            str(start.get("git") or "not from a repository"),
-        ]
-        rows.append([Cell(cells[0]), *(Cell(text, head=True) for text in cells[1:])])
-    names = ("", "devices", "versions", "platform", "git revision")
-    return Table("Environment", [[Cell(name, head=True) for name in names]], rows)
+        versions = {"Python": start.get("python"), **start.get("versions", {})}
+        columns.append(
+            {
+                "devices": str(start.get("devices", "")),
+                "git revision": str(start.get("git") or "not from a repository"),
+                "platform": str(start.get("platform", "")),
+                "versions": ", ".join(f"{name} {x}" for name, x in versions.items() if x),
+            }
+        )
+    rows = [
+        [Cell(name), *(Cell(column[name], head=True) for column in columns)] for name in columns[0]
+    ]
+    begun = [f"from step {start.get('step', 0)} on" for start in run.starts]
+
+    head = [Cell("", head=True), *(Cell(name, head=True) for name in begun)]
+    return Table("Environment", [head] if len(columns) > 1 else [], rows)
 
 
 def _training(runs: Sequence[Gathered]) -> Section:
+    seen = (
+        "Losses should fall and level off, and validation should not turn back while they do; "
+        "where it does, the model learns its rows by heart. Gradients that grow or jump tell of a "
+        "learning rate that is too high."
+    )
+    if len(runs) > 1:
+        seen += (
+            " Losses of different objectives have different units, and what one run alone has "
+            "logged stands in its own report."
+        )
     return Section(
         "training",
         "Training",
-        "Losses should fall and level off, and validation should not turn back while they do; "
-        "where it does, the model learns its rows by heart. Gradients that grow or jump tell of a "
-        "learning rate that is too high. Losses of different objectives have different units.",
+        seen,
         [Group("", [*training_plots(runs), *timing_plots(runs)])],
     )
 
@@ -131,7 +140,7 @@ def _space(runs: Sequence[Gathered]) -> Section:
     )
 
 
-def _map(runs: Sequence[Gathered], method: Method) -> Section:
+def _map(runs: Sequence[Gathered]) -> Section:
     return Section(
         "map",
         "Map",
@@ -139,7 +148,7 @@ def _map(runs: Sequence[Gathered], method: Method) -> Section:
         "aligned examples; modalities that lie apart have a gap between them; classes that part "
         "show that the space knows them. Under a Score that sees no signs, such as the volume, "
         "opposite points agree as well as near ones.",
-        _of_each(runs, lambda run: map_plots(run, method)),
+        _of_each(runs, map_plots),
     )
 
 

@@ -20,9 +20,8 @@ def training_plots(runs: Sequence[Gathered]) -> list[Plot]:
     logs = {run.name: curves(run.metrics) for run in runs}
     if len(runs) > 1:
         return [
-            _plot(_called(name), "", {run: log[name] for run, log in logs.items() if name in log})
-            for name in _names(logs.values())
-            if _worth(name, logs.values())
+            _plot(_called(name), "", {run: log.get(name, ([], [])) for run, log in logs.items()})
+            for name in _shared(list(logs.values()))
         ]
     (run,), (log,) = runs, logs.values()
     plots = []
@@ -36,12 +35,11 @@ def timing_plots(runs: Sequence[Gathered]) -> list[Plot]:
     """Throughput by step, and of one run where its time goes."""
     logs = {run.name: curves(run.timing) for run in runs}
     rates = {
-        run if len(runs) > 1 else "examples a second": log["examples_per_second"]
+        run if len(runs) > 1 else "examples a second": log.get("examples_per_second", ([], []))
         for run, log in logs.items()
-        if "examples_per_second" in log
     }
     plots = []
-    if rates:
+    if any(steps for steps, _ in rates.values()):
         plots.append(_plot("Throughput of each device", "examples a second", rates, floor=True))
     if len(runs) == 1:
         (log,) = logs.values()
@@ -107,21 +105,22 @@ def _families(log: Mapping[str, Curve]) -> list[tuple[str, str, list[tuple[str, 
     return families
 
 
-def _names(logs: Iterable[Mapping[str, Curve]]) -> list[str]:
-    """Of all logs, the losses first, then what was validated."""
+def _shared(logs: Sequence[Mapping[str, Curve]]) -> list[str]:
+    """What several runs are compared by: what two of them have, losses and validation first.
+
+    Not by gradients of single towers, nor by skipped steps where there are none.
+    """
     names = dict.fromkeys(name for log in logs for name in log)
+
+    def worth(name: str) -> bool:
+        having = [log[name] for log in logs if name in log]
+        skipped = name != "skipped" or any(any(values) for _, values in having)
+        return len(having) > 1 and skipped and not name.startswith("grad_norm/")
 
     def place(name: str) -> int:
         return 0 if name.startswith("loss") else 1 if name.startswith(_VALIDATION) else 2
 
-    return sorted(names, key=place)
-
-
-def _worth(name: str, logs: Iterable[Mapping[str, Curve]]) -> bool:
-    """Whether several runs are compared by it: not by gradients of single towers, or no skips."""
-    if name == "skipped":
-        return any(any(log[name][1]) for log in logs if name in log)
-    return not name.startswith("grad_norm/")
+    return sorted(filter(worth, names), key=place)
 
 
 def _called(name: str) -> str:
@@ -142,6 +141,8 @@ def _plot(
     figure, panel = axes("step", unit)
     keys = []
     for place, (label, (steps, values)) in enumerate(lines.items()):
+        if not steps:  # its colour stays free, so that a run has the same in all panels
+            continue
         shown = [value if not log or value > 0 else math.nan for value in values]
         marker = "o" if len(steps) < 25 else ""
         panel.plot(steps, shown, color=colour(place), linewidth=1.4, marker=marker, markersize=2.5)

@@ -60,7 +60,8 @@ def comparison(runs: Sequence[Gathered]) -> Table:
         about = run.config.objective, run.evaluation.score, run.data, f"{run.step}"
         rows.append([Cell(run.name), *(Cell(text, head=True) for text in about), *cells])
     for name, values in beside.items():
-        cells = [Cell(percent(values.get(column), 2), quiet=True) for column in names]
+        decimals = 2 if name.startswith("chance") else 1
+        cells = [Cell(percent(values.get(column), decimals), quiet=True) for column in names]
         rows.append([Cell(name, quiet=True), Cell("", span=4), *cells])
     head = [Cell(""), *(Cell(x, head=True) for x in ("objective", "Score", "data")), Cell("steps")]
     return Table(
@@ -102,7 +103,7 @@ def heat_maps(run: Gathered) -> list[Table]:
         average = mean(x.recall[1] for x in results.values())
         chance = mean(x.chance[1] for x in results.values())
         note = f"Mean {percent(average)}, chance {percent(chance, 2)}."
-        head = [[Cell("query ↓, gallery →"), *map(Cell, names)]]
+        head = [[Cell("query ↓ gallery →"), *map(Cell, names)]]
         tables.append(Table(f"R@1 in percent, {title}", head, rows, note, heat=True))
     return tables
 

@@ -42,7 +42,8 @@ def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
                 ranks = _pooled(run, beside, baseline=True)
                 if ranks is not None:
                     panels.setdefault(kind, {})["linear GCCA"] = ranks
-    return [_ranks(title, series, chances[title]) for title, series in panels.items()]
+    tints = {run.name: colour(i) for i, run in enumerate(runs)} if len(runs) > 1 else {}
+    return [_ranks(title, series, chances[title], tints) for title, series in panels.items()]
 
 
 def _pooled(
@@ -74,15 +75,21 @@ def bins(largest: int) -> list[tuple[int, int]]:
     return edges
 
 
-def _ranks(title: str, series: Mapping[str, np.ndarray], candidates: np.ndarray) -> Plot:
+def _ranks(
+    title: str,
+    series: Mapping[str, np.ndarray],
+    candidates: np.ndarray,
+    tints: Mapping[str, str],
+) -> Plot:
+    tints = {label: tints.get(label, colour(i)) for i, label in enumerate(series)}
     bars = bins(int(max(ranks.max() for ranks in series.values())))
     figure, panel = axes("rank of the match", "% of queries")
     width = 0.84 / len(series)
     places = np.arange(len(bars))
-    for i, ranks in enumerate(series.values()):
+    for i, (label, ranks) in enumerate(series.items()):
         shares = [100 * np.mean((ranks >= low) & (ranks <= high)) for low, high in bars]
         left = places - 0.42 + i * width
-        panel.bar(left, shares, width * 0.94, align="edge", color=colour(i), linewidth=0)
+        panel.bar(left, shares, width * 0.94, align="edge", color=tints[label], linewidth=0)
     for place, (low, high) in zip(places, bars, strict=True):
         share = 100 * np.mean(np.clip(candidates - low + 1, 0, high - low + 1) / candidates)
         panel.hlines(share, place - 0.46, place + 0.46, color=MUTED, linewidth=1)
@@ -95,7 +102,7 @@ def _ranks(title: str, series: Mapping[str, np.ndarray], candidates: np.ndarray)
         for label in panel.get_xticklabels():
             label.set_rotation_mode("anchor")
     panel.tick_params(axis="x", length=0)
-    keys = [Key(label, colour(i), "■") for i, label in enumerate(series)]
+    keys = [Key(label, tint, "■") for label, tint in tints.items()]
     return Plot(title, figure, (*keys, Key("a random order", "var(--muted)")))
 
 

@@ -11,20 +11,16 @@ from gramalign.report.content import sections
 from gramalign.report.drawing import to_svg
 from gramalign.report.figures import comparison, headlines
 from gramalign.report.gathered import Gathered
-from gramalign.report.plane import Method
 from gramalign.report.thumbnails import Images
 
 _KINDS = {Plot: "plot", Table: "table", Code: "code", Gallery: "gallery"}
 
 
-def render(
-    runs: Sequence[Gathered], *, method: Method = "pca", images: tuple[Images, ...] = ()
-) -> str:
+def render(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> str:
     """One run, or several side by side, as an HTML page.
 
     Args:
         runs: at least one; their names differ.
-        method: how the map is made.
         images: how to see rows of a modality as pictures.
 
     Returns:
@@ -53,7 +49,7 @@ def render(
     environment.filters["kind"] = lambda block: _KINDS[type(block)]
     environment.filters["svg"] = _Drawn()
     style = markupsafe.Markup((text / "style.css").read_text("utf-8"))
-    shown: list[Section] = sections(runs, method=method, images=images)
+    shown: list[Section] = sections(runs, images=images)
     return environment.get_template("page.html.jinja").render(
         runs=runs,
         sections=shown,

@@ -4,12 +4,13 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.collections import LineCollection
+from sklearn.decomposition import PCA
 
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import CLASSES, MUTED, SIGNS, axes, colour
 from gramalign.report.gathered import Gathered
-from gramalign.report.plane import Method, project
 
 EXAMPLES = 400
 """At most so many are shown: more would hide each other."""
@@ -19,12 +20,11 @@ _VECTORS = 1600  # points; beyond, they are drawn as pixels
 _OTHER = "#8c8f96"
 
 
-def map_plots(run: Gathered, method: Method = "pca") -> list[Plot]:
+def map_plots(run: Gathered) -> list[Plot]:
     """The map by modality, and by class where the store has labels.
 
     Args:
         run: the run.
-        method: "pca" keeps distances as far as a plane can; "tsne" keeps neighbours.
 
     Returns:
         One panel or two.
@@ -37,7 +37,7 @@ def map_plots(run: Gathered, method: Method = "pca") -> list[Plot]:
     vectors = np.stack([run.embedded.embeddings[name][shown] for name in names], axis=1)
     if here.sum() < 3:
         return []
-    flat, told = project(vectors[here], method)
+    flat, told = project(vectors[here])
     points = np.full((*here.shape, 2), np.nan)
     points[here] = flat
     lines = points[rng.permutation(len(shown))[:JOINED]]
@@ -55,11 +55,22 @@ def map_plots(run: Gathered, method: Method = "pca") -> list[Plot]:
     return plots
 
 
+def project(vectors: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n 2"], str]:
+    """Points in the plane, and how to read them."""
+    pca = PCA(min(2, *vectors.shape), random_state=0)
+    flat = pca.fit_transform(np.asarray(vectors, float))
+    kept = 100 * pca.explained_variance_ratio_.sum()
+    told = (
+        f"PCA: the plane holds {kept:.0f} % of the variance." if np.isfinite(kept) else "One point."
+    )
+    return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))), told
+
+
 def _classes(labels: np.ndarray) -> tuple[np.ndarray, list[Key]]:
     """A colour for each example; beyond ten classes, the rarest share one."""
     found, counts = np.unique(labels, return_counts=True)
     most = len(CLASSES) if len(found) <= len(CLASSES) else len(CLASSES) - 1
-    named = np.sort(found[np.argsort(-counts, kind="stable")[:most]])
+    named = np.sort(found[np.argsort(-counts, kind="stable")[:EXAMPLES]])
     colours = {label: CLASSES[i] for i, label in enumerate(named)}
     keys = [Key(str(label), tint, "●") for label, tint in colours.items()]
     if len(named) < len(found):
