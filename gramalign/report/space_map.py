@@ -70,7 +70,7 @@ def _classes(labels: np.ndarray) -> tuple[np.ndarray, list[Key]]:
     """A colour for each example; beyond ten classes, the rarest share one."""
     found, counts = np.unique(labels, return_counts=True)
     most = len(CLASSES) if len(found) <= len(CLASSES) else len(CLASSES) - 1
-    named = np.sort(found[np.argsort(-counts, kind="stable")[:EXAMPLES]])
+    named = np.sort(found[np.argsort(-counts, kind="stable")[:most]])
     colours = {label: CLASSES[i] for i, label in enumerate(named)}
     keys = [Key(str(label), tint, "●") for label, tint in colours.items()]
     if len(named) < len(found):
