@@ -22,8 +22,10 @@ def command_of(config: Config, out: Path) -> str:
     Returns:
         The command.
     """
-    start = replace(preset(_PRESET), objective=config.objective)
-    before = dict(_options(start))
+    start = preset(_PRESET)
+    # The settings that are there depend on the objective.
+    before = dict(_options(replace(start, objective=config.objective)))
+    before["objective"] = start.objective
     words = ["gramalign", "train", _PRESET, "--out", str(out)]
     for name, value in _options(config):
         if before[name] != value:
