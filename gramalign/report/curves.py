@@ -95,10 +95,10 @@ def _families(log: Mapping[str, Curve]) -> list[tuple[str, str, list[tuple[str, 
     )
     family("Tuples of the batch", "", [(_called(name), name) for name in _GEOMETRY if name in rest])
     learned = [name for name in rest if "/" in name and name not in validated]
-    for setting in dict.fromkeys(name.split("/")[-1] for name in learned):
-        of_it = [name for name in learned if name.split("/")[-1] == setting]
+    for setting in dict.fromkeys(name.partition("/")[0] for name in learned):
+        of_it = [name for name in learned if name.partition("/")[0] == setting]
         family(
-            f"Learned: {_called(setting)}", "", [(name.rsplit("/", 1)[0], name) for name in of_it]
+            f"Learned: {_called(setting)}", "", [(name.partition("/")[2], name) for name in of_it]
         )
     for name in tuple(rest):
         family(_called(name), "", [(_called(name), name)])
@@ -126,7 +126,7 @@ def _shared(logs: Sequence[Mapping[str, Curve]]) -> list[str]:
 def _called(name: str) -> str:
     """A figure's name for readers."""
     name = name.removeprefix(_VALIDATION).replace("->", "→").replace("_", " ")
-    return name.replace("loss/", "loss: ").replace("grad norm", "norm of the gradient")
+    return name.replace("/", ": ").replace("grad norm", "norm of the gradient")
 
 
 def _plot(
