@@ -60,8 +60,7 @@ def _origin(runs: Sequence[Gathered]) -> Section:
     return Section(
         "origin",
         "Where it comes from",
-        "The commands that make these figures again, what they ran on, and every setting. On the "
-        "same versions and devices the same command gives the same bits.",
+        "The commands that train and evaluate this again, what they ran on, and every setting.",
         _of_each(runs, blocks),
     )
 
