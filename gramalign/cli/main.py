@@ -19,6 +19,7 @@ from gramalign.cli.options import SharedOptions, options, words_after
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
+from gramalign.cli.report import Report
 from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
@@ -31,7 +32,18 @@ Start with: gramalign train digits
 Then: gramalign evaluate runs/digits"""
 
 Command = (
-    Train | Evaluate | Robustness | Embed | Search | Compare | Runs | Pack | Bench | Plan | Methods
+    Train
+    | Evaluate
+    | Robustness
+    | Embed
+    | Search
+    | Compare
+    | Report
+    | Runs
+    | Pack
+    | Methods
+    | Bench
+    | Plan
 )
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
@@ -105,6 +117,7 @@ def _read(args: list[str]) -> Command:
         | Annotated[Embed, command("embed")]
         | Annotated[Search, command("search")]
         | Annotated[Compare, run("compare", Compare(named, (start.data,), config=shared))]
+        | Annotated[Report, command("report")]
         | Annotated[Runs, command("runs")]
         | Annotated[Pack, command("pack")]
         | Annotated[Methods, command("methods")]

@@ -316,7 +316,8 @@ def test_it_is_a_module_too():
     assert "gramalign train digits" in printed
 
 
-COMMANDS = ["train", "evaluate", "embed", "search", "compare", "methods", "bench", "plan"]
+COMMANDS = ["train", "evaluate", "robustness", "embed", "search", "compare", "report"]
+COMMANDS += ["methods", "bench", "plan"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,70 @@
+"""`gramalign report`: finished runs as one HTML page."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from gramalign.cli.again import command_of
+from gramalign.cli.compiled import compiled_in
+from gramalign.cli.console import console
+from gramalign.cli.evaluate import evaluate_run
+from gramalign.report import check_installed, gather
+from gramalign.report.thumbnails import parse_images
+from gramalign.training import load_run
+from gramalign.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a page about a finished run, or about several side by side.
+
+    The page is one HTML file that needs no network: how the run was trained, its curves, retrieval
+    beside chance and a linear baseline, ranks, the geometry and a map of the space, and the worst
+    queries. A run that has not been evaluated is, on the test part. Needs the extra `report`.
+
+    Example: `gramalign report runs/digits`, `gramalign report runs/a runs/b --out both.html`.
+    """
+
+    run_folders: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of finished runs."""
+    out: Path | None = None
+    """File to write; report.html in the folder of the first run if not given."""
+    images: tuple[str, ...] = ()
+    """Modalities whose rows are pictures, as MODALITY:HxW (grey) or MODALITY:HxWx3 (RGB)."""
+
+    def run(self) -> None:
+        """Gather, render, write."""
+        check_installed()
+        from gramalign.report.page import render
+
+        if not self.run_folders:
+            raise ValueError("no run was named: wanted the folder of at least one finished run")
+        images = tuple(parse_images(text) for text in self.images)
+        names = names_of(self.run_folders)
+        runs = [load_run(folder) for folder in self.run_folders]
+        out = self.out or self.run_folders[0] / "report.html"
+        # Where training has left what embeds.
+        compiled_in(self.run_folders[0] / "compiled")
+        screen = console()
+        gathered = []
+        for run, name in zip(runs, names, strict=True):
+            if not RunFolder(run.folder).evaluation.exists():
+                screen.print(f"{run.folder} has not been evaluated: done now, on the test part")
+                evaluate_run(run)
+            again = run.folder.with_name(f"{run.folder.name}-again")
+            gathered.append(gather(run, name, command_of(run.config, again), again))
+        page = render(gathered, images=images)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = out.with_name(f".{out.name}.part")
+        draft.write_text(page, "utf-8")
+        os.replace(draft, out)
+        screen.print(f"wrote {out}: {out.stat().st_size / 2**20:.1f} MiB", soft_wrap=True)
+
+
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """What runs are called: as their folders are, or the whole path where two are called alike."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]

@@ -1,0 +1,139 @@
+"""What sections of a report consist of: plots, tables, galleries, pieces of text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Key:
+    """A line of a legend.
+
+    Attributes:
+        label: what it is.
+        colour: of its sign.
+        sign: the character that stands for it, such as a disc or a dash.
+    """
+
+    label: str
+    colour: str
+    sign: str = "━"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One panel.
+
+    Its legend is text of the page, not of the figure: it wraps on a narrow screen, and no name of
+    a modality is ever read as markup.
+    """
+
+    title: str
+    figure: "Figure"
+    keys: tuple[Key, ...] = ()
+    note: str = ""
+    square: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table; `back` and `ink` are colours, `strong` is for what stands out."""
+
+    text: str
+    back: str = ""
+    ink: str = ""
+    strong: bool = False
+    quiet: bool = False
+    head: bool = False
+    span: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells below rows of headings; the first column names what a row is."""
+
+    title: str
+    head: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    heat: bool = False
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A large figure in percent, with what it has to be compared with."""
+
+    name: str
+    value: float
+    marks: tuple[tuple[str, float, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text as it is, to be copied; `folded` shows it only when asked."""
+
+    title: str
+    text: str
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An example's picture as a PNG in a data URI."""
+
+    modality: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """An example as a gallery shows it."""
+
+    id: str
+    label: str | None
+    pictures: tuple[Picture, ...] = ()
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A query whose match was found late, and what came before it."""
+
+    task: str
+    rank: int
+    candidates: int
+    query: Item
+    above: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Failures of one kind, the worst first."""
+
+    title: str
+    failures: Sequence[Failure]
+    note: str = ""
+
+
+Block = Plot | Table | Code | Gallery
+
+
+@dataclass(frozen=True)
+class Group:
+    """The part of a section about one run; about all of them where `title` is empty."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question and its answer: `seen` says what one sees and how to read it."""
+
+    id: str
+    title: str
+    seen: str
+    groups: Sequence[Group] = field(default_factory=tuple)

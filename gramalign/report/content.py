@@ -1,0 +1,183 @@
+"""The sections of a report: which there are, what each says, and what stands in it."""
+
+from collections.abc import Callable, Sequence
+
+from gramalign.evaluation import SCORE_NAMES
+from gramalign.report.blocks import Block, Cell, Code, Group, Section, Table
+from gramalign.report.curves import timing_plots, training_plots
+from gramalign.report.failures import galleries
+from gramalign.report.figures import geometry_table, heat_maps, tuple_table
+from gramalign.report.gathered import Gathered
+from gramalign.report.histograms import rank_plots, tuple_plots
+from gramalign.report.other_records import record_table
+from gramalign.report.space_map import map_plots
+from gramalign.report.thumbnails import Images, Thumbnails
+from gramalign.training import config_to_json
+
+
+def sections(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> list[Section]:
+    """Everything below the headlines; a section that would be empty is left out.
+
+    Args:
+        runs: one run, or several side by side.
+        images: how to see rows of a modality as pictures.
+
+    Returns:
+        The sections, in the order in which they are read.
+    """
+    found = [
+        _origin(runs),
+        _training(runs),
+        _retrieval(runs),
+        _ranks(runs),
+        _space(runs),
+        _map(runs),
+        _failures(runs, images),
+        _robustness(runs),
+        _classification(runs),
+    ]
+    kept = []
+    for section in found:
+        groups = [group for group in section.groups if group.blocks]
+        if groups:
+            kept.append(Section(section.id, section.title, section.seen, groups))
+    return kept
+
+
+def _of_each(
+    runs: Sequence[Gathered], blocks: Callable[[Gathered], Sequence[Block]]
+) -> list[Group]:
+    return [Group(run.name if len(runs) > 1 else "", list(blocks(run))) for run in runs]
+
+
+def _origin(runs: Sequence[Gathered]) -> Section:
+    def blocks(run: Gathered) -> list[Block]:
+        found: list[Block] = [Code("Commands", "\n".join(run.commands))]
+        if run.starts:
+            found.append(_environment(run))
+        return [*found, Code("Config, defaults included", config_to_json(run.config), folded=True)]
+
+    return Section(
+        "origin",
+        "Where it comes from",
+        "The commands that train and evaluate this again, what they ran on, and every setting.",
+        _of_each(runs, blocks),
+    )
+
+
+def _environment(run: Gathered) -> Table:
+    """A column for each start of the run."""
+    columns = []
+    for start in run.starts:
+        versions = {"Python": start.get("python"), **start.get("versions", {})}
+        columns.append(
+            {
+                "devices": str(start.get("devices", "")),
+                "git revision": str(start.get("git") or "not from a repository"),
+                "platform": str(start.get("platform", "")),
+                "versions": ", ".join(f"{name} {x}" for name, x in versions.items() if x),
+            }
+        )
+    rows = [
+        [Cell(name), *(Cell(column[name], head=True) for column in columns)] for name in columns[0]
+    ]
+    begun = [f"from step {start.get('step', 0)} on" for start in run.starts]
+
+    head = [Cell("", head=True), *(Cell(name, head=True) for name in begun)]
+    return Table("Environment", [head] if len(columns) > 1 else [], rows)
+
+
+def _training(runs: Sequence[Gathered]) -> Section:
+    seen = (
+        "Losses should fall and level off, and validation should not turn back while they do; "
+        "where it does, the model learns its rows by heart. Gradients that grow or jump tell of a "
+        "learning rate that is too high."
+    )
+    if len(runs) > 1:
+        seen += (
+            " Losses of different objectives have different units, and what one run alone has "
+            "logged stands in its own report."
+        )
+    return Section(
+        "training",
+        "Training",
+        seen,
+        [Group("", [*training_plots(runs), *timing_plots(runs)])],
+    )
+
+
+def _retrieval(runs: Sequence[Gathered]) -> Section:
+    return Section(
+        "retrieval",
+        "Retrieval",
+        "How often a query finds its match. In the maps each row is a query's modality: a dark row "
+        "is one that finds little, a dark column one that is hard to find. In the tables R@1, 5 "
+        "and 10 and the mean reciprocal rank (MRR) should be large, median and mean rank near 1.",
+        _of_each(runs, lambda run: [*heat_maps(run), tuple_table(run)]),
+    )
+
+
+def _ranks(runs: Sequence[Gathered]) -> Section:
+    return Section(
+        "ranks",
+        "Ranks",
+        "How late matches are found, all queries of a kind together; every bar spans twice as many "
+        "ranks as the one before. A good space has all at the left; a second hill at the right is "
+        "a group of examples that it has not understood.",
+        [Group("", rank_plots(runs))],
+    )
+
+
+def _space(runs: Sequence[Gathered]) -> Section:
+    return Section(
+        "space",
+        "Geometry",
+        "A matched tuple holds the embeddings of one example; a mismatched one has one modality of "
+        "another. The less their histograms overlap, the better tuples are told apart: matched "
+        "tuples belong at a small volume and a large leading share.",
+        _of_each(runs, lambda run: [*tuple_plots(run), geometry_table(run)]),
+    )
+
+
+def _map(runs: Sequence[Gathered]) -> Section:
+    return Section(
+        "map",
+        "Map",
+        "Every point is one embedding, every star of lines one example. Short lines are well "
+        "aligned examples; modalities that lie apart have a gap between them; classes that part "
+        "show that the space knows them. Under a Score that sees no signs, such as the volume, "
+        "opposite points agree as well as near ones.",
+        _of_each(runs, map_plots),
+    )
+
+
+def _failures(runs: Sequence[Gathered], images: tuple[Images, ...]) -> Section:
+    pictures = {run.name: Thumbnails(run.rows, images) for run in runs}
+    labelled = any(run.rows.labels is not None for run in runs)
+    seen = "The queries whose match was found last, and what was found before it, best first."
+    if labelled:
+        seen += " Framed are those of the query's class, which are near misses."
+    if any(pictures.values()):
+        seen += " Pictures show the example, whichever of its modalities was searched."
+    if any(run.evaluation.score not in SCORE_NAMES for run in runs):
+        seen += " Where a trained fusion makes the Score, the cosine stands in for it."
+    groups = _of_each(runs, lambda run: galleries(run, pictures[run.name]))
+    return Section("failures", "Worst queries", seen, groups)
+
+
+def _robustness(runs: Sequence[Gathered]) -> Section:
+    return Section(
+        "robustness",
+        "Robustness",
+        "How the figures change where inputs are worse or fewer than in training.",
+        _of_each(runs, lambda run: record_table("robustness.json", run.robustness)),
+    )
+
+
+def _classification(runs: Sequence[Gathered]) -> Section:
+    return Section(
+        "classification",
+        "Classification",
+        "What the embeddings know of the classes, which retrieval does not ask for.",
+        _of_each(runs, lambda run: record_table("classification.json", run.classification)),
+    )

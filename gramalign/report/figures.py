@@ -1,0 +1,196 @@
+"""Headlines and tables: figures of retrieval beside chance and the linear baseline."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import matplotlib
+import numpy as np
+
+from gramalign.evaluation import Evaluation
+from gramalign.evaluation.retrieval import RECALL_AT
+from gramalign.report.blocks import Cell, Headline, Table
+from gramalign.report.gathered import Gathered
+from gramalign.report.tasks import ONE, PAIRS, REST, kinds, scores, tasks
+
+NONE = "–"
+_KINDS = {PAIRS: "pair", ONE: "one → rest", REST: "rest → one"}
+
+
+def headlines(evaluation: Evaluation) -> list[Headline]:
+    """Mean R@1 of each kind of task under the run's Score and the cosine; those that exist."""
+    found = []
+    for score in scores(evaluation):
+        for kind in kinds(evaluation):
+            value = mean(x.recall[1] for x in tasks(evaluation, kind, score))
+            if math.isnan(value):
+                continue
+            chance = mean(x.chance[1] for x in tasks(evaluation, kind, score))
+            linear = mean(x.recall[1] for x in tasks(evaluation, kind, "cosine", baseline=True))
+            marks = [("chance", chance, "var(--muted)"), ("linear GCCA", linear, "var(--mark)")]
+            kept = tuple(mark for mark in marks if not math.isnan(mark[1]))
+            found.append(Headline(f"{_KINDS[kind]}, {score}", value, kept))
+    return found
+
+
+def comparison(runs: Sequence[Gathered]) -> Table:
+    """Headlines of several runs, one a row, then what they have to be compared with."""
+    columns: dict[str, dict[str, float]] = {}
+    beside: dict[str, dict[str, float]] = {}
+    stores = dict.fromkeys((run.data, run.part) for run in runs)
+    for run in runs:
+        for figure in headlines(run.evaluation):
+            kind, _, score = figure.name.rpartition(", ")
+            under = {"own Score": run.evaluation.score, "cosine": "cosine"}
+            for name in (f"{kind}, {called}" for called, of in under.items() if of == score):
+                columns.setdefault(name, {})[run.name] = figure.value
+                for mark, value, _ in figure.marks:
+                    store = f" on {run.data}, {run.part}" if len(stores) > 1 else ""
+                    beside.setdefault(mark + store, {}).setdefault(name, value)
+    names = sorted(columns, key=lambda name: name.endswith("cosine"))
+    best = {name: max(columns[name].values()) for name in names}
+    rows = []
+    for run in runs:
+        cells = [
+            Cell(
+                percent(columns[name].get(run.name)),
+                strong=columns[name].get(run.name) == best[name],
+            )
+            for name in names
+        ]
+        about = run.config.objective, run.evaluation.score, run.data, f"{run.step}"
+        rows.append([Cell(run.name), *(Cell(text, head=True) for text in about), *cells])
+    for name, values in beside.items():
+        decimals = 2 if name.startswith("chance") else 1
+        cells = [Cell(percent(values.get(column), decimals), quiet=True) for column in names]
+        rows.append([Cell(name, quiet=True), Cell("", span=4), *cells])
+    head = [Cell(""), *(Cell(x, head=True) for x in ("objective", "Score", "data")), Cell("steps")]
+    return Table(
+        "R@1 in percent",
+        [[*head, *map(Cell, names)]],
+        rows,
+        "Bold: the best of the runs. Under its own Score a run is searched as it was trained; the "
+        "linear baseline knows the cosine only.",
+    )
+
+
+def heat_maps(run: Gathered) -> list[Table]:
+    """R@1 of every ordered pair, query down and gallery across, by Score and by the baseline."""
+    evaluation = run.evaluation
+    found = [(score, score, False) for score in scores(evaluation)]
+    if evaluation.baseline:
+        found.append(("linear GCCA, cosine", "cosine", True))
+    tables = []
+    for title, score, baseline in found:
+        results = {
+            (x.query[0], x.gallery[0]): x
+            for x in tasks(evaluation, PAIRS, score, baseline=baseline)
+        }
+        if not results:
+            continue
+        names = evaluation.modalities
+        rows = [
+            [
+                Cell(query),
+                *(
+                    _heated(results[query, gallery].recall[1])
+                    if (query, gallery) in results
+                    else Cell("" if query == gallery else NONE, quiet=True)
+                    for gallery in names
+                ),
+            ]
+            for query in names
+        ]
+        average = mean(x.recall[1] for x in results.values())
+        chance = mean(x.chance[1] for x in results.values())
+        note = f"Mean {percent(average)}, chance {percent(chance, 2)}."
+        head = [[Cell("query ↓ gallery →"), *map(Cell, names)]]
+        tables.append(Table(f"R@1 in percent, {title}", head, rows, note, heat=True))
+    return tables
+
+
+def tuple_table(run: Gathered) -> Table:
+    """Whole tuples (of two modalities, pairs) under the run's Score and the cosine."""
+    evaluation = run.evaluation
+    under = scores(evaluation)
+    figures = [*(f"R@{k}" for k in RECALL_AT), "median", "mean", "MRR"]
+    last = ["linear GCCA", "chance"] if evaluation.baseline else ["chance"]
+    head = [
+        [Cell(""), *(Cell(name, span=len(figures)) for name in under), Cell("R@1", span=len(last))],
+        [Cell("query → gallery"), *map(Cell, [*figures * len(under), *last])],
+    ]
+    rows = []
+    for kind in kinds(evaluation)[-2:]:
+        for first in tasks(evaluation, kind, under[0]):
+            row = [Cell(f"{'+'.join(first.query)} → {'+'.join(first.gallery)}")]
+            if kind == ONE:
+                row = [Cell(f"{first.query[0]} → rest")]
+            elif kind == REST:
+                row = [Cell(f"rest → {first.gallery[0]}")]
+            for score in under:
+                x = evaluation.find(first.query, first.gallery, score)
+                row += [Cell(percent(x.recall[k]), strong=k == 1) for k in RECALL_AT]
+                row += [Cell(decimal(x.median_rank, 1)), Cell(decimal(x.mean_rank, 1))]
+                row += [Cell(decimal(x.mean_reciprocal_rank, 3))]
+            if evaluation.baseline:
+                linear = evaluation.find(first.query, first.gallery, "cosine", baseline=True)
+                row.append(Cell(percent(linear.recall[1]), quiet=True))
+            rows.append([*row, Cell(percent(first.chance[1], 2), quiet=True)])
+    return Table("Found by each query", head, rows, _queries(evaluation))
+
+
+def geometry_table(run: Gathered) -> Table:
+    """Uniformity of each modality; gap and alignment of each pair."""
+    figures = run.evaluation.diagnostics
+    none = Cell("")
+    rows = [
+        [Cell(name), Cell(decimal(x, 3)), none, none] for name, x in figures.uniformity.items()
+    ] + [
+        [
+            Cell(f"{x.first} – {x.second}"),
+            *(none, Cell(decimal(x.gap, 3)), Cell(decimal(x.alignment, 3))),
+        ]
+        for x in figures.pairs
+    ]
+    head = [[none, Cell("uniformity"), Cell("gap"), Cell("alignment")]]
+    note = (
+        "Uniformity: 0 where all embeddings are one point, lower the more evenly they spread. Gap: "
+        "distance of two modalities' means. Alignment: mean squared distance of matched embeddings."
+    )
+    return Table("Modalities and pairs", head, rows, note)
+
+
+def _queries(evaluation: Evaluation) -> str:
+    counts = sorted({x.queries for x in evaluation.retrieval if x.queries})
+    if not counts:
+        return "No example has the modalities of any query and its match."
+    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{number} queries a row. R@k: percent of queries whose match is among the first k."
+
+
+def _heated(value: float) -> Cell:
+    """A cell coloured from 0 to 100 percent, in viridis, with the ink that is legible on it."""
+    if math.isnan(value):
+        return Cell(NONE, quiet=True)
+    red, green, blue, _ = matplotlib.colormaps["viridis"](min(max(value, 0), 100) / 100)
+    luminance = float(np.dot([0.2126, 0.7152, 0.0722], np.power([red, green, blue], 2.2)))
+    ink = "#101010" if luminance > 0.18 else "#ffffff"
+    back = "#" + "".join(f"{round(255 * part):02x}" for part in (red, green, blue))
+    return Cell(percent(value), back, ink)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of the values that are known; NaN where none is."""
+    counted = [value for value in values if not math.isnan(value)]
+    return sum(counted) / len(counted) if counted else math.nan
+
+
+def percent(value: float | None, decimals: int = 1) -> str:
+    """A figure in percent, or a dash where it is not known."""
+    return NONE if value is None or math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def decimal(value: float, decimals: int) -> str:
+    """A number with at most so many decimals, or a dash where it is not known."""
+    if math.isnan(value):
+        return NONE
+    return f"{value:.0f}" if decimals == 1 and value == int(value) else f"{value:.{decimals}f}"

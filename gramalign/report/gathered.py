@@ -1,0 +1,125 @@
+"""All that a report shows of one run, read from its folder; its rows are embedded once more."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gramalign.data import FeatureStore, load
+from gramalign.evaluation import EmbeddingSet, Evaluation, checked
+from gramalign.training import Config, Run
+from gramalign.training.metrics import Row, read_metrics
+from gramalign.training.restore import embed_store
+from gramalign.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A run as a report sees it; what its folder lacks is empty or None.
+
+    Attributes:
+        name: what the report calls it.
+        config: what was trained.
+        step: updates that the model has had.
+        commands: what trains and evaluates it again.
+        starts: environment of each start of the run.
+        metrics: rows of the log.
+        timing: rows of the log of time and memory.
+        data: the store it was evaluated on.
+        part: the part of that store.
+        evaluation: the figures.
+        ranks: of each row as a query, by task, Score and whether it is the baseline's.
+        rows: the rows it was evaluated on, of the run's modalities.
+        embedded: their embeddings.
+        robustness: what stands in robustness.json.
+        classification: what stands in classification.json.
+    """
+
+    name: str
+    config: Config
+    step: int
+    commands: tuple[str, ...]
+    starts: Sequence[Mapping[str, Any]]
+    metrics: Sequence[Row]
+    timing: Sequence[Row]
+    data: str
+    part: str
+    evaluation: Evaluation
+    ranks: Mapping[str, np.ndarray]
+    rows: FeatureStore
+    embedded: EmbeddingSet
+    robustness: Any = None
+    classification: Any = None
+
+
+def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
+    """Reads a run's folder and embeds the rows that it was evaluated on.
+
+    Args:
+        run: a finished run that has been evaluated.
+        name: what to call it.
+        command: what trains it again, in another folder.
+        again: that folder.
+
+    Returns:
+        All that is known of it.
+
+    Raises:
+        FileNotFoundError: it has not been evaluated.
+        ValueError: the store is not what it was at the evaluation.
+    """
+    files = RunFolder(run.folder)
+    if not files.evaluation.exists():
+        raise FileNotFoundError(
+            f"{run.folder} holds no {files.evaluation.name}: gramalign evaluate {run.folder}"
+        )
+    record = json.loads(files.evaluation.read_text())
+    evaluation = Evaluation.from_json(record)
+    rows = load(record["data"]).part(record["part"]).only(evaluation.modalities)
+    options = ["--data", record["data"], "--part", record["part"], "--score", evaluation.score]
+    cure = shlex.join(["gramalign", "evaluate", str(run.folder), *options])
+    if len(rows) != evaluation.examples:
+        raise ValueError(
+            f"{record['data']} has {len(rows)} rows in split {record['part']!r}, but "
+            f"{files.evaluation} is of {evaluation.examples}: evaluate again, {cure}"
+        )
+    ranks = _ranks(files.ranks)
+    if ranks and not np.array_equal(ranks.pop("ids"), rows.ids):
+        raise ValueError(f"{files.ranks} is of other rows than {record['data']}: {cure}")
+    embeddings = embed_store(run, rows)
+    return Gathered(
+        name=name,
+        config=run.config,
+        step=run.step,
+        commands=(command, shlex.join(["gramalign", "evaluate", str(again), *options])),
+        starts=_json(files.environment) or [],
+        metrics=_log(files.metrics),
+        timing=_log(files.timing),
+        data=record["data"],
+        part=record["part"],
+        evaluation=evaluation,
+        ranks=ranks,
+        rows=rows,
+        embedded=checked(embeddings, rows.present, rows.groups),
+        robustness=_json(files.root / "robustness.json"),
+        classification=_json(files.root / "classification.json"),
+    )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _log(path: Path) -> list[Row]:
+    return read_metrics(path) if path.exists() else []
+
+
+def _ranks(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as found:
+        return dict(found)

@@ -1,0 +1,71 @@
+"""The page: headlines and sections in one HTML file, without a script or anything to fetch."""
+
+from collections.abc import Sequence
+from importlib import resources
+
+import jinja2
+import markupsafe
+
+from gramalign.report.blocks import Code, Gallery, Plot, Section, Table
+from gramalign.report.content import sections
+from gramalign.report.drawing import to_svg
+from gramalign.report.figures import comparison, headlines
+from gramalign.report.gathered import Gathered
+from gramalign.report.thumbnails import Images
+
+_KINDS = {Plot: "plot", Table: "table", Code: "code", Gallery: "gallery"}
+
+
+def render(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> str:
+    """One run, or several side by side, as an HTML page.
+
+    Args:
+        runs: at least one; their names differ.
+        images: how to see rows of a modality as pictures.
+
+    Returns:
+        The page's text, complete in itself.
+
+    Raises:
+        ValueError: no run, two of one name, or pictures that do not fit their modality.
+    """
+    names = [run.name for run in runs]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"runs: got {names}, wanted at least one, and each once")
+    known = {name for run in runs for name in run.rows.modalities}
+    for image in images:
+        if image.modality not in known:
+            raise ValueError(
+                f"images: no modality {image.modality!r}; there are {', '.join(sorted(known))}"
+            )
+    text = resources.files("gramalign.report") / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (text / name).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["kind"] = lambda block: _KINDS[type(block)]
+    environment.filters["svg"] = _Drawn()
+    style = markupsafe.Markup((text / "style.css").read_text("utf-8"))
+    shown: list[Section] = sections(runs, images=images)
+    return environment.get_template("page.html.jinja").render(
+        runs=runs,
+        sections=shown,
+        headlines=headlines(runs[0].evaluation) if len(runs) == 1 else [],
+        comparison=comparison(runs) if len(runs) > 1 else None,
+        style=style,
+    )
+
+
+class _Drawn:
+    """Turns plots into SVG, each with ids of its own."""
+
+    def __init__(self):
+        self._count = 0
+
+    def __call__(self, plot: Plot) -> markupsafe.Markup:
+        self._count += 1
+        # Text in a figure is made here; names that others chose stand in the page around it.
+        return markupsafe.Markup(to_svg(plot.figure, f"f{self._count}"))

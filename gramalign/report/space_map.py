@@ -1,0 +1,118 @@
+"""A map of the space: every embedding a point, thin lines between those of one example."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.collections import LineCollection
+from sklearn.decomposition import PCA
+
+from gramalign.report.blocks import Key, Plot
+from gramalign.report.drawing import CLASSES, MUTED, SIGNS, axes, colour
+from gramalign.report.gathered import Gathered
+
+EXAMPLES = 400
+"""At most so many are shown: more would hide each other."""
+JOINED = 40
+"""At most so many have their embeddings joined by lines."""
+_VECTORS = 1600  # points; beyond, they are drawn as pixels
+_OTHER = "#8c8f96"
+
+
+def map_plots(run: Gathered) -> list[Plot]:
+    """The map by modality, and by class where the store has labels.
+
+    Args:
+        run: the run.
+
+    Returns:
+        One panel or two.
+    """
+    names = run.embedded.modalities
+    rng = np.random.default_rng(0)
+    some = np.any(list(run.embedded.present.values()), axis=0)
+    shown = np.sort(rng.permutation(np.flatnonzero(some))[:EXAMPLES])
+    here = np.stack([run.embedded.present[name][shown] for name in names], axis=1)
+    vectors = np.stack([run.embedded.embeddings[name][shown] for name in names], axis=1)
+    if here.sum() < 3:
+        return []
+    flat, told = project(vectors[here])
+    points = np.full((*here.shape, 2), np.nan)
+    points[here] = flat
+    lines = points[rng.permutation(len(shown))[:JOINED]]
+
+    markers = list(itertools.islice(itertools.cycle(SIGNS), len(names)))
+    keys = [Key(name, colour(i), SIGNS[markers[i]]) for i, name in enumerate(names)]
+    by_modality = [np.full(len(shown), colour(i)) for i in range(len(names))]
+    few = "" if len(shown) == some.sum() else f"{len(shown)} of {some.sum()} examples. "
+    plots = [_scatter("By modality", points, by_modality, markers, lines, keys, few + told)]
+    if run.rows.labels is not None:
+        labels = np.asarray(run.rows.labels)[shown]
+        colours, keys = _classes(labels)
+        by_class = [colours] * len(names)
+        plots.append(_scatter("By class", points, by_class, markers, lines, keys, ""))
+    return plots
+
+
+def project(vectors: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n 2"], str]:
+    """Points in the plane, and how to read them."""
+    pca = PCA(min(2, *vectors.shape), random_state=0)
+    flat = pca.fit_transform(np.asarray(vectors, float))
+    kept = 100 * pca.explained_variance_ratio_.sum()
+    told = (
+        f"PCA: the plane holds {kept:.0f} % of the variance." if np.isfinite(kept) else "One point."
+    )
+    return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))), told
+
+
+def _classes(labels: np.ndarray) -> tuple[np.ndarray, list[Key]]:
+    """A colour for each example; beyond ten classes, the rarest share one."""
+    found, counts = np.unique(labels, return_counts=True)
+    most = len(CLASSES) if len(found) <= len(CLASSES) else len(CLASSES) - 1
+    named = np.sort(found[np.argsort(-counts, kind="stable")[:most]])
+    colours = {label: CLASSES[i] for i, label in enumerate(named)}
+    keys = [Key(str(label), tint, "●") for label, tint in colours.items()]
+    if len(named) < len(found):
+        keys.append(Key(f"{len(found) - len(named)} other classes", _OTHER, "●"))
+    return np.array([colours.get(label, _OTHER) for label in labels]), keys
+
+
+def _scatter(
+    title: str,
+    points: np.ndarray,
+    colours: Sequence[np.ndarray],
+    markers: Sequence[str],
+    lines: np.ndarray,
+    keys: Sequence[Key],
+    note: str,
+) -> Plot:
+    figure, panel = axes(width=4.8, height=4.4)
+    pixels = np.isfinite(points[..., 0]).sum() > _VECTORS
+    # A star from the middle: it joins every modality to all others.
+    rays = [
+        (there.mean(axis=0), point)
+        for example in lines
+        for there in [example[np.isfinite(example[:, 0])]]
+        for point in there
+    ]
+    panel.add_collection(LineCollection(rays, colors=MUTED, linewidths=0.5, alpha=0.6))
+    for i, (tints, marker) in enumerate(zip(colours, markers, strict=True)):
+        x, y = points[:, i].T
+        there = np.isfinite(x)
+        panel.scatter(
+            *(x[there], y[there]),
+            c=list(tints[there]),
+            s=9,
+            marker=marker,
+            linewidths=0,
+            alpha=0.8,
+            rasterized=bool(pixels),
+        )
+    panel.set_aspect("equal", adjustable="datalim")
+    panel.grid(False)
+    panel.set_xticks([])
+    panel.set_yticks([])
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+    return Plot(title, figure, tuple(keys), note, square=True)

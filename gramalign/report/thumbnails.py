@@ -1,0 +1,101 @@
+"""Rows of a modality as small pictures: a store does not know that they are any, so it is told."""
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from gramalign.data import FeatureStore
+from gramalign.report.blocks import Picture
+
+
+@dataclass(frozen=True)
+class Images:
+    """How the rows of a modality are pictures: height x width x channels values, row by row.
+
+    Attributes:
+        modality: its name.
+        shape: height, width and channels; 1, 3 or 4 of them: grey, RGB, RGB with opacity.
+    """
+
+    modality: str
+    shape: tuple[int, int, int]
+
+
+def parse_images(text: str) -> Images:
+    """Reads `MODALITY:HxW` or `MODALITY:HxWxC`.
+
+    Raises:
+        ValueError: it is neither.
+
+    >>> parse_images("photo:32x32x3")
+    Images(modality='photo', shape=(32, 32, 3))
+    """
+    match = re.fullmatch(r"(.+):([1-9]\d*)x([1-9]\d*)(?:x([134]))?", text)
+    if not match:
+        raise ValueError(
+            f"images: got {text!r}, wanted MODALITY:HEIGHTxWIDTH for grey pictures, or x3 (x4) "
+            "after it for RGB (with opacity), such as photo:32x32x3"
+        )
+    return Images(match[1], (int(match[2]), int(match[3]), int(match[4] or 1)))
+
+
+class Thumbnails:
+    """Pictures of the rows of a store.
+
+    Bytes are shown as they are; other values from the least (black) to the largest (white) that the
+    modality has in these rows.
+
+    Args:
+        rows: the store.
+        images: how to see its modalities; those that it lacks are left out.
+
+    Raises:
+        ValueError: a modality of another width than its pictures have values.
+    """
+
+    def __init__(self, rows: FeatureStore, images: tuple[Images, ...] = ()):
+        self._rows = rows
+        self._images = tuple(x for x in images if x.modality in rows.modalities)
+        self._range: dict[str, tuple[float, float]] = {}
+        for image in self._images:
+            width, wanted = rows.dims[image.modality], int(np.prod(image.shape))
+            if width != wanted:
+                raise ValueError(
+                    f"images: {image.modality} has {width} values a row, but "
+                    f"{'x'.join(map(str, image.shape))} are {wanted}; give the height and width of "
+                    "its pictures"
+                )
+
+    def __bool__(self) -> bool:
+        return bool(self._images)
+
+    def of(self, row: int) -> tuple[Picture, ...]:
+        """Pictures of an example, of the modalities that it has."""
+        return tuple(
+            Picture(image.modality, self._uri(image, row))
+            for image in self._images
+            if self._rows.present[image.modality][row]
+        )
+
+    def _uri(self, image: Images, row: int) -> str:
+        from PIL import Image  # comes with matplotlib
+
+        values = np.asarray(self._rows.features[image.modality][np.array([row])])[0]
+        if values.dtype != np.uint8:
+            low, high = self._limits(image.modality)
+            scaled = (values.astype(float) - low) / ((high - low) or 1.0)
+            values = np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+        pixels = values.reshape(image.shape)
+        file = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if image.shape[2] == 1 else pixels).save(file, "PNG")
+        return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+    def _limits(self, modality: str) -> tuple[float, float]:
+        if modality not in self._range:
+            there = np.flatnonzero(self._rows.present[modality])
+            values = np.asarray(self._rows.features[modality][there])
+            self._range[modality] = float(values.min()), float(values.max())
+        return self._range[modality]

@@ -1,0 +1,297 @@
+"""The page about runs: complete in itself, valid, and honest about what is not there."""
+
+import base64
+import dataclasses
+import html.parser
+import json
+import re
+import shlex
+import shutil
+import struct
+
+import numpy as np
+import pytest
+
+from gramalign.cli import main
+from gramalign.cli.again import command_of
+from gramalign.cli.main import _read
+from gramalign.cli.presets import preset
+from gramalign.evaluation import checked, diagnose
+from gramalign.report import check_installed, gather
+from gramalign.report.histograms import bins
+from gramalign.report.thumbnails import Thumbnails, parse_images
+from gramalign.report.tuples import tuple_values
+from gramalign.training import Clip, Config, Gram, Model, Validation, load_run
+from gramalign.training.config import Layout
+from tests.compiled import kept_programs as kept_programs
+
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+
+from gramalign.report.page import render
+
+NASTY = "a<script>&$b_"
+SMALL = ["--steps", "20", "--optimizer.warmup", "2", "--batch-size", "16", "--log-every", "5"]
+SMALL += ["--model.dim", "8", "--model.hidden", "16", "--gram.learn-temperature"]
+VOID = {"meta", "img", "br", "link", "hr"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """200 examples of three modalities, one of them 4 x 4 pictures, with hostile names."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(200, 5))
+    views = {
+        name: np.tanh(hidden @ rng.normal(size=(5, width))).astype(np.float32)
+        for name, width in ((NASTY, 6), ("photo", 16), ("text", 7))
+    }
+    path = tmp_path_factory.mktemp("store") / "store.npz"
+    ids = np.array([f"<b>row{i}</b>" for i in range(200)])
+    here = rng.random(200) < 0.9
+    np.savez(path, ids=ids, labels=np.arange(200) % 13, **{"present.text": here}, **views)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory):
+    """A small run on it, evaluated."""
+    out = tmp_path_factory.mktemp("runs") / "small&<i>"
+    main(["train", "--data", str(store), "--out", str(out), *SMALL])
+    return out
+
+
+@pytest.fixture(scope="module")
+def gathered(run):
+    return gather(load_run(run), "small&<i>", "gramalign train", run / "again")
+
+
+class Checked(html.parser.HTMLParser):
+    """Fails on tags that do not close; keeps ids, references and the text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.ids, self.inner, self.outer, self.tags = [], [], [], [], set()
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self._see(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self._see(tag, attrs)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def _see(self, tag, attrs):
+        self.tags.add(tag)
+        for name, value in attrs:
+            self.ids += [value] if name == "id" else []
+            if name in ("src", "href", "xlink:href"):
+                (self.inner if value.startswith("#") else self.outer).append((tag, value))
+
+
+def sections_of(page):
+    return re.findall(r'<section id="(\w+)">', page)
+
+
+def test_a_page_is_whole_and_needs_nothing_else(gathered):
+    page = render([gathered], images=(parse_images("photo:4x4"),))
+    found = Checked(page)
+    assert sections_of(page) == ["summary", "origin", "training", "retrieval", "ranks"] + [
+        "space",
+        "map",
+        "failures",
+    ]
+    assert len(set(found.ids)) == len(found.ids)
+    assert {value[1:] for _, value in found.inner} <= set(found.ids)
+    assert {value for value in re.findall(r"url\(#([^)]*)\)", page)} <= set(found.ids)
+    for tag, value in found.outer:
+        assert value.startswith("data:image/png;base64,") if tag == "img" else tag == "a"
+    assert "script" not in found.tags and "link" not in found.tags and "@import" not in page
+    assert len(page) < 3 * 2**20
+    assert "nan" not in re.sub(r"data:image[^\"]*|<svg.*?</svg>", "", page, flags=re.DOTALL).lower()
+
+
+def test_names_are_text_and_never_markup(gathered):
+    page = render([gathered])
+    assert "<script" not in page and "<b>row" not in page and "<i>" not in page
+    assert "a&lt;script&gt;&amp;$b_" in page and "&lt;b&gt;row" in page
+
+
+def test_figures_are_those_of_the_evaluation(gathered):
+    page = render([gathered])
+    text = re.sub(r"<[^>]*>", "", page)
+    for value in gathered.evaluation.summary().values():
+        assert f"{value:.1f}" in text
+    for result in gathered.evaluation.retrieval:
+        if len(result.query) + len(result.gallery) == 3:
+            assert f"{result.mean_reciprocal_rank:.3f}" in text
+    assert "Learned: temperature" in text
+
+
+def test_frames_take_the_colours_of_the_page(gathered):
+    page = render([gathered])
+    assert "var(--ink)" in page and "var(--muted)" in page and "#01020" not in page
+    assert "prefers-color-scheme: dark" in page and "fill: #ffffff" not in page
+
+
+def test_two_runs_stand_side_by_side(gathered):
+    other = dataclasses.replace(gathered, name="other", metrics=[], timing=[], ranks={})
+    page = render([gathered, other])
+    Checked(page)
+    assert "2 runs side by side" in page and page.count("<h3>other</h3>") >= 3
+    with pytest.raises(ValueError, match="each once"):
+        render([gathered, gathered])
+    with pytest.raises(ValueError, match="at least one"):
+        render([])
+
+
+def test_what_is_missing_is_left_out(gathered):
+    rows = dataclasses.replace(gathered.rows, labels=None)
+    bare = dataclasses.replace(gathered, metrics=[], timing=[], ranks={}, starts=[], rows=rows)
+    page = render([bare])
+    Checked(page)
+    assert sections_of(page) == ["summary", "origin", "retrieval", "space", "map"]
+    assert "By class" not in page and "Environment" not in page
+
+
+def test_records_of_other_commands_have_a_place(gathered):
+    page = render([dataclasses.replace(gathered, robustness={"curves": {"noise": [50.0, 25.5]}})])
+    assert sections_of(page)[-1] == "robustness" and "25.5" in page and "curves / noise[1]" in page
+
+
+def test_the_command(run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    for name in ("evaluation.json", "ranks.npz", "timing.jsonl", "environment.json"):
+        (copy / name).unlink()
+    out = tmp_path / "new" / "page.html"
+    main(["report", str(copy), "--out", str(out)])
+    assert "has not been evaluated" in capsys.readouterr().out
+    assert (copy / "evaluation.json").exists()
+    assert sections_of(out.read_text())[-1] == "failures"
+
+
+def test_errors_name_the_cure(run, tmp_path, capsys):
+    def complaint(*words):
+        with pytest.raises(SystemExit) as stop:
+            main(["report", *map(str, words)])
+        assert stop.value.code == 2
+        return capsys.readouterr().err
+
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    shutil.copy(run / "config.json", begun)
+    assert "resume the run to finish it" in complaint(begun)
+    assert "no run was started there" in complaint(tmp_path)
+    assert "photo:32x32x3" in complaint(run, "--images", "photo")
+    assert "no modality 'film'" in complaint(run, "--images", "film:2x2")
+    assert "photo has 16 values a row" in complaint(run, "--images", "photo:5x5")
+
+
+def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    record = json.loads((copy / "evaluation.json").read_text())
+    (copy / "evaluation.json").write_text(json.dumps(record | {"examples": 3}))
+    with pytest.raises(ValueError, match="evaluate again"):
+        gather(load_run(copy), "copy", "", copy)
+    (copy / "evaluation.json").write_text(json.dumps(record))
+    with np.load(copy / "ranks.npz") as ranks:
+        np.savez(copy / "ranks.npz", **{**ranks, "ids": ranks["ids"][::-1]})
+    with pytest.raises(ValueError, match="other rows"):
+        gather(load_run(copy), "copy", "", copy)
+
+
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"matplotlib and jinja2.*gramalign\[report\]"):
+        check_installed()
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(30) // 2])
+def test_tuples_average_to_the_diagnostics(groups):
+    rng = np.random.default_rng(1)
+    shared = rng.normal(size=(30, 6))
+    embeddings = {name: shared + 0.5 * rng.normal(size=(30, 6)) for name in "abc"}
+    data = checked(embeddings, {"b": rng.random(30) < 0.8}, groups)
+    wanted = diagnose(data)
+    for found, figure in zip(
+        tuple_values(data), (wanted.volume, wanted.leading_share), strict=True
+    ):
+        np.testing.assert_allclose(found.matched.mean(), figure.matched, rtol=1e-5)
+        np.testing.assert_allclose(found.mismatched.mean(), figure.mismatched, rtol=1e-5)
+
+
+def test_bars_hold_every_rank_once():
+    held = [rank for low, high in bins(100) for rank in range(low, high + 1)]
+    assert held == list(range(1, 129))
+
+
+def test_the_worst_queries_are_the_last_ranks(gathered):
+    from gramalign.report.failures import galleries
+
+    for gallery in galleries(gathered, Thumbnails(gathered.rows)):
+        kind = gallery.title.split(",")[0]
+        sides = (1, 2) if kind == "one → rest" else (2, 1)
+        all_ranks = np.concatenate(
+            [
+                gathered.ranks[f"{'+'.join(x.query)} -> {'+'.join(x.gallery)}, {x.score}"]
+                for x in gathered.evaluation.retrieval
+                if (len(x.query), len(x.gallery)) == sides and x.score == gathered.evaluation.score
+            ]
+        )
+        assert gallery.failures[0].rank == all_ranks.max()
+        ids = [failure.query.id for failure in gallery.failures]
+        assert len(set(ids)) == len(ids)
+        for failure in gallery.failures:
+            assert len(failure.above) == min(4, failure.rank - 1)
+            assert failure.query.id not in [item.id for item in failure.above]
+            assert all(item.right == (item.label == failure.query.label) for item in failure.above)
+
+
+def test_thumbnails_are_small_png(gathered):
+    (picture,) = Thumbnails(gathered.rows, (parse_images("photo:2x8"),)).of(0)
+    data = base64.b64decode(picture.uri.split(",")[1])
+    assert data.startswith(b"\x89PNG") and struct.unpack(">II", data[16:24]) == (8, 2)
+
+
+@pytest.mark.parametrize("text", ["photo", "photo:4", "photo:0x4", "photo:4x4x2", ":4x4"])
+def test_images_that_make_no_sense(text):
+    with pytest.raises(ValueError, match="MODALITY:HEIGHTxWIDTH"):
+        parse_images(text)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        preset("digits"),
+        Config(data="a b/c.npz", modalities=("x", "y z"), objective="0.5*clip + gram"),
+        Config(
+            objective="gram + clip",
+            settings={
+                "gram": Gram(anchor="te xt", label_smoothing=0.25),
+                "clip": Clip(learn_temperature=False, temperature=0.05),
+            },
+            model=Model(remat=True, dtype="bfloat16"),
+            validation=Validation(every=7, lowest=True, figure="a -> b median rank, own"),
+            layout=Layout(rules=((r"kernel$", "fsdp,-"), (r"bias$", "model"))),
+            microbatch=8,
+            writers=("tensorboard",),
+            steps=123,
+        ),
+    ],
+)
+def test_the_command_trains_the_same_config(config, tmp_path):
+    words = shlex.split(command_of(config, tmp_path / "again"))
+    assert words[:3] == ["gramalign", "train", "digits"]
+    train = _read(words[1:])
+    assert train.out == tmp_path / "again"
+    got = {f.name: getattr(train.config, f.name) for f in dataclasses.fields(Config)}
+    wanted = {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
+    assert train.config.terms == config.terms
+    assert got | {"settings": None} == wanted | {"settings": None}
