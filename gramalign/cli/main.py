@@ -11,6 +11,7 @@ import rich.markup
 import tyro
 
 from gramalign.cli.bench import Bench
+from gramalign.cli.classify import Classify
 from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
 from gramalign.cli.evaluate import Evaluate
@@ -28,7 +29,7 @@ DESCRIPTION = """Align any number of modalities in one space, and measure how we
 Start with: gramalign train digits
 Then: gramalign evaluate runs/digits"""
 
-Command = Train | Evaluate | Embed | Compare | Runs | Pack | Bench | Plan | Methods
+Command = Train | Evaluate | Classify | Embed | Compare | Runs | Pack | Bench | Plan | Methods
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 
@@ -96,6 +97,7 @@ def _read(args: list[str]) -> Command:
     return tyro.cli(
         Annotated[Train, run("train", Train(named, config=config))]
         | Annotated[Evaluate, command("evaluate")]
+        | Annotated[Classify, command("classify")]
         | Annotated[Embed, command("embed")]
         | Annotated[Compare, run("compare", Compare(named, config=config))]
         | Annotated[Runs, command("runs")]

@@ -43,6 +43,8 @@ def checked(
     present: HostPresent | None = None,
     groups: HostGroups | None = None,
     fused: HostEmbeddings | None = None,
+    *,
+    fewest: int = 2,
 ) -> EmbeddingSet:
     """Check embeddings and bring them to unit rows in float32.
 
@@ -55,18 +57,21 @@ def checked(
         groups: `[examples]` labels of any type, e.g. the video a caption belongs to.
         fused: for any of the modalities, one embedding `[examples, dim]` of all the others; it is
             there where any of them is.
+        fewest: of the modalities; 1 where what they are compared with comes from elsewhere.
 
     Returns:
         The checked embeddings, on the host.
 
     Raises:
-        ValueError: fewer than two modalities or examples, sizes that differ, a mask or group array
-            of another length, a mask for an unknown modality, or a present row with NaN or Inf.
+        ValueError: too few modalities, fewer than two examples, sizes that differ, a mask or group
+            array of another length, a mask for an unknown modality, or a present row with NaN or
+            Inf.
     """
-    if len(embeddings) < 2:
+    if len(embeddings) < fewest:
         raise ValueError(
             f"embeddings: got {len(embeddings)} modality ({', '.join(embeddings) or 'none'}), "
-            "wanted at least 2; alignment is a relation between modalities: embed another one"
+            f"wanted at least {fewest}; alignment is a relation between modalities: embed another "
+            "one"
         )
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}
     _check_shapes(arrays)
@@ -81,7 +86,7 @@ def checked(
                 "give one label to every example"
             )
         numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
-    units = {name: _unit_rows(name, values, masks[name]) for name, values in arrays.items()}
+    units = {name: unit_rows(name, values, masks[name]) for name, values in arrays.items()}
     made = {name: np.asarray(values) for name, values in (fused or {}).items()}
     for name, values in made.items():
         if name not in arrays or values.shape != arrays[name].shape:
@@ -90,7 +95,7 @@ def checked(
                 f"of {', '.join(arrays)}: give the fusion of all others under a modality's name"
             )
         rest = np.any([mask for other, mask in masks.items() if other != name], axis=0)
-        made[name] = _unit_rows(f"all but {name}", values, rest)
+        made[name] = unit_rows(f"all but {name}", values, rest)
     return EmbeddingSet(units, masks, numbered, made)
 
 
@@ -137,7 +142,8 @@ def _masks(
     return masks
 
 
-def _unit_rows(name: str, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+def unit_rows(name: str, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Rows of unit length in float32, zeros where absent; raise `ValueError` for NaN or Inf."""
     bad = present & ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise ValueError(

@@ -50,7 +50,7 @@ def to_text(renderable: RenderableType, *, width: int = 100) -> str:
 def pair_table(evaluation: Evaluation) -> Group:
     """R@1 of every ordered pair under the cosine, query down and gallery across, as a heat map."""
     names = evaluation.modalities
-    table = _table()
+    table = plain_table()
     table.add_column("query", overflow="fold")
     for name in names:
         table.add_column(Text(name), justify="right", overflow="fold")
@@ -62,16 +62,16 @@ def pair_table(evaluation: Evaluation) -> Group:
         ]
         table.add_row(Text(query), *cells)
 
-    notes = [f"mean {_percent(evaluation.summary()['pair R@1, cosine'])}"]
+    notes = [f"mean {percent(evaluation.summary()['pair R@1, cosine'])}"]
     if evaluation.score != "cosine":
         own = [evaluation.find((a,), (b,), evaluation.score).recall[1] for a, b in found]
-        notes.append(f"under {evaluation.score} {_percent(_mean(own))}")
+        notes.append(f"under {evaluation.score} {percent(_mean(own))}")
     if evaluation.baseline:
         baseline = evaluation.summary(baseline=True)["pair R@1, cosine"]
-        notes.append(f"linear GCCA {_percent(baseline)}")
+        notes.append(f"linear GCCA {percent(baseline)}")
     chance = _mean([result.chance[1] for result in found.values()])
-    notes.append(f"chance {_percent(chance, 2)}")
-    return _titled(
+    notes.append(f"chance {percent(chance, 2)}")
+    return titled(
         "Pairs: R@1 in percent under the cosine, query (row) -> gallery (column)",
         table,
         ", ".join(notes),
@@ -81,7 +81,7 @@ def pair_table(evaluation: Evaluation) -> Group:
 def tuple_table(evaluation: Evaluation) -> Group:
     """One -> the rest and the rest -> one: the run's Score, the cosine, GCCA and chance."""
     scores = tuple(dict.fromkeys((evaluation.score, "cosine")))
-    table = _table()
+    table = plain_table()
     # Where the terminal is too narrow, let it be the last figures that go, not the names.
     longest = max(len(name) for name in evaluation.modalities)
     table.add_column("", overflow="fold", min_width=max(longest + 2, len("rest -> one")))
@@ -103,8 +103,8 @@ def tuple_table(evaluation: Evaluation) -> Group:
         cells = [cell for result in results for cell in _figures(result)]
         if evaluation.baseline:
             baseline = evaluation.find(query, gallery, "cosine", baseline=True)
-            cells.append(_percent(baseline.recall[1]))
-        table.add_row(Text(label), *cells, _percent(results[0].chance[1], 2))
+            cells.append(percent(baseline.recall[1]))
+        table.add_row(Text(label), *cells, percent(results[0].chance[1], 2))
         queries.append(results[0].queries)
 
     rests = {one: evaluation.rest(one) for one in evaluation.modalities}
@@ -119,7 +119,7 @@ def tuple_table(evaluation: Evaluation) -> Group:
         table.add_row("rest -> one", style="italic")
         for one, rest in rests.items():
             add(f"  {one}", rest, (one,))
-    return _titled(
+    return titled(
         f"{'Pair' if len(rests) == 2 else 'Tuples'}: R@k in percent, median and mean rank of the "
         f"match (1 is best) under {' and '.join(scores)}",
         table,
@@ -132,20 +132,20 @@ def tuple_table(evaluation: Evaluation) -> Group:
 def diagnostics_table(evaluation: Evaluation) -> Group:
     """Geometry of the space: whole tuples and modalities on the left, pairs on the right."""
     figures = evaluation.diagnostics
-    whole = _table()
+    whole = plain_table()
     for name in (f"{figures.complete} tuples", "matched", "mismatched"):
         whole.add_column(name, justify="right" if name.endswith("matched") else "left")
     whole.add_row("volume", _decimal(figures.volume.matched), _decimal(figures.volume.mismatched))
     share = figures.leading_share
     whole.add_row("leading share", _decimal(share.matched), _decimal(share.mismatched))
 
-    single = _table()
+    single = plain_table()
     single.add_column("modality")
     single.add_column("uniformity (lower: more even)", justify="right")
     for name, value in figures.uniformity.items():
         single.add_row(Text(name), _decimal(value))
 
-    pairs = _table()
+    pairs = plain_table()
     pairs.add_column("pair")
     pairs.add_column("modality gap", justify="right")
     pairs.add_column("alignment", justify="right")
@@ -155,17 +155,19 @@ def diagnostics_table(evaluation: Evaluation) -> Group:
 
     side_by_side = Table.grid(padding=(0, 6))
     side_by_side.add_row(Group(whole, "", single), pairs)
-    return _titled(
+    return titled(
         "Space: agreement is a small volume, gap and alignment, and a large leading share",
         side_by_side,
     )
 
 
-def _table() -> Table:
+def plain_table() -> Table:
+    """A table in the style of all others here, without columns."""
     return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _titled(title: str, table: Table, notes: str = "") -> Group:
+def titled(title: str, table: Table, notes: str = "") -> Group:
+    """A table under its title and above its notes."""
     # Not rich's own title and caption, which wrap at the width of a narrow table.
     below = [Text(notes, style="dim")] if notes else []
     return Group(Text(title, style="bold"), "", table, *below, "")
@@ -173,7 +175,7 @@ def _titled(title: str, table: Table, notes: str = "") -> Group:
 
 def _figures(result: Retrieval) -> list[str]:
     return [
-        *(_percent(result.recall[k]) for k in RECALL_AT),
+        *(percent(result.recall[k]) for k in RECALL_AT),
         _rank(result.median_rank),
         _rank(result.mean_rank),
     ]
@@ -183,21 +185,22 @@ def _figures(result: Retrieval) -> list[str]:
 _HEAT = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
-def _heat(percent: float) -> Text:
+def _heat(value: float) -> Text:
     """A cell whose background runs from 0 to 100 percent."""
-    if math.isnan(percent):
-        return Text(_percent(percent))
-    place = min(max(percent, 0), 100) / 100 * (len(_HEAT) - 1)
+    if math.isnan(value):
+        return Text(percent(value))
+    place = min(max(value, 0), 100) / 100 * (len(_HEAT) - 1)
     below = min(int(place), len(_HEAT) - 2)
     mixed = (
         round(low + (high - low) * (place - below))
         for low, high in zip(_HEAT[below], _HEAT[below + 1], strict=True)
     )
-    ink = "black" if percent > 55 else "white"
-    return Text(f" {_percent(percent)} ", style=f"{ink} on rgb({','.join(map(str, mixed))})")
+    ink = "black" if value > 55 else "white"
+    return Text(f" {percent(value)} ", style=f"{ink} on rgb({','.join(map(str, mixed))})")
 
 
-def _percent(value: float, decimals: int = 1) -> str:
+def percent(value: float, decimals: int = 1) -> str:
+    """A figure in percent, or `n/a`."""
     return "n/a" if math.isnan(value) else f"{value:.{decimals}f}"
 
 

@@ -87,6 +87,16 @@ class RunFolder:
         """Of each of its queries."""
         return self.root / "ranks.npz"
 
+    @property
+    def classification(self) -> Path:
+        """Figures of the last classification."""
+        return self.root / "classification.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Of each row that it classified."""
+        return self.root / "predictions.npz"
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps other processes from training in the folder, until the block or the process ends.
@@ -163,6 +173,7 @@ class RunFolder:
         for part in (*folders, *(self.root / name for name in WRITERS)):
             shutil.rmtree(part, ignore_errors=True)
         logs = self.evaluation, self.ranks, self.metrics, self.timing, self.environment
+        logs += self.classification, self.predictions
         for file in (self.params, self.matched, self.statistics, *logs, self.config):
             file.unlink(missing_ok=True)
 
