@@ -15,8 +15,8 @@ from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
 from gramalign.evaluation.inputs import EmbeddingSet, checked
 from gramalign.evaluation.labelled import Labelled, labelled
-from gramalign.evaluation.linear_probe import linear_probe
 from gramalign.evaluation.neighbours import nearest_neighbours
+from gramalign.evaluation.probe import linear_probe
 from gramalign.evaluation.prompts import Prompts, class_prompts, classify_by_prompts, prompts_of
 from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES, Retrieval, retrieval_figures
 from gramalign.evaluation.tables import (

@@ -9,8 +9,8 @@ from jaxtyping import Shaped
 
 from gramalign.evaluation.class_figures import ClassFigures
 from gramalign.evaluation.labelled import Labelled, spelt
-from gramalign.evaluation.linear_probe import linear_probe
 from gramalign.evaluation.neighbours import nearest_neighbours
+from gramalign.evaluation.probe import linear_probe
 from gramalign.evaluation.prompts import Prompts, classify_by_prompts, prompts_of
 from gramalign.evaluation.records import to_plain
 
