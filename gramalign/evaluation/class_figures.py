@@ -80,7 +80,7 @@ class ClassFigures:
     macro_f1: Estimate
     chance: Mapping[int, float]
     majority: float
-    settings: Mapping[str, float]
+    settings: Mapping[str, float | int]
     ranks: Integer[np.ndarray, " examples"] | None = field(
         default=None, repr=False, compare=False, metadata={"record": False}
     )
@@ -119,7 +119,7 @@ class ClassFigures:
             macro_f1=estimate(record["macro_f1"]),
             chance={int(k): number(value) for k, value in record["chance"].items()},
             majority=number(record["majority"]),
-            settings={name: number(value) for name, value in record["settings"].items()},
+            settings=record["settings"],
         )
 
 
@@ -132,7 +132,7 @@ def class_figures(
     classifier: str,
     modalities: tuple[str, ...],
     majority: Label | None,
-    settings: Mapping[str, float],
+    settings: Mapping[str, float | int],
     score: str = "",
     prompts: str = "",
 ) -> ClassFigures:
@@ -263,11 +263,10 @@ def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> 
     hits = np.where(true == predicted, true, size)
 
     def statistic(drawn: np.ndarray) -> float:
-        def number_of(classes: np.ndarray) -> np.ndarray:
-            return np.bincount(classes, weights=drawn, minlength=size + 1)[:size]
-
-        occurs = number_of(true) + number_of(predicted)
-        return 100 * float(np.mean(2 * number_of(hits)[occurs > 0] / occurs[occurs > 0]))
+        # Of true, predicted and right rows, how many each class has.
+        counts = [np.bincount(of, drawn, size + 1)[:size] for of in (true, predicted, hits)]
+        occurs = counts[0] + counts[1]
+        return 100 * float(np.mean(2 * counts[2][occurs > 0] / occurs[occurs > 0]))
 
     return Estimate(statistic(np.ones(len(true), np.int64)), *bootstrap(statistic, clusters))
 

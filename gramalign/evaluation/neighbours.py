@@ -15,7 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.contrast import top_k
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
@@ -55,7 +55,7 @@ def nearest_neighbours(
     if not temperature > 0:
         raise ValueError(f"temperature: got {temperature}, wanted a positive number")
     there = train.there(modalities)
-    classes, number = np.unique(train.labels[there], return_inverse=True)
+    classes = np.unique(train.labels[there])
     voters = min(k, int(there.sum()))
     scores = None
     if len(classes) > 1:
@@ -63,13 +63,15 @@ def nearest_neighbours(
             np.asarray(x)
             for x in _nearest(
                 jnp.asarray(test.direction(modalities)),
-                jnp.asarray(train.direction(modalities)[there]),
+                jnp.asarray(train.direction(modalities)),
+                # A mask, and not fewer rows: one compilation serves all modalities.
+                jnp.asarray(there),
                 voters,
             )
         )
         # One less in the exponent scales all votes alike, and none overflows.
         weights = np.exp((cosines.astype(np.float64) - 1) / temperature)
-        voted = number[nearest]
+        voted = np.searchsorted(classes, train.labels[nearest])
 
         def votes(rows: slice) -> np.ndarray:
             size = weights[rows].shape[0]
@@ -94,7 +96,7 @@ def nearest_neighbours(
 
 @partial(jax.jit, static_argnames="k")
 def _nearest(
-    queries: Float[Array, "n d"], gallery: Float[Array, "m d"], k: int
+    queries: Float[Array, "n d"], gallery: Float[Array, "m d"], there: Bool[Array, " m"], k: int
 ) -> tuple[Float[Array, "n k"], Int[Array, "n k"]]:
-    rows, cols = (Side(x, jnp.ones(x.shape[0], bool)) for x in (queries, gallery))
-    return top_k(CosineScore("query", "gallery"), rows, cols, k)
+    rows = Side(queries, jnp.ones(queries.shape[0], bool))
+    return top_k(CosineScore("query", "gallery"), rows, Side(gallery, there), k)
