@@ -202,7 +202,7 @@ def test_it_is_a_module_too():
     assert "gramalign train digits" in printed
 
 
-COMMANDS = ["train", "evaluate", "embed", "compare", "methods", "bench", "plan"]
+COMMANDS = ["train", "evaluate", "classify", "embed", "compare", "methods", "bench", "plan"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

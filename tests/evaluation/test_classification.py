@@ -350,7 +350,7 @@ def test_errors_name_what_is_wrong():
     eye = np.eye(7)
     with pytest.raises(ValueError, match="row 2 holds NaN"):
         labelled({"text": np.where(np.arange(7) == 2, np.nan, eye)[::1].T}, LABELS)
-    for bad in (LABELS[:5], LABELS.astype(float), LABELS[:, None]):
+    for bad in (LABELS[:5], LABELS.astype(float)):
         with pytest.raises(ValueError, match="wanted integers or strings"):
             labelled({"text": eye}, bad)
 
