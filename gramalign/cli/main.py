@@ -11,6 +11,7 @@ import rich.markup
 import tyro
 
 from gramalign.cli.bench import Bench
+from gramalign.cli.classify import Classify
 from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
 from gramalign.cli.evaluate import Evaluate
@@ -34,6 +35,7 @@ Then: gramalign evaluate runs/digits"""
 Command = (
     Train
     | Evaluate
+    | Classify
     | Robustness
     | Embed
     | Search
@@ -114,6 +116,7 @@ def _read(args: list[str]) -> Command:
         Annotated[Train, run("train", Train(named, config=config))]
         | Annotated[Evaluate, command("evaluate")]
         | Annotated[Robustness, command("robustness")]
+        | Annotated[Classify, command("classify")]
         | Annotated[Embed, command("embed")]
         | Annotated[Search, command("search")]
         | Annotated[Compare, run("compare", Compare(named, (start.data,), config=shared))]

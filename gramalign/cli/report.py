@@ -45,7 +45,7 @@ class Report:
         images = tuple(parse_images(text) for text in self.images)
         names = names_of(self.run_folders)
         runs = [load_run(folder) for folder in self.run_folders]
-        out = self.out or self.run_folders[0] / "report.html"
+        out = self.out or RunFolder(self.run_folders[0]).report
         # Where training has left what embeds.
         compiled_in(self.run_folders[0] / "compiled")
         screen = console()

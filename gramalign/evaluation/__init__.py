@@ -1,13 +1,17 @@
-"""Floor 4: how well do embeddings agree? Retrieval, diagnostics, a linear baseline, tables.
+"""Floor 4: how well do embeddings agree? Retrieval, classes, diagnostics, a baseline, tables.
 
-`evaluate` measures and `tables` shows it; `fit_gcca` gives the floor that a learned space should
-clear; `compare` sets objectives over seeds side by side and tells which differences to trust, with
-the bootstrap intervals, tests and ranks that stand here for use on their own. All of it works on
-host arrays by modality and knows nothing of how they were learned.
+`evaluate` measures and `tables` shows it; `classify` and `classification_table` do so for classes;
+`fit_gcca` gives the floor that a learned space should clear; `compare` sets objectives over seeds
+side by side and tells which differences to trust, with the bootstrap intervals, tests and ranks
+that stand here for use on their own. All of it works on host arrays by modality and knows nothing
+of how they were learned.
 """
 
 from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
 from gramalign.evaluation.checkpoints import Correlation, correlation_over_checkpoints
+from gramalign.evaluation.class_figures import ClassFigures, Estimate
+from gramalign.evaluation.classification import Classification, classify
+from gramalign.evaluation.classification_table import classification_table
 from gramalign.evaluation.comparison import Comparison, Figure, Interval, compare, interval
 from gramalign.evaluation.comparison_tables import mean_grid, rank_grid
 from gramalign.evaluation.contribution import Contribution, Difference, contributions, difference
@@ -20,7 +24,11 @@ from gramalign.evaluation.gcca import LinearGCCA, fit_gcca
 from gramalign.evaluation.grid import Cell, Grid, to_latex, to_markdown, to_rich
 from gramalign.evaluation.hubness import Hubness
 from gramalign.evaluation.inputs import EmbeddingSet, checked
+from gramalign.evaluation.labelled import Labelled, labelled
+from gramalign.evaluation.neighbours import nearest_neighbours
 from gramalign.evaluation.pair_figures import PairFigures
+from gramalign.evaluation.probe import linear_probe
+from gramalign.evaluation.prompts import Prompts, class_prompts, classify_by_prompts, prompts_of
 from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.relevance import Relevance, relevance_figures, retrieve_by_label
 from gramalign.evaluation.reranking import Rescore, rerank
@@ -51,6 +59,8 @@ __all__ = [
     "SCORE_NAMES",
     "BootstrapInterval",
     "Cell",
+    "ClassFigures",
+    "Classification",
     "Comparison",
     "Contribution",
     "Correlation",
@@ -59,16 +69,19 @@ __all__ = [
     "Diagnostics",
     "Difference",
     "EmbeddingSet",
+    "Estimate",
     "Evaluation",
     "Evidence",
     "Figure",
     "Grid",
     "Hubness",
     "Interval",
+    "Labelled",
     "LinearGCCA",
     "PairFigures",
     "PairedDifference",
     "Point",
+    "Prompts",
     "Rank",
     "Relevance",
     "Rescore",
@@ -77,6 +90,10 @@ __all__ = [
     "TupleFigure",
     "bootstrap_interval",
     "checked",
+    "class_prompts",
+    "classification_table",
+    "classify",
+    "classify_by_prompts",
     "compare",
     "contribution_table",
     "contributions",
@@ -90,9 +107,13 @@ __all__ = [
     "fit_gcca",
     "holm",
     "interval",
+    "labelled",
+    "linear_probe",
     "mean_grid",
+    "nearest_neighbours",
     "pair_table",
     "paired_difference",
+    "prompts_of",
     "rank_grid",
     "ranking",
     "relevance_figures",

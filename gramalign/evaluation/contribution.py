@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from scipy import stats
 
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import to_plain
 from gramalign.evaluation.retrieval import SCORE_NAMES, Retrieval, retrieve_both_ways
+from gramalign.evaluation.significance import sign_flip_test
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def difference(
     found, found_otherwise = ranks[both] == 1, other[both] == 1
     better = int(np.sum(found & ~found_otherwise))
     worse = int(np.sum(~found & found_otherwise))
-    queries, apart = int(both.sum()), better + worse
+    queries = int(both.sum())
     return Difference(
         queries=queries,
         points=100 * (better - worse) / queries if queries else float("nan"),
         better=better,
         worse=worse,
-        p_value=float(stats.binomtest(better, apart).pvalue) if apart else 1.0,
+        p_value=sign_flip_test(found.astype(float) - found_otherwise) if queries else 1.0,
     )
 
 

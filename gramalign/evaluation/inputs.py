@@ -43,6 +43,8 @@ def checked(
     present: HostPresent | None = None,
     groups: HostGroups | None = None,
     fused: HostEmbeddings | None = None,
+    *,
+    fewest: int = 2,
 ) -> EmbeddingSet:
     """Check embeddings and bring them to unit rows in float32.
 
@@ -55,18 +57,21 @@ def checked(
         groups: `[examples]` labels of any type, e.g. the video a caption belongs to.
         fused: for any of the modalities, one embedding `[examples, dim]` of all the others; it is
             there where any of them is.
+        fewest: of the modalities; 1 where what they are compared with comes from elsewhere.
 
     Returns:
         The checked embeddings, on the host.
 
     Raises:
-        ValueError: fewer than two modalities or examples, sizes that differ, a mask or group array
-            of another length, a mask for an unknown modality, or a present row with NaN or Inf.
+        ValueError: too few modalities, fewer than two examples, sizes that differ, a mask or group
+            array of another length, a mask for an unknown modality, or a present row with NaN or
+            Inf.
     """
-    if len(embeddings) < 2:
+    if len(embeddings) < fewest:
         raise ValueError(
             f"embeddings: got {len(embeddings)} modality ({', '.join(embeddings) or 'none'}), "
-            "wanted at least 2; alignment is a relation between modalities: embed another one"
+            f"wanted at least {fewest}; alignment is a relation between modalities: embed another "
+            "one"
         )
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}
     examples = check_alike(arrays)

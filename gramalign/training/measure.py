@@ -1,9 +1,19 @@
-"""Evaluation of a run's model on rows of a store."""
+"""Evaluation of a run's model on rows of a store: of what agrees, and of classes."""
 
 import numpy as np
+from jaxtyping import Int
 
 from gramalign.data import FeatureStore
-from gramalign.evaluation import FUSED, SCORE_NAMES, Evaluation, evaluate
+from gramalign.evaluation import (
+    FUSED,
+    SCORE_NAMES,
+    Evaluation,
+    Labelled,
+    Prompts,
+    class_prompts,
+    evaluate,
+    labelled,
+)
 from gramalign.evaluation.inputs import HostEmbeddings
 from gramalign.losses import fused_rest
 from gramalign.training.config import Config
@@ -48,6 +58,59 @@ def measure(
         baseline_embeddings=baseline_embeddings,
         neighbours=neighbours,
     )
+
+
+def embed_labelled(run: Run, rows: FeatureStore, *, score: str) -> Labelled:
+    """Embeds rows, whose labels the store has.
+
+    Args:
+        run: the run.
+        rows: of any of its modalities; others are left out.
+        score: by which they will be classified.
+
+    Raises:
+        ValueError: no labels, or as `embed_store`.
+    """
+    labels = labels_of(rows)
+    embeddings = embed_store(run, rows)
+    return labelled(
+        embeddings,
+        labels,
+        {name: rows.present[name] for name in embeddings},
+        rows.groups,
+        _fused_rests(run, rows) if score == FUSED and "vast" in run.fusing else None,
+    )
+
+
+def embed_prompts(run: Run, prompts: FeatureStore, modality: str) -> Prompts:
+    """Embeds prompts, each a row of a store with its class as label.
+
+    Args:
+        run: the run.
+        prompts: those rows of it that have the modality are prompts.
+        modality: the prompts'.
+
+    Raises:
+        ValueError: no labels, no such modality or none of its rows, or as `embed_store`.
+    """
+    labels = labels_of(prompts)
+    there = prompts.only([modality]).present[modality]
+    embeddings = embed_store(run, prompts.only([modality]))[modality]
+    return class_prompts(modality, embeddings[there], labels[there])
+
+
+def labels_of(rows: FeatureStore) -> Int[np.ndarray, " n"]:
+    """The class of each row.
+
+    Raises:
+        ValueError: the store has no labels.
+    """
+    if rows.labels is None:
+        raise ValueError(
+            f"{rows.source} has no labels, which classes are told by: give it an array 'labels', "
+            "the class of each row as an integer"
+        )
+    return rows.labels
 
 
 def _fused_rests(run: Run, rows: FeatureStore) -> dict[str, np.ndarray]:

@@ -102,6 +102,21 @@ class RunFolder:
         """Curves of the last time they were measured."""
         return self.root / "robustness.json"
 
+    @property
+    def classification(self) -> Path:
+        """Figures of the last classification."""
+        return self.root / "classification.json"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows it all."""
+        return self.root / "report.html"
+
+    @property
+    def predictions(self) -> Path:
+        """Of each row that it classified."""
+        return self.root / "predictions.npz"
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps other processes from training in the folder, until the block or the process ends.
@@ -179,6 +194,7 @@ class RunFolder:
             shutil.rmtree(part, ignore_errors=True)
         figures = self.evaluation, self.ranks, self.robustness
         figures += self.contribution, self.contribution_ranks
+        figures += self.classification, self.predictions, self.report
         logs = self.metrics, self.timing, self.environment
         for file in (self.params, self.matched, self.statistics, *figures, *logs, self.config):
             file.unlink(missing_ok=True)

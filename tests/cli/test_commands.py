@@ -316,7 +316,7 @@ def test_it_is_a_module_too():
     assert "gramalign train digits" in printed
 
 
-COMMANDS = ["train", "evaluate", "robustness", "embed", "search", "compare", "report"]
+COMMANDS = ["train", "evaluate", "classify", "robustness", "embed", "search", "compare", "report"]
 COMMANDS += ["methods", "bench", "plan"]
 
 

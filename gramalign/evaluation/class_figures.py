@@ -1,0 +1,282 @@
+"""Figures of a classifier: accuracies, macro-F1, their intervals, and what guessing would reach.
+
+The rules. A test row counts where the modalities that are classified are there; of a tuple one of
+them is enough. All classes that the classifier knows compete for it, and its rank is 1 + the number
+of other classes that score at least as high as its own: ties count against the row, so a collapsed
+space is at 0 percent and not at the share of the class that happens to come first. What is
+predicted is its own class where that ranks first, and the best of the others elsewhere. A row whose
+class the classifier does not know counts as wrong.
+
+Accuracy at k is the share of rows of rank k or less, for k below the number of classes. Macro-F1 is
+the mean of F1 over the classes that occur as truth or prediction.
+
+Intervals are for 95 %: accuracies by Wilson's rule, macro-F1 by the percentile bootstrap over rows.
+Where rows are in groups, both are by the bootstrap over groups, drawn whole.
+
+Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA
+22 (1927); B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer, Shaped
+from scipy import stats
+
+from gramalign.evaluation.labelled import Label, Labelled
+from gramalign.evaluation.records import number, to_plain
+
+ACCURACY_AT = (1, 5, 10)
+
+ClassScores = Callable[[slice], Float[np.ndarray, "rows classes"]]
+"""Scores of some test rows for every class, larger is likelier."""
+
+_BLOCK = 2**22  # scores looked at together
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure in percent and its 95 % interval; NaN where no row counts."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """What one classifier is worth on the test rows.
+
+    Attributes:
+        classifier: "prompts", "probe" or "neighbours".
+        modalities: what is classified; several mean the tuple of them.
+        score: the Score that ranks classes for a tuple, of prompts; "" for the others.
+        prompts: modality of the prompts; "" for the others.
+        rows: number of test rows that count.
+        classes: number of classes among which it chooses.
+        unknown: classes of test rows among which it cannot choose; these rows count as wrong.
+        accuracy: k -> percent of rows whose class is among the first k.
+        macro_f1: mean F1 over classes, in percent.
+        chance: k -> accuracy of a random order, in percent.
+        majority: accuracy of always naming the class that training has most rows of, in percent;
+            NaN where that is not known.
+        settings: what the classifier was run with, by name.
+        ranks: of each test row, the rank of its own class, 0 where the row does not count; and
+        predicted: its predicted label, which says nothing where the row does not count. Neither is
+            part of the record, and both are None if that is where the figures are from.
+    """
+
+    classifier: str
+    modalities: tuple[str, ...]
+    score: str
+    prompts: str
+    rows: int
+    classes: int
+    unknown: tuple[Label, ...]
+    accuracy: Mapping[int, Estimate]
+    macro_f1: Estimate
+    chance: Mapping[int, float]
+    majority: float
+    settings: Mapping[str, float | int]
+    ranks: Integer[np.ndarray, " examples"] | None = field(
+        default=None, repr=False, compare=False, metadata={"record": False}
+    )
+    predicted: Shaped[np.ndarray, " examples"] | None = field(
+        default=None, repr=False, compare=False, metadata={"record": False}
+    )
+
+    @property
+    def name(self) -> str:
+        """E.g. `text prompts -> audio+video, volume`, or `probe, text`."""
+        of = "+".join(self.modalities)
+        if self.classifier == "prompts":
+            return f"{self.prompts} prompts -> {of}, {self.score}"
+        return f"{self.classifier}, {of}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`; NaN becomes None."""
+        return to_plain(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "ClassFigures":
+        """The inverse of `to_json`."""
+
+        def estimate(values: Mapping[str, float | None]) -> Estimate:
+            return Estimate(**{name: number(value) for name, value in values.items()})
+
+        return cls(
+            classifier=record["classifier"],
+            modalities=tuple(record["modalities"]),
+            score=record["score"],
+            prompts=record["prompts"],
+            rows=record["rows"],
+            classes=record["classes"],
+            unknown=tuple(record["unknown"]),
+            accuracy={int(k): estimate(value) for k, value in record["accuracy"].items()},
+            macro_f1=estimate(record["macro_f1"]),
+            chance={int(k): number(value) for k, value in record["chance"].items()},
+            majority=number(record["majority"]),
+            settings=record["settings"],
+        )
+
+
+def class_figures(
+    scores: ClassScores | None,
+    classes: Shaped[np.ndarray, " classes"],
+    test: Labelled,
+    counted: Bool[np.ndarray, " examples"],
+    *,
+    classifier: str,
+    modalities: tuple[str, ...],
+    majority: Label | None,
+    settings: Mapping[str, float | int],
+    score: str = "",
+    prompts: str = "",
+) -> ClassFigures:
+    """Figures of class scores, which are asked for block by block and never all held.
+
+    Args:
+        scores: gives the scores of a slice of the test rows, counted or not; None where there is
+            no choice of classes to make, and then no row counts.
+        classes: labels of the columns, sorted.
+        test: the test rows.
+        counted: which of them have what is classified.
+        classifier: and what follows goes into the record; `majority` is a label.
+        modalities: see `ClassFigures`.
+        majority: the class that training has most rows of, or None.
+        settings: see `ClassFigures`.
+        score: see `ClassFigures`.
+        prompts: see `ClassFigures`.
+
+    Returns:
+        The figures.
+    """
+    if scores is None:
+        counted = np.zeros_like(counted)
+    truth = np.searchsorted(classes, test.labels)
+    known = np.isin(test.labels, classes)
+    truth = np.where(known, truth, -1)
+    ranks = np.zeros(len(test), np.int64)
+    best = np.zeros(len(test), np.int64)
+    if scores is not None:
+        for rows in _slices(len(test), len(classes)):
+            ranks[rows], best[rows] = placed(scores(rows), truth[rows])
+    ranks = np.where(counted, ranks, 0)
+    predicted = classes[best] if len(classes) else test.labels
+    some = np.flatnonzero(counted)
+    clusters = test.clusters[some]
+    at = [k for k in ACCURACY_AT if k < max(len(classes), 2)]
+    return ClassFigures(
+        classifier=classifier,
+        modalities=modalities,
+        score=score,
+        prompts=prompts,
+        rows=len(some),
+        classes=len(classes),
+        unknown=tuple(np.unique(test.labels[counted & ~known]).tolist()),
+        accuracy={k: _rate(ranks[some] <= k, clusters) for k in at},
+        macro_f1=_macro_f1(test.labels[some], predicted[some], clusters),
+        chance={k: 100 * min(k / max(len(classes), 1), 1) for k in at},
+        majority=_percent(test.labels[some] == majority) if majority is not None else math.nan,
+        settings=settings,
+        ranks=ranks,
+        predicted=predicted,
+    )
+
+
+def placed(
+    scores: Float[np.ndarray, "rows classes"], truth: Integer[np.ndarray, " rows"]
+) -> tuple[Integer[np.ndarray, " rows"], Integer[np.ndarray, " rows"]]:
+    """Rank of each row's own class, 1 is best, and the class that is predicted.
+
+    Args:
+        scores: of every class; NaN counts against the row, wherever it stands.
+        truth: column of each row's own class; -1 where it has none, for a rank behind all classes.
+
+    Returns:
+        Ranks and predicted columns.
+
+    >>> import numpy as np
+    >>> placed(np.array([[0.1, 0.9, 0.9], [0.3, 0.2, 0.1]]), np.array([1, 0]))
+    (array([2, 1]), array([2, 0]))
+    """
+    rows, number_of_classes = scores.shape
+    each = np.arange(rows)
+    own = scores[each, truth]
+    # Not <, rather than >=, for NaN; the own class counts itself, which makes the best rank 1.
+    ranks = np.maximum(np.sum(~(scores < own[:, None]), axis=1), 1)
+    ranks = np.where(truth < 0, number_of_classes + 1, ranks)
+    others = np.array(scores)
+    others[each[truth >= 0], truth[truth >= 0]] = -np.inf
+    return ranks, np.where(ranks == 1, truth, np.argmax(others, axis=1))
+
+
+def bootstrap(
+    statistic: Callable[[Integer[np.ndarray, " rows"]], float],
+    clusters: Integer[np.ndarray, " rows"],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95 % percentile interval of a statistic of weighted rows; clusters are drawn whole.
+
+    Args:
+        statistic: of how often each row was drawn.
+        clusters: which rows belong together.
+        resamples: how many samples to draw.
+        seed: of the draws.
+
+    Returns:
+        Its lower and upper end.
+    """
+    rng = np.random.default_rng(seed)
+    names, cluster = np.unique(clusters, return_inverse=True)
+    size = len(names)
+    values = [
+        statistic(np.bincount(rng.integers(size, size=size), minlength=size)[cluster])
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _rate(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
+    if not len(hits):
+        return Estimate(math.nan, math.nan, math.nan)
+    if len(np.unique(clusters)) == len(hits):
+        found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+        low, high = 100 * float(found.low), 100 * float(found.high)
+    else:
+        low, high = bootstrap(lambda drawn: 100 * np.average(hits, weights=drawn), clusters)
+    return Estimate(_percent(hits), low, high)
+
+
+def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> Estimate:
+    if not len(true):
+        return Estimate(math.nan, math.nan, math.nan)
+    both = np.unique(np.concatenate([true, predicted]), return_inverse=True)[1]
+    true, predicted = both[: len(true)], both[len(true) :]
+    size = int(both.max()) + 1
+    hits = np.where(true == predicted, true, size)
+
+    def statistic(drawn: np.ndarray) -> float:
+        # Of true, predicted and right rows, how many each class has.
+        counts = [np.bincount(of, drawn, size + 1)[:size] for of in (true, predicted, hits)]
+        occurs = counts[0] + counts[1]
+        return 100 * float(np.mean(2 * counts[2][occurs > 0] / occurs[occurs > 0]))
+
+    return Estimate(statistic(np.ones(len(true), np.int64)), *bootstrap(statistic, clusters))
+
+
+def _percent(hits: np.ndarray) -> float:
+    return 100 * float(hits.mean()) if hits.size else math.nan
+
+
+def _slices(rows: int, classes: int) -> list[slice]:
+    """Of one length, so that what computes the scores is compiled once; the last two overlap."""
+    size = min(rows, max(1, _BLOCK // classes))
+    starts = [*range(0, rows - size, size), rows - size]
+    return [slice(start, start + size) for start in starts]

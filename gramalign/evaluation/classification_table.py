@@ -1,0 +1,90 @@
+"""A classification as a rich table, at most 100 columns wide and complete without colour."""
+
+from collections.abc import Sequence
+
+from rich.console import Group
+from rich.text import Text
+
+from gramalign.evaluation.class_figures import ACCURACY_AT, ClassFigures, Estimate
+from gramalign.evaluation.classification import Classification
+from gramalign.evaluation.labelled import spelt
+from gramalign.evaluation.table_parts import percent, plain_table, titled
+
+
+def classification_table(result: Classification) -> Group:
+    """Every classifier on its line: accuracies and macro-F1, beside chance and the majority class.
+
+    Args:
+        result: the figures.
+
+    Returns:
+        The table, for `rich.console.Console.print`.
+    """
+    columns = [k for k in ACCURACY_AT if any(k in each.accuracy for each in result.all)]
+    table = plain_table()
+    longest = max(len(name) for name in result.modalities)
+    table.add_column("", overflow="fold", min_width=longest + 2)
+    table.add_column("rows", justify="right", no_wrap=True)
+    for k in columns:
+        bold = "bold" if k == 1 else ""
+        table.add_column(f"Acc@{k}", justify="right", no_wrap=True, style=bold)
+    table.add_column("macro-F1", justify="right", no_wrap=True)
+    table.add_column("chance\nAcc@1", justify="right", no_wrap=True, style="dim")
+    table.add_column("majority\nAcc@1", justify="right", no_wrap=True, style="dim")
+
+    def add(title: str, figures: Sequence[ClassFigures]) -> None:
+        if not figures:
+            return
+        if table.row_count:
+            table.add_section()
+        table.add_row(Text(title), style="italic")
+        for each in figures:
+            table.add_row(
+                Text(f"  {_subject(each, result.modalities)}"),
+                str(each.rows),
+                *(_spread(each.accuracy[k]) if k == 1 else _point(each, k) for k in columns),
+                _spread(each.macro_f1),
+                percent(each.chance[1]),
+                percent(each.majority),
+            )
+
+    kind = "given prompts" if result.zero_shot else "prompts"
+    for score in dict.fromkeys(each.score for each in result.prompts):
+        add(f"{kind}, {score}", [each for each in result.prompts if each.score == score])
+    add("linear probe", result.probe)
+    add("nearest neighbours", result.neighbours)
+    classes = sorted({each.classes for each in result.all})
+    notes = [
+        f"{' or '.join(map(str, classes))} classes, {result.train_rows} training rows; in brackets "
+        "95 % intervals over test rows"
+    ]
+    notes += [
+        f"{each.name}: classes {spelt(each.unknown)} have no training row, their test rows count "
+        "as wrong"
+        for each in result.all
+        if each.unknown
+    ]
+    return titled(
+        f"Classes of {result.test_rows} test rows: accuracy and macro-F1 in percent",
+        table,
+        "\n".join(notes),
+    )
+
+
+def _subject(figures: ClassFigures, modalities: Sequence[str]) -> str:
+    of = figures.modalities
+    if figures.classifier != "prompts":
+        return "all" if len(of) == len(modalities) > 1 else "+".join(of)
+    others = [name for name in modalities if name != figures.prompts]
+    return f"{figures.prompts} -> {'rest' if len(of) == len(others) > 1 else '+'.join(of)}"
+
+
+def _spread(estimate: Estimate) -> str:
+    value = percent(estimate.value)
+    if value == "n/a":
+        return value
+    return f"{value} [{percent(estimate.low)}, {percent(estimate.high)}]"
+
+
+def _point(figures: ClassFigures, k: int) -> str:
+    return percent(figures.accuracy[k].value) if k in figures.accuracy else ""

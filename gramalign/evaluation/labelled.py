@@ -1,0 +1,115 @@
+"""Embeddings with the class of each row: what classifiers learn from and are measured on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Integer, Shaped
+
+from gramalign.evaluation.inputs import (
+    EmbeddingSet,
+    HostEmbeddings,
+    HostPresent,
+    checked,
+)
+from gramalign.unit_rows import unit_rows
+
+Label = int | str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Checked embeddings and a label for each row.
+
+    Attributes:
+        data: the embeddings, unit rows.
+        labels: `[examples]`, integers or strings; any values, they need not count from 0.
+    """
+
+    data: EmbeddingSet
+    labels: Shaped[np.ndarray, " examples"]
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.data)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities, in the order they were given."""
+        return self.data.modalities
+
+    @property
+    def clusters(self) -> Integer[np.ndarray, " examples"]:
+        """Which rows belong together: members of a group; without groups each row by itself."""
+        groups = self.data.groups
+        return np.arange(len(self)) if groups is None else groups
+
+    @property
+    def most_frequent(self) -> Label:
+        """The class of most rows, the first of several."""
+        values, counts = np.unique(self.labels, return_counts=True)
+        return values[np.argmax(counts)].item()
+
+    def there(self, modalities: Sequence[str]) -> Bool[np.ndarray, " examples"]:
+        """The rows that have at least one of the modalities."""
+        return np.any([self.data.present[name] for name in modalities], axis=0)
+
+    def direction(self, modalities: Sequence[str]) -> Float[np.ndarray, "examples dim"]:
+        """The normalised sum of the modalities that are present; of one, its embedding.
+
+        The same direction by which the cosine Score stands for a tuple.
+        """
+        total = np.zeros(self.data.embeddings[modalities[0]].shape)
+        for name in modalities:
+            total += self.data.embeddings[name]
+        return unit_rows("+".join(modalities), total, self.there(modalities))
+
+    def side_by_side(self, modalities: Sequence[str]) -> Float[np.ndarray, "examples width"]:
+        """The modalities' embeddings one after another, zeros in the place of absent ones."""
+        return np.concatenate([self.data.embeddings[name] for name in modalities], axis=1)
+
+
+def labelled(
+    embeddings: HostEmbeddings,
+    labels: Shaped[np.ndarray | Array, " _examples"],
+    present: HostPresent | None = None,
+    groups: Shaped[np.ndarray | Array, " _examples"] | None = None,
+    fused: HostEmbeddings | None = None,
+) -> Labelled:
+    """Check embeddings as `checked` does, of which one modality is enough here, and their labels.
+
+    Args:
+        embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
+        labels: `[examples]`, an integer or a string for the class of each.
+        present: per modality bool `[examples]`; a modality without a mask is present everywhere.
+        groups: `[examples]`; rows of one group show the same thing, such as clips of one video.
+        fused: as for `checked`.
+
+    Returns:
+        The labelled embeddings.
+
+    Raises:
+        ValueError: as `checked`; labels of another length, or neither integers nor strings.
+
+    >>> import numpy as np
+    >>> labelled({"image": np.eye(3)}, np.array(["cat", "dog", "cat"])).labels.tolist()
+    ['cat', 'dog', 'cat']
+    """
+    data = checked(embeddings, present, groups, fused, fewest=1)
+    values = np.asarray(labels)
+    if values.shape != (len(data),) or values.dtype.kind not in "iuU":
+        raise ValueError(
+            f"labels: got {values.dtype} {values.shape}, wanted integers or strings ({len(data)},);"
+            " give the class of every example, and leave out those that have none"
+        )
+    return Labelled(data, values)
+
+
+def spelt(classes: Sequence[Label] | np.ndarray, most: int = 5) -> str:
+    """Classes for a message, the first few of many.
+
+    >>> spelt([3, 5, 8, 9], most=2)
+    '3, 5 and 2 more'
+    """
+    named = ", ".join(str(name) for name in classes[:most])
+    return named if len(classes) <= most else f"{named} and {len(classes) - most} more"

@@ -1,0 +1,130 @@
+"""A linear probe: logistic regression on embeddings that stay as they are.
+
+Fitted on the training rows. The strength of its regularisation is the one of `STRENGTHS` that is
+right most often on the validation rows or, without any, on the rows that are held out of the
+training rows in turn; the stronger of two that are equal. Test rows choose nothing.
+
+The classes are dealt out evenly over the parts that are held out, and a group is never divided.
+
+Source: the protocol of Radford et al. (CLIP), ICML 2021, arXiv 2103.00020, appendix A.3: logistic
+regression by L-BFGS without data augmentation, its strength by validation.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits  # scikit-learn depends on it
+
+from gramalign.evaluation.class_figures import ClassFigures, class_figures
+from gramalign.evaluation.labelled import Labelled
+
+STRENGTHS = tuple(10.0**power for power in range(-2, 4))
+"""scikit-learn's C, the inverse of regularisation, from strong to weak, for rows of length 1."""
+
+PARTS = 5
+"""How many parts of the training rows are held out in turn."""
+
+_ITERATIONS = 1000
+
+_FOR_ONE_THREAD = 2**22  # numbers in the training rows
+
+
+def linear_probe(
+    train: Labelled,
+    test: Labelled,
+    modalities: Sequence[str],
+    *,
+    validation: Labelled | None = None,
+) -> ClassFigures:
+    """Classify test rows by a logistic regression that was fitted on training rows.
+
+    Args:
+        train: what it is fitted on; rows with none of the modalities are left out.
+        test: the rows to classify.
+        modalities: what it sees; several lie side by side, zeros in the place of absent ones, so
+            that a linear classifier of their sum is one of those that it may find.
+        validation: rows to choose the regularisation by; if None, or without such rows, parts of
+            the training rows are held out for that.
+
+    Returns:
+        The figures; among the settings the chosen `C`, and whether the fit `converged`, 1 or 0.
+    """
+    seen = train.there(modalities)
+    values = train.side_by_side(modalities)[seen].astype(np.float64)
+    labels, clusters = train.labels[seen], train.clusters[seen]
+    classes = np.unique(labels)
+    settings, scores = {}, None
+    if len(classes) > 1:
+        if validation is not None and validation.there(modalities).any():
+            known = validation.there(modalities)
+            right = _right(
+                values,
+                labels,
+                validation.side_by_side(modalities)[known].astype(np.float64),
+                validation.labels[known],
+            )
+        else:
+            right = np.zeros(len(STRENGTHS))
+            for held in _held_out(labels, clusters):
+                if len(np.unique(labels[~held])) > 1:
+                    right += _right(values[~held], labels[~held], values[held], labels[held])
+        chosen = STRENGTHS[int(np.argmax(right))]
+        model, converged = _fitted(LogisticRegression(C=chosen), values, labels)
+        settings = {"C": chosen, "converged": float(converged)}
+        inputs = test.side_by_side(modalities)
+
+        def decisions(rows: slice) -> np.ndarray:
+            found = model.decision_function(inputs[rows].astype(np.float64))
+            return np.stack([-found, found], axis=1) if found.ndim == 1 else found
+
+        scores = decisions
+    return class_figures(
+        scores,
+        classes,
+        test,
+        test.there(modalities),
+        classifier="probe",
+        modalities=tuple(modalities),
+        majority=train.most_frequent,
+        settings=settings,
+    )
+
+
+def _right(
+    values: np.ndarray, labels: np.ndarray, new_values: np.ndarray, new_labels: np.ndarray
+) -> np.ndarray:
+    """How many new rows a fit at each strength gets right."""
+    # From strong to weak, each fit starting from the last: the weak ones are the slow ones.
+    model, right = LogisticRegression(warm_start=True), []
+    for strength in STRENGTHS:
+        _fitted(model.set_params(C=strength), values, labels)
+        right.append(np.sum(model.predict(new_values) == new_labels))
+    return np.array(right)
+
+
+def _fitted(
+    model: LogisticRegression, values: np.ndarray, labels: np.ndarray
+) -> tuple[LogisticRegression, bool]:
+    # Threads that wait for each other take thirty times as long on what one core does in no time.
+    threads = 1 if values.size < _FOR_ONE_THREAD else None
+    with warnings.catch_warnings(), threadpool_limits(threads):
+        # It is in the record, of the one fit that counts.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.set_params(max_iter=_ITERATIONS).fit(values, labels)
+    return model, int(model.n_iter_.max()) < _ITERATIONS
+
+
+def _held_out(labels: np.ndarray, clusters: np.ndarray) -> Iterator[np.ndarray]:
+    """Masks of the rows that are held out in turn; each row once."""
+    _, first, cluster = np.unique(clusters, return_index=True, return_inverse=True)
+    parts = min(PARTS, len(first))
+    # Class after class, each shuffled, and then dealt out like cards. scikit-learn's own parts want
+    # of every class as many rows as there are parts.
+    order = np.lexsort((np.random.default_rng(0).random(len(first)), labels[first]))
+    part = np.empty(len(first), np.int64)
+    part[order] = np.arange(len(first)) % parts
+    for number in range(parts):
+        yield part[cluster] == number

@@ -1,0 +1,195 @@
+"""Classes named by prompts: each class is an anchor, ranked by a Score against a tuple.
+
+    class of j = argmax_c score(prompt_c, tuple_j)
+
+With prompts from elsewhere, such as texts that name the classes, this is zero-shot classification:
+nothing has learned from the classes. With prompts from a modality of labelled training rows, each
+class is the mean direction of its rows: a nearest-mean classifier across modalities.
+
+Several prompts of a class are averaged: each to unit length, then their sum.
+
+Source: averaged prompts, Radford et al. (CLIP), ICML 2021, arXiv 2103.00020, section 3.1.4; classes
+ranked by volume, Cicchetti et al. (GRAM), ICLR 2025, arXiv 2412.11959, on VGGSound.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
+
+from gramalign.evaluation.class_figures import ClassFigures, class_figures
+from gramalign.evaluation.labelled import Label, Labelled
+from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES
+from gramalign.scores import Score, anchored
+from gramalign.unit_rows import unit_rows
+
+# Whatever the modalities are called outside: one compilation serves every task of one size.
+_ANCHOR = "anchor"
+_SCORES = anchored(_ANCHOR)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A direction for each class.
+
+    Attributes:
+        modality: what the prompts are embedded from.
+        classes: labels, sorted, no two alike.
+        directions: float32 `[classes, dim]`, unit rows.
+    """
+
+    modality: str
+    classes: Shaped[np.ndarray, " classes"]
+    directions: Float[np.ndarray, "classes dim"]
+
+
+def class_prompts(
+    modality: str,
+    embeddings: Float[np.ndarray | Array, "prompts dim"],
+    labels: Shaped[np.ndarray | Array, " prompts"],
+) -> Prompts:
+    """One direction for each class, of one prompt or several.
+
+    Args:
+        modality: what the prompts are embedded from.
+        embeddings: of the prompts, of any length but finite.
+        labels: the class that each prompt names.
+
+    Returns:
+        The mean direction of each class.
+
+    Raises:
+        ValueError: no prompt, or one that is not finite.
+
+    >>> import numpy as np
+    >>> found = class_prompts("text", np.array([[2.0, 0], [0, 1], [0, 3]]), np.array([7, 4, 4]))
+    >>> found.classes.tolist(), found.directions.tolist()
+    ([4, 7], [[0.0, 1.0], [1.0, 0.0]])
+    """
+    values = np.asarray(embeddings)
+    if not len(values):
+        raise ValueError(f"embeddings: got no prompt of {modality}, wanted one for each class")
+    units = unit_rows(modality, values, np.ones(len(values), bool))
+    classes, number = np.unique(np.asarray(labels), return_inverse=True)
+    total = np.zeros((len(classes), units.shape[1]))
+    np.add.at(total, number, units)
+    return Prompts(modality, classes, unit_rows(modality, total, np.ones(len(classes), bool)))
+
+
+def prompts_of(train: Labelled, modality: str) -> Prompts | None:
+    """Prompts from the rows that have a modality: the mean direction of each class.
+
+    Args:
+        train: labelled rows.
+        modality: the prompts'.
+
+    Returns:
+        The prompts of the classes that have such a row, None if there is no such row.
+    """
+    there = train.data.present[modality]
+    if not there.any():
+        return None
+    return class_prompts(modality, train.data.embeddings[modality][there], train.labels[there])
+
+
+def classify_by_prompts(
+    test: Labelled,
+    prompts: Prompts | None,
+    *,
+    score: str,
+    modality: str | None = None,
+    clip: Sequence[str] | None = None,
+    majority: Label | None = None,
+) -> ClassFigures:
+    """Rank all classes for each tuple by a Score, and count.
+
+    Args:
+        test: the rows to classify.
+        prompts: one for each class; None: there are none, and no row is counted.
+        score: one of `SCORE_NAMES`, or `FUSED`: the cosine with the one embedding that was fused of
+            all other modalities than the prompts', or of the one where there is only one.
+        modality: of the prompts, where these are None.
+        clip: the modalities of a tuple; all but the prompts' if not given.
+        majority: the most frequent class of training, for the baseline beside it.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ValueError: an unknown score or modality, nothing to classify, or prompts of another width.
+    """
+    if score not in (*SCORE_NAMES, FUSED):
+        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}, {FUSED}")
+    named = prompts.modality if prompts is not None else modality or ""
+    names = tuple(name for name in test.modalities if name != named)
+    chosen = names if clip is None else tuple(clip)
+    if not chosen or not set(chosen) <= set(names):
+        raise ValueError(
+            f"clip: got {', '.join(chosen) or 'no modality'}, wanted some of "
+            f"{', '.join(names) or 'none that is there'}, which are all but the prompts', {named}; "
+            "embed another modality of the rows that are to be classified"
+        )
+    vectors = {name: test.data.embeddings[name] for name in chosen}
+    masks = {name: test.data.present[name] for name in chosen}
+    if score == FUSED and len(chosen) > 1:
+        vectors, masks = _fused(test, named, chosen)
+    width = next(iter(test.data.embeddings.values())).shape[1]
+    if prompts is not None and prompts.directions.shape[1] != width:
+        raise ValueError(
+            f"prompts: got {prompts.directions.shape[1]} numbers each, wanted {width} as the "
+            "embeddings have; embed both with one model"
+        )
+
+    def scores(rows: slice) -> np.ndarray:
+        assert prompts is not None
+        others = {f"other {i}": jnp.asarray(x[rows]) for i, x in enumerate(vectors.values())}
+        there = {f"other {i}": jnp.asarray(x[rows]) for i, x in enumerate(masks.values())}
+        kind = _SCORES["cosine" if score == FUSED else score]
+        return np.asarray(_tile(kind, jnp.asarray(prompts.directions), others, there))
+
+    choice = prompts is not None and len(prompts.classes) > 1
+    return class_figures(
+        scores if choice else None,
+        test.labels[:0] if prompts is None else prompts.classes,
+        test,
+        np.any(list(masks.values()), axis=0),
+        classifier="prompts",
+        modalities=chosen,
+        majority=majority,
+        settings={},
+        score=score,
+        prompts=named,
+    )
+
+
+def _fused(
+    test: Labelled, prompts: str, clip: tuple[str, ...]
+) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+    """What a tuple was fused to; nothing is there for a modality whose rest was not fused."""
+    rest = tuple(name for name in test.modalities if name != prompts)
+    if not test.data.fused or set(clip) != set(rest):
+        raise ValueError(
+            f"score: got {FUSED!r} for {', '.join(clip)}, but what is fused are all modalities but "
+            f"one of {', '.join(test.data.fused) or 'none'}; wanted one of {', '.join(SCORE_NAMES)}"
+        )
+    if prompts not in test.data.fused:
+        some = test.data.embeddings[clip[0]]
+        return {"fused": np.zeros_like(some)}, {"fused": np.zeros(len(some), bool)}
+    return {"fused": test.data.fused[prompts]}, {"fused": test.there(rest)}
+
+
+@partial(jax.jit, static_argnames="score")
+def _tile(
+    score: Score,
+    prompts: Float[Array, "classes d"],
+    others: Mapping[str, Float[Array, "rows d"]],
+    present: Mapping[str, Bool[Array, " rows"]],
+) -> Float[Array, "rows classes"]:
+    rows = score.rows({_ANCHOR: prompts, "other 0": prompts})
+    # A Score's columns leave the anchor out, so any stands for it.
+    cols = score.cols({_ANCHOR: others["other 0"], **others}, present)
+    return score.tile(rows.factors, cols.factors).T
