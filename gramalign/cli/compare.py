@@ -166,7 +166,7 @@ class Compare:
             found = (
                 measure(run, rows, score=score)
                 if place
-                else evaluate_run(run, score=score, baseline=False)
+                else evaluate_run(run, score=score, baseline=False, brief=True)
             )
             hits |= found.summary_hits(own=name == OWN)
         return hits

@@ -21,6 +21,7 @@ from gramalign.evaluation import (
     fit_gcca,
     tables,
 )
+from gramalign.evaluation.reranking import TOP
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import measure, own_score
 from gramalign.training.run_folder import RunFolder
@@ -52,6 +53,13 @@ class Evaluate:
     contribution: bool = False
     """Measure what each modality contributes to finding every other: with and without it. Writes
     contribution.json, and the rank of every query to contribution.npz."""
+    dual_softmax: float | None = None
+    """Temperature of a dual softmax, over all queries and the whole gallery at once, whose figures
+    are set beside the plain ones; 0.05, say."""
+    rerank: ScoreName | None = None
+    """Another Score to re-rank the best of each query by; its figures are set beside the raw."""
+    rerank_top: int = TOP
+    """How many are re-ranked."""
 
     def run(self) -> None:
         """Evaluate and print."""
@@ -62,6 +70,9 @@ class Evaluate:
             score=self.score,
             baseline=self.baseline,
             screen=console(),
+            dual_temperature=self.dual_softmax,
+            rerank_by=self.rerank,
+            rerank_top=self.rerank_top,
         )
         if self.contribution:
             self._contribution()
@@ -95,8 +106,21 @@ def evaluate_run(
     score: ScoreName | None = None,
     baseline: bool = True,
     screen: rich.console.Console | None = None,
+    brief: bool = False,
+    **options: Any,
 ) -> Evaluation:
-    """Evaluate a run on one part of a store, print the tables and keep the figures beside it."""
+    """Evaluate a run on one part of a store, print the tables and keep the figures beside it.
+
+    Args:
+        run: the run.
+        data: another store than the run's.
+        part: of it.
+        score: beside the cosine; None: the objective's own.
+        baseline: fit a linear GCCA.
+        screen: where to print; None: nowhere.
+        brief: leave out what takes long and no summary shows: hubness, and retrieval by label.
+        options: others of `gramalign.evaluation.evaluate`.
+    """
     store = load(data or run.config.data)
     rows = store.part(part)
     linear = None
@@ -107,7 +131,18 @@ def evaluate_run(
         except ValueError as error:
             if screen:
                 screen.print(f"no linear baseline: {error}")
-    result = measure(run, rows, score=score, baseline_embeddings=linear)
+    labels = rows.labels
+    if brief or labels is None or len(np.unique(labels)) < 2:
+        labels = None
+    result = measure(
+        run,
+        rows,
+        score=score,
+        baseline_embeddings=linear,
+        neighbours=not brief,
+        labels=labels,
+        **options,
+    )
     record = {"data": data or run.config.data, "part": part, **result.to_json()}
     files = RunFolder(run.folder)
     files.evaluation.write_text(json.dumps(record, indent=2) + "\n")

@@ -11,7 +11,15 @@ from jaxtyping import Float, Int
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
 from gramalign.evaluation.records import to_plain
-from gramalign.evaluation.retrieval import RECALL_AT, Retrieval, retrieval_figures
+from gramalign.evaluation.relevance import Relevance, relevance_figures
+from gramalign.evaluation.reranking import TOP, rerank
+from gramalign.evaluation.retrieval import (
+    FUSED,
+    RECALL_AT,
+    Retrieval,
+    retrieval_figures,
+    tasks,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,10 @@ class Evaluation:
         retrieval: every task under the run's Score and under the cosine.
         baseline: the same tasks for the baseline embeddings under the cosine; empty without them.
         diagnostics: geometry of the space.
+        by_label: every task under the run's Score and the cosine where all that shares the query's
+            label is right; empty without labels.
+        beside: every task under the run's Score once more, with the dual softmax or re-ranked, if
+            that was asked for.
     """
 
     score: str
@@ -33,6 +45,8 @@ class Evaluation:
     retrieval: tuple[Retrieval, ...]
     baseline: tuple[Retrieval, ...]
     diagnostics: Diagnostics
+    by_label: tuple[Relevance, ...] = ()
+    beside: tuple[Retrieval, ...] = ()
 
     def find(
         self,
@@ -47,7 +61,7 @@ class Evaluation:
         Args:
             query: modalities on the query side, in any order.
             gallery: modalities on the gallery side, in any order.
-            score: "cosine" or the run's Score.
+            score: "cosine", the run's Score, or the name of a result in `beside`.
             baseline: look among the baseline's results.
 
         Returns:
@@ -56,7 +70,7 @@ class Evaluation:
         Raises:
             KeyError: that task was not measured.
         """
-        for result in self.baseline if baseline else self.retrieval:
+        for result in self.baseline if baseline else (*self.retrieval, *self.beside):
             sides = (set(result.query), set(result.gallery))
             if sides == (set(query), set(gallery)) and result.score == score:
                 return result
@@ -133,7 +147,9 @@ class Evaluation:
 
         By names such as `text -> audio, cosine`; those of the baseline end in `, baseline`.
         """
-        results = [(x, "") for x in self.retrieval] + [(x, ", baseline") for x in self.baseline]
+        results = [(x, "") for x in (*self.retrieval, *self.beside)] + [
+            (x, ", baseline") for x in self.baseline
+        ]
         return {
             f"{_task_name(task.query, task.gallery)}, {task.score}{end}": task.ranks
             for task, end in results
@@ -158,6 +174,9 @@ class Evaluation:
             retrieval=tuple(Retrieval.from_json(item) for item in record["retrieval"]),
             baseline=tuple(Retrieval.from_json(item) for item in record["baseline"]),
             diagnostics=Diagnostics.from_json(record["diagnostics"]),
+            # Records of earlier versions have none.
+            by_label=tuple(Relevance.from_json(item) for item in record.get("by_label", ())),
+            beside=tuple(Retrieval.from_json(item) for item in record.get("beside", ())),
         )
 
 
@@ -220,6 +239,10 @@ def evaluate(
     fused: HostEmbeddings | None = None,
     baseline_embeddings: HostEmbeddings | None = None,
     neighbours: bool = True,
+    labels: HostGroups | None = None,
+    dual_temperature: float | None = None,
+    rerank_by: str | None = None,
+    rerank_top: int = TOP,
 ) -> Evaluation:
     """Measure how well embeddings of several modalities agree.
 
@@ -235,6 +258,10 @@ def evaluate(
         fused: for any modality one embedding of all the others, for `FUSED`.
         baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.
         neighbours: measure hubness, among the diagnostics.
+        labels: `[examples]`, e.g. classes, for retrieval of all that shares them.
+        dual_temperature: for retrieval under the dual softmax, besides.
+        rerank_by: a Score that re-ranks the best, besides.
+        rerank_top: how many of them.
 
     Returns:
         The figures.
@@ -257,6 +284,19 @@ def evaluate(
                 "embed the same rows of the same modalities"
             )
         baseline = retrieval_figures(beside, "cosine")
+    besides: list[Retrieval] = []
+    if dual_temperature is not None:
+        besides += retrieval_figures(data, score, dual_temperature=dual_temperature)
+    if rerank_by is not None:
+        besides += [
+            rerank(data, *sides, score, rerank_by, top=rerank_top)[1]
+            for one, others in tasks(data.modalities)
+            for sides in [(one, others), (others, one)]
+        ]
+    by_label: list[Relevance] = []
+    if labels is not None:
+        for name in dict.fromkeys(("cosine" if score == FUSED else score, "cosine")):
+            by_label += relevance_figures(data, np.asarray(labels), name)
     return Evaluation(
         score=score,
         modalities=data.modalities,
@@ -264,4 +304,6 @@ def evaluate(
         retrieval=retrieval,
         baseline=baseline,
         diagnostics=diagnose(data, neighbours=neighbours),
+        by_label=tuple(by_label),
+        beside=tuple(besides),
     )

@@ -1,6 +1,7 @@
 """What the tables of an evaluation are made of: one look, and numbers in one form."""
 
 import math
+from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -11,6 +12,52 @@ from rich.text import Text
 def plain_table() -> Table:
     """A table with no more than a line below its head."""
     return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def task_table(modalities: Sequence[str]) -> Table:
+    """A table whose rows are the tasks of `add_tasks`, their names in its first column."""
+    table = plain_table()
+    # Where the terminal is too narrow, let it be the last figures that go, not the names.
+    longest = max(len(name) for name in modalities)
+    table.add_column("", overflow="fold", min_width=max(longest + 2, len("rest -> one")))
+    return table
+
+
+def add_figures(table: Table, name: str, figures: Sequence[str]) -> None:
+    """A column for each figure of one Score, the first in bold and below the Score's name."""
+    for i, figure in enumerate(figures):
+        table.add_column(
+            f"{'' if i else name}\n{figure}",
+            justify="right",
+            no_wrap=True,
+            style="" if i else "bold",
+        )
+
+
+def add_tasks(
+    table: Table,
+    modalities: Sequence[str],
+    cells: Callable[[tuple[str, ...], tuple[str, ...]], list[str]],
+) -> None:
+    """A row for every modality against the rest and for the rest against it; or for both of two.
+
+    Args:
+        table: made by `task_table`.
+        modalities: their names.
+        cells: from query and gallery to what stands in the other columns.
+    """
+    rests = {one: tuple(other for other in modalities if other != one) for one in modalities}
+    if len(rests) == 2:
+        for one, rest in rests.items():
+            table.add_row(Text(f"{one} -> {rest[0]}"), *cells((one,), rest))
+        return
+    table.add_row("one -> rest", style="italic")
+    for one, rest in rests.items():
+        table.add_row(Text(f"  {one}"), *cells((one,), rest))
+    table.add_section()
+    table.add_row("rest -> one", style="italic")
+    for one, rest in rests.items():
+        table.add_row(Text(f"  {one}"), *cells(rest, (one,)))
 
 
 def titled(title: str, table: Table, notes: str = "") -> Group:

@@ -11,8 +11,18 @@ from rich.text import Text
 
 from gramalign.evaluation.diagnostics_tables import diagnostics_table, warnings_list
 from gramalign.evaluation.evaluation import Evaluation
+from gramalign.evaluation.relevance import NDCG_AT
 from gramalign.evaluation.retrieval import RECALL_AT, Retrieval
-from gramalign.evaluation.table_parts import heat, percent, plain_table, titled
+from gramalign.evaluation.table_parts import (
+    add_figures,
+    add_tasks,
+    decimal,
+    heat,
+    percent,
+    plain_table,
+    task_table,
+    titled,
+)
 
 
 def tables(evaluation: Evaluation) -> Group:
@@ -22,14 +32,18 @@ def tables(evaluation: Evaluation) -> Group:
         evaluation: the figures.
 
     Returns:
-        The pair table (where there are more than two modalities), the tuple table, the
-        diagnostics, and what they give reason to warn of.
+        The pair table (where there are more than two modalities), the tuple table, those of labels
+        and of what was asked for besides, the diagnostics, and what these give reason to warn of.
     """
     parts = [
         tuple_table(evaluation),
         diagnostics_table(evaluation),
         warnings_list(evaluation.diagnostics),
     ]
+    if evaluation.beside:
+        parts.insert(1, beside_tables(evaluation))
+    if evaluation.by_label:
+        parts.insert(1, label_table(evaluation))
     if len(evaluation.modalities) > 2:
         parts.insert(0, pair_table(evaluation))
     return Group(*parts)
@@ -85,52 +99,87 @@ def pair_table(evaluation: Evaluation) -> Group:
 def tuple_table(evaluation: Evaluation) -> Group:
     """One -> the rest and the rest -> one: the run's Score, the cosine, GCCA and chance."""
     scores = tuple(dict.fromkeys((evaluation.score, "cosine")))
-    table = plain_table()
-    # Where the terminal is too narrow, let it be the last figures that go, not the names.
-    longest = max(len(name) for name in evaluation.modalities)
-    table.add_column("", overflow="fold", min_width=max(longest + 2, len("rest -> one")))
+    table = task_table(evaluation.modalities)
     for name in scores:
-        for i, figure in enumerate((*(f"R@{k}" for k in RECALL_AT), "med", "mean")):
-            table.add_column(
-                f"{'' if i else name}\n{figure}",
-                justify="right",
-                no_wrap=True,
-                style="" if i else "bold",
-            )
+        add_figures(table, name, (*(f"R@{k}" for k in RECALL_AT), "med", "mean"))
     if evaluation.baseline:
         table.add_column("GCCA\nR@1", justify="right", no_wrap=True)
     table.add_column("chance\nR@1", justify="right", no_wrap=True, style="dim")
     queries: list[int] = []
 
-    def add(label: str, query: tuple[str, ...], gallery: tuple[str, ...]) -> None:
+    def cells(query: tuple[str, ...], gallery: tuple[str, ...]) -> list[str]:
         results = [evaluation.find(query, gallery, name) for name in scores]
-        cells = [cell for result in results for cell in _figures(result)]
+        queries.append(results[0].queries)
+        found = [cell for result in results for cell in _figures(result)]
         if evaluation.baseline:
             baseline = evaluation.find(query, gallery, "cosine", baseline=True)
-            cells.append(percent(baseline.recall[1]))
-        table.add_row(Text(label), *cells, percent(results[0].chance[1], 2))
-        queries.append(results[0].queries)
+            found.append(percent(baseline.recall[1]))
+        return [*found, percent(results[0].chance[1], 2)]
 
-    rests = {one: evaluation.rest(one) for one in evaluation.modalities}
-    if len(rests) == 2:
-        for one, rest in rests.items():
-            add(f"{one} -> {rest[0]}", (one,), rest)
-    else:
-        table.add_row("one -> rest", style="italic")
-        for one, rest in rests.items():
-            add(f"  {one}", (one,), rest)
-        table.add_section()
-        table.add_row("rest -> one", style="italic")
-        for one, rest in rests.items():
-            add(f"  {one}", rest, (one,))
+    add_tasks(table, evaluation.modalities, cells)
     return titled(
-        f"{'Pair' if len(rests) == 2 else 'Tuples'}: R@k in percent, median and mean rank of the "
-        f"match (1 is best) under {' and '.join(scores)}",
+        f"{'Pair' if len(evaluation.modalities) == 2 else 'Tuples'}: R@k in percent, median and "
+        f"mean rank of the match (1 is best) under {' and '.join(scores)}",
         table,
         f"{min(queries)} queries in every row"
         if len(set(queries)) == 1
         else f"{min(queries)} to {max(queries)} queries a row",
     )
+
+
+def label_table(evaluation: Evaluation) -> Group:
+    """Retrieval of all that shares the query's label, under the run's Score and the cosine."""
+    scores = tuple(dict.fromkeys(result.score for result in evaluation.by_label))
+    table = task_table(evaluation.modalities)
+    for name in scores:
+        add_figures(table, name, ("R@1", "MRR", "mAP", f"nDCG@{NDCG_AT}"))
+    table.add_column("chance\nmAP", justify="right", no_wrap=True, style="dim")
+
+    def cells(query: tuple[str, ...], gallery: tuple[str, ...]) -> list[str]:
+        results = [
+            next(
+                result
+                for result in evaluation.by_label
+                if (set(result.query), set(result.gallery)) == (set(query), set(gallery))
+                and result.score == name
+            )
+            for name in scores
+        ]
+        found = []
+        for x in results:
+            means = x.mean_reciprocal_rank, x.mean_average_precision, x.ndcg
+            found += [percent(x.recall[1]), *(decimal(value) for value in means)]
+        return [*found, decimal(results[0].chance_average_precision)]
+
+    add_tasks(table, evaluation.modalities, cells)
+    right = _mean([result.right for result in evaluation.by_label])
+    return titled(
+        "Labels: all that shares the query's label is right, its own example too",
+        table,
+        f"{right:.1f} right answers a query, on average",
+    )
+
+
+def beside_tables(evaluation: Evaluation) -> Group:
+    """Re-ranked figures and those under the dual softmax, each beside the plain ones."""
+    figures = (*(f"R@{k}" for k in RECALL_AT), "MRR")
+    parts = []
+    for name in dict.fromkeys(result.score for result in evaluation.beside):
+        table = task_table(evaluation.modalities)
+        add_figures(table, evaluation.score, figures)
+        add_figures(table, name.removeprefix(f"{evaluation.score}, "), figures)
+
+        def cells(query: tuple[str, ...], gallery: tuple[str, ...], name: str = name) -> list[str]:
+            found = []
+            for score in (evaluation.score, name):
+                x = evaluation.find(query, gallery, score)
+                found += [percent(x.recall[k]) for k in RECALL_AT]
+                found.append(decimal(x.mean_reciprocal_rank))
+            return found
+
+        add_tasks(table, evaluation.modalities, cells)
+        parts.append(titled(f"Plain, and {name.removeprefix(f'{evaluation.score}, ')}", table))
+    return Group(*parts)
 
 
 def _figures(result: Retrieval) -> list[str]:

@@ -1,5 +1,7 @@
 """Evaluation of a run's model on rows of a store: of what agrees, and of classes."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int
 
@@ -14,7 +16,6 @@ from gramalign.evaluation import (
     evaluate,
     labelled,
 )
-from gramalign.evaluation.inputs import HostEmbeddings
 from gramalign.losses import fused_rest
 from gramalign.training.config import Config
 from gramalign.training.restore import Run, embed_store
@@ -32,8 +33,7 @@ def measure(
     rows: FeatureStore,
     *,
     score: str | None = None,
-    baseline_embeddings: HostEmbeddings | None = None,
-    neighbours: bool = True,
+    **options: Any,
 ) -> Evaluation:
     """Embeds rows and evaluates them.
 
@@ -41,8 +41,7 @@ def measure(
         run: the run.
         rows: of any of its modalities; others are left out.
         score: beside the cosine; None: the objective's own.
-        baseline_embeddings: of the same rows, to set beside.
-        neighbours: measure hubness, among the diagnostics.
+        options: others of `evaluate`, such as `baseline_embeddings` of the same rows.
 
     Raises:
         ValueError: as `embed_store` and `evaluate`.
@@ -55,8 +54,7 @@ def measure(
         score=score,
         groups=rows.groups,
         fused=_fused_rests(run, rows) if score == FUSED and "vast" in run.fusing else None,
-        baseline_embeddings=baseline_embeddings,
-        neighbours=neighbours,
+        **options,
     )
 
 
