@@ -53,7 +53,7 @@ def bare_products(method: Method, way: Way) -> Callable[[Array, Sequence[Array]]
 def square_rate(dtype: str, size: int, repeats: int) -> float:
     """FLOP/s of one large square product: what the device is capable of."""
     x = jnp.ones((size, size), dtype)
-    product = jax.jit(_dot)
+    product = jax.jit(dot)
     jax.block_until_ready(product(x, x))
     side = Timed(lambda: jax.block_until_ready(product(x, x)))
     in_turn([side], repeats, lambda text: None)
@@ -63,11 +63,11 @@ def square_rate(dtype: str, size: int, repeats: int) -> float:
 def _products(
     rows: Float[Array, "rows d"], cols: Float[Array, "cols d"], tile: int, *, mirrored: bool
 ) -> Results:
-    row_blocks, col_blocks = _blocks(rows, tile), varying_as(_blocks(cols, tile), rows)
+    row_blocks, col_blocks = blocks(rows, tile), varying_as(blocks(cols, tile), rows)
 
     def sums(row: Array) -> Array:
         def add(total: Array, col: Array) -> tuple[Array, None]:
-            return total + jnp.sum(_dot(row, col.T), axis=1), None
+            return total + jnp.sum(dot(row, col.T), axis=1), None
 
         start = varying_as(jnp.zeros(len(row), jnp.float32), row)
         return jax.lax.scan(add, start, col_blocks)[0]
@@ -78,10 +78,10 @@ def _products(
         ) -> tuple[tuple[Array, Array | None], None]:
             d_row, d_cols = carry
             j, col_block = col
-            scores = _dot(row, col_block.T).astype(row.dtype)
-            d_row += _dot(scores, col_block)
+            scores = dot(row, col_block.T).astype(row.dtype)
+            d_row += dot(scores, col_block)
             if d_cols is not None:
-                d_cols = d_cols.at[j].add(_dot(scores.T, row))
+                d_cols = d_cols.at[j].add(dot(scores.T, row))
             return (d_row, d_cols), None
 
         start = zeros_as(row.astype(jnp.float32)), d_cols
@@ -96,12 +96,13 @@ def _products(
     return totals.reshape(-1)[: len(rows)], d_rows, d_cols
 
 
-def _blocks(x: Float[Array, "n d"], tile: int) -> Float[Array, "blocks tile d"]:
+def blocks(x: Float[Array, "n d"], tile: int) -> Float[Array, "blocks tile d"]:
     """Cut as the engine cuts its sides."""
     numbers = jnp.arange(len(x), dtype=jnp.int32)
     return split(Side(x, numbers >= 0), numbers, tile).factors
 
 
-def _dot(x: Float[Array, "a b"], y: Float[Array, "b c"]) -> Float[Array, "a c"]:
+def dot(x: Float[Array, "a b"], y: Float[Array, "b c"]) -> Float[Array, "a c"]:
+    """One product, at the precision of the engine's."""
     precision = Precision.HIGHEST if x.dtype == jnp.float32 else Precision.DEFAULT
     return jnp.matmul(x, y, precision=precision, preferred_element_type=jnp.float32)

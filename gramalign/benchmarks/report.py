@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gramalign.benchmarks import accuracy, largest, memory, speed, training
+from gramalign.benchmarks import accuracy, largest, memory, retrieval, speed, training
 from gramalign.benchmarks.machine import machine
 from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
@@ -46,6 +46,8 @@ def measure(plan: Plan, say: Say = lambda text: None) -> Report:
         report["accuracy"] = _accuracy(plan, say)
     if "training" in plan.parts:
         report["training"] = training.measure(plan.repeats, say)
+    if "retrieval" in plan.parts:
+        report["retrieval"] = retrieval.measure(plan.repeats, say)
     return report
 
 
@@ -66,6 +68,8 @@ def problems(report: Report) -> list[str]:
         for row in report.get("memory", {}).get("resident", [])
         if not row["within_limit"]
     ]
+    if not report.get("retrieval", {"ranks": {"agree": True}})["ranks"]["agree"]:
+        found.append("retrieval: the figures differ from those by sorting")
     return found
 
 

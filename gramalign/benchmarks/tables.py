@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gramalign.benchmarks.cells import Report, bytes_, error, percent, seconds, table, titled
+from gramalign.benchmarks.cells import (
+    Report,
+    bytes_,
+    error,
+    percent,
+    seconds,
+    table,
+    times,
+    titled,
+)
 from gramalign.benchmarks.speed_tables import largest_table, speed_table, work_table
 
 
@@ -24,6 +33,8 @@ def tables(report: Report) -> Group:
         parts.append(_accuracy(report["accuracy"]))
     if "training" in report:
         parts.append(_training(report["training"]))
+    if "retrieval" in report:
+        parts.append(_retrieval(report["retrieval"]))
     return Group(*parts)
 
 
@@ -100,3 +111,32 @@ def _training(found: Report) -> Group:
     what = f"batches of {restart['rows']:,} examples, begun anew: the first after"
     body.add_row(what, seconds(restart["seconds"]))
     return titled("Training: what comes on top of the compiled step", body)
+
+
+def _retrieval(found: Report) -> Group:
+    ranks = found["ranks"]
+    body = table("", ">gramalign", ">beside", ">ratio")
+    body.add_row(
+        f"ranks of {ranks['examples']} x {ranks['examples']} by cosine, both ways",
+        seconds(ranks["seconds"]),
+        f"sorting {seconds(ranks['peer_seconds'])}",
+        times(ranks["ratio"]),
+    )
+    for row in (found["volume"], found["large"]):
+        body.add_row(
+            f"{row['examples']} x {row['examples']} by volume, both ways",
+            seconds(row["seconds"]),
+            f"products {seconds(row['products_seconds'])}",
+            times(row["over_products"], 2),
+        )
+    large = found["large"]
+    same = "the same figures" if ranks["agree"] else "OTHER FIGURES"
+    return titled(
+        "Retrieval: from embeddings to figures",
+        body,
+        f"By cosine d = {ranks['dim']}, beside a sort and a search per query of scores that are "
+        f"there already: {same}. By volume k = {large['modalities']}, d = {large['dim']}, beside "
+        "the bare matrix products.",
+        f"The last in a fresh process, compilation included: {bytes_(large['peak_bytes'])} at its "
+        "peak.",
+    )

@@ -39,8 +39,9 @@ class Bench:
     """
 
     only: Part | None = None
-    """Measure one part; all of them by default, but for training: what the loop costs beside its
-    compiled step, for how long a save stops it, how fast it is fed; 3 GB on disk for a while."""
+    """Measure one part; all of them by default, but for two. training: what the loop costs beside
+    its compiled step, for how long a save stops it, how fast it is fed; 3 GB on disk for a while.
+    retrieval: ranks beside sorting, and a gallery of 100 000 by volume; minutes on a CPU."""
     methods: tuple[Method, ...] = ("gram", "pmrl", "clip")
     """Losses to measure."""
     batches: tuple[int, ...] | None = None

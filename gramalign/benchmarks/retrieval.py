@@ -1,0 +1,183 @@
+"""What retrieval costs: ranks beside a sort and a search per query, and a large gallery by volume.
+
+    python -m gramalign.benchmarks.retrieval 100000 3 256           (examples, modalities, dim)
+
+ranks one large gallery both ways and prints seconds, those of the bare matrix products, and the
+peak memory of this process, as JSON: a program of its own, because a peak never falls again.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gramalign.benchmarks.process import in_new_process
+from gramalign.benchmarks.products import blocks, dot
+from gramalign.benchmarks.resident import peak_bytes
+from gramalign.benchmarks.rounds import Timed, in_turn
+from gramalign.benchmarks.steps import made_up
+from gramalign.contrast import Engine
+from gramalign.evaluation import EmbeddingSet, retrieve_both_ways
+
+Say = Callable[[str], None]
+
+RECALL_AT = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything."""
+
+    ranked: int = 5000
+    """Queries and gallery, by cosine."""
+    ranked_dim: int = 512
+    volume: tuple[int, ...] = (20_000, 100_000)
+    """Queries and galleries, by volume: one compared in rounds, the largest in a fresh process."""
+    modalities: int = 3
+    dim: int = 256
+
+
+def measure(repeats: int, say: Say, sizes: Sizes | None = None) -> dict[str, Any]:
+    """Measures everything.
+
+    Args:
+        repeats: rounds in which all sides take their turn; medians are given.
+        say: is told what happens.
+        sizes: how much; None: as much as counts.
+    """
+    sizes = sizes or Sizes()
+    small, *_, large = sizes.volume
+    say(f"retrieval: {large} x {large} by volume, in a fresh process")
+    alone = in_new_process("retrieval", large, sizes.modalities, sizes.dim)
+    return {
+        "ranks": _ranks(sizes.ranked, sizes.ranked_dim, repeats, say),
+        "volume": _volume(small, sizes.modalities, sizes.dim, repeats, say),
+        "large": alone,
+    }
+
+
+def figures_by_sorting(scores: Float[np.ndarray, "n n"]) -> dict[str, float]:
+    """Figures as the published evaluation has them: every row sorted, and the match looked for.
+
+    The loop over queries, with `list.index` in a list of the whole gallery, is theirs; numpy sorts
+    in the place of torch.
+    """
+    found = {}
+    for direction, matrix in (("forward", scores), ("backward", scores.T)):
+        order = np.argsort(-matrix, axis=1).tolist()
+        places = [line.index(number) for number, line in enumerate(order)]
+        for k in RECALL_AT:
+            found[f"{direction} R@{k}"] = 100 * sum(place < k for place in places) / len(places)
+        found[f"{direction} median"] = statistics.median(places) + 1
+        found[f"{direction} mean"] = statistics.fmean(places) + 1
+    return found
+
+
+def _ranks(number: int, dim: int, repeats: int, say: Say) -> dict[str, Any]:
+    say(f"retrieval: ranks of {number} x {number}, both ways")
+    data = _embedded(number, 2, dim)
+    scores = np.matmul(*(x if i == 0 else x.T for i, x in enumerate(data.embeddings.values())))
+    found: dict[str, Any] = {}
+
+    def ours() -> None:
+        found["ours"] = retrieve_both_ways(data, ("m0",), ("m1",), "cosine")
+
+    def theirs() -> None:
+        found["theirs"] = figures_by_sorting(scores)
+
+    ours()  # compiles
+    sides = [Timed(ours), Timed(theirs)]
+    in_turn(sides, repeats, lambda text: say(f"retrieval: ranks, {text}"))
+    own = {}
+    for direction, result in zip(("forward", "backward"), found["ours"], strict=True):
+        own |= {f"{direction} R@{k}": result.recall[k] for k in RECALL_AT}
+        own[f"{direction} median"] = result.median_rank
+        own[f"{direction} mean"] = result.mean_rank
+    seconds, peer_seconds = (side.median() for side in sides)
+    return {
+        "examples": number,
+        "dim": dim,
+        "seconds": seconds,
+        "peer_seconds": peer_seconds,
+        "ratio": peer_seconds / seconds,
+        "agree": all(abs(own[name] - value) < 1e-6 for name, value in found["theirs"].items()),
+    }
+
+
+def _volume(number: int, modalities: int, dim: int, repeats: int, say: Say) -> dict[str, Any]:
+    ours, bare = _sides(number, modalities, dim)
+    ours.run()
+    bare.run()
+    in_turn([ours, bare], repeats, lambda text: say(f"retrieval: {number} by volume, {text}"))
+    return _compared(number, modalities, dim, ours.median(), bare.median())
+
+
+def _compared(
+    number: int, modalities: int, dim: int, seconds: float, bare: float
+) -> dict[str, Any]:
+    return {
+        "examples": number,
+        "modalities": modalities,
+        "dim": dim,
+        "seconds": seconds,
+        "products_seconds": bare,
+        "over_products": seconds / bare,
+    }
+
+
+def _sides(number: int, modalities: int, dim: int) -> tuple[Timed, Timed]:
+    """Retrieval by volume, one against the rest and back, and nothing but its products."""
+    data = _embedded(number, modalities, dim)
+    one, *rest = data.modalities
+    rows, *cols = data.embeddings.values()
+
+    @jax.jit
+    def products(rows: Array, cols: list[Array]) -> Array:
+        row_blocks = blocks(rows, Engine().tile_size())
+        col_blocks = [blocks(x, Engine().tile_size()) for x in cols]
+
+        def one_row(row: Array) -> Array:
+            def one_tile(total: Array, tile: list[Array]) -> tuple[Array, None]:
+                return total + sum(jnp.sum(dot(row, x.T), axis=1) for x in tile), None
+
+            return jax.lax.scan(one_tile, jnp.zeros(len(row), jnp.float32), col_blocks)[0]
+
+        return jax.lax.map(one_row, row_blocks)
+
+    return (
+        Timed(lambda: retrieve_both_ways(data, (one,), tuple(rest), "volume")),
+        Timed(lambda: jax.block_until_ready(products(rows, cols))),
+    )
+
+
+def _embedded(number: int, modalities: int, dim: int) -> EmbeddingSet:
+    vectors = made_up(number, modalities, dim)
+    units = {f"m{i}": np.asarray(x) for i, x in enumerate(vectors.values())}
+    return EmbeddingSet(units, {name: np.ones(number, bool) for name in units}, None)
+
+
+def main(number: int, modalities: int, dim: int) -> None:
+    """One line of JSON."""
+    ours, bare = (_once(side) for side in _sides(number, modalities, dim))
+    seconds, peak = ours
+    compared = _compared(number, modalities, dim, seconds, bare[0])
+    print(json.dumps({**compared, "peak_bytes": peak}))
+
+
+def _once(side: Timed) -> tuple[float, int]:
+    """Seconds of one call, which compiles besides, and the peak memory after it."""
+    start = time.perf_counter()
+    side.run()
+    return time.perf_counter() - start, peak_bytes()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,38 @@
+"""What retrieval costs is measured, here of next to nothing."""
+
+import numpy as np
+
+from gramalign.benchmarks import report, retrieval, tables
+from gramalign.evaluation import checked, retrieve_both_ways, to_text
+
+TINY = retrieval.Sizes(ranked=200, ranked_dim=16, volume=(300, 500), dim=16)
+
+
+def test_all_is_measured():
+    found = retrieval.measure(1, lambda text: None, TINY)
+    ranks, large = found["ranks"], found["large"]
+    assert ranks["agree"] and ranks["ratio"] == ranks["peer_seconds"] / ranks["seconds"]
+    assert (found["volume"]["examples"], large["examples"]) == (300, 500)
+    for row in (found["volume"], large):
+        assert row["over_products"] == row["seconds"] / row["products_seconds"] > 0
+    assert 2**26 < large["peak_bytes"] < 2**31
+    assert not report.problems({"retrieval": found})
+    shown = to_text(tables.tables({"retrieval": found}), width=200)
+    assert "500 x 500 by volume" in shown and "the same figures" in shown
+
+    ranks["agree"] = False
+    assert report.problems({"retrieval": found}) == [
+        "retrieval: the figures differ from those by sorting"
+    ]
+    assert "OTHER FIGURES" in to_text(tables.tables({"retrieval": found}))
+
+
+def test_the_peer_finds_what_is_found_here():
+    rng = np.random.default_rng(0)
+    data = checked({name: rng.normal(size=(60, 8)) for name in ("a", "b")})
+    found = retrieval.figures_by_sorting(data.embeddings["a"] @ data.embeddings["b"].T)
+    for way, result in zip(
+        ("forward", "backward"), retrieve_both_ways(data, ("a",), ("b",), "cosine"), strict=True
+    ):
+        assert found[f"{way} median"] == result.median_rank
+        np.testing.assert_allclose(found[f"{way} R@5"], result.recall[5])
