@@ -24,7 +24,7 @@ def test_all_is_measured():
     assert report.problems({"retrieval": found}) == [
         "retrieval: the figures differ from those by sorting"
     ]
-    assert "OTHER FIGURES" in to_text(tables.tables({"retrieval": found}))
+    assert "OTHER FIGURES" in to_text(tables.tables({"retrieval": found}), width=200)
 
 
 def test_the_peer_finds_what_is_found_here():

@@ -26,6 +26,7 @@ def store(tmp_path_factory):
         np.save(folder / f"{name}.npy", view.astype(np.float32))
     np.save(folder / "present.sound.npy", rng.random(120) < 0.8)
     np.save(folder / "ids.npy", np.array([f"row{i}" for i in range(120)]))
+    np.save(folder / "labels.npy", (hidden[:, 0] > 0) + 2 * (hidden[:, 1] > 0))
     return folder
 
 
@@ -60,16 +61,18 @@ def test_train_leaves_a_run_that_explains_itself(run):
 
 
 def test_evaluate_prints_tables_and_keeps_figures(run, capsys):
-    main(["evaluate", str(run)])
+    main(["evaluate", str(run), "--dual-softmax", "0.1", "--rerank", "cosine", "--rerank-top", "5"])
     printed = capsys.readouterr().out
-    for word in ("sound", "text", "video", "volume", "cosine", "chance", "R@1"):
+    for word in ("sound", "text", "video", "volume", "cosine", "chance", "R@1", "mAP"):
         assert word in printed
+    for title in ("Plain, and dual softmax", "Plain, and re-ranked by cosine", "Labels: all that"):
+        assert title in printed
     record = json.loads((run / "evaluation.json").read_text())
     assert record["score"] == "volume" and record["part"] == "test"
-    assert len(record["retrieval"]) == 24
+    assert len(record["retrieval"]) == len(record["by_label"]) == len(record["beside"]) == 24
     with np.load(run / "ranks.npz") as ranks:
         assert len(ranks["ids"]) == record["examples"]
-        for task in record["retrieval"]:
+        for task in record["retrieval"] + record["beside"]:
             name = f"{'+'.join(task['query'])} -> {'+'.join(task['gallery'])}, {task['score']}"
             found = ranks[name][ranks[name] > 0]
             assert np.mean(found <= 5) == pytest.approx(task["recall"]["5"] / 100)

@@ -1,0 +1,58 @@
+"""What an evaluation holds besides retrieval: results beside the plain ones, and those by label."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gramalign.evaluation import Evaluation, evaluate, tables, to_text
+from tests.evaluation.test_retrieval import random_embeddings
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    rng = np.random.default_rng(0)
+    return evaluate(
+        random_embeddings(rng, names=("text", "audio")),
+        {"audio": rng.random(37) > 0.2},
+        score="volume",
+        labels=rng.integers(0, 4, 37),
+        dual_temperature=0.1,
+        rerank_by="cosine",
+        rerank_top=5,
+        neighbours=False,
+    )
+
+
+def test_is_read_again_as_it_was_written(evaluation):
+    record = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    again = Evaluation.from_json(record)
+    assert again.by_label == evaluation.by_label and len(again.by_label) == 4
+    assert again.beside == evaluation.beside
+    names = {"volume, dual softmax", "volume, re-ranked by cosine"}
+    assert {result.score for result in again.beside} == names
+    for name in ("by_label", "beside"):
+        record.pop(name)
+    earlier = Evaluation.from_json(record)
+    assert (earlier.by_label, earlier.beside) == ((), ())
+
+
+def test_what_stands_beside_is_found_by_name_and_changes_no_summary(evaluation):
+    task = ("text",), ("audio",)
+    raw, better = (
+        evaluation.find(*task, score) for score in ("volume", "volume, re-ranked by cosine")
+    )
+    assert (raw.recall[5], raw.recall[10]) == (better.recall[5], better.recall[10])
+    assert raw.ranks.tolist() != better.ranks.tolist()
+    ranks = evaluation.ranks()
+    np.testing.assert_array_equal(ranks["text -> audio, volume, re-ranked by cosine"], better.ranks)
+    plain = Evaluation(**{**vars(evaluation), "beside": (), "by_label": ()})
+    assert plain.summary() == evaluation.summary() and plain.figures() == evaluation.figures()
+
+
+def test_tables_show_both_side_by_side(evaluation):
+    shown = to_text(tables(evaluation))
+    assert max(map(len, shown.splitlines())) <= 100
+    assert shown.count("text -> audio") >= 4
+    for title in ("Plain, and dual softmax", "Plain, and re-ranked by cosine", "Labels: all that"):
+        assert title in shown
