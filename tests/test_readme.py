@@ -13,7 +13,8 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- methods: python -m tests.test_readme -->\n\n", "\n\n<!-- end of methods -->"
 
 
-def test_python_blocks_run_one_after_another():
+def test_python_blocks_run_one_after_another(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # one of them writes a file
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert len(blocks) >= 3
     names: dict = {}
