@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool, Float, Integer, Shaped
 from gramalign.contrast import score_matrix
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
-from gramalign.evaluation.retrieval import RECALL_AT, check_sides, devices_for, tasks
+from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, devices_for, tasks
 from gramalign.scores import Between, Side
 
 NDCG_AT = 10
@@ -138,7 +138,7 @@ def retrieve_by_label(
     rows = rows[right[rows] > 0]
     found = [
         _found(scores, numbered[part][:, None] == numbered[cols])
-        for part, scores in _scored(data, Between(score, query, gallery), rows, cols)
+        for part, scores in _scored(data, *anonymous(score, query, gallery), rows, cols)
     ]
     each = _Found(*(np.concatenate(parts) for parts in zip(_Found.nothing(), *found, strict=True)))
     return Relevance(
@@ -169,19 +169,24 @@ class _Found(NamedTuple):
 
 
 def _scored(
-    data: EmbeddingSet, between: Between, rows: np.ndarray, cols: np.ndarray
+    data: EmbeddingSet,
+    between: Between,
+    names: Mapping[str, str],
+    rows: np.ndarray,
+    cols: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Some of the rows at a time, with their scores of all columns."""
     if not len(rows):
         return
 
-    def taken(names: Sequence[str], which: np.ndarray) -> tuple[dict, dict]:
+    def taken(roles: Sequence[str], which: np.ndarray) -> tuple[dict, dict]:
+        wanted = {role: name for name, role in names.items() if role in roles}
         return (
-            {name: data.embeddings[name][which] for name in names},
-            {name: data.present[name][which] for name in names},
+            {role: data.embeddings[name][which] for role, name in wanted.items()},
+            {role: data.present[name][which] for role, name in wanted.items()},
         )
 
-    gallery = jax.jit(between.cols)(*taken(between.gallery, cols))
+    gallery = _columns(between, *taken(between.gallery, cols))
     devices = devices_for(len(rows))
     number = min(max(BUDGET // len(cols), 1), len(rows))
     number = -(-number // len(devices)) * len(devices)
@@ -194,6 +199,11 @@ def _scored(
         filled = jax.device_put(filled, NamedSharding(mesh, PartitionSpec("queries")))
         scores = _scores(between, *filled, gallery)
         yield part, np.asarray(scores)[: len(part)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _columns(between: Between, embeddings: dict[str, Array], present: dict[str, Array]) -> Side:
+    return between.cols(embeddings, present)
 
 
 @partial(jax.jit, static_argnums=0)

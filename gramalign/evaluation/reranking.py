@@ -21,6 +21,7 @@ from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.retrieval import (
     FUSED,
     Retrieval,
+    anonymous,
     check_sides,
     figures_of,
     retrieve_both_ways,
@@ -104,11 +105,7 @@ def by_score(
     data: EmbeddingSet, query: Sequence[str], gallery: Sequence[str], score: str
 ) -> Rescore:
     """A Score as something that re-ranks: of each pair to full precision, as for matched tuples."""
-    names = {name: f"query {i}" for i, name in enumerate(query)}
-    names |= {name: f"gallery {i}" for i, name in enumerate(gallery)}
-    between = Between(
-        score, tuple(names[name] for name in query), tuple(names[name] for name in gallery)
-    )
+    between, names = anonymous(score, query, gallery)
 
     def rescore(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         number, top = candidates.shape

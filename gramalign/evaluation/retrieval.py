@@ -157,21 +157,15 @@ def retrieve_both_ways(
     query, gallery = check_sides(data, query, gallery)
     if dual_temperature is not None and not dual_temperature > 0:
         raise ValueError(f"dual_temperature must be positive, got {dual_temperature}")
-    # Whatever the modalities are called outside: one compilation serves all tasks of one size.
-    names = {name: f"query {i}" for i, name in enumerate(query)}
-    names |= {name: f"gallery {i}" for i, name in enumerate(gallery)}
-    vectors = {name: data.embeddings[name] for name in names}
-    masks = {name: data.present[name] for name in names}
-    if score == FUSED and len(query) + len(gallery) > 2:
-        one, (first, *more) = (query[0], gallery) if len(query) == 1 else (gallery[0], query)
-        vectors[first], masks[first] = _fused_rest(data, one, (first, *more))
-        names = {name: role for name, role in names.items() if name not in more}
-
-    between = Between(
-        "cosine" if score == FUSED else score,
-        tuple(names[name] for name in query if name in names),
-        tuple(names[name] for name in gallery if name in names),
-    )
+    vectors = {name: data.embeddings[name] for name in (*query, *gallery)}
+    masks = {name: data.present[name] for name in vectors}
+    asked, looked_through = query, gallery
+    if score == FUSED and len(vectors) > 2:
+        # One embedding stands for all the others, under the first one's name.
+        one, others = (query[0], gallery) if len(query) == 1 else (gallery[0], query)
+        vectors[others[0]], masks[others[0]] = _fused_rest(data, one, others)
+        asked, looked_through = query[:1], gallery[:1]
+    between, names = anonymous("cosine" if score == FUSED else score, asked, looked_through)
     batch = (
         {role: vectors[name] for name, role in names.items()},
         {role: masks[name] for name, role in names.items()},
@@ -204,6 +198,19 @@ def check_sides(
             f"itself; divide {there} between them"
         )
     return tuple(query), tuple(gallery)
+
+
+def anonymous(
+    score: str, query: Sequence[str], gallery: Sequence[str]
+) -> tuple[Between, dict[str, str]]:
+    """A Score under names that say nothing, and what each modality is called in it.
+
+    So one compilation serves all tasks of one size.
+    """
+    places = {"query": query, "gallery": gallery}
+    names = {name: f"{side} {i}" for side, some in places.items() for i, name in enumerate(some)}
+    roles = (tuple(names[name] for name in some) for some in places.values())
+    return Between(score, *roles), names
 
 
 def _check_score(data: EmbeddingSet, score: str) -> None:
