@@ -9,6 +9,7 @@ import numpy as np
 import rich.console
 import tyro
 
+from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import ScoreName
 from gramalign.data import load
@@ -47,6 +48,7 @@ class Classify:
 
     def run(self) -> None:
         """Classify and print."""
+        compiled_in(self.run_folder / "compiled")
         classify_run(
             load_run(self.run_folder),
             data=self.data,

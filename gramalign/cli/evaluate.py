@@ -9,6 +9,7 @@ import numpy as np
 import rich.console
 import tyro
 
+from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.data import FeatureStore, load
 from gramalign.evaluation import (
@@ -63,6 +64,7 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate and print."""
+        compiled_in(self.run_folder / "compiled")
         evaluate_run(
             load_run(self.run_folder),
             data=self.data,

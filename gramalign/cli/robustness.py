@@ -9,6 +9,7 @@ import numpy as np
 import rich.progress
 import tyro
 
+from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.data import load
 from gramalign.data.opening import from_arrays
@@ -51,6 +52,7 @@ class Robustness:
 
     def run(self) -> None:
         """Measure, print and write."""
+        compiled_in(self.run_folder / "compiled")
         run, screen = load_run(self.run_folder), console()
         source = self.data or run.config.data
         rows = load(source).part(self.part)

@@ -81,6 +81,14 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Notes:
+    """Sentences, one below the other."""
+
+    title: str
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Picture:
     """An example's picture as a PNG in a data URI."""
 
@@ -118,7 +126,7 @@ class Gallery:
     note: str = ""
 
 
-Block = Plot | Table | Code | Gallery
+Block = Plot | Table | Code | Notes | Gallery
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,20 @@
 from collections.abc import Callable, Sequence
 
 from gramalign.evaluation import SCORE_NAMES
-from gramalign.report.blocks import Block, Cell, Code, Group, Section, Table
+from gramalign.report.blocks import Block, Cell, Code, Group, Notes, Section, Table
+from gramalign.report.classes import class_blocks
 from gramalign.report.curves import timing_plots, training_plots
+from gramalign.report.damage import damage_plots
 from gramalign.report.failures import galleries
-from gramalign.report.figures import geometry_table, heat_maps, tuple_table
+from gramalign.report.figures import (
+    beside_tables,
+    geometry_table,
+    heat_maps,
+    label_table,
+    tuple_table,
+)
 from gramalign.report.gathered import Gathered
 from gramalign.report.histograms import rank_plots, tuple_plots
-from gramalign.report.other_records import record_table
 from gramalign.report.space_map import map_plots
 from gramalign.report.thumbnails import Images, Thumbnails
 from gramalign.training import config_to_json
@@ -113,7 +120,10 @@ def _retrieval(runs: Sequence[Gathered]) -> Section:
         "How often a query finds its match. In the maps each row is a query's modality: a dark row "
         "is one that finds little, a dark column one that is hard to find. In the tables R@1, 5 "
         "and 10 and the mean reciprocal rank (MRR) should be large, median and mean rank near 1.",
-        _of_each(runs, lambda run: [*heat_maps(run), tuple_table(run)]),
+        _of_each(
+            runs,
+            lambda run: [*heat_maps(run), tuple_table(run), *beside_tables(run), *label_table(run)],
+        ),
     )
 
 
@@ -135,8 +145,13 @@ def _space(runs: Sequence[Gathered]) -> Section:
         "A matched tuple holds the embeddings of one example; a mismatched one has one modality of "
         "another. The less their histograms overlap, the better tuples are told apart: matched "
         "tuples belong at a small volume and a large leading share.",
-        _of_each(runs, lambda run: [*tuple_plots(run), geometry_table(run)]),
+        _of_each(runs, lambda run: [*_warnings(run), *tuple_plots(run), *geometry_table(run)]),
     )
+
+
+def _warnings(run: Gathered) -> list[Block]:
+    found = [warning.sentence for warning in run.evaluation.diagnostics.warnings]
+    return [Notes("Where this space degenerates", found)] if found else []
 
 
 def _map(runs: Sequence[Gathered]) -> Section:
@@ -169,8 +184,9 @@ def _robustness(runs: Sequence[Gathered]) -> Section:
     return Section(
         "robustness",
         "Robustness",
-        "How the figures change where inputs are worse or fewer than in training.",
-        _of_each(runs, lambda run: record_table("robustness.json", run.robustness)),
+        "What is left of the figures as modalities go missing, features grow noisy and embeddings "
+        "are stored more coarsely. A space that falls slowly can be trusted outside of its data.",
+        _of_each(runs, lambda run: damage_plots(run.robustness)),
     )
 
 
@@ -178,6 +194,7 @@ def _classification(runs: Sequence[Gathered]) -> Section:
     return Section(
         "classification",
         "Classification",
-        "What the embeddings know of the classes, which retrieval does not ask for.",
-        _of_each(runs, lambda run: record_table("classification.json", run.classification)),
+        "What the embeddings know of the classes, which retrieval does not ask for: by prompts, by "
+        "linear probes, by nearest neighbours.",
+        _of_each(runs, lambda run: class_blocks(run.classification)),
     )

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import matplotlib
 import numpy as np
 
-from gramalign.evaluation import Evaluation
+from gramalign.evaluation import Evaluation, Relevance
+from gramalign.evaluation.relevance import NDCG_AT
 from gramalign.evaluation.retrieval import RECALL_AT
 from gramalign.report.blocks import Cell, Headline, Table
 from gramalign.report.gathered import Gathered
@@ -138,25 +139,92 @@ def tuple_table(run: Gathered) -> Table:
     return Table("Found by each query", head, rows, _queries(evaluation))
 
 
-def geometry_table(run: Gathered) -> Table:
-    """Uniformity of each modality; gap and alignment of each pair."""
+def beside_tables(run: Gathered) -> list[Table]:
+    """The dual softmax's and re-ranked figures, each beside the plain ones."""
+    evaluation = run.evaluation
+    figures = (*(f"R@{k}" for k in RECALL_AT), "MRR")
+    tables = []
+    for name in dict.fromkeys(x.score for x in evaluation.beside):
+        called = name.removeprefix(f"{evaluation.score}, ")
+        head = [
+            [Cell(""), *(Cell(x, span=len(figures)) for x in (evaluation.score, called))],
+            [Cell("query → gallery"), *map(Cell, figures * 2)],
+        ]
+        rows = []
+        for kind in kinds(evaluation)[-2:]:
+            for x in tasks(evaluation, kind, evaluation.score):
+                row = [Cell(f"{'+'.join(x.query)} → {'+'.join(x.gallery)}")]
+                for found in (x, evaluation.find(x.query, x.gallery, name)):
+                    row += [Cell(percent(found.recall[k]), strong=k == 1) for k in RECALL_AT]
+                    row.append(Cell(decimal(found.mean_reciprocal_rank, 3)))
+                rows.append(row)
+        tables.append(Table(f"Plain, and {called}", head, rows))
+    return tables
+
+
+def label_table(run: Gathered) -> list[Table]:
+    """Retrieval of all that shares the query's label; no table without labels."""
+    found = run.evaluation.by_label
+    if not found:
+        return []
+    under = tuple(dict.fromkeys(x.score for x in found))
+    figures = ("R@1", "MRR", "mAP", f"nDCG@{NDCG_AT}")
+    by_task: dict[str, list[Relevance]] = {}
+    for x in found:
+        by_task.setdefault(f"{'+'.join(x.query)} → {'+'.join(x.gallery)}", []).append(x)
+    head = [
+        [Cell(""), *(Cell(name, span=len(figures)) for name in under), Cell("chance")],
+        [Cell("query → gallery"), *map(Cell, figures * len(under)), Cell("mAP")],
+    ]
+    rows = []
+    for task, results in by_task.items():
+        row = [Cell(task)]
+        for x in results:
+            row += [Cell(percent(x.recall[1])), Cell(decimal(x.mean_reciprocal_rank, 3))]
+            row += [Cell(decimal(x.mean_average_precision, 3), strong=True)]
+            row.append(Cell(decimal(x.ndcg, 3)))
+        rows.append([*row, Cell(decimal(results[0].chance_average_precision, 3), quiet=True)])
+    note = "All that shares the query's label is right, its own example too."
+    return [Table("By label", head, rows, note)]
+
+
+def geometry_table(run: Gathered) -> list[Table]:
+    """Figures of each modality, and of each pair."""
     figures = run.evaluation.diagnostics
-    none = Cell("")
-    rows = [
-        [Cell(name), Cell(decimal(x, 3)), none, none] for name, x in figures.uniformity.items()
-    ] + [
+    modalities = [
+        [
+            Cell(name),
+            Cell(decimal(x, 3)),
+            Cell(decimal(figures.effective_rank.get(name, math.nan), 1)),
+            Cell(decimal(figures.gram_value.get(name, math.nan), 3)),
+        ]
+        for name, x in figures.uniformity.items()
+    ]
+    pairs = [
         [
             Cell(f"{x.first} – {x.second}"),
-            *(none, Cell(decimal(x.gap, 3)), Cell(decimal(x.alignment, 3))),
+            *(Cell(decimal(x.gap, 3)), Cell(decimal(x.alignment, 3))),
+            Cell(percent(100 * x.negative)),
         ]
         for x in figures.pairs
     ]
-    head = [[none, Cell("uniformity"), Cell("gap"), Cell("alignment")]]
-    note = (
-        "Uniformity: 0 where all embeddings are one point, lower the more evenly they spread. Gap: "
-        "distance of two modalities' means. Alignment: mean squared distance of matched embeddings."
-    )
-    return Table("Modalities and pairs", head, rows, note)
+    return [
+        Table(
+            "Modalities",
+            [[Cell(""), Cell("uniformity"), Cell("effective rank"), Cell("GRAM value")]],
+            modalities,
+            "Uniformity: 0 where all embeddings are one point, lower the more evenly they spread. "
+            "Effective rank: how many directions they use alike. GRAM value: the smallest volume "
+            "in the gallery with this modality as anchor, on average.",
+        ),
+        Table(
+            "Pairs",
+            [[Cell(""), Cell("gap"), Cell("alignment"), Cell("cosine < 0, %")]],
+            pairs,
+            "Gap: distance of the two modalities' means. Alignment: mean squared distance of "
+            "matched embeddings.",
+        ),
+    ]
 
 
 def _queries(evaluation: Evaluation) -> str:

@@ -1,15 +1,15 @@
 """How ranks are spread over the queries, and volumes and leading shares over the tuples."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gramalign.evaluation import Retrieval
+from gramalign.evaluation import Retrieval, TupleFigure
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import MUTED, SERIES, axes, colour
 from gramalign.report.gathered import Gathered
 from gramalign.report.tasks import kinds, name_in_ranks, scores, tasks
-from gramalign.report.tuples import TupleValues, tuple_values
 
 
 def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
@@ -108,28 +108,34 @@ def _ranks(
 
 def tuple_plots(run: Gathered) -> list[Plot]:
     """Volume and leading share, matched against mismatched; none without a complete tuple."""
-    volumes, shares = tuple_values(run.embedded)
-    least = 1 / len(run.embedded.modalities)
-    if not len(volumes.matched):
-        return []
-    return [
-        _spread("Volume of a tuple", "0: all modalities agree; 1: orthogonal", volumes, 0.0),
-        _spread("Leading share", f"{least:.2g}: orthogonal; 1: all agree", shares, least),
-    ]
+    figures, least = run.evaluation.diagnostics, 1 / len(run.evaluation.modalities)
+    named = (
+        ("Volume of a tuple", "0: all modalities agree; 1: orthogonal", figures.volume, 0.0),
+        ("Leading share", f"{least:.2g}: orthogonal; 1: all agree", figures.leading_share, least),
+    )
+    return [_spread(*each) for each in named if sum(each[2].matched_histogram)]
 
 
-def _spread(title: str, label: str, values: TupleValues, least: float) -> Plot:
+def _spread(title: str, label: str, values: TupleFigure, least: float) -> Plot:
     figure, panel = axes(label, "density")
-    edges = np.linspace(least, 1, 41)
     keys = []
-    pairs = {"matched": values.matched, "mismatched": values.mismatched}
-    for (name, drawn), tint in zip(pairs.items(), SERIES, strict=False):
-        if not drawn.size:
+    pairs = {
+        "matched": (values.matched, values.matched_histogram),
+        "mismatched": (values.mismatched, values.mismatched_histogram),
+    }
+    for (name, (mean, counts)), tint in zip(pairs.items(), SERIES, strict=False):
+        if not sum(counts):
             continue
-        # Rounding may leave a value just outside.
-        heights, _ = np.histogram(np.clip(drawn, least, 1), edges, density=True)
+        edges = np.linspace(0, 1, len(counts) + 1)
+        heights = np.array(counts) * len(counts) / sum(counts)
         panel.stairs(heights, edges, fill=True, color=tint, alpha=0.35, linewidth=0)
         panel.stairs(heights, edges, color=tint, linewidth=1.2)
-        keys.append(Key(f"{name}: mean {drawn.mean():.3f}, {drawn.size} tuples", tint, "■"))
+        keys.append(Key(f"{name}: mean {mean:.3f}, {sum(counts)} tuples", tint, "■"))
     panel.set_xlim(least, 1)
-    return Plot(title, figure, tuple(keys))
+    note = ""
+    if not math.isnan(values.separation):
+        note = (
+            f"In {100 * values.separation:.1f} % of all pairs the matched tuple agrees better "
+            "(50 %: they cannot be told apart)."
+        )
+    return Plot(title, figure, tuple(keys), note)

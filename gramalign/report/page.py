@@ -6,14 +6,14 @@ from importlib import resources
 import jinja2
 import markupsafe
 
-from gramalign.report.blocks import Code, Gallery, Plot, Section, Table
+from gramalign.report.blocks import Code, Gallery, Notes, Plot, Section, Table
 from gramalign.report.content import sections
 from gramalign.report.drawing import to_svg
 from gramalign.report.figures import comparison, headlines
 from gramalign.report.gathered import Gathered
 from gramalign.report.thumbnails import Images
 
-_KINDS = {Plot: "plot", Table: "table", Code: "code", Gallery: "gallery"}
+_KINDS = {Plot: "plot", Table: "table", Code: "code", Notes: "notes", Gallery: "gallery"}
 
 
 def render(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> str:

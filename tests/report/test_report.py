@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import html.parser
 import json
+import math
 import re
 import shlex
 import shutil
@@ -16,11 +17,20 @@ from gramalign.cli import main
 from gramalign.cli.again import command_of
 from gramalign.cli.main import _read
 from gramalign.cli.presets import preset
-from gramalign.evaluation import checked, diagnose
+from gramalign.evaluation import (
+    CURVES,
+    ClassFigures,
+    Classification,
+    Curve,
+    Degeneracy,
+    Estimate,
+    Point,
+    Robustness,
+)
+from gramalign.evaluation.robustness import TASKS, Range
 from gramalign.report import check_installed, gather
 from gramalign.report.histograms import bins
 from gramalign.report.thumbnails import Thumbnails, parse_images
-from gramalign.report.tuples import tuple_values
 from gramalign.training import Clip, Config, Gram, Model, Validation, load_run
 from gramalign.training.config import Layout
 from tests.compiled import kept_programs as kept_programs
@@ -159,9 +169,67 @@ def test_what_is_missing_is_left_out(gathered):
     assert "By class" not in page and "Environment" not in page
 
 
-def test_records_of_other_commands_have_a_place(gathered):
-    page = render([dataclasses.replace(gathered, robustness={"curves": {"noise": [50.0, 25.5]}})])
-    assert sections_of(page)[-1] == "robustness" and "25.5" in page and "curves / noise[1]" in page
+def curve(kind, modalities, levels):
+    """A curve whose figures fall by a tenth from level to level."""
+    points = []
+    for i, level in enumerate(levels):
+        figures = {
+            f"{task} R@1, {score}": Range(90 - 10 * i, 85 - 10 * i, 95 - 10 * i)
+            for task in TASKS
+            for score in ("volume", "cosine")
+        }
+        figures["pair chance R@1"] = Range(1.0, 1.0, 1.0)
+        points.append(Point(float(level), f"level {level}", 0.0, figures))
+    return Curve(kind, modalities, tuple(points))
+
+
+def test_what_other_commands_have_measured(gathered):
+    modalities = gathered.evaluation.modalities
+    curves = [curve(kind, modalities, (0, 1, 2)) for kind in CURVES]
+    curves.append(curve("noise", modalities[:1], (0, 1)))
+    record = Robustness("volume", modalities, 200, 3, 0, tuple(curves)).to_json()
+    figures = ClassFigures(
+        "probe",
+        modalities,
+        "",
+        "",
+        rows=40,
+        classes=3,
+        unknown=(),
+        accuracy={1: Estimate(77.7, 61.0, 88.8)},
+        macro_f1=Estimate(math.nan, math.nan, math.nan),
+        chance={1: 33.3},
+        majority=44.4,
+        settings={},
+    )
+    found = Classification("volume", modalities, 150, 40, False, (), (figures,), ())
+    page = render(
+        [dataclasses.replace(gathered, robustness=record, classification=found.to_json())]
+    )
+    Checked(page)
+    assert sections_of(page)[-2:] == ["robustness", "classification"]
+    damage, classes = page.split('<section id="robustness">')[1].split("<section")
+    assert damage.count("<svg") == len(CURVES) and "level 2" in damage
+    assert "least to largest of 3 repetitions" in damage and "rest -&gt; one, cosine" in damage
+    assert "77.7 [61.0, 88.8]" in classes and "the most frequent class, 44.4" in classes
+
+
+def test_what_stands_beside_the_plain_figures(gathered):
+    evaluation = gathered.evaluation
+    assert evaluation.by_label, "the store has labels"
+    task = evaluation.find(*(("text",), ("photo",)), evaluation.score)
+    beside = tuple(
+        dataclasses.replace(x, score=f"{x.score}, dual softmax", mean_reciprocal_rank=0.1234)
+        for x in evaluation.retrieval
+        if x.score == task.score
+    )
+    warning = Degeneracy("opposed", {"a - b": 0.5}, "Matches point apart & more.")
+    diagnostics = dataclasses.replace(evaluation.diagnostics, warnings=(warning,))
+    evaluation = dataclasses.replace(evaluation, beside=beside, diagnostics=diagnostics)
+    page = render([dataclasses.replace(gathered, evaluation=evaluation)])
+    Checked(page)
+    assert "Plain, and dual softmax" in page and page.count("0.123") >= 6
+    assert "By label" in page and "Matches point apart &amp; more." in page
 
 
 def test_the_command(run, tmp_path, capsys):
@@ -211,20 +279,6 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"matplotlib and jinja2.*gramalign\[report\]"):
         check_installed()
-
-
-@pytest.mark.parametrize("groups", [None, np.arange(30) // 2])
-def test_tuples_average_to_the_diagnostics(groups):
-    rng = np.random.default_rng(1)
-    shared = rng.normal(size=(30, 6))
-    embeddings = {name: shared + 0.5 * rng.normal(size=(30, 6)) for name in "abc"}
-    data = checked(embeddings, {"b": rng.random(30) < 0.8}, groups)
-    wanted = diagnose(data)
-    for found, figure in zip(
-        tuple_values(data), (wanted.volume, wanted.leading_share), strict=True
-    ):
-        np.testing.assert_allclose(found.matched.mean(), figure.matched, rtol=1e-5)
-        np.testing.assert_allclose(found.mismatched.mean(), figure.mismatched, rtol=1e-5)
 
 
 def test_bars_hold_every_rank_once():

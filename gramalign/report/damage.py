@@ -1,0 +1,61 @@
+"""Retrieval under damage: a panel for each curve that `gramalign robustness` has measured."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gramalign.evaluation import Robustness
+from gramalign.evaluation.robustness import TASKS, Curve, Point
+from gramalign.report.blocks import Key, Plot
+from gramalign.report.drawing import MUTED, axes, colour
+
+_ABOUT = {
+    "missing": ("Missing modalities", "rate"),
+    "noise": ("Noise", "standard deviations of the features"),
+    "dimensions": ("Dropped dimensions", "share"),
+    "precision": ("Precision of stored embeddings", ""),
+}
+
+
+def damage_plots(record: Mapping[str, Any] | None) -> list[Plot]:
+    """R@1 against the damage under the run's Score, dashed under the cosine, and of a random order.
+
+    Args:
+        record: what stands in robustness.json; None: there is none.
+    """
+    if record is None:
+        return []
+    found = Robustness.from_json(record)
+    # Noise on single modalities would make as many panels as there are.
+    whole = [curve for curve in found.curves if len(curve.modalities) == len(found.modalities)]
+    return [_panel(found, curve) for curve in whole]
+
+
+def _panel(found: Robustness, curve: Curve) -> Plot:
+    title, label = _ABOUT[curve.kind]
+    figure, panel = axes(label, "R@1 in percent")
+    even = curve.kind == "precision"
+    places = [float(i) if even else point.level for i, point in enumerate(curve.points)]
+    keys = []
+    for i, task in enumerate(TASKS):
+        for score in dict.fromkeys((found.score, "cosine")):
+            name = f"{task} R@1, {score}"
+            if not all(name in point.figures for point in curve.points):
+                continue
+            ranges = [point.figures[name] for point in curve.points]
+            line = (0, (4, 2)) if score == "cosine" != found.score else "-"
+            panel.plot(places, [x.mean for x in ranges], color=colour(i), linestyle=line, lw=1.4)
+            low, high = [x.least for x in ranges], [x.largest for x in ranges]
+            panel.fill_between(places, low, high, color=colour(i), alpha=0.2, linewidth=0)
+            keys.append(Key(f"{task}, {score}", colour(i), "┅" if line != "-" else "━"))
+    panel.plot(places, [_chance(point) for point in curve.points], color=MUTED, linewidth=0.8)
+    keys.append(Key("pair, a random order", "var(--muted)"))
+    if even:
+        names = [point.label for point in curve.points]
+        panel.set_xticks(places, names, rotation=30, ha="right", rotation_mode="anchor")
+    panel.set_ylim(0, 102)
+    bands = f"Bands: least to largest of {found.repeats} repetitions." if found.repeats > 1 else ""
+    return Plot(title, figure, tuple(keys), bands)
+
+
+def _chance(point: Point) -> float:
+    return point.figures["pair chance R@1"].mean
