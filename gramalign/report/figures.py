@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import matplotlib
 import numpy as np
 
-from gramalign.evaluation import Evaluation, Relevance
+from gramalign.evaluation import Evaluation, Retrieval
 from gramalign.evaluation.relevance import NDCG_AT
 from gramalign.evaluation.retrieval import RECALL_AT
 from gramalign.report.blocks import Cell, Headline, Table
@@ -122,11 +122,7 @@ def tuple_table(run: Gathered) -> Table:
     rows = []
     for kind in kinds(evaluation)[-2:]:
         for first in tasks(evaluation, kind, under[0]):
-            row = [Cell(f"{'+'.join(first.query)} → {'+'.join(first.gallery)}")]
-            if kind == ONE:
-                row = [Cell(f"{first.query[0]} → rest")]
-            elif kind == REST:
-                row = [Cell(f"rest → {first.gallery[0]}")]
+            row = [_task(kind, first)]
             for score in under:
                 x = evaluation.find(first.query, first.gallery, score)
                 row += [Cell(percent(x.recall[k]), strong=k == 1) for k in RECALL_AT]
@@ -153,7 +149,7 @@ def beside_tables(run: Gathered) -> list[Table]:
         rows = []
         for kind in kinds(evaluation)[-2:]:
             for x in tasks(evaluation, kind, evaluation.score):
-                row = [Cell(f"{'+'.join(x.query)} → {'+'.join(x.gallery)}")]
+                row = [_task(kind, x)]
                 for found in (x, evaluation.find(x.query, x.gallery, name)):
                     row += [Cell(percent(found.recall[k]), strong=k == 1) for k in RECALL_AT]
                     row.append(Cell(decimal(found.mean_reciprocal_rank, 3)))
@@ -164,28 +160,37 @@ def beside_tables(run: Gathered) -> list[Table]:
 
 def label_table(run: Gathered) -> list[Table]:
     """Retrieval of all that shares the query's label; no table without labels."""
-    found = run.evaluation.by_label
-    if not found:
+    evaluation = run.evaluation
+    under = tuple(dict.fromkeys(x.score for x in evaluation.by_label))
+    if not under:
         return []
-    under = tuple(dict.fromkeys(x.score for x in found))
+    found = {(x.query, x.gallery, x.score): x for x in evaluation.by_label}
     figures = ("R@1", "MRR", "mAP", f"nDCG@{NDCG_AT}")
-    by_task: dict[str, list[Relevance]] = {}
-    for x in found:
-        by_task.setdefault(f"{'+'.join(x.query)} → {'+'.join(x.gallery)}", []).append(x)
     head = [
         [Cell(""), *(Cell(name, span=len(figures)) for name in under), Cell("chance")],
         [Cell("query → gallery"), *map(Cell, figures * len(under)), Cell("mAP")],
     ]
     rows = []
-    for task, results in by_task.items():
-        row = [Cell(task)]
-        for x in results:
-            row += [Cell(percent(x.recall[1])), Cell(decimal(x.mean_reciprocal_rank, 3))]
-            row += [Cell(decimal(x.mean_average_precision, 3), strong=True)]
-            row.append(Cell(decimal(x.ndcg, 3)))
-        rows.append([*row, Cell(decimal(results[0].chance_average_precision, 3), quiet=True)])
+    for kind in kinds(evaluation)[-2:]:
+        for first in tasks(evaluation, kind, "cosine"):
+            results = [found[first.query, first.gallery, name] for name in under]
+            row = [_task(kind, first)]
+            for x in results:
+                row += [Cell(percent(x.recall[1])), Cell(decimal(x.mean_reciprocal_rank, 3))]
+                row += [Cell(decimal(x.mean_average_precision, 3), strong=True)]
+                row.append(Cell(decimal(x.ndcg, 3)))
+            rows.append([*row, Cell(decimal(results[0].chance_average_precision, 3), quiet=True)])
     note = "All that shares the query's label is right, its own example too."
     return [Table("By label", head, rows, note)]
+
+
+def _task(kind: str, x: Retrieval) -> Cell:
+    """A task's name in the first column; the tuple of all others is the rest."""
+    if kind == ONE:
+        return Cell(f"{x.query[0]} → rest")
+    if kind == REST:
+        return Cell(f"rest → {x.gallery[0]}")
+    return Cell(f"{'+'.join(x.query)} → {'+'.join(x.gallery)}")
 
 
 def geometry_table(run: Gathered) -> list[Table]:
