@@ -35,7 +35,7 @@ def _panel(found: Robustness, curve: Curve) -> Plot:
     figure, panel = axes(label, "R@1 in percent")
     even = curve.kind == "precision"
     places = [float(i) if even else point.level for i, point in enumerate(curve.points)]
-    keys = []
+    keys, drawn = [], False
     for i, task in enumerate(TASKS):
         for score in dict.fromkeys((found.score, "cosine")):
             name = f"{task} R@1, {score}"
@@ -46,15 +46,19 @@ def _panel(found: Robustness, curve: Curve) -> Plot:
             panel.plot(places, [x.mean for x in ranges], color=colour(i), linestyle=line, lw=1.4)
             low, high = [x.least for x in ranges], [x.largest for x in ranges]
             panel.fill_between(places, low, high, color=colour(i), alpha=0.2, linewidth=0)
-            keys.append(Key(f"{task}, {score}", colour(i), "┅" if line != "-" else "━"))
+            label = f"{task.replace('->', '→')}, {score}"
+            keys.append(Key(label, colour(i), "┅" if line != "-" else "━"))
+            drawn |= low != high
     panel.plot(places, [_chance(point) for point in curve.points], color=MUTED, linewidth=0.8)
     keys.append(Key("pair, a random order", "var(--muted)"))
     if even:
         names = [point.label for point in curve.points]
         panel.set_xticks(places, names, rotation=30, ha="right", rotation_mode="anchor")
     panel.set_ylim(0, 102)
-    bands = f"Bands: least to largest of {found.repeats} repetitions." if found.repeats > 1 else ""
-    return Plot(title, figure, tuple(keys), bands)
+    notes = [f"Bands: least to largest of {found.repeats} repetitions."] if drawn else []
+    if curve.kind == "missing":
+        notes.append("Galleries shrink as well: what is missing is neither asked with nor found.")
+    return Plot(title, figure, tuple(keys), " ".join(notes))
 
 
 def _chance(point: Point) -> float:

@@ -174,7 +174,7 @@ def curve(kind, modalities, levels):
     points = []
     for i, level in enumerate(levels):
         figures = {
-            f"{task} R@1, {score}": Range(90 - 10 * i, 85 - 10 * i, 95 - 10 * i)
+            f"{task} R@1, {score}": Range(90.0 - 10 * i, 85.0 - 10 * i, 95.0 - 10 * i)
             for task in TASKS
             for score in ("volume", "cosine")
         }
@@ -210,7 +210,7 @@ def test_what_other_commands_have_measured(gathered):
     assert sections_of(page)[-2:] == ["robustness", "classification"]
     damage, classes = page.split('<section id="robustness">')[1].split("<section")
     assert damage.count("<svg") == len(CURVES) and "level 2" in damage
-    assert "least to largest of 3 repetitions" in damage and "rest -&gt; one, cosine" in damage
+    assert "least to largest of 3 repetitions" in damage and "rest → one, cosine" in damage
     assert "77.7 [61.0, 88.8]" in classes and "the most frequent class, 44.4" in classes
 
 
