@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -34,6 +35,9 @@ class Report:
     """File to write; report.html in the folder of the first run if not given."""
     images: tuple[str, ...] = ()
     """Modalities whose rows are pictures, as MODALITY:HxW (grey) or MODALITY:HxWx3 (RGB)."""
+    map: tuple[Literal["pca", "tsne", "umap"], ...] = ("pca",)
+    """Ways to draw the space in a plane, a pair of panels each; tsne takes some seconds more, umap
+    needs the package umap-learn."""
 
     def run(self) -> None:
         """Gather, render, write."""
@@ -56,7 +60,7 @@ class Report:
                 evaluate_run(run)
             again = run.folder.with_name(f"{run.folder.name}-again")
             gathered.append(gather(run, name, command_of(run.config, again), again))
-        page = render(gathered, images=images)
+        page = render(gathered, images=images, projections=self.map)
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = out.with_name(f".{out.name}.part")
         draft.write_text(page, "utf-8")

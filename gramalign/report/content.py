@@ -17,17 +17,23 @@ from gramalign.report.figures import (
 )
 from gramalign.report.gathered import Gathered
 from gramalign.report.histograms import rank_plots, tuple_plots
-from gramalign.report.space_map import map_plots
+from gramalign.report.space_map import Projection, map_plots
 from gramalign.report.thumbnails import Images, Thumbnails
 from gramalign.training import config_to_json
 
 
-def sections(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> list[Section]:
+def sections(
+    runs: Sequence[Gathered],
+    *,
+    images: tuple[Images, ...] = (),
+    projections: tuple[Projection, ...] = ("pca",),
+) -> list[Section]:
     """Everything below the headlines; a section that would be empty is left out.
 
     Args:
         runs: one run, or several side by side.
         images: how to see rows of a modality as pictures.
+        projections: of the map.
 
     Returns:
         The sections, in the order in which they are read.
@@ -38,7 +44,7 @@ def sections(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> li
         _retrieval(runs),
         _ranks(runs),
         _space(runs),
-        _map(runs),
+        _map(runs, projections),
         _failures(runs, images),
         _robustness(runs),
         _classification(runs),
@@ -154,7 +160,7 @@ def _warnings(run: Gathered) -> list[Block]:
     return [Notes("Where this space degenerates", found)] if found else []
 
 
-def _map(runs: Sequence[Gathered]) -> Section:
+def _map(runs: Sequence[Gathered], projections: tuple[Projection, ...]) -> Section:
     return Section(
         "map",
         "Map",
@@ -162,7 +168,7 @@ def _map(runs: Sequence[Gathered]) -> Section:
         "aligned examples; modalities that lie apart have a gap between them; classes that part "
         "show that the space knows them. Under a Score that sees no signs, such as the volume, "
         "opposite points agree as well as near ones.",
-        _of_each(runs, map_plots),
+        _of_each(runs, lambda run: map_plots(run, projections)),
     )
 
 

@@ -11,17 +11,24 @@ from gramalign.report.content import sections
 from gramalign.report.drawing import to_svg
 from gramalign.report.figures import comparison, headlines
 from gramalign.report.gathered import Gathered
+from gramalign.report.space_map import Projection
 from gramalign.report.thumbnails import Images
 
 _KINDS = {Plot: "plot", Table: "table", Code: "code", Notes: "notes", Gallery: "gallery"}
 
 
-def render(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> str:
+def render(
+    runs: Sequence[Gathered],
+    *,
+    images: tuple[Images, ...] = (),
+    projections: tuple[Projection, ...] = ("pca",),
+) -> str:
     """One run, or several side by side, as an HTML page.
 
     Args:
         runs: at least one; their names differ.
         images: how to see rows of a modality as pictures.
+        projections: of the map.
 
     Returns:
         The page's text, complete in itself.
@@ -49,7 +56,7 @@ def render(runs: Sequence[Gathered], *, images: tuple[Images, ...] = ()) -> str:
     environment.filters["kind"] = lambda block: _KINDS[type(block)]
     environment.filters["svg"] = _Drawn()
     style = markupsafe.Markup((text / "style.css").read_text("utf-8"))
-    shown: list[Section] = sections(runs, images=images)
+    shown: list[Section] = sections(runs, images=images, projections=projections)
     return environment.get_template("page.html.jinja").render(
         runs=runs,
         sections=shown,

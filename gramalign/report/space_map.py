@@ -2,11 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.collections import LineCollection
 from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits  # scikit-learn depends on it
 
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import CLASSES, MUTED, SIGNS, axes, colour
@@ -19,15 +22,22 @@ JOINED = 40
 _VECTORS = 1600  # points; beyond, they are drawn as pixels
 _OTHER = "#8c8f96"
 
+Projection = Literal["pca", "tsne", "umap"]
+_NAMES: dict[Projection, str] = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
-def map_plots(run: Gathered) -> list[Plot]:
+
+def map_plots(run: Gathered, projections: Sequence[Projection] = ("pca",)) -> list[Plot]:
     """The map by modality, and by class where the store has labels.
 
     Args:
         run: the run.
+        projections: ways to bring the embeddings into the plane.
 
     Returns:
-        One panel or two.
+        One panel or two for each projection; none for fewer than three embeddings.
+
+    Raises:
+        ValueError: UMAP is asked for and not installed.
     """
     names = run.embedded.modalities
     rng = np.random.default_rng(0)
@@ -37,28 +47,55 @@ def map_plots(run: Gathered) -> list[Plot]:
     vectors = np.stack([run.embedded.embeddings[name][shown] for name in names], axis=1)
     if here.sum() < 3:
         return []
-    flat, told = project(vectors[here])
-    points = np.full((*here.shape, 2), np.nan)
-    points[here] = flat
-    lines = points[rng.permutation(len(shown))[:JOINED]]
-
+    joined = rng.permutation(len(shown))[:JOINED]
     markers = list(itertools.islice(itertools.cycle(SIGNS), len(names)))
     keys = [Key(name, colour(i), SIGNS[markers[i]]) for i, name in enumerate(names)]
     by_modality = [np.full(len(shown), colour(i)) for i in range(len(names))]
     few = "" if len(shown) == some.sum() else f"{len(shown)} of {some.sum()} examples. "
-    plots = [_scatter("By modality", points, by_modality, markers, lines, keys, few + told)]
-    if run.rows.labels is not None:
-        labels = np.asarray(run.rows.labels)[shown]
-        colours, keys = _classes(labels)
-        by_class = [colours] * len(names)
-        plots.append(_scatter("By class", points, by_class, markers, lines, keys, ""))
+    plots = []
+    for projection in projections:
+        flat, told = project(vectors[here], projection)
+        points = np.full((*here.shape, 2), np.nan)
+        points[here] = flat
+        lines = points[joined]
+        which = "" if len(projections) == 1 else f", {_NAMES[projection]}"
+        title = f"By modality{which}"
+        plots.append(_scatter(title, points, by_modality, markers, lines, keys, few + told))
+        if run.rows.labels is not None:
+            colours, classes = _classes(np.asarray(run.rows.labels)[shown])
+            by_class = [colours] * len(names)
+            title = f"By class{which}"
+            plots.append(_scatter(title, points, by_class, markers, lines, classes, ""))
     return plots
 
 
-def project(vectors: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n 2"], str]:
-    """Points in the plane, and how to read them."""
+def project(
+    vectors: Float[np.ndarray, "n d"], projection: Projection = "pca"
+) -> tuple[Float[np.ndarray, "n 2"], str]:
+    """Points in the plane, and how to read them.
+
+    t-SNE (van der Maaten and Hinton, 2008) and UMAP (McInnes et al., 2018) keep neighbours
+    together, by the cosine, and let distances go; PCA keeps distances as far as a plane can.
+    """
+    vectors = np.asarray(vectors, float)
+    if projection == "tsne":
+        near = min(30.0, (len(vectors) - 1) / 3)
+        tsne = TSNE(perplexity=near, metric="cosine", init="random", random_state=0)
+        with threadpool_limits(1):  # threads that wait for each other take four times as long
+            flat = tsne.fit_transform(vectors)
+        return flat, "t-SNE: who is near whom counts, no distance does."
+    if projection == "umap":
+        try:
+            import umap  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise ValueError(
+                "map: umap needs the package umap-learn: pip install umap-learn, or choose tsne"
+            ) from None
+        near = min(15, len(vectors) - 1)
+        found = umap.UMAP(n_neighbors=near, metric="cosine", random_state=0, n_jobs=1)
+        return found.fit_transform(vectors), "UMAP: who is near whom counts, no distance does."
     pca = PCA(min(2, *vectors.shape), random_state=0)
-    flat = pca.fit_transform(np.asarray(vectors, float))
+    flat = pca.fit_transform(vectors)
     kept = 100 * pca.explained_variance_ratio_.sum()
     told = (
         f"PCA: the plane holds {kept:.0f} % of the variance." if np.isfinite(kept) else "One point."

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from gramalign.report.page import render
+from gramalign.report.space_map import project
 
 NASTY = "a<script>&$b_"
 SMALL = ["--steps", "20", "--optimizer.warmup", "2", "--batch-size", "16", "--log-every", "5"]
@@ -279,6 +281,23 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"matplotlib and jinja2.*gramalign\[report\]"):
         check_installed()
+
+
+@pytest.mark.parametrize("number", [3, 4, 60])
+def test_neighbours_stay_together_under_tsne(number):
+    rng = np.random.default_rng(0)
+    centres = np.eye(4)[np.arange(number) % 2]
+    flat, told = project(centres + 0.05 * rng.normal(size=(number, 4)), "tsne")
+    assert flat.shape == (number, 2) and np.isfinite(flat).all() and "t-SNE" in told
+    if number == 60:
+        near = np.linalg.norm(flat[:, None] - flat, axis=2) + 1e9 * np.eye(number)
+        assert (near.argmin(axis=1) % 2 == np.arange(number) % 2).all()
+
+
+def test_umap_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ValueError, match="pip install umap-learn"):
+        project(np.eye(5), "umap")
 
 
 def test_bars_hold_every_rank_once():
