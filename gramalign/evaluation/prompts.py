@@ -23,13 +23,9 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
 from gramalign.evaluation.labelled import Label, Labelled
-from gramalign.evaluation.retrieval import FUSED, SCORE_NAMES
-from gramalign.scores import Score, anchored
+from gramalign.evaluation.retrieval import FUSED, anonymous
+from gramalign.scores import SCORE_NAMES, Between
 from gramalign.unit_rows import unit_rows
-
-# Whatever the modalities are called outside: one compilation serves every task of one size.
-_ANCHOR = "anchor"
-_SCORES = anchored(_ANCHOR)
 
 
 @dataclass(frozen=True)
@@ -146,10 +142,11 @@ def classify_by_prompts(
 
     def scores(rows: slice) -> np.ndarray:
         assert prompts is not None
-        others = {f"other {i}": jnp.asarray(x[rows]) for i, x in enumerate(vectors.values())}
-        there = {f"other {i}": jnp.asarray(x[rows]) for i, x in enumerate(masks.values())}
-        kind = _SCORES["cosine" if score == FUSED else score]
-        return np.asarray(_tile(kind, jnp.asarray(prompts.directions), others, there))
+        between, names = anonymous("cosine" if score == FUSED else score, [named], [*vectors])
+        others = {names[name]: jnp.asarray(x[rows]) for name, x in vectors.items()}
+        there = {names[name]: jnp.asarray(x[rows]) for name, x in masks.items()}
+        of_classes = {names[named]: jnp.asarray(prompts.directions)}
+        return np.asarray(_tile(between, of_classes, others, there))
 
     choice = prompts is not None and len(prompts.classes) > 1
     return class_figures(
@@ -184,12 +181,9 @@ def _fused(
 
 @partial(jax.jit, static_argnames="score")
 def _tile(
-    score: Score,
-    prompts: Float[Array, "classes d"],
-    others: Mapping[str, Float[Array, "rows d"]],
+    score: Between,
+    prompts: Mapping[str, Float[Array, "classes d"]],
+    clips: Mapping[str, Float[Array, "rows d"]],
     present: Mapping[str, Bool[Array, " rows"]],
 ) -> Float[Array, "rows classes"]:
-    rows = score.rows({_ANCHOR: prompts, "other 0": prompts})
-    # A Score's columns leave the anchor out, so any stands for it.
-    cols = score.cols({_ANCHOR: others["other 0"], **others}, present)
-    return score.tile(rows.factors, cols.factors).T
+    return score.tile(score.rows(prompts).factors, score.cols(clips, present).factors).T

@@ -27,10 +27,9 @@ from jaxtyping import Array, Bool, Int
 from gramalign.contrast import dual_softmax, ranks
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
-from gramalign.scores import Between, anchored
+from gramalign.scores import SCORE_NAMES, Between
 
 RECALL_AT = (1, 5, 10)
-SCORE_NAMES = tuple(anchored("anchor"))
 
 FUSED = "fused"
 """The Score of VAST: the cosine with the one embedding that a trained fusion made of a tuple."""

@@ -1,7 +1,7 @@
 """Floor 1: Scores, one file a method; they know nothing of softmax or devices."""
 
 from gramalign.scores.aggregate import AggregateScore
-from gramalign.scores.between import Between
+from gramalign.scores.between import SCORE_NAMES, Between
 from gramalign.scores.cosine import CosineScore
 from gramalign.scores.direction import DirectionScore
 from gramalign.scores.hyperbolic import HyperbolicVolumeScore
@@ -16,6 +16,7 @@ from gramalign.scores.volume import VolumeScore
 
 __all__ = [
     "SCORES",
+    "SCORE_NAMES",
     "AggregateScore",
     "Between",
     "CosineScore",

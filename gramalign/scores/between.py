@@ -39,6 +39,8 @@ from gramalign.types import Embeddings, Present
 
 _ANCHOR = "anchor"
 _SCORES = anchored(_ANCHOR)
+SCORE_NAMES = tuple(_SCORES)
+"""The Scores that hold one modality against others, and so any set of them against any."""
 
 
 class _Span(NamedTuple):
@@ -58,7 +60,7 @@ class Between:
     A missing modality is left out of its tuple; a side is valid where it has any.
 
     Attributes:
-        score: a Score that holds one modality against others, by its name in `SCORES`.
+        score: one of `SCORE_NAMES`.
         query: modalities on the row side.
         gallery: modalities on the column side.
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from gramalign.scores import Between, Side, anchored
+from gramalign.scores import SCORE_NAMES, Between, Side
 from gramalign.search import file
 from gramalign.search.entries import Entries, checked_ids, checked_rows
 from gramalign.search.hits import Hits
@@ -24,8 +24,6 @@ from gramalign.unit_rows import HostEmbeddings, HostPresent
 
 if TYPE_CHECKING:
     import faiss  # pyright: ignore[reportMissingImports]
-
-SCORE_NAMES = tuple(anchored("anchor"))
 
 QUERIES = (1, 4, 16, 64, 256, 1024)
 """So many are asked at a time; other numbers are filled up, so that few programs serve all."""
