@@ -1,7 +1,7 @@
 """The commands end to end on a tiny store, and what they say when something is wrong."""
 
 import json
-import subprocess
+import runpy
 import sys
 
 import numpy as np
@@ -10,35 +10,6 @@ import pytest
 from gramalign.cli import main
 from gramalign.cli.embed import without_text
 from gramalign.data import load, open_store
-
-SMALL = ["--steps", "30", "--optimizer.warmup", "3", "--batch-size", "16", "--log-every", "10"]
-SMALL += ["--model.dim", "8", "--model.hidden", "16", "--checkpoint-every", "15"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """120 examples of three views of four hidden numbers, one view often absent."""
-    folder = tmp_path_factory.mktemp("store")
-    rng = np.random.default_rng(0)
-    hidden = rng.normal(size=(120, 4))
-    for name, width in (("sound", 6), ("text", 7), ("video", 9)):
-        view = np.tanh(hidden @ rng.normal(size=(4, width)))
-        np.save(folder / f"{name}.npy", view.astype(np.float32))
-    np.save(folder / "present.sound.npy", rng.random(120) < 0.8)
-    np.save(folder / "ids.npy", np.array([f"row{i}" for i in range(120)]))
-    np.save(folder / "labels.npy", (hidden[:, 0] > 0) + 2 * (hidden[:, 1] > 0))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(store, tmp_path_factory):
-    """A run trained on that store through the command line."""
-    out = tmp_path_factory.mktemp("runs") / "small"
-    main(
-        ["train", "--data", str(store), "--out", str(out), "--no-evaluation", *SMALL]
-        + ["--gram.label-smoothing", "0.05", "--gram.anchor", "text"]
-    )
-    return out
 
 
 def complaint(capsys, *args: str) -> str:
@@ -60,16 +31,19 @@ def test_train_leaves_a_run_that_explains_itself(run):
     assert (run / "environment.json").exists()
 
 
-def test_evaluate_prints_tables_and_keeps_figures(run, capsys):
-    main(["evaluate", str(run), "--dual-softmax", "0.1", "--rerank", "cosine", "--rerank-top", "5"])
+def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
+    two = tmp_path / "two.npz"
+    np.savez(two, **{name: np.load(store / f"{name}.npy") for name in ("text", "video", "labels")})
+    words = ["--dual-softmax", "0.1", "--rerank", "cosine", "--rerank-top", "5"]
+    main(["evaluate", str(run), "--data", str(two), *words])
     printed = capsys.readouterr().out
-    for word in ("sound", "text", "video", "volume", "cosine", "chance", "R@1", "mAP"):
+    for word in ("text", "video", "volume", "cosine", "chance", "R@1", "mAP", "GCCA"):
         assert word in printed
     for title in ("Plain, and dual softmax", "Plain, and re-ranked by cosine", "Labels: all that"):
         assert title in printed
     record = json.loads((run / "evaluation.json").read_text())
     assert record["score"] == "volume" and record["part"] == "test"
-    assert len(record["retrieval"]) == len(record["by_label"]) == len(record["beside"]) == 24
+    assert len(record["retrieval"]) == len(record["by_label"]) == len(record["beside"]) == 4
     with np.load(run / "ranks.npz") as ranks:
         assert len(ranks["ids"]) == record["examples"]
         for task in record["retrieval"] + record["beside"]:
@@ -81,9 +55,10 @@ def test_evaluate_prints_tables_and_keeps_figures(run, capsys):
 
 def test_evaluate_tells_what_each_modality_adds(run, capsys):
     main(["evaluate", str(run), "--contribution", "--no-baseline"])
-    assert "rest -> one under volume, and the points that a modality adds" in (
-        capsys.readouterr().out
-    )
+    printed = capsys.readouterr().out
+    assert "rest -> one under volume, and the points that a modality adds" in printed
+    assert "Pairs" in printed and "GCCA" not in printed
+    assert len(json.loads((run / "evaluation.json").read_text())["retrieval"]) == 24
     record = json.loads((run / "contribution.json").read_text())
     assert len(record["targets"]) == 6 and record["part"] == "test"
     with np.load(run / "contribution.npz") as ranks:
@@ -226,14 +201,16 @@ def test_compare_refuses_before_it_trains(words, message, tmp_path, capsys):
 
 
 def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
-    out, other = tmp_path / "comparison", tmp_path / "other.npz"
+    out = tmp_path / "comparison"
+    one, other = tmp_path / "one.npz", tmp_path / "other.npz"
     views = {name: np.load(store / f"{name}.npy")[:90] for name in ("text", "video")}
-    np.savez(other, **views, groups=np.arange(90) // 2)
+    for path, order in ((one, slice(None)), (other, slice(None, None, -1))):
+        np.savez(path, **{m: x[order] for m, x in views.items()}, groups=np.arange(90) // 2)
     words = ["compare", "--objectives", "clip", "gram", "--seed", "3", *TINY]
     words += ["--scores", "own", "volume"]
-    main([*words, "--data", str(store), str(other), "--out", str(out), "--seeds", "1"])
+    main([*words, "--data", str(one), str(other), "--out", str(out), "--seeds", "1"])
     assert "R@1 in percent on" in capsys.readouterr().out
-    records = [out / store.name / "compare.json", out / "other" / "compare.json"]
+    records = [out / name / "compare.json" for name in ("one", "other")]
     assert all(json.loads(record.read_text())["seeds"] == [3] for record in records)
 
     # On one of them alone, the same runs are found in the same place, and others join them.
@@ -267,10 +244,10 @@ def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
     assert (folder / "compare.tex").read_text().count("toprule") == 2
 
 
-def test_a_fusion_is_evaluated_and_embedded(store, run, tmp_path, capsys):
+def test_a_fusion_is_evaluated_and_embedded(store, run, small, tmp_path, capsys):
     """VAST trains an anchor's cosine with the others' fusion, and so it is what finds tuples."""
     out = tmp_path / "fusing"
-    words = ["train", "--data", str(store), "--out", str(out), "--objective", "vast", *SMALL]
+    words = ["train", "--data", str(store), "--out", str(out), "--objective", "vast", *small]
     main([*words, "--steps", "200", "--vast.anchor", "text", "--no-evaluation"])
     main(["evaluate", str(out)])
     record = json.loads((out / "evaluation.json").read_text())
@@ -295,8 +272,8 @@ def test_a_fusion_is_evaluated_and_embedded(store, run, tmp_path, capsys):
     assert "no fused embeddings" in complaint(capsys, "evaluate", str(run), "--score", "fused")
 
 
-def test_errors_name_the_cure(run, store, capsys, tmp_path):
-    again = ["train", "--data", str(store), "--out", str(run), *SMALL]
+def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
+    again = ["train", "--data", str(store), "--out", str(run), *small]
     assert "--resume" in complaint(capsys, *again)
     assert "digits" in complaint(capsys, "train", "no-such-preset")
     assert "'digits'" in complaint(capsys, "train", "--data", str(tmp_path / "absent"))
@@ -313,10 +290,12 @@ def test_a_preset_may_be_any_file_that_sets_config(tmp_path, capsys):
     assert "gramalign.training.Config" in complaint(capsys, "train", str(path))
 
 
-def test_it_is_a_module_too():
-    command = [sys.executable, "-m", "gramalign", "--help"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "gramalign train digits" in printed
+def test_it_is_a_module_too(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gramalign", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("gramalign", run_name="__main__", alter_sys=True)
+    assert stop.value.code == 0
+    assert "gramalign train digits" in capsys.readouterr().out
 
 
 COMMANDS = ["train", "evaluate", "classify", "robustness", "embed", "search", "compare", "report"]

@@ -6,7 +6,7 @@ import pytest
 from gramalign.evaluation import checked, diagnose
 
 
-def embeddings_of(seed, examples=31, dim=12, names=("text", "audio", "video")):
+def embeddings_of(seed, examples=32, dim=16, names=("text", "audio", "video")):
     rng = np.random.default_rng(seed)
     centre = rng.normal(size=(examples, dim)) + 0.5
     return {name: (centre + rng.normal(size=(examples, dim))).astype(np.float32) for name in names}
@@ -20,8 +20,8 @@ def unit(x):
 def test_equals_float64_numpy_with_gaps_and_groups():
     embeddings = embeddings_of(0)
     rng = np.random.default_rng(1)
-    present = {name: rng.random(31) > 0.2 for name in embeddings}
-    groups = np.arange(31) // 2
+    present = {name: rng.random(32) > 0.2 for name in embeddings}
+    groups = np.arange(32) // 2
     measured = diagnose(checked(embeddings, present, groups))
     units = {name: unit(x) for name, x in embeddings.items()}
 
@@ -59,8 +59,8 @@ def test_equals_float64_numpy_with_gaps_and_groups():
 
 
 def test_a_collapsed_space():
-    same = np.ones((8, 4), np.float32)
-    measured = diagnose(checked({"a": same, "b": same}))
+    same = np.ones((8, 16), np.float32)
+    measured = diagnose(checked({"a": same, "b": same}), neighbours=False)
     assert measured.uniformity == pytest.approx({"a": 0, "b": 0}, abs=1e-6)
     assert measured.volume.matched == pytest.approx(0, abs=1e-6)
     assert measured.leading_share.mismatched == pytest.approx(1)
@@ -68,22 +68,22 @@ def test_a_collapsed_space():
 
 
 def test_an_orthogonal_modality_leaves_the_tuple_flat():
-    eye = np.eye(8, dtype=np.float32)
-    measured = diagnose(checked({"a": eye[:4], "b": eye[4:]}))
+    eye = np.eye(16, dtype=np.float32)
+    measured = diagnose(checked({"a": eye[:8], "b": eye[8:]}), neighbours=False)
     assert measured.volume.matched == pytest.approx(1)
     assert measured.leading_share.matched == pytest.approx(0.5)
-    assert measured.pairs[0].gap == pytest.approx(np.sqrt(8) / 4)
+    assert measured.pairs[0].gap == pytest.approx(np.sqrt(16) / 8)
     assert measured.pairs[0].alignment == pytest.approx(2)
     assert measured.uniformity["a"] == pytest.approx(-4)
 
 
 def test_what_cannot_be_measured_is_nan():
-    embeddings = embeddings_of(0, 6)
-    first = np.arange(6) < 1
+    embeddings = embeddings_of(0)
+    first = np.arange(32) < 1
     measured = diagnose(checked(embeddings, {"text": first, "audio": ~first}))
     assert measured.complete == 0
     assert np.isnan([measured.volume.matched, measured.leading_share.mismatched]).all()
     assert np.isnan(measured.uniformity["text"])
     assert measured.pairs[0].examples == 0 and np.isnan(measured.pairs[0].gap)
     # One group: there is no mismatched tuple.
-    assert np.isnan(diagnose(checked(embeddings, groups=np.zeros(6, int))).volume.mismatched)
+    assert np.isnan(diagnose(checked(embeddings, groups=np.zeros(32, int))).volume.mismatched)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gramalign.evaluation import Evaluation, evaluate, tables, to_text
-from tests.evaluation.test_retrieval import random_embeddings
+from tests.evaluation.test_retrieval import EXAMPLES, random_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -14,9 +14,9 @@ def evaluation():
     rng = np.random.default_rng(0)
     return evaluate(
         random_embeddings(rng, names=("text", "audio")),
-        {"audio": rng.random(37) > 0.2},
+        {"audio": rng.random(EXAMPLES) > 0.2},
         score="volume",
-        labels=rng.integers(0, 4, 37),
+        labels=rng.integers(0, 4, EXAMPLES),
         dual_temperature=0.1,
         rerank_by="cosine",
         rerank_top=5,

@@ -1,7 +1,7 @@
 import json
+from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -87,22 +87,28 @@ def test_equals_ranx():
     assert (1 / found.first_place).mean() == pytest.approx(figures["mrr"])
 
 
-@pytest.mark.parametrize("budget, devices", [(1, 1), (200, 4), (2**24, 1)])
-def test_of_embeddings_with_gaps_however_it_is_cut(monkeypatch, budget, devices):
+@partial(jax.jit, static_argnames="score")
+def tile_of(score, embeddings, present):
+    rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
+    return score.tile(rows.factors, cols.factors), rows.valid, cols.valid
+
+
+@pytest.mark.parametrize(
+    "score, budget, devices", [("cosine", 1, 1), ("volume", 200, 4), ("cosine", 2**24, 1)]
+)
+def test_of_embeddings_with_gaps_however_it_is_cut(monkeypatch, score, budget, devices):
     embeddings, present, labels = sample()
     labels[3] = 9  # whose only member may be a query without a right answer
     monkeypatch.setattr(module, "BUDGET", budget)
     monkeypatch.setattr(module, "devices_for", lambda queries: jax.local_devices()[:devices])
     sides = ("a", "b"), ("c", "d")
-    found = retrieve_by_label(checked(embeddings, present), labels.astype(str), *sides, "volume")
+    found = retrieve_by_label(checked(embeddings, present), labels.astype(str), *sides, score)
 
-    score = Between("volume", *sides)
     units = checked(embeddings, present)
-    arrays, masks = jax.tree.map(jnp.asarray, (dict(units.embeddings), dict(units.present)))
-    rows, cols = score.rows(arrays, masks), score.cols(arrays, masks)
-    scores = np.asarray(score.tile(rows.factors, cols.factors))
-    scores = scores[np.asarray(rows.valid)][:, np.asarray(cols.valid)]
-    right = labels[rows.valid][:, None] == labels[cols.valid]
+    whole = tile_of(Between(score, *sides), dict(units.embeddings), dict(units.present))
+    scores, rows, cols = map(np.asarray, whole)
+    scores = scores[rows][:, cols]
+    right = labels[rows][:, None] == labels[cols]
     scores, right = scores[right.any(axis=1)], right[right.any(axis=1)]
     each = _found(scores, right)
     assert (found.queries, found.candidates) == right.shape

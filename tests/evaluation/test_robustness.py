@@ -28,12 +28,13 @@ from gramalign.evaluation.robustness import CURVES, MISSING
 from tests import samples
 
 NAMES = ("text", "audio", "video")
+EXAMPLES, DIM = 32, 16
 
 
-def some(examples=30, dim=10):
+def some():
     rng = np.random.default_rng(0)
-    embeddings = samples.embeddings(rng, examples, dim, NAMES)
-    return checked(embeddings, {"audio": rng.random(examples) > 0.2})
+    embeddings = samples.embeddings(rng, EXAMPLES, DIM, NAMES)
+    return checked(embeddings, {"audio": rng.random(EXAMPLES) > 0.2})
 
 
 @given(seed=st.integers(0, 1000), rates=st.tuples(st.floats(0, 1), st.floats(0, 1)))
@@ -77,7 +78,7 @@ def test_dropped_dimensions_are_the_same_in_all(seed, share):
     left = drop_dimensions(data, share, np.random.default_rng(seed))
     zero = [~np.any(rows, axis=0) for rows in left.embeddings.values()]
     assert (zero[0] == zero[1]).all() and (zero[0] == zero[2]).all()
-    assert zero[0].sum() == min(round(share * 10), 9)
+    assert zero[0].sum() == min(round(share * DIM), DIM - 1)
     kept = ~zero[0]
     expected = samples.normalized(data.embeddings["text"][:, kept].astype(np.float64))
     np.testing.assert_allclose(left.embeddings["text"][:, kept], expected, atol=1e-6)
@@ -103,7 +104,7 @@ def test_precisions():
 
 def embed_of(data):
     """A linear embedding, and features of which it makes just these embeddings."""
-    turn = samples.orthonormal(np.random.default_rng(5), 10, 10).astype(np.float32)
+    turn = samples.orthonormal(np.random.default_rng(5), DIM, DIM).astype(np.float32)
     features = {name: rows @ turn.T for name, rows in data.embeddings.items()}
     return features, lambda features, present: {m: x @ turn for m, x in features.items()}
 
@@ -196,7 +197,7 @@ def test_the_same_seed_gives_the_same_curve(measured):
         ({"curves": ["noise"]}, "give `features` and `embed`"),
         (
             {"curves": ["noise"], "features": {"text": np.ones((3, 2))}, "embed": lambda x, y: x},
-            r"features\['text'\]: got shape \(3, 2\), wanted \[30, width\]",
+            r"features\['text'\]: got shape \(3, 2\), wanted \[32, width\]",
         ),
     ],
 )

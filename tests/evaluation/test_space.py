@@ -17,8 +17,8 @@ from tests import samples
 NAMES = ("text", "audio", "video")
 
 
-def some(seed=0, examples=31, dim=12, noise=1.0):
-    embeddings = samples.embeddings(np.random.default_rng(seed), examples, dim, NAMES, noise)
+def some(seed=0, examples=32):
+    embeddings = samples.embeddings(np.random.default_rng(seed), examples, 16, NAMES)
     rng = np.random.default_rng(seed + 1)
     return embeddings, {name: rng.random(examples) > 0.15 for name in NAMES}
 
@@ -33,7 +33,7 @@ def test_equals_float64_numpy():
     embeddings["video"][:4] = embeddings["audio"][:4]
     measured = diagnose(checked(embeddings, present))
     complete = np.all(list(present.values()), axis=0)
-    assert 3 < complete.sum() < 31
+    assert 3 < complete.sum() < 32
     tuples = np.stack([embeddings[m][complete].astype(np.float64) for m in NAMES], axis=1)
     matched = volumes_of(tuples)
     mixed = []
@@ -59,7 +59,7 @@ def test_equals_float64_numpy():
         assert measured.coincident[anchor] == pytest.approx(np.mean(bound < COINCIDENT))
         assert measured.overriding[anchor] == pytest.approx(np.mean(bound < np.median(matched)))
         least = [
-            volumes_of(np.concatenate([np.broadcast_to(a, (len(others), 1, 12)), others], 1)).min()
+            volumes_of(np.concatenate([np.broadcast_to(a, (len(others), 1, 16)), others], 1)).min()
             for a in tuples[:, i]
         ]
         assert measured.gram_value[anchor] == pytest.approx(np.mean(least), abs=2e-3)
@@ -76,7 +76,7 @@ def test_equals_float64_numpy():
         cosines = embeddings[item.query][present[item.query]] @ embeddings[item.gallery].T
         cosines = np.where(present[item.gallery], cosines, -np.inf)
         near = np.argsort(-cosines, axis=1)[:, :10]
-        counts = np.bincount(near.ravel(), minlength=31)[present[item.gallery]]
+        counts = np.bincount(near.ravel(), minlength=32)[present[item.gallery]]
         assert item.largest == counts.max()
         assert item.skewness == pytest.approx(stats.skew(counts), rel=1e-6)
     assert len(measured.hubness) == 6
@@ -91,7 +91,7 @@ def test_equals_float64_numpy():
 @given(seed=st.integers(0, 1000))
 def test_a_rotation_changes_nothing(seed):
     embeddings, present = some(seed)
-    turn = samples.orthonormal(np.random.default_rng(seed), 12, 12)
+    turn = samples.orthonormal(np.random.default_rng(seed), 16, 16)
     turned = {name: (x @ turn).astype(np.float32) for name, x in embeddings.items()}
     before, after = (diagnose(checked(x, present)) for x in (embeddings, turned))
     assert after.effective_rank == pytest.approx(before.effective_rank, rel=1e-4)
@@ -119,9 +119,9 @@ def test_effective_rank_of_known_spectra():
 
 
 def test_separation_of_spaces_that_tell_nothing_is_a_half():
-    same = np.ones((8, 8), np.float32)
-    assert diagnose(checked(dict.fromkeys("ab", same))).volume.separation == 0.5
-    eye = np.eye(8, dtype=np.float32)
+    same = checked(dict.fromkeys("ab", np.ones((8, 16), np.float32)))
+    assert diagnose(same, neighbours=False).volume.separation == 0.5
+    eye = np.eye(8, 16, dtype=np.float32)
     apart = diagnose(checked({"a": eye, "b": eye}), neighbours=False)
     assert (apart.volume.separation, apart.leading_share.separation) == (1, 1)
     # Every query finds its match: the GRAM value is the mean volume.
@@ -165,7 +165,7 @@ def test_json_round_trip_and_earlier_records():
 
 def test_without_a_complete_tuple():
     embeddings, _ = some()
-    first = np.arange(31) < 1
+    first = np.arange(32) < 1
     found = diagnose(checked(embeddings, {"text": first, "audio": ~first}))
     figures = [*found.gram_value.values(), *found.coincident.values(), found.volume.separation]
     assert np.isnan(figures).all() and found.volume.matched_histogram == ()

@@ -12,6 +12,7 @@ from gramalign.search.programs import mesh_over, padded
 from tests import reference, samples
 
 NUMBER, DIM = 13, 6
+ONE = jax.devices()[:1]  # where it is not about several, which take longer to compile for
 REFERENCES = {
     "cosine": reference.cosine_scores,
     "volume": reference.volume_scores,
@@ -74,10 +75,10 @@ def direction(embeddings, present, names):
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-300)
 
 
-@given(st.sampled_from([1, 7, NUMBER]), st.integers(0, 100))
+@given(st.sampled_from([1, NUMBER]), st.integers(0, 100))
 def test_tuples_against_tuples_by_cosine(k, seed):
     embeddings, present = batch(seed, names="abcd")
-    index = Index(embeddings, present)
+    index = Index(embeddings, present, devices=ONE)
     query = {m: embeddings[m] for m in "ab"}
     hits = index.search(query, k, present={m: present[m] for m in "ab"})
     scores = direction(embeddings, present, "ab") @ direction(embeddings, present, "cd").T
@@ -87,7 +88,7 @@ def test_tuples_against_tuples_by_cosine(k, seed):
 
 def test_tuples_against_tuples_by_volume():
     embeddings, _ = batch(names="abcd")
-    index = Index(embeddings)
+    index = Index(embeddings, devices=ONE)
     query = {m: embeddings[m][:3] for m in "ab"}
     left, right = (np.stack([embeddings[m] for m in side], axis=1) for side in ("ab", "cd"))
     joint = np.concatenate(
@@ -115,7 +116,7 @@ def test_tuples_against_tuples_by_volume():
 )
 def test_what_is_searched(query, gallery, searched):
     embeddings, present = batch()
-    index = Index(embeddings, present)
+    index = Index(embeddings, present, devices=ONE)
     asked = {m: embeddings["a" if m == "z" else m][3:4] for m in query}
     there = {m: present["a" if m == "z" else m][3:4] for m in query}
     names = ["a" if m == "z" else m for m in query]
@@ -126,21 +127,20 @@ def test_what_is_searched(query, gallery, searched):
     assert_hits(hits, index, *dense(scores, rows, cols, NUMBER))
 
 
-@pytest.mark.parametrize("score", ["cosine", "volume"])
-def test_any_number_of_devices_finds_the_same(score):
-    """Duplicates of a row lie on other devices, and tie."""
+def test_any_number_of_devices_finds_the_same():
+    """Duplicates of a row lie on other devices, and tie; two devices find so under every Score."""
     embeddings, present = batch(number=301)
     for tree in (*embeddings.values(), *present.values()):
         tree[200:] = tree[:101]
     query, there = {"a": embeddings["a"][:5]}, present["a"][:5]
     one, two, eight = (
         Index(embeddings, present, devices=jax.devices()[:n]).search(
-            query, 40, score=score, present={"a": there}
+            query, 40, present={"a": there}
         )
         for n in (1, 2, 8)
     )
     cols = present["b"] | present["c"]
-    scores = REFERENCES[score](embeddings, present, "a")[:5]
+    scores = reference.cosine_scores(embeddings, present, "a")[:5]
     for hits in (one, two, eight):
         np.testing.assert_array_equal(hits.numbers, dense(scores, there, cols, 40)[0])
     for hits in (two, eight):
@@ -151,7 +151,7 @@ def test_any_number_of_devices_finds_the_same(score):
 def test_any_number_of_queries(number):
     rng = np.random.default_rng(0)
     gallery, asked = samples.unit(rng, 9, 4), samples.unit(rng, number, 4)
-    hits = Index({"b": gallery}).search({"a": asked}, 2)
+    hits = Index({"b": gallery}, devices=ONE).search({"a": asked}, 2)
     assert len(hits) == number
     expected = dense(asked @ gallery.T, np.ones(number, bool), np.ones(9, bool), 2)
     np.testing.assert_array_equal(hits.numbers, expected[0])
