@@ -101,6 +101,22 @@ ALIKE = {
 
 OTHERS = [name for name in EVERY if name not in ALIKE]
 
+SAME_PATH = {
+    "clip": "clip, all pairs",
+    "vast": "clip, all pairs",
+    "barybind": "gram",
+    "hypergram": "gram",
+    "kernel volume": "gram",
+    "spectral": "gram",
+    "simplex": "gram",
+    "triangle": "gram",
+    "sca": "gram",
+}
+"""Those that another does the work of, with a Score that is tested by itself."""
+
+PATHS = [name for name in OTHERS if name not in SAME_PATH]
+"""One loss of each way to compute one."""
+
 EXACTLY_THREE = {"confu", "symile, all", "triangle", "triangle, as released"}
 """Those to which one modality less is an error; ConFu takes more."""
 

@@ -11,6 +11,8 @@ from gramalign.scores import VolumeScore
 from tests import reference, samples
 
 BATCH = 8
+barybind = jax.jit(losses.barybind)
+slope = jax.jit(jax.value_and_grad(lambda x, have: losses.barybind(x, present=have).sum()))
 
 
 def embeddings_of(names, **options):
@@ -32,26 +34,30 @@ def test_differences_to_the_barycentre_span_the_same_volume(k):
 
 
 def test_it_is_gram_with_the_barycentre_for_an_anchor():
-    x = samples.as_jax(embeddings_of("abc"))
-    have = {"b": jnp.arange(BATCH) < 5, "c": jnp.arange(BATCH) > 1}
+    """Whatever that is called."""
+    x = embeddings_of("ab")
+    x = samples.as_jax({"a": x["a"], "centroid": x["b"]})
+    have = {"a": jnp.arange(BATCH) < 5}
     settings = dict(temperature=0.2, label_smoothing=0.0, present=have)
-    found = losses.barybind(x, barycentre="b", **settings)
-    np.testing.assert_array_equal(found, losses.gram(x, anchor="b", **settings))
+    found = losses.barybind(x, barycentre="centroid", **settings)
+    np.testing.assert_array_equal(found, losses.gram(x, anchor="centroid", **settings))
 
 
-@pytest.mark.parametrize("k", [2, 3, 4])
-def test_with_the_centroid_it_is_gram_with_that(k, x64):
-    x = embeddings_of("abcd"[:k], dtype=np.float64)
+def test_with_the_centroid_it_is_gram_with_that(x64):
+    x = embeddings_of("ab", dtype=np.float64)
     exact = losses.gram(samples.as_jax(with_centroid(x)), anchor="c0")
-    np.testing.assert_allclose(losses.barybind(samples.as_jax(x)), exact, atol=1e-10)
+    np.testing.assert_allclose(barybind(samples.as_jax(x)), exact, atol=1e-10)
 
 
-@pytest.mark.parametrize("k", [2, 3, 4])
+matched = jax.jit(jax.value_and_grad(lambda x: VolumeScore("c0").matched(x).sum()))
+
+
+@pytest.mark.parametrize("k", [2, 4])
 @pytest.mark.parametrize("noise", [1.0, 10.0])
 def test_every_tuple_fits_its_own_centroid(k, noise, x64):
     """The blind spot: however far apart the modalities are, matched volumes are 0."""
     x = samples.as_jax(with_centroid(embeddings_of("abcd"[:k], noise=noise, dtype=np.float64)))
-    volumes, gradient = jax.value_and_grad(lambda x: VolumeScore("c0").matched(x).sum())(x)
+    volumes, gradient = matched(x)
     assert volumes == 0
     for rows in gradient.values():
         np.testing.assert_array_equal(rows, 0)
@@ -59,25 +65,24 @@ def test_every_tuple_fits_its_own_centroid(k, noise, x64):
 
 def test_with_the_centroid_one_example_alone_learns_nothing():
     """There is nothing to drive apart: loss and gradient of a batch of one are 0."""
-    x = {name: rows[:1] for name, rows in samples.as_jax(embeddings_of("abc")).items()}
-    value, gradient = jax.value_and_grad(lambda x: losses.barybind(x).sum())(x)
+    x = samples.as_jax(embeddings_of("ab"))
+    have = dict.fromkeys(x, jnp.arange(BATCH) == 3)
+    value, gradient = slope(x, have)
     assert value == 0
     for rows in gradient.values():
         np.testing.assert_array_equal(rows, 0)
 
 
 def test_half_precision_embeddings_still_hold_their_centroid():
-    half = {
-        name: x.astype(jnp.bfloat16) for name, x in samples.as_jax(embeddings_of("abc")).items()
-    }
+    half = {name: x.astype(jnp.bfloat16) for name, x in samples.as_jax(embeddings_of("ab")).items()}
     wide = {name: x.astype(jnp.float32) for name, x in half.items()}
-    np.testing.assert_array_equal(losses.barybind(half), losses.barybind(wide))
+    np.testing.assert_array_equal(barybind(half), barybind(wide))
 
 
 def test_modalities_that_sum_to_zero():
     x = embeddings_of("ab")
     x["b"] = -x["a"]
-    gradient = jax.jit(jax.grad(lambda x: losses.barybind(x).sum()))(samples.as_jax(x))
+    _, gradient = slope(samples.as_jax(x), dict.fromkeys(x, jnp.ones(BATCH, bool)))
     assert all(np.isfinite(rows).all() for rows in gradient.values())
 
 
@@ -87,6 +92,3 @@ def test_a_modality_by_the_name_of_the_centroid(monkeypatch):
     x["centroid"] = x["a"]
     with pytest.raises(ValueError, match=r"entry 'centroid', .* or say barycentre='centroid'"):
         losses.barybind(x)
-    np.testing.assert_array_equal(
-        losses.barybind(x, barycentre="centroid"), losses.gram(x, anchor="centroid")
-    )

@@ -82,11 +82,10 @@ def dense_siglip(embeddings, **options):
     return dense_pairs(embeddings, loss=reference.sigmoid_contrast, **options)
 
 
-def dense_triangle(embeddings, *, root, temperature, **options):
-    """As released without the root: twice the squared area."""
-    squared = dense_anchored(partial(reference.simplex_scores, squared=True))
-    scores = dense_anchored(reference.simplex_scores) if root else squared
-    return scores(embeddings, temperature=temperature if root else temperature / 2, **options)
+def dense_triangle(embeddings, *, temperature, **options):
+    """As released: twice the squared area."""
+    scores = dense_anchored(partial(reference.simplex_scores, squared=True))
+    return scores(embeddings, temperature=temperature / 2, **options)
 
 
 def dense_pmrl(embeddings, *, temperature, present, groups, signed=True):
@@ -133,8 +132,6 @@ def dense_confu(embeddings, **options):
 
 LOSSES = {
     "gram": (losses.gram, dense_gram, dict(anchor="b")),
-    "gram, all anchors": (losses.gram, dense_gram, dict(anchor=None)),
-    "clip": (losses.clip, dense_clip, dict(anchor="b")),
     "clip, smoothed": (losses.clip, dense_clip, dict(anchor="b", label_smoothing=0.2)),
     "clip, all pairs": (losses.clip, dense_clip, dict(anchor=None)),
     "log-volume": (
@@ -142,8 +139,12 @@ LOSSES = {
         dense_anchored(partial(reference.volume_scores, form="log")),
         dict(anchor="b"),
     ),
-    "spectral": (losses.spectral, dense_anchored(reference.spectral_scores), dict(anchor=None)),
-    "simplex": (losses.simplex, dense_anchored(reference.simplex_scores), dict(anchor=None)),
+    "spectral": (losses.spectral, dense_anchored(reference.spectral_scores), dict(anchor="b")),
+    "simplex, all anchors": (
+        losses.simplex,
+        dense_anchored(reference.simplex_scores),
+        dict(anchor=None),
+    ),
     "hypergram": (
         partial(losses.hypergram, mix=0.3, label_smoothing=0.0),
         dense_anchored(
@@ -156,18 +157,19 @@ LOSSES = {
         dense_anchored(partial(reference.kernel_scores, bandwidth=0.8)),
         dict(anchor="b"),
     ),
-    "triangle": (losses.triangle, dense_triangle, dict(anchor="b", root=True)),
-    "triangle, as released": (losses.triangle, dense_triangle, dict(anchor="b", root=False)),
+    "triangle, as released": (
+        partial(losses.triangle, root=False),
+        dense_triangle,
+        dict(anchor="b"),
+    ),
     "sca": (losses.sca, dense_anchored(reference.aggregate_scores), dict(anchor="b")),
     "supcon": (losses.supcon, dense_supcon, dict(anchor="b")),
-    "supcon, all pairs": (losses.supcon, dense_supcon, dict(anchor=None)),
     "supcon of volumes": (
         partial(losses.supcon, score_of=VolumeScore),
         partial(dense_anchored(reference.volume_scores), supervised=True),
         dict(anchor="b"),
     ),
     "siglip": (losses.siglip, dense_siglip, dict(anchor="b", bias=-3.0)),
-    "siglip, all pairs": (losses.siglip, dense_siglip, dict(anchor=None, bias=-3.0)),
     "siglip of volumes": (
         partial(losses.siglip, score_of=VolumeScore, bias=2.0),
         partial(dense_anchored(reference.volume_scores), loss=reference.sigmoid_contrast, bias=2.0),
@@ -193,11 +195,8 @@ LOSSES = {
     "pmrl": (pmrl, dense_pmrl, {}),
     "pmrl, squared": (pmrl, dense_pmrl, dict(signed=False)),
     "vast": (losses.vast, reference.vast, dict(anchor="b", fused="c", label_smoothing=0.1)),
-    "confu": (confu, dense_confu, dict(fused_weight=0.3)),
-    "confu, smoothed": (confu, dense_confu, dict(label_smoothing=0.2)),
-    "centrobind": (losses.centrobind, reference.centrobind, {}),
-    "centrobind, smoothed": (losses.centrobind, reference.centrobind, dict(label_smoothing=0.2)),
-    "barybind": (losses.barybind, reference.barybind, dict(barycentre="b")),
+    "confu": (confu, dense_confu, dict(fused_weight=0.3, label_smoothing=0.2)),
+    "centrobind": (losses.centrobind, reference.centrobind, dict(label_smoothing=0.2)),
     "barybind, centroid": (losses.barybind, reference.barybind, {}),
 }
 

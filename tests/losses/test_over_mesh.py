@@ -17,15 +17,16 @@ def mesh_of(kind=jax.sharding.AxisType.Auto):
     return jax.make_mesh((2, 4), ("data", "model"), axis_types=(kind,) * 2)
 
 
-def batch():
+def batch(names="abc"):
     rng = np.random.default_rng(0)
-    embeddings = samples.as_jax(samples.embeddings(rng, BATCH, 6, dtype=np.float64))
-    present = samples.as_jax(samples.masks(rng, BATCH))
+    embeddings = samples.as_jax(samples.embeddings(rng, BATCH, 6, names, dtype=np.float64))
+    present = samples.as_jax(samples.masks(rng, BATCH, names))
     return embeddings, present, jnp.asarray(rng.integers(0, 6, size=BATCH))
 
 
-def derivative(loss, **settings):
-    embeddings, present, groups = batch()
+def derivative(loss, names, **settings):
+    """A function of embeddings and temperature, and such."""
+    embeddings, present, groups = batch(names)
 
     def total(embeddings, temperature):
         values = loss(
@@ -36,52 +37,68 @@ def derivative(loss, **settings):
     return jax.value_and_grad(total, argnums=(0, 1), has_aux=True), embeddings, jnp.array(0.3)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("axis_name", [None, "data"])
+def assert_same(found, exact):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
+
+
+@pytest.mark.parametrize(("axis_name", "compiled"), [(None, False), ("data", True)])
 def test_values_gradients_and_a_learned_temperature(axis_name, compiled, x64):
     split, *arguments = derivative(
-        losses.over_mesh(losses.clip, mesh_of(), axis_name), anchor=None, engine=Engine("ring")
+        losses.over_mesh(losses.clip, mesh_of(), axis_name), "ab", anchor="a", engine=Engine("ring")
     )
-    whole, *_ = derivative(losses.clip, anchor=None)
-    found = (jax.jit(split) if compiled else split)(*arguments)
-    jax.tree.map(
-        lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, whole(*arguments)
-    )
+    whole, *_ = derivative(losses.clip, "ab", anchor="a")
+    found = (every_loss.quickly(split) if compiled else split)(*arguments)
+    assert_same(found, every_loss.quickly(whole)(*arguments))
 
 
 def test_pmrl_with_everything(x64):
-    embeddings, present, groups = batch()
+    embeddings, present, groups = batch("ab")
     loss = losses.over_mesh(losses.pmrl, mesh_of())
     found = loss(embeddings, present=present, groups=groups, tau_instance=0.2, signed=False)
     exact = losses.pmrl(embeddings, present=present, groups=groups, tau_instance=0.2, signed=False)
     np.testing.assert_allclose(found, exact, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", every_loss.OTHERS)
-def test_every_loss(name, x64):
-    """Values and gradients, those of one device."""
-    embeddings, present, groups = batch()
-    embeddings, present = (
-        {m: tree[m] for m in every_loss.modalities_of(name)} for tree in (embeddings, present)
+@pytest.mark.parametrize("name", every_loss.PATHS)
+def test_values(name, x64):
+    loss = every_loss.EVERY[name]
+    embeddings, present, groups = batch(every_loss.modalities_of(name))
+
+    def both(x):
+        settings = dict(temperature=jnp.array(0.3), present=present, groups=groups)
+        return [f(x, **settings) for f in (losses.over_mesh(loss, mesh_of()), loss)]
+
+    assert_same(*every_loss.quickly(both)(embeddings))
+
+
+@pytest.mark.parametrize("name", every_loss.SAME_PATH)
+def test_losses_that_only_hand_a_score_to_the_engine_tell_it_of_the_mesh(name):
+    """Which then gathers; what it gathers is tested with every Score."""
+    loss = every_loss.EVERY[name]
+    embeddings = samples.embeddings(
+        np.random.default_rng(0), BATCH, 6, every_loss.modalities_of(name), dtype=np.float32
     )
 
-    def derivative(loss):
-        def total(x, temperature):
-            values = loss(x, temperature=temperature, present=present, groups=groups)
-            return jnp.vdot(values, jnp.arange(1.0, BATCH + 1)), values
+    def gathers(loss):
+        program = jax.make_jaxpr(losses.over_mesh(loss, mesh_of()))(samples.as_jax(embeddings))
+        return "all_gather" in str(program)
 
-        both = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
-        return every_loss.quickly(both)(embeddings, jnp.array(0.3))
+    assert gathers(loss) and not gathers(every_loss.without(loss, "axis_name"))
 
-    loss = every_loss.EVERY[name]
-    split, whole = derivative(losses.over_mesh(loss, mesh_of())), derivative(loss)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), split, whole)
+
+@pytest.mark.parametrize("name", ["pmrl", "uniformity", "modality gap", "separation"])
+def test_gradients(name, x64):
+    """Of all that do more with the batch than to contrast it."""
+    loss, names = every_loss.EVERY[name], every_loss.modalities_of(name)
+    split, *arguments = derivative(losses.over_mesh(loss, mesh_of()), names)
+    whole, *_ = derivative(loss, names)
+    assert_same(*every_loss.quickly(lambda *x: (split(*x), whole(*x)))(*arguments))
 
 
 @pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
 def test_arrays_may_lie_anywhere_and_values_are_split(kind):
     mesh = mesh_of(kind)
-    embeddings = samples.embeddings(np.random.default_rng(0), BATCH, 6)
+    embeddings = samples.embeddings(np.random.default_rng(0), BATCH, 6, "ab")
     exact = losses.clip(samples.as_jax(embeddings), anchor="a")
     loss = losses.over_mesh(losses.clip, mesh, "data")
     here = samples.as_jax(embeddings)
@@ -103,7 +120,7 @@ def test_it_compiles_once():
         return losses.clip(embeddings, anchor="a", **settings)
 
     split = losses.over_mesh(loss, mesh_of())
-    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6))
+    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6, "ab"))
     for temperature in (0.1, 0.1, jnp.array(0.2), jnp.array(0.3)):
         split(embeddings, temperature=temperature)
     assert len(calls) == 2, "one for the number, one for the array"
@@ -132,13 +149,13 @@ def test_an_axis_that_the_mesh_has_not():
 
 def test_an_uneven_last_batch_by_mask(x64):
     """13 examples, filled up to 16 with absent ones, whatever those hold."""
-    embeddings, _, _ = batch()
+    embeddings, _, _ = batch("ab")
     short = {name: x[:13] for name, x in embeddings.items()}
     filled = {name: x.at[13:].set(jnp.nan) for name, x in embeddings.items()}
     there = jnp.arange(BATCH) < 13
-    loss = losses.over_mesh(losses.gram, mesh_of())
+    loss = losses.over_mesh(losses.clip, mesh_of())
     found = loss(filled, anchor="a", present=dict.fromkeys(embeddings, there))
-    np.testing.assert_allclose(found[:13], losses.gram(short, anchor="a"), atol=1e-10)
+    np.testing.assert_allclose(found[:13], losses.clip(short, anchor="a"), atol=1e-10)
     np.testing.assert_array_equal(found[13:], 0)
 
 

@@ -45,16 +45,14 @@ def compiled(name):
     return every_loss.quickly(values)
 
 
-@pytest.mark.parametrize("name", every_loss.OTHERS)
+@pytest.mark.parametrize("name", every_loss.PATHS)
 def test_losses_are_zero_for_the_others_only(name):
     values = compiled(name)(EMBEDDINGS, PRESENT)
     wanted = every_loss.taking_part(name, EMBEDDINGS, PRESENT)
     np.testing.assert_array_equal(values != 0, wanted)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in every_loss.OTHERS if n not in every_loss.EXACTLY_THREE]
-)
+@pytest.mark.parametrize("name", [n for n in every_loss.PATHS if n not in every_loss.EXACTLY_THREE])
 def test_a_modality_that_nobody_has_might_as_well_not_be_in_the_mapping(name):
     two = {m: EMBEDDINGS[m] for m in "ab"}
     everybody, nobody = jnp.ones(8, bool), jnp.zeros(8, bool)

@@ -11,7 +11,7 @@ from gramalign import losses
 from gramalign.contrast import Engine
 from gramalign.losses.recombine import shuffle
 from tests import reference, samples
-from tests.contrast.test_mesh import STRATEGIES, mesh_of
+from tests.contrast.test_mesh import mesh_of
 
 BATCH, DIM, TEMPERATURE = 10, 6, 0.2
 COMBINATIONS = {"shuffled": reference.shifted, "all": reference.every}
@@ -44,6 +44,11 @@ def weighted(loss, **options):
         return jnp.vdot(values, jnp.arange(1, 1 + values.size, dtype=values.dtype)), values
 
     return jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
+
+
+def ragged(negatives, scaled=False):
+    """The program that most tests share, in tiles that do not divide the batch."""
+    return weighted(losses.symile, negatives=negatives, scaled=scaled, engine=RAGGED)
 
 
 @cache
@@ -83,26 +88,19 @@ def check(found, choose, kind, tolerance, scaled=False, **options):
         np.testing.assert_array_equal(by_modality[m][~mask], 0)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(
+    ("negatives", "scaled"), [("shuffled", False), ("all", False), ("all", True)]
+)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("negatives", COMBINATIONS)
 def test_all_combinations_one_by_one(negatives, kind, scaled, x64):
-    loss = weighted(losses.symile, negatives=negatives, scaled=scaled, engine=RAGGED)
-    check(loss(*arguments(kind)), COMBINATIONS[negatives], kind, 1e-10, scaled)
+    found = ragged(negatives, scaled)(*arguments(kind))
+    check(found, COMBINATIONS[negatives], kind, 1e-10, scaled)
 
 
-@pytest.mark.parametrize("negatives", COMBINATIONS)
-def test_float32(negatives):
-    loss = weighted(losses.symile, negatives=negatives, engine=RAGGED)
+def test_more_modalities(x64):
     kind = "masked and grouped"
-    check(loss(*arguments(kind, np.float32)), COMBINATIONS[negatives], kind, 1e-5)
-
-
-@pytest.mark.parametrize("names", ["ab", "abcd"])
-def test_other_numbers_of_modalities(names, x64):
-    kind = "masked and grouped"
-    found = weighted(losses.symile)(*arguments(kind, names=names))
-    check(found, reference.shifted, kind, 1e-10, names=names)
+    found = weighted(losses.symile)(*arguments(kind, names="abcd"))
+    check(found, reference.shifted, kind, 1e-10, names="abcd")
 
 
 @pytest.mark.parametrize("key", [None, 0])
@@ -128,20 +126,20 @@ def test_an_order_at_random_has_everyone_once_and_those_who_take_part_first():
 
 @pytest.mark.parametrize("kind", ["plain", "masked and grouped"])
 def test_with_a_key_every_anchor_and_modality_has_an_order_of_its_own(kind, x64):
-    key, names = jax.random.key(3), "abcd"
+    key, names = jax.random.key(3), "abc"
 
     def permuted(there, anchor):
         others = [m for m in names if m != anchor]
         takes = there[anchor] & np.any([there[m] for m in others], axis=0)
         own = jax.random.fold_in(key, names.index(anchor))
         orders = [
-            shuffle(jnp.asarray(takes), 0, jax.random.fold_in(own, place)) for place in range(3)
+            shuffle(jnp.asarray(takes), 0, jax.random.fold_in(own, place)) for place in range(2)
         ]
-        assert len({tuple(order.tolist()) for order in orders}) == 3
+        assert len({tuple(order.tolist()) for order in orders}) == 2
         return list(zip(*(np.asarray(order)[: takes.sum()] for order in orders), strict=True))
 
-    found = weighted(with_key(3))(*arguments(kind, names=names))
-    check(found, permuted, kind, 1e-10, names=names)
+    found = weighted(with_key(3), scaled=True)(*arguments(kind, names=names))
+    check(found, permuted, kind, 1e-10, scaled=True, names=names)
 
 
 @pytest.mark.parametrize("negatives", COMBINATIONS)
@@ -154,53 +152,48 @@ def test_an_example_that_is_alone_has_loss_0(negatives):
 
 
 @pytest.mark.parametrize("negatives", COMBINATIONS)
-def test_in_one_group_nobody_has_negatives(negatives):
-    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, DIM))
-    loss = jax.jit(partial(losses.symile, negatives=negatives))
-    values = loss(embeddings, groups=jnp.full(6, -1))
+def test_in_one_group_nobody_has_negatives(negatives, x64):
+    *given, _ = arguments("plain")
+    (_, values), _ = ragged(negatives)(*given, jnp.full(BATCH, -1, jnp.int32))
     np.testing.assert_array_equal(values, 0)
 
 
 @pytest.mark.parametrize("negatives", COMBINATIONS)
-def test_alike_examples_are_told_apart_by_chance(negatives):
+def test_alike_examples_are_told_apart_by_chance(negatives, x64):
     """With n negatives that equal the match the loss is log(1 + n), vanishing or not."""
-    one = samples.unit(np.random.default_rng(0), 1, DIM, dtype=np.float32)
+    one = samples.unit(np.random.default_rng(0), 1, DIM)
     even = np.arange(DIM) % 2 == 0
-    number = {"shuffled": 6, "all": 35}[negatives]
-    loss = jax.jit(partial(losses.symile, negatives=negatives))
+    number = {"shuffled": BATCH, "all": BATCH**2 - 1}[negatives]
+    _, *given = arguments("plain")
     for b in (one, np.where(even, one, 0)):
         embeddings = {"a": np.where(even, 0, one), "b": b, "c": one}
-        alike = {m: jnp.asarray(np.broadcast_to(x, (6, DIM))) for m, x in embeddings.items()}
-        np.testing.assert_allclose(loss(alike), np.log(1 + number), rtol=1e-5)
+        alike = {m: jnp.asarray(np.broadcast_to(x, (BATCH, DIM))) for m, x in embeddings.items()}
+        (_, values), _ = ragged(negatives)(alike, *given)
+        np.testing.assert_allclose(values, np.log(1 + number), rtol=1e-10)
 
 
 @pytest.mark.parametrize("negatives", COMBINATIONS)
 def test_who_takes_no_part_might_as_well_not_be_in_the_batch(negatives, x64):
     """Whatever is in the places that fill a batch up, and wherever they are."""
-    embeddings, present, groups = jax.tree.map(jnp.asarray, batch("masked and grouped"))
+    embeddings, temperature, present, groups = arguments("masked and grouped")
     some = losses.participants(embeddings, present)
     assert 2 <= int(some.sum()) < BATCH
-
-    @jax.jit
-    def loss(embeddings, present, groups):
-        options = dict(negatives=negatives, scaled=True)
-        return losses.symile(embeddings, present=present, groups=groups, **options)
-
-    whole = loss(embeddings, present, groups)
-    subset = loss(*jax.tree.map(lambda x: x[some], (embeddings, present, groups)))
+    (_, whole), _ = ragged(negatives)(embeddings, temperature, present, groups)
+    few, there, theirs = jax.tree.map(lambda x: x[some], (embeddings, present, groups))
+    options = dict(negatives=negatives, temperature=temperature)
+    subset = losses.symile(few, present=there, groups=theirs, **options)
     np.testing.assert_allclose(whole[some], subset, atol=1e-10)
     np.testing.assert_array_equal(whole[~some], 0)
 
 
 @pytest.mark.parametrize("negatives", COMBINATIONS)
 def test_a_modality_that_nobody_has_leaves_clip(negatives, x64):
-    embeddings, present, groups = jax.tree.map(jnp.asarray, batch("masked and grouped"))
+    embeddings, temperature, present, groups = arguments("masked and grouped")
     nobody = present | {"b": jnp.zeros(BATCH, bool)}
-    loss = jax.jit(partial(losses.symile, negatives=negatives))
-    found = loss(embeddings, present=nobody, groups=groups)
+    (_, found), _ = ragged(negatives)(embeddings, temperature, nobody, groups)
     two = {m: embeddings[m] for m in "ac"}
-    there = {m: present[m] for m in "ac"}
-    exact = losses.clip(two, anchor="a", present=there, groups=groups)
+    settings = dict(present={m: present[m] for m in "ac"}, groups=groups)
+    exact = losses.clip(two, anchor="a", temperature=temperature, **settings)
     np.testing.assert_allclose(found, exact, atol=1e-10)
 
 
@@ -225,30 +218,31 @@ def test_second_derivatives(x64):
     np.testing.assert_allclose(sum(np.vdot(second[m], step[m]) for m in step), exact, rtol=1e-6)
 
 
-def test_bfloat16():
+def test_bfloat16(x64):
     """Parts of columns are rounded to it, and so are what they are multiplied to."""
-    embeddings, temperature, present, groups = arguments("plain", np.float32, size=64)
+    embeddings, temperature, *others = arguments("plain")
     narrow = {m: x.astype(jnp.bfloat16) for m, x in embeddings.items()}
-    wide = {m: x.astype(jnp.float32) for m, x in narrow.items()}
-    loss = weighted(losses.symile, negatives="all")
-    (_, found), (slopes, _) = loss(narrow, temperature, present, groups)
-    (_, exact), (exact_slopes, _) = loss(wide, temperature, present, groups)
+    wide = {m: x.astype(jnp.float64) for m, x in narrow.items()}
+    loss = ragged("all")
+    (_, found), (slopes, _) = loss(narrow, temperature.astype(jnp.float32), *others)
+    (_, exact), (exact_slopes, _) = loss(wide, temperature, *others)
     np.testing.assert_allclose(found, exact, atol=0.01)
     for m, x in exact_slopes.items():
-        assert np.linalg.norm(slopes[m].astype(np.float32) - x) <= 0.02 * np.linalg.norm(x)
+        assert np.linalg.norm(slopes[m].astype(np.float64) - x) <= 0.02 * np.linalg.norm(x)
 
 
 def test_fused_tiles(x64):
     kind = "masked and grouped"
     how = Engine(tile=128, implementation="pallas")
     found = weighted(losses.symile, negatives="all", engine=how)(*arguments(kind))
-    exact = weighted(losses.symile, negatives="all")(*arguments(kind))
+    exact = ragged("all")(*arguments(kind))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
 
 
-def compare_with_a_mesh(loss, devices, strategy, kind, **options):
-    how = Engine(strategy, tile=2)
-    whole = losses.over_mesh(loss, mesh_of(data=devices))
+def compare_with_a_mesh(loss, kind, **options):
+    """In float32."""
+    how = Engine("gather", tile=2)
+    whole = losses.over_mesh(loss, mesh_of(data=8))
     with jax.enable_x64(True):
         exact = weighted(loss, **options)(*arguments(kind, size=16))
     found = weighted(whole, engine=how, **options)(*arguments(kind, np.float32, size=16))
@@ -259,41 +253,23 @@ def compare_with_a_mesh(loss, devices, strategy, kind, **options):
     )
 
 
-@pytest.mark.parametrize(
-    ("negatives", "devices"), [("all", 1), ("all", 2), ("all", 8), ("shuffled", 2), ("shuffled", 8)]
-)
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_over_a_mesh(negatives, strategy, devices):
-    compare_with_a_mesh(losses.symile, devices, strategy, "masked and grouped", negatives=negatives)
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_over_a_mesh(negatives):
+    compare_with_a_mesh(losses.symile, "masked and grouped", negatives=negatives)
 
 
 def test_over_a_mesh_with_a_key():
-    compare_with_a_mesh(with_key(1), 8, "gather", "masked", scaled=True)
+    compare_with_a_mesh(with_key(1), "masked", scaled=True)
 
 
 @pytest.mark.parametrize("negatives", COMBINATIONS)
-def test_over_two_axes_in_another_order(negatives, x64):
+def test_over_a_ring_of_two_axes_in_another_order(negatives, x64):
     whole = losses.over_mesh(losses.symile, mesh_of(data=2, model=4), ("model", "data"))
     given = arguments("masked and grouped", size=16)
     how = Engine("ring", tile=3)
     found = weighted(whole, negatives=negatives, engine=how)(*given)
     exact = weighted(losses.symile, negatives=negatives)(*given)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
-
-
-@pytest.mark.parametrize("negatives", COMBINATIONS)
-def test_memory_is_linear_in_the_batch(negatives):
-    """All combinations of 16384 would take 2^42 numbers, one round of them 2^28."""
-
-    def needed(size):
-        shapes = dict.fromkeys("abc", jax.ShapeDtypeStruct((size, 64), jnp.float32))
-        loss = partial(losses.symile, negatives=negatives, engine=Engine(tile=256))
-        lowered = jax.jit(jax.value_and_grad(lambda x: loss(x).mean())).lower(shapes)
-        return lowered.compile().memory_analysis().temp_size_in_bytes
-
-    found = [needed(size) for size in (8192, 16384)]
-    assert found[1] / found[0] <= 2.1, found
-    assert found[1] < 4 * 16384**2 / 8, "less than an eighth of one round"
 
 
 def test_negatives_that_there_are_not(monkeypatch):
