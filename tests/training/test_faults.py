@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import signal
 import time
 
@@ -46,13 +47,20 @@ def test_sigterm_saves_and_ends_with_a_status_of_its_own(config, whole, tmp_path
     assert [row["step"] for row in rows] == list(range(10, saved + 1, 10))
 
 
-@pytest.fixture
-def broken_off(config, tmp_path):
+@pytest.fixture(scope="module")
+def ended(config, tmp_path_factory):
     """A run that ended between its checkpoints at steps 8 and 12."""
+    folder = tmp_path_factory.mktemp("ended")
     with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(10))
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["4", "8"]
-    return tmp_path
+        train(config, folder, report=killed_at(10))
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["4", "8"]
+    return folder
+
+
+@pytest.fixture
+def broken_off(ended, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(ended, tmp_path / "run")
 
 
 def largest_file(folder):
@@ -102,19 +110,15 @@ def test_digests_go_with_their_checkpoints(whole):
     assert names == {p.name for p in (whole / "checkpoints").iterdir()} == {"8", "12"}
 
 
-def test_a_full_disk(config, whole, tmp_path, quiet):
+def test_a_full_disk(broken_off, config, whole, quiet):
     """No file may grow over some kB once the run has begun, as when the disk is full."""
-    folder = tmp_path / "run"
-    with pytest.raises(Killed):
-        train(config, folder, report=killed_at(10))
-
     for kilobytes, what in ((16, "cannot write checkpoint 12"), (1, "File too large")):
-        process = started(config, folder, "--resume", file_size=kilobytes)
+        process = started(config, broken_off, "--resume", file_size=kilobytes)
         printed = process.communicate(timeout=120)[0]
         assert process.returncode == 2, printed
         assert what in printed and "go on with --resume" in printed
-    train(config, folder, resume=True, report=quiet)
-    assert_same_run(folder, whole)
+    train(config, broken_off, resume=True, report=quiet)
+    assert_same_run(broken_off, whole)
 
 
 def test_a_folder_that_cannot_be_written(config, tmp_path):

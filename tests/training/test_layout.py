@@ -32,7 +32,7 @@ def assert_same_run(folder, other):
 
 @pytest.fixture(scope="module")
 def config(small_config):
-    return small_config(objective="clip + gram", validation=Validation(every=3, held_out=0.25))
+    return small_config(validation=Validation(every=3, held_out=0.25))
 
 
 @pytest.fixture(scope="module")

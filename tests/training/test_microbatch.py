@@ -1,6 +1,7 @@
 """Microbatches and meshes change memory and speed of a step, never its result."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -37,12 +38,12 @@ def batch():
     return {"features": features, "present": present, "groups": np.arange(BATCH, dtype=np.int32)}
 
 
-def first_gradient(mesh=None, **changes):
+def first_gradient(mesh=None, seed=1, **changes):
     """Loss, and the first moments of Adam: the gradient, to a factor."""
     config = dataclasses.replace(CONFIG, **changes)
     graphdef, params, statistics = split(Model(config, {"a": 5, "b": 5}, rngs=nnx.Rngs(params=0)))
     tx = make_optimizer(config.optimizer, config.steps)
-    state = init_state(params, tx, jax.random.key(1))
+    state = init_state(params, tx, jax.random.key(seed))
     data = batch()
     if mesh is not None:
         state = jax.device_put(state, shardings(config.layout, mesh, state))
@@ -60,7 +61,7 @@ def same(found, plain):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6), found, plain)
 
 
-@pytest.mark.parametrize("size", [1, 5, 8, 100])
+@pytest.mark.parametrize("size", [5, 100])
 def test_a_microbatch_of_any_size(size, plain):
     same(first_gradient(microbatch=size), plain)
 
@@ -68,29 +69,35 @@ def test_a_microbatch_of_any_size(size, plain):
 @pytest.mark.parametrize(
     "layout, changes",
     [
-        (Layout(data=2, model=2), {}),
-        (Layout(data=2, fsdp=2), {"microbatch": 8}),
-        (Layout(fsdp=4, data=2), {"engine": Engine("ring", tile=3)}),
-        (Layout(data=1, fsdp=2, model=2), {"model": dataclasses.replace(CONFIG.model, remat=True)}),
+        (Layout(data=2, fsdp=2, model=2), {"microbatch": 8}),
+        (
+            Layout(data=2, fsdp=4),
+            {
+                "engine": Engine("ring", tile=3),
+                "model": dataclasses.replace(CONFIG.model, remat=True),
+            },
+        ),
     ],
 )
 def test_a_mesh(layout, changes, plain):
     same(first_gradient(mesh_of(layout), layout=layout, **changes), plain)
 
 
+@functools.cache
+def compiled(layout, remat):
+    """Operations, and bytes, of a step."""
+    shape = Shape(dim=8, hidden=256, depth=4, dropout=0.1, remat=remat)
+    config = dataclasses.replace(CONFIG, model=shape, batch_size=2048, layout=layout)
+    step = trace_step(config, {"a": 8, "b": 8}, mesh_of(layout))
+    memory = step.lower().compile().memory_analysis().temp_size_in_bytes
+    return traced_flops(step.jaxpr), memory
+
+
 @pytest.mark.parametrize("layout", [Layout(data=1), Layout(data=1, fsdp=2)])
 def test_what_a_layer_keeps(layout):
     """With remat all products are computed twice; gathering parameters costs the last ones."""
-
-    def compiled(layout, remat=False):
-        shape = Shape(dim=8, hidden=256, depth=4, dropout=0.1, remat=remat)
-        config = dataclasses.replace(CONFIG, model=shape, batch_size=2048, layout=layout)
-        step = trace_step(config, {"a": 8, "b": 8}, mesh_of(layout))
-        memory = step.lower().compile().memory_analysis().temp_size_in_bytes
-        return traced_flops(step.jaxpr), memory
-
     (plain, memory), (work, split), (again, less) = (
-        compiled(*how) for how in ((Layout(data=1),), (layout,), (layout, True))
+        compiled(*how) for how in ((Layout(data=1), False), (layout, False), (layout, True))
     )
     each = 2 * 2 * 2048  # of both towers, for each number in a matrix
     last, layers = each * (8 * 8 + 256 * 8), each * (8 * 256 + 3 * 256 * 256)
@@ -101,8 +108,7 @@ def test_what_a_layer_keeps(layout):
 
 
 def test_dropout_is_drawn(plain):
-    still = dataclasses.replace(CONFIG.model, dropout=0.0)
-    assert abs(first_gradient(model=still)[0] - plain[0]) > 1e-3
+    assert abs(first_gradient(seed=2)[0] - plain[0]) > 1e-3
 
 
 def test_towers_keep_the_activations_of_one_microbatch():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -116,12 +117,25 @@ def test_the_space_is_measured_as_well(config, whole):
     assert found["leading share"][at] == pytest.approx(space.leading_share.matched, abs=1e-5)
 
 
-def test_a_run_that_goes_on_chooses_the_same(config, whole, tmp_path, quiet):
+@pytest.fixture(scope="module")
+def ended(config, tmp_path_factory):
+    """A run that ended after its checkpoint at step 14."""
+    folder = tmp_path_factory.mktemp("ended")
     with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(14))
-    train(config, tmp_path, resume=True, report=quiet)
+        train(config, folder, report=killed_at(16))
+    return folder
+
+
+@pytest.fixture
+def broken_off(ended, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(ended, tmp_path / "run")
+
+
+def test_a_run_that_goes_on_chooses_the_same(broken_off, config, whole, quiet):
+    train(config, broken_off, resume=True, report=quiet)
     for name in ("params.safetensors", "metrics.jsonl"):
-        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes(), name
+        assert (broken_off / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 def test_patience(config, whole, tmp_path, quiet):
@@ -153,17 +167,15 @@ def test_the_lowest(config, tmp_path, quiet):
     assert min(figures.values()) < max(figures.values())
 
 
-def test_a_damaged_best_is_not_the_model(config, whole, tmp_path, quiet, caplog):
-    with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(16))
+def test_a_damaged_best_is_not_the_model(broken_off, config, whole, quiet, caplog):
     figures = measured(whole)
     best = load_run(whole).step
     (largest,) = sorted(
-        (p for p in (tmp_path / "checkpoints" / str(best)).rglob("*") if p.is_file()),
+        (p for p in (broken_off / "checkpoints" / str(best)).rglob("*") if p.is_file()),
         key=lambda p: p.stat().st_size,
     )[-1:]
     largest.write_bytes(b"")
-    run = train(config, tmp_path, resume=True, report=quiet)
+    run = train(config, broken_off, resume=True, report=quiet)
     assert run.step != best and run.step in figures
     assert f"checkpoint {best} is damaged" in caplog.text
-    assert json.loads((tmp_path / "environment.json").read_text())[-1]["step"] == 14
+    assert json.loads((broken_off / "environment.json").read_text())[-1]["step"] == 14

@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -41,11 +42,14 @@ def tuned_config(small_config, first, other_store):
     return small_config(data=str(other_store), start_from=str(first), optimizer=optimizer)
 
 
-def test_what_fits_is_taken_and_told(tuned_config, first, tmp_path, quiet, caplog):
-    with caplog.at_level(logging.INFO, logger="gramalign"):
-        train(tuned_config, tmp_path, report=quiet)
-    before, after = arrays(first), arrays(tmp_path)
-    matched = json.loads((tmp_path / "start_from.json").read_text())
+@pytest.fixture(scope="module")
+def tuned(tuned_config, tmp_path_factory, quiet):
+    return train(tuned_config, tmp_path_factory.mktemp("tuned"), report=quiet).folder
+
+
+def test_what_fits_is_taken(tuned, first):
+    before, after = arrays(first), arrays(tuned)
+    matched = json.loads((tuned / "start_from.json").read_text())
     assert set(matched["taken"]) == before.keys() & after.keys()
     assert any("text" in name for name in matched["taken"])
     assert all("depth" in name for name in matched["new"]) and matched["new"]
@@ -53,7 +57,6 @@ def test_what_fits_is_taken_and_told(tuned_config, first, tmp_path, quiet, caplo
     assert matched["other_shape"] == []
     for name in matched["taken"]:
         np.testing.assert_allclose(after[name], before[name], atol=1e-6, err_msg=name)
-    assert f"starts from {first}: {len(matched['taken'])} arrays taken" in caplog.text
 
 
 def test_another_width_is_left_out(tuned_config, first, tmp_path, quiet):
@@ -64,18 +67,18 @@ def test_another_width_is_left_out(tuned_config, first, tmp_path, quiet):
     assert matched["taken"] and set(matched["taken"]).isdisjoint(matched["other_shape"])
 
 
-def test_a_run_goes_on_when_the_first_is_gone(tuned_config, first, tmp_path, quiet):
-    gone = tmp_path / "first"
+def test_a_run_goes_on_when_the_first_is_gone(tuned, tuned_config, first, tmp_path, quiet, caplog):
+    gone, folder = tmp_path / "first", tmp_path / "run"
     shutil.copytree(first, gone)
     config = dataclasses.replace(tuned_config, start_from=str(gone))
-    train(config, tmp_path / "whole", report=quiet)
-    with pytest.raises(Killed):
-        train(config, tmp_path / "run", report=killed_at(10))
+    with caplog.at_level(logging.INFO, logger="gramalign"), pytest.raises(Killed):
+        train(config, folder, report=killed_at(10))
+    matched = json.loads((folder / "start_from.json").read_text())
+    assert f"starts from {gone}: {len(matched['taken'])} arrays taken" in caplog.text
     shutil.rmtree(gone)
-    train(config, tmp_path / "run", resume=True, report=quiet)
-    for name in ("params.safetensors", "metrics.jsonl"):
-        whole, run = tmp_path / "whole" / name, tmp_path / "run" / name
-        assert whole.read_bytes() == run.read_bytes(), name
+    train(config, folder, resume=True, report=quiet)
+    jax.tree.map(np.testing.assert_array_equal, arrays(tuned), arrays(folder))
+    assert (tuned / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
 
 
 def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):

@@ -31,9 +31,15 @@ def test_timing_adds_up(monkeypatch):
     assert "seconds/input" not in timing.row(3)  # counted anew
 
 
-def test_the_log_of_time(small_config, tmp_path, quiet):
-    train(small_config(), tmp_path, report=quiet)
-    rows = read_metrics(tmp_path / "timing.jsonl")
+@pytest.fixture(scope="module")
+def traced(small_config, tmp_path_factory, quiet):
+    """The folder of a run of which some steps are traced."""
+    folder = tmp_path_factory.mktemp("traced")
+    return train(small_config(), folder, report=quiet, profile=(3, 5)).folder
+
+
+def test_the_log_of_time(traced):
+    rows = read_metrics(traced / "timing.jsonl")
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
     for row in rows:
         parts = sum(x for name, x in row.items() if name.startswith("seconds/"))
@@ -88,9 +94,8 @@ def test_a_writer_that_is_not_installed(small_config, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_trace_of_some_steps(small_config, tmp_path, quiet):
-    train(small_config(), tmp_path, report=quiet, profile=(3, 5))
-    traces = list((tmp_path / "profile").rglob("*.xplane.pb"))
+def test_a_trace_of_some_steps(traced):
+    traces = list((traced / "profile").rglob("*.xplane.pb"))
     assert len(traces) == 1 and traces[0].stat().st_size > 1000
 
 
