@@ -43,26 +43,26 @@ def volumes(name, tuples, there=None):
     return -np.asarray(matched(name, jnp.asarray(tuples), there))
 
 
-@pytest.mark.parametrize("k", [2, 3, 4, 6])
+@pytest.mark.parametrize("k", [2, 3, 6])
 def test_matched_tuples_keep_their_digits_however_close(name, k):
     for distance in 10.0 ** -np.arange(1, 6):
         tuples = samples.close(np.random.default_rng(k), 32, k, 32, distance, np.float32)
         np.testing.assert_allclose(volumes(name, tuples), VOLUMES[name](tuples), rtol=2e-6)
 
 
-@pytest.mark.parametrize("k", [2, 4])
-def test_so_in_float64(name, k, x64):
+def test_so_in_float64(name, x64):
     for distance in (1, 1e-2):
-        tuples = samples.close(np.random.default_rng(k), 32, k, 32, distance)
+        tuples = samples.close(np.random.default_rng(0), 32, 4, 32, distance)
         np.testing.assert_allclose(volumes(name, tuples), VOLUMES[name](tuples), rtol=1e-12)
 
 
-@pytest.mark.parametrize("distance", [1e-1, 1e-4])
-def test_so_do_their_derivatives(name, distance):
-    tuples = samples.close(np.random.default_rng(0), 1, 3, 8, distance, np.float32)
-    found = jax.jit(jax.grad(lambda x: -matched_of(name, x)[0]))(jnp.asarray(tuples))
-    exact = reference.gradient(lambda x: VOLUMES[name](x[:, 0]), tuples, step=1e-4 * distance)
-    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+def test_so_do_their_derivatives(name):
+    slope = jax.jit(jax.grad(lambda x: -matched_of(name, x)[0]))
+    for distance in (1e-1, 1e-4):
+        tuples = samples.close(np.random.default_rng(0), 1, 3, 8, distance, np.float32)
+        found = slope(jnp.asarray(tuples))
+        exact = reference.gradient(lambda x: VOLUMES[name](x[:, 0]), tuples, step=1e-4 * distance)
+        np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
 
 
 def test_derivatives_of_mismatched_tuples_whose_others_are_close(name):
