@@ -87,14 +87,14 @@ def test_derivatives_of_mismatched_tuples_whose_others_are_close(name):
 
 
 def test_two_equal_others_fit_every_anchor(name):
-    tuples = samples.unit(np.random.default_rng(0), 8, 3, 32, dtype=np.float32)
+    tuples = samples.unit(np.random.default_rng(0), 32, 3, 32, dtype=np.float32)
     tuples[:, 2] = tuples[:, 1]
     np.testing.assert_array_equal(volumes(name, tuples), 0)
     np.testing.assert_array_equal(tiles(name, tuples), 0)
 
 
 def test_signs_matter(name):
-    tuples = samples.unit(np.random.default_rng(0), 8, 3, 32, dtype=np.float32)
+    tuples = samples.unit(np.random.default_rng(0), 32, 3, 32, dtype=np.float32)
     for flip in ([-1, 1, 1], [1, -1, 1], [-1, 1, -1]):
         flipped = tuples * np.array(flip, np.float32)[:, None]
         assert np.abs(volumes(name, flipped) - volumes(name, tuples)).max() > 0.01
@@ -103,7 +103,7 @@ def test_signs_matter(name):
 
 
 def test_an_anchor_beside_one_of_the_others_is_at_distance_zero(name):
-    tuples = samples.unit(np.random.default_rng(0), 64, 4, 32, dtype=np.float32)
+    tuples = samples.unit(np.random.default_rng(0), 32, 3, 32, dtype=np.float32)
     tuples[:, 0] = tuples[:, 2]
     np.testing.assert_array_equal(volumes(name, tuples), 0)
     for dtype in (jnp.float32, jnp.bfloat16):
