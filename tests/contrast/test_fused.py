@@ -89,8 +89,8 @@ def test_on_a_mesh_in_float32(strategy):
 
 def test_second_derivatives(x64):
     """By the scale, then by that and the factors."""
-    arguments = engine.given("cosine of two", *engine.batch("plain", np.float64, SIZE))
-    factors, scale, _, *others = arguments
+    arguments = jax.tree.map(jnp.asarray, engine.batch("plain", np.float64, SIZE))
+    factors, scale, _, *others = engine.given("cosine of two", *arguments)
 
     def slope(factors, scale, how):
         def mean(scale):

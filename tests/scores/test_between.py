@@ -54,7 +54,7 @@ def dense(name, embeddings, present, query, gallery):
 
 ONE, TWO, THREE = ("text",), ("text", "touch"), ("audio", "video", "depth")
 CASES = [(name, TWO, THREE) for name in ANCHORED]
-CASES += [("volume", ONE, THREE), ("cosine", THREE, ONE), ("volume", THREE, TWO)]
+CASES += [("product", ONE, THREE), ("cosine", THREE, ONE), ("volume", THREE, TWO)]
 
 
 @jax.jit(static_argnums=0)
