@@ -1,4 +1,7 @@
-"""Every loss and its gradient is finite where the geometry degenerates, however cold it is."""
+"""Losses and their gradients are finite where the geometry degenerates, however cold they are.
+
+Of every way to compute one; the Scores are tested by themselves.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +14,7 @@ BATCH, DIM = 4, 8
 CASES = samples.degenerate_batches(BATCH, DIM)
 
 
-@pytest.mark.parametrize("name", every_loss.OTHERS)
+@pytest.mark.parametrize("name", every_loss.PATHS)
 def test_values_and_gradients_are_finite(name):
     def total(x, temperature):
         embeddings = dict(zip("abc", x, strict=True))

@@ -272,6 +272,20 @@ def test_over_a_ring_of_two_axes_in_another_order(negatives, x64):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
 
 
+def test_memory_is_linear_in_the_batch():
+    """All combinations of 16384 would take 2^42 numbers, one round of them 2^28."""
+
+    def needed(size):
+        shapes = dict.fromkeys("abc", jax.ShapeDtypeStruct((size, 64), jnp.float32))
+        loss = partial(losses.symile, negatives="all", engine=Engine(tile=256))
+        lowered = jax.jit(jax.value_and_grad(lambda x: loss(x).mean())).lower(shapes)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    found = [needed(size) for size in (8192, 16384)]
+    assert found[1] / found[0] <= 2.1, found
+    assert found[1] < 4 * 16384**2 / 8, "less than an eighth of one round"
+
+
 def test_negatives_that_there_are_not(monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     two = {m: jnp.ones((4, 3)) for m in "ab"}
