@@ -64,7 +64,14 @@ EVERY = {
 
 SCORES = {name: score for name, (score, _) in EVERY.items()}
 
-VARIANTS = {"volume squared", "log-volume", "root of volume", "simplex squared", "mixed"}
+VARIANTS = {
+    "volume squared",
+    "log-volume",
+    "root of volume",
+    "simplex squared",
+    "direction squared",
+    "mixed",
+}
 """Made of others elementwise, which is nothing new to what goes through their tiles."""
 
 MAIN = [name for name in SCORES if name not in VARIANTS]
