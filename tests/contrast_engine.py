@@ -5,8 +5,10 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec as P
 
 from gramalign.contrast import Engine, contrast, sigmoid_contrast
+from gramalign.scores import Side
 from tests import reference, samples
 from tests.every_score import SCORES, score_matrix, valid
 
@@ -74,6 +76,49 @@ def batch(kind, dtype=np.float64, size=BATCH):
         groups = rng.integers(0, 6, size=size)
     weights = rng.uniform(0.5, 1.5, size=size).astype(dtype)
     return embeddings, dtype(7.5), weights, present, groups.astype(np.int32)
+
+
+@partial(jax.jit, static_argnums=0)
+def sides(name, embeddings, present):
+    """Factors, which of them are valid, matched scores: all that the engine is given of a Score."""
+    score = SCORES[name]
+    rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
+    factors = rows.factors, cols.factors
+    return factors, (rows.valid, cols.valid), score.matched(embeddings, present)
+
+
+def given(name, embeddings, scale, weights, present, groups):
+    """What `by_factors` takes, of a `batch`."""
+    factors, valid, matched = sides(name, embeddings, present)
+    return factors, scale, weights, valid, matched, groups
+
+
+def losses_of(name, factors, scale, valid, matched, groups, loss="softmax", **options):
+    """As `losses`, of factors: what leads to them compiles slowly, and knows no pairs."""
+    both = [Side(f, v) for f, v in zip(factors, valid, strict=True)]
+    loss_of = LOSSES[loss][0]
+    return loss_of(SCORES[name], *both, matched, scale=scale, groups=groups, **options)
+
+
+@cache
+def by_factors(name, how, loss="softmax", mesh=None, axis_name=None, own_groups=True):
+    """As `derivative`, by any engine, on one device or with the batch split over a mesh."""
+
+    def call(factors, scale, valid, matched, groups):
+        groups = groups if own_groups else None
+        options = dict(loss=loss, engine=how, axis_name=axis_name)
+        return losses_of(name, factors, scale, valid, matched, groups, **options)
+
+    if mesh is not None:
+        split = P(axis_name)
+        specs = (split, P(), split, split, split)
+        call = jax.shard_map(call, mesh=mesh, in_specs=specs, out_specs=split, check_vma=True)
+
+    def weighted(factors, scale, weights, *others):
+        values = call(factors, scale, *others)
+        return jnp.vdot(values, weights), values
+
+    return jax.jit(jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True))
 
 
 def dense(name, embeddings, scale, present, groups, loss="softmax"):

@@ -7,10 +7,12 @@ import pytest
 
 from tests import contrast_engine as engine
 from tests import reference
-from tests.every_score import MAIN
 
 TILE = 6
 FLOAT = np.float32
+# Factors that are a vector, and vectors and numbers; and a Score without an anchor. That slopes
+# are finite and that NaN comes through is tested of every Score in `tests/scores`.
+NAMES = ("cosine of two", "volume", "direction")
 
 
 def run(name, batch):
@@ -21,19 +23,19 @@ def run(name, batch):
     return np.asarray(values), by_modality, by_scale
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_dense_formula(name):
     engine.check(name, TILE, "masked and grouped", FLOAT, 5e-5)
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", NAMES)
 def test_nobody_takes_part(name):
     found = run(name, engine.batch("nothing", FLOAT))
     for number in jax.tree.leaves(found):
         np.testing.assert_array_equal(number, 0)
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", NAMES)
 def test_one_takes_part(name):
     """An example without competitors has nothing to lose, whether alone or the only valid one."""
     embeddings, scale, weights, present, groups = engine.batch("plain", FLOAT)
@@ -56,7 +58,7 @@ def test_batch_of_one():
         np.testing.assert_allclose(number, 0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", NAMES)
 def test_everything_alike_is_chance(name):
     embeddings, scale, weights, present, groups = engine.batch("plain", FLOAT)
     alike = {m: np.broadcast_to(embeddings["a"][:1], x.shape) for m, x in embeddings.items()}
@@ -65,7 +67,7 @@ def test_everything_alike_is_chance(name):
     assert all(np.isfinite(x).all() for x in by_modality.values())
 
 
-@pytest.mark.parametrize("name", ["cosine of two", "volume", "spectral"])
+@pytest.mark.parametrize("name", ["cosine of two", "volume"])
 def test_a_temperature_of_a_thousandth(name):
     embeddings, _, weights, present, groups = engine.batch("plain", FLOAT)
     scale = FLOAT(1000)
@@ -75,7 +77,7 @@ def test_a_temperature_of_a_thousandth(name):
     assert all(np.isfinite(x).all() for x in [*by_modality.values(), by_scale])
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_broken_example_is_not_overlooked(name):
     """NaN must reach all who compete with it: a finite loss would hide that training is lost."""
     embeddings, scale, weights, present, groups = engine.batch("plain", FLOAT)

@@ -99,6 +99,16 @@ def scored(embeddings):
     return SCORE, SCORE.rows(embeddings), SCORE.cols(embeddings), SCORE.matched(embeddings)
 
 
+@partial(jax.jit, static_argnames=("supervised", "engine"))
+def softmax(embeddings, **options):
+    return contrast(*scored(embeddings), **options)
+
+
+@partial(jax.jit, static_argnames="engine")
+def sigmoid(embeddings, **options):
+    return sigmoid_contrast(*scored(embeddings), **options)
+
+
 def pairs(size):
     embeddings = engine.batch("plain", FLOAT)[0]
     return {m: jnp.asarray(embeddings[m][:size]) for m in "ab"}
@@ -110,23 +120,24 @@ def test_copies_of_every_example_double_the_negatives():
     twice = {m: jnp.concatenate([x, x]) for m, x in once.items()}
     options = dict(scale=7.5, bias=-3.0)
     groups = jnp.tile(jnp.arange(5), 2)
-    found = sigmoid_contrast(*scored(twice), groups=groups, engine=Engine(tile=4), **options)
-    values = sigmoid_contrast(*scored(once), **options)
-    positive = np.logaddexp(0, 3.0 - 7.5 * np.asarray(SCORE.matched(once), np.float64))
+    found = sigmoid(twice, groups=groups, engine=Engine(tile=4), **options)
+    values = sigmoid(once, **options)
+    cosines = np.einsum("nd,nd->n", *(np.asarray(x, np.float64) for x in once.values()))
+    positive = np.logaddexp(0, 3.0 - 7.5 * cosines)
     np.testing.assert_allclose(found, np.tile(2 * values - positive, 2), rtol=1e-5)
 
 
 def test_a_group_of_one_s_own_is_no_supervision():
     x = pairs(7)
-    found = contrast(*scored(x), scale=7.5, groups=jnp.arange(7), supervised=True)
-    np.testing.assert_array_equal(found, contrast(*scored(x), scale=7.5))
+    found = softmax(x, scale=7.5, groups=jnp.arange(7), supervised=True)
+    np.testing.assert_array_equal(found, softmax(x, scale=7.5))
 
 
 def test_two_classes():
     """Collapsed to one point each: log 2 of two members, and what the other class takes."""
     x = jnp.eye(4)[jnp.array([0, 0, 1, 1, 1])]
     groups = jnp.array([7, 7, -1, -1, -1])
-    found = contrast(*scored({"a": x, "b": x}), scale=3.0, groups=groups, supervised=True)
+    found = softmax({"a": x, "b": x}, scale=3.0, groups=groups, supervised=True)
     of_two, of_three = np.log(2 + 3 * np.exp(-3)), np.log(3 + 2 * np.exp(-3))
     np.testing.assert_allclose(found, [of_two] * 2 + [of_three] * 3, rtol=1e-6)
 
@@ -138,9 +149,9 @@ def test_one_group_for_all():
     log_softmax = [5 * s - np.log(np.exp(5 * s).sum(1, keepdims=True)) for s in (scores, scores.T)]
     exact = -np.mean([x.mean(axis=1) for x in log_softmax], axis=0)
     same = jnp.zeros(6, jnp.int32)
-    found = contrast(*scored(x), scale=5.0, groups=same, supervised=True)
+    found = softmax(x, scale=5.0, groups=same, supervised=True)
     np.testing.assert_allclose(found, exact, rtol=1e-5)
-    alone = sigmoid_contrast(*scored(x), scale=5.0, bias=-1.0, groups=same)
+    alone = sigmoid(x, scale=5.0, bias=-1.0, groups=same)
     np.testing.assert_allclose(alone, np.logaddexp(0, 1 - 5 * np.diag(scores)), rtol=1e-5)
 
 

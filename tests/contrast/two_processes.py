@@ -1,6 +1,6 @@
 """One of two processes with two devices each: `python -m tests.contrast.two_processes PORT ID OUT`.
 
-Writes, from the first process, the weighted sum, values and gradients of some Scores.
+Writes, from the first process, the weighted sum, values and gradients of a Score.
 """
 
 import sys
@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from tests import contrast_engine as engine
-from tests.contrast.test_mesh import STRATEGIES, mesh_of, sharded
+from tests.contrast.test_mesh import STRATEGIES, arguments_of, mesh_of, sharded
 
 KIND = "masked and grouped"
-# Factors of every make: a vector, vectors and numbers, a matrix, one side for both.
-NAMES = ("cosine of two", "volume", "spectral", "direction squared")
+# Factors that are vectors and numbers. Those of other makes travel the same ways: `test_mesh`.
+NAME = "volume"
 
 
 def leaves(tree):
@@ -36,13 +35,12 @@ def main(port, process, out):
         x = np.asarray(x)
         return jax.make_array_from_callback(x.shape, everywhere, lambda index: x[index])
 
-    arguments = jax.tree.map(replicated, engine.batch(KIND))
+    arguments = jax.tree.map(replicated, arguments_of(NAME, KIND))
     collect = jax.jit(lambda x: jax.tree.map(jnp.asarray, x), out_shardings=everywhere)
     found = {}
-    for name in NAMES:
-        for strategy in STRATEGIES:
-            result = collect(sharded(name, mesh, "data", strategy)(*arguments))
-            found |= {f"{name} {strategy} {key}": x for key, x in leaves(result).items()}
+    for strategy in STRATEGIES:
+        result = collect(sharded(NAME, mesh, "data", strategy)(*arguments))
+        found |= {f"{strategy} {key}": x for key, x in leaves(result).items()}
     if jax.process_index() == 0:
         np.savez(out, **jax.tree.map(np.asarray, found))
 
