@@ -12,6 +12,7 @@ from gramalign.geometry.jacobi import eigh
 from tests import samples
 
 NUMBER = 100
+solved = jax.jit(eigh)
 KINDS = (
     "free",
     "aligned",
@@ -48,13 +49,16 @@ def tuples(kind, k):
             return 0 * free
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("k", [1, 2, 3, 4, 7, 16])
+# No pair, one, two with and without a row of zeros, four, eight.
+@pytest.mark.parametrize(
+    ("k", "dtype"),
+    [*((k, np.float32) for k in (1, 2, 3, 4, 7, 16)), (3, np.float64), (8, np.float64)],
+)
 def test_hard_matrices(k, dtype):
     vectors = np.concatenate([tuples(kind, k) for kind in KINDS])
     gram = (vectors @ vectors.mT).astype(dtype)
     with jax.enable_x64(dtype == np.float64):
-        values, rotation = (np.asarray(x, np.float64) for x in jax.jit(eigh)(gram))
+        values, rotation = (np.asarray(x, np.float64) for x in solved(gram))
     gram = gram.astype(np.float64)
     size = np.linalg.norm(gram, 2, axis=(1, 2), keepdims=True)
     rounding = 3 * k * np.finfo(dtype).eps
@@ -63,7 +67,7 @@ def test_hard_matrices(k, dtype):
     np.testing.assert_allclose(rotation @ rotation.mT, diagonal * 0 + np.eye(k), atol=rounding)
 
 
-@pytest.mark.parametrize("k", [2, 3, 8])
+@pytest.mark.parametrize("k", [3, 8])
 def test_short_vectors_keep_their_digits(k):
     """Nearly orthogonal vectors of lengths from 1e-4 to 1e4: each value to relative precision."""
     rng = np.random.default_rng(k)
@@ -73,37 +77,36 @@ def test_short_vectors_keep_their_digits(k):
     vectors = (lengths * directions).astype(np.float32)
     exact = np.linalg.svd(vectors.astype(np.float64), compute_uv=False) ** 2
     products = np.einsum("bkd,bmd->bkm", *[vectors.astype(np.float64)] * 2).astype(np.float32)
-    values = np.sort(np.asarray(jax.jit(eigh)(products)[0]), axis=1)[:, ::-1]
+    values = np.sort(np.asarray(solved(products)[0]), axis=1)[:, ::-1]
     np.testing.assert_allclose(values, exact, rtol=1e-5)
 
 
 def test_no_matrix_depends_on_those_beside_it():
     vectors = [tuples(kind, 4) for kind in ("free", "low rank", "of all lengths")]
     grams = [jnp.asarray(x @ x.mT, jnp.float32) for x in vectors]
-    solve = jax.jit(eigh)
-    first = solve(jnp.concatenate(grams))
-    again = solve(jnp.concatenate([grams[0], jnp.full_like(grams[1], jnp.nan), grams[0][::-1]]))
+    first = solved(jnp.concatenate(grams))
+    again = solved(jnp.concatenate([grams[0], jnp.full_like(grams[1], jnp.nan), grams[0][::-1]]))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a[:NUMBER], b[:NUMBER])
 
 
 def test_any_batch_shape():
     gram = jnp.asarray(tuples("free", 3)[:6] @ tuples("free", 3)[:6].mT, jnp.float32)
-    values, rotation = eigh(gram)
-    for shape in ((), (1,), (2, 3), (0,)):
+    values, rotation = solved(gram)
+    for shape in ((), (2, 3), (0,)):
         size = math.prod(shape)
-        found = eigh(gram[:size].reshape(*shape, 3, 3))
+        found = solved(gram[:size].reshape(*shape, 3, 3))
         np.testing.assert_allclose(found[0].reshape(-1, 3), values[:size], rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(found[1].reshape(-1, 3, 3), rotation[:size], atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [8, 12, 16])
+@pytest.mark.parametrize("size", [8, 16])
 def test_matrices_found_by_a_search_for_slow_convergence(size):
     """Vectors that an evolutionary search bred for what few sweeps leave beside the diagonal."""
     with np.load(Path(__file__).parent / "slow_jacobi.npz") as found:
         vectors = np.stack([found[name] for name in found if name.startswith(f"k{size}_")])
     gram = np.einsum("nkd,nmd->nkm", vectors, vectors)
-    values, rotation = map(np.asarray, jax.jit(eigh)(jnp.asarray(gram)))
+    values, rotation = map(np.asarray, solved(jnp.asarray(gram)))
     exact = np.linalg.eigvalsh(gram.astype(np.float64))[:, ::-1]
     np.testing.assert_allclose(values, exact, atol=1e-6 * exact.max())
     turned = rotation @ gram.astype(np.float64) @ np.swapaxes(rotation, 1, 2)

@@ -18,7 +18,7 @@ WEIGHTS = {"any": np.array([3.0, -1, 2, 0.5]), "symmetric": np.ones(K)}
 values_of = jax.jit(singular_values)
 
 
-@pytest.mark.parametrize("k", [1, 2, 16])
+@pytest.mark.parametrize("k", [1, 2, 9])
 def test_values(k):
     vectors = samples.unit(np.random.default_rng(k), 6, k, 12, dtype=np.float32)
     found = values_of(vectors)
@@ -70,10 +70,11 @@ def cases():
 @cache
 def derivatives(dtype):
     """Derivatives of every singular value, and the Hessians of both weighted sums, by name."""
+    weights = np.stack(list(WEIGHTS.values())).astype(dtype)
 
     def everything(x):
-        sums = [lambda y, w=w: singular_values(y) @ w.astype(dtype) for w in WEIGHTS.values()]
-        return jax.jacrev(singular_values)(x), jnp.stack([jax.hessian(f)(x) for f in sums])
+        hessians = jax.hessian(lambda y: weights @ singular_values(y))(x)
+        return jax.jacrev(singular_values)(x), hessians
 
     with jax.enable_x64(dtype == np.float64):
         found = jax.jit(jax.vmap(everything))(np.stack(list(cases().values())).astype(dtype))

@@ -43,7 +43,7 @@ def measured(k, d=64):
     return dict(zip(kinds, zip(relative, logarithm, strict=True), strict=True))
 
 
-@pytest.mark.parametrize("k", range(2, 9))
+@pytest.mark.parametrize("k", [2, 3, 4, 8])
 def test_close_and_antipodal_tuples_keep_their_relative_accuracy(k):
     for kind in ("close", "antipodal"):
         relative, logarithm = measured(k)[kind]
@@ -57,7 +57,7 @@ def test_the_published_size():
     assert np.all(np.median(relative, axis=1) <= 1e-6), np.median(relative, axis=1)
 
 
-@pytest.mark.parametrize("k", [3, 6])
+@pytest.mark.parametrize("k", [3, 8])
 def test_coplanar_tuples_that_are_not_close(k):
     relative, _ = measured(k)["coplanar"]
     # Rounding the inputs alone moves the volume by about 1e-8 / distance.

@@ -43,26 +43,26 @@ def volumes(name, tuples, there=None):
     return -np.asarray(matched(name, jnp.asarray(tuples), there))
 
 
-@pytest.mark.parametrize("k", [2, 3, 4, 6])
+@pytest.mark.parametrize("k", [2, 3, 6])
 def test_matched_tuples_keep_their_digits_however_close(name, k):
     for distance in 10.0 ** -np.arange(1, 6):
         tuples = samples.close(np.random.default_rng(k), 32, k, 32, distance, np.float32)
         np.testing.assert_allclose(volumes(name, tuples), VOLUMES[name](tuples), rtol=2e-6)
 
 
-@pytest.mark.parametrize("k", [2, 4])
-def test_so_in_float64(name, k, x64):
+def test_so_in_float64(name, x64):
     for distance in (1, 1e-2):
-        tuples = samples.close(np.random.default_rng(k), 32, k, 32, distance)
+        tuples = samples.close(np.random.default_rng(0), 32, 4, 32, distance)
         np.testing.assert_allclose(volumes(name, tuples), VOLUMES[name](tuples), rtol=1e-12)
 
 
-@pytest.mark.parametrize("distance", [1e-1, 1e-4])
-def test_so_do_their_derivatives(name, distance):
-    tuples = samples.close(np.random.default_rng(0), 1, 3, 8, distance, np.float32)
-    found = jax.jit(jax.grad(lambda x: -matched_of(name, x)[0]))(jnp.asarray(tuples))
-    exact = reference.gradient(lambda x: VOLUMES[name](x[:, 0]), tuples, step=1e-4 * distance)
-    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+def test_so_do_their_derivatives(name):
+    slope = jax.jit(jax.grad(lambda x: -matched_of(name, x)[0]))
+    for distance in (1e-1, 1e-4):
+        tuples = samples.close(np.random.default_rng(0), 1, 3, 8, distance, np.float32)
+        found = slope(jnp.asarray(tuples))
+        exact = reference.gradient(lambda x: VOLUMES[name](x[:, 0]), tuples, step=1e-4 * distance)
+        np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
 
 
 def test_derivatives_of_mismatched_tuples_whose_others_are_close(name):
@@ -87,14 +87,14 @@ def test_derivatives_of_mismatched_tuples_whose_others_are_close(name):
 
 
 def test_two_equal_others_fit_every_anchor(name):
-    tuples = samples.unit(np.random.default_rng(0), 8, 3, 32, dtype=np.float32)
+    tuples = samples.unit(np.random.default_rng(0), 32, 3, 32, dtype=np.float32)
     tuples[:, 2] = tuples[:, 1]
     np.testing.assert_array_equal(volumes(name, tuples), 0)
     np.testing.assert_array_equal(tiles(name, tuples), 0)
 
 
 def test_signs_matter(name):
-    tuples = samples.unit(np.random.default_rng(0), 8, 3, 32, dtype=np.float32)
+    tuples = samples.unit(np.random.default_rng(0), 32, 3, 32, dtype=np.float32)
     for flip in ([-1, 1, 1], [1, -1, 1], [-1, 1, -1]):
         flipped = tuples * np.array(flip, np.float32)[:, None]
         assert np.abs(volumes(name, flipped) - volumes(name, tuples)).max() > 0.01
@@ -103,7 +103,7 @@ def test_signs_matter(name):
 
 
 def test_an_anchor_beside_one_of_the_others_is_at_distance_zero(name):
-    tuples = samples.unit(np.random.default_rng(0), 64, 4, 32, dtype=np.float32)
+    tuples = samples.unit(np.random.default_rng(0), 32, 3, 32, dtype=np.float32)
     tuples[:, 0] = tuples[:, 2]
     np.testing.assert_array_equal(volumes(name, tuples), 0)
     for dtype in (jnp.float32, jnp.bfloat16):

@@ -22,7 +22,7 @@ def by_name(tuples):
     return {name: jnp.asarray(tuples[:, i]) for i, name in enumerate("abcd"[: tuples.shape[1]])}
 
 
-@pytest.mark.parametrize("k", [2, 3, 4])
+@pytest.mark.parametrize("k", [2, 4])
 @pytest.mark.parametrize("length", [0.01, 1, 10])
 def test_vectors_of_any_length(k, length, x64):
     """Against the determinant of the Lorentz products, as published."""
@@ -40,7 +40,7 @@ def test_vectors_of_any_length(k, length, x64):
 @pytest.mark.parametrize("length", [0.01, 1, 10])
 def test_long_vectors_lose_as_many_digits_as_their_boost_takes(length):
     """A boost shrinks what lies along b by up to b_0, and with it the digits that are left."""
-    tuples = length * samples.close(np.random.default_rng(0), 32, 3, 16, 1e-3)
+    tuples = length * samples.close(np.random.default_rng(0), 32, 4, 16, 1e-3)
     tuples = tuples.astype(np.float32)
     _, matched = both(by_name(tuples))
     np.testing.assert_allclose(matched, -reference.hyperbolic_volume(tuples), rtol=1e-5)
@@ -54,26 +54,24 @@ def test_two_unit_vectors(x64):
     np.testing.assert_allclose(matched, np.diag(tile), rtol=1e-12)
 
 
-@pytest.mark.parametrize("k", [3, 4])
-def test_unit_vectors_by_two_euclidean_volumes(k, x64):
+def test_unit_vectors_by_two_euclidean_volumes(x64):
     """That of their differences, S, and that of themselves: V^2 = 2 S^2 - Vol^2."""
-    tuples = samples.unit(np.random.default_rng(0), 8, k, 16)
+    tuples = samples.unit(np.random.default_rng(0), 8, 4, 16)
     differences = reference.volume(tuples[:, 1:] - tuples[:, :1])
     exact = np.sqrt(2 * differences**2 - reference.volume(tuples) ** 2)
     np.testing.assert_allclose(-both(by_name(tuples))[1], exact, rtol=1e-12)
 
 
-def test_opposite_vectors_are_farther_apart_than_orthogonal_ones():
-    ways = jnp.array(
-        [[[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [-1.0, 0.0]]]
-    )
+def test_opposite_vectors_are_farther_apart_than_orthogonal_ones(x64):
+    one, other = np.eye(2, 16)
+    ways = np.array([[one, one], [one, other], [one, -one]] + 5 * [[one, one]])
     _, matched = both(by_name(ways))
-    np.testing.assert_allclose(matched, [0, -np.sqrt(3), -np.sqrt(8)], rtol=1e-6)
+    np.testing.assert_allclose(matched[:3], [0, -np.sqrt(3), -np.sqrt(8)], rtol=1e-12)
 
 
 def test_unlike_the_volume_it_sees_coplanar_unit_vectors_apart():
     rng = np.random.default_rng(0)
-    tuples = samples.unit(rng, 8, 3, 16)
+    tuples = samples.unit(rng, 32, 4, 16)
     tuples[:, 0] = samples.normalized(tuples[:, 1] - 0.5 * tuples[:, 2])
     tile, matched = both(by_name(tuples.astype(np.float32)))
     assert np.max(matched) < -0.1 and np.max(tile) < -0.1

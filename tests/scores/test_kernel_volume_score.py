@@ -25,7 +25,7 @@ def scores(tuples, bandwidth=1.0):
     return [np.asarray(x) for x in both(embeddings, bandwidth)]
 
 
-@pytest.mark.parametrize("bandwidth", [0.3, 1.0, 5.0])
+@pytest.mark.parametrize("bandwidth", [0.3, 5.0])
 def test_any_bandwidth(bandwidth):
     for distance in (1, 1e-2, 1e-4):
         tuples = samples.close(np.random.default_rng(0), 16, 4, 32, distance, np.float32)

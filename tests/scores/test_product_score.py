@@ -1,5 +1,7 @@
 """What is special to the product: its scale, what it is between two, and its blind spots."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,15 +13,19 @@ from tests import reference, samples
 DIM = 16
 
 
-def scores(embeddings, present=None, **options):
-    score = ProductScore("a", **options)
-    embeddings = {m: jnp.asarray(x) for m, x in embeddings.items()}
+@partial(jax.jit, static_argnames="scaled")
+def both(embeddings, present, scaled):
+    score = ProductScore("a", scaled=scaled)
     rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
     return score.tile(rows.factors, cols.factors), score.matched(embeddings, present)
 
 
+def scores(embeddings, present=None, scaled=False):
+    return both({m: jnp.asarray(x) for m, x in embeddings.items()}, present, scaled)
+
+
 @pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("k", [2, 3, 4, 6])
+@pytest.mark.parametrize("k", [2, 3, 6])
 def test_tile_and_matched_in_float64(k, scaled, x64):
     rng = np.random.default_rng(k)
     embeddings = samples.embeddings(rng, 7, DIM, "abcdef"[:k], dtype=np.float64)
@@ -35,15 +41,16 @@ def test_tile_and_matched_in_float64(k, scaled, x64):
 def test_between_two_it_is_the_inner_product():
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 7, DIM, "ab"))
     cosine = CosineScore("a", "b")
-    exact = cosine.tile(cosine.rows(embeddings).factors, cosine.cols(embeddings).factors)
+    exact = jax.jit(lambda x: cosine.tile(cosine.rows(x).factors, cosine.cols(x).factors))(
+        embeddings
+    )
     for found, wanted in zip(scores(embeddings), (exact, jnp.diag(exact)), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     scaled, _ = scores(embeddings, scaled=True)
     np.testing.assert_allclose(scaled, DIM**0.5 * exact, rtol=1e-5)
 
 
-@pytest.mark.parametrize("k", [2, 3, 5])
-@pytest.mark.parametrize("dim", [8, 128])
+@pytest.mark.parametrize(("k", "dim"), [(2, 128), (3, 8), (5, 128)])
 def test_scaled_scores_of_random_directions_are_of_size_1(k, dim):
     embeddings = dict(
         zip("abcde", samples.unit(np.random.default_rng(0), k, 256, dim), strict=False)
@@ -60,10 +67,11 @@ def test_scaled_half_precision_neither_vanishes_nor_overflows():
     np.testing.assert_allclose(scores(half, scaled=True)[0], exact, rtol=1e-4, atol=1e-4)
 
 
+@jax.jit
+@jax.grad
 def slopes(embeddings):
     """Of the matched scores, by every modality."""
-    embeddings = samples.as_jax(embeddings)
-    return jax.grad(lambda x: ProductScore("a").matched(x).sum())(embeddings)
+    return ProductScore("a").matched(embeddings).sum()
 
 
 def test_two_flipped_vectors_cancel():
@@ -80,7 +88,7 @@ def test_disjoint_supports_hide_the_third():
     parts = {m: np.where(even == (m != "c"), x, 0) for m, x in embeddings.items()}
     for found in scores(parts):
         np.testing.assert_array_equal(found, 0)
-    found = slopes(parts)
+    found = slopes(samples.as_jax(parts))
     np.testing.assert_array_equal(found["a"], 0)
     np.testing.assert_array_equal(found["b"], 0)
     np.testing.assert_allclose(found["c"], parts["a"] * parts["b"], rtol=1e-6)
@@ -89,7 +97,7 @@ def test_disjoint_supports_hide_the_third():
 def test_three_disjoint_supports_have_no_gradient():
     embeddings = samples.embeddings(np.random.default_rng(0), 7, DIM)
     parts = {m: np.where(np.arange(DIM) % 3 == i, embeddings[m], 0) for i, m in enumerate("abc")}
-    for found in slopes(parts).values():
+    for found in slopes(samples.as_jax(parts)).values():
         np.testing.assert_array_equal(found, 0)
 
 
