@@ -141,7 +141,7 @@ def test_a_side_against_itself(strategy, x64):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_ranks(strategy, x64):
     embeddings, _, _, present, groups = jax.tree.map(jnp.asarray, engine.batch("masked grouped"))
-    score = SCORES["cosine of two"]
+    score = SCORES["cosine with the rest"]
 
     def call(embeddings, present, groups, **options):
         sides = score.rows(embeddings, present), score.cols(embeddings, present)
