@@ -18,7 +18,6 @@ from gramalign.evaluation.retrieval import (
     RECALL_AT,
     Retrieval,
     retrieval_figures,
-    tasks,
 )
 
 
@@ -289,9 +288,7 @@ def evaluate(
         besides += retrieval_figures(data, score, dual_temperature=dual_temperature)
     if rerank_by is not None:
         besides += [
-            rerank(data, *sides, score, rerank_by, top=rerank_top)[1]
-            for one, others in tasks(data.modalities)
-            for sides in [(one, others), (others, one)]
+            rerank(data, raw, rerank_by, top=rerank_top) for raw in retrieval if raw.score == score
         ]
     by_label: list[Relevance] = []
     if labels is not None:

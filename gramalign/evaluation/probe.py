@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits  # scikit-learn depends on it
+from threadpoolctl import threadpool_limits
 
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
 from gramalign.evaluation.labelled import Labelled

@@ -7,7 +7,7 @@ among the first `top` changes. The rules for candidates and ties are those of
 
 Published tables often hold re-ranked figures without saying so: GRAM's are those of a matching head
 over the 50 best by volume (Cicchetti et al., ICLR 2025, arXiv 2412.11959, official evaluation).
-Here the raw ones always come with them.
+Here they are made of the raw ones, beside which they stand.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,15 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.retrieval import (
-    FUSED,
-    Retrieval,
-    anonymous,
-    check_sides,
-    figures_of,
-    retrieve_both_ways,
-)
-from gramalign.scores import Between
+from gramalign.evaluation.retrieval import Retrieval, anonymous, check_sides, figures_of
+from gramalign.scores import SCORE_NAMES, Between
 from gramalign.search import Index
 
 Rescore = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q top"]], Float[np.ndarray, "q top"]]
@@ -39,55 +32,56 @@ CELLS = 2**26
 
 def rerank(
     data: EmbeddingSet,
-    query: Sequence[str],
-    gallery: Sequence[str],
-    score: str,
+    raw: Retrieval,
     by: str | Rescore,
     *,
     top: int = TOP,
     name: str | None = None,
-) -> tuple[Retrieval, Retrieval]:
-    """Retrieval as it is, and with the best of every query re-ranked.
+) -> Retrieval:
+    """Retrieval once more, with the best of every query re-ranked.
 
     Args:
-        data: checked embeddings.
-        query: modalities to ask with.
-        gallery: modalities to look through, others than those.
-        score: one of `SCORE_NAMES`: it chooses the candidates.
-        by: another of them, or a function of the numbers of queries `[q]` and of their candidates
+        data: the embeddings that were searched.
+        raw: what was found in them under one of `SCORE_NAMES`, which chooses the candidates.
+        by: another of these, or a function of the numbers of queries `[q]` and of their candidates
             `[q, top]`, to scores `[q, top]`, larger for the better match: a matching head, say.
         top: candidates of each query.
         name: of a function, for the record.
 
     Returns:
-        The raw figures, and the re-ranked ones.
+        The re-ranked figures.
 
     Raises:
-        ValueError: an unknown Score, modalities that are not there or on both sides, a `top` below
-            2, or a function whose scores have another shape.
+        ValueError: raw figures without ranks, of other embeddings, or under what is no Score by
+            itself; an unknown `by`, a `top` below 2, or a function whose scores have another shape.
 
-    >>> from gramalign.evaluation import checked
+    >>> from gramalign.evaluation import checked, retrieve_both_ways
     >>> rng = np.random.default_rng(0)
     >>> audio = rng.normal(size=(20, 4))
     >>> data = checked({"text": audio + rng.normal(size=(20, 4)), "audio": audio})
+    >>> raw, _ = retrieve_both_ways(data, ["text"], ["audio"], "cosine")
     >>> oracle = lambda queries, candidates: (queries[:, None] == candidates).astype(float)
-    >>> raw, better = rerank(data, ["text"], ["audio"], "cosine", oracle, top=5, name="oracle")
+    >>> better = rerank(data, raw, oracle, top=5, name="oracle")
     >>> better.recall[1] == raw.recall[5], better.recall[10] == raw.recall[10]
     (True, True)
     """
-    query, gallery = check_sides(data, query, gallery)
+    query, gallery = check_sides(data, raw.query, raw.gallery)
     if top < 2:
         raise ValueError(f"top: got {top}, wanted at least 2: one candidate has no order")
-    if FUSED in (score, by):
-        raise ValueError(f"score and by: {FUSED!r} ranks whole galleries only; name another Score")
+    for argument, of in (("raw", raw.score), ("by", by)):
+        if isinstance(of, str) and of not in SCORE_NAMES:
+            raise ValueError(f"{argument}: got {of!r}, wanted one of {', '.join(SCORE_NAMES)}")
+    if raw.ranks is None or len(raw.ranks) != len(data):
+        raise ValueError(
+            f"raw: wanted the rank of each of {len(data)} examples, got "
+            f"{'none' if raw.ranks is None else len(raw.ranks)}; retrieve from these"
+        )
     called = by if isinstance(by, str) else name or getattr(by, "__name__", "a function")
     rescore = by_score(data, query, gallery, by) if isinstance(by, str) else by
-    raw, _ = retrieve_both_ways(data, query, gallery, score)
-    assert raw.ranks is not None
     rows = np.flatnonzero(raw.ranks)
     ranks = raw.ranks.copy()
     if len(rows):
-        candidates = _candidates(data, query, gallery, score, rows, top)
+        candidates = _candidates(data, query, gallery, raw.score, rows, top)
         found = np.asarray(rescore(rows, candidates), np.float64)
         if found.shape != candidates.shape:
             raise ValueError(
@@ -96,8 +90,13 @@ def rerank(
             )
         ranks[rows] = _places(rows, candidates, found, data.groups, raw.ranks[rows])
     in_gallery = np.any([data.present[name] for name in gallery], axis=0)
-    return raw, figures_of(
-        query, gallery, f"{score}, re-ranked by {called}", ranks - 1, in_gallery, data.groups
+    return figures_of(
+        query,
+        gallery,
+        f"{raw.score}, re-ranked by {called}",
+        ranks - 1,
+        in_gallery,
+        data.groups,
     )
 
 

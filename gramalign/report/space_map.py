@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.collections import LineCollection
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits  # scikit-learn depends on it
+from threadpoolctl import threadpool_limits
 
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import CLASSES, MUTED, SIGNS, axes, colour

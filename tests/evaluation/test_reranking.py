@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -19,13 +21,17 @@ def sample(with_groups=True, n=EXAMPLES):
     )
 
 
+def both(data, sides, score, by, **options):
+    raw, _ = retrieve_both_ways(data, *sides, score)
+    return raw, rerank(data, raw, by, **options)
+
+
 def test_by_another_score_of_all_is_that_score(monkeypatch):
     monkeypatch.setattr(module, "CELLS", 5 * EXAMPLES * 16 * len(NAMES))  # five queries at a time
     data = sample()
-    raw, found = rerank(data, *SIDES, "cosine", "volume", top=EXAMPLES)
+    raw, found = both(data, SIDES, "cosine", "volume", top=EXAMPLES)
     assert found.score == "cosine, re-ranked by volume"
-    expected, _ = retrieve_both_ways(data, *SIDES, "cosine")
-    np.testing.assert_array_equal(raw.ranks, expected.ranks)
+    assert raw.ranks.tolist() != found.ranks.tolist()
     expected, _ = retrieve_both_ways(data, *SIDES, "volume")
     np.testing.assert_array_equal(found.ranks, expected.ranks)
     assert (found.queries, found.candidates) == (expected.queries, expected.candidates)
@@ -39,7 +45,7 @@ def test_what_is_behind_the_candidates_stays_there():
         assert candidates.shape == (len(queries), 4)
         return np.random.default_rng(0).random(candidates.shape)
 
-    raw, found = rerank(data, *SIDES, "cosine", at_random, top=4, name="chance")
+    raw, found = both(data, SIDES, "cosine", at_random, top=4, name="chance")
     assert found.score == "cosine, re-ranked by chance"
     inside = (raw.ranks > 0) & (raw.ranks <= 4)
     assert (raw.ranks != found.ranks).any() and inside.any() and not inside.all()
@@ -54,18 +60,23 @@ def test_scores_that_tell_nothing_apart_put_the_match_last(value):
     def constant(queries, candidates):
         return np.full(candidates.shape, value)
 
-    raw, found = rerank(data, ("text",), ("audio",), "cosine", constant, top=4)
+    raw, found = both(data, (("text",), ("audio",)), "cosine", constant, top=4)
     inside = (raw.ranks > 0) & (raw.ranks <= 4)
     assert (found.ranks[inside] == 4).all() and found.score.endswith("by constant")
 
 
 def test_refuses():
     data = sample()
+    raw, _ = retrieve_both_ways(data, *SIDES, "cosine")
     with pytest.raises(ValueError, match="top: got 1"):
-        rerank(data, *SIDES, "cosine", "volume", top=1)
+        rerank(data, raw, "volume", top=1)
     with pytest.raises(ValueError, match=r"wanted those of the candidates, \(\d+, 3\)"):
-        rerank(data, *SIDES, "cosine", lambda queries, candidates: np.ones(3), top=3)
-    with pytest.raises(ValueError, match="score must be one of"):
-        rerank(data, *SIDES, "cosine", "area")
-    with pytest.raises(ValueError, match="'fused' ranks whole galleries"):
-        rerank(data, *SIDES, "cosine", "fused")
+        rerank(data, raw, lambda queries, candidates: np.ones(3), top=3)
+    for by in ("area", "fused"):
+        with pytest.raises(ValueError, match=f"by: got '{by}', wanted one of cosine"):
+            rerank(data, raw, by)
+    with pytest.raises(ValueError, match="raw: got 'cosine, dual softmax'"):
+        rerank(data, dataclasses.replace(raw, score="cosine, dual softmax"), "volume")
+    for ranks in (None, raw.ranks[:3]):
+        with pytest.raises(ValueError, match=f"each of {EXAMPLES} examples"):
+            rerank(data, dataclasses.replace(raw, ranks=ranks), "volume")
