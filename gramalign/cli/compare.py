@@ -2,21 +2,23 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import rich.console
-import rich.progress
 import tyro
 
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run, linear_baseline
+from gramalign.cli.in_turn import InTurn
 from gramalign.cli.options import SharedOptions
 from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
+from gramalign.cli.tuning import Tuned, chosen, fair_settings, searched, tuning_grid
 from gramalign.data import load
 from gramalign.evaluation import (
     FUSED,
@@ -32,8 +34,10 @@ from gramalign.evaluation import (
     to_rich,
 )
 from gramalign.evaluation.comparison import Hits
-from gramalign.training import Config, Run, train
+from gramalign.training import Config, NonFiniteLoss, Run
 from gramalign.training.measure import measure, own_score
+from gramalign.training.run_folder import RunFolder
+from gramalign.training.validating import best_figure
 
 OWN = "own"
 
@@ -43,6 +47,13 @@ else:
     ScoreName = Literal[(OWN, *SCORE_NAMES, FUSED)]
 
 _FIGURES_ACROSS = 5  # that fit beside the objectives on a console
+
+
+class _Task(NamedTuple):
+    """An objective on one data set: the config of its first seed, and where its runs are."""
+
+    config: Config
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,8 @@ class Compare:
     Each objective is tested against the best, query by query, and the ranks have intervals. Beside
     the runs stand compare.json with all figures, and the tables as compare.md and compare.tex.
 
-    Example: `gramalign compare digits --objectives clip gram pmrl "clip + gram" --seeds 5`.
+    Examples: `gramalign compare digits --objectives clip gram pmrl "clip + gram" --seeds 5`,
+    `gramalign compare digits --objectives clip gram --tune temperature=0.03,0.05,0.07,0.1`.
     """
 
     preset: tyro.conf.Positional[str] = "digits"
@@ -70,6 +82,10 @@ class Compare:
     """Scores beside the cosine: the same for all objectives, or "own", that which each trains."""
     seeds: int = 5
     """Runs of each, with consecutive seeds, from --seed on."""
+    tune: tuple[str, ...] = ()
+    """Options to choose for each objective, such as optimizer.learning-rate=1e-3,3e-3, or
+    temperature=0.03,0.07 for all terms that have one. Every combination is trained once, with
+    another seed; the one with the best --validation.figure on held-out rows is compared."""
     out: Path | None = None
     """Folder of the runs and tables, with one for each of several data sets in it;
     runs/compare-DATA if not given."""
@@ -81,29 +97,45 @@ class Compare:
             raise ValueError("--objective is for train: name what to compare with --objectives")
         if self.seeds < 1:
             raise ValueError(f"seeds is {self.seeds}, wanted at least 1")
-        tasks = {data: self._tasks(data) for data in self.data}
+        configs = {data: self._configs(data) for data in self.data}
         for name in ("data", "objectives", "scores"):
-            found = tasks[self.data[0]] if name == "objectives" and self.data else {}
+            found = configs[self.data[0]] if name == "objectives" and self.data else {}
             given = getattr(self, name)
             if not given:
                 raise ValueError(f"{name} names none, wanted at least one")
             if len(found or set(given)) < len(given):
                 raise ValueError(f"{name} names one twice: {', '.join(given)}")
+        options = searched(self.tune)
+        settings = {data: fair_settings(each, options) for data, each in configs.items()}
         folders = self._folders()
         for data in self.data:
             load(data).part("test")  # better missed now than after the first run
         # Seeds differ in data only: each objective is compiled once and then found again.
         compiled_in((self.out or folders[self.data[0]]) / "compiled")
         screen = console()
-        for data, configs in tasks.items():
-            results = self._results(configs, folders[data], screen)
-            own = {objective: own_score(runs[0]) for objective, runs in configs.items()}
-            self._report(data, folders[data], results, own, screen)
+        for data, of_data in configs.items():
+            tasks = {
+                objective: _Task(config, folders[data] / objective.replace(" ", ""))
+                for objective, config in of_data.items()
+            }
+            tuned = self._tuned(tasks, settings[data], screen) if options else {}
+            tasks |= {
+                objective: _Task(
+                    dataclasses.replace(
+                        settings[data][objective][each.chosen],
+                        seed=self.config.seed,
+                        validation=self.config.validation,
+                    ),
+                    tasks[objective].folder / each.chosen,
+                )
+                for objective, each in tuned.items()
+            }
+            results = self._results(tasks, screen)
+            self._report(data, folders[data], tasks, results, tuned, screen)
 
-    def _tasks(self, data: str) -> dict[str, list[Config]]:
-        """Objective -> the config of each seed."""
-        seeds = range(self.config.seed, self.config.seed + self.seeds)
-        found: dict[str, list[Config]] = {}
+    def _configs(self, data: str) -> dict[str, Config]:
+        """Objective -> the config of its first seed."""
+        found: dict[str, Config] = {}
         for objective in self.objectives:
             config = dataclasses.replace(self.config, data=data, objective=objective)
             # A run's config holds the settings of its own terms only.
@@ -113,7 +145,7 @@ class Compare:
                     f"scores: {FUSED} is of what vast fuses, which {config.objective} does not; "
                     f"name {OWN}, or objectives with vast only"
                 )
-            found[config.objective] = [dataclasses.replace(config, seed=seed) for seed in seeds]
+            found[config.objective] = config
         return found
 
     def _folders(self) -> dict[str, Path]:
@@ -133,29 +165,43 @@ class Compare:
             return {self.data[0]: self.out}
         return {data: self.out / name for data, name in names.items()}
 
+    def _tuned(
+        self,
+        tasks: Mapping[str, _Task],
+        settings: Mapping[str, Mapping[str, Config]],
+        screen: rich.console.Console,
+    ) -> dict[str, Tuned]:
+        """Tries all settings of all objectives on one data set."""
+        found, options = {}, searched(self.tune)
+        with InTurn([x for each in settings.values() for x in each.values()], screen) as turn:
+            for objective, of_objective in settings.items():
+                tried = {}
+                for setting, config in of_objective.items():
+                    folder = tasks[objective].folder / "tuning" / setting
+                    try:
+                        turn.train(config, folder, f"{objective}, {setting}")
+                    except NonFiniteLoss:
+                        tried[setting] = math.nan
+                    else:
+                        log = RunFolder(folder).metrics
+                        tried[setting] = best_figure(config.validation, log)
+                found[objective] = chosen(tried, options, lowest=self.config.validation.lowest)
+        return found
+
     def _results(
-        self, tasks: Mapping[str, Sequence[Config]], out: Path, screen: rich.console.Console
+        self, tasks: Mapping[str, _Task], screen: rich.console.Console
     ) -> dict[str, list[Hits]]:
-        """Trains and evaluates everything on one data set, the baseline included."""
-        total = sum(map(len, tasks.values()))
+        """Trains and evaluates all seeds on one data set, the baseline included."""
         results: dict[str, list[Hits]] = {objective: [] for objective in tasks}
-        runs = [config for configs in tasks.values() for config in configs]
-        with rich.progress.Progress(console=screen) as progress:
-            steps = progress.add_task("", total=total * self.config.steps)
-            for number, config in enumerate(runs):
-                folder = out / config.objective.replace(" ", "") / f"seed{config.seed}"
-                label = f"{config.objective}, seed {config.seed}"
-
-                def advance(row, number=number, config=config):
-                    progress.update(steps, completed=number * config.steps + row["step"])
-
-                progress.update(steps, description=label, completed=number * config.steps)
-                run = train(config, folder, resume=True, report=advance)
-                results[config.objective].append(self._hits(run))
-                if not screen.is_terminal:
-                    screen.print(f"{number + 1}/{total}  {label}")
-            progress.update(steps, description="done", completed=total * self.config.steps)
-        return results | self._baseline(runs[0])
+        with InTurn([task.config for task in tasks.values() for _ in self._seeds], screen) as turn:
+            for objective, task in tasks.items():
+                for seed in self._seeds:
+                    config = dataclasses.replace(task.config, seed=seed)
+                    run = turn.train(
+                        config, task.folder / f"seed{seed}", f"{objective}, seed {seed}"
+                    )
+                    results[objective].append(self._hits(run))
+        return results | self._baseline(next(iter(tasks.values())).config)
 
     def _hits(self, run: Run) -> Hits:
         """Of every query of the test part, under all Scores; the run keeps what the first says."""
@@ -193,18 +239,22 @@ class Compare:
         self,
         data: str,
         out: Path,
+        tasks: Mapping[str, _Task],
         results: Mapping[str, Sequence[Hits]],
-        own: Mapping[str, str],
+        tuned: Mapping[str, Tuned],
         screen: rich.console.Console,
     ) -> None:
         """Compares, prints the tables and leaves them beside the runs."""
+        own = {objective: own_score(task.config) for objective, task in tasks.items()}
         compared = compare(results, groups=load(data).part("test").groups)
-        seeds = list(range(self.config.seed, self.config.seed + self.seeds))
-        about = {"data": data, "steps": self.config.steps, "seeds": seeds}
-        about |= {"scores": list(self.scores), "own_scores": dict(own)}
+        about = {"data": data, "steps": self.config.steps, "seeds": list(self._seeds)}
+        about |= {"scores": list(self.scores), "own_scores": own}
+        if tuned:
+            about["tuned_by"] = self.config.validation.figure
+            about["tuned"] = {objective: each.to_json() for objective, each in tuned.items()}
         record = json.dumps(about | compared.to_json(), indent=2)
         (out / "compare.json").write_text(record + "\n")
-        grids = self._grids(data, compared, own)
+        grids = self._grids(data, compared, own, tuned)
         forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}
         for name, form in forms.items():
             (out / name).write_text("\n\n".join(map(form, grids)) + "\n")
@@ -212,10 +262,24 @@ class Compare:
             for part in grid.parts(_FIGURES_ACROSS):
                 screen.print(to_rich(part), "")
 
-    def _grids(self, data: str, compared: Comparison, own: Mapping[str, str]) -> list[Grid]:
+    def _grids(
+        self,
+        data: str,
+        compared: Comparison,
+        own: Mapping[str, str],
+        tuned: Mapping[str, Tuned],
+    ) -> list[Grid]:
         shown = own if OWN in self.scores else None
         where = f" on {data}" if len(self.data) > 1 else ""
-        return [
+        grids = [
             mean_grid(compared, scores=shown, title=f"R@1 in percent{where}"),
             rank_grid(compared, scores=shown, title=f"Ranks by R@1{where}"),
         ]
+        if tuned:
+            title = f"Settings, chosen on held-out rows{where}"
+            grids.append(tuning_grid(tuned, self.config.validation.figure, title=title))
+        return grids
+
+    @property
+    def _seeds(self) -> range:
+        return range(self.config.seed, self.config.seed + self.seeds)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gramalign.data import FeatureStore
-from gramalign.training.config import Config
+from gramalign.training.config import Config, Validation
 from gramalign.training.log import Log
 from gramalign.training.measure import measure
 from gramalign.training.metrics import read_metrics
@@ -14,6 +14,13 @@ from gramalign.training.restore import Run
 from gramalign.training.state import TrainState
 
 _PREFIX = "validation/"
+
+
+def best_figure(validation: Validation, log: Path) -> float:
+    """The best of a run's validation figures, as its log has them; NaN if there is none."""
+    name = _PREFIX + validation.figure
+    found = [row[name] for row in read_metrics(log) if not math.isnan(row.get(name, math.nan))]
+    return (min if validation.lowest else max)(found, default=math.nan)
 
 
 class Validator:
