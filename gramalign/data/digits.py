@@ -21,27 +21,32 @@ def digits() -> FeatureStore:
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI.
     """
+    images, labels = digit_images()
+    ids = np.arange(len(images)).astype(np.str_)
+    return from_arrays(
+        {**digit_views(images), "ids": ids, "labels": labels, "split": hash_split(ids)},
+        source="digits",
+    )
+
+
+def digit_images() -> tuple[Float[np.ndarray, "1797 8 8"], Int[np.ndarray, "1797"]]:
+    """The images, of ink in [0, 16], and the digits that they show."""
     from sklearn.datasets import load_digits  # takes a second to import
 
     pixels, labels = load_digits(return_X_y=True)
-    images = np.asarray(pixels, np.float64).reshape(-1, 8, 8)
+    return np.asarray(pixels, np.float64).reshape(-1, 8, 8), np.asarray(labels)
+
+
+def digit_views(images: Float[np.ndarray, "n 8 8"]) -> dict[str, Float[np.ndarray, "n _width"]]:
+    """The four views of images, in float32."""
     views = {
         "sums": np.concatenate([images.sum(axis=2), images.sum(axis=1)], axis=1),
         "diagonals": np.concatenate([_projection(images), _projection(images[..., ::-1])], axis=1),
         "fourier": np.abs(np.fft.rfft2(images)).reshape(len(images), -1),
         "gradients": _directions(images),
     }
-    ids = np.arange(len(images)).astype(np.str_)
-    return from_arrays(
-        {
-            # Rounded, so that no two FFT libraries disagree about a zero.
-            **{name: view.round(4).astype(np.float32) for name, view in views.items()},
-            "ids": ids,
-            "labels": np.asarray(labels),
-            "split": hash_split(ids),
-        },
-        source="digits",
-    )
+    # Rounded, so that no two FFT libraries disagree about a zero.
+    return {name: view.round(4).astype(np.float32) for name, view in views.items()}
 
 
 def _projection(images: Float[np.ndarray, "n 8 8"]) -> Float[np.ndarray, "n 15"]:

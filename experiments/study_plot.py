@@ -1,0 +1,62 @@
+"""The picture of a study: a panel for each figure, a line for each objective."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from gramalign.evaluation.comparison import Interval
+from gramalign.report.drawing import SERIES, SIGNS
+
+from .studies import Study
+
+
+def picture(
+    study: Study,
+    results: Mapping[str, Mapping[str, Mapping[str, Interval]]],
+    figures: Sequence[str],
+) -> str:
+    """An SVG file: means over seeds, with their 95 % intervals as bands.
+
+    Args:
+        study: what was varied.
+        results: line -> place on the axis -> figure -> its mean.
+        figures: one panel each.
+    """
+    drawing = Figure(figsize=(3.6 * len(figures), 3.4), layout="constrained", facecolor="white")
+    places = list(dict.fromkeys(place for line in results.values() for place in line))
+    at = {place: float(place) if study.logarithmic else i for i, place in enumerate(places)}
+    panels = drawing.subplots(1, len(figures), squeeze=False)[0]
+    for panel, name in zip(panels, figures, strict=True):
+        for series, (line, of_line) in enumerate(results.items()):
+            found = {at[place]: figure[name] for place, figure in of_line.items()}
+            x, means = list(found), np.array([each.mean for each in found.values()])
+            half = np.nan_to_num([each.half_width for each in found.values()])
+            colour = SERIES[series % len(SERIES)]
+            sign = list(SIGNS)[series % len(SIGNS)]
+            panel.plot(x, means, color=colour, marker=sign, markersize=4, label=line)
+            low, high = np.maximum(means - half, 0), np.minimum(means + half, 100)
+            panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        if study.logarithmic:
+            panel.set_xscale("log")
+        panel.set_xticks(list(at.values()), places, fontsize=8)
+        panel.minorticks_off()
+        if max(map(len, places)) > 8:
+            panel.tick_params("x", rotation=30)
+        panel.set_title(name, fontsize=9.5)
+        panel.set_xlabel(study.axis, fontsize=9)
+        panel.tick_params("y", labelsize=8)
+        panel.set_ylim(bottom=0)
+        panel.grid(axis="y", color="#dddddd", linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    drawing.axes[0].set_ylabel("percent", fontsize=9)
+    labels = drawing.axes[0].get_legend_handles_labels()
+    drawing.legend(
+        *labels, loc="outside lower center", ncols=len(results), fontsize=9, frameon=False
+    )
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": study.axis}):
+        drawing.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()

@@ -1,0 +1,131 @@
+"""Studies: the data they make, what they vary, and a small one from its runs to its picture."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments.digit_sets import COPIES, eight_views, many_rows
+from experiments.prepare_errors import RawDataError
+from experiments.studies import STUDIES, Study, _thinned
+from experiments.study import FIGURES, grids, measured, write
+from gramalign.cli.console import console
+from gramalign.data import load
+from gramalign.training import Config, Model, Optimizer
+from tests.compiled import kept_programs as kept_programs
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+def test_eight_views_are_those_of_digits_and_four_more(digits):
+    made = eight_views()
+    for name in digits.modalities:
+        np.testing.assert_array_equal(made[name], digits.features[name])
+    more = [name for name in made if made[name].ndim == 2 and name not in digits.modalities]
+    assert more == ["coarse", "rings", "moments", "roughness"]
+    for name in more:  # each tells the digits apart
+        assert len(np.unique(made[name], axis=0)) == len(digits)
+        assert made[name].dtype == np.float32 and np.isfinite(made[name]).all()
+    np.testing.assert_array_equal(made["split"], digits.split)
+
+
+def test_many_rows_leave_the_test_part_as_it_is(digits):
+    made = many_rows()
+    test, train = made["split"] == "test", made["split"] == "train"
+    assert train.sum() == (COPIES + 1) * (digits.split == "train").sum() == 11_576
+    for name in ("sums", "fourier", "gradients"):
+        np.testing.assert_array_equal(made[name][test], digits.part("test").features[name])
+        assert len(np.unique(made[name][train], axis=0)) == train.sum()
+    # A copy is of a training image, with its label, and differs from it a little.
+    of = dict(zip(made["ids"].tolist(), range(len(made["ids"])), strict=True))
+    copies = [name for name in of if name.endswith("-3")]
+    here = [of[name] for name in copies]
+    there = [of[name.removesuffix("-3")] for name in copies]
+    assert train[there].all() and (made["labels"][here] == made["labels"][there]).all()
+    ink, before = (made["sums"][rows, :8].sum(axis=1) for rows in (here, there))
+    assert 0.6 < np.median(ink / before) < 1.2
+
+
+def test_entries_are_taken_from_the_training_part_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    names = ("a", "b", "c", "d")
+    arrays = {name: rng.normal(size=(400, 3)).astype(np.float32) for name in names}
+    arrays["present.d"] = rng.random(400) < 0.7
+    file = tmp_path / "store.npz"
+    np.savez(file, **arrays, split=np.where(np.arange(400) % 5 == 0, "test", "train"))
+    before = None
+    for rate in (0.0, 0.3, 0.9):
+        made = _thinned(file, rate, False)
+        kept = np.stack([made[f"present.{name}"] for name in names], axis=1)
+        train = made["split"] == "train"
+        there = np.stack([load(file).present[name] for name in names], axis=1)
+        assert (kept[~train] == there[~train]).all() and kept.sum(axis=1).min() >= 2
+        assert not (kept & ~there).any() and (rate > 0 or (kept == there).all())
+        assert before is None or not (kept & ~before).any(), "what is gone stays gone"
+        if rate == 0.3:
+            assert abs(kept[train].sum() / there[train].sum() - 0.75) < 0.05
+        before = kept
+        complete = _thinned(file, rate, True)
+        rows = complete["split"] == "train"
+        assert all(complete[f"present.{name}"][rows].all() for name in names)
+        assert rows.sum() == (kept[train].all(axis=1)).sum()
+        assert (~rows).sum() == (~train).sum()
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "missing"])
+def test_what_a_study_trains(name, tmp_path):
+    study = STUDIES[name](tmp_path, range(2), None)
+    configs = list(study.configs())
+    assert len(set(map(repr, configs))) == len(configs), "two runs are the same"
+    for places in study.lines.values():
+        assert len({len(each) for each in places.values()}) == 1
+        for each in places.values():
+            assert [config.seed for config in each] == [0, 1]
+            assert all(config.objective == each[0].objective for config in each)
+    if name == "batch-size":
+        assert {config.steps * config.batch_size for config in configs} == {2**18}
+        assert max(config.batch_size for config in configs) == 8192
+
+
+def test_missing_needs_its_data(tmp_path):
+    with pytest.raises(RawDataError, match="--emoji RAW_DIR"):
+        STUDIES["missing"](tmp_path, range(1), None)
+
+
+def test_from_runs_to_results(tmp_path):
+    pytest.importorskip("matplotlib")
+    tiny = Config(
+        modalities=("sums", "fourier"),
+        model=Model(dim=8, hidden=8),
+        optimizer=Optimizer(warmup=1),
+        steps=4,
+        batch_size=16,
+    )
+    # Seeds for places, since they share their programs.
+    runs = {str(seed): [replace(tiny, objective="clip", seed=seed)] for seed in (1, 10)}
+    lines = {"clip": runs, "a*b": {"10": runs["10"]}}
+    study = Study("What?", "So.", "place", lines, logarithmic=True)
+    results = measured(study, tmp_path / "runs", console())
+    assert results["clip"]["10"] == results["a*b"]["10"] != results["clip"]["1"]
+    assert set(results["clip"]["1"]) == set(FIGURES)
+    table, *_ = grids(study, results)
+    assert table.columns == ("objective", "1", "10")
+    assert [row[1].text for row in table.rows][1] == "", "the second was not trained there"
+
+    file = tmp_path / "small"
+    write(study, results, file, "the command")
+    record = json.loads(file.with_suffix(".json").read_text())
+    figure = results["clip"]["10"][FIGURES[0]]
+    assert record["results"]["clip"]["10"][FIGURES[0]]["mean"] == figure.mean
+    assert record["seeds"] == 1 and record["environment"]["versions"]["jax"]
+    page = file.with_suffix(".md").read_text()
+    assert page.startswith("# What?") and page.count("| a\\*b |") == len(FIGURES)
+    drawing = file.with_suffix(".svg").read_text()
+    assert drawing.count(">place<") == len(FIGURES) and ">a*b<" in drawing
+    # The same results make the same picture.
+    write(study, results, file, "the command")
+    assert file.with_suffix(".svg").read_text() == drawing
