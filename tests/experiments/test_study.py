@@ -101,9 +101,9 @@ def test_from_runs_to_results(tmp_path):
     tiny = Config(
         modalities=("sums", "fourier"),
         model=Model(dim=8, hidden=8),
-        optimizer=Optimizer(warmup=1),
-        steps=4,
-        batch_size=16,
+        optimizer=Optimizer(learning_rate=1e-2, warmup=1),
+        steps=60,
+        batch_size=64,
     )
     # Seeds for places, since they share their programs.
     runs = {str(seed): [replace(tiny, objective="clip", seed=seed)] for seed in (1, 10)}
