@@ -81,7 +81,7 @@ def batch_size(out: Path, seeds: range, raw: Path | None) -> Study:
             objective: {
                 str(size): configs(objective, size) for size in (8, 32, 128, 512, 2048, 8192)
             }
-            for objective in ("gram", "clip", "clip + gram")
+            for objective in ("gram", "clip")
         },
         logarithmic=True,
     )
