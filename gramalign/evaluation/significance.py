@@ -9,9 +9,9 @@ how sure their difference is, twice over:
   Seeds and queries are crossed random effects; the variance of the mean difference has a part from
   each, and Student's t follows with the degrees of freedom of Hillis (Statistics in Medicine, 2007,
   doi 10.1002/sim.2532), as where several readers judge the same cases. In simulations it holds its
-  5 % with five seeds; with three it errs in up to 7 and with two in up to 12 of 100 cases, where
-  tests over queries alone err in up to 86. With one seed nothing is known of others, and this is
-  the same as over queries.
+  5 % with five seeds; with three it errs in up to 8 and with two in up to 12 of 100 cases, where
+  tests over queries alone err in up to 86 (see `gramalign bench --only statistics`). With one seed
+  nothing is known of others, and this is the same as over queries.
 """
 
 import math
