@@ -43,6 +43,11 @@ def percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.0f} %"
 
 
+def simulated(found: Report) -> str:
+    """A share with the standard error of its simulation, in percent."""
+    return f"{100 * found['share']:.1f} \u00b1 {100 * found['standard_error']:.1f}"
+
+
 def rate(value: float | None) -> str:
     """FLOP/s with the prefix that leaves one to three digits in front of the point."""
     if value is None:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from gramalign.benchmarks.workload import DType, Method, Way, Workload
 
-Part = Literal["speed", "memory", "accuracy", "training", "retrieval"]
+Part = Literal["speed", "memory", "accuracy", "training", "retrieval", "statistics"]
 
 
 @dataclass(frozen=True)

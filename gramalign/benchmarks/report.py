@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gramalign.benchmarks import accuracy, largest, memory, retrieval, speed, training
+from gramalign.benchmarks import accuracy, largest, memory, retrieval, speed, statistics, training
 from gramalign.benchmarks.machine import machine
 from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
@@ -48,6 +48,8 @@ def measure(plan: Plan, say: Say = lambda text: None) -> Report:
         report["training"] = training.measure(plan.repeats, say)
     if "retrieval" in plan.parts:
         report["retrieval"] = retrieval.measure(plan.repeats, say)
+    if "statistics" in plan.parts:
+        report["statistics"] = statistics.measure(say)
     return report
 
 
@@ -70,6 +72,8 @@ def problems(report: Report) -> list[str]:
     ]
     if not report.get("retrieval", {"ranks": {"agree": True}})["ranks"]["agree"]:
         found.append("retrieval: the figures differ from those by sorting")
+    if "statistics" in report:
+        found += statistics.problems(report["statistics"])
     return found
 
 

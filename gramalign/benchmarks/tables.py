@@ -11,6 +11,7 @@ from gramalign.benchmarks.cells import (
     error,
     percent,
     seconds,
+    simulated,
     table,
     times,
     titled,
@@ -35,6 +36,8 @@ def tables(report: Report) -> Group:
         parts.append(_training(report["training"]))
     if "retrieval" in report:
         parts.append(_retrieval(report["retrieval"]))
+    if "statistics" in report:
+        parts += [_coverage(report["statistics"]), _type_one_error(report["statistics"])]
     return Group(*parts)
 
 
@@ -145,4 +148,44 @@ def _retrieval(found: Report) -> Group:
         "matrix products.",
         f"The last in a fresh process, compilation included: {bytes_(large['peak_bytes'])} at its "
         "peak.",
+    )
+
+
+def _coverage(found: Report) -> Group:
+    body = table("", ">n", ">holds the mean, %", ">all below, %", ">all above, %", ">width")
+    last = None
+    for row in found["coverage"]:
+        body.add_row(
+            "" if row["values"] == last else row["values"],
+            f"{row['number']}",
+            Text(simulated(row["coverage"]), style="bold"),
+            f"{100 * row['too_low']:.1f}",
+            f"{100 * row['too_high']:.1f}",
+            f"{row['mean_width']:.3f}",
+        )
+        last = row["values"]
+    return titled(
+        "Statistics: how often a 95 % interval of the mean (BCa) holds it",
+        body,
+        f"{found['repetitions']} draws each, {found['resamples']} resamples; plus or minus a "
+        "standard error of the simulation.",
+        "n: queries, or groups of one to eight.",
+    )
+
+
+def _type_one_error(found: Report) -> Group:
+    rows = found["type_one_error"]
+    body = table(">seeds", ">hits vary by seed, points", ">over both, %", ">over queries, %")
+    for row in rows:
+        body.add_row(
+            f"{row['seeds']}",
+            f"{row['seed_points']}",
+            Text(simulated(row["over_both"]), style="bold"),
+            simulated(row["over_queries"]),
+        )
+    return titled(
+        "Statistics: how often a test at 5 % finds a difference of equal methods",
+        body,
+        f"{found['repetitions']} draws each of hits on {rows[0]['queries']} queries; the standard "
+        "deviation of a model's hits with its seed.",
     )

@@ -32,16 +32,18 @@ class Bench:
     matrix products, the floor under any implementation. Everything runs on the same numbers and
     takes turns, so that whatever else the machine does meets all alike. Prints tables and writes
     every figure to a JSON file. Ends with status 1 if gramalign and the published code computed
-    different losses, or a process took more memory than it may.
+    different losses, a process took more memory than it may, or an interval held the truth too
+    seldom.
 
     Examples: `gramalign bench`, `gramalign bench --only speed --methods gram --batches 4096
     --tiles 256 512 1024 2048`, `gramalign bench --platform cpu --devices 4 --batches 2048`.
     """
 
     only: Part | None = None
-    """Measure one part; all of them by default, but for two. training: what the loop costs beside
+    """Measure one part; all of them by default, but for three. training: what the loop costs beside
     its compiled step, for how long a save stops it, how fast it is fed; 3 GB on disk for a while.
-    retrieval: ranks beside sorting, and a gallery of 100 000 by volume; minutes on a CPU."""
+    retrieval: ranks beside sorting, and a gallery of 100 000 by volume; minutes on a CPU.
+    statistics: how often intervals hold the truth and tests err, by simulation; two minutes."""
     methods: tuple[Method, ...] = ("gram", "pmrl", "clip")
     """Losses to measure."""
     batches: tuple[int, ...] | None = None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,6 +11,7 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.found import found, table
+from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
 from gramalign.data import FeatureStore, load
 from gramalign.search import Index
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     ScoreName = str
 else:
     ScoreName = Literal[SCORE_NAMES]
+
+_log = logging.getLogger(__name__)
 
 _HITS = 10  # where no number is asked for
 
@@ -49,7 +53,8 @@ class Search:
     """Which of its rows to search; an id may be of any row."""
     index: Path | None = None
     """Search this saved index in the place of a store; ids are then of its rows, unless --data says
-    of which store."""
+    of which store. Queries that the run has to embed are refused if other parameters made the
+    index."""
     save_index: Path | None = None
     """Keep what is searched as an index, in a .safetensors file."""
     score: ScoreName | None = None
@@ -73,6 +78,10 @@ class Search:
             index = Index.load(self.index)
             source = index if self.data is None else load(self.data)
             asked = queries(run, self.query, self.by, source)
+            if other := other_maker(index, self.index, run):
+                if asked.from_path or self.data is not None:
+                    raise ValueError(f"{other}. Distances between two spaces say nothing")
+                _log.warning("%s. Rows of the index are compared with each other alone", other)
         else:
             source = load(self.data or run.config.data)
             asked = queries(run, self.query, self.by, source)  # refused before all is embedded
@@ -108,4 +117,5 @@ class Search:
 
 def _embedded(run: Run, rows: FeatureStore) -> Index:
     embeddings = embed_store(run, rows)
-    return Index(embeddings, {name: rows.present[name] for name in embeddings}, rows.ids)
+    present = {name: rows.present[name] for name in embeddings}
+    return Index(embeddings, present, rows.ids, made_by=made_by(run))

@@ -2,6 +2,8 @@
 
 Queries, or whole groups of them, are drawn with replacement as often as there are any, and the
 figure is computed of each such draw (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+Draws of few units vary too little, for which the levels make up (`expanded`). How often intervals
+then hold the truth is measured by `gramalign bench --only statistics`.
 """
 
 import math
@@ -56,8 +58,8 @@ def bootstrap_interval(
         values: one a query, e.g. its reciprocal rank.
         groups: queries with one label are drawn together or not at all, e.g. captions of a video.
         statistic: the figure of an array `[n]`; the mean if not given, which is much faster.
-        method: "bca" corrects the percentiles for bias and for a spread that changes with the
-            figure (Efron, 1987); "percentile" takes them as they are.
+        method: "percentile" takes the percentiles, expanded as few units want it; "bca" corrects
+            them besides for bias and for a spread that changes with the figure (Efron, 1987).
         level: of confidence.
         resamples: number of draws.
         seed: of the draws; one seed gives one interval.
@@ -85,11 +87,35 @@ def bootstrap_interval(
     if units == 1:
         return BootstrapInterval(estimate, math.nan, math.nan)
     tail = (1 - level) / 2
-    shares = np.array([tail, 1 - tail])
+    quantiles = expanded(np.array([tail, 1 - tail]), units)
     if method == "bca":
-        shares = _corrected(shares, drawn, left_out, estimate)
-    low, high = np.quantile(drawn, shares)
+        quantiles = _corrected(quantiles, drawn, left_out, estimate)
+    low, high = np.quantile(drawn, special.ndtr(quantiles))
     return BootstrapInterval(estimate, float(low), float(high))
+
+
+def expanded(shares: Float[np.ndarray, " ends"], units: int) -> Float[np.ndarray, " ends"]:
+    """Normal quantiles of the levels to take, further out than asked by what few units need.
+
+    The mean of n draws with replacement has the variance of the values with divisor n, not n - 1,
+    and a percentile stands for a normal quantile where Student's t is due. With these levels the
+    percentiles of a normal mean are the ends of its t interval (Hesterberg, What Teachers Should
+    Know About the Bootstrap, The American Statistician 69, 2015, doi 10.1080/00031305.2015.1089789;
+    for BCa too, as in his R package resample).
+
+    Args:
+        shares: levels between 0 and 1.
+        units: how many were drawn from, at least two.
+
+    Returns:
+        The quantiles; from some hundreds of units on nearly those of the levels themselves.
+
+    >>> expanded(np.array([0.025, 0.975]), 20).round(2).tolist()
+    [-2.15, 2.15]
+    >>> expanded(np.array([0.025, 0.975]), 1000).round(2).tolist()
+    [-1.96, 1.96]
+    """
+    return math.sqrt(units / (units - 1)) * special.stdtrit(units - 1, shares)
 
 
 def drawn_weights(
@@ -163,9 +189,9 @@ def _of_any(
 
 
 def _corrected(
-    shares: np.ndarray, drawn: np.ndarray, left_out: np.ndarray, estimate: float
+    quantiles: np.ndarray, drawn: np.ndarray, left_out: np.ndarray, estimate: float
 ) -> np.ndarray:
-    """Which percentiles BCa takes instead."""
+    """Which normal quantiles BCa takes instead."""
     near = 1e-9 * max(np.ptp(drawn), np.finfo(float).tiny)  # sums in another order round otherwise
     below = np.mean(drawn < estimate - near)
     share = below + np.mean(np.abs(drawn - estimate) <= near) / 2
@@ -174,8 +200,9 @@ def _corrected(
     off = left_out.mean() - left_out
     spread = np.sum(off**2) ** 1.5
     acceleration = np.sum(off**3) / (6 * spread) if spread > 0 else 0.0
-    moved = bias + special.ndtri(shares)
-    return special.ndtr(bias + moved / (1 - acceleration * moved))
+    moved = bias + quantiles
+    # Of a few units the outermost levels lie beyond the formula's pole: there it is at its end.
+    return bias + moved / np.maximum(1 - acceleration * moved, 1e-9)
 
 
 def _numbered(groups: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from gramalign.evaluation.records import to_plain
 
@@ -71,6 +70,8 @@ def correlation_over_checkpoints(
 
 
 def _of_two(rows: Sequence[Mapping[str, float | int]], predictor: str, outcome: str) -> Correlation:
+    from scipy import stats  # takes a second to import
+
     values = np.array(
         [[row[predictor], row[outcome]] for row in rows if predictor in row and outcome in row],
         np.float64,

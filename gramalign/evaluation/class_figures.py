@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
-from scipy import stats
 
 from gramalign.evaluation.labelled import Label, Labelled
 from gramalign.evaluation.records import number, to_plain
@@ -247,6 +246,8 @@ def _rate(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
     if not len(hits):
         return Estimate(math.nan, math.nan, math.nan)
     if len(np.unique(clusters)) == len(hits):
+        from scipy import stats  # takes a second to import
+
         found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
         low, high = 100 * float(found.low), 100 * float(found.high)
     else:

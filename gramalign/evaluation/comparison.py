@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy import stats
+from scipy import special
 
 from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
 from gramalign.evaluation.ranking import Rank, ranking
@@ -69,7 +69,7 @@ def interval(values: Sequence[float]) -> Interval:
     half_width = math.nan
     if seeds > 1:
         standard_error = float(counted.std(ddof=1)) / math.sqrt(seeds)
-        half_width = float(stats.t.ppf(0.975, seeds - 1)) * standard_error
+        half_width = float(special.stdtrit(seeds - 1, 0.975)) * standard_error
     return Interval(float(counted.mean()), half_width, seeds)
 
 

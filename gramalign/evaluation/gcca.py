@@ -16,8 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 
 from gramalign.evaluation.inputs import HostPresent
 
@@ -28,13 +26,12 @@ Features = Mapping[str, np.ndarray]
 class _View:
     """The fitted linear map of one modality."""
 
-    scaler: StandardScaler
-    pca: PCA
-    scale: np.ndarray  # [components], divides the principal components
+    mean: np.ndarray  # [features]
+    whitening: np.ndarray  # [features, components]
     weights: np.ndarray  # [components, dim]
 
     def whiten(self, features: np.ndarray) -> np.ndarray:
-        return self.pca.transform(self.scaler.transform(features)) / self.scale
+        return (features - self.mean) @ self.whitening
 
 
 @dataclass(frozen=True)
@@ -119,8 +116,10 @@ def fit_gcca(
             f" wanted at least 2 * dim = {2 * dim}; use fewer modalities or a smaller dim, or leave"
             " the linear baseline out"
         )
-    fitted: dict[str, tuple[StandardScaler, PCA, np.ndarray]] = {}
-    whitened = []
+    from sklearn.decomposition import PCA  # takes a second to import
+    from sklearn.preprocessing import StandardScaler
+
+    fitted, whitened = {}, []
     for name, values in features.items():
         rows = np.asarray(values, np.float64)[complete]
         if np.all(rows == rows[0]):
@@ -129,12 +128,13 @@ def fit_gcca(
                 " correlated with them; drop this modality from the linear baseline"
             )
         scaler = StandardScaler().fit(rows)
-        rows = np.asarray(scaler.transform(rows))
-        pca = PCA(min(components, rows.shape[1], len(rows) - 1), random_state=0).fit(rows)
+        kept = min(components, rows.shape[1], len(rows) - 1)
+        pca = PCA(kept, random_state=0).fit(scaler.transform(rows))
         variance = pca.explained_variance_
         scale = np.sqrt(variance + ridge * variance.mean())
-        fitted[name] = (scaler, pca, scale)
-        whitened.append(pca.transform(rows) / scale)
+        mean, spread = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+        fitted[name] = mean, (pca.components_ / spread).T / scale
+        whitened.append((rows - mean) @ fitted[name][1])
     _, strength, directions = np.linalg.svd(np.concatenate(whitened, axis=1), full_matrices=False)
     # Directions that the views share more strongly count for more in the cosine.
     shared = directions[:dim].T * (strength[:dim] / strength[0]) ** 2

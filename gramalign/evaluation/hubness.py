@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from scipy import stats
 
 from gramalign.contrast import top_k
 from gramalign.evaluation.inputs import EmbeddingSet
@@ -66,6 +65,8 @@ def hubness(data: EmbeddingSet) -> tuple[Hubness, ...]:
     Returns:
         A result for each ordered pair.
     """
+    from scipy import stats  # takes a second to import
+
     embeddings = {name: jnp.asarray(values) for name, values in data.embeddings.items()}
     present = {name: jnp.asarray(mask) for name, mask in data.present.items()}
     found = []

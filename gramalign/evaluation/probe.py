@@ -12,14 +12,16 @@ regression by L-BFGS without data augmentation, its strength by validation.
 
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
 from gramalign.evaluation.labelled import Labelled
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 STRENGTHS = tuple(10.0**power for power in range(-2, 4))
 """scikit-learn's C, the inverse of regularisation, from strong to weak, for rows of length 1."""
@@ -52,6 +54,8 @@ def linear_probe(
     Returns:
         The figures; among the settings the chosen `C`, and whether the fit `converged`, 1 or 0.
     """
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
+
     seen = train.there(modalities)
     values = train.side_by_side(modalities)[seen].astype(np.float64)
     labels, clusters = train.labels[seen], train.clusters[seen]
@@ -97,6 +101,8 @@ def _right(
     values: np.ndarray, labels: np.ndarray, new_values: np.ndarray, new_labels: np.ndarray
 ) -> np.ndarray:
     """How many new rows a fit at each strength gets right."""
+    from sklearn.linear_model import LogisticRegression
+
     # From strong to weak, each fit starting from the last: the weak ones are the slow ones.
     model, right = LogisticRegression(warm_start=True), []
     for strength in STRENGTHS:
@@ -106,8 +112,10 @@ def _right(
 
 
 def _fitted(
-    model: LogisticRegression, values: np.ndarray, labels: np.ndarray
-) -> tuple[LogisticRegression, bool]:
+    model: "LogisticRegression", values: np.ndarray, labels: np.ndarray
+) -> tuple["LogisticRegression", bool]:
+    from sklearn.exceptions import ConvergenceWarning
+
     # Threads that wait for each other take thirty times as long on what one core does in no time.
     threads = 1 if values.size < _FOR_ONE_THREAD else None
     with warnings.catch_warnings(), threadpool_limits(threads):

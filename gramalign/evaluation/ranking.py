@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from gramalign.evaluation.bootstrap import drawn_weights
 from gramalign.evaluation.records import to_plain
@@ -95,5 +94,7 @@ def ranking(
 
 def _ranks(means: np.ndarray) -> np.ndarray:
     """1 for the largest on the last axis; rounded, so that equal values are found equal."""
+    from scipy import stats  # takes a second to import
+
     scale = np.abs(means).max(initial=np.finfo(float).tiny)
     return stats.rankdata(-np.round(means / scale, 12), method="min", axis=-1)

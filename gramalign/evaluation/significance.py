@@ -9,9 +9,9 @@ how sure their difference is, twice over:
   Seeds and queries are crossed random effects; the variance of the mean difference has a part from
   each, and Student's t follows with the degrees of freedom of Hillis (Statistics in Medicine, 2007,
   doi 10.1002/sim.2532), as where several readers judge the same cases. In simulations it holds its
-  5 % with five seeds; with three it errs in up to 7 and with two in up to 12 of 100 cases, where
-  tests over queries alone err in up to 86. With one seed nothing is known of others, and this is
-  the same as over queries.
+  5 % with five seeds; with three it errs in up to 8 and with two in up to 12 of 100 cases, where
+  tests over queries alone err in up to 86 (see `gramalign bench --only statistics`). With one seed
+  nothing is known of others, and this is the same as over queries.
 """
 
 import math
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 from gramalign.evaluation.bootstrap import bootstrap_interval
 from gramalign.evaluation.records import to_plain
@@ -193,8 +193,8 @@ def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Evidence:
     if error <= 1e-12 * np.abs(differences).max():
         return Evidence(mean, mean, 1.0 if abs(mean) <= error else 0.0)
     freedom = (seeds - 1) * (both / seed_square) ** 2 if seed_square > 0 else math.inf
-    half_width = float(stats.t.ppf(0.975, freedom)) * error
-    p_value = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    half_width = float(special.stdtrit(freedom, 0.975)) * error
+    p_value = 2 * float(special.stdtr(freedom, -abs(mean) / error))
     return Evidence(mean - half_width, mean + half_width, p_value)
 
 
@@ -233,6 +233,8 @@ def holm(
 
 def _flipped(sizes: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """All sums of signed sizes with their chances, or None if there are too many."""
+    from scipy import stats  # takes a second to import
+
     sums, chances = np.zeros(1), np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
         if len(sums) * (count + 1) > 16 * _EXACT:

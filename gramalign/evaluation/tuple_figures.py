@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from scipy import stats
 
 from gramalign.contrast import top_k
 from gramalign.evaluation.inputs import EmbeddingSet
@@ -201,6 +200,8 @@ def _figure(matched: np.ndarray, mismatched: np.ndarray, *, agreement: int) -> T
 def _separation(larger: np.ndarray, smaller: np.ndarray) -> float:
     if not larger.size or not smaller.size:
         return math.nan
+    from scipy import stats  # takes a second to import
+
     ranks = stats.rankdata(np.concatenate([larger, smaller]))[: len(larger)]
     above = ranks.sum() - len(larger) * (len(larger) + 1) / 2
     return float(above / (len(larger) * len(smaller)))

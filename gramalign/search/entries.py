@@ -17,11 +17,13 @@ class Entries:
         embeddings: per modality float32 `[n, dim]`, unit rows, zeros where absent.
         present: per modality bool `[n]`; every modality has a mask.
         ids: `[n]` strings, each once.
+        made_by: what embedded them, in the words of whoever did; "" if nobody said.
     """
 
     embeddings: Mapping[str, Float[np.ndarray, "n dim"]]
     present: Mapping[str, Bool[np.ndarray, " n"]]
     ids: Shaped[np.ndarray, " n"]
+    made_by: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -3,7 +3,8 @@
     embeddings.NAME  float32 [n, dim]      ids.text  uint8, all ids in UTF-8, one behind the other
     present.NAME     bool [n]              ids.ends  int64 [n], where each of them ends
 
-The metadata hold the format's version, the modalities in their order, and a checksum per array.
+The metadata hold the format's version, the modalities in their order, a checksum per array and, if
+it was said, what made the embeddings.
 """
 
 import json
@@ -44,6 +45,8 @@ def write(path: Path, entries: Entries) -> None:
         "modalities": list(entries.embeddings),
         "checksums": {name: _checksum(x) for name, x in arrays.items()},
     }
+    if entries.made_by:
+        about |= {"made_by": entries.made_by, "made_by_checksum": _of_text(entries.made_by)}
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
     try:
@@ -90,6 +93,9 @@ def read(path: Path) -> Entries:
                 f"{path} is damaged: {name} is not what was written; copy it again, or write it "
                 "again with Index.save"
             )
+    made_by = about.get("made_by", "")
+    if about.get("made_by_checksum", _of_text("")) != _of_text(made_by):
+        raise ValueError(f"{path} is damaged: made_by is not what was written; copy it again")
     wanted = {f"{kind}.{name}" for kind in ("embeddings", "present") for name in modalities}
     if arrays.keys() != checksums.keys() or arrays.keys() != wanted | {_TEXT, _ENDS}:
         raise ValueError(f"{path} is damaged: wanted {sorted(wanted)}, got {sorted(arrays)}")
@@ -97,12 +103,17 @@ def read(path: Path) -> Entries:
         {name: arrays[f"embeddings.{name}"] for name in modalities},
         {name: arrays[f"present.{name}"] for name in modalities},
         _ids(arrays[_TEXT], arrays[_ENDS]),
+        made_by,
     )
 
 
 def _ids(text: UInt8[np.ndarray, " bytes"], ends: Shaped[np.ndarray, " n"]) -> np.ndarray:
     whole, starts = text.tobytes(), np.concatenate([[0], ends[:-1]])
     return np.array([whole[a:b].decode() for a, b in zip(starts, ends, strict=True)], np.str_)
+
+
+def _of_text(text: str) -> int:
+    return zlib.crc32(text.encode())
 
 
 def _checksum(x: np.ndarray) -> int:

@@ -38,10 +38,13 @@ class Index:
         present: per modality bool `[n]`; a modality without a mask is present everywhere. A row of
             zeros is absent too: it has no direction.
         ids: a name for each row, each once; None: their numbers.
+        made_by: what embedded the rows, such as a model's name and version, for the file to say;
+            queries by anything else are of another space.
         devices: those to share the rows out over; None: all of this process.
 
     Raises:
-        ValueError: embeddings, masks or ids that do not go together; a present row with NaN or Inf.
+        ValueError: embeddings, masks or ids that do not go together; a present row with NaN or Inf;
+            a `made_by` that is no string.
 
     >>> import numpy as np
     >>> index = Index({"text": np.eye(3), "audio": np.eye(3)}, ids=["cat", "dog", "owl"])
@@ -56,11 +59,14 @@ class Index:
         present: HostPresent | None = None,
         ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None = None,
         *,
+        made_by: str = "",
         devices: Devices | None = None,
     ):
+        if not isinstance(made_by, str):
+            raise ValueError(f"made_by: got {made_by!r}, wanted a string; give str(...) of it")
         rows, masks = checked_rows(embeddings, present, "embeddings")
         number = len(next(iter(rows.values())))
-        self._hold(Entries(rows, masks, checked_ids(ids, number)), devices)
+        self._hold(Entries(rows, masks, checked_ids(ids, number), made_by), devices)
 
     def _hold(self, entries: Entries, devices: Devices | None) -> None:
         self._entries = entries
@@ -88,6 +94,11 @@ class Index:
     def ids(self) -> Shaped[np.ndarray, " n"]:
         """The rows' names, as strings."""
         return self._entries.ids
+
+    @property
+    def made_by(self) -> str:
+        """What embedded the rows; "" if that was not said."""
+        return self._entries.made_by
 
     @property
     def embeddings(self) -> dict[str, Float[np.ndarray, "n dim"]]:
@@ -178,7 +189,7 @@ class Index:
         self._factors.clear()
 
     def save(self, path: str | Path) -> None:
-        """Write embeddings, masks and ids as one .safetensors file, whole or not at all.
+        """Write embeddings, masks, ids and `made_by` as one .safetensors file, whole or not at all.
 
         Raises:
             ValueError: a name that does not end in .safetensors.

@@ -2,14 +2,18 @@
 
 import json
 import runpy
+import shutil
 import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
+from gramalign import Index
 from gramalign.cli import main
 from gramalign.cli.embed import without_text
 from gramalign.data import load, open_store
+from gramalign.training.params_file import read_about
 
 
 def complaint(capsys, *args: str) -> str:
@@ -162,6 +166,47 @@ def test_search_by_a_row_and_by_a_store(run, store, tmp_path, capsys):
     main(["search", str(run), "row3", "--by", "text", "--against", "text"])
     printed = capsys.readouterr().out
     assert "row3: text -> text, volume" in printed and "row3  (the query)" in printed
+
+
+def altered(run, to, step=30):
+    """The run under another name, with other parameters."""
+    to.mkdir(parents=True)
+    params = run / "params.safetensors"
+    arrays = {name: 1.01 * x for name, x in safetensors.numpy.load_file(params).items()}
+    about = json.dumps({**read_about(params), "step": step})
+    safetensors.numpy.save_file(arrays, to / params.name, metadata={"gramalign": about})
+    return to
+
+
+def test_search_knows_whose_an_index_is(run, store, tmp_path, capsys, caplog):
+    saved, moved = tmp_path / "index.safetensors", tmp_path / "moved"
+    main(["search", str(run), "row3", "--save-index", str(saved)])
+    assert Index.load(saved).made_by.startswith("small, step 30, parameters ")
+    embedded = ["row3", "--index", str(saved), "--data", str(store)]
+    moved.mkdir()
+    shutil.copy(run / "params.safetensors", moved)  # the same parameters under another name
+    (one,) = searched(capsys, str(moved), *embedded)
+    assert one["query"] == "row3" and not caplog.records
+
+    other = altered(run, tmp_path / "other")
+    said = complaint(capsys, "search", str(other), *embedded)
+    assert f"{saved} was embedded by small, not by {other} at step 30: search it with " in said
+    assert f"or make it again with gramalign search {other} QUERY --save-index {saved}" in said
+    later = altered(run, tmp_path / "a" / "small", step=60)
+    said = complaint(capsys, "search", str(later), *embedded)
+    assert f"by small at step 30, not by {later} at step 60: make it again" in said
+    anew = altered(run, tmp_path / "b" / "small")
+    said = complaint(capsys, "search", str(anew), *embedded)
+    assert "by small, before it was trained anew: make it again" in said
+
+    (one,) = searched(capsys, str(other), *embedded[:3])  # the index's own row, embedded with it
+    (record,) = caplog.records
+    assert one["query"] == "row3" and "compared with each other alone" in record.message
+    caplog.clear()
+    index = Index.load(saved)
+    Index(index.embeddings, index.present, index.ids, made_by="a model of mine").save(saved)
+    searched(capsys, str(other), *embedded)
+    assert not caplog.records
 
 
 def test_search_says_what_is_wrong(run, store, tmp_path, capsys):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gramalign.evaluation import bootstrap_interval, unit_shares, unit_values
+from gramalign.evaluation.bootstrap import expanded
 
 RNG = np.random.default_rng(0)
 SKEWED = 1 / RNG.integers(1, 60, 150)
@@ -21,6 +22,7 @@ def test_intervals_are_those_of_scipy(method, statistic):
         statistic or np.mean,
         method={"bca": "BCa"}.get(method, method),
         n_resamples=4000,
+        confidence_level=1 - 2 * stats.norm.cdf(expanded(np.array([0.025]), len(SKEWED))[0]),
         rng=1,
     ).confidence_interval
     assert found.estimate == pytest.approx((statistic or np.mean)(SKEWED))
@@ -51,6 +53,21 @@ def test_95_percent_intervals_hold_the_truth_about_95_times_of_100(method):
         found = bootstrap_interval(hits, method=method, resamples=500, seed=repetition)
         within += found.low <= 0.8 <= found.high
     assert 0.90 <= within / 400 <= 0.98
+
+
+def test_levels_are_those_of_the_t_interval():
+    """Where draws were normal, with the variance that they have, their percentiles are its ends."""
+    values = np.random.default_rng(3).normal(size=9)
+    ends = values.mean() + expanded(np.array([0.05, 0.95]), 9) * values.std() / 3
+    wanted = stats.t.interval(0.9, 8, values.mean(), stats.sem(values))
+    np.testing.assert_allclose(ends, wanted)
+
+
+def test_the_highest_levels_of_few_units_reach_to_the_ends():
+    """BCa's formula has a pole, on whose other side the upper end would be below the lower."""
+    values = np.array([0.0, 0.0, 0.1, 5.0])
+    found = bootstrap_interval(values, level=0.999, resamples=5000)
+    assert found.low < found.estimate < found.high == 5
 
 
 def test_groups_are_drawn_together():

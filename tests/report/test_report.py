@@ -30,7 +30,7 @@ from gramalign.evaluation import (
 )
 from gramalign.evaluation.robustness import TASKS, Range
 from gramalign.report import check_installed, gather
-from gramalign.report.histograms import bins
+from gramalign.report.histograms import bins, rank_plots
 from gramalign.report.thumbnails import Thumbnails, parse_images
 from gramalign.training import Clip, Config, Gram, Model, Validation, load_run
 from gramalign.training.config import Layout
@@ -303,6 +303,15 @@ def test_umap_that_is_not_installed_is_named(monkeypatch):
 def test_bars_hold_every_rank_once():
     held = [rank for low, high in bins(100) for rank in range(low, high + 1)]
     assert held == list(range(1, 129))
+
+
+@pytest.mark.parametrize(("largest", "named"), [(500, 10), (20_000, 8)])
+def test_ranks_of_a_large_gallery_have_room_for_their_names(gathered, largest, named):
+    ranks = {name: np.full_like(x, largest) for name, x in gathered.ranks.items()}
+    plot, *_ = rank_plots([dataclasses.replace(gathered, ranks=ranks)])
+    (panel,) = plot.figure.axes
+    shown = [label.get_text() for label in panel.get_xticklabels()]
+    assert len(shown) == named and shown[0] == "1" and len(panel.patches) >= len(bins(largest))
 
 
 def test_the_worst_queries_are_the_last_ranks(gathered):

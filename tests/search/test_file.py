@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 from gramalign import Index
@@ -17,7 +18,12 @@ IDS = ["plain", "größer", "日本語", "a b\n", "0", "007", "x" * 300]
 def index():
     rng = np.random.default_rng(0)
     present = {"b": rng.random(7) < 0.7}
-    return Index(samples.embeddings(rng, 7, 5, names="cab", dtype=np.float64), present, IDS)
+    return Index(
+        samples.embeddings(rng, 7, 5, names="cab", dtype=np.float64),
+        present,
+        IDS,
+        made_by="größer 3",
+    )
 
 
 def test_it_comes_back_to_the_same_bits(index, tmp_path):
@@ -25,7 +31,7 @@ def test_it_comes_back_to_the_same_bits(index, tmp_path):
     index.save(path)
     loaded = Index.load(path)
     assert loaded.modalities == index.modalities == ("c", "a", "b")
-    assert loaded.ids.tolist() == IDS
+    assert loaded.ids.tolist() == IDS and loaded.made_by == "größer 3"
     for name in "abc":
         np.testing.assert_array_equal(
             loaded.embeddings[name].view(np.uint32), index.embeddings[name].view(np.uint32)
@@ -36,6 +42,16 @@ def test_it_comes_back_to_the_same_bits(index, tmp_path):
     np.testing.assert_array_equal(found.scores, expected.scores)
     np.testing.assert_array_equal(found.ids, expected.ids)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_does_not_say_what_made_it(tmp_path):
+    Index({"a": np.eye(3)}).save(tmp_path / "index.safetensors")
+    with safetensors.safe_open(tmp_path / "index.safetensors", "numpy") as opened:
+        about = json.loads(opened.metadata()["gramalign.index"])
+    assert about.keys() == {"version", "modalities", "checksums"}, "as it was before any file did"
+    assert Index.load(tmp_path / "index.safetensors").made_by == ""
+    with pytest.raises(ValueError, match="made_by: got 3, wanted a string"):
+        Index.__init__.__wrapped__(Index.__new__(Index), {"a": np.eye(3)}, made_by=3)
 
 
 def test_the_same_index_gives_the_same_file(index, tmp_path):
