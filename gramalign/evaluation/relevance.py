@@ -15,7 +15,9 @@ computed on the device and sorted on the host.
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -33,7 +35,10 @@ from gramalign.scores import Between, Side
 
 NDCG_AT = 10
 BUDGET = 2**24
-"""Scores that are held at a time: 64 MiB, and some copies of them while they are sorted."""
+"""Scores that are held at a time: 64 MiB."""
+
+_AT_ONCE = 2**16
+"""Scores that one thread sorts at a time: with its copies of them, what a core's cache holds."""
 
 
 @dataclass(frozen=True)
@@ -136,11 +141,18 @@ def retrieve_by_label(
     # Queries for which anything is right.
     right = np.bincount(numbered[cols], minlength=numbered.max() + 1)[numbered]
     rows = rows[right[rows] > 0]
-    found = [
-        _found(scores, numbered[part][:, None] == numbered[cols])
-        for part, scores in _scored(data, *anonymous(score, query, gallery), rows, cols)
-    ]
-    each = _Found(*(np.concatenate(parts) for parts in zip(_Found.nothing(), *found, strict=True)))
+
+    def found_of(rows: np.ndarray, scores: np.ndarray) -> _Found:
+        return _found(scores, numbered[rows][:, None] == numbered[cols])
+
+    few = max(_AT_ONCE // max(len(cols), 1), 1)
+    found = [_Found.nothing()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy sorts without the lock of Python
+        for part, scores in _scored(data, *anonymous(score, query, gallery), rows, cols):
+            starts = range(0, len(part), few)
+            pieces = ((part[i : i + few], scores[i : i + few]) for i in starts)
+            found += pool.map(found_of, *zip(*pieces, strict=True))
+    each = _Found(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
     return Relevance(
         query=query,
         gallery=gallery,
@@ -234,14 +246,20 @@ def _found(scores: Float[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]) -> 
     )
 
 
-def _in_order(scores: Float[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]) -> np.ndarray:
+def _in_order(
+    scores: Float[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]
+) -> Bool[np.ndarray, "q n"]:
     """What is right of each row's columns, best score first and of equals the wrong ones."""
     # Integers in the order of the floats, with a bit below for what is right: numpy sorts plain
     # numbers ten times as fast as it finds an order. Adding 0 makes -0 the 0 that it equals.
-    scores = np.where(np.isnan(scores), np.where(right, -np.inf, np.inf), scores + np.float32(0))
-    bits = scores.astype(np.float32).view(np.int32)
-    ascending = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
-    return np.sort(-2 * ascending + right, axis=1) & 1
+    scores = scores.astype(np.float32) + np.float32(0)
+    if np.isnan(scores.min()):
+        scores = np.where(np.isnan(scores), np.where(right, *np.float32([-np.inf, np.inf])), scores)
+    bits = scores.view(np.int32)
+    keys = np.multiply(bits ^ ((bits >> 31) & 0x7FFFFFFF), -2, dtype=np.int64)
+    keys += right
+    keys.sort(axis=1)
+    return (keys & 1).astype(np.bool_)
 
 
 def _chance(right: Integer[np.ndarray, " q"], size: int) -> Float[np.ndarray, " q"]:
