@@ -85,15 +85,15 @@ def classify_run(
     rows = store.part(part)
     # Rows that are measured choose nothing.
     choosing = part != "validation" and store.split is not None and "validation" in store.split
-    result = classify(
-        embed_labelled(run, store.part("train"), score=score),
-        embed_labelled(run, rows, score=score),
-        score=score,
-        validation=(
-            embed_labelled(run, store.part("validation"), score=score) if choosing else None
-        ),
-        prompts=given or prompts,
-    )
+    with (screen or rich.console.Console(quiet=True)).status("embedding") as status:
+        known, asked = (embed_labelled(run, x, score=score) for x in (store.part("train"), rows))
+        validation = store.part("validation") if choosing else None
+        if validation is not None:
+            validation = embed_labelled(run, validation, score=score)
+        status.update(f"classifying {len(rows)} rows")
+        result = classify(
+            known, asked, score=score, validation=validation, prompts=given or prompts
+        )
     files = RunFolder(run.folder)
     about = {"data": data or run.config.data, "part": part, "prompts_from": prompts_from}
     files.classification.write_text(json.dumps({**about, **result.to_json()}, indent=2) + "\n")

@@ -44,7 +44,8 @@ class Embed:
         if self.out.exists() and Path(self.data).exists() and self.out.samefile(self.data):
             raise ValueError(f"--out is {self.out}, the features themselves: wanted another file")
         run, store = load_run(self.run_folder), load(self.data)
-        arrays: dict[str, np.ndarray] = embed_store(run, store, self.batch_size, fused=self.fused)
+        with console().status(f"embedding {len(store)} rows"):
+            arrays = embed_store(run, store, self.batch_size, fused=self.fused)
         arrays |= {
             # A fused row is zero where an example lacks what it is made of.
             f"present.{name}": store.present[name] if name in run.dims else np.any(rows, axis=1)

@@ -136,15 +136,17 @@ def evaluate_run(
     labels = rows.labels
     if brief or labels is None or len(np.unique(labels)) < 2:
         labels = None
-    result = measure(
-        run,
-        rows,
-        score=score,
-        baseline_embeddings=linear,
-        neighbours=not brief,
-        labels=labels,
-        **options,
-    )
+    with (screen or rich.console.Console(quiet=True)).status("embedding") as status:
+        result = measure(
+            run,
+            rows,
+            score=score,
+            baseline_embeddings=linear,
+            neighbours=not brief,
+            labels=labels,
+            say=status.update,
+            **options,
+        )
     record = {"data": data or run.config.data, "part": part, **result.to_json()}
     files = RunFolder(run.folder)
     files.evaluation.write_text(json.dumps(record, indent=2) + "\n")

@@ -57,10 +57,13 @@ class Report:
         for run, name in zip(runs, names, strict=True):
             if not RunFolder(run.folder).evaluation.exists():
                 screen.print(f"{run.folder} has not been evaluated: done now, on the test part")
-                evaluate_run(run)
+                with screen.status("evaluating"):
+                    evaluate_run(run)
             again = run.folder.with_name(f"{run.folder.name}-again")
-            gathered.append(gather(run, name, command_of(run.config, again), again))
-        page = render(gathered, images=images, projections=self.map)
+            with screen.status(f"embedding the rows of {name}"):
+                gathered.append(gather(run, name, command_of(run.config, again), again))
+        with screen.status("drawing"):
+            page = render(gathered, images=images, projections=self.map)
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = out.with_name(f".{out.name}.part")
         draft.write_text(page, "utf-8")

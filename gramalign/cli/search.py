@@ -86,7 +86,8 @@ class Search:
             source = load(self.data or run.config.data)
             asked = queries(run, self.query, self.by, source)  # refused before all is embedded
             rows = source if self.part == "all" else source.part(self.part)
-            index = _embedded(run, rows)
+            with console().status(f"embedding {len(rows)} rows"):
+                index = _embedded(run, rows)
             if rows.labels is not None:
                 labels = dict(zip(rows.ids.tolist(), rows.labels.tolist(), strict=True))
         if self.save_index is not None:

@@ -1,7 +1,7 @@
 """One call that measures embeddings, and the record it returns."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -242,6 +242,7 @@ def evaluate(
     dual_temperature: float | None = None,
     rerank_by: str | None = None,
     rerank_top: int = TOP,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Evaluation:
     """Measure how well embeddings of several modalities agree.
 
@@ -261,6 +262,7 @@ def evaluate(
         dual_temperature: for retrieval under the dual softmax, besides.
         rerank_by: a Score that re-ranks the best, besides.
         rerank_top: how many of them.
+        say: is told what is measured next.
 
     Returns:
         The figures.
@@ -270,6 +272,7 @@ def evaluate(
             or a baseline of other modalities or examples.
     """
     data = checked(embeddings, present, groups, fused)
+    say(f"retrieval, {len(data)} examples")
     retrieval = retrieval_figures(data, score)
     if score != "cosine":
         retrieval += retrieval_figures(data, "cosine")
@@ -285,15 +288,19 @@ def evaluate(
         baseline = retrieval_figures(beside, "cosine")
     besides: list[Retrieval] = []
     if dual_temperature is not None:
+        say("retrieval under the dual softmax")
         besides += retrieval_figures(data, score, dual_temperature=dual_temperature)
     if rerank_by is not None:
+        say(f"re-ranking by {rerank_by}")
         besides += [
             rerank(data, raw, rerank_by, top=rerank_top) for raw in retrieval if raw.score == score
         ]
     by_label: list[Relevance] = []
     if labels is not None:
         for name in dict.fromkeys(("cosine" if score == FUSED else score, "cosine")):
+            say(f"retrieval by label, {name}")
             by_label += relevance_figures(data, np.asarray(labels), name)
+    say("the space")
     return Evaluation(
         score=score,
         modalities=data.modalities,

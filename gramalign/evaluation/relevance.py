@@ -37,6 +37,7 @@ NDCG_AT = 10
 BUDGET = 2**24
 """Scores that are held at a time: 64 MiB."""
 
+_INF = np.float32(np.inf)
 _AT_ONCE = 2**16
 """Scores that one thread sorts at a time: with its copies of them, what a core's cache holds."""
 
@@ -254,7 +255,7 @@ def _in_order(
     # numbers ten times as fast as it finds an order. Adding 0 makes -0 the 0 that it equals.
     scores = scores.astype(np.float32) + np.float32(0)
     if np.isnan(scores.min()):
-        scores = np.where(np.isnan(scores), np.where(right, *np.float32([-np.inf, np.inf])), scores)
+        scores = np.where(np.isnan(scores), np.where(right, -_INF, _INF), scores)
     bits = scores.view(np.int32)
     keys = np.multiply(bits ^ ((bits >> 31) & 0x7FFFFFFF), -2, dtype=np.int64)
     keys += right
