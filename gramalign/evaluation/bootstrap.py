@@ -83,7 +83,10 @@ def bootstrap_interval(
     if statistic is None:
         drawn, left_out, estimate = _of_mean(values, labels, units, resamples, rng)
     else:
-        drawn, left_out, estimate = _of_any(statistic, values, labels, units, resamples, rng)
+        drawn, estimate = _of_any(statistic, values, labels, units, resamples, rng)
+        left_out = np.array([math.nan])
+        if method == "bca" and units > 1:
+            left_out = np.array([statistic(values[labels != unit]) for unit in range(units)])
     if units == 1:
         return BootstrapInterval(estimate, math.nan, math.nan)
     tail = (1 - level) / 2
@@ -170,8 +173,8 @@ def _of_any(
     units: int,
     resamples: int,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """The same, for any figure."""
+) -> tuple[np.ndarray, float]:
+    """Any figure of each draw, and of all."""
     estimate = float(statistic(values))
     if math.isnan(estimate):
         raise ValueError("statistic is NaN of the values as they are; wanted a number")
@@ -182,10 +185,7 @@ def _of_any(
         chosen = rng.integers(0, units, units)
         rows = chosen if units == len(values) else np.concatenate([members[u] for u in chosen])
         drawn[place] = statistic(values[rows])
-    if units == 1:
-        return drawn, np.array([math.nan]), estimate
-    left_out = np.array([statistic(np.delete(values, rows)) for rows in members])
-    return drawn, left_out, estimate
+    return drawn, estimate
 
 
 def _corrected(

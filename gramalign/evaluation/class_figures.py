@@ -10,11 +10,9 @@ class the classifier does not know counts as wrong.
 Accuracy at k is the share of rows of rank k or less, for k below the number of classes. Macro-F1 is
 the mean of F1 over the classes that occur as truth or prediction.
 
-Intervals are for 95 %: accuracies by Wilson's rule, macro-F1 by the percentile bootstrap over rows.
-Where rows are in groups, both are by the bootstrap over groups, drawn whole.
-
-Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA
-22 (1927); B. Efron and R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+Intervals are for 95 %: accuracies by Wilson's rule ("Probable inference, the law of succession, and
+statistical inference", JASA 22, 1927), macro-F1 by the percentile bootstrap over rows. Where rows
+are in groups, both are by the bootstrap over groups (`gramalign.evaluation.bootstrap`).
 """
 
 import math
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
 
+from gramalign.evaluation.bootstrap import bootstrap_interval
 from gramalign.evaluation.labelled import Label, Labelled
 from gramalign.evaluation.records import number, to_plain
 
@@ -34,11 +33,12 @@ ClassScores = Callable[[slice], Float[np.ndarray, "rows classes"]]
 """Scores of some test rows for every class, larger is likelier."""
 
 _BLOCK = 2**22  # scores looked at together
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure in percent and its 95 % interval; NaN where no row counts."""
+    """A figure in percent and its 95 % interval; NaN where no row counts, or one alone."""
 
     value: float
     low: float
@@ -213,35 +213,6 @@ def placed(
     return ranks, np.where(ranks == 1, truth, np.argmax(others, axis=1))
 
 
-def bootstrap(
-    statistic: Callable[[Integer[np.ndarray, " rows"]], float],
-    clusters: Integer[np.ndarray, " rows"],
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """95 % percentile interval of a statistic of weighted rows; clusters are drawn whole.
-
-    Args:
-        statistic: of how often each row was drawn.
-        clusters: which rows belong together.
-        resamples: how many samples to draw.
-        seed: of the draws.
-
-    Returns:
-        Its lower and upper end.
-    """
-    rng = np.random.default_rng(seed)
-    names, cluster = np.unique(clusters, return_inverse=True)
-    size = len(names)
-    values = [
-        statistic(np.bincount(rng.integers(size, size=size), minlength=size)[cluster])
-        for _ in range(resamples)
-    ]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def _rate(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
     if not len(hits):
         return Estimate(math.nan, math.nan, math.nan)
@@ -251,7 +222,8 @@ def _rate(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
         found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
         low, high = 100 * float(found.low), 100 * float(found.high)
     else:
-        low, high = bootstrap(lambda drawn: 100 * np.average(hits, weights=drawn), clusters)
+        found = bootstrap_interval(100.0 * hits, groups=clusters, resamples=_RESAMPLES)
+        low, high = found.low, found.high
     return Estimate(_percent(hits), low, high)
 
 
@@ -263,13 +235,22 @@ def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> 
     size = int(both.max()) + 1
     hits = np.where(true == predicted, true, size)
 
-    def statistic(drawn: np.ndarray) -> float:
+    def statistic(rows: np.ndarray) -> float:
         # Of true, predicted and right rows, how many each class has.
-        counts = [np.bincount(of, drawn, size + 1)[:size] for of in (true, predicted, hits)]
+        drawn = rows.astype(np.int64)
+        counts = [np.bincount(of[drawn], minlength=size)[:size] for of in (true, predicted, hits)]
         occurs = counts[0] + counts[1]
         return 100 * float(np.mean(2 * counts[2][occurs > 0] / occurs[occurs > 0]))
 
-    return Estimate(statistic(np.ones(len(true), np.int64)), *bootstrap(statistic, clusters))
+    # BCa would need the figure without each row in turn.
+    found = bootstrap_interval(
+        np.arange(len(true), dtype=np.float64),
+        groups=clusters,
+        statistic=statistic,
+        method="percentile",
+        resamples=_RESAMPLES,
+    )
+    return Estimate(found.estimate, found.low, found.high)
 
 
 def _percent(hits: np.ndarray) -> float:
