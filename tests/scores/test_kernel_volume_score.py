@@ -64,7 +64,7 @@ def test_what_is_many_bandwidths_apart_is_all_the_same():
         return tile.sum() + matched.sum()
 
     for bandwidth in (0.05, 0.0005):
-        value, slope = jax.value_and_grad(total)(tuples, bandwidth)
+        value, slope = jax.jit(jax.value_and_grad(total), static_argnums=1)(tuples, bandwidth)
         np.testing.assert_allclose(value, -72, rtol=1e-6)
         np.testing.assert_array_equal(slope, 0)
 
