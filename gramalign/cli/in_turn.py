@@ -6,7 +6,7 @@ from pathlib import Path
 import rich.console
 import rich.progress
 
-from gramalign.training import Config, Run, train
+from gramalign.training import Config, NonFiniteLoss, Run, train
 
 
 class InTurn:
@@ -44,13 +44,19 @@ class InTurn:
         """
         self._progress.update(self._bar, description=label, completed=self._steps)
         try:
-            return train(config, folder, resume=True, report=self._report)
-        finally:
-            self._done += 1
-            self._steps += config.steps
-            self._progress.update(self._bar, completed=self._steps)
-            if not self._screen.is_terminal:
-                self._screen.print(f"{self._done}/{self._runs}  {label}")
+            run = train(config, folder, resume=True, report=self._report)
+        except NonFiniteLoss:  # a search goes on with the next
+            self._advance(config.steps, f"{label}: diverged")
+            raise
+        self._advance(config.steps, label)
+        return run
+
+    def _advance(self, steps: int, label: str) -> None:
+        self._done += 1
+        self._steps += steps
+        self._progress.update(self._bar, completed=self._steps)
+        if not self._screen.is_terminal:
+            self._screen.print(f"{self._done}/{self._runs}  {label}")
 
     def _report(self, row) -> None:
         self._progress.update(self._bar, completed=self._steps + row["step"])

@@ -44,7 +44,15 @@ from gramalign.report.space_map import project
 
 NASTY = "a<script>&$b_"
 SMALL = ["--steps", "20", "--optimizer.warmup", "2", "--batch-size", "16", "--log-every", "5"]
-SMALL += ["--model.dim", "8", "--model.hidden", "16", "--gram.learn-temperature", "--gram.anchor", "text"]
+SMALL += [
+    "--model.dim",
+    "8",
+    "--model.hidden",
+    "16",
+    "--gram.learn-temperature",
+    "--gram.anchor",
+    "text",
+]
 VOID = {"meta", "img", "br", "link", "hr"}
 
 
