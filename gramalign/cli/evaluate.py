@@ -65,8 +65,9 @@ class Evaluate:
     def run(self) -> None:
         """Evaluate and print."""
         compiled_in(self.run_folder / "compiled")
+        run = load_run(self.run_folder)
         evaluate_run(
-            load_run(self.run_folder),
+            run,
             data=self.data,
             part=self.part,
             score=self.score,
@@ -77,19 +78,18 @@ class Evaluate:
             rerank_top=self.rerank_top,
         )
         if self.contribution:
-            self._contribution()
+            self._contribution(run)
 
-    def _contribution(self) -> None:
-        run = load_run(self.run_folder)
+    def _contribution(self, run: Run) -> None:
         source = self.data or run.config.data
         rows = load(source).part(self.part)
         score = self.score or own_score(run.config)
         embeddings = embed_store(run, rows)
         present = {name: rows.present[name] for name in embeddings}
         # What would be fused anew for every query is measured by the cosine alone.
-        found = contributions(
-            checked(embeddings, present, rows.groups), "cosine" if score == FUSED else score
-        )
+        score = "cosine" if score == FUSED else score
+        with console().status("retrieval with and without each modality"):
+            found = contributions(checked(embeddings, present, rows.groups), score)
         files = RunFolder(run.folder)
         record = {"data": source, "part": self.part, "targets": [item.to_json() for item in found]}
         files.contribution.write_text(json.dumps(record, indent=2) + "\n")
