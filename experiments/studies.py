@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,14 +26,14 @@ class Study:
         text: how it is measured.
         axis: what is varied.
         lines: what is compared -> place on the axis -> the runs, one a seed.
-        logarithmic: places are numbers, drawn so; else they are drawn side by side.
+        places: numbers on a logarithmic axis, an order, or names that have none.
     """
 
     title: str
     text: str
     axis: str
     lines: Mapping[str, Mapping[str, Sequence[Config]]]
-    logarithmic: bool = False
+    places: Literal["logarithmic", "in order", "names"] = "in order"
 
     def configs(self) -> Iterator[Config]:
         """Of all runs."""
@@ -83,7 +84,7 @@ def batch_size(out: Path, seeds: range, raw: Path | None) -> Study:
             }
             for objective in ("gram", "clip")
         },
-        logarithmic=True,
+        places="logarithmic",
     )
 
 
@@ -137,7 +138,7 @@ def temperature(out: Path, seeds: range, raw: Path | None) -> Study:
             }
             for objective in ("gram", "log_volume", "clip", "clip + gram")
         },
-        logarithmic=True,
+        places="logarithmic",
     )
 
 
@@ -162,6 +163,7 @@ def anchor(out: Path, seeds: range, raw: Path | None) -> Study:
             objective: {label: configs(objective, name) for label, name in anchors.items()}
             for objective in ("gram", "clip", "clip + gram")
         },
+        places="names",
     )
 
 

@@ -18,7 +18,7 @@ def picture(
     results: Mapping[str, Mapping[str, Mapping[str, Interval]]],
     figures: Sequence[str],
 ) -> str:
-    """An SVG file: means over seeds, with their 95 % intervals as bands.
+    """An SVG file: means over seeds with their 95 % intervals, as bands or, of names, as bars.
 
     Args:
         study: what was varied.
@@ -27,19 +27,25 @@ def picture(
     """
     drawing = Figure(figsize=(3.6 * len(figures), 3.4), layout="constrained", facecolor="white")
     places = list(dict.fromkeys(place for line in results.values() for place in line))
-    at = {place: float(place) if study.logarithmic else i for i, place in enumerate(places)}
+    logarithmic, names = study.places == "logarithmic", study.places == "names"
+    at = {place: float(place) if logarithmic else i for i, place in enumerate(places)}
     panels = drawing.subplots(1, len(figures), squeeze=False)[0]
     for panel, name in zip(panels, figures, strict=True):
         for series, (line, of_line) in enumerate(results.items()):
-            found = {at[place]: figure[name] for place, figure in of_line.items()}
-            x, means = list(found), np.array([each.mean for each in found.values()])
-            half = np.nan_to_num([each.half_width for each in found.values()])
-            colour = SERIES[series % len(SERIES)]
-            sign = list(SIGNS)[series % len(SIGNS)]
-            panel.plot(x, means, color=colour, marker=sign, markersize=4, label=line)
+            found = [figure[name] for figure in of_line.values()]
+            x = np.array([at[place] for place in of_line], np.float64)
+            means = np.array([each.mean for each in found])
+            half = np.nan_to_num([each.half_width for each in found])
             low, high = np.maximum(means - half, 0), np.minimum(means + half, 100)
-            panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-        if study.logarithmic:
+            colour = SERIES[series % len(SERIES)]
+            line_of = panel.errorbar if names else panel.plot
+            bars = {"yerr": [means - low, high - means], "linestyle": ""} if names else {}
+            x += 0.16 * (series - (len(results) - 1) / 2) if names else 0  # side by side
+            sign = list(SIGNS)[series % len(SIGNS)]
+            line_of(x, means, color=colour, marker=sign, markersize=4, label=line, **bars)
+            if not names:
+                panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        if logarithmic:
             panel.set_xscale("log")
         panel.set_xticks(list(at.values()), places, fontsize=8)
         panel.minorticks_off()

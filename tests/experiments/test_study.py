@@ -98,6 +98,8 @@ def test_missing_needs_its_data(tmp_path):
 
 def test_from_runs_to_results(tmp_path):
     pytest.importorskip("matplotlib")
+    from experiments.study_plot import picture
+
     tiny = Config(
         modalities=("sums", "fourier"),
         model=Model(dim=8, hidden=8),
@@ -108,7 +110,7 @@ def test_from_runs_to_results(tmp_path):
     # Seeds for places, since they share their programs.
     runs = {str(seed): [replace(tiny, objective="clip", seed=seed)] for seed in (1, 10)}
     lines = {"clip": runs, "a*b": {"10": runs["10"]}}
-    study = Study("What?", "So.", "place", lines, logarithmic=True)
+    study = Study("What?", "So.", "place", lines, places="logarithmic")
     results = measured(study, tmp_path / "runs", console())
     assert results["clip"]["10"] == results["a*b"]["10"] != results["clip"]["1"]
     assert set(results["clip"]["1"]) == set(FIGURES)
@@ -129,3 +131,5 @@ def test_from_runs_to_results(tmp_path):
     # The same results make the same picture.
     write(study, results, file, "the command")
     assert file.with_suffix(".svg").read_text() == drawing
+    # Names have no order, and no line leads from one to the next.
+    assert "<svg" in picture(replace(study, places="names"), results, FIGURES) != drawing
