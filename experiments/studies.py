@@ -182,16 +182,19 @@ def missing(out: Path, seeds: range, raw: Path | None) -> Study:
     if not whole.exists():
         prepare(Emoji(raw, whole))
 
-    def configs(objective: str, rate: float, complete: bool) -> list[Config]:
+    def stored(rate: float, complete: bool) -> Path:
         kind = "complete" if complete else "all"
         made = partial(_thinned, whole, rate, complete)
-        store = _stored(out / f"emoji-{kind}-{rate}.npz", made)
+        return _stored(out / f"emoji-{kind}-{rate}.npz", made)
+
+    def configs(objective: str, store: Path) -> list[Config]:
         start = replace(digits, data=str(store), objective=objective, steps=400, batch_size=BATCH)
         return _seeded(start, seeds)
 
     def line(objective: str, complete: bool) -> dict[str, list[Config]]:
-        rates = [rate for rate in ABSENT if not complete or rate <= 0.2]
-        return {f"{rate:.0%}": configs(objective, rate, complete) for rate in rates}
+        stores = {f"{rate:.0%}": stored(rate, complete) for rate in ABSENT}
+        enough = (place for place, x in stores.items() if len(load(x).part("train")) >= BATCH)
+        return {place: configs(objective, stores[place]) for place in enough}
 
     objectives = ("gram", "clip", "clip + gram")
     return Study(

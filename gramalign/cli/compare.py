@@ -18,7 +18,7 @@ from gramalign.cli.in_turn import InTurn
 from gramalign.cli.options import SharedOptions
 from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
-from gramalign.cli.tuning import Tuned, chosen, fair_settings, searched, tuning_grid
+from gramalign.cli.tuning import Options, Tuned, chosen, fair_settings, searched, tuning_grid
 from gramalign.data import load
 from gramalign.evaluation import (
     FUSED,
@@ -118,7 +118,7 @@ class Compare:
                 objective: _Task(config, folders[data] / objective.replace(" ", ""))
                 for objective, config in of_data.items()
             }
-            tuned = self._tuned(tasks, settings[data], screen) if options else {}
+            tuned = self._tuned(tasks, settings[data], options, screen) if options else {}
             tasks |= {
                 objective: _Task(
                     dataclasses.replace(
@@ -169,10 +169,11 @@ class Compare:
         self,
         tasks: Mapping[str, _Task],
         settings: Mapping[str, Mapping[str, Config]],
+        options: Options,
         screen: rich.console.Console,
     ) -> dict[str, Tuned]:
         """Tries all settings of all objectives on one data set."""
-        found, options = {}, searched(self.tune)
+        found = {}
         with InTurn([x for each in settings.values() for x in each.values()], screen) as turn:
             for objective, of_objective in settings.items():
                 tried = {}

@@ -26,7 +26,7 @@ Options = Mapping[str, Sequence[str]]
 SEED = 2**32 - 1
 """Of the runs of a search: the last there is, so that it is none of those compared."""
 
-_KEPT = ("data", "modalities", "objective", "seed", "validation", "start_from")
+_KEPT = ("data", "modalities", "objective", "seed", "steps", "validation", "start_from")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def chosen(tried: Mapping[str, float], options: Options, *, lowest: bool) -> Tun
             "learning rates or larger temperatures"
         )
     best = (min if lowest else max)(known, key=known.__getitem__)
-    pairs = (pair.split("=") for pair in best.split(",") if pair)
+    pairs = (pair.split("=", 1) for pair in best.split(",") if pair)
     return Tuned(
         dict(tried), best, tuple(name for name, value in pairs if _at_edge(value, options[name]))
     )
@@ -187,7 +187,9 @@ def _places(config: Config, option: str) -> Iterator[tuple[str, str]]:
     """Where an option stands: a part of the config or a term, "" for itself, and a field of it."""
     part, _, field = option.replace("-", "_").rpartition(".")
     if (part or field) in _KEPT:
-        raise ValueError(f"tune: {option} is no setting but what is compared, or by what it is")
+        raise ValueError(
+            f"tune: {option} is no setting, but what is compared, by what, or the budget"
+        )
     inside = part or field in _fields(config)
     named = {part: _owner(config, part)} if inside else config.terms
     yield from ((name, field) for name, owner in named.items() if field in _fields(owner))

@@ -7,7 +7,7 @@ import pytest
 
 from gramalign.cli import main
 from gramalign.cli.tuning import SEED, chosen, fair_settings, searched
-from gramalign.training import Config, Validation
+from gramalign.training import Clip, Config, Validation
 from tests.cli.test_commands import TINY, complaint
 
 
@@ -44,12 +44,12 @@ def test_an_option_of_the_config_and_of_terms():
 
 def test_a_validation_that_is_asked_for_stays():
     asked = Validation(every=7, figure="pair R@1, cosine", held_out=0.3)
-    # Valid together, though no one of them is.
-    words = ["steps=20", "optimizer.warmup=5"]
+    # Valid together, though the first alone is not.
+    words = ["temperature=2", "clip.learn-temperature=False"]
     (config,) = tried(words, "clip", validation=asked, steps=500)["clip"].values()
-    assert config.validation == asked and config.steps == 20
-    (config,) = tried(words, "clip")["clip"].values()
-    assert config.validation.every == 20
+    assert config.validation == asked and config.terms["clip"] == Clip(
+        temperature=2.0, learn_temperature=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,7 @@ def test_a_validation_that_is_asked_for_stays():
         (["model=0.1"], "no objective has an option model"),
         (["sca.temperature=0.1"], "no objective has an option sca.temperature"),
         (["seed=1,2"], "seed is no setting"),
+        (["steps=10,20"], "steps is no setting"),
         (["validation.held-out=0.1,0.2"], "validation.held-out is no setting"),
         (["model.hidden=8,x"], "Model.hidden does not take 'x'"),
         (["model.dropout=0.1,2"], "Model.dropout is 2.0, wanted a rate"),
