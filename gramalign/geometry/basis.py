@@ -30,6 +30,7 @@ from jaxtyping import Array, Bool, Float
 from gramalign.geometry.cholesky import eliminate, identity
 from gramalign.geometry.gram import identity_where_absent
 from gramalign.geometry.norms import norm
+from gramalign.geometry.saved import saved
 from gramalign.geometry.tuples import (
     Rows,
     combine,
@@ -84,7 +85,7 @@ def orthonormal_basis(
     rows = take_apart(vectors, present)
     kept = jnp.ones(vectors.shape[:-1], bool) if present is None else present
     rows, lengths = _shear(rows, kept)
-    heights, precondition = _triangular(stop_gradient(rows), lengths > 0)
+    heights, precondition = map(saved, _triangular(stop_gradient(rows), lengths > 0))
     independent = heights > 0
     rows = combine(precondition, rows)
 
@@ -122,9 +123,9 @@ def _shear(
     times = inner / jnp.where(square > 0, square, 1)
     near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
     times = jnp.where(near_one, jnp.sign(times), times)
-    times = jnp.where(is_base | ~kept, 0, times)
+    times = saved(jnp.where(is_base | ~kept, 0, times))
     rows = [vector - times[..., m, None] * base for m, vector in enumerate(vectors)]
-    lengths = [stop_gradient(norm(row)) for row in rows]
+    lengths = [saved(stop_gradient(norm(row))) for row in rows]
     inverses = [1 / jnp.where(length > 0, length, 1) for length in lengths]
     rows = [inverse[..., None] * row for inverse, row in zip(inverses, rows, strict=True)]
     return rows, jnp.stack(lengths, axis=-1)

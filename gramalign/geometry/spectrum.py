@@ -33,6 +33,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gramalign.geometry.jacobi import eigh
 from gramalign.geometry.norms import sqrt
+from gramalign.geometry.saved import saved
 from gramalign.geometry.tuples import Rows, combine, inner_products, multiply, take_apart
 
 # Eigenvalues closer than this many machine epsilons of the largest count as equal: the rotation
@@ -84,6 +85,7 @@ def _decompose(rows: Rows, noise: float) -> tuple[Array, Array, Array]:
 def _decompose_jvp(noise, primals, tangents):
     (rows,), (changes,) = primals, tangents
     values, rotation, direction = _decompose(rows, noise)
+    values, rotation = saved(values), saved(rotation)
     turned = multiply(rotation, multiply(inner_products(changes, rows), rotation.mT))
 
     # d sigma_j = u_j^T dZ w_j. Written without d w_j, whose 1 / gap would cancel only in exact

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.contrast import Engine, contrast
+from gramalign.geometry.saved import SAVE
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Score
 from gramalign.scores.anchored_score import SymmetricScore
@@ -129,18 +130,19 @@ def over_anchors(
     if anchor is not None:
         check_modality("anchor", anchor, embeddings)
 
+    # What leads from embeddings to factors is cheap beside the pairs, and need not be kept.
+    again = partial(jax.checkpoint, policy=SAVE)
     matched: dict[str | None, Float[Array, " batch"]] = {}
 
     def one(name: str) -> Float[Array, " batch"]:
         score = score_of(name)
-        # What leads from embeddings to factors is cheap beside the pairs, and need not be kept.
         whose = None if isinstance(score, SymmetricScore) else name
         if whose not in matched:
-            matched[whose] = jax.checkpoint(score.matched)(embeddings, present, **numbers)
+            matched[whose] = again(score.matched)(embeddings, present, **numbers)
         return pairs(
             score,
             score.rows(embeddings, present, **numbers),
-            jax.checkpoint(score.cols)(embeddings, present),
+            again(score.cols)(embeddings, present),
             matched[whose],
         )
 

@@ -33,6 +33,7 @@ from gramalign.geometry import singular_values
 from gramalign.geometry.arrowhead import leading_eigenvalue
 from gramalign.geometry.jacobi import eigh
 from gramalign.geometry.norms import at_least_float32, sqrt
+from gramalign.geometry.saved import saved
 from gramalign.geometry.tuples import combine, inner_products, take_apart
 from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.products import product
@@ -64,7 +65,7 @@ class SpectralScore(SymmetricScore):
         """
         rows = take_apart(vectors, kept)
         _, turn = eigh(stop_gradient(inner_products(rows)))
-        turned = tuple(combine(turn, rows))
+        turned = tuple(combine(saved(turn), rows))
         return _Eigenbasis(turned, inner_products(turned))
 
     def tile(self, rows: Float[Array, "r d"], cols: _Eigenbasis) -> Float[Array, "r c"]:
