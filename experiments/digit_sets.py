@@ -58,7 +58,7 @@ def _warped(image: Float[np.ndarray, "8 8"], rng: np.random.Generator) -> Float[
     matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(rng.uniform(0.85, 1.15, 2))
     centre = (np.array(image.shape) - 1) / 2
     offset = centre - matrix @ centre + rng.uniform(-0.5, 0.5, 2)
-    return ndimage.affine_transform(image, matrix, offset, order=1)
+    return ndimage.affine_transform(image, matrix, offset, order=1)  # pyright: ignore[reportArgumentType]
 
 
 def _rings(images: Float[np.ndarray, "n 8 8"]) -> Float[np.ndarray, "n 24"]:

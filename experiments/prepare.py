@@ -9,7 +9,6 @@ that with the moments of the training rows.
 """
 
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +16,13 @@ from typing import Annotated
 import numpy as np
 import tyro
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from gramalign.data import FeatureStore, FeatureStoreError, load
+from gramalign.cli.console import console
+from gramalign.cli.errors import explained
+from gramalign.data import FeatureStore, load
 
 from .prepare_emoji import emoji
 from .prepare_errors import RawDataError
@@ -110,11 +111,8 @@ def summary(store: FeatureStore) -> Group:
 
 def main() -> None:
     source = tyro.cli(Source, prog="python -m experiments.prepare", description=__doc__)
-    try:
-        store = prepare(source)
-    except (RawDataError, FeatureStoreError) as error:
-        sys.exit(f"prepare: {error}")
-    Console().print(summary(store))
+    with explained():
+        console().print(summary(prepare(source)))
 
 
 if __name__ == "__main__":

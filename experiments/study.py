@@ -11,7 +11,6 @@ experiments/results/NAME.json, .md and .svg. Runs that are there already are not
 """
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +22,7 @@ import tyro
 
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
+from gramalign.cli.errors import explained
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.cli.in_turn import InTurn
 from gramalign.evaluation import Cell, Grid, to_markdown, to_rich
@@ -30,7 +30,6 @@ from gramalign.evaluation.comparison import Interval, interval
 from gramalign.report import check_installed
 from gramalign.training.environment import environment
 
-from .prepare_errors import RawDataError
 from .studies import STUDIES, Study
 
 FIGURES = ("pair R@1, cosine", "one -> rest R@1, own", "rest -> one R@1, own")
@@ -156,10 +155,8 @@ def write(study: Study, results: Results, file: Path, command: str) -> None:
 
 def main() -> None:
     command = tyro.cli(Command, prog="python -m experiments.study", description=__doc__)
-    try:
+    with explained("the same command goes on from the last checkpoint"):
         command.run()
-    except (ValueError, OSError, RawDataError) as error:
-        sys.exit(f"study: {error}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import rich.console
 import tyro
 
 from gramalign.cli.compiled import compiled_in
-from gramalign.cli.console import console
+from gramalign.cli.console import QUIET, console
 from gramalign.cli.evaluate import ScoreName
 from gramalign.data import load
 from gramalign.evaluation import Classification, classification_table, classify
@@ -68,7 +68,7 @@ def classify_run(
     score: ScoreName | None = None,
     prompts: str | None = None,
     prompts_from: str | None = None,
-    screen: rich.console.Console | None = None,
+    screen: rich.console.Console = QUIET,
 ) -> Classification:
     """Classify one part of a store by a run, print the table and keep the figures beside it."""
     if prompts_from is not None and prompts is None:
@@ -85,7 +85,7 @@ def classify_run(
     rows = store.part(part)
     # Rows that are measured choose nothing.
     choosing = part != "validation" and store.split is not None and "validation" in store.split
-    with (screen or rich.console.Console(quiet=True)).status("embedding") as status:
+    with screen.status("embedding") as status:
         known, asked = (embed_labelled(run, x, score=score) for x in (store.part("train"), rows))
         validation = store.part("validation") if choosing else None
         if validation is not None:
@@ -99,6 +99,5 @@ def classify_run(
     files.classification.write_text(json.dumps({**about, **result.to_json()}, indent=2) + "\n")
     columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
     np.savez_compressed(files.predictions, **columns)
-    if screen:
-        screen.print(classification_table(result))
+    screen.print(classification_table(result))
     return result

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -35,6 +36,7 @@ from gramalign.evaluation import (
 )
 from gramalign.evaluation.comparison import Hits
 from gramalign.training import Config, NonFiniteLoss, Run
+from gramalign.training.environment import environment
 from gramalign.training.measure import measure, own_score
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.validating import best_figure
@@ -250,6 +252,7 @@ class Compare:
         compared = compare(results, groups=load(data).part("test").groups)
         about = {"data": data, "steps": self.config.steps, "seeds": list(self._seeds)}
         about |= {"scores": list(self.scores), "own_scores": own}
+        about |= {"date": date.today().isoformat(), "environment": environment()}
         if tuned:
             about["tuned_by"] = self.config.validation.figure
             about["tuned"] = {objective: each.to_json() for objective, each in tuned.items()}

@@ -10,7 +10,7 @@ import rich.console
 import tyro
 
 from gramalign.cli.compiled import compiled_in
-from gramalign.cli.console import console
+from gramalign.cli.console import QUIET, console
 from gramalign.data import FeatureStore, load
 from gramalign.evaluation import (
     FUSED,
@@ -107,7 +107,7 @@ def evaluate_run(
     part: str = "test",
     score: ScoreName | None = None,
     baseline: bool = True,
-    screen: rich.console.Console | None = None,
+    screen: rich.console.Console = QUIET,
     brief: bool = False,
     **options: Any,
 ) -> Evaluation:
@@ -119,7 +119,7 @@ def evaluate_run(
         part: of it.
         score: beside the cosine; None: the objective's own.
         baseline: fit a linear GCCA.
-        screen: where to print; None: nowhere.
+        screen: where to print.
         brief: leave out what takes long and no summary shows: hubness, and retrieval by label.
         options: others of `gramalign.evaluation.evaluate`.
     """
@@ -131,12 +131,11 @@ def evaluate_run(
         try:
             linear = linear_baseline(store.only(known), rows)
         except ValueError as error:
-            if screen:
-                screen.print(f"no linear baseline: {error}")
+            screen.print(f"no linear baseline: {error}")
     labels = rows.labels
     if brief or labels is None or len(np.unique(labels)) < 2:
         labels = None
-    with (screen or rich.console.Console(quiet=True)).status("embedding") as status:
+    with screen.status("embedding") as status:
         result = measure(
             run,
             rows,
@@ -152,8 +151,7 @@ def evaluate_run(
     files.evaluation.write_text(json.dumps(record, indent=2) + "\n")
     columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
     np.savez_compressed(files.ranks, **columns)
-    if screen:
-        screen.print(tables(result))
+    screen.print(tables(result))
     return result
 
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Annotated
 
-import rich.console
-import rich.markup
 import tyro
 
 from gramalign.cli.bench import Bench
 from gramalign.cli.classify import Classify
 from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
+from gramalign.cli.errors import explained
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.methods import Methods
 from gramalign.cli.options import SharedOptions, options, words_after
@@ -25,7 +24,6 @@ from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
 from gramalign.cli.train import Train
-from gramalign.training import Interrupted, NonFiniteLoss
 
 DESCRIPTION = """Align any number of modalities in one space, and measure how well they agree.
 
@@ -48,8 +46,6 @@ Command = (
     | Plan
 )
 
-INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
-
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line.
@@ -58,29 +54,14 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the words after `gramalign`; None: those the process was started with.
 
     Raises:
-        SystemExit: with status 2 for options that make no sense, 1 for a run that failed, 75 for
-            one that was told to end, has saved itself, and wants to be resumed.
+        SystemExit: as `gramalign.cli.errors.explained`.
     """
     if args is None:
         _print_messages()
     args = list(sys.argv[1:] if args is None else args)
-    errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
+    goes_on = "--resume goes on from the last checkpoint" if args[:1] == ["train"] else ""
+    with explained(goes_on):
         _read(args).run()
-    except (ValueError, OSError) as error:
-        said = [str(error), *getattr(error, "__notes__", [])]
-        errors.print(f"[bold red]error:[/] {rich.markup.escape('. '.join(said))}")
-        raise SystemExit(2) from error
-    except NonFiniteLoss as error:
-        errors.print(f"[bold red]stopped:[/] {rich.markup.escape(str(error))}")
-        raise SystemExit(1) from error
-    except Interrupted as error:
-        errors.print(f"[bold]stopped:[/] {rich.markup.escape(str(error))}")
-        raise SystemExit(INTERRUPTED) from None
-    except KeyboardInterrupt:
-        goes_on = "; --resume goes on from the last checkpoint" if args[:1] == ["train"] else ""
-        errors.print(f"interrupted{goes_on}")
-        raise SystemExit(130) from None
 
 
 def _print_messages() -> None:

@@ -156,7 +156,7 @@ def _space(runs: Sequence[Gathered]) -> Section:
 
 
 def _warnings(run: Gathered) -> list[Block]:
-    found = [warning.sentence for warning in run.evaluation.diagnostics.warnings]
+    found = [warning.sentence.replace("->", "→") for warning in run.evaluation.diagnostics.warnings]
     return [Notes("Where this space degenerates", found)] if found else []
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 
+import jax
 import pytest
 
 from gramalign.cli import main
@@ -102,6 +103,7 @@ def test_compare_with_what_was_chosen(store, tmp_path, capsys):
     main(words)
     assert "Settings, chosen on held-out rows" in capsys.readouterr().out
     record = json.loads((tmp_path / "compare.json").read_text())
+    assert record["environment"]["versions"]["jax"] == jax.__version__
     best, worst = "optimizer.learning-rate=1e-2", "optimizer.learning-rate=1e38"
     found = record["tuned"]["clip"]
     assert found["chosen"] == best and found["tried"][worst] is None

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.digit_sets import COPIES, eight_views, many_rows
-from experiments.prepare_errors import RawDataError
 from experiments.studies import STUDIES, Study, _thinned
-from experiments.study import FIGURES, grids, measured, write
+from experiments.study import FIGURES, grids, main, measured, write
 from gramalign.cli.console import console
 from gramalign.data import load
 from gramalign.training import Config, Model, Optimizer
@@ -91,9 +90,11 @@ def test_what_a_study_trains(name, tmp_path):
         assert max(config.batch_size for config in configs) == 8192
 
 
-def test_missing_needs_its_data(tmp_path):
-    with pytest.raises(RawDataError, match="--emoji RAW_DIR"):
-        STUDIES["missing"](tmp_path, range(1), None)
+def test_missing_needs_its_data(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["study", "missing"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "error: missing needs the emoji" in capsys.readouterr().err
 
 
 def test_from_runs_to_results(tmp_path):

@@ -1,0 +1,40 @@
+"""What a command that cannot go on says, and the status it ends with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import rich.console
+import rich.markup
+
+from gramalign.training import Interrupted, NonFiniteLoss
+
+INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
+
+
+@contextmanager
+def explained(cure: str = "") -> Iterator[None]:
+    """Explains errors in a line instead of a trace.
+
+    Args:
+        cure: what to do after Ctrl-C, if anything.
+
+    Raises:
+        SystemExit: with status 2 for options or data that make no sense, 1 for a run that failed,
+            75 for one that was told to end, has saved itself, and wants to be resumed.
+    """
+    errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        said = [str(error), *getattr(error, "__notes__", [])]
+        errors.print(f"[bold red]error:[/] {rich.markup.escape('. '.join(said))}")
+        raise SystemExit(2) from error
+    except NonFiniteLoss as error:
+        errors.print(f"[bold red]stopped:[/] {rich.markup.escape(str(error))}")
+        raise SystemExit(1) from error
+    except Interrupted as error:
+        errors.print(f"[bold]stopped:[/] {rich.markup.escape(str(error))}")
+        raise SystemExit(INTERRUPTED) from None
+    except KeyboardInterrupt:
+        errors.print(f"interrupted; {cure}" if cure else "interrupted")
+        raise SystemExit(130) from None
