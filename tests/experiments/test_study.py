@@ -91,6 +91,7 @@ def test_what_a_study_trains(name, tmp_path):
 
 
 def test_missing_needs_its_data(monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
     monkeypatch.setattr("sys.argv", ["study", "missing"])
     with pytest.raises(SystemExit, match="2"):
         main()
