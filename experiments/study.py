@@ -128,7 +128,7 @@ def write(study: Study, results: Results, file: Path, command: str) -> None:
         "title": study.title,
         "command": command,
         "date": date.today().isoformat(),
-        "environment": {name: about[name] for name in ("python", "versions", "devices")},
+        "environment": about,
         "axis": study.axis,
         "seeds": seeds,
         "results": {
@@ -155,7 +155,7 @@ def write(study: Study, results: Results, file: Path, command: str) -> None:
 
 def main() -> None:
     command = tyro.cli(Command, prog="python -m experiments.study", description=__doc__)
-    with explained("the same command goes on from the last checkpoint"):
+    with explained("the same command"):
         command.run()
 
 

@@ -12,16 +12,17 @@ INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
 
 
 @contextmanager
-def explained(cure: str = "") -> Iterator[None]:
+def explained(goes_on: str = "") -> Iterator[None]:
     """Explains errors in a line instead of a trace.
 
     Args:
-        cure: what to do after Ctrl-C, if anything.
+        goes_on: how to go on after Ctrl-C or SIGTERM, if that can be.
 
     Raises:
         SystemExit: with status 2 for options or data that make no sense, 1 for a run that failed,
             75 for one that was told to end, has saved itself, and wants to be resumed.
     """
+    cure = f"; {goes_on} goes on from the last checkpoint" if goes_on else ""
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         yield
@@ -33,8 +34,8 @@ def explained(cure: str = "") -> Iterator[None]:
         errors.print(f"[bold red]stopped:[/] {rich.markup.escape(str(error))}")
         raise SystemExit(1) from error
     except Interrupted as error:
-        errors.print(f"[bold]stopped:[/] {rich.markup.escape(str(error))}")
+        errors.print(f"[bold]stopped:[/] {rich.markup.escape(str(error))}{cure}")
         raise SystemExit(INTERRUPTED) from None
     except KeyboardInterrupt:
-        errors.print(f"interrupted; {cure}" if cure else "interrupted")
+        errors.print(f"interrupted{cure}")
         raise SystemExit(130) from None

@@ -46,6 +46,8 @@ Command = (
     | Plan
 )
 
+_GOES_ON = {"train": "--resume", "compare": "the same command"}
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line.
@@ -59,8 +61,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if args is None:
         _print_messages()
     args = list(sys.argv[1:] if args is None else args)
-    goes_on = "--resume goes on from the last checkpoint" if args[:1] == ["train"] else ""
-    with explained(goes_on):
+    with explained(_GOES_ON.get(args[0], "") if args else ""):
         _read(args).run()
 
 

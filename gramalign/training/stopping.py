@@ -14,7 +14,7 @@ class Interrupted(RuntimeError):
     """A run was told to end, and saved itself first."""
 
     def __init__(self, step: int):
-        super().__init__(f"told to end: step {step} is saved, and --resume goes on from there")
+        super().__init__(f"told to end: step {step} is saved")
         self.step = step
 
 

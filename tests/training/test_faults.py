@@ -40,7 +40,7 @@ def test_sigterm_saves_and_ends_with_a_status_of_its_own(config, whole, tmp_path
     process.send_signal(signal.SIGTERM)
     printed = process.communicate(timeout=120)[0]
     assert process.returncode == 75, printed
-    assert "is saved, and --resume goes on from there" in printed
+    assert "is saved; --resume goes on from the last checkpoint" in printed
     (saved,) = (int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir())
     assert f"step {saved} is saved" in printed and saved >= 20
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
