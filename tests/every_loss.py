@@ -6,7 +6,6 @@ modalities a, b and c; those that know no such setting are not given it.
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 
 from gramalign import losses, normalize
@@ -119,10 +118,6 @@ PATHS = [name for name in OTHERS if name not in SAME_PATH]
 
 EXACTLY_THREE = {"confu", "symile, all", "triangle", "triangle, as released"}
 """Those to which one modality less is an error; ConFu takes more."""
-
-
-quickly = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-"""The same program, whose machine code is not optimised: there is little to run."""
 
 
 def modalities_of(name):

@@ -42,7 +42,7 @@ def compiled(name):
     def values(x, present):
         return every_loss.EVERY[name](x, temperature=0.1, present=present, groups=GROUPS)
 
-    return every_loss.quickly(values)
+    return jax.jit(values)
 
 
 @pytest.mark.parametrize("name", every_loss.PATHS)
