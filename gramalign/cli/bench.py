@@ -1,6 +1,5 @@
 """`gramalign bench`: speed, memory and accuracy of the losses, beside the published code."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from gramalign.benchmarks.plan import Part, Plan
 from gramalign.benchmarks.tables import tables
 from gramalign.benchmarks.workload import DType, Method, Way
 from gramalign.cli.console import console
+from gramalign.cli.figures import write_figures
 from gramalign.contrast import Engine
 from gramalign.contrast.engine import Implementation
 from gramalign.contrast.exchange import Strategy
@@ -116,7 +116,7 @@ class Bench:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with progress(rich.console.Console(stderr=True, highlight=False)) as say:
             found = report.measure(plan, say)
-        self.out.write_text(json.dumps(found, indent=2) + "\n")
+        write_figures(self.out, found)
 
         screen = console()
         screen.print(tables(found))

@@ -1,17 +1,16 @@
 """`gramalign classify`: how well a trained space tells classes apart."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import rich.console
 import tyro
 
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import QUIET, console
-from gramalign.cli.evaluate import ScoreName
+from gramalign.cli.figures import write_with_rows
+from gramalign.cli.score_names import FusedOrScoreName
 from gramalign.data import load
 from gramalign.evaluation import Classification, classification_table, classify
 from gramalign.training import Run, load_run
@@ -37,7 +36,7 @@ class Classify:
     """Another feature store, its training rows included; the one it was trained on if not given."""
     part: Literal["test", "validation"] = "test"
     """Which rows of the store are classified."""
-    score: ScoreName | None = None
+    score: FusedOrScoreName | None = None
     """Score that ranks prompts beside the cosine; the objective's own if not given."""
     prompts: str | None = None
     """The modality of the prompts; each in turn if not given. They are made of training rows: the
@@ -65,7 +64,7 @@ def classify_run(
     *,
     data: str | None = None,
     part: str = "test",
-    score: ScoreName | None = None,
+    score: FusedOrScoreName | None = None,
     prompts: str | None = None,
     prompts_from: str | None = None,
     screen: rich.console.Console = QUIET,
@@ -96,8 +95,8 @@ def classify_run(
         )
     files = RunFolder(run.folder)
     about = {"data": data or run.config.data, "part": part, "prompts_from": prompts_from}
-    files.classification.write_text(json.dumps({**about, **result.to_json()}, indent=2) + "\n")
     columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
-    np.savez_compressed(files.predictions, **columns)
+    record = {**about, **result.to_json()}
+    write_with_rows(files.classification, record, files.predictions, columns)
     screen.print(classification_table(result))
     return result

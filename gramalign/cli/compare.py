@@ -1,7 +1,6 @@
 """`gramalign compare`: objectives x Scores x seeds x data sets, and which differences to trust."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import tyro
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run, linear_baseline
+from gramalign.cli.figures import write_figures
 from gramalign.cli.in_turn import InTurn
 from gramalign.cli.options import SharedOptions
 from gramalign.cli.presets import preset
@@ -35,6 +35,7 @@ from gramalign.evaluation import (
     to_rich,
 )
 from gramalign.evaluation.comparison import Hits
+from gramalign.files import write_text
 from gramalign.training import Config, NonFiniteLoss, Run
 from gramalign.training.environment import environment
 from gramalign.training.measure import measure, own_score
@@ -204,7 +205,7 @@ class Compare:
                         config, task.folder / f"seed{seed}", f"{objective}, seed {seed}"
                     )
                     results[objective].append(self._hits(run))
-        return results | self._baseline(next(iter(tasks.values())).config)
+        return results | self._baseline(next(iter(tasks.values())).config, screen)
 
     def _hits(self, run: Run) -> Hits:
         """Of every query of the test part, under all Scores; the run keeps what the first says."""
@@ -213,14 +214,14 @@ class Compare:
         for place, name in enumerate(self.scores):
             score = None if name == OWN else name
             found = (
-                measure(run, rows, score=score)
+                measure(run, rows, score=score, neighbours=False)
                 if place
                 else evaluate_run(run, score=score, baseline=False, brief=True)
             )
             hits |= found.summary_hits(own=name == OWN)
         return hits
 
-    def _baseline(self, config: Config) -> dict[str, list[Hits]]:
+    def _baseline(self, config: Config, screen: rich.console.Console) -> dict[str, list[Hits]]:
         """The linear baseline as one more row, where the data allow it."""
         store = load(config.data)
         if config.modalities:
@@ -228,13 +229,16 @@ class Compare:
         rows = store.part("test")
         try:
             embeddings = linear_baseline(store, rows)
-        except ValueError:
+        except ValueError as error:
+            screen.print(f"no linear baseline: {error}")
             return {}
         hits: dict = {}
         for name in self.scores:
             # It has no Score of its own, and nothing that fuses.
             score = "cosine" if name in (OWN, FUSED) else name
-            found = evaluate(embeddings, rows.present, score=score, groups=rows.groups)
+            found = evaluate(
+                embeddings, rows.present, score=score, groups=rows.groups, neighbours=False
+            )
             hits |= found.summary_hits(own=name == OWN)
         return {"linear GCCA": [hits]}
 
@@ -256,12 +260,11 @@ class Compare:
         if tuned:
             about["tuned_by"] = self.config.validation.figure
             about["tuned"] = {objective: each.to_json() for objective, each in tuned.items()}
-        record = json.dumps(about | compared.to_json(), indent=2)
-        (out / "compare.json").write_text(record + "\n")
+        write_figures(out / "compare.json", about | compared.to_json())
         grids = self._grids(data, compared, own, tuned)
         forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}
         for name, form in forms.items():
-            (out / name).write_text("\n\n".join(map(form, grids)) + "\n")
+            write_text(out / name, "\n\n".join(map(form, grids)) + "\n")
         for grid in grids:
             for part in grid.parts(_FIGURES_ACROSS):
                 screen.print(to_rich(part), "")

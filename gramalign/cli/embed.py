@@ -10,6 +10,7 @@ import tyro
 from gramalign.cli.console import console
 from gramalign.data import load
 from gramalign.data.store import SPLITS
+from gramalign.files import whole
 from gramalign.training import embed_store, load_run
 
 
@@ -56,12 +57,12 @@ class Embed:
             if column is not None:
                 arrays[name] = column
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.out.with_name(f".{self.out.name}.part{self.out.suffix}")
-        if self.out.suffix == ".npz":
-            np.savez(draft, allow_pickle=False, **arrays)
-        else:
-            safetensors.numpy.save_file(without_text(arrays), draft)
-        draft.replace(self.out)
+        with whole(self.out) as draft:
+            if self.out.suffix == ".npz":
+                with draft.open("wb") as file:
+                    np.savez(file, allow_pickle=False, **arrays)
+            else:
+                safetensors.numpy.save_file(without_text(arrays), draft)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
         console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)
 

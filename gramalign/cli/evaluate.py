@@ -1,9 +1,8 @@
 """`gramalign evaluate`: what a trained space is worth, beside chance and a linear baseline."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import rich.console
@@ -11,10 +10,11 @@ import tyro
 
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import QUIET, console
+from gramalign.cli.figures import write_with_rows
+from gramalign.cli.score_names import FusedOrScoreName, ScoreName
 from gramalign.data import FeatureStore, load
 from gramalign.evaluation import (
     FUSED,
-    SCORE_NAMES,
     Evaluation,
     checked,
     contribution_table,
@@ -26,11 +26,6 @@ from gramalign.evaluation.reranking import TOP
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import measure, own_score
 from gramalign.training.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    ScoreName = str
-else:
-    ScoreName = Literal[(*SCORE_NAMES, FUSED)]
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class Evaluate:
     """Another feature store to evaluate on; the one it was trained on if not given."""
     part: Literal["test", "validation", "train"] = "test"
     """Which rows of the store."""
-    score: ScoreName | None = None
+    score: FusedOrScoreName | None = None
     """Score beside the cosine; the objective's own if not given."""
     baseline: bool = True
     """Fit a linear GCCA on the training rows for comparison."""
@@ -92,11 +87,10 @@ class Evaluate:
             found = contributions(checked(embeddings, present, rows.groups), score)
         files = RunFolder(run.folder)
         record = {"data": source, "part": self.part, "targets": [item.to_json() for item in found]}
-        files.contribution.write_text(json.dumps(record, indent=2) + "\n")
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
             columns |= item.ranks()
-        np.savez_compressed(files.contribution_ranks, **columns)
+        write_with_rows(files.contribution, record, files.contribution_ranks, columns)
         console().print(contribution_table(found))
 
 
@@ -105,7 +99,7 @@ def evaluate_run(
     *,
     data: str | None = None,
     part: str = "test",
-    score: ScoreName | None = None,
+    score: FusedOrScoreName | None = None,
     baseline: bool = True,
     screen: rich.console.Console = QUIET,
     brief: bool = False,
@@ -148,9 +142,8 @@ def evaluate_run(
         )
     record = {"data": data or run.config.data, "part": part, **result.to_json()}
     files = RunFolder(run.folder)
-    files.evaluation.write_text(json.dumps(record, indent=2) + "\n")
     columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
-    np.savez_compressed(files.ranks, **columns)
+    write_with_rows(files.evaluation, record, files.ranks, columns)
     screen.print(tables(result))
     return result
 

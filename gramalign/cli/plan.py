@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import tyro
 from jax.sharding import Mesh
 
 from gramalign.cli.console import console
+from gramalign.cli.figures import write_figures
 from gramalign.cli.options import Options
 from gramalign.cli.plan_tables import (
     largest_line,
@@ -96,7 +96,7 @@ class Plan:
             screen.print(largest_line(largest, limit))
         if self.out is not None:
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            self.out.write_text(json.dumps(record, indent=2) + "\n")
+            write_figures(self.out, record)
         if not first.fits:
             raise SystemExit(1)
 

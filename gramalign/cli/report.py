@@ -1,6 +1,5 @@
 """`gramalign report`: finished runs as one HTML page."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from gramalign.cli.again import command_of
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
+from gramalign.files import write_text
 from gramalign.report import check_installed, gather
 from gramalign.report.thumbnails import parse_images
 from gramalign.training import load_run
@@ -59,15 +59,14 @@ class Report:
                 screen.print(f"{run.folder} has not been evaluated: done now, on the test part")
                 with screen.status("evaluating"):
                     evaluate_run(run)
-            again = run.folder.with_name(f"{run.folder.name}-again")
+            folder = run.folder if run.folder.name else run.folder.resolve()  # of "."
+            again = folder.with_name(f"{folder.name}-again")
             with screen.status(f"embedding the rows of {name}"):
                 gathered.append(gather(run, name, command_of(run.config, again), again))
         with screen.status("drawing"):
             page = render(gathered, images=images, projections=self.map)
         out.parent.mkdir(parents=True, exist_ok=True)
-        draft = out.with_name(f".{out.name}.part")
-        draft.write_text(page, "utf-8")
-        os.replace(draft, out)
+        write_text(out, page)
         screen.print(f"wrote {out}: {out.stat().st_size / 2**20:.1f} MiB", soft_wrap=True)
 
 

@@ -1,6 +1,5 @@
 """`gramalign robustness`: how a trained space gives way under growing damage."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,18 +10,19 @@ import tyro
 
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
+from gramalign.cli.figures import write_figures
+from gramalign.cli.score_names import ScoreName
 from gramalign.data import load
 from gramalign.data.opening import from_arrays
-from gramalign.evaluation import CURVES, FUSED, SCORE_NAMES, checked, robustness, robustness_tables
+from gramalign.evaluation import CURVES, FUSED, checked, robustness, robustness_tables
 from gramalign.evaluation.inputs import HostEmbeddings, HostPresent
 from gramalign.training import embed_store, load_run
 from gramalign.training.measure import own_score
 from gramalign.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    ScoreName = CurveName = str
+    CurveName = str
 else:
-    ScoreName = Literal[SCORE_NAMES]
     CurveName = Literal[CURVES]
 
 
@@ -81,6 +81,6 @@ class Robustness:
             )
         record = {"data": source, "part": self.part, **found.to_json()}
         path = RunFolder(run.folder).robustness
-        path.write_text(json.dumps(record, indent=2) + "\n")
+        write_figures(path, record)
         screen.print(robustness_tables(found))
         screen.print(f"wrote {path}", soft_wrap=True)

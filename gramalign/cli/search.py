@@ -5,7 +5,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import tyro
 
@@ -13,16 +13,12 @@ from gramalign.cli.console import console
 from gramalign.cli.found import found, table
 from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
+from gramalign.cli.score_names import ScoreName
 from gramalign.data import FeatureStore, load
+from gramalign.evaluation import FUSED
 from gramalign.search import Index
-from gramalign.search.index import SCORE_NAMES
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
-
-if TYPE_CHECKING:
-    ScoreName = str
-else:
-    ScoreName = Literal[SCORE_NAMES]
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +89,7 @@ class Search:
         if self.save_index is not None:
             index.save(self.save_index)
         score = self.score or own_score(run.config)
-        score = score if score in SCORE_NAMES else "cosine"
+        score = "cosine" if score == FUSED else score
         hits = index.search(
             asked.embeddings,
             min(_HITS, len(index)) if self.k is None else self.k,

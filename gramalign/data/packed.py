@@ -7,7 +7,6 @@ other, each checked by ArrayRecord when it is read.
 
 import itertools
 import json
-import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from jaxtyping import Bool, Int, Shaped, UInt8
 
 from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError, MappedRows
+from gramalign.files import whole, write_text
 
 STORE = "store.json"
 """Written last: a folder without it is not packed to the end."""
@@ -208,6 +208,8 @@ def pack(
         held = f"{', '.join(sorted(strange)[:3])}" if strange else "a packed store already"
         raise FeatureStoreError(f"{folder} holds {held}: wanted a new folder")
     folder.mkdir(parents=True, exist_ok=True)
+    for draft in folder.glob("features-*.part"):  # of a process that was killed
+        draft.unlink()
     starts = range(0, len(store), shard_rows)
     shards = {}
     for number, start in enumerate(starts):
@@ -226,9 +228,7 @@ def pack(
         "modalities": {name: [x.shape[1], x.dtype.name] for name, x in store.features.items()},
         "shards": shards,
     }
-    draft = folder / f"{STORE}.part"
-    draft.write_text(json.dumps(about, indent=1) + "\n")
-    os.replace(draft, folder / STORE)
+    write_text(folder / STORE, json.dumps(about, indent=1) + "\n")
 
 
 def _ours(path: Path) -> bool:
@@ -252,16 +252,15 @@ def _chunks(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _write(path: Path, store: FeatureStore, rows: np.ndarray) -> None:
-    draft = path.with_name(f"{path.name}.part")
-    # One record a group: every row can be read without its neighbours. Floats hardly compress.
-    writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
-    for chunk in _chunks(rows):
-        for record in _encoded(store, chunk):
-            writer.write(record.tobytes())
-    writer.close()
-    if not _holds(draft, store, rows):
-        raise FeatureStoreError(f"{draft} does not hold what was written to it: check the disk")
-    os.replace(draft, path)
+    with whole(path) as draft:
+        # One record a group: every row can be read without its neighbours. Floats hardly compress.
+        writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
+        for chunk in _chunks(rows):
+            for record in _encoded(store, chunk):
+                writer.write(record.tobytes())
+        writer.close()
+        if not _holds(draft, store, rows):
+            raise FeatureStoreError(f"{draft} does not hold what was written to it: check the disk")
 
 
 def _holds(path: Path, store: FeatureStore, rows: np.ndarray) -> bool:

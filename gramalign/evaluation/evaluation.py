@@ -12,7 +12,7 @@ from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
 from gramalign.evaluation.records import to_plain
 from gramalign.evaluation.relevance import Relevance, relevance_figures
-from gramalign.evaluation.reranking import TOP, rerank
+from gramalign.evaluation.reranking import TOP, check_asked, rerank
 from gramalign.evaluation.retrieval import (
     FUSED,
     RECALL_AT,
@@ -269,9 +269,11 @@ def evaluate(
 
     Raises:
         ValueError: input that cannot be measured, with its cure (see `checked`), an unknown score,
-            or a baseline of other modalities or examples.
+            a baseline of other modalities or examples, or as `rerank`.
     """
     data = checked(embeddings, present, groups, fused)
+    if rerank_by is not None:
+        check_asked(rerank_by, rerank_top)
     say(f"retrieval, {len(data)} examples")
     retrieval = retrieval_figures(data, score)
     if score != "cosine":

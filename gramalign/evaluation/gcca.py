@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gramalign.evaluation.inputs import HostPresent
+from gramalign.unit_rows import every_mask
 
 Features = Mapping[str, np.ndarray]
 
@@ -53,17 +54,19 @@ class LinearGCCA:
             Per modality float32 `[examples, dim]` with unit rows.
 
         Raises:
-            ValueError: the modalities are not the fitted ones.
+            ValueError: the modalities are not the fitted ones, lengths that differ, or a mask of
+                another shape, dtype or modality.
         """
         if set(features) != set(self.views):
             raise ValueError(
                 f"features: got {', '.join(features)}, wanted {', '.join(self.views)}; "
                 "embed the modalities that the baseline was fitted on"
             )
+        masks = _masks(features, present)
         embedded = {}
         for name, view in self.views.items():
             rows = np.asarray(features[name], np.float64)
-            there = _mask(present, name, len(rows))
+            there = masks[name]
             projected = np.zeros((len(rows), view.weights.shape[1]))
             if there.any():
                 projected[there] = view.whiten(rows[there]) @ view.weights
@@ -95,21 +98,14 @@ def fit_gcca(
 
     Raises:
         ValueError: fewer than two modalities, lengths that differ, fewer than `2 * dim` complete
-            rows, or a view that does not vary.
+            rows, a view that does not vary, or a mask of another shape, dtype or modality.
     """
     if len(features) < 2:
         raise ValueError(
             f"features: got {len(features)} modality, wanted at least 2 to correlate; "
             "leave the linear baseline out"
         )
-    lengths = {name: len(rows) for name, rows in features.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(
-            f"features: got different numbers of rows: {lengths}; row i must be the same example "
-            "in every modality"
-        )
-    examples = next(iter(lengths.values()))
-    complete = np.all([_mask(present, name, examples) for name in features], axis=0)
+    complete = np.all([*_masks(features, present).values()], axis=0)
     if complete.sum() < 2 * dim:
         raise ValueError(
             f"present: got {complete.sum()} rows in which all of {', '.join(features)} are present,"
@@ -147,13 +143,11 @@ def fit_gcca(
     )
 
 
-def _mask(present: HostPresent | None, name: str, examples: int) -> np.ndarray:
-    if present is None or name not in present:
-        return np.ones(examples, bool)
-    mask = np.asarray(present[name])
-    if mask.shape != (examples,):
+def _masks(features: Features, present: HostPresent | None) -> dict[str, np.ndarray]:
+    lengths = {name: len(rows) for name, rows in features.items()}
+    if len(set(lengths.values())) > 1:
         raise ValueError(
-            f"present[{name!r}]: got shape {mask.shape}, wanted ({examples},); "
-            "give one truth value to every row"
+            f"features: got different numbers of rows: {lengths}; row i must be the same example "
+            "in every modality"
         )
-    return mask
+    return every_mask(present or {}, tuple(features), next(iter(lengths.values())))

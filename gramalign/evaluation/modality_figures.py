@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.losses.uniformity import spread
@@ -95,17 +95,23 @@ def repeated_rows(data: EmbeddingSet) -> dict[str, float]:
         groups = np.unique(labels[present]).size
         if not groups:
             return math.nan
-        rows = data.embeddings[name][present]
-        alike = np.linalg.norm(rows - _most_frequent(rows), axis=1) < SAME
-        repeated = np.unique(labels[present][alike]).size
+        rows, of_rows = data.embeddings[name][present], labels[present]
+        alike = np.linalg.norm(rows - _most_frequent(rows, of_rows), axis=1) < SAME
+        repeated = np.unique(of_rows[alike]).size
         return repeated / groups if repeated > 1 else 0.0
 
     return {name: of_one(name) for name in data.modalities}
 
 
-def _most_frequent(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
-    """A row of the fullest cell of a grid; rows on a cell's border are found by distance later."""
+def _most_frequent(
+    rows: Float[np.ndarray, "n d"], groups: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " d"]:
+    """A row of the cell of a grid that most groups have a row in.
+
+    Rows on a cell's border are found by distance later.
+    """
     cells = np.round(rows / SAME).astype(np.int16)
     keys = np.ascontiguousarray(cells).view(np.dtype((np.void, cells.itemsize * cells.shape[1])))
-    _, first, counts = np.unique(keys.ravel(), return_index=True, return_counts=True)
-    return rows[first[counts.argmax()]]
+    _, first, cell = np.unique(keys.ravel(), return_index=True, return_inverse=True)
+    of_each_group = np.unique(np.stack([cell.ravel(), groups]), axis=1)[0]
+    return rows[first[np.bincount(of_each_group).argmax()]]

@@ -3,7 +3,8 @@
 Of each query the `top` best of the gallery get new scores; what is behind them stays behind them,
 in the old order. So a match that the first Score has left out keeps its rank, and only the order
 among the first `top` changes. The rules for candidates and ties are those of
-`gramalign.evaluation.retrieval`.
+`gramalign.evaluation.retrieval`: a match that ties with too many others is not among the first,
+and members of the query's group are no candidates and take nobody's place.
 
 Published tables often hold re-ranked figures without saying so: GRAM's are those of a matching head
 over the 50 best by volume (Cicchetti et al., ICLR 2025, arXiv 2412.11959, official evaluation).
@@ -11,16 +12,26 @@ Here they are made of the raw ones, beside which they stand.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gramalign.contrast import top_k
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.retrieval import Retrieval, anonymous, check_sides, figures_of
+from gramalign.evaluation.retrieval import (
+    FUSED,
+    Batch,
+    Retrieval,
+    anonymous,
+    check_sides,
+    figures_of,
+    on_devices,
+    task_of,
+)
 from gramalign.scores import SCORE_NAMES, Between
-from gramalign.search import Index
 
 Rescore = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q top"]], Float[np.ndarray, "q top"]]
 """Scores of some queries with candidates of their own, both given as numbers of examples."""
@@ -42,9 +53,11 @@ def rerank(
 
     Args:
         data: the embeddings that were searched.
-        raw: what was found in them under one of `SCORE_NAMES`, which chooses the candidates.
-        by: another of these, or a function of the numbers of queries `[q]` and of their candidates
-            `[q, top]`, to scores `[q, top]`, larger for the better match: a matching head, say.
+        raw: what was found in them under one of `SCORE_NAMES` or `FUSED`, which chooses the
+            candidates.
+        by: one of `SCORE_NAMES`, or a function of the numbers of queries `[q]`, those whose match
+            is among the first, and of their candidates `[q, top]`, best first and -1 where there
+            are no more, to scores `[q, top]`, larger for the better match: a matching head, say.
         top: candidates of each query.
         name: of a function, for the record.
 
@@ -52,8 +65,8 @@ def rerank(
         The re-ranked figures.
 
     Raises:
-        ValueError: raw figures without ranks, of other embeddings, or under what is no Score by
-            itself; an unknown `by`, a `top` below 2, or a function whose scores have another shape.
+        ValueError: raw figures without ranks, of other embeddings, or under a dual softmax; an
+            unknown `by`, a `top` below 2, or a function whose scores have another shape.
 
     >>> from gramalign.evaluation import checked, retrieve_both_ways
     >>> rng = np.random.default_rng(0)
@@ -66,11 +79,9 @@ def rerank(
     (True, True)
     """
     query, gallery = check_sides(data, raw.query, raw.gallery)
-    if top < 2:
-        raise ValueError(f"top: got {top}, wanted at least 2: one candidate has no order")
-    for argument, of in (("raw", raw.score), ("by", by)):
-        if isinstance(of, str) and of not in SCORE_NAMES:
-            raise ValueError(f"{argument}: got {of!r}, wanted one of {', '.join(SCORE_NAMES)}")
+    check_asked(by, top)
+    if raw.score not in (*SCORE_NAMES, FUSED):
+        raise ValueError(f"raw: got {raw.score!r}, wanted one of {', '.join(SCORE_NAMES)}, {FUSED}")
     if raw.ranks is None or len(raw.ranks) != len(data):
         raise ValueError(
             f"raw: wanted the rank of each of {len(data)} examples, got "
@@ -78,18 +89,23 @@ def rerank(
         )
     called = by if isinstance(by, str) else name or getattr(by, "__name__", "a function")
     rescore = by_score(data, query, gallery, by) if isinstance(by, str) else by
-    rows = np.flatnonzero(raw.ranks)
+    task = task_of(data, query, gallery, raw.score)
+    rows = np.flatnonzero((raw.ranks > 0) & (raw.ranks <= top))
     ranks = raw.ranks.copy()
     if len(rows):
-        candidates = _candidates(data, query, gallery, raw.score, rows, top)
+        candidates = _candidates(task, raw.ranks[rows], rows, min(top, len(data)))
         found = np.asarray(rescore(rows, candidates), np.float64)
         if found.shape != candidates.shape:
             raise ValueError(
                 f"by: got scores of shape {found.shape}, wanted those of the candidates, "
                 f"{candidates.shape}"
             )
-        ranks[rows] = _places(rows, candidates, found, data.groups, raw.ranks[rows])
-    in_gallery = np.any([data.present[name] for name in gallery], axis=0)
+        own = candidates == rows[:, None]
+        match = np.where(own, found, 0).sum(axis=1, keepdims=True)
+        # Not <, rather than >=: a score that is not a number counts against the query.
+        ranks[rows] = 1 + ((candidates >= 0) & ~own & ~(found < match)).sum(axis=1)
+    between, (_, present, _) = task
+    in_gallery = np.any([present[name] for name in between.gallery], axis=0)
     return figures_of(
         query,
         gallery,
@@ -98,6 +114,14 @@ def rerank(
         in_gallery,
         data.groups,
     )
+
+
+def check_asked(by: str | Rescore, top: int) -> None:
+    """Raises `ValueError` where nothing can be re-ranked so."""
+    if top < 2:
+        raise ValueError(f"top: got {top}, wanted at least 2: one candidate has no order")
+    if isinstance(by, str) and by not in SCORE_NAMES:
+        raise ValueError(f"by: got {by!r}, wanted one of {', '.join(SCORE_NAMES)}")
 
 
 def by_score(
@@ -136,39 +160,39 @@ def _matched(
 
 
 def _candidates(
-    data: EmbeddingSet,
-    query: tuple[str, ...],
-    gallery: tuple[str, ...],
-    score: str,
-    rows: np.ndarray,
+    task: tuple[Between, Batch],
+    ranks: Int[np.ndarray, " q"],
+    rows: Int[np.ndarray, " q"],
     top: int,
 ) -> Int[np.ndarray, "q top"]:
-    index = Index(
-        {name: data.embeddings[name] for name in gallery},
-        {name: data.present[name] for name in gallery},
-    )
-    hits = index.search(
-        {name: data.embeddings[name][rows] for name in query},
-        min(top, len(data)),
-        score=score,
-        present={name: data.present[name][rows] for name in query},
-    )
-    return np.asarray(hits.numbers)
+    """The first of each of some queries, whose match is one of them, in their order."""
+    between, batch = task
+    embeddings, present, groups = batch
+    examples = len(next(iter(present.values())))
+    labels = np.arange(examples) if groups is None else groups
+    # Members of the query's group may stand before the last that counts.
+    number = top + int(np.unique(labels, return_counts=True)[1].max()) - 1
+    (best,) = on_devices(_Best(between, min(number, examples)), (embeddings, present, None))
+    best = best[rows]
+    rivals = (best >= 0) & (labels[best] != labels[rows][:, None])
+    # Those that are none go last, the others keep their order.
+    order = np.argsort(~rivals, axis=1, kind="stable")[:, : top - 1]
+    best = np.where(*(np.take_along_axis(x, order, axis=1) for x in (rivals, best)), -1)
+    places = ranks[:, None] - 1
+    column = np.arange(top)
+    filled = np.pad(best, [(0, 0), (1, 1)], constant_values=-1)
+    before, behind = filled[:, 1:], filled[:, :-1]
+    return np.where(column < places, before, np.where(column > places, behind, rows[:, None]))
 
 
-def _places(
-    rows: Int[np.ndarray, " q"],
-    candidates: Int[np.ndarray, "q top"],
-    scores: Float[np.ndarray, "q top"],
-    groups: np.ndarray | None,
-    before: Int[np.ndarray, " q"],
-) -> Int[np.ndarray, " q"]:
-    """Ranks from 1: among the candidates where the match is one of them, else as before."""
-    own = candidates == rows[:, None]
-    rivals = (candidates >= 0) & ~own
-    if groups is not None:  # whose members are nobody's competitors, here as before
-        rivals &= groups[candidates] != groups[rows][:, None]
-    match = np.where(own, scores, 0).sum(axis=1)
-    # Not <, rather than >=: a score that is not a number counts against the query.
-    after = 1 + (rivals & ~(scores < match[:, None])).sum(axis=1)
-    return np.where(own.any(axis=1), after, before)
+@dataclass(frozen=True)
+class _Best:
+    """Numbers of the best columns for every row."""
+
+    score: Between
+    number: int
+
+    def __call__(self, batch: Batch, axis_name: str | None) -> tuple[Int[Array, "n number"]]:
+        embeddings, present, _ = batch
+        rows, cols = (side(embeddings, present) for side in (self.score.rows, self.score.cols))
+        return (top_k(self.score, rows, cols, self.number, axis_name=axis_name)[1],)

@@ -14,7 +14,7 @@ depends on that size (volume, singular value) compares them as they are; the cos
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,6 +30,9 @@ from gramalign.evaluation.records import number, to_plain
 from gramalign.scores import SCORE_NAMES, Between
 
 RECALL_AT = (1, 5, 10)
+
+Batch = tuple[dict[str, Any], dict[str, Any], Any]
+"""Embeddings and masks under the names of a task, and groups or None."""
 
 FUSED = "fused"
 """The Score of VAST: the cosine with the one embedding that a trained fusion made of a tuple."""
@@ -152,10 +155,24 @@ def retrieve_both_ways(
         ValueError: an unknown score, a modality that is not there or on both sides, `FUSED` where
             nothing was fused that fits, or a temperature that is not positive.
     """
-    _check_score(data, score)
     query, gallery = check_sides(data, query, gallery)
     if dual_temperature is not None and not dual_temperature > 0:
         raise ValueError(f"dual_temperature must be positive, got {dual_temperature}")
+    between, batch = task_of(data, query, gallery, score)
+    found = on_devices(_Ranks(between, dual_temperature), batch)
+    row_ranks, col_ranks, row_valid, col_valid = found
+    called = score if dual_temperature is None else f"{score}, dual softmax"
+    return (
+        figures_of(query, gallery, called, row_ranks, col_valid, data.groups),
+        figures_of(gallery, query, called, col_ranks, row_valid, data.groups),
+    )
+
+
+def task_of(
+    data: EmbeddingSet, query: tuple[str, ...], gallery: tuple[str, ...], score: str
+) -> tuple[Between, Batch]:
+    """What ranks the gallery of a task, and the examples under its names, with masks and groups."""
+    _check_score(data, score)
     vectors = {name: data.embeddings[name] for name in (*query, *gallery)}
     masks = {name: data.present[name] for name in vectors}
     asked, looked_through = query, gallery
@@ -170,12 +187,7 @@ def retrieve_both_ways(
         {role: masks[name] for name, role in names.items()},
         data.groups,
     )
-    called = score if dual_temperature is None else f"{score}, dual softmax"
-    row_ranks, col_ranks, row_valid, col_valid = _both_ways(between, dual_temperature, batch)
-    return (
-        figures_of(query, gallery, called, row_ranks, col_valid, data.groups),
-        figures_of(gallery, query, called, col_ranks, row_valid, data.groups),
-    )
+    return between, batch
 
 
 def check_sides(
@@ -248,15 +260,19 @@ def devices_for(queries: int) -> list[Any]:
     return jax.local_devices()[: max(queries // ROWS_PER_DEVICE, 1)]
 
 
-def _both_ways(
-    score: Between, dual_temperature: float | None, batch: tuple[dict, dict, Any]
-) -> list[np.ndarray]:
-    """Ranks of both directions and both sides' validity, on the host, by all devices here."""
+def on_devices(program: Callable[..., Any], batch: Batch) -> list[np.ndarray]:
+    """What a program makes of a batch, on the host, by all devices here.
+
+    Args:
+        program: hashable, of a batch and of the mesh axis that it is split over or None, to a tuple
+            of arrays `[examples, ...]`.
+        batch: the examples; what fills them up for the devices is absent.
+    """
     _, present, _ = batch
     size = len(next(iter(present.values())))
     devices = devices_for(size)
     if len(devices) == 1:
-        return jax.device_get(list(_on_device(score, dual_temperature, batch)))
+        return jax.device_get(list(_on_device(program, batch)))
     mesh = Mesh(devices, (_AXIS,))
     missing = -size % len(devices)
 
@@ -267,39 +283,41 @@ def _both_ways(
     batch = jax.device_put(
         jax.tree.map(filled, batch), jax.NamedSharding(mesh, PartitionSpec(_AXIS))
     )
-    found = _on_mesh(score, dual_temperature, mesh, batch)
+    found = _on_mesh(program, mesh, batch)
     return [x[:size] for x in jax.device_get(list(found))]
 
 
-_Found = tuple[Int[Array, " n"], Int[Array, " n"], Bool[Array, " n"], Bool[Array, " n"]]
+@partial(jax.jit, static_argnames=("program", "axis_name"))
+def _on_device(program: Callable[..., Any], batch: Batch, axis_name: str | None = None) -> Any:
+    return program(batch, axis_name)
 
 
-@partial(jax.jit, static_argnames=("score", "dual_temperature", "axis_name"))
-def _on_device(
-    score: Between,
-    dual_temperature: float | None,
-    batch: tuple[dict, dict, Array | None],
-    axis_name: str | None = None,
-) -> _Found:
-    embeddings, present, groups = batch
-    rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
-    valid = rows.valid, cols.valid
-    tiled = score
-    if dual_temperature is not None:
-        tiled, rows, cols = dual_softmax(score, rows, cols, dual_temperature, axis_name=axis_name)
-    return *ranks(tiled, rows, cols, groups=groups, axis_name=axis_name), *valid
-
-
-@partial(jax.jit, static_argnames=("score", "dual_temperature", "mesh"))
-def _on_mesh(
-    score: Between,
-    dual_temperature: float | None,
-    mesh: Mesh,
-    batch: tuple[dict, dict, Array | None],
-) -> _Found:
+@partial(jax.jit, static_argnames=("program", "mesh"))
+def _on_mesh(program: Callable[..., Any], mesh: Mesh, batch: Batch) -> Any:
     split = PartitionSpec(_AXIS)
-    part = partial(_on_device, score, dual_temperature, axis_name=_AXIS)
+    part = partial(_on_device, program, axis_name=_AXIS)
     return jax.shard_map(part, mesh=mesh, in_specs=(split,), out_specs=split)(batch)
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """Ranks of both directions, and both sides' validity."""
+
+    score: Between
+    dual_temperature: float | None
+
+    def __call__(
+        self, batch: Batch, axis_name: str | None
+    ) -> tuple[Int[Array, " n"], Int[Array, " n"], Bool[Array, " n"], Bool[Array, " n"]]:
+        embeddings, present, groups = batch
+        score: Any = self.score
+        rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
+        valid = rows.valid, cols.valid
+        if self.dual_temperature is not None:
+            score, rows, cols = dual_softmax(
+                score, rows, cols, self.dual_temperature, axis_name=axis_name
+            )
+        return *ranks(score, rows, cols, groups=groups, axis_name=axis_name), *valid
 
 
 def figures_of(

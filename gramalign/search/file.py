@@ -8,7 +8,6 @@ it was said, what made the embeddings.
 """
 
 import json
-import os
 import zlib
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import Shaped, UInt8
 
+from gramalign.files import whole
 from gramalign.search.entries import Entries
 
 _KEY = "gramalign.index"
@@ -48,12 +48,8 @@ def write(path: Path, entries: Entries) -> None:
     if entries.made_by:
         about |= {"made_by": entries.made_by, "made_by_checksum": _of_text(entries.made_by)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    try:
+    with whole(path) as draft:
         safetensors.numpy.save_file(arrays, draft, metadata={_KEY: json.dumps(about)})
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Entries:

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
+
+from gramalign.files import write_text
 
 
 def write(folder: Path, record: Path) -> None:
     """Records the digest of every file of a folder; the record appears whole or not at all."""
     record.parent.mkdir(exist_ok=True)
-    draft = record.with_name(record.name + ".part")
-    draft.write_text(json.dumps(_digests(folder), indent=1) + "\n")
-    os.replace(draft, record)
+    write_text(record, json.dumps(_digests(folder), indent=1) + "\n")
 
 
 def differing(folder: Path, record: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """Trained parameters as one safetensors file, which any tool reads without running code."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 from jaxtyping import PyTree
+
+from gramalign.files import whole
 
 _KEY = "gramalign"  # one key: safetensors writes several in an order that changes with each run
 
@@ -26,9 +27,8 @@ def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
         about: JSON-compatible values, kept in the file's metadata.
     """
     arrays = {name: np.asarray(leaf) for name, leaf in named(params)}
-    draft = path.with_name(path.name + ".part")
-    safetensors.numpy.save_file(arrays, draft, metadata={_KEY: json.dumps(about)})
-    os.replace(draft, path)
+    with whole(path) as draft:
+        safetensors.numpy.save_file(arrays, draft, metadata={_KEY: json.dumps(about)})
 
 
 def read_about(path: Path) -> dict[str, Any]:

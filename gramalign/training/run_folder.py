@@ -3,13 +3,13 @@
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gramalign.files import write_text
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_json, config_to_json, differences
 from gramalign.training.environment import environment
@@ -179,13 +179,13 @@ class RunFolder:
                 )
         else:
             self.root.mkdir(parents=True, exist_ok=True)
-            _write(self.config, config_to_json(config))
+            write_text(self.config, config_to_json(config))
 
     def note_start(self, step: int) -> None:
         """Adds the environment of a start at `step`."""
         starts = json.loads(self.environment.read_text()) if self.environment.exists() else []
         starts.append({"step": step, **environment()})
-        _write(self.environment, json.dumps(starts, indent=2) + "\n")
+        write_text(self.environment, json.dumps(starts, indent=2) + "\n")
 
     def _clear(self) -> None:
         # The config goes last: until all is gone, the folder still counts as a run's.
@@ -198,10 +198,3 @@ class RunFolder:
         logs = self.metrics, self.timing, self.environment
         for file in (self.params, self.matched, self.statistics, *figures, *logs, self.config):
             file.unlink(missing_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file so that it appears whole or not at all."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(text)
-    os.replace(draft, path)

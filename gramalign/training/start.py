@@ -8,6 +8,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from gramalign.files import write_text
 from gramalign.training.config import Config
 from gramalign.training.layout import shardings
 from gramalign.training.model import Model, abstract_model, split
@@ -86,7 +87,7 @@ class Start:
             if is_first_process():
                 if matched is not None:
                     _log.info("starts from %s", matched)
-                    self._folder.matched.write_text(matched.to_json())
+                    write_text(self._folder.matched, matched.to_json())
                 save_params(self._folder.statistics, self.statistics, {})
             meet("started")
         return state

@@ -75,6 +75,12 @@ def test_figures_of_what_is_repeated():
     # One video of many captions is one thing, however many rows it has.
     groups = np.where(np.arange(ROWS) < 8, 31, np.arange(ROWS))
     assert "repeated" not in warnings_of(repeated, groups=groups)
+    # Nor does it hide what other groups have in common.
+    silent = healthy()
+    silent["text"][:8], silent["text"][8:12] = silent["text"][0], silent["text"][9]
+    assert warnings_of(silent, groups=np.where(np.arange(ROWS) < 8, 31, np.arange(ROWS)))[
+        "repeated"
+    ].figures == {"text": 4 / 24}
     # Rounding to bfloat16 makes no difference to what is one vector.
     rng = np.random.default_rng(0)
     noisy = {**repeated, "text": repeated["text"] + 1e-5 * rng.normal(size=(ROWS, DIM))}

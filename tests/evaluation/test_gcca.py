@@ -106,7 +106,9 @@ def test_bad_input_is_refused_with_its_cure():
         fit_gcca(views)
     with pytest.raises(ValueError, match=r"'audio'\]: all 40 complete rows are equal.*drop"):
         fit_gcca(views | {"audio": np.ones((40, 3))}, dim=4)
-    with pytest.raises(ValueError, match=r"'audio'\]: got shape \(39,\), wanted \(40,\)"):
+    with pytest.raises(ValueError, match=r"'audio'\]: got bool \(39,\), wanted bool \(40,\)"):
         fit_gcca(views, {"audio": np.ones(39, bool)}, dim=4)
+    with pytest.raises(ValueError, match=r"got a mask for adio"):
+        fit_gcca(views, {"adio": np.ones(40, bool)}, dim=4)
     with pytest.raises(ValueError, match=r"got text, wanted text, audio, video"):
         fit_gcca(views, dim=4).embed({"text": views["text"]})

@@ -21,6 +21,10 @@ def sample(with_groups=True, n=EXAMPLES):
     )
 
 
+def oracle(queries, candidates):
+    return (candidates == queries[:, None]).astype(float)
+
+
 def both(data, sides, score, by, **options):
     raw, _ = retrieve_both_ways(data, *sides, score)
     return raw, rerank(data, raw, by, **options)
@@ -63,6 +67,62 @@ def test_scores_that_tell_nothing_apart_put_the_match_last(value):
     raw, found = both(data, (("text",), ("audio",)), "cosine", constant, top=4)
     inside = (raw.ranks > 0) & (raw.ranks <= 4)
     assert (found.ranks[inside] == 4).all() and found.score.endswith("by constant")
+
+
+def test_a_match_that_ties_with_all_is_not_among_the_first():
+    data = checked({name: np.ones((20, 8)) for name in ("text", "audio")})
+    raw, found = both(data, (("text",), ("audio",)), "cosine", oracle, top=5)
+    assert (raw.ranks == 20).all() and (found.ranks == 20).all()
+
+
+@pytest.mark.parametrize("score", ["cosine", "volume"])
+def test_members_of_the_group_take_nobodys_place(score):
+    rng = np.random.default_rng(0)
+    groups = np.arange(60) // 20
+    text = rng.normal(size=(3, 8))[groups] + 0.05 * rng.normal(size=(60, 8))
+    data = checked({"text": text, "audio": text + rng.normal(size=(60, 8))}, groups=groups)
+    raw, found = both(data, (("text",), ("audio",)), score, oracle, top=4)
+    np.testing.assert_array_equal(found.ranks, np.where(raw.ranks <= 4, 1, raw.ranks))
+    assert 5 < (raw.ranks <= 4).sum() < 60
+
+
+def test_candidates_come_in_their_order_without_the_group():
+    data, seen = sample(n=40), {}
+
+    def noted(queries, candidates):
+        seen.update(zip(queries.tolist(), candidates.tolist(), strict=True))
+        return -np.broadcast_to(np.arange(6.0), candidates.shape)
+
+    raw, found = both(data, (("text",), ("audio",)), "cosine", noted, top=6)
+    np.testing.assert_array_equal(found.ranks, raw.ranks)
+    cosines = data.embeddings["text"] @ data.embeddings["audio"].T
+    for query, candidates in seen.items():
+        rival = data.present["audio"] & (data.groups != data.groups[query])
+        rival[query] = True
+        expected = np.argsort(-np.where(rival, cosines[query], -np.inf), kind="stable")[:6]
+        assert candidates == expected.tolist()
+
+
+def test_a_row_of_zeros_is_a_rival_like_another():
+    rng = np.random.default_rng(0)
+    audio = rng.normal(size=(10, 8))
+    data = checked(
+        {"text": audio + rng.normal(size=(10, 8)), "audio": audio * (np.arange(10) > 0)[:, None]}
+    )
+    raw, found = both(data, (("text",), ("audio",)), "volume", "volume", top=10)
+    np.testing.assert_array_equal(found.ranks, raw.ranks)
+
+
+def test_what_was_fused_is_re_ranked_too():
+    data = sample(n=30)
+    rest = {
+        name: random_embeddings(np.random.default_rng(7), 30, names=[name])[name] for name in NAMES
+    }
+    data = checked(data.embeddings, data.present, data.groups, rest)
+    raw, found = both(data, (NAMES[:1], NAMES[1:]), "fused", oracle, top=5)
+    inside = (raw.ranks > 0) & (raw.ranks <= 5)
+    np.testing.assert_array_equal(found.ranks, np.where(inside, 1, raw.ranks))
+    assert found.score == "fused, re-ranked by oracle" and found.candidates == raw.candidates
 
 
 def test_refuses():

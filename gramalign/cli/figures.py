@@ -1,0 +1,29 @@
+"""What a command leaves in a run's folder."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gramalign.files import whole, write_text
+
+
+def write_figures(path: Path, record: Mapping[str, Any]) -> None:
+    """Figures as JSON."""
+    write_text(path, _text(record))
+
+
+def write_with_rows(
+    path: Path, record: Mapping[str, Any], rows: Path, columns: Mapping[str, Any]
+) -> None:
+    """Figures, and what they are made of row by row: both are of one measurement."""
+    with whole(path) as text, whole(rows) as arrays:
+        text.write_text(_text(record))
+        with arrays.open("wb") as file:
+            np.savez_compressed(file, **columns)
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2) + "\n"
