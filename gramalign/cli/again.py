@@ -1,8 +1,8 @@
-"""The command that trains a run again, from its config."""
+"""The commands that make again what stands in a run's folder."""
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,16 @@ def command_of(config: Config, out: Path) -> str:
         if before[name] != value:
             words += _words(name, value)
     return shlex.join(words)
+
+
+def options_of(command: Any) -> list[str]:
+    """The options of a command, an instance of its class, whose values are not the defaults."""
+    return [
+        word
+        for field in fields(command)
+        if field.default is not MISSING and getattr(command, field.name) != field.default
+        for word in _words(field.name, getattr(command, field.name))
+    ]
 
 
 def _options(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:

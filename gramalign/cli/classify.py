@@ -1,19 +1,20 @@
 """`gramalign classify`: how well a trained space tells classes apart."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import rich.console
 import tyro
 
+from gramalign.cli.again import options_of
 from gramalign.cli.compiled import compiled_in
-from gramalign.cli.console import QUIET, console
+from gramalign.cli.console import console
 from gramalign.cli.figures import write_with_rows
 from gramalign.cli.score_names import FusedOrScoreName
 from gramalign.data import load
-from gramalign.evaluation import Classification, classification_table, classify
-from gramalign.training import Run, load_run
+from gramalign.evaluation import classification_table, classify
+from gramalign.training import load_run
 from gramalign.training.measure import embed_labelled, embed_prompts, labels_of, own_score
 from gramalign.training.run_folder import RunFolder
 
@@ -46,57 +47,40 @@ class Classify:
     --prompts. This is zero-shot: the prompts have seen no training row."""
 
     def run(self) -> None:
-        """Classify and print."""
+        """Classify, print the table and keep the figures beside the run."""
         compiled_in(self.run_folder / "compiled")
-        classify_run(
-            load_run(self.run_folder),
-            data=self.data,
-            part=self.part,
-            score=self.score,
-            prompts=self.prompts,
-            prompts_from=self.prompts_from,
-            screen=console(),
+        run, screen = load_run(self.run_folder), console()
+        if self.prompts_from is not None and self.prompts is None:
+            raise ValueError(
+                f"--prompts-from is {self.prompts_from}, but not which modality of it: wanted "
+                f"--prompts too, one of {', '.join(run.dims)}"
+            )
+        source, score = self.data or run.config.data, self.score or own_score(run.config)
+        store = load(source)
+        labels_of(store)
+        given = None
+        if self.prompts is not None and self.prompts_from is not None:
+            given = embed_prompts(run, load(self.prompts_from), self.prompts)
+        rows = store.part(self.part)
+        # Rows that are measured choose nothing.
+        choosing = (
+            self.part != "validation" and store.split is not None and "validation" in store.split
         )
-
-
-def classify_run(
-    run: Run,
-    *,
-    data: str | None = None,
-    part: str = "test",
-    score: FusedOrScoreName | None = None,
-    prompts: str | None = None,
-    prompts_from: str | None = None,
-    screen: rich.console.Console = QUIET,
-) -> Classification:
-    """Classify one part of a store by a run, print the table and keep the figures beside it."""
-    if prompts_from is not None and prompts is None:
-        raise ValueError(
-            f"--prompts-from is {prompts_from}, but not which modality of it: wanted --prompts too,"
-            f" one of {', '.join(run.dims)}"
-        )
-    store = load(data or run.config.data)
-    labels_of(store)
-    score = score or own_score(run.config)
-    given = None
-    if prompts is not None and prompts_from is not None:
-        given = embed_prompts(run, load(prompts_from), prompts)
-    rows = store.part(part)
-    # Rows that are measured choose nothing.
-    choosing = part != "validation" and store.split is not None and "validation" in store.split
-    with screen.status("embedding") as status:
-        known, asked = (embed_labelled(run, x, score=score) for x in (store.part("train"), rows))
-        validation = store.part("validation") if choosing else None
-        if validation is not None:
-            validation = embed_labelled(run, validation, score=score)
-        status.update(f"classifying {len(rows)} rows")
-        result = classify(
-            known, asked, score=score, validation=validation, prompts=given or prompts
-        )
-    files = RunFolder(run.folder)
-    about = {"data": data or run.config.data, "part": part, "prompts_from": prompts_from}
-    columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
-    record = {**about, **result.to_json()}
-    write_with_rows(files.classification, record, files.predictions, columns)
-    screen.print(classification_table(result))
-    return result
+        with screen.status("embedding") as status:
+            known, asked = (
+                embed_labelled(run, x, score=score) for x in (store.part("train"), rows)
+            )
+            validation = store.part("validation") if choosing else None
+            if validation is not None:
+                validation = embed_labelled(run, validation, score=score)
+            status.update(f"classifying {len(rows)} rows")
+            result = classify(
+                known, asked, score=score, validation=validation, prompts=given or self.prompts
+            )
+        files = RunFolder(run.folder)
+        options = options_of(dataclasses.replace(self, data=source, score=score))
+        record = {"data": source, "part": self.part, "options": options}
+        record |= {"prompts_from": self.prompts_from, **result.to_json()}
+        columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
+        write_with_rows(files.classification, record, files.predictions, columns)
+        screen.print(classification_table(result))

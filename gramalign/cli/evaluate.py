@@ -1,5 +1,6 @@
 """`gramalign evaluate`: what a trained space is worth, beside chance and a linear baseline."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ import numpy as np
 import rich.console
 import tyro
 
+from gramalign.cli.again import options_of
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import QUIET, console
 from gramalign.cli.figures import write_with_rows
@@ -68,8 +70,8 @@ class Evaluate:
             score=self.score,
             baseline=self.baseline,
             screen=console(),
-            dual_temperature=self.dual_softmax,
-            rerank_by=self.rerank,
+            dual_softmax=self.dual_softmax,
+            rerank=self.rerank,
             rerank_top=self.rerank_top,
         )
         if self.contribution:
@@ -103,9 +105,13 @@ def evaluate_run(
     baseline: bool = True,
     screen: rich.console.Console = QUIET,
     brief: bool = False,
-    **options: Any,
+    dual_softmax: float | None = None,
+    rerank: ScoreName | None = None,
+    rerank_top: int = TOP,
 ) -> Evaluation:
     """Evaluate a run on one part of a store, print the tables and keep the figures beside it.
+
+    Brief ones do not take the place of others.
 
     Args:
         run: the run.
@@ -115,7 +121,9 @@ def evaluate_run(
         baseline: fit a linear GCCA.
         screen: where to print.
         brief: leave out what takes long and no summary shows: hubness, and retrieval by label.
-        options: others of `gramalign.evaluation.evaluate`.
+        dual_softmax: as `dual_temperature` of `gramalign.evaluation.evaluate`.
+        rerank: as `rerank_by` there.
+        rerank_top: as there.
     """
     store = load(data or run.config.data)
     rows = store.part(part)
@@ -138,14 +146,34 @@ def evaluate_run(
             neighbours=not brief,
             labels=labels,
             say=status.update,
-            **options,
+            dual_temperature=dual_softmax,
+            rerank_by=rerank,
+            rerank_top=rerank_top,
         )
-    record = {"data": data or run.config.data, "part": part, **result.to_json()}
+    asked = Evaluate(
+        run.folder,
+        data=data or run.config.data,
+        part=part,
+        score=result.score,
+        baseline=baseline,
+        dual_softmax=dual_softmax,
+        rerank=rerank,
+        rerank_top=rerank_top,
+    )
+    record = {"data": asked.data, "part": part, "options": options_of(asked), "brief": brief}
+    record |= result.to_json()
     files = RunFolder(run.folder)
     columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
-    write_with_rows(files.evaluation, record, files.ranks, columns)
+    if not brief or not is_evaluated(run):
+        write_with_rows(files.evaluation, record, files.ranks, columns)
     screen.print(tables(result))
     return result
+
+
+def is_evaluated(run: Run) -> bool:
+    """Whether the run's folder holds an evaluation, and not a brief one."""
+    path = RunFolder(run.folder).evaluation
+    return path.exists() and not json.loads(path.read_text()).get("brief", False)
 
 
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:

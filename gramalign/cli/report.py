@@ -10,7 +10,7 @@ import tyro
 from gramalign.cli.again import command_of
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
-from gramalign.cli.evaluate import evaluate_run
+from gramalign.cli.evaluate import evaluate_run, is_evaluated
 from gramalign.files import write_text
 from gramalign.report import check_installed, gather
 from gramalign.report.thumbnails import parse_images
@@ -55,7 +55,7 @@ class Report:
         screen = console()
         gathered = []
         for run, name in zip(runs, names, strict=True):
-            if not RunFolder(run.folder).evaluation.exists():
+            if not is_evaluated(run):
                 screen.print(f"{run.folder} has not been evaluated: done now, on the test part")
                 with screen.status("evaluating"):
                     evaluate_run(run)

@@ -1,5 +1,6 @@
 """`gramalign robustness`: how a trained space gives way under growing damage."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -8,6 +9,7 @@ import numpy as np
 import rich.progress
 import tyro
 
+from gramalign.cli.again import options_of
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.figures import write_figures
@@ -79,7 +81,9 @@ class Robustness:
                 embed=embed,
                 report=lambda done, total: progress.update(task, completed=done, total=total),
             )
-        record = {"data": source, "part": self.part, **found.to_json()}
+        asked = dataclasses.replace(self, data=source, score=score)
+        record = {"data": source, "part": self.part, "options": options_of(asked)}
+        record |= found.to_json()
         path = RunFolder(run.folder).robustness
         write_figures(path, record)
         screen.print(robustness_tables(found))

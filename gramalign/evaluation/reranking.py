@@ -109,7 +109,7 @@ def rerank(
     return figures_of(
         query,
         gallery,
-        f"{raw.score}, re-ranked by {called}",
+        f"{raw.score}, top {top} re-ranked by {called}",
         ranks - 1,
         in_gallery,
         data.groups,
@@ -177,7 +177,7 @@ def _candidates(
     rivals = (best >= 0) & (labels[best] != labels[rows][:, None])
     # Those that are none go last, the others keep their order.
     order = np.argsort(~rivals, axis=1, kind="stable")[:, : top - 1]
-    best = np.where(*(np.take_along_axis(x, order, axis=1) for x in (rivals, best)), -1)
+    best = np.take_along_axis(np.where(rivals, best, -1), order, axis=1)
     places = ranks[:, None] - 1
     column = np.arange(top)
     filled = np.pad(best, [(0, 0), (1, 1)], constant_values=-1)

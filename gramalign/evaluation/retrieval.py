@@ -161,7 +161,9 @@ def retrieve_both_ways(
     between, batch = task_of(data, query, gallery, score)
     found = on_devices(_Ranks(between, dual_temperature), batch)
     row_ranks, col_ranks, row_valid, col_valid = found
-    called = score if dual_temperature is None else f"{score}, dual softmax"
+    called = score
+    if dual_temperature is not None:
+        called += f", dual softmax at {dual_temperature:g}"
     return (
         figures_of(query, gallery, called, row_ranks, col_valid, data.groups),
         figures_of(gallery, query, called, col_ranks, row_valid, data.groups),

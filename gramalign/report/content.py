@@ -1,6 +1,7 @@
 """The sections of a report: which there are, what each says, and what stands in it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gramalign.evaluation import SCORE_NAMES
 from gramalign.report.blocks import Block, Cell, Code, Group, Notes, Section, Table
@@ -73,7 +74,7 @@ def _origin(runs: Sequence[Gathered]) -> Section:
     return Section(
         "origin",
         "Where it comes from",
-        "The commands that train and evaluate this again, what they ran on, and every setting.",
+        "The commands that train and measure this again, what they ran on, and every setting.",
         _of_each(runs, blocks),
     )
 
@@ -192,7 +193,9 @@ def _robustness(runs: Sequence[Gathered]) -> Section:
         "Robustness",
         "What is left of the figures as modalities go missing, features grow noisy and embeddings "
         "are stored more coarsely. A space that falls slowly can be trusted outside of its data.",
-        _of_each(runs, lambda run: damage_plots(run.robustness)),
+        _of_each(
+            runs, lambda run: [*_other_rows(run, run.robustness), *damage_plots(run.robustness)]
+        ),
     )
 
 
@@ -202,5 +205,16 @@ def _classification(runs: Sequence[Gathered]) -> Section:
         "Classification",
         "What the embeddings know of the classes, which retrieval does not ask for: by prompts, by "
         "linear probes, by nearest neighbours.",
-        _of_each(runs, lambda run: class_blocks(run.classification)),
+        _of_each(
+            runs,
+            lambda run: [*_other_rows(run, run.classification), *class_blocks(run.classification)],
+        ),
     )
+
+
+def _other_rows(run: Gathered, record: Mapping[str, Any] | None) -> list[Block]:
+    """Says so where something was measured on other rows than the evaluation."""
+    if record is None or (record["data"], record["part"]) == (run.data, run.part):
+        return []
+    rows = f"Of {record['data']}, {record['part']}; the evaluation is of {run.data}, {run.part}."
+    return [Notes("Other rows", [rows])]

@@ -25,7 +25,7 @@ class Gathered:
         name: what the report calls it.
         config: what was trained.
         step: updates that the model has had.
-        commands: what trains and evaluates it again.
+        commands: what trains it and measures it all again.
         starts: environment of each start of the run.
         metrics: rows of the log.
         timing: rows of the log of time and memory.
@@ -80,8 +80,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
     record = json.loads(files.evaluation.read_text())
     evaluation = Evaluation.from_json(record)
     rows = load(record["data"]).part(record["part"]).only(evaluation.modalities)
-    options = ["--data", record["data"], "--part", record["part"], "--score", evaluation.score]
-    cure = shlex.join(["gramalign", "evaluate", str(run.folder), *options])
+    cure = _command("evaluate", run.folder, record)
     if len(rows) != evaluation.examples:
         raise ValueError(
             f"{record['data']} has {len(rows)} rows in split {record['part']!r}, but "
@@ -91,11 +90,13 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
     if ranks and not np.array_equal(ranks.pop("ids"), rows.ids):
         raise ValueError(f"{files.ranks} is of other rows than {record['data']}: {cure}")
     embeddings = embed_store(run, rows)
+    others = {"robustness": _json(files.robustness), "classify": _json(files.classification)}
+    measured = {"evaluate": record} | {name: x for name, x in others.items() if x is not None}
     return Gathered(
         name=name,
         config=run.config,
         step=run.step,
-        commands=(command, shlex.join(["gramalign", "evaluate", str(again), *options])),
+        commands=(command, *(_command(name, again, x) for name, x in measured.items())),
         starts=_json(files.environment) or [],
         metrics=_log(files.metrics),
         timing=_log(files.timing),
@@ -105,9 +106,15 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         ranks=ranks,
         rows=rows,
         embedded=checked(embeddings, rows.present, rows.groups),
-        robustness=_json(files.root / "robustness.json"),
-        classification=_json(files.root / "classification.json"),
+        robustness=others["robustness"],
+        classification=others["classify"],
     )
+
+
+def _command(name: str, folder: Path, record: Mapping[str, Any]) -> str:
+    """What measures in that folder what stands in a record."""
+    options = record.get("options", ["--data", record["data"], "--part", record["part"]])
+    return shlex.join(["gramalign", name, str(folder), *options])
 
 
 def _json(path: Path) -> Any:

@@ -43,7 +43,11 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
     printed = capsys.readouterr().out
     for word in ("text", "video", "volume", "cosine", "chance", "R@1", "mAP", "GCCA"):
         assert word in printed
-    for title in ("Plain, and dual softmax", "Plain, and re-ranked by cosine", "Labels: all that"):
+    for title in (
+        "Plain, and dual softmax at 0.1",
+        "Plain, and top 5 re-ranked by cosine",
+        "Labels: all that",
+    ):
         assert title in printed
     record = json.loads((run / "evaluation.json").read_text())
     assert record["score"] == "volume" and record["part"] == "test"

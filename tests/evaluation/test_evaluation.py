@@ -29,7 +29,7 @@ def test_is_read_again_as_it_was_written(evaluation):
     again = Evaluation.from_json(record)
     assert again.by_label == evaluation.by_label and len(again.by_label) == 4
     assert again.beside == evaluation.beside
-    names = {"volume, dual softmax", "volume, re-ranked by cosine"}
+    names = {"volume, dual softmax at 0.1", "volume, top 5 re-ranked by cosine"}
     assert {result.score for result in again.beside} == names
     for name in ("by_label", "beside"):
         record.pop(name)
@@ -40,12 +40,14 @@ def test_is_read_again_as_it_was_written(evaluation):
 def test_what_stands_beside_is_found_by_name_and_changes_no_summary(evaluation):
     task = ("text",), ("audio",)
     raw, better = (
-        evaluation.find(*task, score) for score in ("volume", "volume, re-ranked by cosine")
+        evaluation.find(*task, score) for score in ("volume", "volume, top 5 re-ranked by cosine")
     )
     assert (raw.recall[5], raw.recall[10]) == (better.recall[5], better.recall[10])
     assert raw.ranks.tolist() != better.ranks.tolist()
     ranks = evaluation.ranks()
-    np.testing.assert_array_equal(ranks["text -> audio, volume, re-ranked by cosine"], better.ranks)
+    np.testing.assert_array_equal(
+        ranks["text -> audio, volume, top 5 re-ranked by cosine"], better.ranks
+    )
     plain = Evaluation(**{**vars(evaluation), "beside": (), "by_label": ()})
     assert plain.summary() == evaluation.summary() and plain.figures() == evaluation.figures()
 
@@ -54,5 +56,9 @@ def test_tables_show_both_side_by_side(evaluation):
     shown = to_text(tables(evaluation))
     assert max(map(len, shown.splitlines())) <= 100
     assert shown.count("text -> audio") >= 4
-    for title in ("Plain, and dual softmax", "Plain, and re-ranked by cosine", "Labels: all that"):
+    for title in (
+        "Plain, and dual softmax at 0.1",
+        "Plain, and top 5 re-ranked by cosine",
+        "Labels: all that",
+    ):
         assert title in shown

@@ -34,7 +34,7 @@ def test_by_another_score_of_all_is_that_score(monkeypatch):
     monkeypatch.setattr(module, "CELLS", 5 * EXAMPLES * 16 * len(NAMES))  # five queries at a time
     data = sample()
     raw, found = both(data, SIDES, "cosine", "volume", top=EXAMPLES)
-    assert found.score == "cosine, re-ranked by volume"
+    assert found.score == f"cosine, top {EXAMPLES} re-ranked by volume"
     assert raw.ranks.tolist() != found.ranks.tolist()
     expected, _ = retrieve_both_ways(data, *SIDES, "volume")
     np.testing.assert_array_equal(found.ranks, expected.ranks)
@@ -50,7 +50,7 @@ def test_what_is_behind_the_candidates_stays_there():
         return np.random.default_rng(0).random(candidates.shape)
 
     raw, found = both(data, SIDES, "cosine", at_random, top=4, name="chance")
-    assert found.score == "cosine, re-ranked by chance"
+    assert found.score == "cosine, top 4 re-ranked by chance"
     inside = (raw.ranks > 0) & (raw.ranks <= 4)
     assert (raw.ranks != found.ranks).any() and inside.any() and not inside.all()
     np.testing.assert_array_equal(found.ranks[~inside], raw.ranks[~inside])
@@ -122,7 +122,7 @@ def test_what_was_fused_is_re_ranked_too():
     raw, found = both(data, (NAMES[:1], NAMES[1:]), "fused", oracle, top=5)
     inside = (raw.ranks > 0) & (raw.ranks <= 5)
     np.testing.assert_array_equal(found.ranks, np.where(inside, 1, raw.ranks))
-    assert found.score == "fused, re-ranked by oracle" and found.candidates == raw.candidates
+    assert found.score == "fused, top 5 re-ranked by oracle" and found.candidates == raw.candidates
 
 
 def test_refuses():

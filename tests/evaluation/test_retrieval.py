@@ -217,7 +217,7 @@ def test_any_modalities_against_any_others(score, dual_temperature):
     )
     for result, figures, task in zip(found, expected, (sides, sides[::-1]), strict=True):
         assert (result.query, result.gallery) == task
-        assert result.score == (score if dual_temperature is None else f"{score}, dual softmax")
+        assert result.score == {None: score, 0.1: f"{score}, dual softmax at 0.1"}[dual_temperature]
         for name, value in figures.items():
             assert getattr(result, name) == pytest.approx(value), name
 

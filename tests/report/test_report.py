@@ -214,13 +214,20 @@ def test_what_other_commands_have_measured(gathered):
     )
     found = Classification("volume", modalities, 150, 40, False, (), (figures,), ())
     page = render(
-        [dataclasses.replace(gathered, robustness=record, classification=found.to_json())]
+        [
+            dataclasses.replace(
+                gathered,
+                robustness={"data": gathered.data, "part": gathered.part, **record},
+                classification={"data": "others.npz", "part": "validation", **found.to_json()},
+            )
+        ]
     )
     Checked(page)
     assert sections_of(page)[-2:] == ["robustness", "classification"]
     damage, classes = page.split('<section id="robustness">')[1].split("<section")
     assert damage.count("<svg") == len(CURVES) and "level 2" in damage
     assert "least to largest of 3 repetitions" in damage and "rest → one, cosine" in damage
+    assert "Other rows" not in damage and "Of others.npz, validation;" in classes
     assert "77.7 [61.0, 88.8]" in classes and "the most frequent class, 44.4" in classes
 
 
