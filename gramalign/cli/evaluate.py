@@ -29,6 +29,8 @@ from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import measure, own_score
 from gramalign.training.run_folder import RunFolder
 
+Part = Literal["test", "validation", "train"]
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -42,7 +44,7 @@ class Evaluate:
     """Folder of a finished run."""
     data: str | None = None
     """Another feature store to evaluate on; the one it was trained on if not given."""
-    part: Literal["test", "validation", "train"] = "test"
+    part: Part = "test"
     """Which rows of the store."""
     score: FusedOrScoreName | None = None
     """Score beside the cosine; the objective's own if not given."""
@@ -100,7 +102,7 @@ def evaluate_run(
     run: Run,
     *,
     data: str | None = None,
-    part: str = "test",
+    part: Part = "test",
     score: FusedOrScoreName | None = None,
     baseline: bool = True,
     screen: rich.console.Console = QUIET,

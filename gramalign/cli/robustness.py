@@ -12,6 +12,7 @@ import tyro
 from gramalign.cli.again import options_of
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
+from gramalign.cli.evaluate import Part
 from gramalign.cli.figures import write_figures
 from gramalign.cli.score_names import ScoreName
 from gramalign.data import load
@@ -40,7 +41,7 @@ class Robustness:
     """Folder of a finished run."""
     data: str | None = None
     """Another feature store to measure on; the one it was trained on if not given."""
-    part: Literal["test", "validation", "train"] = "test"
+    part: Part = "test"
     """Which rows of the store."""
     score: ScoreName | None = None
     """Score beside the cosine; the objective's own if not given, but for fused, which would have to

@@ -12,7 +12,9 @@ import safetensors.numpy
 from gramalign import Index
 from gramalign.cli import main
 from gramalign.cli.embed import without_text
+from gramalign.cli.evaluate import evaluate_run
 from gramalign.data import load, open_store
+from gramalign.training import load_run
 from gramalign.training.params_file import read_about
 
 
@@ -51,6 +53,9 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
         assert title in printed
     record = json.loads((run / "evaluation.json").read_text())
     assert record["score"] == "volume" and record["part"] == "test"
+    assert record["options"] == ["--data", str(two), "--score", "volume", *words]
+    evaluate_run(load_run(run), baseline=False, brief=True)
+    assert json.loads((run / "evaluation.json").read_text()) == record, "no brief one instead"
     assert len(record["retrieval"]) == len(record["by_label"]) == len(record["beside"]) == 4
     with np.load(run / "ranks.npz") as ranks:
         assert len(ranks["ids"]) == record["examples"]

@@ -16,6 +16,7 @@ import pytest
 
 from gramalign.cli import main
 from gramalign.cli.again import command_of
+from gramalign.cli.evaluate import evaluate_run
 from gramalign.cli.main import _read
 from gramalign.cli.presets import preset
 from gramalign.evaluation import (
@@ -249,7 +250,7 @@ def test_what_stands_beside_the_plain_figures(gathered):
     assert "By label" in page and "Matches point apart &amp; more." in page
 
 
-def test_the_command(run, tmp_path, capsys):
+def test_the_command(run, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     for name in ("evaluation.json", "ranks.npz", "timing.jsonl", "environment.json"):
@@ -259,6 +260,13 @@ def test_the_command(run, tmp_path, capsys):
     assert "has not been evaluated" in capsys.readouterr().out
     assert (copy / "evaluation.json").exists()
     assert sections_of(out.read_text())[-1] == "failures"
+    # A brief evaluation, such as compare leaves, is not enough; the folder may be the current one.
+    (copy / "evaluation.json").unlink()
+    evaluate_run(load_run(copy), baseline=False, brief=True)
+    monkeypatch.chdir(copy)
+    main(["report", "."])
+    assert "has not been evaluated" in capsys.readouterr().out
+    assert f"--out {tmp_path}/copy-again" in (copy / "report.html").read_text()
 
 
 def test_errors_name_the_cure(run, tmp_path, capsys):

@@ -1,0 +1,47 @@
+"""Files are whole or not there, and leave no drafts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gramalign.cli.figures import write_with_rows
+from gramalign.files import whole, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_takes_its_name_when_it_is_written(tmp_path):
+    path = tmp_path / "figures.json"
+    write_text(path, "old")
+    with whole(path) as draft:
+        draft.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new" and names(tmp_path) == ["figures.json"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    path = tmp_path / "figures.json"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt), whole(path) as draft:
+        draft.write_text("ne")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and names(tmp_path) == ["figures.json"]
+
+
+def test_figures_and_their_rows_are_of_one_measurement(tmp_path):
+    figures, rows = tmp_path / "evaluation.json", tmp_path / "ranks.npz"
+    write_with_rows(figures, {"R@1": 50.0}, rows, {"ids": np.array(["a", "b"])})
+
+    class Full:
+        def __array__(self, dtype=None, copy=None):
+            raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        write_with_rows(figures, {"R@1": 60.0}, rows, {"ids": Full()})
+    assert json.loads(figures.read_text()) == {"R@1": 50.0}
+    with np.load(rows) as found:
+        assert found["ids"].tolist() == ["a", "b"]
+    assert names(tmp_path) == ["evaluation.json", "ranks.npz"]
