@@ -6,7 +6,7 @@ from typing import Any
 from gramalign.evaluation import SCORE_NAMES
 from gramalign.report.blocks import Block, Cell, Code, Group, Notes, Section, Table
 from gramalign.report.classes import class_blocks
-from gramalign.report.curves import timing_plots, training_plots
+from gramalign.report.curves import predictor_plots, timing_plots, training_plots
 from gramalign.report.damage import damage_plots
 from gramalign.report.failures import galleries
 from gramalign.report.figures import (
@@ -116,7 +116,7 @@ def _training(runs: Sequence[Gathered]) -> Section:
         "training",
         "Training",
         seen,
-        [Group("", [*training_plots(runs), *timing_plots(runs)])],
+        [Group("", [*training_plots(runs), *predictor_plots(runs), *timing_plots(runs)])],
     )
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from gramalign.evaluation import correlation_over_checkpoints
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import MUTED, axes, colour
 from gramalign.report.gathered import Gathered
@@ -29,6 +30,34 @@ def training_plots(runs: Sequence[Gathered]) -> list[Plot]:
         best = run.step if unit == "percent" and run.step < run.config.steps else None
         plots.append(_plot(title, unit, {label: log[name] for label, name in members}, best=best))
     return plots
+
+
+def predictor_plots(runs: Sequence[Gathered]) -> list[Plot]:
+    """Of one run, retrieval at each validation against one minus the GRAM value, as GRAM's paper.
+
+    Nothing where fewer than three validations have both, or the GRAM value stays the same.
+    """
+    if len(runs) > 1:
+        return []
+    value, x = f"{_VALIDATION}GRAM value", "1 - GRAM value"
+    rows = [{**row, x: 1 - row[value]} for row in runs[0].metrics if value in row]
+    figures = [name for row in rows[:1] for name in row if "R@" in name]
+    figure, panel = axes(x, "percent")
+    keys = []
+    for place, found in enumerate(correlation_over_checkpoints(rows, [x], figures) if rows else ()):
+        if math.isnan(found.spearman):
+            continue
+        both = [(row[x], row[found.outcome]) for row in rows if found.outcome in row]
+        panel.plot(*zip(*both, strict=True), "o", color=colour(place), markersize=3)
+        label = f"{_called(found.outcome)}: {found.spearman:.2f}"
+        keys.append(Key(label, colour(place), "●"))
+    if not keys:
+        return []
+    note = (
+        "Numbers: Spearman's rank correlation over the validations of this run, 1 where a larger "
+        "value always goes with better retrieval."
+    )
+    return [Plot("Whether the GRAM value tells of retrieval", figure, tuple(keys), note)]
 
 
 def timing_plots(runs: Sequence[Gathered]) -> list[Plot]:

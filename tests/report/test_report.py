@@ -31,6 +31,7 @@ from gramalign.evaluation import (
 )
 from gramalign.evaluation.robustness import TASKS, Range
 from gramalign.report import check_installed, gather
+from gramalign.report.curves import predictor_plots
 from gramalign.report.histograms import bins, rank_plots
 from gramalign.report.thumbnails import Thumbnails, parse_images
 from gramalign.training import Clip, Config, Gram, Model, Validation, load_run
@@ -248,6 +249,27 @@ def test_what_stands_beside_the_plain_figures(gathered):
     Checked(page)
     assert "Plain, and dual softmax" in page and page.count("0.123") >= 6
     assert "By label" in page and "Matches point apart &amp; more." in page
+
+
+def test_whether_the_gram_value_tells_of_retrieval(gathered):
+    own, cosine = "validation/rest -> one R@1, own", "validation/pair R@1, cosine"
+    rows = [
+        {
+            "step": 10 * n,
+            "validation/GRAM value": 1 / n,
+            own: 10.0 * n,
+            cosine: -1.0 * n,
+            "loss": 0.0,
+        }
+        for n in (1, 2, 4)
+    ]
+    several = dataclasses.replace(gathered, metrics=[*rows, {"step": 50, "loss": 0.1}])
+    (plot,) = predictor_plots([several])
+    labels = [key.label for key in plot.keys]
+    assert labels == ["rest → one R@1, own: 1.00", "pair R@1, cosine: -1.00"]
+    assert predictor_plots([several, several]) == []
+    assert predictor_plots([dataclasses.replace(gathered, metrics=rows[:2])]) == []
+    assert predictor_plots([dataclasses.replace(gathered, metrics=[])]) == []
 
 
 def test_the_command(run, tmp_path, monkeypatch, capsys):
