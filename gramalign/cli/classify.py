@@ -78,7 +78,7 @@ class Classify:
                 known, asked, score=score, validation=validation, prompts=given or self.prompts
             )
         files = RunFolder(run.folder)
-        options = options_of(dataclasses.replace(self, data=source, score=score))
+        options = options_of(dataclasses.replace(self, data=source))
         record = {"data": source, "part": self.part, "options": options}
         record |= {"prompts_from": self.prompts_from, **result.to_json()}
         columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}

@@ -156,7 +156,7 @@ def evaluate_run(
         run.folder,
         data=data or run.config.data,
         part=part,
-        score=result.score,
+        score=score,
         baseline=baseline,
         dual_softmax=dual_softmax,
         rerank=rerank,

@@ -82,7 +82,7 @@ class Robustness:
                 embed=embed,
                 report=lambda done, total: progress.update(task, completed=done, total=total),
             )
-        asked = dataclasses.replace(self, data=source, score=score)
+        asked = dataclasses.replace(self, data=source)
         record = {"data": source, "part": self.part, "options": options_of(asked)}
         record |= found.to_json()
         path = RunFolder(run.folder).robustness

@@ -19,7 +19,7 @@ from jaxtyping import Int
 
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import to_plain
-from gramalign.evaluation.retrieval import SCORE_NAMES, Retrieval, retrieve_both_ways
+from gramalign.evaluation.retrieval import Retrieval, check_score, retrieve_both_ways
 from gramalign.evaluation.significance import sign_flip_test
 
 
@@ -128,8 +128,7 @@ def contributions(data: EmbeddingSet, score: str) -> tuple[Contribution, ...]:
     Raises:
         ValueError: an unknown score, or fewer than three modalities.
     """
-    if score not in SCORE_NAMES:
-        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}")
+    check_score(score)
     if len(data.modalities) < 3:
         raise ValueError(
             f"embeddings: got {' and '.join(data.modalities)}, wanted at least 3 modalities: with "

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
 from gramalign.evaluation.labelled import Label, Labelled
-from gramalign.evaluation.retrieval import FUSED, anonymous
+from gramalign.evaluation.retrieval import FUSED, anonymous, check_score
 from gramalign.scores import SCORE_NAMES, Between
 from gramalign.unit_rows import unit_rows
 
@@ -118,8 +118,7 @@ def classify_by_prompts(
     Raises:
         ValueError: an unknown score or modality, nothing to classify, or prompts of another width.
     """
-    if score not in (*SCORE_NAMES, FUSED):
-        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}, {FUSED}")
+    check_score(score, fused=True)
     named = prompts.modality if prompts is not None else modality or ""
     names = tuple(name for name in test.modalities if name != named)
     chosen = names if clip is None else tuple(clip)

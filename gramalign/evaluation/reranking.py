@@ -22,16 +22,16 @@ from jaxtyping import Array, Float, Int
 from gramalign.contrast import top_k
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.retrieval import (
-    FUSED,
     Batch,
     Retrieval,
     anonymous,
+    check_score,
     check_sides,
     figures_of,
     on_devices,
     task_of,
 )
-from gramalign.scores import SCORE_NAMES, Between
+from gramalign.scores import Between
 
 Rescore = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q top"]], Float[np.ndarray, "q top"]]
 """Scores of some queries with candidates of their own, both given as numbers of examples."""
@@ -80,8 +80,7 @@ def rerank(
     """
     query, gallery = check_sides(data, raw.query, raw.gallery)
     check_asked(by, top)
-    if raw.score not in (*SCORE_NAMES, FUSED):
-        raise ValueError(f"raw: got {raw.score!r}, wanted one of {', '.join(SCORE_NAMES)}, {FUSED}")
+    check_score(raw.score, "raw", fused=True)
     if raw.ranks is None or len(raw.ranks) != len(data):
         raise ValueError(
             f"raw: wanted the rank of each of {len(data)} examples, got "
@@ -120,8 +119,8 @@ def check_asked(by: str | Rescore, top: int) -> None:
     """Raises `ValueError` where nothing can be re-ranked so."""
     if top < 2:
         raise ValueError(f"top: got {top}, wanted at least 2: one candidate has no order")
-    if isinstance(by, str) and by not in SCORE_NAMES:
-        raise ValueError(f"by: got {by!r}, wanted one of {', '.join(SCORE_NAMES)}")
+    if isinstance(by, str):
+        check_score(by, "by")
 
 
 def by_score(

@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Int
 from gramalign.contrast import dual_softmax, ranks
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
-from gramalign.scores import SCORE_NAMES, Between
+from gramalign.scores import SCORE_NAMES, Between, score_named
 
 RECALL_AT = (1, 5, 10)
 
@@ -108,7 +108,8 @@ def retrieval_figures(
     Raises:
         ValueError: unknown score, or `FUSED` where there is nothing fused.
     """
-    _check_score(data, score)
+    check_score(score, fused=True)
+    _check_fused(data, score)
     results = [
         retrieve_both_ways(data, *sides, score, dual_temperature=dual_temperature)
         for sides in tasks(data.modalities)
@@ -174,7 +175,8 @@ def task_of(
     data: EmbeddingSet, query: tuple[str, ...], gallery: tuple[str, ...], score: str
 ) -> tuple[Between, Batch]:
     """What ranks the gallery of a task, and the examples under its names, with masks and groups."""
-    _check_score(data, score)
+    check_score(score, fused=True)
+    _check_fused(data, score)
     vectors = {name: data.embeddings[name] for name in (*query, *gallery)}
     masks = {name: data.present[name] for name in vectors}
     asked, looked_through = query, gallery
@@ -226,9 +228,13 @@ def anonymous(
     return Between(score, *roles), names
 
 
-def _check_score(data: EmbeddingSet, score: str) -> None:
-    if score not in (*SCORE_NAMES, FUSED):
-        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}, {FUSED}")
+def check_score(score: str, argument: str = "score", *, fused: bool = False) -> None:
+    """Raises `ValueError` where a text names no Score, nor `FUSED` where that is one."""
+    if not (fused and score == FUSED):
+        score_named(score, "anchor", argument)
+
+
+def _check_fused(data: EmbeddingSet, score: str) -> None:
     if score == FUSED and not data.fused and len(data.modalities) > 2:
         raise ValueError(
             f"score: got {score!r}, but no fused embeddings, which the objective vast learns to "

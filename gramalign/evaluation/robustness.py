@@ -32,7 +32,7 @@ from gramalign.evaluation.perturbations import (
     store_as,
 )
 from gramalign.evaluation.records import number, to_plain
-from gramalign.evaluation.retrieval import SCORE_NAMES, Retrieval, retrieval_figures
+from gramalign.evaluation.retrieval import Retrieval, check_score, retrieval_figures
 
 CURVES = ("missing", "noise", "dimensions", "precision")
 
@@ -278,8 +278,7 @@ def _check(
     features: HostEmbeddings | None,
     embed: Embed | None,
 ) -> None:
-    if score not in SCORE_NAMES:
-        raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}")
+    check_score(score)
     if not curves or len(set(curves)) < len(curves) or not set(curves) <= set(CURVES):
         raise ValueError(
             f"curves: got {', '.join(curves) or 'none'}, wanted some of {', '.join(CURVES)}, each "

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gramalign.evaluation import SCORE_NAMES
+from gramalign.evaluation import FUSED
 from gramalign.report.blocks import Block, Cell, Code, Group, Notes, Section, Table
 from gramalign.report.classes import class_blocks
 from gramalign.report.curves import predictor_plots, timing_plots, training_plots
@@ -181,7 +181,7 @@ def _failures(runs: Sequence[Gathered], images: tuple[Images, ...]) -> Section:
         seen += " Framed are those of the query's class, which are near misses."
     if any(pictures.values()):
         seen += " Pictures show the example, whichever of its modalities was searched."
-    if any(run.evaluation.score not in SCORE_NAMES for run in runs):
+    if any(run.evaluation.score == FUSED for run in runs):
         seen += " Where a trained fusion makes the Score, the cosine stands in for it."
     groups = _of_each(runs, lambda run: galleries(run, pictures[run.name]))
     return Section("failures", "Worst queries", seen, groups)

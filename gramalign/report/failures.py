@@ -7,15 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gramalign.evaluation import SCORE_NAMES, Retrieval
+from gramalign.evaluation import FUSED, Retrieval
 from gramalign.report.blocks import Failure, Gallery, Item
 from gramalign.report.gathered import Gathered
 from gramalign.report.tasks import kinds, name_in_ranks, tasks
 from gramalign.report.thumbnails import Thumbnails
-from gramalign.scores import Score, anchored
+from gramalign.scores import Score, score_named
 
 _ANCHOR = "anchor"  # as in retrieval: one compilation for all tasks of one size
-_SCORES = anchored(_ANCHOR)
 _Candidates = tuple[Float[Array, " n"], Bool[Array, " n"]]
 
 
@@ -34,7 +33,7 @@ def galleries(
         A gallery for each kind that has failures, under the run's Score; under the cosine where
         that is made by a fusion.
     """
-    score = run.evaluation.score if run.evaluation.score in SCORE_NAMES else "cosine"
+    score = "cosine" if run.evaluation.score == FUSED else run.evaluation.score
     found = []
     for kind in kinds(run.evaluation)[-2:]:
         worst = _worst(run, list(tasks(run.evaluation, kind, score)), count)
@@ -77,7 +76,7 @@ def _before(run: Gathered, task: Retrieval, score: str, row: int, count: int) ->
     roles = {_ANCHOR: one} | {f"other {i}": name for i, name in enumerate(others)}
     data = run.embedded
     forward, backward = _of_query(
-        _SCORES[score],
+        score_named(score, _ANCHOR),
         {role: jnp.asarray(data.embeddings[name]) for role, name in roles.items()},
         {role: jnp.asarray(data.present[name]) for role, name in roles.items()},
         jnp.asarray(row),

@@ -1,12 +1,13 @@
 """Floor 1: Scores, one file a method; they know nothing of softmax or devices."""
 
 from gramalign.scores.aggregate import AggregateScore
-from gramalign.scores.between import SCORE_NAMES, Between
+from gramalign.scores.between import Between
 from gramalign.scores.cosine import CosineScore
 from gramalign.scores.direction import DirectionScore
 from gramalign.scores.hyperbolic import HyperbolicVolumeScore
 from gramalign.scores.kernel_volume import KernelVolumeScore
 from gramalign.scores.mixed import MixedScore
+from gramalign.scores.named import SCORE_NAMES, score_named
 from gramalign.scores.product import ProductScore
 from gramalign.scores.protocol import Score, Side, Tiled
 from gramalign.scores.registry import SCORES, anchored
@@ -32,4 +33,5 @@ __all__ = [
     "Tiled",
     "VolumeScore",
     "anchored",
+    "score_named",
 ]

@@ -29,18 +29,15 @@ from gramalign.geometry.norms import sqrt
 from gramalign.geometry.tuples import unstack
 from gramalign.scores.aggregate import AggregateScore
 from gramalign.scores.cosine import CosineScore
+from gramalign.scores.named import score_named
 from gramalign.scores.product import ProductScore
 from gramalign.scores.products import as_factor, product, rounding
 from gramalign.scores.protocol import Side
-from gramalign.scores.registry import anchored
 from gramalign.scores.sides import centroid, check_modality, stack
 from gramalign.scores.volume import VolumeScore
 from gramalign.types import Embeddings, Present
 
 _ANCHOR = "anchor"
-_SCORES = anchored(_ANCHOR)
-SCORE_NAMES = tuple(_SCORES)
-"""The Scores that hold one modality against others, and so any set of them against any."""
 
 
 class _Span(NamedTuple):
@@ -60,7 +57,7 @@ class Between:
     A missing modality is left out of its tuple; a side is valid where it has any.
 
     Attributes:
-        score: one of `SCORE_NAMES`.
+        score: one of `SCORE_NAMES`, with settings if any (`score_named`).
         query: modalities on the row side.
         gallery: modalities on the column side.
 
@@ -80,8 +77,7 @@ class Between:
 
     def __post_init__(self):
         """Refuse what cannot be compared."""
-        if self.score not in _SCORES:
-            raise ValueError(f"score must be one of {', '.join(_SCORES)}, got {self.score!r}")
+        score_named(self.score, _ANCHOR)
         for argument, names in (("query", self.query), ("gallery", self.gallery)):
             if not names or len(set(names)) < len(names):
                 raise ValueError(
@@ -102,7 +98,7 @@ class Between:
             return self._inner.tile(cols, rows).T
         if not self._joined:
             return self._inner.tile(rows, cols)
-        if isinstance(self._inner, VolumeScore):
+        if self._by_bases:
             return -_joint_volume(rows, cols)
         if isinstance(self._inner, ProductScore):
             return self._inner.tile(rows, cols)
@@ -134,7 +130,12 @@ class Between:
 
     @property
     def _inner(self) -> Any:
-        return _SCORES[self.score]
+        return score_named(self.score, _ANCHOR)
+
+    @property
+    def _by_bases(self) -> bool:
+        """Whether a joined tuple's score follows from what each side spans."""
+        return isinstance(self._inner, VolumeScore) and self._inner.form == "volume"
 
     @property
     def _turned(self) -> bool:
@@ -170,7 +171,7 @@ class Between:
         return self._inner.rows(named, {_ANCHOR: there})
 
     def _joint_factors(self, vectors: Float[Array, "n k d"], kept: Bool[Array, "n k"]) -> Any:
-        if isinstance(self._inner, VolumeScore):
+        if self._by_bases:
             span = orthonormal_basis(vectors, kept)
             basis = (as_factor(x, vectors.dtype) for x in unstack(span.vectors, 1))
             return _Span(tuple(basis), span.volume)

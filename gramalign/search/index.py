@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from gramalign.scores import SCORE_NAMES, Between, Side
+from gramalign.scores import Between, Side
 from gramalign.search import file
 from gramalign.search.entries import Entries, checked_ids, checked_rows
 from gramalign.search.hits import Hits
@@ -133,7 +133,7 @@ class Index:
         Args:
             query: per modality `[q, dim]`, of the index or others of its space.
             k: hits per query, at most the number of rows.
-            score: one of `SCORE_NAMES`.
+            score: one of `gramalign.scores.SCORE_NAMES`, with settings if any.
             gallery: modalities of the rows to compare with; None: all that the query does not hold,
                 or all if it holds every one.
             present: per modality bool `[q]`; a modality without a mask is present everywhere.
@@ -157,8 +157,6 @@ class Index:
                 f"k: got {k}, wanted 1 to {len(self)}, the number of rows in the index; ask for "
                 "fewer"
             )
-        if score not in SCORE_NAMES:
-            raise ValueError(f"score: got {score!r}, wanted one of {', '.join(SCORE_NAMES)}")
         searched = self._searched(gallery, tuple(rows))
         # Named by their places, so that one program serves all sets of modalities of one size.
         between = Between(score, _places("query", len(rows)), _places("gallery", len(searched)))

@@ -8,7 +8,6 @@ from jaxtyping import Int
 from gramalign.data import FeatureStore
 from gramalign.evaluation import (
     FUSED,
-    SCORE_NAMES,
     Evaluation,
     Labelled,
     Prompts,
@@ -22,9 +21,11 @@ from gramalign.training.restore import Run, embed_store
 
 
 def own_score(config: Config) -> str:
-    """The Score that an objective trains: that of its first term with another than the cosine."""
-    names = *SCORE_NAMES, FUSED
-    scores = [term.score for term in config.terms.values() if term.score in names]
+    """The Score that an objective trains: that of its first term with another than the cosine.
+
+    With the settings of that term, but for HyperGRAM, whose hyperbolic part it is.
+    """
+    scores = [term.score for term in config.terms.values()]
     return next((score for score in scores if score != "cosine"), "cosine")
 
 

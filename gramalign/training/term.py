@@ -28,7 +28,7 @@ class Term:
     loss: ClassVar[Callable[..., Float[Array, " batch"]]]
     """The function, called with the embeddings and, by keyword, settings and batch."""
     score: ClassVar[str] = "cosine"
-    """The Score that it trains, by its name in `gramalign.scores.SCORES`, or "fused"."""
+    """The Score that it trains, as `gramalign.scores.score_named` reads it, or "fused"."""
     needs_labels: ClassVar[bool] = False
     """Whether its groups are the examples' classes, instead of those that show the same thing."""
     learns: ClassVar[Mapping[str, Callable[[float], Number]]] = {}

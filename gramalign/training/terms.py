@@ -13,6 +13,7 @@ from functools import partial
 from gramalign import losses
 from gramalign.models import FusionHead, Number
 from gramalign.scores import SCORES, anchored
+from gramalign.scores.named import called
 from gramalign.scores.volume import Form
 from gramalign.training.checks import check
 from gramalign.training.term import Anchored, Contrastive, Smoothed, Tempered, Term
@@ -23,12 +24,16 @@ class Gram(Contrastive):
     """GRAM: the volume that a tuple spans, contrasted over the batch."""
 
     loss = staticmethod(losses.gram)
-    score = "volume"
 
     form: Form = "volume"
     """The volume, its square, its logarithm or its n-th root, n the modalities there are."""
     label_smoothing: float = 0.1
     """Share of the softmax's target spread over all candidates, in [0, 1)."""
+
+    @property
+    def score(self) -> str:
+        """The volume, or its root; its square and its logarithm rank as it does."""
+        return called("volume", form="root" if self.form == "root" else "volume")
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,10 @@ class Triangle(Contrastive):
 
 @dataclass(frozen=True)
 class Hypergram(Contrastive):
-    """HyperGRAM: a mix of the hyperbolic and the Euclidean volume, contrasted over the batch."""
+    """HyperGRAM: a mix of the hyperbolic and the Euclidean volume, contrasted over the batch.
+
+    The Score that stands for it is the hyperbolic volume alone, whatever the mix.
+    """
 
     loss = staticmethod(losses.hypergram)
     score = "hyperbolic"
@@ -112,7 +120,6 @@ class KernelVolume(Contrastive):
     """The volume in an RBF kernel's feature space, contrasted over the batch."""
 
     loss = staticmethod(losses.kernel_volume)
-    score = "kernel_volume"
 
     temperature: float = 0.015
     """Temperature, or where a learned one starts."""
@@ -122,6 +129,11 @@ class KernelVolume(Contrastive):
     def __post_init__(self):
         super().__post_init__()
         check(self, "bandwidth", self.bandwidth > 0, "a positive number")
+
+    @property
+    def score(self) -> str:
+        """The kernel volume of that width."""
+        return called("kernel_volume", bandwidth=self.bandwidth)
 
 
 @dataclass(frozen=True)
@@ -140,7 +152,6 @@ class Sca(Contrastive):
     """SCA: the cosine with the others' sum, weighted by fit, contrasted over the batch."""
 
     loss = staticmethod(losses.sca)
-    score = "aggregate"
 
     weight_temperature: float = 0.1
     """Temperature of the softmax that weighs the others."""
@@ -148,6 +159,11 @@ class Sca(Contrastive):
     def __post_init__(self):
         super().__post_init__()
         check(self, "weight_temperature", self.weight_temperature > 0, "a positive number")
+
+    @property
+    def score(self) -> str:
+        """The aggregate of weights of that temperature."""
+        return called("aggregate", weight_temperature=self.weight_temperature)
 
 
 @dataclass(frozen=True)
@@ -273,7 +289,6 @@ class Symile(Tempered):
     """Symile: the multilinear inner product of whole tuples, against recombined ones."""
 
     loss = staticmethod(losses.symile)
-    score = "product"
 
     temperature: float = 0.2
     """Temperature, or where a learned one starts."""
@@ -288,6 +303,11 @@ class Symile(Tempered):
                 f"symile.negatives is all, for three modalities, got {', '.join(modalities)}: name "
                 "three with --modalities, or take shuffled"
             )
+
+    @property
+    def score(self) -> str:
+        """The product, scaled or not."""
+        return called("product", scaled=self.scaled)
 
 
 @dataclass(frozen=True)

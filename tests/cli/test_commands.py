@@ -53,7 +53,7 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
         assert title in printed
     record = json.loads((run / "evaluation.json").read_text())
     assert record["score"] == "volume" and record["part"] == "test"
-    assert record["options"] == ["--data", str(two), "--score", "volume", *words]
+    assert record["options"] == ["--data", str(two), *words]
     evaluate_run(load_run(run), baseline=False, brief=True)
     assert json.loads((run / "evaluation.json").read_text()) == record, "no brief one instead"
     assert len(record["retrieval"]) == len(record["by_label"]) == len(record["beside"]) == 4

@@ -113,7 +113,7 @@ def test_joint_volume_of_what_both_sides_share_is_0_and_has_finite_derivatives()
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (("euclid", ("a",), ("b",)), "score must be one of"),
+        (("euclid", ("a",), ("b",)), "score: got 'euclid', wanted one of cosine"),
         (("cosine", (), ("b",)), "query must name"),
         (("cosine", ("a",), ("b", "b")), "gallery must name"),
     ],

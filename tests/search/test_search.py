@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gramalign import Index
-from gramalign.search.index import QUERIES, SCORE_NAMES
+from gramalign.scores import SCORE_NAMES
+from gramalign.search.index import QUERIES
 from gramalign.search.programs import mesh_over, padded
 from tests import reference, samples
 

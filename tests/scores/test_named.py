@@ -1,0 +1,68 @@
+"""A Score's text names it with its settings, and is refused where it does not."""
+
+import numpy as np
+import pytest
+
+from gramalign.scores import AggregateScore, Between, KernelVolumeScore, VolumeScore, score_named
+from gramalign.scores.named import called
+from tests import samples
+
+NAMES = ("a", "b", "c", "d")
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    embeddings = samples.as_jax(samples.embeddings(rng, 5, 8, NAMES))
+    return embeddings, samples.as_jax(samples.masks(rng, 5, NAMES))
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        KernelVolumeScore("a", bandwidth=0.3),
+        AggregateScore("a", weight_temperature=0.02),
+        VolumeScore("a", form="root"),
+    ],
+)
+def test_what_is_named_is_the_score_with_its_settings(score, batch):
+    settings = {key: value for key, value in vars(score).items() if key != "anchor"}
+    name = {KernelVolumeScore: "kernel_volume", AggregateScore: "aggregate", VolumeScore: "volume"}
+    text = called(name[type(score)], **settings)
+    assert "=" in text and score_named(text, "a") == score
+    between = Between(text, ("a",), NAMES[1:])
+    found = between.tile(between.rows(*batch).factors, between.cols(*batch).factors)
+    expected = score.tile(score.rows(*batch).factors, score.cols(*batch).factors)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_of_a_joined_tuple_too(batch):
+    """The root of a volume is not made of the two sides' spans."""
+    between = Between("volume(form='root')", NAMES[:2], NAMES[2:])
+    embeddings, present = batch
+    rows, cols = between.rows(embeddings, present), between.cols(embeddings, present)
+    scores = VolumeScore("a", form="root").matched(embeddings)
+    every = Between("volume(form='root')", NAMES[:2], NAMES[2:]).matched(embeddings)
+    np.testing.assert_allclose(every, scores, rtol=1e-6)
+    diagonal = np.diagonal(between.tile(rows.factors, cols.factors))
+    there = np.asarray(rows.valid & cols.valid)
+    np.testing.assert_allclose(
+        diagonal[there], between.matched(embeddings, present)[there], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("area", "score: got 'area', wanted one of cosine"),
+        ("area(size=1)", r"got 'area\(size=1\)', wanted one of cosine"),
+        ("volume(", r"got 'volume\(', wanted one of"),
+        ("volume(3)", r"got 'volume\(3\)', wanted one of"),
+        ("kernel_volume(width=2)", "but the settings of kernel_volume are bandwidth"),
+        ("cosine(col='b')", "but the settings of cosine are none"),
+        ("kernel_volume(bandwidth=-1.0)", "bandwidth must be"),
+    ],
+)
+def test_refuses(text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        score_named(text, "a")
