@@ -24,7 +24,8 @@ class Report:
 
     The page is one HTML file that needs no network: how the run was trained, its curves, retrieval
     beside chance and a linear baseline, ranks, the geometry and a map of the space, and the worst
-    queries. A run that has not been evaluated is, on the test part. Needs the extra `report`.
+    queries. A run that has not been evaluated, or only in brief by `compare` or a study, is, on the
+    test part. Needs the extra `report`.
 
     Example: `gramalign report runs/digits`, `gramalign report runs/a runs/b --out both.html`.
     """
@@ -56,7 +57,9 @@ class Report:
         gathered = []
         for run, name in zip(runs, names, strict=True):
             if not is_evaluated(run):
-                screen.print(f"{run.folder} has not been evaluated: done now, on the test part")
+                screen.print(
+                    f"{run.folder} has not been evaluated in full: done now, on the test part"
+                )
                 with screen.status("evaluating"):
                     evaluate_run(run)
             folder = run.folder if run.folder.name else run.folder.resolve()  # of "."
