@@ -9,6 +9,7 @@ import pytest
 
 from gramalign import losses
 from tests import every_loss, samples
+from tests.unoptimized import quickly
 
 EMBEDDINGS = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 6))
 #        a  b  c
@@ -42,7 +43,7 @@ def compiled(name):
     def values(x, present):
         return every_loss.EVERY[name](x, temperature=0.1, present=present, groups=GROUPS)
 
-    return jax.jit(values)
+    return quickly(values)
 
 
 @pytest.mark.parametrize("name", every_loss.PATHS)
