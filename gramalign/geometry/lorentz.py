@@ -5,8 +5,12 @@
 
 G_L is indefinite and has no Cholesky factor. But Lorentz boosts leave it as it is, and the one that
 takes b, the first of a tuple, to (1, 0, .., 0) turns the volume into the Euclidean one of what the
-others become: boost(x) = d + ((b.d) / (1 + b_0) - d.(x + b) / (x_0 + b_0)) b with d = x - b, which,
-written in differences, keeps all digits of close ones.
+others become. Linear, it takes the difference of two lifted vectors to
+
+    boost(x) - boost(y) = d + ((b.d) / (1 + b_0) - d.(x + y) / (x_0 + y_0)) b,   d = x - y,
+
+which keeps all digits of close ones. As boost(b) = 0, and the volume stays when a vector is replaced
+by its difference to an earlier one, each is taken as its difference to the nearest before it.
 
 Cost: O(k^2 d) per tuple. Singular set: lifted vectors that are linearly dependent (two equal ones;
 of unit vectors also four on a circle), where the volume is 0, with derivative 0.
@@ -20,7 +24,7 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.basis import orthonormal_basis
 from gramalign.geometry.norms import at_least_float32
-from gramalign.geometry.tuples import first_kept, take_apart, unstack
+from gramalign.geometry.tuples import first_kept, nearest_before, take_apart, unstack
 
 
 class LorentzSpan(NamedTuple):
@@ -67,13 +71,14 @@ def lorentz_span(
     rows = take_apart(vectors, present)
     base, is_base = first_kept(rows, present)
 
-    def boosted(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-        apart = x - base
-        later = jnp.sum(apart * (x + base), axis=-1) / (time(x) + time(base))
+    def boosted(x: Float[Array, "*batch d"], y: Float[Array, "*batch d"]) -> Array:
+        apart = x - y
+        later = jnp.sum(apart * (x + y), axis=-1) / (time(x) + time(y))
         along = jnp.sum(apart * base, axis=-1) / (1 + time(base))
         return apart + (along - later)[..., None] * base
 
-    span = orthonormal_basis(jnp.stack([boosted(x) for x in rows], axis=-2), present & ~is_base)
+    others = [boosted(x, y) for x, y in zip(rows, nearest_before(rows, present), strict=True)]
+    span = orthonormal_basis(jnp.stack(others, axis=-2), present & ~is_base)
     # The first place in the basis is empty: that vector is the base, or absent.
     units = unstack(span.vectors, -2)[1:]
     times = tuple(jnp.sum(base * unit, axis=-1) for unit in units)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jax.lax import Precision
+from jax.lax import Precision, stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32
@@ -68,6 +68,20 @@ def first_kept(
         first = jnp.where(is_first[m][..., None], row, first)
         sought &= ~kept[..., m]
     return first, jnp.stack(is_first, axis=-1)
+
+
+def nearest_before(rows: Rows, kept: Bool[Array, "*batch k"]) -> list[Float[Array, "*batch d"]]:
+    """For each vector of a tuple, the nearest of those kept before it; itself if there is none."""
+    nearest = []
+    for m, row in enumerate(rows):
+        near, least = row, jnp.inf
+        for i, other in enumerate(rows[:m]):
+            distance = jnp.sum(stop_gradient(row - other) ** 2, axis=-1)
+            nearer = kept[..., i] & (distance < least)
+            near = jnp.where(nearer[..., None], other, near)
+            least = jnp.where(nearer, distance, least)
+        nearest.append(near)
+    return nearest
 
 
 def inner_products(left: Rows, right: Rows | None = None) -> Float[Array, "*batch k m"]:
