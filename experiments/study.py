@@ -23,7 +23,7 @@ import tyro
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.errors import explained
-from gramalign.cli.evaluate import evaluate_run
+from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.cli.in_turn import InTurn
 from gramalign.evaluation import Cell, Grid, to_markdown, to_rich
 from gramalign.evaluation.comparison import Interval, interval
@@ -87,7 +87,8 @@ def measured(study: Study, out: Path, screen: rich.console.Console) -> Results:
                     )
                     label = f"{line}, {study.axis} {place}, seed {config.seed}"
                     run = turn.train(config, folder, label)
-                    found.append(evaluate_run(run, baseline=False, brief=True).summary(own=True))
+                    asked = Evaluate(folder, baseline=False)
+                    found.append(evaluate_run(run, asked, brief=True).summary(own=True))
                 results[line][place] = {
                     name: interval([each[name] for each in found]) for name in FIGURES
                 }

@@ -13,7 +13,7 @@ import tyro
 
 from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
-from gramalign.cli.evaluate import evaluate_run, linear_baseline
+from gramalign.cli.evaluate import Evaluate, evaluate_run, linear_baseline
 from gramalign.cli.figures import write_figures
 from gramalign.cli.in_turn import InTurn
 from gramalign.cli.options import SharedOptions
@@ -216,7 +216,9 @@ class Compare:
             found = (
                 measure(run, rows, score=score, neighbours=False)
                 if place
-                else evaluate_run(run, score=score, baseline=False, brief=True)
+                else evaluate_run(
+                    run, Evaluate(run.folder, score=score, baseline=False), brief=True
+                )
             )
             hits |= found.summary_hits(own=name == OWN)
         return hits

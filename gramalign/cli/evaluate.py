@@ -1,7 +1,7 @@
 """`gramalign evaluate`: what a trained space is worth, beside chance and a linear baseline."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,17 +65,7 @@ class Evaluate:
         """Evaluate and print."""
         compiled_in(self.run_folder / "compiled")
         run = load_run(self.run_folder)
-        evaluate_run(
-            run,
-            data=self.data,
-            part=self.part,
-            score=self.score,
-            baseline=self.baseline,
-            screen=console(),
-            dual_softmax=self.dual_softmax,
-            rerank=self.rerank,
-            rerank_top=self.rerank_top,
-        )
+        evaluate_run(run, self, screen=console())
         if self.contribution:
             self._contribution(run)
 
@@ -100,16 +90,10 @@ class Evaluate:
 
 def evaluate_run(
     run: Run,
+    asked: Evaluate | None = None,
     *,
-    data: str | None = None,
-    part: Part = "test",
-    score: FusedOrScoreName | None = None,
-    baseline: bool = True,
     screen: rich.console.Console = QUIET,
     brief: bool = False,
-    dual_softmax: float | None = None,
-    rerank: ScoreName | None = None,
-    rerank_top: int = TOP,
 ) -> Evaluation:
     """Evaluate a run on one part of a store, print the tables and keep the figures beside it.
 
@@ -117,20 +101,16 @@ def evaluate_run(
 
     Args:
         run: the run.
-        data: another store than the run's.
-        part: of it.
-        score: beside the cosine; None: the objective's own.
-        baseline: fit a linear GCCA.
+        asked: of what, and how; None: what the command does without options.
         screen: where to print.
         brief: leave out what takes long and no summary shows: hubness, and retrieval by label.
-        dual_softmax: as `dual_temperature` of `gramalign.evaluation.evaluate`.
-        rerank: as `rerank_by` there.
-        rerank_top: as there.
     """
-    store = load(data or run.config.data)
-    rows = store.part(part)
+    asked = asked or Evaluate(run.folder)
+    source = asked.data or run.config.data
+    store = load(source)
+    rows = store.part(asked.part)
     linear = None
-    if baseline:
+    if asked.baseline:
         known = [name for name in store.modalities if name in run.dims]
         try:
             linear = linear_baseline(store.only(known), rows)
@@ -143,30 +123,21 @@ def evaluate_run(
         result = measure(
             run,
             rows,
-            score=score,
+            score=asked.score,
             baseline_embeddings=linear,
             neighbours=not brief,
             labels=labels,
             say=status.update,
-            dual_temperature=dual_softmax,
-            rerank_by=rerank,
-            rerank_top=rerank_top,
+            dual_temperature=asked.dual_softmax,
+            rerank_by=asked.rerank,
+            rerank_top=asked.rerank_top,
         )
-    asked = Evaluate(
-        run.folder,
-        data=data or run.config.data,
-        part=part,
-        score=score,
-        baseline=baseline,
-        dual_softmax=dual_softmax,
-        rerank=rerank,
-        rerank_top=rerank_top,
-    )
-    record = {"data": asked.data, "part": part, "options": options_of(asked), "brief": brief}
-    record |= result.to_json()
-    files = RunFolder(run.folder)
-    columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
     if not brief or not is_evaluated(run):
+        options = options_of(replace(asked, data=source))
+        about = {"data": source, "part": asked.part, "options": options}
+        record = about | {"brief": brief} | result.to_json()
+        files = RunFolder(run.folder)
+        columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
         write_with_rows(files.evaluation, record, files.ranks, columns)
     screen.print(tables(result))
     return result

@@ -12,7 +12,7 @@ import safetensors.numpy
 from gramalign import Index
 from gramalign.cli import main
 from gramalign.cli.embed import without_text
-from gramalign.cli.evaluate import evaluate_run
+from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.data import load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
@@ -54,7 +54,7 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
     record = json.loads((run / "evaluation.json").read_text())
     assert record["score"] == "volume" and record["part"] == "test"
     assert record["options"] == ["--data", str(two), *words]
-    evaluate_run(load_run(run), baseline=False, brief=True)
+    evaluate_run(load_run(run), Evaluate(run, baseline=False), brief=True)
     assert json.loads((run / "evaluation.json").read_text()) == record, "no brief one instead"
     assert len(record["retrieval"]) == len(record["by_label"]) == len(record["beside"]) == 4
     with np.load(run / "ranks.npz") as ranks:

@@ -16,7 +16,7 @@ import pytest
 
 from gramalign.cli import main
 from gramalign.cli.again import command_of
-from gramalign.cli.evaluate import evaluate_run
+from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.cli.main import _read
 from gramalign.cli.presets import preset
 from gramalign.evaluation import (
@@ -284,7 +284,7 @@ def test_the_command(run, tmp_path, monkeypatch, capsys):
     assert sections_of(out.read_text())[-1] == "failures"
     # A brief evaluation, such as compare leaves, is not enough; the folder may be the current one.
     (copy / "evaluation.json").unlink()
-    evaluate_run(load_run(copy), baseline=False, brief=True)
+    evaluate_run(load_run(copy), Evaluate(copy, baseline=False), brief=True)
     monkeypatch.chdir(copy)
     main(["report", "."])
     assert "has not been evaluated" in capsys.readouterr().out
