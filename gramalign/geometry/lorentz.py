@@ -9,8 +9,8 @@ others become. Linear, it takes the difference of two lifted vectors to
 
     boost(x) - boost(y) = d + ((b.d) / (1 + b_0) - d.(x + y) / (x_0 + y_0)) b,   d = x - y,
 
-which keeps all digits of close ones. As boost(b) = 0, and the volume stays when an earlier vector is
-taken from a later one, each is taken as its difference to the nearest before it.
+which keeps all digits of close ones. As boost(b) = 0, and the volume stays when an earlier vector
+is taken from a later one, each is taken as its difference to the nearest before it.
 
 Cost: O(k^2 d) per tuple. Singular set: lifted vectors that are linearly dependent (two equal ones;
 of unit vectors also four on a circle), where the volume is 0, with derivative 0.
