@@ -1,6 +1,7 @@
 """A map of the space: every embedding a point, thin lines between those of one example."""
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -81,7 +82,10 @@ def project(
     if projection == "tsne":
         near = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(perplexity=near, metric="cosine", init="random", random_state=0)
-        with threadpool_limits(1):  # threads that wait for each other take four times as long
+        # Threads that wait for each other take four times as long. They are counted all the same,
+        # with a warning where nobody tells how many cores there are, as in a container.
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Could not find the number of physical cores")
             flat = tsne.fit_transform(vectors)
         return flat, "t-SNE: who is near whom counts, no distance does."
     if projection == "umap":
