@@ -1,9 +1,10 @@
 """A map of the space: every embedding a point, thin lines between those of one example."""
 
 import itertools
-import warnings
+import os
 from collections.abc import Sequence
 from typing import Literal
+from unittest.mock import patch
 
 import numpy as np
 from jaxtyping import Float
@@ -82,10 +83,10 @@ def project(
     if projection == "tsne":
         near = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(perplexity=near, metric="cosine", init="random", random_state=0)
-        # Threads that wait for each other take four times as long. They are counted all the same,
-        # with a warning where nobody tells how many cores there are, as in a container.
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Could not find the number of physical cores")
+        # Threads that wait for each other take four times as long. Without the variable, cores are
+        # counted all the same, with a warning and a trace where no program tells them, as in a
+        # container.
+        with threadpool_limits(1), patch.dict(os.environ, OMP_NUM_THREADS="1"):
             flat = tsne.fit_transform(vectors)
         return flat, "t-SNE: who is near whom counts, no distance does."
     if projection == "umap":
