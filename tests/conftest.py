@@ -11,16 +11,16 @@ import hypothesis
 import jax
 import pytest
 
-from tests.unoptimized import UNOPTIMIZED
+from tests.unoptimized import OF_COMMANDS, UNOPTIMIZED
 
 # Before any array exists: the number of devices is read once, when the backend starts.
 jax.config.update("jax_num_cpu_devices", 8)
 # Tests compile much and compute little: without optimisation of the machine code they take a
-# quarter less time. Not so the commands that they start, which compute.
+# quarter less time. The commands that they start inherit what the environment holds.
 flags = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = f"{flags} {UNOPTIMIZED}"
 jax.devices()
-os.environ["XLA_FLAGS"] = flags
+os.environ["XLA_FLAGS"] = f"{flags} {OF_COMMANDS}"
 # Mixed dtypes and implicit broadcasting of ranks are nearly always mistakes in a loss.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -8,13 +8,12 @@ import numpy as np
 from tests.contrast.test_mesh import STRATEGIES, exact
 from tests.contrast.two_processes import KIND, NAME, leaves
 from tests.processes import all_succeed, free_port, launched
-from tests.unoptimized import UNOPTIMIZED
 
 
 def test_either_exchange(tmp_path):
     port, out = free_port(), tmp_path / "found.npz"
     command = [sys.executable, "-m", "tests.contrast.two_processes", port]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": UNOPTIMIZED}
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     all_succeed([launched([*command, number, out], **environment) for number in range(2)])
     found = np.load(out)
     for strategy in STRATEGIES:

@@ -5,7 +5,6 @@ import sys
 
 from gramalign.training import config_to_json
 from tests.processes import launched
-from tests.unoptimized import UNOPTIMIZED
 
 
 class Killed(Exception):
@@ -34,8 +33,7 @@ def preset(config, folder):
 
 def started(config, folder, *options, file_size="unlimited", devices=8):
     """A process that trains, with what it prints as `stdout`; no file may grow over some kB."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {UNOPTIMIZED}"
-    env = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "XLA_FLAGS": flags}
+    env = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
     limited = ["bash", "-c", f'ulimit -f {file_size}; exec "$@"', "bash"]
     command = [sys.executable, "-m", "gramalign", "train", preset(config, folder.parent)]
     command += ["--out", folder, "--no-evaluation", *options]

@@ -84,7 +84,7 @@ train(config_from_json(sys.argv[1]), sys.argv[2], report=kill)
 """
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "JAX_NUM_CPU_DEVICES": "8"}
-    environment["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} {UNOPTIMIZED}"  # to the same bits
+    environment["XLA_FLAGS"] = UNOPTIMIZED  # as here, to the same bits
     command = [sys.executable, "-c", program, config_to_json(config), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
