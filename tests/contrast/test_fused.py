@@ -12,7 +12,6 @@ from gramalign.contrast import Engine, fused
 from tests import contrast_engine as engine
 from tests.contrast.test_mesh import STRATEGIES, mesh_of
 from tests.every_score import MAIN
-from tests.unoptimized import quickly
 
 SIZE = 300  # three blocks of 128 either way, in one kernel or in three
 FUSED = [name for name in MAIN if name != "spectral"]
@@ -99,7 +98,7 @@ def test_second_derivatives(x64):
 
         return jax.grad(mean)(scale)
 
-    curved = quickly(jax.grad(slope, argnums=(0, 1)), static_argnums=2)
+    curved = jax.jit(jax.grad(slope, argnums=(0, 1)), static_argnums=2)
     found, wanted = (curved(factors, scale, how) for how in (KERNEL, Engine()))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, wanted)
 

@@ -12,7 +12,6 @@ from gramalign.contrast import Engine, contrast, ranks, top_k
 from gramalign.scores import CosineScore, Side
 from tests import contrast_engine as engine
 from tests.every_score import MAIN, SCORES
-from tests.unoptimized import quickly
 
 STRATEGIES = ["gather", "ring"]
 Auto = jax.sharding.AxisType.Auto
@@ -152,8 +151,8 @@ def test_ranks(strategy, x64):
         return call(*arguments, axis_name="data", engine=Engine(strategy, tile=3))
 
     split = jax.shard_map(part, mesh=mesh_of(data=4), in_specs=P("data"), out_specs=P("data"))
-    found = quickly(split)(embeddings, present, groups)
-    exact = quickly(call)(embeddings, present, groups)
+    found = jax.jit(split)(embeddings, present, groups)
+    exact = jax.jit(call)(embeddings, present, groups)
     jax.tree.map(np.testing.assert_array_equal, found, exact)
     assert len(np.unique(found[0])) > 4
 
@@ -174,8 +173,8 @@ def test_top_k(strategy, x64):
 
     split = jax.shard_map(part, mesh=mesh_of(data=4), in_specs=P("data"), out_specs=P("data"))
     (values, numbers), (exact_values, exact_numbers) = (
-        quickly(split)(queries, gallery),
-        quickly(call)(queries, gallery),
+        jax.jit(split)(queries, gallery),
+        jax.jit(call)(queries, gallery),
     )
     np.testing.assert_allclose(values, exact_values, atol=1e-12)
     np.testing.assert_array_equal(numbers, exact_numbers)

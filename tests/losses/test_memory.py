@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import pytest
 
 from tests import every_loss
-from tests.unoptimized import quickly
 
 DIM, SIZE = 64, 32768
 NOT_CONTRAST_OF_A_SCORE = [
@@ -28,7 +27,7 @@ def temporary_bytes(name, size):
     def total(embeddings, groups):
         return every_loss.weighted(name, embeddings, 0.1, groups=groups)[0]
 
-    derivative = quickly(jax.value_and_grad(total))
+    derivative = jax.jit(jax.value_and_grad(total))
     lowered = derivative.lower(dict.fromkeys(every_loss.modalities_of(name), row), groups)
     return lowered.compile().memory_analysis().temp_size_in_bytes
 

@@ -9,7 +9,6 @@ from jax.sharding import PartitionSpec as P
 from gramalign import losses
 from gramalign.contrast import Engine
 from tests import every_loss, samples
-from tests.unoptimized import quickly
 
 BATCH = 16
 
@@ -48,8 +47,8 @@ def test_values_gradients_and_a_learned_temperature(axis_name, compiled, x64):
         losses.over_mesh(losses.clip, mesh_of(), axis_name), "ab", anchor="a", engine=Engine("ring")
     )
     whole, *_ = derivative(losses.clip, "ab", anchor="a")
-    found = (quickly(split) if compiled else split)(*arguments)
-    assert_same(found, quickly(whole)(*arguments))
+    found = (jax.jit(split) if compiled else split)(*arguments)
+    assert_same(found, jax.jit(whole)(*arguments))
 
 
 def test_pmrl_with_everything(x64):
@@ -69,7 +68,7 @@ def test_values(name, x64):
         settings = dict(temperature=jnp.array(0.3), present=present, groups=groups)
         return [f(x, **settings) for f in (losses.over_mesh(loss, mesh_of()), loss)]
 
-    assert_same(*quickly(both)(embeddings))
+    assert_same(*jax.jit(both)(embeddings))
 
 
 @pytest.mark.parametrize("name", every_loss.SAME_PATH)
@@ -93,7 +92,7 @@ def test_gradients(name, x64):
     loss, names = every_loss.EVERY[name], every_loss.modalities_of(name)
     split, *arguments = derivative(losses.over_mesh(loss, mesh_of()), names)
     whole, *_ = derivative(loss, names)
-    assert_same(*quickly(lambda *x: (split(*x), whole(*x)))(*arguments))
+    assert_same(*jax.jit(lambda *x: (split(*x), whole(*x)))(*arguments))
 
 
 @pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])

@@ -9,7 +9,6 @@ import pytest
 
 from gramalign import losses
 from tests import every_loss, samples
-from tests.unoptimized import quickly
 
 EMBEDDINGS = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 6))
 #        a  b  c
@@ -43,7 +42,7 @@ def compiled(name):
     def values(x, present):
         return every_loss.EVERY[name](x, temperature=0.1, present=present, groups=GROUPS)
 
-    return quickly(values)
+    return jax.jit(values)
 
 
 @pytest.mark.parametrize("name", every_loss.PATHS)

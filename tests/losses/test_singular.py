@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tests import every_loss, samples
-from tests.unoptimized import quickly
 
 BATCH, DIM = 4, 8
 CASES = samples.degenerate_batches(BATCH, DIM)
@@ -22,7 +21,7 @@ def test_values_and_gradients_are_finite(name):
         return every_loss.weighted(name, embeddings, temperature, groups=jnp.array([0, 1, 2, 0]))
 
     derivative = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)
-    mapped = quickly(jax.vmap(derivative, in_axes=(0, None)))
+    mapped = jax.jit(jax.vmap(derivative, in_axes=(0, None)))
     stacked = jnp.asarray(np.stack(list(CASES.values())), jnp.float32)
     for temperature in (0.07, 0.001):
         (_, values), gradients = mapped(stacked, jnp.float32(temperature))

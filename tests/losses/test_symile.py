@@ -12,7 +12,6 @@ from gramalign.contrast import Engine
 from gramalign.losses.recombine import shuffle
 from tests import reference, samples
 from tests.contrast.test_mesh import mesh_of
-from tests.unoptimized import quickly
 
 BATCH, DIM, TEMPERATURE = 10, 6, 0.2
 COMBINATIONS = {"shuffled": reference.shifted, "all": reference.every}
@@ -44,7 +43,7 @@ def weighted(loss, **options):
         )
         return jnp.vdot(values, jnp.arange(1, 1 + values.size, dtype=values.dtype)), values
 
-    return quickly(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
+    return jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
 
 
 def ragged(negatives, scaled=False):
@@ -147,7 +146,7 @@ def test_with_a_key_every_anchor_and_modality_has_an_order_of_its_own(kind, x64)
 def test_an_example_that_is_alone_has_loss_0(negatives):
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 1, DIM))
     loss = jax.value_and_grad(lambda x: losses.symile(x, negatives=negatives).sum())
-    value, gradient = quickly(loss)(embeddings)
+    value, gradient = jax.jit(loss)(embeddings)
     assert value == 0
     jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), gradient)
 
@@ -208,7 +207,7 @@ def test_second_derivatives(x64):
         gradient = jax.grad(lambda y: jnp.sum(loss(y, temperature=temperature) ** 2))(x)
         return sum(jnp.vdot(gradient[m], along[m]) for m in gradient)
 
-    both = quickly(jax.value_and_grad(slope))
+    both = jax.jit(jax.value_and_grad(slope))
     step = {m: x[::-1] for m, x in along.items()}
     second = both(embeddings, temperature)[1]
 
@@ -279,7 +278,7 @@ def test_memory_is_linear_in_the_batch():
     def needed(size):
         shapes = dict.fromkeys("abc", jax.ShapeDtypeStruct((size, 64), jnp.float32))
         loss = partial(losses.symile, negatives="all", engine=Engine(tile=256))
-        lowered = quickly(jax.value_and_grad(lambda x: loss(x).mean())).lower(shapes)
+        lowered = jax.jit(jax.value_and_grad(lambda x: loss(x).mean())).lower(shapes)
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     found = [needed(size) for size in (8192, 16384)]

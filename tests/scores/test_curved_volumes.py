@@ -10,7 +10,6 @@ import pytest
 
 from gramalign.scores import HyperbolicVolumeScore, KernelVolumeScore
 from tests import reference, samples
-from tests.unoptimized import quickly
 
 SCORES = {"hyperbolic": HyperbolicVolumeScore("a"), "kernel": KernelVolumeScore("a", 0.8)}
 VOLUMES = {
@@ -58,7 +57,7 @@ def test_so_in_float64(name, x64):
 
 
 def test_so_do_their_derivatives(name):
-    slope = quickly(jax.grad(lambda x: -matched_of(name, x)[0]))
+    slope = jax.jit(jax.grad(lambda x: -matched_of(name, x)[0]))
     for distance in (1e-1, 1e-4):
         tuples = samples.close(np.random.default_rng(0), 1, 3, 8, distance, np.float32)
         found = slope(jnp.asarray(tuples))
@@ -119,7 +118,7 @@ def test_second_derivatives_are_finite_where_the_volume_is_not_smooth(name):
         weights = jnp.arange(1.0, 17.0).reshape(4, 4)
         return jnp.vdot(tile_of(name, tuples), weights) + matched_of(name, tuples).sum()
 
-    bent = quickly(jax.grad(lambda x: jnp.sum(jax.grad(total)(x) ** 2)))
+    bent = jax.jit(jax.grad(lambda x: jnp.sum(jax.grad(total)(x) ** 2)))
     for case, batch in samples.degenerate_batches(4, 8).items():
         assert np.isfinite(bent(jnp.asarray(batch, jnp.float32))).all(), case
 

@@ -8,14 +8,13 @@ import pytest
 
 from tests import reference, samples
 from tests.every_score import MAIN, SCORES, score_matrix, valid
-from tests.unoptimized import quickly
 
 BATCH, DIM = 7, 16
 # Of modalities, and the Scores to try: what others make of a Score is the same of any number.
 NUMBERS = {2: tuple(MAIN), 3: tuple(SCORES), 5: tuple(MAIN)}
 
 
-@partial(quickly, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def everything(names, embeddings, present):
     def one(score):
         rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)

@@ -20,7 +20,6 @@ from gramalign.training.layout import mesh_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from tests.training.commands import Killed, killed_at
-from tests.unoptimized import UNOPTIMIZED
 
 KILLED_AT = 10  # between the checkpoints at 8 and 12
 
@@ -84,7 +83,6 @@ train(config_from_json(sys.argv[1]), sys.argv[2], report=kill)
 """
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "JAX_NUM_CPU_DEVICES": "8"}
-    environment["XLA_FLAGS"] = UNOPTIMIZED  # as here, to the same bits
     command = [sys.executable, "-c", program, config_to_json(config), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
