@@ -1,5 +1,6 @@
-"""Files that appear whole or not at all, whatever ends the process that writes them."""
+"""Files that appear whole or not at all, and folders that one process at a time works in."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,3 +26,22 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with whole(path) as draft:
         draft.write_text(text, "utf-8")
+
+
+@contextmanager
+def locked(path: Path, message: str) -> Iterator[None]:
+    """Keeps other processes from the same block, until it or the process ends.
+
+    Args:
+        path: a file in the folder that is kept; made if it is not there, and left there.
+        message: of the error, whose cure it names.
+
+    Raises:
+        FileExistsError: another process is in the block.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileExistsError(message) from None
+        yield

@@ -18,12 +18,13 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from jaxtyping import Bool, Int, Shaped, UInt8
 
 from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError, MappedRows
-from gramalign.files import whole, write_text
+from gramalign.files import locked, whole, write_text
 
 STORE = "store.json"
 """Written last: a folder without it is not packed to the end."""
 OnBadRecord = Literal["error", "skip"]
 
+_LOCK = "lock"  # held while packing
 _CHUNK = 4096  # rows that are written, or read again, at a time
 
 
@@ -200,6 +201,7 @@ def pack(
 
     Raises:
         FeatureStoreError: the folder holds something else, or a shard is not what was written.
+        FileExistsError: another process is packing there.
     """
     if shard_rows < 1:
         raise FeatureStoreError(f"shard_rows is {shard_rows}: wanted at least 1")
@@ -208,8 +210,17 @@ def pack(
         held = f"{', '.join(sorted(strange)[:3])}" if strange else "a packed store already"
         raise FeatureStoreError(f"{folder} holds {held}: wanted a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for draft in folder.glob("features-*.part"):  # of a process that was killed
-        draft.unlink()
+    busy = f"another process is packing into {folder}: wait for it, or choose another folder"
+    with locked(folder / _LOCK, busy):
+        for draft in folder.glob("features-*.part"):  # of a process that was killed
+            draft.unlink()
+        _pack(store, folder, shard_rows, report)
+        (folder / _LOCK).unlink()
+
+
+def _pack(
+    store: FeatureStore, folder: Path, shard_rows: int, report: Callable[[int], None]
+) -> None:
     starts = range(0, len(store), shard_rows)
     shards = {}
     for number, start in enumerate(starts):
@@ -232,7 +243,8 @@ def pack(
 
 
 def _ours(path: Path) -> bool:
-    return path.name.startswith(("features-", "present.", STORE)) or path.stem in COLUMNS
+    named = path.name.startswith(("features-", "present.", STORE)) or path.name == _LOCK
+    return named or path.stem in COLUMNS
 
 
 def _offsets(modalities: Mapping[str, Any]) -> tuple[dict[str, int], int]:

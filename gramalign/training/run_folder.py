@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gramalign.files import write_text
+from gramalign.files import locked, write_text
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_json, config_to_json, differences
 from gramalign.training.environment import environment
@@ -125,14 +125,8 @@ class RunFolder:
             FileExistsError: another process is training there.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / "lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FileExistsError(
-                    f"another process is training in {self.root}: wait for it, or choose another "
-                    "folder"
-                ) from None
+        busy = f"another process is training in {self.root}: wait for it, or choose another folder"
+        with locked(self.root / "lock", busy):
             yield
 
     def state(self) -> Literal["finished", "running", "stopped"]:

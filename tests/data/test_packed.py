@@ -133,6 +133,17 @@ def test_packing_goes_on_where_it_was_broken_off(store, tmp_path):
     assert shards(folder)[0].stat().st_mtime_ns == kept, "what is there and right stays"
 
 
+def test_two_at_once(store, tmp_path):
+    def second(rows):
+        if rows == 64:
+            with pytest.raises(FileExistsError, match="another process is packing into"):
+                pack(store, tmp_path / "packed", shard_rows=32)
+
+    pack(store, tmp_path / "packed", shard_rows=32, report=second)
+    same(load(tmp_path / "packed"), store)
+    assert not (tmp_path / "packed" / "lock").exists()
+
+
 def test_folders_that_hold_something_else(store, folder, tmp_path):
     with pytest.raises(FeatureStoreError, match="a packed store already"):
         pack(store, folder)
