@@ -46,6 +46,18 @@ def test_long_vectors_lose_as_many_digits_as_their_boost_takes(length):
     np.testing.assert_allclose(matched, -reference.hyperbolic_volume(tuples), rtol=1e-5)
 
 
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("places", [(1, 2), (1, 3), (2, 3)])
+def test_two_that_are_close_keep_their_digits_far_from_the_others(distance, places):
+    rng = np.random.default_rng(0)
+    one, other = places
+    tuples = samples.unit(rng, 32, 4, 16)
+    tuples[:, other] = tuples[:, one] + distance * tuples[:, other]
+    tuples = tuples.astype(np.float32)
+    _, matched = both(by_name(tuples))
+    np.testing.assert_allclose(matched, -reference.hyperbolic_volume(tuples), rtol=2e-6)
+
+
 def test_two_unit_vectors(x64):
     tuples = samples.unit(np.random.default_rng(0), 8, 2, 16)
     cosines = tuples[:, 0] @ tuples[:, 1].T
