@@ -74,7 +74,8 @@ def singular_tuples(k, d, dtype=np.float64):
         "zero later": changed(2, 0),
         "all zero": np.zeros((k, d)),
         "three coplanar": changed(2, normalized(generic[0] - 2 * generic[1])),
-        "all coplanar": normalized(rng.normal(size=(k, 2)) @ orthonormal(rng, 2, d)),
+        # To the bit: of coordinates that repeat.
+        "all coplanar": normalized(rng.normal(size=(k, 2)) @ np.tile(np.eye(2), d // 2)),
     }
     return {name: np.array(x, dtype) for name, x in tuples.items()}
 

@@ -3,8 +3,9 @@
 A determinant of the k x k Gram matrix loses every float32 digit once the modalities are 1e-4
 apart, which is where training leads. Two exact identities save them:
 
-* shear: vol(m1, m2, ...) = vol(m1, m2 - m1, m3 - m1, ...), and the difference of two close floats
-  is exact, so what follows works with the differences to full relative precision;
+* shear: a vector less any of those before it leaves the volume as it is, and the difference of two
+  close floats is exact, so what follows works with differences to full relative precision,
+  whichever vectors are close;
 * precondition: vol(P S) = |det P| vol(S) for any constant P, and S and P S span the same space.
   P is the inverse Cholesky factor of S, found in two passes, the second on the vectors that
   the first made nearly orthonormal (CholeskyQR2; Yamamoto et al., 2015, ETNA 44, p. 306). This
@@ -34,7 +35,6 @@ from gramalign.geometry.saved import saved
 from gramalign.geometry.tuples import (
     Rows,
     combine,
-    first_kept,
     inner_products,
     multiply,
     take_apart,
@@ -84,7 +84,7 @@ def orthonormal_basis(
     """
     rows = take_apart(vectors, present)
     kept = jnp.ones(vectors.shape[:-1], bool) if present is None else present
-    rows, lengths = _shear(rows, kept)
+    rows, lengths = _shear(rows)
     heights, precondition = map(saved, _triangular(stop_gradient(rows), lengths > 0))
     independent = heights > 0
     rows = combine(precondition, rows)
@@ -109,22 +109,26 @@ def orthonormal_basis(
     )
 
 
-def _shear(
-    vectors: Rows, kept: Bool[Array, "*batch k"]
-) -> tuple[list[Float[Array, "*batch d"]], Float[Array, "*batch k"]]:
+def _shear(vectors: Rows) -> tuple[list[Float[Array, "*batch d"]], Float[Array, "*batch k"]]:
     """Unit rows of the same span, and the lengths they had: volume = prod(lengths) * theirs.
 
-    The first present vector is taken from the others as often as its projection says; exactly once
-    (or minus once) when that is near, because then the subtraction is free of rounding.
+    From each vector, the one of those before it that explains most of it is taken as often as its
+    projection says; exactly once (or minus once) when that is near, because then the subtraction is
+    free of rounding.
     """
-    base, is_base = first_kept(vectors, kept)
-    inner = stop_gradient(inner_products(vectors, [base])[..., 0])
-    square = stop_gradient(jnp.sum(base * base, axis=-1, keepdims=True))
-    times = inner / jnp.where(square > 0, square, 1)
+    inner = stop_gradient(inner_products(vectors))
+    squares = jnp.diagonal(inner, axis1=-2, axis2=-1)
+    times = inner / jnp.where(squares > 0, squares, 1)[..., None, :]
+    # Absent vectors are zero and explain nothing.
+    explained = jnp.tril(times * inner, -1)
+    most = jax.nn.one_hot(jnp.argmax(explained, axis=-1), len(vectors), dtype=bool)
     near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
     times = jnp.where(near_one, jnp.sign(times), times)
-    times = saved(jnp.where(is_base | ~kept, 0, times))
-    rows = [vector - times[..., m, None] * base for m, vector in enumerate(vectors)]
+    times = saved(jnp.where(most & (explained > 0), times, 0))
+    rows = [
+        vector - sum(times[..., m, n, None] * other for n, other in enumerate(vectors[:m]))
+        for m, vector in enumerate(vectors)
+    ]
     lengths = [saved(stop_gradient(norm(row))) for row in rows]
     inverses = [1 / jnp.where(length > 0, length, 1) for length in lengths]
     rows = [inverse[..., None] * row for inverse, row in zip(inverses, rows, strict=True)]
