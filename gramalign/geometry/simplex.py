@@ -2,7 +2,8 @@
 
     V(x_1..x_k) = sqrt(det D D^T) / (k - 1)!,   D = (x_2 - x_1, .., x_k - x_1)
 
-Computed from the differences, exact however close the corners are. Cost: O(k^2 d) per tuple.
+Computed from the differences, of each corner to the nearest before it, which leaves det D D^T as it
+is and is exact however close any of them are. Cost: O(k^2 d) per tuple.
 Singular set: corners that lie in a flat of fewer dimensions, where the volume is 0, with
 derivative 0.
 """
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.basis import orthonormal_basis
-from gramalign.geometry.tuples import first_kept, take_apart, unstack
+from gramalign.geometry.tuples import first_kept, nearest_before, take_apart, unstack
 
 
 class Hull(NamedTuple):
@@ -48,13 +49,13 @@ def affine_hull(vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batc
     rows = take_apart(vectors, present)
     base, is_base = first_kept(rows, present)
     others = present & ~is_base
-    span = orthonormal_basis(jnp.stack([x - base for x in rows], axis=-2), others)
+    sides = [x - y for x, y in zip(rows, nearest_before(rows, present), strict=True)]
+    span = orthonormal_basis(jnp.stack(sides, axis=-2), others)
     # The first of them is the base, or absent: the hull of n points has n - 1 directions.
     directions = tuple(unstack(span.vectors, -2)[1:])
     foot = base - sum(jnp.sum(base * q, axis=-1, keepdims=True) * q for q in directions)
     factorials = jnp.asarray([math.factorial(n) for n in range(len(rows) + 1)], foot.dtype)
-    sides = jnp.sum(others, axis=-1, dtype=jnp.int32)
-    return Hull(foot, directions, span.volume / factorials[sides])
+    return Hull(foot, directions, span.volume / factorials[jnp.sum(others, -1, dtype=jnp.int32)])
 
 
 @jax.jit

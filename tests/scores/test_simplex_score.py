@@ -64,6 +64,19 @@ def test_matched_scores_keep_their_digits(distance):
         assert np.max(np.abs(np.diag(tile) / exact + 1)) > 0.1, "tiles have lost them"
 
 
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("places", [(0, 1), (0, 2), (1, 2)])
+def test_two_that_are_close_keep_their_digits_far_from_the_third(distance, places):
+    rng = np.random.default_rng(0)
+    one, other = places
+    tuples = samples.unit(rng, BATCH, 3, DIM)
+    tuples[:, other] = tuples[:, one] + distance * tuples[:, other]
+    tuples = tuples.astype(np.float32)
+    (_, matched), _ = scores(dict(zip("abc", np.moveaxis(tuples, 1, 0), strict=True)))
+    exact = np.array([reference.simplex(corners) for corners in tuples])
+    np.testing.assert_allclose(matched, -exact, rtol=2e-6)
+
+
 def assert_flat(found):
     (tile, matched), (_, matched_squared) = found
     np.testing.assert_array_equal(matched, 0)
