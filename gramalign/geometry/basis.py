@@ -117,18 +117,19 @@ def _shear(vectors: Rows) -> tuple[list[Float[Array, "*batch d"]], Float[Array, 
     free of rounding.
     """
     inner = stop_gradient(inner_products(vectors))
-    squares = jnp.diagonal(inner, axis1=-2, axis2=-1)
-    times = inner / jnp.where(squares > 0, squares, 1)[..., None, :]
-    # Absent vectors are zero and explain nothing.
-    explained = jnp.tril(times * inner, -1)
-    most = jax.nn.one_hot(jnp.argmax(explained, axis=-1), len(vectors), dtype=bool)
-    near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
-    times = jnp.where(near_one, jnp.sign(times), times)
-    times = saved(jnp.where(most & (explained > 0), times, 0))
-    rows = [
-        vector - sum(times[..., m, n, None] * other for n, other in enumerate(vectors[:m]))
-        for m, vector in enumerate(vectors)
-    ]
+    rows = []
+    for m, vector in enumerate(vectors):
+        base, times = jnp.zeros_like(vector), jnp.zeros_like(inner[..., m, m])
+        most = times  # of the vector's square, what another explains
+        for n, other in enumerate(vectors[:m]):
+            product, square = inner[..., m, n], inner[..., n, n]
+            share = product / jnp.where(square > 0, square, 1)
+            more = saved(share * product > most)
+            base = jnp.where(more[..., None], other, base)
+            times, most = jnp.where(more, share, times), jnp.where(more, share * product, most)
+        near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
+        times = saved(jnp.where(near_one, jnp.sign(times), times))
+        rows.append(vector - times[..., None] * base)
     lengths = [saved(stop_gradient(norm(row))) for row in rows]
     inverses = [1 / jnp.where(length > 0, length, 1) for length in lengths]
     rows = [inverse[..., None] * row for inverse, row in zip(inverses, rows, strict=True)]
