@@ -15,8 +15,8 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 8)
 # Tests compile much and compute little, and so do the commands that they start. Without
 # optimisation of the machine code, and on jax up to 0.10 with what came before the emitters of
-# fusions, all take a third less time, and round otherwise here and there. Flags of the environment
-# come after these: XLA_FLAGS=--xla_cpu_use_fusion_emitters=true tests what users get.
+# fusions, all take far less time, and round otherwise here and there. Flags of the environment come
+# after these: XLA_FLAGS=--xla_cpu_use_fusion_emitters=true tests what users get.
 flags = "--xla_backend_optimization_level=0"
 if jax.__version_info__ < (0, 11):
     flags += " --xla_cpu_use_fusion_emitters=false"
