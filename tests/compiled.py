@@ -1,5 +1,7 @@
 """Programs that were compiled in one test are found again in the next, and in its processes."""
 
+import os
+
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
@@ -8,7 +10,8 @@ from jax.experimental.compilation_cache import compilation_cache
 @pytest.fixture(scope="module", autouse=True)
 def kept_programs(tmp_path_factory):
     """Keeps them for the session; for tests that train again and again."""
-    folder = tmp_path_factory.getbasetemp().parent / "compiled"
+    own = tmp_path_factory.getbasetemp()  # of this process; those of xdist's workers lie together
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "compiled"
     settings = {
         "jax_compilation_cache_dir": str(folder),
         "jax_persistent_cache_min_compile_time_secs": 0.1,

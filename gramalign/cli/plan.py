@@ -1,4 +1,4 @@
-"""`gramalign plan`: what a run would take on a TPU slice, before there is one."""
+"""`gramalign plan`: what a run would take on a TPU slice or on GPUs, before they are there."""
 
 import contextlib
 import dataclasses
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import rich.console
 import rich.progress
 import tyro
@@ -26,7 +27,7 @@ from gramalign.cli.plan_tables import (
 )
 from gramalign.programs.chips import chip_of
 from gramalign.programs.memory import OutOfMemory, available
-from gramalign.programs.topology import tpu_devices
+from gramalign.programs.topology import devices_of
 from gramalign.training.environment import environment
 from gramalign.training.largest import CAP, Largest, Trial, largest_batch
 from gramalign.training.layout import mesh_of, parts
@@ -36,11 +37,12 @@ from gramalign.training.rows import chosen_rows
 
 @dataclass(frozen=True)
 class Plan:
-    """Compile a training step for a TPU slice that need not be there, and say what it takes.
+    """Compile a training step for TPUs or GPUs that need not be there, and say what it takes.
 
     Prints memory per device, matrix products, collectives, whether communication can hide behind
-    compute, and the largest batch that fits. Needs libtpu, on Linux. Of the data only the widths
-    matter, so a batch may be larger than they are. Ends with status 1 if the batch does not fit.
+    compute, and the largest batch that fits. Needs libtpu, or JAX's CUDA plugin, on Linux. Of the
+    data only the widths matter, so a batch may be larger than they are. Ends with status 1 if the
+    batch does not fit.
 
     Example: `gramalign plan digits --topology v5e:4x4 --batch-size 4096`.
     """
@@ -48,7 +50,8 @@ class Plan:
     preset: tyro.conf.Positional[str] = "digits"
     """Start from this file of experiments/ (its name, or a path); the options below change it."""
     topology: str | None = None
-    """Generation and layout of the slice, such as v5e:4x4, v5p:8x8x8 or v6e:16x16."""
+    """Generation and layout of a slice, such as v5e:4x4, v5p:8x8x8 or v6e:16x16; or GPUs, such as
+    h100:8 in one host or h200:4x8 in four."""
     largest: bool = True
     """Search for the largest batch that fits; each attempt is a compilation."""
     attempts: int = 4
@@ -62,11 +65,13 @@ class Plan:
     def run(self) -> None:
         """Compile, print, search, write."""
         if self.topology is None:
-            raise ValueError("wanted a slice to plan for, such as --topology v5e:4x4")
+            raise ValueError("wanted what to plan for, such as --topology v5e:4x4 or h100:8")
         if self.attempts < 1:
             raise ValueError(f"attempts is {self.attempts}: wanted at least 1, or --no-largest")
         screen = console()
-        mesh = mesh_of(self.config.layout, tpu_devices(self.topology))
+        # Nothing is computed: a GPU that is there is left alone.
+        jax.config.update("jax_platforms", "cpu")
+        mesh = mesh_of(self.config.layout, devices_of(self.topology))
         chip = chip_of(mesh.devices.ravel().tolist())
         dims = chosen_rows(self.config)[0].dims
         limit = available(mesh) or chip.memory

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from gramalign.programs.chips import GB, TERA, Chip
+from gramalign.programs.chips import GB, TERA
 from gramalign.programs.memory import OutOfMemory
 from gramalign.training import Config
 from gramalign.training.largest import Largest
@@ -35,22 +35,19 @@ def operations(count: float) -> str:
     return f"{count / 1e6:.3g} MFLOP"
 
 
-def place(chip: Chip) -> str:
-    """What the figures are for each of."""
-    return "chip" if chip.parts == 1 else "device"
-
-
 def title(config: Config, plan: Plan, topology: str) -> str:
     """What was compiled for what."""
     chip = plan.chip
-    pieces = "chips" if chip.parts == 1 else f"devices, {chip.parts} to a chip"
-    return f"{config.objective} on {topology}, {plan.devices} {pieces}, batch {plan.batch_size}"
+    pieces = f"{plan.devices} {chip.noun}s"
+    if chip.parts > 1:
+        pieces += f", {chip.parts} to a chip"
+    return f"{config.objective} on {topology}, {pieces}, batch {plan.batch_size}"
 
 
 def memory_table(plan: Plan, available: int) -> Table:
     """What each device holds."""
     memory = plan.memory
-    table = _table("memory", f"per {place(plan.chip)}", "share")
+    table = _table("memory", f"per {plan.chip.noun}", "share")
     for name, size in (
         ("parameters, optimiser, batch", memory.arguments),
         ("results", memory.results),
@@ -66,7 +63,7 @@ def memory_table(plan: Plan, available: int) -> Table:
 
 def work_table(plan: Plan) -> Table:
     """What each device computes and sends in a step, and how long that takes at least."""
-    table = _table(f"per logged step and {place(plan.chip)}", "runs", "work", "at least", "")
+    table = _table(f"per logged step and {plan.chip.noun}", "runs", "work", "at least", "")
     table.add_row("matrix products", "", operations(plan.flops / plan.devices), "", "")
     table.add_row(
         "  in bfloat16",
@@ -100,7 +97,8 @@ def verdict(plan: Plan) -> str:
         text = "communication can hide behind compute"
     chip = plan.chip
     compute, link = f"{chip.flops / TERA:.0f} TFLOP/s", f"{chip.link_bandwidth / GB:.0f} GB/s"
-    peaks = f"{chip.name}: {compute}, {chip.links} links of {link}"
+    links = "a link" if chip.links == 1 else f"{chip.links} links"
+    peaks = f"{chip.name}: {compute}, {links} of {link}"
     return f"{text}\nlower bounds by published peaks ({peaks}); not a measurement"
 
 

@@ -14,7 +14,7 @@ TILES = {
     # Derived, not measured. Tiles of 4096 at d = 512 are products of 17 GFLOP, some 20 microseconds
     # on a large GPU; those of 1024 take one, less than the launch of a kernel. Their scores are 64
     # MiB in float32, a few of which are alive at a time.
-    "gpu": 4096,
+    "gpu": 2048,
     "tpu": 1024,
 }
 """Tiles by platform, where none are asked for."""

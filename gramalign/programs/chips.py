@@ -1,17 +1,24 @@
-"""What TPU chips can do at most, as published.
+"""What TPU chips and NVIDIA's GPUs can do at most, as published.
 
-Google Cloud's pages of each generation, docs.cloud.google.com/tpu/docs/ with `v4`, `v5e`, `v5p`,
-`v6e` or `tpu7x` behind it, give compute, memory and, from v5e on, the bandwidth of all links of a
-chip in both directions together, half of which is what a chip can send. The v4 page lacks it: six
-links of 50 GB/s each way are in Jouppi et al., "TPU v4" (ISCA 2023), table 4. Links follow from the
-torus: two for each dimension.
+TPUs: Google Cloud's pages of each generation, docs.cloud.google.com/tpu/docs/ with `v4`, `v5e`,
+`v5p`, `v6e` or `tpu7x` behind it, give compute, memory and, from v5e on, the bandwidth of all links
+of a chip in both directions together, half of which is what a chip can send. The v4 page lacks it:
+six links of 50 GB/s each way are in Jouppi et al., "TPU v4" (ISCA 2023), table 4. Links follow from
+the torus: two for each dimension.
+
+GPUs: NVIDIA's data sheets of A100, H100 and H200 (SXM) and of the HGX B200 give compute without
+sparsity (half of what they print) and NVLink in both directions together. A switch joins all GPUs
+of a host, so its links are one here, that leads to each of them. Between hosts there is what a DGX
+has, one network card for each GPU. Memory is what nvidia-smi shows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-GIB, GB, TERA = 2**30, 1e9, 1e12
+from gramalign.programs.flops import FLOAT32_PASSES
+
+GIB, MIB, GB, TERA = 2**30, 2**20, 1e9, 1e12
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,34 @@ class Chip:
     links: int
     parts: int = 1
     """Devices that it shows itself as."""
+    float32_flops: float | None = None
+    """Operations a second in float32; None: they are put together from those in bfloat16."""
+    network_bandwidth: float | None = None
+    """Bytes a second that it can send to another host; None: its links lead there."""
+
+    @property
+    def noun(self) -> str:
+        """What one of the devices is called."""
+        if self.network_bandwidth is not None:
+            return "GPU"
+        return "chip" if self.parts == 1 else "device"
 
     @property
     def send_bandwidth(self) -> float:
         """Bytes a second that it can send over all links together."""
         return self.links * self.link_bandwidth
+
+    @property
+    def passes(self) -> Mapping[str, float]:
+        """Operations in bfloat16 that take as long as one in float32, by JAX's precisions.
+
+        A GPU computes float32 as TensorFloat32, at half the rate of bfloat16, unless the highest
+        precision is asked for.
+        """
+        if self.float32_flops is None:
+            return FLOAT32_PASSES
+        highest = self.flops / self.float32_flops
+        return {**FLOAT32_PASSES, "DEFAULT": 2.0, "HIGH": 2.0, "HIGHEST": highest}
 
 
 # By what JAX calls the device.
@@ -42,6 +72,14 @@ CHIPS = {
     "TPU v5": Chip("v5p", 95 * GIB, 459 * TERA, 100 * GB, 6),
     "TPU v6 lite": Chip("v6e", 32 * GIB, 918 * TERA, 100 * GB, 4),
     "TPU7x": Chip("tpu7x", 192 * GIB, 2307 * TERA, 100 * GB, 6),
+    "NVIDIA A100-SXM4-80GB": Chip(
+        "a100", 81920 * MIB, 312 * TERA, 300 * GB, 1, 1, 19.5 * TERA, 25 * GB
+    ),
+    "NVIDIA H100 80GB HBM3": Chip(
+        "h100", 81559 * MIB, 989 * TERA, 450 * GB, 1, 1, 67 * TERA, 50 * GB
+    ),
+    "NVIDIA H200": Chip("h200", 143771 * MIB, 989 * TERA, 450 * GB, 1, 1, 67 * TERA, 50 * GB),
+    "NVIDIA B200": Chip("b200", 183359 * MIB, 2250 * TERA, 900 * GB, 1, 1, 75 * TERA, 50 * GB),
 }
 
 
@@ -49,7 +87,7 @@ def chip_of(devices: Sequence[Any]) -> Chip:
     """The peaks of each of some devices, all of one generation.
 
     Where a chip shows itself as two devices (v4, tpu7x), each has half of everything, bandwidth of
-    the chip's links included.
+    the chip's links included. GPUs of several hosts send no faster than their network.
 
     Args:
         devices: of a whole slice, as JAX lists them.
@@ -64,6 +102,10 @@ def chip_of(devices: Sequence[Any]) -> Chip:
             f"{', '.join(chip.name for chip in CHIPS.values())}"
         )
     chip = CHIPS[kind]
+    if chip.network_bandwidth is not None:
+        hosts = len({device.process_index for device in devices})
+        slowest = min(chip.link_bandwidth, chip.network_bandwidth)
+        return chip if hosts == 1 else replace(chip, link_bandwidth=slowest)
     parts = len(devices) // len({tuple(device.coords) for device in devices})
     return replace(
         chip,

@@ -87,7 +87,7 @@ def _uses(
         opcode = instruction.opcode
         kind = opcode.removesuffix("-start")
         if kind in _SENT:
-            started = asynchronous or opcode.endswith("-start")
+            started = asynchronous or opcode.endswith("-start") and not _waits(instruction)
             yield _Use(kind, started, 1, _sent(program, kind, instruction), True)
         elif opcode == "while":
             times, inside = trips(program, computation, instruction, known)
@@ -107,6 +107,11 @@ def _uses(
             starts = opcode == "async-start" or _starts(inside)
             if starts or not _goes_on(inside):
                 yield from _uses(program, inside, None, asynchronous=asynchronous or starts)
+
+
+# A GPU's compiler starts all of them, and marks those between whose start and end there is nothing.
+def _waits(instruction: Instruction) -> bool:
+    return '"is_sync":true' in instruction.attributes
 
 
 # A TPU's compiler cuts a collective in pieces and puts them in the fusions that compute meanwhile:
@@ -132,7 +137,7 @@ def _branches(conditional: Instruction) -> list[str]:
 def _sent(program: Program, kind: str, instruction: Instruction) -> int:
     """Bytes that a device sends at least."""
     shape = instruction.shape
-    if instruction.opcode in ("all-gather-start", "collective-permute-start"):
+    if instruction.opcode.endswith("-start") and kind != "all-reduce":
         shape = elements(shape)[1]  # (what is sent, the result, ...)
     return _SENT[kind](array_bytes(shape), _group(program, instruction))
 

@@ -1,6 +1,6 @@
 """Floating-point operations of a function, counted from what it traces to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -11,12 +11,12 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 # A TPU multiplies bfloat16 numbers. A product of float32 ones is put together from that many
 # products of their bfloat16 parts, by the precision asked for; anything narrower takes one.
 FLOAT32_PASSES = {
-    "DEFAULT": 1,
-    "HIGH": 3,
-    "HIGHEST": 6,
-    "BF16_BF16_F32_X3": 3,
-    "BF16_BF16_F32_X6": 6,
-    "BF16_BF16_F32_X9": 9,
+    "DEFAULT": 1.0,
+    "HIGH": 3.0,
+    "HIGHEST": 6.0,
+    "BF16_BF16_F32_X3": 3.0,
+    "BF16_BF16_F32_X6": 6.0,
+    "BF16_BF16_F32_X9": 9.0,
 }
 
 
@@ -42,42 +42,42 @@ def matmul_flops(function: Callable, *args: Any, **kwargs: Any) -> int:
     return traced_flops(jax.make_jaxpr(function)(*args, **kwargs))
 
 
-def traced_flops(traced: ClosedJaxpr, *, in_bfloat16: bool = False) -> int:
+def traced_flops(traced: ClosedJaxpr, passes: Mapping[str, float] | None = None) -> int:
     """The same of what a function has been traced to.
 
     Args:
         traced: from `jax.make_jaxpr`, or `jax.jit(function).trace(...).jaxpr`.
-        in_bfloat16: count the operations that a matrix unit for bfloat16 runs: one product of
-            float32 numbers is several there (`FLOAT32_PASSES`).
+        passes: count the operations that a matrix unit for bfloat16 runs, or could run meanwhile:
+            for one of float32 numbers so many, by precision (`FLOAT32_PASSES` on a TPU).
 
     Raises:
         ValueError: for a `while` loop around matrix products, whose length nobody knows.
     """
-    return _count(traced.jaxpr, in_bfloat16)
+    return round(_count(traced.jaxpr, passes))
 
 
-def _count(jaxpr: Jaxpr, in_bfloat16: bool) -> int:
-    used, total = set(map(id, jaxpr.outvars)), 0
+def _count(jaxpr: Jaxpr, passes: Mapping[str, float] | None) -> float:
+    used, total = set(map(id, jaxpr.outvars)), 0.0
     for equation in reversed(jaxpr.eqns):
         if equation.effects or any(id(out) in used for out in equation.outvars):
             used |= set(map(id, equation.invars))
-            total += _of_equation(equation, in_bfloat16)
+            total += _of_equation(equation, passes)
     return total
 
 
-def _of_equation(equation: JaxprEqn, in_bfloat16: bool) -> int:
+def _of_equation(equation: JaxprEqn, passes: Mapping[str, float] | None) -> float:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
         first: Any = equation.invars[0].aval
         out: Any = equation.outvars[0].aval
         flops = 2 * prod(out.shape) * prod(first.shape[axis] for axis in contracted)
-        return flops * (_passes(equation) if in_bfloat16 else 1)
+        return flops * (1.0 if passes is None else _passes(equation, passes))
 
-    inside = [_count(jaxpr, in_bfloat16) for jaxpr in _jaxprs(params)]
+    inside = [_count(jaxpr, passes) for jaxpr in _jaxprs(params)]
     if name == "cond":
         return max(inside)
-    once = sum(inside)
+    once = sum(inside, 0.0)
     if name == "while" and once:
         raise ValueError("a while loop holds matrix products, and how often it runs is not known")
     if name == "scan":
@@ -89,13 +89,13 @@ def _of_equation(equation: JaxprEqn, in_bfloat16: bool) -> int:
     return once
 
 
-def _passes(equation: JaxprEqn) -> int:
+def _passes(equation: JaxprEqn, passes: Mapping[str, float]) -> float:
     operands: list[Any] = [operand.aval for operand in equation.invars]
     if all(operand.dtype != jnp.float32 for operand in operands):
-        return 1
+        return 1.0
     precision = equation.params["precision"]
     sides = precision if isinstance(precision, tuple) else (precision,)
-    return max(FLOAT32_PASSES.get(getattr(side, "name", "DEFAULT"), 1) for side in sides)
+    return max(passes.get(getattr(side, "name", "DEFAULT"), 1.0) for side in sides)
 
 
 def _jaxprs(params: dict[str, Any]) -> list[Jaxpr]:

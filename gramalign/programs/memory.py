@@ -1,17 +1,24 @@
-"""How much memory a program takes on a TPU, and what its compiler says when that is too much.
+"""How much memory a program takes, and whether a device has it, before anything runs.
 
-A TPU's compiler lays out all memory itself, so it knows before anything runs.
+The compiler lays out all memory itself. A TPU's refuses what does not fit. A GPU's does not look:
+there JAX shares out a part of the memory, and what is more than that part is refused here.
 """
 
+import os
 import re
+import warnings
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from gramalign.programs.chips import chip_of
+
 # Each device of a slice would have to hold 4 TiB.
 _TOO_MUCH = 2**42
+# The second is the older name.
+_FRACTION = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = r"([\d.]+)([KMGT]?)"
 _MESSAGES = (
@@ -28,8 +35,11 @@ class OutOfMemory(RuntimeError):
         available: bytes there are; None if it does not say.
     """
 
-    def __init__(self, message: str):
+    def __init__(self, message: str, needed: int | None = None, available: int | None = None):
         super().__init__(message)
+        if needed is not None:
+            self.needed, self.available = needed, available
+            return
         found = next(filter(None, (x.search(message) for x in _MESSAGES)), None)
         self.needed = found and _bytes(*found.groups()[:2])
         self.available = found and _bytes(*found.groups()[2:])
@@ -54,15 +64,18 @@ class Memory:
         return self.arguments + self.results + self.temporary + self.program
 
 
-def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compiles.
+def compiled(lowered: jax.stages.Lowered, mesh: Mesh) -> tuple[jax.stages.Compiled, Memory]:
+    """Compiles, and tells what the program takes on each device of a mesh.
 
     Raises:
         OutOfMemory: the program needs more memory than a device has.
         ValueError: one of its kernels needs more than there is inside a core.
     """
     try:
-        return lowered.compile()
+        with warnings.catch_warnings():
+            # JAX keeps the program, if it is told to, but can't load what this machine can't run.
+            warnings.filterwarnings("ignore", "Error reading persistent compilation cache")
+            program = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -73,6 +86,10 @@ def compiled(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
                 f"--engine.implementation at xla ({str(error).splitlines()[0]})"
             ) from None
         raise refused from None
+    taken, limit = memory(program), _shared_out(mesh)
+    if limit is not None and taken.total > limit:
+        raise OutOfMemory(f"takes {taken.total} bytes of {limit}", taken.total, limit)
+    return program, taken
 
 
 def memory(program: jax.stages.Compiled) -> Memory:
@@ -93,15 +110,33 @@ def memory(program: jax.stages.Compiled) -> Memory:
 
 
 def available(mesh: Mesh) -> int | None:
-    """Bytes that the compiler gives a program on each device, a little less than HBM has.
+    """Bytes that a program gets on each device: a little less than a TPU has, a part of a GPU's."""
+    limit = _shared_out(mesh)
+    return _told_by_refusal(mesh) if limit is None else limit
 
-    It says so when it refuses a program, so it is given one that no device can hold.
+
+def _shared_out(mesh: Mesh) -> int | None:
+    """The part of a GPU's memory that JAX takes for arrays; None for what is no GPU.
+
+    Three quarters, or what XLA_CLIENT_MEM_FRACTION says.
     """
+    devices = mesh.devices.ravel().tolist()
+    if devices[0].platform != "gpu":
+        return None
+    fraction = next(filter(None, map(os.environ.get, _FRACTION)), "0.75")
+    return int(float(fraction) * chip_of(devices).memory)
+
+
+def _told_by_refusal(mesh: Mesh) -> int | None:
+    """A TPU's compiler says what there is when it refuses: it is given what no device can hold."""
     split = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
     shape = (mesh.size * 2**20, _TOO_MUCH // 2**22)
     try:
         compiled(
-            jax.jit(lambda x: x + 1).lower(jax.ShapeDtypeStruct(shape, jnp.float32, sharding=split))
+            jax.jit(lambda x: x + 1).lower(
+                jax.ShapeDtypeStruct(shape, jnp.float32, sharding=split)
+            ),
+            mesh,
         )
     except OutOfMemory as refused:
         return refused.available

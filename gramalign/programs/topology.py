@@ -1,59 +1,28 @@
-"""TPU slices that are not there: meshes of their chips, to compile for on any Linux machine."""
+"""TPU slices and GPUs that are not there, by their names."""
 
-import os
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
 
-# The compiler comes as a library that otherwise looks for chips of its own: asks the cloud who it
-# is, and locks the machine against a second process.
-SETTINGS = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-1",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-}
+from gramalign.programs.gpus import GPUS, gpu_devices
+from gramalign.programs.tpus import tpu_devices
 
 
-def missing() -> str | None:
-    """What this machine lacks to compile for TPUs; None if nothing."""
-    if find_spec("libtpu") is None:
-        return "needs libtpu, on Linux: pip install 'gramalign[tpu]'"
-    if not Path("/sys/devices/system/cpu").is_dir():
-        return "needs /sys: libtpu counts the processors there, and aborts where it is not mounted"
-    return None
-
-
-def tpu_devices(topology: str) -> list[Any]:
-    """The chips of a TPU slice, for ahead-of-time compilation; nothing can run on them.
+def devices_of(topology: str) -> list[Any]:
+    """The devices of a topology, to compile for; nothing can run on them.
 
     Args:
-        topology: a generation and how its chips are laid out, such as `v5e:4x4`, `v5p:8x8x8`,
-            `v6e:16x16`.
+        topology: as for `tpu_devices`, such as `v5e:4x4`, or for `gpu_devices`, such as `h100:8`.
 
     Raises:
-        OSError: where libtpu is not installed or cannot start.
+        OSError: where their compiler is not installed or cannot start.
         ValueError: for a topology that does not exist.
     """
-    if (problem := missing()) is not None:
-        raise OSError(f"compiling for TPUs {problem}")
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
-    except jax.errors.JaxRuntimeError as error:
-        raise ValueError(
-            f"no TPU topology {topology!r}; give a generation and a layout, such as v5e:4x4, "
-            f"v5p:8x8x8 or v6e:16x16 ({error})"
-        ) from None
-    return list(found.devices)
+    generation = topology.partition(":")[0]
+    return (gpu_devices if generation in GPUS else tpu_devices)(topology)
 
 
-def tpu_mesh(topology: str) -> Mesh:
-    """All chips of a slice along one axis, "data"; raises as `tpu_devices`."""
-    return Mesh(np.array(tpu_devices(topology)), ("data",), axis_types=(AxisType.Auto,))
+def mesh_along(topology: str) -> Mesh:
+    """All devices of a topology along one axis, "data"; raises as `devices_of`."""
+    return Mesh(np.array(devices_of(topology)), ("data",), axis_types=(AxisType.Auto,))

@@ -1,6 +1,6 @@
-"""What a training step will take on a TPU slice, told by the compiler without one.
+"""What a training step will take on a TPU slice or on GPUs, told by the compiler without them.
 
-The step that `train` makes is compiled for the slice's chips, its batch split over all of them. Its
+The step that `train` makes is compiled for the chips, its batch split over all of them. Its
 memory is what the compiler has laid out. Its matrix products are counted from the trace, its
 communication from the compiled program, and both are set against what the chips can do at most:
 
@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from gramalign.programs.chips import Chip, chip_of
 from gramalign.programs.collectives import Collective, collectives
 from gramalign.programs.flops import traced_flops
-from gramalign.programs.memory import Memory, OutOfMemory, compiled, memory
+from gramalign.programs.memory import Memory, OutOfMemory, compiled
 from gramalign.training.config import Config
 from gramalign.training.largest import Trial
 from gramalign.training.planned_step import trace_step
@@ -41,7 +41,7 @@ class Plan:
     flops: int
     """Operations of matrix products, all devices together."""
     bfloat16_flops: int
-    """The same, each float32 product as the bfloat16 ones that it takes."""
+    """The same, each in float32 as those in bfloat16 that the chip runs for it, or meanwhile."""
     collectives: tuple[Collective, ...]
 
     @property
@@ -88,7 +88,7 @@ class Plan:
 
 
 def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
-    """Compiles the training step of a run for a slice, and accounts for it.
+    """Compiles the training step of a run for some chips, and accounts for it.
 
     Args:
         config: the run.
@@ -102,14 +102,14 @@ def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
     """
     chip = chip_of(mesh.devices.ravel().tolist())
     traced = trace_step(config, dims, mesh)
-    program = compiled(traced.lower())
+    program, taken = compiled(traced.lower(), mesh)
     return Plan(
         batch_size=config.batch_size,
         devices=mesh.size,
         chip=chip,
-        memory=memory(program),
+        memory=taken,
         flops=traced_flops(traced.jaxpr),
-        bfloat16_flops=traced_flops(traced.jaxpr, in_bfloat16=True),
+        bfloat16_flops=traced_flops(traced.jaxpr, chip.passes),
         collectives=tuple(collectives(program.as_text() or "")),
     )
 
@@ -121,7 +121,7 @@ def attempt(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Trial:
         ValueError: for a batch that does not divide by the number of devices.
     """
     try:
-        program = compiled(trace_step(config, dims, mesh).lower())
-        return Trial(config.batch_size, True, memory(program).total)
+        _, taken = compiled(trace_step(config, dims, mesh).lower(), mesh)
+        return Trial(config.batch_size, True, taken.total)
     except OutOfMemory as refused:
         return Trial(config.batch_size, False, refused.needed)

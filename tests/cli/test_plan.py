@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.programs import topology
-from tests.tpu import tpu
+from gramalign.programs import tpus
+from tests.compilers import cuda, tpu
 
 SMALL = ["--objective", "clip", "--steps", "30", "--optimizer.warmup", "3", "--model.dim", "8"]
-SMALL += ["--model.hidden", "16", "--engine.tile", "64", "--topology", "v5e:2x2"]
+SMALL += ["--model.hidden", "16", "--engine.tile", "64"]
+SLICE = ["--topology", "v5e:2x2"]
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +31,28 @@ def stopped(capsys, *words):
     return stop.value.code, printed.out, printed.err
 
 
-@tpu
-def test_tables_and_figures(store, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "topology, pieces, available",
+    [
+        pytest.param("v5e:2x2", "4 chips", "15.75 GiB", marks=tpu),
+        pytest.param("h100:4", "4 GPUs", "59.74 GiB", marks=cuda),
+    ],
+)
+def test_tables_and_figures(topology, pieces, available, store, tmp_path, capsys, monkeypatch):
+    for name in ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
+        monkeypatch.delenv(name, raising=False)
     out = tmp_path / "plans" / "plan.json"
-    words = [*store, *SMALL, "--batch-size", "256", "--cap", "515", "--out", str(out)]
-    main(["plan", *words])
+    words = [*store, *SMALL, "--topology", topology, "--batch-size", "256", "--cap", "515"]
+    main(["plan", *words, "--out", str(out)])
     printed = capsys.readouterr().out
-    for word in ("clip on v5e:2x2, 4 chips, batch 256", "temporary", "available", "15.75 GiB"):
+    for word in (f"clip on {topology}, {pieces}, batch 256", "temporary", "available", available):
         assert word in printed
     for word in ("matrix products", "all-gather", "not a measurement", "largest batch: "):
         assert word in printed
     assert max(map(len, printed.splitlines())) <= 100
 
     record = json.loads(out.read_text())
-    assert record["topology"] == "v5e:2x2" and record["dims"] == {"sound": 6, "text": 7}
+    assert record["topology"] == topology and record["dims"] == {"sound": 6, "text": 7}
     assert record["config"]["batch_size"] == record["plan"]["batch_size"] == 256
     assert record["plan"]["bfloat16_flops"] > record["plan"]["flops"] > 0
     assert record["plan"]["memory"]["total"] < record["available"]
@@ -52,10 +61,19 @@ def test_tables_and_figures(store, tmp_path, capsys):
     assert "largest batch: 512 fits" in printed and "none larger was tried" in printed
 
 
+@cuda
+def test_a_gpu_is_out_of_memory_by_what_jax_takes_of_it(store, capsys, monkeypatch):
+    monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "1e-5")
+    words = [*store, *SMALL, "--topology", "a100:1", "--batch-size", "8192", "--no-largest"]
+    status, printed, complaints = stopped(capsys, *words)
+    assert status == 1 and not complaints
+    assert "838.9 KiB" in printed and "needed on each" in printed
+
+
 @tpu
 def test_out_of_memory_is_a_table(store, tmp_path, capsys):
     out = tmp_path / "plan.json"
-    words = [*store, *SMALL, "--batch-size", str(2**27), "--no-largest", "--out", str(out)]
+    words = [*store, *SMALL, *SLICE, "--batch-size", str(2**27), "--no-largest", "--out", str(out)]
     status, printed, complaints = stopped(capsys, *words)
     assert status == 1 and not complaints
     for word in ("out of memory", "needed", "15.75 GiB", "--microbatch", "--engine.strategy ring"):
@@ -67,17 +85,17 @@ def test_out_of_memory_is_a_table(store, tmp_path, capsys):
 
 @tpu
 def test_errors_name_the_cure(store, capsys):
-    status, _, complaint = stopped(capsys, *store, *SMALL, "--batch-size", "254")
+    status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE, "--batch-size", "254")
     assert status == 2 and "--batch-size 252 or 256" in complaint
     status, _, complaint = stopped(capsys, *store, *SMALL, "--topology", "v9:2x2")
     assert status == 2 and "such as v5e:4x4" in complaint
-    status, _, complaint = stopped(capsys, *store, *SMALL, "--attempts", "0")
+    status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE, "--attempts", "0")
     assert status == 2 and "--no-largest" in complaint
 
 
 def test_without_libtpu(store, capsys, monkeypatch):
-    monkeypatch.setattr(topology, "find_spec", lambda name: None)
-    status, _, complaint = stopped(capsys, *store, *SMALL)
+    monkeypatch.setattr(tpus, "find_spec", lambda name: None)
+    status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE)
     assert status == 2 and "pip install 'gramalign[tpu]'" in complaint
 
 

@@ -1,37 +1,18 @@
 """Memory of loss and gradient on TPU slices, compiled ahead of time: GRAM, 4 modalities of 512."""
 
-from functools import cache
-
 import jax
 import jax.numpy as jnp
 import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.programs.topology import tpu_mesh
-from tests.tpu import tpu
+from gramalign.programs.topology import mesh_along
+from tests.compilers import tpu
+from tests.contrast.ahead import DIM, MIB, compiled
 
 pytestmark = tpu
 
-DIM, MIB = 512, 2**20
 GATHERED = 1.1 * 3 * 32768 * DIM * (2 + 4) / MIB
-
-
-@cache
-def compiled(topology, batch, strategy, implementation="xla"):
-    """Temporary memory in MiB, and the program; for bfloat16 embeddings."""
-    mesh = tpu_mesh(topology)
-    split = jax.NamedSharding(mesh, jax.P("data"))
-    loss = losses.over_mesh(losses.gram, mesh)
-    engine = Engine(strategy, implementation=implementation)
-
-    def mean(x):
-        return loss(x, anchor="a", engine=engine).mean()
-
-    shapes = dict.fromkeys("abcd", jax.ShapeDtypeStruct((batch, DIM), jnp.bfloat16, sharding=split))
-    step = jax.jit(jax.value_and_grad(mean), out_shardings=(None, dict.fromkeys("abcd", split)))
-    program = step.lower(shapes).compile()
-    return program.memory_analysis().temp_size_in_bytes / MIB, program.as_text()
 
 
 def test_a_ring_of_16_chips():
@@ -66,7 +47,7 @@ def test_fused_tiles(strategy, limit):
 
 def fused(topology, **settings):
     """Compiles the gradient, for float32 embeddings."""
-    mesh = tpu_mesh(topology)
+    mesh = mesh_along(topology)
     engine = Engine(implementation="pallas", **settings)
     loss = losses.over_mesh(losses.gram, mesh)
     split = jax.NamedSharding(mesh, jax.P("data"))
@@ -84,4 +65,4 @@ def test_a_generation_with_little_memory_inside_its_cores():
 
 def test_a_topology_that_does_not_exist():
     with pytest.raises(ValueError, match=r"no TPU topology 'v9:4x4'; give a generation"):
-        tpu_mesh("v9:4x4")
+        mesh_along("v9:4x4")

@@ -1,5 +1,6 @@
 """Published figures of chips, for the devices that they show themselves as."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -20,9 +21,32 @@ def test_a_chip_that_is_one_device():
 
 def test_a_chip_that_is_two_devices():
     whole, half = CHIPS["TPU7x"], chip_of(devices("TPU7x", 2))
-    assert half.parts == 2
+    assert half.parts == 2 and (whole.noun, half.noun) == ("chip", "device")
     assert 2 * half.memory == whole.memory and 2 * half.flops == whole.flops
     assert 2 * half.send_bandwidth == whole.send_bandwidth
+
+
+def gpus(hosts, each):
+    return [
+        SimpleNamespace(device_kind="NVIDIA H100 80GB HBM3", process_index=host)
+        for host in range(hosts)
+        for _ in range(each)
+    ]
+
+
+def test_gpus_of_several_hosts_send_as_fast_as_their_network():
+    inside, across = chip_of(gpus(1, 8)), chip_of(gpus(2, 8))
+    assert inside.send_bandwidth * 2 == 900e9  # both ways, as the data sheet has it
+    assert across.send_bandwidth * 8 == 400e9  # the bits of a DGX's network card
+    assert replace(across, link_bandwidth=inside.link_bandwidth) == inside
+    assert inside.noun == "GPU"
+
+
+def test_what_float32_takes():
+    """A TPU puts it together from bfloat16; a GPU has units for it, and TensorFloat32."""
+    tpu, gpu = CHIPS["TPU v5 lite"].passes, CHIPS["NVIDIA A100-SXM4-80GB"].passes
+    assert (tpu["DEFAULT"], tpu["HIGHEST"]) == (1, 6)
+    assert (gpu["DEFAULT"], gpu["HIGHEST"]) == (312 / 156, 312 / 19.5)
 
 
 def test_a_chip_of_which_nothing_is_known():

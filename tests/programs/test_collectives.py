@@ -9,8 +9,8 @@ import pytest
 from gramalign import losses
 from gramalign.contrast import Engine
 from gramalign.programs.collectives import Collective, collectives
-from gramalign.programs.topology import tpu_mesh
-from tests.tpu import tpu
+from gramalign.programs.topology import mesh_along
+from tests.compilers import cuda, tpu
 
 DEVICES = 8
 ROWS, DIM = 4, 16  # of each device
@@ -130,21 +130,24 @@ def test_what_is_no_program():
 @tpu
 def test_a_ring_on_a_tpu_is_asynchronous_and_of_the_same_length():
     """This compiler does not state how often loops run."""
-    mesh = tpu_mesh("v5e:2x4")
+    mesh = mesh_along("v5e:2x4")
     (one,) = found(partial(ring, number=8), mesh)
     assert one == Collective("collective-permute", True, 8, 8 * LOCAL, True)
 
 
-@tpu
-def test_the_engine_sends_what_its_ring_is_made_of():
+@pytest.mark.parametrize(
+    "topology, arrays",
+    [pytest.param("v5e:2x4", 5 + 7, marks=tpu), pytest.param("h100:8", 1 + 1, marks=cuda)],
+)
+def test_the_engine_sends_what_its_ring_is_made_of(topology, arrays):
     """Two halves, each on its way once for each device, there and back again.
 
     Forward, an example's column takes along its embedding, whether it is valid (1 byte), its group
     and two running statistics; backward also the embedding's derivative, and in place of the
-    statistics a log-sum-exp and two cotangents.
+    statistics a log-sum-exp and two cotangents. A GPU's compiler sends all of them as one.
     """
     batch, dim, devices = 512, 128, 8
-    mesh = tpu_mesh("v5e:2x4")
+    mesh = mesh_along(topology)
     loss = losses.over_mesh(losses.clip, mesh)
     split = jax.NamedSharding(mesh, jax.P("data"))
     shape = jax.ShapeDtypeStruct((batch, dim), jnp.float32, sharding=split)
@@ -154,7 +157,7 @@ def test_the_engine_sends_what_its_ring_is_made_of():
 
     program = jax.jit(jax.value_and_grad(mean)).lower(dict.fromkeys("ab", shape)).compile()
     ring = next(c for c in collectives(program.as_text()) if c.kind == "collective-permute")
-    assert ring.count == 2 * devices * (5 + 7)
+    assert ring.count == 2 * devices * arrays
     forward, backward = 4 * dim + 1 + 3 * 4, 2 * 4 * dim + 1 + 4 * 4
     assert ring.sent == batch // devices * devices * (forward + backward)
     assert ring.asynchronous and ring.exact
@@ -214,4 +217,27 @@ def test_a_collective_in_pieces_among_computation_counts_once():
     assert collectives(FUSED) == [
         Collective("all-gather", True, 1, 3 * 8 * 4, True),
         Collective("all-reduce", False, 1, 2 * (4 * 4 + 6 * 2) * 3 // 4, True),
+    ]
+
+
+STARTED = """HloModule step, num_partitions=4
+
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %x = f32[8]{0} parameter(0)
+  %a = ((f32[8]{0}), f32[8]{0}) all-to-all-start(%x), GROUPS{"is_sync":true}
+  %b = f32[8]{0} all-to-all-done(%a)
+  %c = ((f32[8]{0}), f32[2]{0}) reduce-scatter-start(%b), GROUPS{"is_sync":false}
+  %d = f32[2]{0} reduce-scatter-done(%c)
+  %e = (f32[8]{0}, f32[4]{0}) all-reduce-start(%x, %y), GROUPS{"is_sync":false}
+  ROOT %f = f32[8]{0} all-reduce-done(%e)
+}
+""".replace("GROUPS", "replica_groups=[1,4]<=[4], backend_config=")
+
+
+def test_what_a_gpu_starts_counts_what_comes_of_it():
+    """Beside it stands what goes in, but for an all-reduce; and nothing need overlap."""
+    assert collectives(STARTED) == [
+        Collective("all-reduce", True, 1, 2 * (8 + 4) * 4 * 3 // 4, True),
+        Collective("all-to-all", False, 1, 8 * 4 * 3 // 4, True),
+        Collective("reduce-scatter", True, 1, 2 * 4 * 3, True),
     ]

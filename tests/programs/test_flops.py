@@ -6,7 +6,7 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.programs.flops import matmul_flops, traced_flops
+from gramalign.programs.flops import FLOAT32_PASSES, matmul_flops, traced_flops
 
 X = jax.ShapeDtypeStruct((64, 16), jnp.float32)
 
@@ -78,14 +78,14 @@ def test_pmrl_takes_three_passes():
 @pytest.mark.parametrize("precision, passes", [(None, 1), ("default", 1), ("high", 3)])
 def test_float32_takes_several_products_of_bfloat16(precision, passes):
     traced = jax.make_jaxpr(lambda x: jnp.matmul(x, x.T, precision=precision))(X)
-    assert traced_flops(traced, in_bfloat16=True) == passes * ONE
+    assert traced_flops(traced, FLOAT32_PASSES) == passes * ONE
     assert traced_flops(traced) == ONE
 
 
 def test_bfloat16_takes_one_product_at_any_precision():
     x = jax.ShapeDtypeStruct(X.shape, jnp.bfloat16)
     traced = jax.make_jaxpr(lambda x: jnp.matmul(x, x.T, precision="highest"))(x)
-    assert traced_flops(traced, in_bfloat16=True) == ONE
+    assert traced_flops(traced, FLOAT32_PASSES) == ONE
 
 
 def test_tiles_run_at_the_highest_precision():
@@ -93,4 +93,4 @@ def test_tiles_run_at_the_highest_precision():
         return losses.clip(embeddings, anchor="a").mean()
 
     traced = jax.make_jaxpr(mean)(dict.fromkeys("ab", X))
-    assert traced_flops(traced, in_bfloat16=True) == 6 * traced_flops(traced)
+    assert traced_flops(traced, FLOAT32_PASSES) == 6 * traced_flops(traced)

@@ -13,7 +13,7 @@ from gramalign.contrast import Engine
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
 from gramalign.programs.memory import Memory
-from gramalign.programs.topology import tpu_devices
+from gramalign.programs.topology import devices_of
 from gramalign.training.config import Config, Layout, Optimizer
 from gramalign.training.config import Model as Shape
 from gramalign.training.layout import mesh_of
@@ -22,7 +22,7 @@ from gramalign.training.optimizer import make_optimizer
 from gramalign.training.plan import Plan, attempt, plan
 from gramalign.training.planned_step import trace_step
 from gramalign.training.state import init_state
-from tests.tpu import tpu
+from tests.compilers import tpu
 
 DIMS = {"text": 10, "audio": 7}
 CONFIG = Config(
@@ -36,7 +36,7 @@ CONFIG = Config(
 
 
 def slice_of_four():
-    return mesh_of(Layout(), tpu_devices("v5e:2x2"))
+    return mesh_of(Layout(), devices_of("v5e:2x2"))
 
 
 @cache
@@ -115,7 +115,7 @@ def test_a_ring_sends_asynchronously_to_one_neighbour():
 @tpu
 def test_a_batch_that_does_not_fit():
     trial = attempt(
-        replace(CONFIG, batch_size=2**27), DIMS, mesh_of(Layout(), tpu_devices("v5e:2x2"))
+        replace(CONFIG, batch_size=2**27), DIMS, mesh_of(Layout(), devices_of("v5e:2x2"))
     )
     assert not trial.fits and trial.needed > 16 * 2**30
 

@@ -1,0 +1,41 @@
+"""GPUs that are not there."""
+
+import pytest
+
+from gramalign.programs import gpus
+from gramalign.programs.chips import CHIPS, chip_of
+from gramalign.programs.topology import mesh_along
+from tests.compilers import cuda
+
+
+@pytest.mark.parametrize("gpu", gpus.GPUS.values())
+def test_two_descriptions_of_one_gpu(gpu):
+    """Float32 as published is what all units do in a clock, two operations each."""
+    chip = CHIPS[gpu.kind]
+    assert 2 * gpu.cores * gpu.units * gpu.clock * 1e9 == pytest.approx(
+        chip.float32_flops, rel=0.01
+    )
+
+
+@cuda
+@pytest.mark.parametrize("name", gpus.GPUS)
+def test_hosts_and_gpus(name):
+    devices = mesh_along(f"{name}:2x4").devices.tolist()
+    assert [device.process_index for device in devices] == [0] * 4 + [1] * 4
+    assert chip_of(devices).name == name
+    assert mesh_along(f"{name}:4").size == 4
+
+
+@cuda
+@pytest.mark.parametrize(
+    "topology", ["h100", "h100:", "h100:0", "h100:8x", "h100:1x2x8", "h100:-1"]
+)
+def test_what_is_no_topology(topology):
+    with pytest.raises(ValueError, match="no GPU topology .*: give one of a100.*such as h100:8"):
+        mesh_along(topology)
+
+
+def test_without_the_plugin(monkeypatch):
+    monkeypatch.setattr(gpus, "find_spec", lambda name: None)
+    with pytest.raises(OSError, match=r"pip install 'gramalign\[cuda\]', or only to compile"):
+        mesh_along("h100:8")
