@@ -38,7 +38,7 @@ def operations(count: float) -> str:
 def title(config: Config, plan: Plan, topology: str) -> str:
     """What was compiled for what."""
     chip = plan.chip
-    pieces = f"{plan.devices} {chip.noun}s"
+    pieces = f"{plan.devices} {chip.noun}" + ("s" if plan.devices > 1 else "")
     if chip.parts > 1:
         pieces += f", {chip.parts} to a chip"
     return f"{config.objective} on {topology}, {pieces}, batch {plan.batch_size}"
@@ -89,7 +89,9 @@ def work_table(plan: Plan) -> Table:
 def verdict(plan: Plan) -> str:
     """Whether communication hides behind compute, and what that rests on."""
     hideable, rest = plan.communication
-    if hideable > plan.compute:
+    if not plan.collectives:
+        text = "there is none to communicate with"
+    elif hideable > plan.compute:
         text = f"communication outlasts compute, by at least {duration(plan.exposed)} a step"
     elif rest:
         text = f"at least {duration(rest)} of communication keep compute waiting, the rest can hide"

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from gramalign import losses
 from gramalign.training.config import Config
-from gramalign.training.layout import BATCH_AXES, parts
+from gramalign.training.layout import BATCH_AXES
 from gramalign.training.model import Learned
 from gramalign.types import Embeddings, Present
 
@@ -40,7 +40,7 @@ def objective(
     means = {}
     for name, term in config.terms.items():
         loss = term
-        if mesh is not None and parts(mesh) > 1:
+        if mesh is not None and mesh.size > 1:
             loss = losses.over_mesh(term, mesh, BATCH_AXES)
         vectors, masks = learned[name].with_heads(embeddings, present)
         values = loss(

@@ -33,10 +33,12 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
     state = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     step = make_step(config, graphdef, statistics, tx, mesh)
     batch = _batch(config, dims)
-    return step.trace(
-        jax.tree.map(lying, state, shardings(config.layout, mesh, state)),
-        jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch),
-    )
+    # The engine goes by the platform: on one device nothing else would tell it of the mesh.
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        return step.trace(
+            jax.tree.map(lying, state, shardings(config.layout, mesh, state)),
+            jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch),
+        )
 
 
 def _batch(config: Config, dims: Mapping[str, int]) -> Batch:

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from gramalign.contrast import Engine
+from gramalign.contrast.engine import TILES
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
 from gramalign.programs.memory import Memory
@@ -22,7 +23,7 @@ from gramalign.training.optimizer import make_optimizer
 from gramalign.training.plan import Plan, attempt, plan
 from gramalign.training.planned_step import trace_step
 from gramalign.training.state import init_state
-from tests.compilers import tpu
+from tests.compilers import cuda, tpu
 
 DIMS = {"text": 10, "audio": 7}
 CONFIG = Config(
@@ -110,6 +111,23 @@ def test_a_ring_sends_asynchronously_to_one_neighbour():
     assert found.seconds(ring) == ring.sent / CHIPS["TPU v5 lite"].link_bandwidth
     gathered = next(c for c in planned().collectives if c.kind == "all-gather")
     assert found.seconds(gathered) == gathered.sent / CHIPS["TPU v5 lite"].send_bandwidth
+
+
+@tpu
+def test_fused_tiles_where_only_matrices_are_split():
+    layout = Layout(data=1, model=4)
+    config = replace(CONFIG, layout=layout, engine=Engine(implementation="pallas"))
+    step = trace_step(config, DIMS, mesh_of(layout, devices_of("v5e:2x2")))
+    assert "tpu_custom_call" in step.lower().compile().as_text()
+
+
+@cuda
+@pytest.mark.parametrize("topology", ["h200:1", "h200:2"])
+def test_tiles_are_those_of_the_platform(topology):
+    config = replace(CONFIG, batch_size=8192, engine=Engine())
+    step = trace_step(config, DIMS, mesh_of(Layout(), devices_of(topology)))
+    tile = TILES["gpu"]
+    assert tile != TILES["cpu"] and f"tensor<{tile}x{tile}xf32>" in step.lower().as_text()
 
 
 @tpu
