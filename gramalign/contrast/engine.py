@@ -11,9 +11,10 @@ TILES = {
     # fastest or within 3 % of it for GRAM and PMRL at 1024 and 4096, within 10 % at 2048, where one
     # tile of 2048 is all there is.
     "cpu": 1024,
-    # Derived, not measured. Tiles of 4096 at d = 512 are products of 17 GFLOP, some 20 microseconds
-    # on a large GPU; those of 1024 take one, less than the launch of a kernel. Their scores are 64
-    # MiB in float32, a few of which are alive at a time.
+    # Derived, not measured. Products of tiles of 2048 at d = 512 are 4 GFLOP, some 6 microseconds
+    # on a large GPU; those of 1024 take less than the launch of a kernel, and leave half of its
+    # cores idle. Their scores are 16 MiB in float32, a few of which stay in its cache from one
+    # kernel to the next; those of 4096 are 64 MiB, more than it holds.
     "gpu": 2048,
     "tpu": 1024,
 }
