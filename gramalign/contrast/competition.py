@@ -31,7 +31,7 @@ from gramalign.contrast.engine import Engine, Implementation
 from gramalign.contrast.exchange import NOTHING, Axis, Collecting, choose, exchange, sums
 from gramalign.contrast.rounds import Join, Rounds
 from gramalign.contrast.statistics import LogSumExp, LogSumExps, Statistic
-from gramalign.contrast.tile import Tile, no_slopes
+from gramalign.contrast.tile import InBfloat16, Tile, no_slopes
 from gramalign.geometry.norms import at_least_float32
 from gramalign.mesh import AxisName, gathered, varying_as, zeros_as
 from gramalign.scores import Side, Tiled
@@ -126,6 +126,7 @@ def competition(
     others = rows if cols is None else cols
     axis = choose(axis_name, engine.strategy, others.side.factors)
     one_way = one_way and cols is not None  # mirrored, both ways come for the price of one
+    score = score if engine.precision is None else InBfloat16(score)
     walk = Walk(Tile(score, statistic), axis, engine.implementation, one_way, join)
     blocks = (
         rows.blocks(engine, axis),

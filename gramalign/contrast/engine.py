@@ -21,6 +21,7 @@ TILES = {
 """Tiles by platform, where none are asked for."""
 
 Implementation = Literal["xla", "pallas"]
+Precision = Literal["bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Engine:
     """How all pairs are gone through: speed and memory; results differ by rounding at most.
 
     Raises:
-        ValueError: for an unknown strategy or implementation, or a tile that is not positive.
+        ValueError: for an unknown strategy, implementation or precision, or a tile that is not
+        positive.
     """
 
     strategy: Strategy | None = None
@@ -40,6 +42,9 @@ class Engine:
     implementation: Implementation = "xla"
     """Tiles as XLA compiles them or, for a loss on a TPU, in a fused kernel ("pallas"), where they
     never leave the chip; on a CPU that kernel is interpreted, slowly, for tests."""
+    precision: Precision | None = None
+    """What a loss multiplies all pairs in: "bfloat16" takes an accelerator a sixth of the time of
+    float32, or less. Sums and matched pairs stay in float32. None: what the embeddings are in."""
 
     def __post_init__(self):
         """Refuse what is none of them."""
@@ -49,6 +54,8 @@ class Engine:
             raise ValueError(
                 f'implementation must be "xla" or "pallas", got {self.implementation!r}'
             )
+        if self.precision not in (None, *get_args(Precision)):
+            raise ValueError(f'precision must be "bfloat16" or None, got {self.precision!r}')
         if self.tile is not None and self.tile < 1:
             raise ValueError(f"tile must be at least 1, got {self.tile}")
 

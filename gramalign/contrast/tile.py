@@ -17,6 +17,7 @@ from gramalign.contrast.statistics import Statistic
 from gramalign.geometry.norms import at_least_float32
 from gramalign.mesh import zeros_as
 from gramalign.scores import Tiled
+from gramalign.scores.products import in_bfloat16
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,18 @@ class Tile:
         d_logits = self.statistic.slope(scale * scores, row, by_row, col, by_col)
         d_row, d_col = jax.tree.map(at_least_float32, transpose(scale * d_logits))
         return d_row, d_col, jnp.sum(d_logits * scores, axis=0)
+
+
+@dataclass(frozen=True)
+class InBfloat16:
+    """A Score whose tiles are products in bfloat16, whatever its factors are in."""
+
+    score: Tiled
+
+    def tile(self, rows: PyTree[Array], cols: PyTree[Array]) -> Float[Array, "r c"]:
+        """The scores."""
+        with in_bfloat16():
+            return self.score.tile(rows, cols)
 
 
 def no_slopes(factors: PyTree[Array]) -> PyTree[Array]:

@@ -4,10 +4,12 @@ Embeddings in bfloat16 are multiplied in bfloat16, at the full rate of an accele
 memory and traffic of float32 (where `Precision.HIGHEST` takes six such passes on a TPU). What is
 rounded is the factors that a Score has computed from them, and the derivative with respect to a
 tile: one part in 256, at random, so that their sums over the d dimensions err by far less. The
-matched pairs never come from here (`Score.matched`). Wider embeddings lose nothing.
+matched pairs never come from here (`Score.matched`). Wider embeddings lose nothing, unless
+`in_bfloat16` asks for it: then only what is multiplied is rounded, and derivatives are not.
 """
 
 import math
+from contextlib import AbstractContextManager
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,17 @@ from jax.lax import Precision
 from jaxtyping import Array, DTypeLike, Float
 
 from gramalign.geometry.norms import at_least_float32
+
+# JAX's name for products of factors in bfloat16 with sums in float32.
+_IN_BFLOAT16 = "BF16_BF16_F32"
+
+
+def in_bfloat16() -> AbstractContextManager:
+    """Where every `product` rounds its factors to bfloat16, and plain products of arrays too.
+
+    As a setting of JAX's, which knows what it has traced under another.
+    """
+    return jax.default_matmul_precision(_IN_BFLOAT16)
 
 
 def as_factor(x: Float[Array, "*n d"], dtype: DTypeLike) -> Float[Array, "*n d"]:
@@ -27,37 +40,49 @@ def as_factor(x: Float[Array, "*n d"], dtype: DTypeLike) -> Float[Array, "*n d"]
 
 def product(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
     """Inner products of all rows with all columns, `[r, c]` in at least float32."""
-    if rows.dtype == cols.dtype == jnp.bfloat16:
-        return _narrow(rows, cols)
+    if _narrow(rows, cols):
+        return _rounded(rows, cols)
     return _sums(at_least_float32(rows), at_least_float32(cols), (1, 1))
 
 
 def rounding(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> float:
     """Relative error of a `product` of unit vectors, from that of its factors."""
-    if rows.dtype == cols.dtype == jnp.bfloat16:
+    if _narrow(rows, cols):
         # The d entries err independently of each other, and so their sum less than any, by sqrt(d).
         return float(jnp.finfo(jnp.bfloat16).eps) / math.sqrt(rows.shape[1])
     return float(jnp.finfo(at_least_float32(rows).dtype).eps)
 
 
+def _narrow(rows: Array, cols: Array) -> bool:
+    asked = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    if asked == _IN_BFLOAT16:
+        return True
+    return rows.dtype == cols.dtype == jnp.bfloat16
+
+
 def _sums(x: Array, y: Array, along: tuple[int, int]) -> Array:
     dimensions = ((along[:1], along[1:]), ((), ()))
-    if x.dtype == jnp.bfloat16:
-        return jax.lax.dot_general(x, y, dimensions, preferred_element_type=jnp.float32)
-    return jax.lax.dot_general(x, y, dimensions, precision=Precision.HIGHEST)
+    narrow = x.dtype == jnp.bfloat16
+    return jax.lax.dot_general(
+        x,
+        y,
+        dimensions,
+        precision=Precision.DEFAULT if narrow else Precision.HIGHEST,
+        preferred_element_type=jnp.float32 if narrow else None,
+    )
 
 
 def _forward(rows: Array, cols: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _sums(rows, cols, (1, 1)), (rows, cols)
+    sums = _sums(rows.astype(jnp.bfloat16), cols.astype(jnp.bfloat16), (1, 1))
+    return sums.astype(at_least_float32(rows).dtype), (rows, cols)
 
 
 def _backward(factors: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
     # The transpose that JAX would derive multiplies float32 with bfloat16, at the rate of float32.
     rows, cols = factors
-    slope = slope.astype(jnp.bfloat16)
-    d_rows, d_cols = _sums(slope, cols, (1, 0)), _sums(slope, rows, (0, 0))
-    return d_rows.astype(rows.dtype), d_cols.astype(cols.dtype)
+    slope, x, y = (array.astype(jnp.bfloat16) for array in (slope, rows, cols))
+    return _sums(slope, y, (1, 0)).astype(rows.dtype), _sums(slope, x, (0, 0)).astype(cols.dtype)
 
 
-_narrow = jax.custom_vjp(lambda rows, cols: _forward(rows, cols)[0])
-_narrow.defvjp(_forward, _backward)
+_rounded = jax.custom_vjp(lambda rows, cols: _forward(rows, cols)[0])
+_rounded.defvjp(_forward, _backward)

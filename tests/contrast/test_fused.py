@@ -79,6 +79,22 @@ def test_bfloat16():
     assert_near(slopes, wanted[1][0], 0.03)
 
 
+def test_products_in_bfloat16():
+    """Of factors in float32, which are rounded inside the kernel."""
+    arguments = engine.given("volume", *engine.batch("plain", np.float32, SIZE))
+    found, wanted, wide = (
+        engine.by_factors("volume", how)(*arguments)
+        for how in (
+            Engine(tile=512, implementation="pallas", precision="bfloat16"),
+            Engine(precision="bfloat16"),
+            Engine(),
+        )
+    )
+    assert_near(found, wanted, 1e-5)
+    with pytest.raises(AssertionError):
+        assert_near(wide, wanted, 1e-5)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_on_a_mesh_in_float32(strategy):
     arguments = engine.given("volume", *engine.batch("masked and grouped", np.float32, SIZE))

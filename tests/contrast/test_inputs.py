@@ -54,6 +54,7 @@ def test_sides_and_groups(function, rows, cols, options, message):
     ("options", "message"),
     [
         ({"tile": 0}, "tile must be at least 1, got 0"),
+        ({"precision": "float16"}, "precision must be \"bfloat16\" or None, got 'float16'"),
         ({"strategy": "star"}, 'strategy must be "gather", "ring" or None, got \'star\''),
     ],
 )
