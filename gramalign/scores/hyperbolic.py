@@ -53,8 +53,7 @@ class HyperbolicVolumeScore(SymmetricScore):
         row_time, col_time = time(rows)[:, None], time(cols.base)[None, :]
         away = product(rows, cols.base) - row_time * col_time
         outside = away * away - 1
-        # Embeddings are multiplied as they are, the further vectors as rounded as the factors are.
-        noise = jnp.finfo(away.dtype).eps * jnp.abs(away)
+        noise = rounding(rows, cols.base, as_given=True) * jnp.abs(away)
         for t, space in zip(cols.times, cols.spaces, strict=True):
             along = product(rows, space) - row_time * t[None, :]
             outside -= along * along

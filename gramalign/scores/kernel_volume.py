@@ -31,7 +31,7 @@ from gramalign.geometry.kernel import orthonormal_features
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import take_apart, unstack
 from gramalign.scores.anchored_score import SymmetricScore
-from gramalign.scores.products import product
+from gramalign.scores.products import product, rounding
 
 
 class _Span(NamedTuple):
@@ -80,7 +80,8 @@ class KernelVolumeScore(SymmetricScore):
             kernels.append(jnp.exp(-self._rate * jnp.maximum(apart, 0)))
             nearest = jnp.maximum(nearest, kernels[-1])
         # Relative to itself a kernel errs by some epsilons, times the squares that cancelled.
-        error = 2 * jnp.finfo(square.dtype).eps * (1 + 2 * self._rate * square) * nearest
+        error = max(rounding(rows, vectors, as_given=True) for vectors in cols.vectors)
+        error *= 2 * (1 + 2 * self._rate * square) * nearest
         outside, noise = jnp.ones_like(kernels[0]), jnp.zeros_like(kernels[0])
         for line in cols.weights:
             along, size = jnp.zeros_like(kernels[0]), jnp.zeros_like(cols.volume)

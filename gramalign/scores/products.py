@@ -5,7 +5,7 @@ memory and traffic of float32 (where `Precision.HIGHEST` takes six such passes o
 rounded is the factors that a Score has computed from them, and the derivative with respect to a
 tile: one part in 256, at random, so that their sums over the d dimensions err by far less. The
 matched pairs never come from here (`Score.matched`). Wider embeddings lose nothing, unless
-`in_bfloat16` asks for it: then only what is multiplied is rounded, and derivatives are not.
+`in_bfloat16` asks for it: then what is multiplied is rounded, and what comes out is not.
 """
 
 import math
@@ -23,9 +23,9 @@ _IN_BFLOAT16 = "BF16_BF16_F32"
 
 
 def in_bfloat16() -> AbstractContextManager:
-    """Where every `product` rounds its factors to bfloat16, and plain products of arrays too.
+    """Where every `product` rounds its factors, and on accelerators so do JAX's own products.
 
-    As a setting of JAX's, which knows what it has traced under another.
+    It is a setting of JAX's, which so knows what it has traced under another.
     """
     return jax.default_matmul_precision(_IN_BFLOAT16)
 
@@ -40,23 +40,35 @@ def as_factor(x: Float[Array, "*n d"], dtype: DTypeLike) -> Float[Array, "*n d"]
 
 def product(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:
     """Inner products of all rows with all columns, `[r, c]` in at least float32."""
-    if _narrow(rows, cols):
+    if _asked() or _given_in_bfloat16(rows, cols):
         return _rounded(rows, cols)
     return _sums(at_least_float32(rows), at_least_float32(cols), (1, 1))
 
 
-def rounding(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> float:
-    """Relative error of a `product` of unit vectors, from that of its factors."""
-    if _narrow(rows, cols):
-        # The d entries err independently of each other, and so their sum less than any, by sqrt(d).
-        return float(jnp.finfo(jnp.bfloat16).eps) / math.sqrt(rows.shape[1])
-    return float(jnp.finfo(at_least_float32(rows).dtype).eps)
+def rounding(
+    rows: Float[Array, "r d"], cols: Float[Array, "c d"], *, as_given: bool = False
+) -> float:
+    """Relative error of a `product` of unit vectors, from that of its factors.
+
+    Args:
+        rows: the one side.
+        cols: the other.
+        as_given: these are embeddings, which lose nothing where bfloat16 is what they are in.
+    """
+    asked = _asked() and not _given_in_bfloat16(rows, cols)
+    if not asked and (as_given or not _given_in_bfloat16(rows, cols)):
+        return float(jnp.finfo(at_least_float32(rows).dtype).eps)
+    # The d entries err independently of each other, and so their sum less than any, by sqrt(d).
+    # If both sides are rounded here, those of vectors that are close err alike.
+    return (2 if asked else 1) * float(jnp.finfo(jnp.bfloat16).eps) / math.sqrt(rows.shape[1])
 
 
-def _narrow(rows: Array, cols: Array) -> bool:
+def _asked() -> bool:
     asked = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
-    if asked == _IN_BFLOAT16:
-        return True
+    return asked == _IN_BFLOAT16
+
+
+def _given_in_bfloat16(rows: Array, cols: Array) -> bool:
     return rows.dtype == cols.dtype == jnp.bfloat16
 
 

@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 
 from gramalign import losses
-from gramalign.contrast import Engine, contrast
+from gramalign.contrast import Engine
+from gramalign.contrast.tile import InBfloat16
 from gramalign.programs.flops import FLOAT32_PASSES, traced_flops
-from gramalign.scores import Side
+from gramalign.scores import HyperbolicVolumeScore, KernelVolumeScore, SimplexScore, VolumeScore
+from gramalign.scores.products import in_bfloat16, product
 from tests import every_loss, samples
 
 BATCH, DIM = 64, 32
+ANCHORED = [
+    VolumeScore("a"),
+    SimplexScore("a"),
+    KernelVolumeScore("a"),
+    HyperbolicVolumeScore("a"),
+]
 NARROW = Engine(tile=16, precision="bfloat16")
 
 
@@ -66,6 +74,21 @@ def test_matched_pairs_keep_their_digits():
     assert np.max(np.abs(kept - exact)) < 0.1 * np.max(np.abs(lost - exact))
 
 
+@pytest.mark.parametrize("score", ANCHORED)
+@pytest.mark.parametrize("dim", [64, 512])
+def test_no_distance_where_there_is_none(score, dim):
+    """A distance that is only rounding would have a derivative that points anywhere."""
+    rng = np.random.default_rng(0)
+    x = {name: jnp.asarray(samples.unit(rng, BATCH, dim), jnp.float32) for name in "ac"}
+    x["b"] = x["a"]
+    rows, cols = score.rows(x).factors, score.cols(x).factors
+
+    def matched(rows):
+        return jnp.diagonal(InBfloat16(score).tile(rows, cols)).sum()
+
+    assert np.mean(np.any(jax.grad(matched)(rows) != 0, axis=1)) < 0.05
+
+
 @pytest.mark.parametrize("name", every_loss.OTHERS)
 def test_every_loss_takes_it(name):
     """And the types of what comes out are those of before."""
@@ -90,28 +113,16 @@ def test_no_pair_is_multiplied_in_float32():
     assert traced_flops(traced, FLOAT32_PASSES) == traced_flops(traced) == 4 * 2 * BATCH**2 * DIM
 
 
-def test_a_score_that_multiplies_by_itself():
-    """As whoever writes one may do; and what was compiled for the one is not run for the other."""
-
-    class Plain:
-        def tile(self, rows, cols):
-            return multiply(rows, cols)
-
-    @jax.jit
-    def multiply(rows, cols):
-        return rows @ cols.T
-
-    side = Side(jnp.asarray(batch()["a"], jnp.float32), jnp.ones(BATCH, bool))
-
-    def mean(x, engine):
-        return contrast(Plain(), side._replace(factors=x), side, x[:, 0], scale=1.0, engine=engine)
-
-    wide, narrow, again = (
-        mean(side.factors, e) for e in (Engine(tile=16), NARROW, Engine(tile=16))
-    )
-    assert np.array_equal(wide, again)
-    traced = jax.make_jaxpr(lambda x: mean(x, NARROW))(side.factors)
-    assert "BF16_BF16_F32" in str(traced)
+def test_what_was_compiled_for_the_one_is_not_run_for_the_other():
+    """Even inside a function that is compiled by itself, as somebody's own Score may be."""
+    x = jnp.asarray(batch()["a"], jnp.float32)
+    multiply = jax.jit(product)
+    wide = multiply(x, x)
+    with in_bfloat16():
+        narrow = multiply(x, x)
+        plain = jax.make_jaxpr(lambda x: x @ x.T)(x)
+    assert np.array_equal(wide, multiply(x, x)) and not np.array_equal(wide, narrow)
+    assert "BF16_BF16_F32" in str(plain)
 
 
 def test_float64(x64):
