@@ -10,8 +10,9 @@ AxisName = str | tuple[str, ...]
 def platform() -> str:
     """What kind of device the code that is being traced will run on: "cpu", "gpu" or "tpu".
 
-    Inside `jax.shard_map` that of the mesh, which need not be this machine's: a program for TPUs
-    can be compiled where there are none. Elsewhere that of JAX's default backend.
+    Inside `jax.shard_map`, or where a mesh is set, that of the mesh, which need not be this
+    machine's: a program for TPUs can be compiled where there are none. Elsewhere that of JAX's
+    default backend.
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
     return jax.default_backend() if device is None else device.platform

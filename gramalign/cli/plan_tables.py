@@ -63,10 +63,11 @@ def memory_table(plan: Plan, available: int) -> Table:
 
 def work_table(plan: Plan) -> Table:
     """What each device computes and sends in a step, and how long that takes at least."""
-    table = _table(f"per logged step and {plan.chip.noun}", "runs", "work", "at least", "")
+    seconds = "at peak" if plan.chip.noun == "GPU" else "at least"
+    table = _table(f"per logged step and {plan.chip.noun}", "runs", "work", seconds, "")
     table.add_row("matrix products", "", operations(plan.flops / plan.devices), "", "")
     table.add_row(
-        "  in bfloat16",
+        "  in bfloat16" if plan.chip.float32_flops is None else "  as long as in bfloat16",
         "",
         operations(plan.bfloat16_flops / plan.devices),
         duration(plan.compute),
@@ -90,7 +91,7 @@ def verdict(plan: Plan) -> str:
     """Whether communication hides behind compute, and what that rests on."""
     hideable, rest = plan.communication
     if not plan.collectives:
-        text = "there is none to communicate with"
+        text = "nothing to communicate"
     elif hideable > plan.compute:
         text = f"communication outlasts compute, by at least {duration(plan.exposed)} a step"
     elif rest:
@@ -101,7 +102,8 @@ def verdict(plan: Plan) -> str:
     compute, link = f"{chip.flops / TERA:.0f} TFLOP/s", f"{chip.link_bandwidth / GB:.0f} GB/s"
     links = "a link" if chip.links == 1 else f"{chip.links} links"
     peaks = f"{chip.name}: {compute}, {links} of {link}"
-    return f"{text}\nlower bounds by published peaks ({peaks}); not a measurement"
+    basis = "rings" if chip.noun == "GPU" else "lower bounds"
+    return f"{text}\n{basis} by published peaks ({peaks}); not a measurement"
 
 
 def refused_table(

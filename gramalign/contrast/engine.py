@@ -1,4 +1,4 @@
-"""How the engine goes about its work; nothing here changes what comes out."""
+"""How the engine goes about its work; nothing here changes what comes out, but for rounding."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -44,7 +44,8 @@ class Engine:
     never leave the chip; on a CPU that kernel is interpreted, slowly, for tests."""
     precision: Precision | None = None
     """What a loss multiplies all pairs in: "bfloat16" takes an accelerator a sixth of the time of
-    float32, or less. Sums and matched pairs stay in float32. None: what the embeddings are in."""
+    float32, or less, and rounds each pair by a few parts in a thousand. Sums and matched pairs stay
+    in float32, and so do ranks and search. None: what the embeddings are in."""
 
     def __post_init__(self):
         """Refuse what is none of them."""

@@ -9,7 +9,9 @@ the torus: two for each dimension.
 GPUs: NVIDIA's data sheets of A100, H100 and H200 (SXM) and of the HGX B200 give compute without
 sparsity (half of what they print) and NVLink in both directions together. A switch joins all GPUs
 of a host, so its links are one here, that leads to each of them. Between hosts there is what a DGX
-has, one network card for each GPU. Memory is what nvidia-smi shows.
+has, one network card for each GPU, which is what a ring through all of them goes by; collectives
+that stay inside a host, or spread over all of its cards, are faster. Memory is what nvidia-smi
+shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,6 +67,21 @@ class Chip:
         return {**FLOAT32_PASSES, "DEFAULT": 2.0, "HIGH": 2.0, "HIGHEST": highest}
 
 
+def _gpu(
+    name: str, memory: int, bfloat16: float, float32: float, *, link: float, network: float
+) -> Chip:
+    """In TFLOP/s and GB/s."""
+    return Chip(
+        name,
+        memory,
+        bfloat16 * TERA,
+        link * GB,
+        links=1,
+        float32_flops=float32 * TERA,
+        network_bandwidth=network * GB,
+    )
+
+
 # By what JAX calls the device.
 CHIPS = {
     "TPU v4": Chip("v4", 32 * GIB, 275 * TERA, 50 * GB, 6),
@@ -72,14 +89,10 @@ CHIPS = {
     "TPU v5": Chip("v5p", 95 * GIB, 459 * TERA, 100 * GB, 6),
     "TPU v6 lite": Chip("v6e", 32 * GIB, 918 * TERA, 100 * GB, 4),
     "TPU7x": Chip("tpu7x", 192 * GIB, 2307 * TERA, 100 * GB, 6),
-    "NVIDIA A100-SXM4-80GB": Chip(
-        "a100", 81920 * MIB, 312 * TERA, 300 * GB, 1, 1, 19.5 * TERA, 25 * GB
-    ),
-    "NVIDIA H100 80GB HBM3": Chip(
-        "h100", 81559 * MIB, 989 * TERA, 450 * GB, 1, 1, 67 * TERA, 50 * GB
-    ),
-    "NVIDIA H200": Chip("h200", 143771 * MIB, 989 * TERA, 450 * GB, 1, 1, 67 * TERA, 50 * GB),
-    "NVIDIA B200": Chip("b200", 183359 * MIB, 2250 * TERA, 900 * GB, 1, 1, 75 * TERA, 50 * GB),
+    "NVIDIA A100-SXM4-80GB": _gpu("a100", 81920 * MIB, 312.0, 19.5, link=300.0, network=25.0),
+    "NVIDIA H100 80GB HBM3": _gpu("h100", 81559 * MIB, 989.0, 67.0, link=450.0, network=50.0),
+    "NVIDIA H200": _gpu("h200", 143771 * MIB, 989.0, 67.0, link=450.0, network=50.0),
+    "NVIDIA B200": _gpu("b200", 183359 * MIB, 2250.0, 75.0, link=900.0, network=50.0),
 }
 
 
@@ -87,7 +100,7 @@ def chip_of(devices: Sequence[Any]) -> Chip:
     """The peaks of each of some devices, all of one generation.
 
     Where a chip shows itself as two devices (v4, tpu7x), each has half of everything, bandwidth of
-    the chip's links included. GPUs of several hosts send no faster than their network.
+    the chip's links included. GPUs of several hosts send as fast as the network card of each.
 
     Args:
         devices: of a whole slice, as JAX lists them.

@@ -19,7 +19,8 @@ from gramalign.programs.hlo import (
 )
 
 # Bytes that a device sends, from those of the result and the number of devices that take part: what
-# a ring of them takes, which no other way undercuts.
+# a ring of them takes, which no other way undercuts where only devices compute. (The switch that
+# joins GPUs can add up, and then an all-reduce takes half.)
 _SENT = {
     "all-gather": lambda size, group: size * (group - 1) // group,
     "all-reduce": lambda size, group: 2 * size * (group - 1) // group,
@@ -87,7 +88,7 @@ def _uses(
         opcode = instruction.opcode
         kind = opcode.removesuffix("-start")
         if kind in _SENT:
-            started = asynchronous or opcode.endswith("-start") and not _waits(instruction)
+            started = asynchronous or (opcode.endswith("-start") and not _waits(instruction))
             yield _Use(kind, started, 1, _sent(program, kind, instruction), True)
         elif opcode == "while":
             times, inside = trips(program, computation, instruction, known)

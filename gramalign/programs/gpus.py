@@ -47,6 +47,9 @@ GPUS = {
 }
 """By the name that a topology starts with."""
 
+MOST = 16
+"""GPUs in a host, as some clouds have it; others have 8."""
+
 
 def missing() -> str | None:
     """What this machine lacks to compile for GPUs; None if nothing."""
@@ -66,7 +69,7 @@ def gpu_devices(topology: str) -> list[Any]:
             such as `h100:8` or `h200:4x8`.
 
     Raises:
-        OSError: where the plugin is not installed.
+        OSError: where the plugin is not installed or cannot start.
         ValueError: for a topology that does not exist.
     """
     if (problem := missing()) is not None:
@@ -78,11 +81,19 @@ def gpu_devices(topology: str) -> list[Any]:
             "such as h100:8, or how many hosts of how many, such as h200:4x8"
         )
     hosts, _, each = layout.rpartition("x")
-    found = topologies.get_topology_desc(
-        platform="cuda",
-        target_config=_described(GPUS[generation]),
-        topology=f"1x{hosts or 1}x{each}",
-    )
+    if int(each) > MOST:
+        raise ValueError(
+            f"no host has {each} GPUs that one switch joins: {topology!r} may have to be "
+            f"{generation}:{-(-int(each) // MOST)}x{MOST}"
+        )
+    try:
+        found = topologies.get_topology_desc(
+            platform="cuda",
+            target_config=_described(GPUS[generation]),
+            topology=f"1x{hosts or 1}x{each}",
+        )
+    except (NotImplementedError, RuntimeError) as error:
+        raise OSError(f"JAX's CUDA plugin can't start ({error}): see what it said above") from None
     return list(found.devices)
 
 

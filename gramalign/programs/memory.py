@@ -123,8 +123,10 @@ def _shared_out(mesh: Mesh) -> int | None:
     devices = mesh.devices.ravel().tolist()
     if devices[0].platform != "gpu":
         return None
-    fraction = next(filter(None, map(os.environ.get, _FRACTION)), "0.75")
-    return int(float(fraction) * chip_of(devices).memory)
+    fraction = float(next(filter(None, map(os.environ.get, _FRACTION)), "0.75"))
+    if fraction <= 0:
+        raise ValueError(f"{_FRACTION[0]} is {fraction}: wanted more than 0")
+    return int(fraction * chip_of(devices).memory)
 
 
 def _told_by_refusal(mesh: Mesh) -> int | None:

@@ -6,7 +6,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from gramalign.programs.gpus import GPUS, gpu_devices
-from gramalign.programs.tpus import tpu_devices
+from gramalign.programs.tpus import TPUS, tpu_devices
 
 
 def devices_of(topology: str) -> list[Any]:
@@ -20,7 +20,14 @@ def devices_of(topology: str) -> list[Any]:
         ValueError: for a topology that does not exist.
     """
     generation = topology.partition(":")[0]
-    return (gpu_devices if generation in GPUS else tpu_devices)(topology)
+    if generation in GPUS:
+        return gpu_devices(topology)
+    if generation in TPUS:
+        return tpu_devices(topology)
+    raise ValueError(
+        f"no topology {topology!r}: wanted TPUs, {', '.join(TPUS)}, such as v5e:4x4, or GPUs, "
+        f"{', '.join(GPUS)}, such as h100:8"
+    )
 
 
 def mesh_along(topology: str) -> Mesh:

@@ -8,6 +8,9 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
+TPUS = ("v4", "v5e", "v5p", "v6e", "tpu7x")
+"""What a topology starts with, of chips whose figures are known."""
+
 # The compiler comes as a library that otherwise looks for chips of its own: asks the cloud who it
 # is, and locks the machine against a second process.
 SETTINGS = {
@@ -47,6 +50,6 @@ def tpu_devices(topology: str) -> list[Any]:
     except jax.errors.JaxRuntimeError as error:
         raise ValueError(
             f"no TPU topology {topology!r}; give a generation and a layout, such as v5e:4x4, "
-            f"v5p:8x8x8 or v6e:16x16, or GPUs, such as h100:8 ({error})"
+            f"v5p:8x8x8 or v6e:16x16 ({error})"
         ) from None
     return list(found.devices)

@@ -25,7 +25,8 @@ _IN_BFLOAT16 = "BF16_BF16_F32"
 def in_bfloat16() -> AbstractContextManager:
     """Where every `product` rounds its factors, and on accelerators so do JAX's own products.
 
-    It is a setting of JAX's, which so knows what it has traced under another.
+    It is a setting of JAX's, which so knows what it has traced under another; set for a whole
+    program it holds for ranks and search too.
     """
     return jax.default_matmul_precision(_IN_BFLOAT16)
 

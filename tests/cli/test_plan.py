@@ -47,7 +47,13 @@ def test_tables_and_figures(topology, pieces, available, store, tmp_path, capsys
     printed = capsys.readouterr().out
     for word in (f"clip on {topology}, {pieces}, batch 256", "temporary", "available", available):
         assert word in printed
-    for word in ("matrix products", "all-gather", "not a measurement", "largest batch: "):
+    for word in (
+        "matrix products",
+        "all-gather",
+        "published peaks",
+        "not a measurement",
+        "largest batch: ",
+    ):
         assert word in printed
     assert max(map(len, printed.splitlines())) <= 100
 

@@ -64,5 +64,5 @@ def test_a_generation_with_little_memory_inside_its_cores():
 
 
 def test_a_topology_that_does_not_exist():
-    with pytest.raises(ValueError, match=r"no TPU topology 'v9:4x4'; give a generation"):
-        mesh_along("v9:4x4")
+    with pytest.raises(ValueError, match=r"no TPU topology 'v5e:1x7'; give a generation"):
+        mesh_along("v5e:1x7")

@@ -20,4 +20,6 @@ def test_every_product_of_a_loss_and_its_gradient(name):
     settings = dict(temperature=jnp.array(0.3), groups=jnp.arange(8) % 5)
     mean = jax.value_and_grad(lambda x: jnp.mean(every_loss.EVERY[name](x, **settings)))
     traced = jax.make_jaxpr(mean)(embeddings)
-    assert traced_flops(traced, FLOAT32_PASSES) == 6 * traced_flops(traced)
+    products = traced_flops(traced)
+    assert traced_flops(traced, FLOAT32_PASSES) == 6 * products
+    assert products > 0 or name in {"alignment", "distance", "modality gap"}

@@ -35,6 +35,18 @@ def test_what_is_no_topology(topology):
         mesh_along(topology)
 
 
+@cuda
+def test_all_gpus_of_a_cluster_are_not_one_host():
+    with pytest.raises(ValueError, match="'h100:64' may have to be h100:4x16"):
+        mesh_along("h100:64")
+
+
+@pytest.mark.parametrize("topology", ["gb200:4", "H100:8", "v9:2x2", ""])
+def test_what_is_neither(topology):
+    with pytest.raises(ValueError, match="wanted TPUs, v4.*v5e:4x4, or GPUs, a100.*h100:8"):
+        mesh_along(topology)
+
+
 def test_without_the_plugin(monkeypatch):
     monkeypatch.setattr(gpus, "find_spec", lambda name: None)
     with pytest.raises(OSError, match=r"pip install 'gramalign\[cuda\]', or only to compile"):
