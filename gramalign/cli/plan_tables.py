@@ -63,11 +63,12 @@ def memory_table(plan: Plan, available: int) -> Table:
 
 def work_table(plan: Plan) -> Table:
     """What each device computes and sends in a step, and how long that takes at least."""
-    seconds = "at peak" if plan.chip.noun == "GPU" else "at least"
+    gpu = plan.chip.noun == "GPU"
+    seconds = "at peak" if gpu else "at least"
     table = _table(f"per logged step and {plan.chip.noun}", "runs", "work", seconds, "")
     table.add_row("matrix products", "", operations(plan.flops / plan.devices), "", "")
     table.add_row(
-        "  in bfloat16" if plan.chip.float32_flops is None else "  as long as in bfloat16",
+        "  as long as in bfloat16" if gpu else "  in bfloat16",
         "",
         operations(plan.bfloat16_flops / plan.devices),
         duration(plan.compute),

@@ -115,7 +115,7 @@ def chip_of(devices: Sequence[Any]) -> Chip:
             f"{', '.join(chip.name for chip in CHIPS.values())}"
         )
     chip = CHIPS[kind]
-    if chip.network_bandwidth is not None:
+    if chip.network_bandwidth is not None:  # a GPU
         hosts = len({device.process_index for device in devices})
         slowest = min(chip.link_bandwidth, chip.network_bandwidth)
         return chip if hosts == 1 else replace(chip, link_bandwidth=slowest)

@@ -83,8 +83,8 @@ def gpu_devices(topology: str) -> list[Any]:
     hosts, _, each = layout.rpartition("x")
     if int(each) > MOST:
         raise ValueError(
-            f"no host has {each} GPUs that one switch joins: {topology!r} may have to be "
-            f"{generation}:{-(-int(each) // MOST)}x{MOST}"
+            f"no host of {topology!r} has {each} GPUs: give how many hosts of how many, such as "
+            f"{generation}:8x8"
         )
     try:
         found = topologies.get_topology_desc(
@@ -92,8 +92,8 @@ def gpu_devices(topology: str) -> list[Any]:
             target_config=_described(GPUS[generation]),
             topology=f"1x{hosts or 1}x{each}",
         )
-    except (NotImplementedError, RuntimeError) as error:
-        raise OSError(f"JAX's CUDA plugin can't start ({error}): see what it said above") from None
+    except RuntimeError as error:  # that JAX knows of no such platform, and it has logged why
+        raise OSError(f"JAX's CUDA plugin can't start here: {error}") from None
     return list(found.devices)
 
 

@@ -37,12 +37,9 @@ class OutOfMemory(RuntimeError):
 
     def __init__(self, message: str, needed: int | None = None, available: int | None = None):
         super().__init__(message)
-        if needed is not None:
-            self.needed, self.available = needed, available
-            return
         found = next(filter(None, (x.search(message) for x in _MESSAGES)), None)
-        self.needed = found and _bytes(*found.groups()[:2])
-        self.available = found and _bytes(*found.groups()[2:])
+        self.needed = _bytes(*found.groups()[:2]) if found else needed
+        self.available = _bytes(*found.groups()[2:]) if found else available
 
 
 @dataclass(frozen=True)
@@ -133,13 +130,9 @@ def _told_by_refusal(mesh: Mesh) -> int | None:
     """A TPU's compiler says what there is when it refuses: it is given what no device can hold."""
     split = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
     shape = (mesh.size * 2**20, _TOO_MUCH // 2**22)
+    much = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=split)
     try:
-        compiled(
-            jax.jit(lambda x: x + 1).lower(
-                jax.ShapeDtypeStruct(shape, jnp.float32, sharding=split)
-            ),
-            mesh,
-        )
+        compiled(jax.jit(lambda x: x + 1).lower(much), mesh)
     except OutOfMemory as refused:
         return refused.available
     return None

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
+from gramalign.programs.chips import CHIPS
 from gramalign.programs.gpus import GPUS, gpu_devices
-from gramalign.programs.tpus import TPUS, tpu_devices
+from gramalign.programs.tpus import tpu_devices
 
 
 def devices_of(topology: str) -> list[Any]:
@@ -20,12 +21,13 @@ def devices_of(topology: str) -> list[Any]:
         ValueError: for a topology that does not exist.
     """
     generation = topology.partition(":")[0]
+    tpus = [chip.name for chip in CHIPS.values() if chip.name not in GPUS]
     if generation in GPUS:
         return gpu_devices(topology)
-    if generation in TPUS:
+    if generation in tpus:
         return tpu_devices(topology)
     raise ValueError(
-        f"no topology {topology!r}: wanted TPUs, {', '.join(TPUS)}, such as v5e:4x4, or GPUs, "
+        f"no topology {topology!r}: wanted TPUs, {', '.join(tpus)}, such as v5e:4x4, or GPUs, "
         f"{', '.join(GPUS)}, such as h100:8"
     )
 

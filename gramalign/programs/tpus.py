@@ -8,9 +8,6 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-TPUS = ("v4", "v5e", "v5p", "v6e", "tpu7x")
-"""What a topology starts with, of chips whose figures are known."""
-
 # The compiler comes as a library that otherwise looks for chips of its own: asks the cloud who it
 # is, and locks the machine against a second process.
 SETTINGS = {

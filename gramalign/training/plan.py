@@ -4,11 +4,13 @@ The step that `train` makes is compiled for the chips, its batch split over all 
 memory is what the compiler has laid out. Its matrix products are counted from the trace, its
 communication from the compiled program, and both are set against what the chips can do at most:
 
-    compute = products, each as the bfloat16 products that it takes, / peak
+    compute = products, each as the bfloat16 products that it takes or as long as, / peak
     communication = bytes that a chip sends / bandwidth of its links
 
 A collective-permute has one link, to the neighbour; the others are given all that a chip has. These
-are lower bounds: memory traffic, elementwise work, latency and detours are left out. A collective
+are lower bounds on TPUs: memory traffic, elementwise work, latency and detours are left out. On
+GPUs they are left out as well, but switches that add up, and hosts with a network card for each
+GPU, can be faster than the rings that are counted here (`gramalign.programs.chips`). A collective
 that is asynchronous can run while the chip computes, so it is hidden as long as it takes no longer;
 one that is not always adds to the step.
 """

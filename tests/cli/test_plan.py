@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
+from gramalign.cli.plan_tables import title, verdict
 from gramalign.programs import tpus
+from gramalign.programs.chips import CHIPS
+from gramalign.programs.memory import Memory
+from gramalign.training import Config
+from gramalign.training import plan as planned
 from tests.compilers import cuda, tpu
 
 SMALL = ["--objective", "clip", "--steps", "30", "--optimizer.warmup", "3", "--model.dim", "8"]
@@ -97,6 +102,16 @@ def test_errors_name_the_cure(store, capsys):
     assert status == 2 and "such as v5e:4x4" in complaint
     status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE, "--attempts", "0")
     assert status == 2 and "--no-largest" in complaint
+
+
+def test_one_gpu_has_nothing_to_communicate():
+    chip = CHIPS["NVIDIA H200"]
+    alone = planned.Plan(8, 1, chip, Memory(1, 2, 3, 4), 10, 20, ())
+    assert title(Config(objective="clip"), alone, "h200:1") == "clip on h200:1, 1 GPU, batch 8"
+    assert verdict(alone).splitlines() == [
+        "nothing to communicate",
+        "rings by published peaks (h200: 989 TFLOP/s, a link of 450 GB/s); not a measurement",
+    ]
 
 
 def test_without_libtpu(store, capsys, monkeypatch):

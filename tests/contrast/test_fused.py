@@ -1,6 +1,6 @@
 """Tiles in one Pallas kernel, interpreted, are the tiles that XLA compiles.
 
-That it compiles for TPUs is tested beside their memory, in `test_tpu`.
+That it compiles for TPUs is tested beside their memory, in `test_ahead`.
 """
 
 import jax

@@ -37,7 +37,7 @@ def test_what_is_no_topology(topology):
 
 @cuda
 def test_all_gpus_of_a_cluster_are_not_one_host():
-    with pytest.raises(ValueError, match="'h100:64' may have to be h100:4x16"):
+    with pytest.raises(ValueError, match="no host of 'h100:64' has 64 GPUs: .* such as h100:8x8"):
         mesh_along("h100:64")
 
 
@@ -50,4 +50,14 @@ def test_what_is_neither(topology):
 def test_without_the_plugin(monkeypatch):
     monkeypatch.setattr(gpus, "find_spec", lambda name: None)
     with pytest.raises(OSError, match=r"pip install 'gramalign\[cuda\]', or only to compile"):
+        mesh_along("h100:8")
+
+
+def test_a_plugin_that_cannot_start(monkeypatch):
+    def refused(**options):
+        raise NotImplementedError("topology not implemented for cuda")
+
+    monkeypatch.setattr(gpus, "find_spec", lambda name: name)
+    monkeypatch.setattr(gpus.topologies, "get_topology_desc", refused)
+    with pytest.raises(OSError, match="can't start here: topology not implemented for cuda"):
         mesh_along("h100:8")
