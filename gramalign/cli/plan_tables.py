@@ -77,7 +77,7 @@ def work_table(plan: Plan) -> Table:
     table.add_section()
     for each in plan.collectives:
         table.add_row(
-            each.kind,
+            each.kind + (", between hosts" if each.leaving else ""),
             ("" if each.exact else ">= ") + f"{each.count}",
             amount(each.sent),
             duration(plan.seconds(each)),
@@ -103,6 +103,8 @@ def verdict(plan: Plan) -> str:
     compute, link = f"{chip.flops / TERA:.0f} TFLOP/s", f"{chip.link_bandwidth / GB:.0f} GB/s"
     links = "a link" if chip.links == 1 else f"{chip.links} links"
     peaks = f"{chip.name}: {compute}, {links} of {link}"
+    if chip.network_bandwidth is not None and any(each.leaving for each in plan.collectives):
+        peaks += f", a network card of {chip.network_bandwidth / GB:.0f} GB/s"
     basis = "rings" if chip.noun == "GPU" else "lower bounds"
     return f"{text}\n{basis} by published peaks ({peaks}); not a measurement"
 

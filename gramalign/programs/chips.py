@@ -9,9 +9,7 @@ the torus: two for each dimension.
 GPUs: NVIDIA's data sheets of A100, H100 and H200 (SXM) and of the HGX B200 give compute without
 sparsity (half of what they print) and NVLink in both directions together. A switch joins all GPUs
 of a host, so its links are one here, that leads to each of them. Between hosts there is what a DGX
-has, one network card for each GPU, which is what a ring through all of them goes by; collectives
-that stay inside a host, or spread over all of its cards, are faster. Memory is what nvidia-smi
-shows.
+has, one network card for each GPU. Memory is what nvidia-smi shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +98,7 @@ def chip_of(devices: Sequence[Any]) -> Chip:
     """The peaks of each of some devices, all of one generation.
 
     Where a chip shows itself as two devices (v4, tpu7x), each has half of everything, bandwidth of
-    the chip's links included. GPUs of several hosts send as fast as the network card of each.
+    the chip's links included.
 
     Args:
         devices: of a whole slice, as JAX lists them.
@@ -116,9 +114,7 @@ def chip_of(devices: Sequence[Any]) -> Chip:
         )
     chip = CHIPS[kind]
     if chip.network_bandwidth is not None:  # a GPU
-        hosts = len({device.process_index for device in devices})
-        slowest = min(chip.link_bandwidth, chip.network_bandwidth)
-        return chip if hosts == 1 else replace(chip, link_bandwidth=slowest)
+        return chip
     parts = len(devices) // len({tuple(device.coords) for device in devices})
     return replace(
         chip,

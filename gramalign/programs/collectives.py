@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import NamedTuple
 
+from gramalign.programs.groups import groups_of
 from gramalign.programs.hlo import (
     Computation,
     Instruction,
@@ -45,6 +45,8 @@ class Collective:
     """Bytes that a device sends in all of them."""
     exact: bool
     """False if one stands in a loop of unknown length, which was taken to run once."""
+    leaving: int = 0
+    """Bytes that leave a host on behalf of a device, where each has a way out of its own."""
 
 
 class _Use(NamedTuple):
@@ -52,36 +54,46 @@ class _Use(NamedTuple):
     asynchronous: bool
     times: int
     sent: int
+    leaving: int
     exact: bool
 
 
-def collectives(text: str) -> list[Collective]:
+def collectives(text: str, hosts: Sequence[int] | None = None) -> list[Collective]:
     """The collectives that a compiled program runs, by kind, most bytes first.
 
-    Of a conditional, the branch that sends more counts.
+    Of a conditional, the branch that sends more counts. Those that leave a host are told apart from
+    those that do not.
 
     Args:
         text: from `compiled.as_text()`.
+        hosts: which host each device sits in, in the order of the program's numbers; None: it does
+            not matter.
 
     Raises:
         ValueError: for a text that is no program's.
     """
     program = parse(text)
-    count, sent, exact = Counter(), Counter(), {}
+    count, sent, leaving, exact = Counter(), Counter(), Counter(), {}
     entry = program.computations[program.entry]
-    for use in _uses(program, entry, None, asynchronous=False):
-        key = use.kind, use.asynchronous
+    for use in _uses(program, entry, hosts, None, asynchronous=False):
+        key = use.kind, use.asynchronous, use.leaving > 0
         count[key] += use.times
         sent[key] += use.times * use.sent
+        leaving[key] += use.times * use.leaving
         exact[key] = exact.get(key, True) and use.exact
     return [
-        Collective(kind, overlaps, count[kind, overlaps], total, exact[kind, overlaps])
-        for (kind, overlaps), total in sent.most_common()
+        Collective(*key[:2], count[key], total, exact[key], leaving[key])
+        for key, total in sent.most_common()
     ]
 
 
 def _uses(
-    program: Program, computation: Computation, known: Known | None, *, asynchronous: bool
+    program: Program,
+    computation: Computation,
+    hosts: Sequence[int] | None,
+    known: Known | None,
+    *,
+    asynchronous: bool,
 ) -> Iterator[_Use]:
     """Every collective that a computation runs, itself or in what it calls."""
     for instruction in computation.instructions.values():
@@ -89,17 +101,20 @@ def _uses(
         kind = opcode.removesuffix("-start")
         if kind in _SENT:
             started = asynchronous or (opcode.endswith("-start") and not _waits(instruction))
-            yield _Use(kind, started, 1, _sent(program, kind, instruction), True)
+            groups = groups_of(instruction.attributes, program.devices)
+            sent = _sent(kind, instruction, len(groups[0]))
+            leaving = 0 if hosts is None else _leaving(kind, sent, groups, hosts)
+            yield _Use(kind, started, 1, sent, leaving, True)
         elif opcode == "while":
             times, inside = trips(program, computation, instruction, known)
             body = program.computations[instruction.attribute("body") or ""]
-            for use in _uses(program, body, inside, asynchronous=asynchronous):
+            for use in _uses(program, body, hosts, inside, asynchronous=asynchronous):
                 exact = use.exact and times is not None
                 yield use._replace(times=use.times * (1 if times is None else times), exact=exact)
         elif opcode == "conditional":
             branches = [
-                list(_uses(program, program.computations[name], None, asynchronous=asynchronous))
-                for name in _branches(instruction)
+                list(_uses(program, branch, hosts, None, asynchronous=asynchronous))
+                for branch in map(program.computations.__getitem__, _branches(instruction))
             ]
             yield from max(branches, key=lambda uses: sum(use.times * use.sent for use in uses))
         elif opcode in ("fusion", "call", "async-start"):
@@ -107,7 +122,7 @@ def _uses(
             inside = program.computations[called]
             starts = opcode == "async-start" or _starts(inside)
             if starts or not _goes_on(inside):
-                yield from _uses(program, inside, None, asynchronous=asynchronous or starts)
+                yield from _uses(program, inside, hosts, None, asynchronous=asynchronous or starts)
 
 
 # A GPU's compiler starts all of them, and marks those between whose start and end there is nothing.
@@ -135,29 +150,27 @@ def _branches(conditional: Instruction) -> list[str]:
     return [name for name in names if name]
 
 
-def _sent(program: Program, kind: str, instruction: Instruction) -> int:
-    """Bytes that a device sends at least."""
+def _sent(kind: str, instruction: Instruction, group: int) -> int:
+    """Bytes that a device sends at least, one of a group of so many."""
     shape = instruction.shape
     if instruction.opcode.endswith("-start") and kind != "all-reduce":
         shape = elements(shape)[1]  # (what is sent, the result, ...)
-    return _SENT[kind](array_bytes(shape), _group(program, instruction))
+    return _SENT[kind](array_bytes(shape), group)
 
 
-def _group(program: Program, instruction: Instruction) -> int:
-    """How many devices take part in a collective together.
+def _leaving(kind: str, sent: int, groups: Sequence[Sequence[int]], hosts: Sequence[int]) -> int:
+    """Bytes that leave a host on behalf of a device, of those that it sends.
 
-    Groups are listed, `{{0,1},{2,3}}`, or counted, `[2,2]<=[4]`, or named as axes of a mesh,
-    `mesh['a'=2,'b'=4] {'b'}`, of which one may be there in part, `'b':(1)2`. None: all devices.
+    A ring enters and leaves a host once, with all that a device sends; where several devices of a
+    host take part, there are as many rings with a share each, every one by another way out.
     """
-    listed = re.search(r"replica_groups=\{\{([\d,]+)\}", instruction.attributes)
-    if listed:
-        return len(listed[1].split(","))
-    counted = re.search(r"replica_groups=\[\d+,(\d+)\]", instruction.attributes)
-    if counted:
-        return int(counted[1])
-    named = re.search(r"replica_groups=mesh\[(.*?)\] ?\{(.*?)\}", instruction.attributes)
-    if named is None:
-        return program.devices
-    sizes = dict(re.findall(r"'([^']+)'=(\d+)", named[1]))
-    axes = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", named[2])
-    return prod(int(part or sizes[name]) for name, part in axes)
+    counts = [Counter(hosts[number] for number in group) for group in groups]
+    fewest = min((min(count.values()) for count in counts if len(count) > 1), default=0)
+    if not fewest:
+        return 0
+    if kind == "collective-permute":
+        return sent
+    if kind == "all-to-all":
+        size = len(groups[0])
+        return sent * (size - fewest) // (size - 1)
+    return sent // fewest

@@ -9,10 +9,10 @@ communication from the compiled program, and both are set against what the chips
 
 A collective-permute has one link, to the neighbour; the others are given all that a chip has. These
 are lower bounds on TPUs: memory traffic, elementwise work, latency and detours are left out. On
-GPUs they are left out as well, but switches that add up, and hosts with a network card for each
-GPU, can be faster than the rings that are counted here (`gramalign.programs.chips`). A collective
-that is asynchronous can run while the chip computes, so it is hidden as long as it takes no longer;
-one that is not always adds to the step.
+GPUs they are left out as well, but a switch that adds up can be faster than the rings that are
+counted here. Between their hosts a collective goes by the network cards of all GPUs that take part
+in it. A collective that is asynchronous can run while the chip computes, so it is hidden as long as
+it takes no longer; one that is not always adds to the step.
 """
 
 from collections.abc import Mapping
@@ -66,10 +66,13 @@ class Plan:
         return rest + max(0.0, hideable - self.compute)
 
     def seconds(self, collective: Collective) -> float:
-        """Seconds that a chip's links take for a kind of collective at peak."""
+        """Seconds that a chip's links and network card take for a kind of collective at peak."""
         one_way = collective.kind == "collective-permute"
         chip = self.chip
-        return collective.sent / (chip.link_bandwidth if one_way else chip.send_bandwidth)
+        by_link = collective.sent / (chip.link_bandwidth if one_way else chip.send_bandwidth)
+        if chip.network_bandwidth is None:
+            return by_link
+        return max(by_link, collective.leaving / chip.network_bandwidth)
 
     def to_json(self) -> dict[str, Any]:
         """All figures, and what follows from them."""
@@ -102,7 +105,11 @@ def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
         ValueError: for a batch that does not divide by the number of devices, or a chip of which no
             figures are known.
     """
-    chip = chip_of(mesh.devices.ravel().tolist())
+    devices = mesh.devices.ravel().tolist()
+    chip = chip_of(devices)
+    # Links of TPUs lead from host to host.
+    linked = chip.network_bandwidth is None
+    hosts = None if linked else [device.process_index for device in devices]
     traced = trace_step(config, dims, mesh)
     program, taken = compiled(traced.lower(), mesh)
     return Plan(
@@ -112,7 +119,7 @@ def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
         memory=taken,
         flops=traced_flops(traced.jaxpr),
         bfloat16_flops=traced_flops(traced.jaxpr, chip.passes),
-        collectives=tuple(collectives(program.as_text() or "")),
+        collectives=tuple(collectives(program.as_text() or "", hosts)),
     )
 
 

@@ -189,27 +189,50 @@ ENTRY %main (x: f32[8], y: f32[64]) -> f32[64] {
 """.replace("CHAIN", 'dimensions={0}, frontend_attributes={chain_id="0"}')
 
 
-@pytest.mark.parametrize(
-    "groups, size",
-    [
-        ("{{0,1,2},{3,4,5}}", 3),
-        ("[3,4]<=[12]", 4),
-        ("[3,4]<=[4,3]T(1,0)", 4),
-        ("mesh['copy'=2,'data'=4] {'data'}", 4),
-        ("mesh['copy'=2,'data'=4] {'copy','data'}", 8),
-        ("mesh['copy'=2,'data'=4] {'data':(1)2}", 2),
-        ("{}", 12),
-    ],
-)
-def test_every_way_of_writing_groups(groups, size):
-    text = f"""HloModule step, num_partitions=12
+GROUPS = """HloModule step, num_partitions=16
 
 ENTRY %main (x: f32[30]) -> f32[30] {{
   %x = f32[30]{{0}} parameter(0)
-  ROOT %y = f32[30]{{0}} reduce-scatter(%x), replica_groups={groups}, dimensions={{0}}, to_apply=%a
+  ROOT %y = f32[30]{{0}} {kind}(%x), {groups}, dimensions={{0}}, to_apply=%a
 }}
 """
-    assert collectives(text)[0].sent == 4 * 30 * (size - 1)
+IN_HOSTS = "replica_groups={{0,1,2,3,4,5,6,7},{8,9,10,11,12,13,14,15}}"
+BETWEEN_HOSTS = "replica_groups=[8,2]<=[2,8]T(1,0)"
+OF_FOUR = "replica_groups=mesh['host'=2,'gpu'=8] {'host','gpu':(4)2}"
+RING = "source_target_pairs={" + ",".join(f"{{{i},{(i + 1) % 16}}}" for i in range(16)) + "}"
+
+
+@pytest.mark.parametrize(
+    "kind, groups, sent, leaving",
+    [
+        ("reduce-scatter", IN_HOSTS, 120 * 7, 0),
+        # Each device by its own network card: two of each host in a group, or one, or all.
+        ("reduce-scatter", OF_FOUR, 120 * 3, 120 * 3 // 2),
+        ("reduce-scatter", BETWEEN_HOSTS, 120, 120),
+        ("reduce-scatter", "replica_groups={}", 120 * 15, 120 * 15 // 8),
+        ("all-to-all", "replica_groups={}", 120 * 15 // 16, 120 * 15 // 16 * 8 // 15),
+        ("collective-permute", RING, 120, 120),
+        ("collective-permute", "source_target_pairs={{0,1},{8,9}}", 120, 0),
+    ],
+)
+def test_what_leaves_a_host(kind, groups, sent, leaving):
+    (one,) = collectives(GROUPS.format(kind=kind, groups=groups), [0] * 8 + [1] * 8)
+    assert (one.sent, one.leaving) == (sent, leaving)
+
+
+def test_what_leaves_a_host_is_told_apart_from_what_does_not():
+    mesh = jax.make_mesh((2, 4), ("host", "data"), (jax.sharding.AxisType.Auto,) * 2)
+
+    def both(x):
+        return jax.lax.psum(jnp.tanh(jax.lax.psum(x, "data")), "host")
+
+    mapped = jax.shard_map(both, mesh=mesh, in_specs=jax.P(("host", "data")), out_specs=jax.P())
+    x = jax.ShapeDtypeStruct((32, DIM), jnp.float32)
+    text = jax.jit(mapped).lower(x).compile().as_text()
+    inside, between = collectives(text, [0] * 4 + [1] * 4)
+    assert (inside.sent, inside.leaving) == (2 * LOCAL * 3 // 4, 0)
+    assert between.sent == between.leaving == LOCAL
+    assert [one.count for one in collectives(text)] == [2]
 
 
 def test_a_collective_in_pieces_among_computation_counts_once():

@@ -1,0 +1,54 @@
+"""Which devices take part in a collective together, as a compiled program has it written.
+
+replica_groups={{0,1},{2,3}}                       listed; {} is all of them
+replica_groups=[2,2]<=[2,2]T(1,0)                  so many of so many, counted along axes
+replica_groups=mesh['a'=2,'b'=4] {'a','b':(1)2}    along axes by name, of b the larger half
+source_target_pairs={{0,1},{1,0}}                  who sends to whom
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def groups_of(attributes: str, devices: int) -> Sequence[Sequence[int]]:
+    """The numbers of the devices that exchange something with each other.
+
+    Args:
+        attributes: of the instruction.
+        devices: how many run the program.
+
+    >>> [list(group) for group in groups_of("replica_groups=[2,2]<=[2,2]T(1,0)", 4)]
+    [[0, 2], [1, 3]]
+    """
+    listed = re.search(r"(?:replica_groups|source_target_pairs)=\{\{([\d,{}]+)\}\}", attributes)
+    if listed:
+        return [[int(number) for number in group.split(",")] for group in listed[1].split("},{")]
+    counted = re.search(
+        r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", attributes
+    )
+    if counted:
+        numbers = np.arange(int(counted[1]) * int(counted[2])).reshape(_integers(counted[3]))
+        order = _integers(counted[4]) if counted[4] else range(numbers.ndim)
+        return numbers.transpose(order).reshape(int(counted[1]), int(counted[2])).tolist()
+    named = re.search(r"replica_groups=mesh\[(.*?)\] ?\{(.*?)\}", attributes)
+    return _along(named[1], named[2]) if named else [range(devices)]
+
+
+def _integers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def _along(axes: str, chosen: str) -> list[list[int]]:
+    """Devices of a mesh that differ in their places along some axes, or in part of a place."""
+    sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
+    places = dict(zip(sizes, np.indices([*sizes.values()]).reshape(len(sizes), -1), strict=True))
+    for name, before, part in re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", chosen):
+        count = int(part or sizes[name])
+        behind = sizes[name] // (int(before or 1) * count)
+        places[name] = places[name] - places[name] // behind % count * behind
+    together: dict[tuple[int, ...], list[int]] = {}
+    for number, place in enumerate(zip(*places.values(), strict=True)):
+        together.setdefault(place, []).append(number)
+    return [*together.values()]
