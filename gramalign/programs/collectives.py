@@ -81,10 +81,11 @@ def collectives(text: str, hosts: Sequence[int] | None = None) -> list[Collectiv
         sent[key] += use.times * use.sent
         leaving[key] += use.times * use.leaving
         exact[key] = exact.get(key, True) and use.exact
-    return [
-        Collective(*key[:2], count[key], total, exact[key], leaving[key])
-        for key, total in sent.most_common()
-    ]
+    found = []
+    for key, total in sent.most_common():
+        kind, overlaps, _ = key
+        found.append(Collective(kind, overlaps, count[key], total, exact[key], leaving[key]))
+    return found
 
 
 def _uses(

@@ -24,31 +24,42 @@ def groups_of(attributes: str, devices: int) -> Sequence[Sequence[int]]:
     """
     listed = re.search(r"(?:replica_groups|source_target_pairs)=\{\{([\d,{}]+)\}\}", attributes)
     if listed:
-        return [[int(number) for number in group.split(",")] for group in listed[1].split("},{")]
-    counted = re.search(
-        r"replica_groups=\[(\d+),(\d+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", attributes
-    )
+        return [_integers(group) for group in listed[1].split("},{")]
+    counted = re.search(r"replica_groups=\[(\d+),(\d+)\]<=(\[\S*)", attributes)
     if counted:
-        numbers = np.arange(int(counted[1]) * int(counted[2])).reshape(_integers(counted[3]))
-        order = _integers(counted[4]) if counted[4] else range(numbers.ndim)
-        return numbers.transpose(order).reshape(int(counted[1]), int(counted[2])).tolist()
-    named = re.search(r"replica_groups=mesh\[(.*?)\] ?\{(.*?)\}", attributes)
-    return _along(named[1], named[2]) if named else [range(devices)]
+        return _counted(counted[3]).reshape(int(counted[1]), int(counted[2])).tolist()
+    named = re.search(
+        r"replica_groups=mesh\[(.*?)\](?:, device_ids=\((\S*)\))? ?\{(.*?)\}", attributes
+    )
+    return _along(named[1], named[2], named[3]) if named else [range(devices)]
 
 
 def _integers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def _along(axes: str, chosen: str) -> list[list[int]]:
+def _counted(text: str) -> np.ndarray:
+    """Numbers from 0 in some axes, `[4,2]`, in order of others, `[4,2]T(1,0)`."""
+    shape, order = re.findall(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", text)[0]
+    numbers = np.arange(np.prod(_integers(shape))).reshape(_integers(shape))
+    return numbers.transpose(_integers(order)) if order else numbers
+
+
+def _along(axes: str, order: str | None, chosen: str) -> list[list[int]]:
     """Devices of a mesh that differ in their places along some axes, or in part of a place."""
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
-    places = dict(zip(sizes, np.indices([*sizes.values()]).reshape(len(sizes), -1), strict=True))
+    along = dict(zip(sizes, np.indices([*sizes.values()]).reshape(len(sizes), -1), strict=True))
     for name, before, part in re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", chosen):
         count = int(part or sizes[name])
         behind = sizes[name] // (int(before or 1) * count)
-        places[name] = places[name] - places[name] // behind % count * behind
+        along[name] = along[name] - along[name] // behind % count * behind
+    places = [*zip(*along.values(), strict=True)]
+    numbers = range(len(places)) if order is None else _in_order(order)
     together: dict[tuple[int, ...], list[int]] = {}
-    for number, place in enumerate(zip(*places.values(), strict=True)):
+    for number, place in zip(numbers, places, strict=True):
         together.setdefault(place, []).append(number)
     return [*together.values()]
+
+
+def _in_order(order: str) -> list[int]:
+    return _counted(order).ravel().tolist() if order.startswith("[") else _integers(order)

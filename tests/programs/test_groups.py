@@ -19,6 +19,14 @@ from gramalign.programs.groups import groups_of
         ("replica_groups=mesh['a'=2,'b'=3] {'a','b'}", [[0, 1, 2, 3, 4, 5]]),
         ("replica_groups=mesh['a'=6] {'a':(1)2}", [[0, 3], [1, 4], [2, 5]]),
         ("replica_groups=mesh['a'=6] {'a':(2)3}", [[0, 1, 2], [3, 4, 5]]),
+        (
+            "replica_groups=mesh['a'=3,'b'=2], device_ids=([2,3]T(1,0)) {'b'}",
+            [[0, 3], [1, 4], [2, 5]],
+        ),
+        (
+            "replica_groups=mesh['a'=3,'b'=2], device_ids=(5,4,3,2,1,0) {'b'}",
+            [[5, 4], [3, 2], [1, 0]],
+        ),
         ("source_target_pairs={{0,1},{1,0}}, channel_id=1", [[0, 1], [1, 0]]),
     ],
 )

@@ -160,6 +160,29 @@ def test_what_compute_hides(flops, permuted, gathered, exposed):
     assert found.exposed == pytest.approx(exposed)
 
 
+@pytest.mark.parametrize("leaving, seconds", [(0, 2), (10**8, 2), (2 * 10**8, 4), (9 * 10**8, 18)])
+def test_a_network_card_beside_a_link(leaving, seconds):
+    """They send at the same time, each what it has to."""
+    gpu = replace(CHIPS["NVIDIA H200"], link_bandwidth=5e8, network_bandwidth=5e7)
+    found = replace(invented(flops=1, permuted=0, gathered=0), chip=gpu)
+    collective = Collective("all-gather", True, 1, 10**9, True, leaving)
+    assert found.seconds(collective) == pytest.approx(seconds)
+
+
+@cuda
+def test_parameters_that_are_split_inside_of_hosts_stay_there():
+    layout = Layout(data=2, fsdp=4)
+    model = replace(CONFIG.model, hidden=4096)
+    config = replace(CONFIG, layout=layout, model=model)
+    found = plan(config, DIMS, mesh_of(layout, devices_of("h100:2x4")))
+    inside = max(c.sent for c in found.collectives if c.kind == "all-gather" and not c.leaving)
+    between = max(c.sent for c in found.collectives if c.kind == "all-gather" and c.leaving)
+    # Three quarters of the towers' large matrices; the batch's embeddings.
+    towers = 4 * sum(4096 * (width + 8) for width in DIMS.values())
+    assert inside == pytest.approx(towers * 3 / 4, rel=0.05)
+    assert between < inside / 2
+
+
 def test_json():
     record = invented(flops=5, permuted=7, gathered=1).to_json()
     assert record["memory"]["total"] == 10
