@@ -154,8 +154,9 @@ def _branches(conditional: Instruction) -> list[str]:
 def _sent(kind: str, instruction: Instruction, group: int) -> int:
     """Bytes that a device sends at least, one of a group of so many."""
     shape = instruction.shape
-    if instruction.opcode.endswith("-start") and kind != "all-reduce":
-        shape = elements(shape)[1]  # (what is sent, the result, ...)
+    # What has been started is (what goes in, the result, ...), before jax 0.12 not an all-reduce.
+    if instruction.opcode.endswith("-start") and (kind != "all-reduce" or shape.startswith("((")):
+        shape = elements(shape)[1]
     return _SENT[kind](array_bytes(shape), group)
 
 

@@ -251,15 +251,18 @@ ENTRY %main (x: f32[8]) -> f32[8] {
   %b = f32[8]{0} all-to-all-done(%a)
   %c = ((f32[8]{0}), f32[2]{0}) reduce-scatter-start(%b), GROUPS{"is_sync":false}
   %d = f32[2]{0} reduce-scatter-done(%c)
-  %e = (f32[8]{0}, f32[4]{0}) all-reduce-start(%x, %y), GROUPS{"is_sync":false}
+  %e = SUMS all-reduce-start(%x, %y), GROUPS{"is_sync":false}
   ROOT %f = f32[8]{0} all-reduce-done(%e)
 }
 """.replace("GROUPS", "replica_groups=[1,4]<=[4], backend_config=")
 
 
-def test_what_a_gpu_starts_counts_what_comes_of_it():
-    """Beside it stands what goes in, but for an all-reduce; and nothing need overlap."""
-    assert collectives(STARTED) == [
+@pytest.mark.parametrize(
+    "sums", ["(f32[8]{0}, f32[4]{0})", "((f32[8]{0}, f32[4]{0}), (f32[8]{0}, f32[4]{0}))"]
+)
+def test_what_a_gpu_starts_counts_what_comes_of_it(sums):
+    """Beside it stands what goes in, for an all-reduce from jax 0.12 on; nothing need overlap."""
+    assert collectives(STARTED.replace("SUMS", sums)) == [
         Collective("all-reduce", True, 1, 2 * (8 + 4) * 4 * 3 // 4, True),
         Collective("all-to-all", False, 1, 8 * 4 * 3 // 4, True),
         Collective("reduce-scatter", True, 1, 2 * 4 * 3, True),
