@@ -103,7 +103,7 @@ def _uses(
         if kind in _SENT:
             started = asynchronous or (opcode.endswith("-start") and not _waits(instruction))
             groups = groups_of(instruction.attributes, program.devices)
-            sent = _sent(kind, instruction, len(groups[0]))
+            sent = _sent(kind, instruction, max(map(len, groups)))
             leaving = 0 if hosts is None else _leaving(kind, sent, groups, hosts)
             yield _Use(kind, started, 1, sent, leaving, True)
         elif opcode == "while":
@@ -173,6 +173,6 @@ def _leaving(kind: str, sent: int, groups: Sequence[Sequence[int]], hosts: Seque
     if kind == "collective-permute":
         return sent
     if kind == "all-to-all":
-        size = len(groups[0])
+        size = max(map(len, groups))
         return sent * (size - fewest) // (size - 1)
     return sent // fewest

@@ -1,9 +1,15 @@
 """Which devices take part in a collective together, as a compiled program has it written.
 
-replica_groups={{0,1},{2,3}}                       listed; {} is all of them
-replica_groups=[2,2]<=[2,2]T(1,0)                  so many of so many, counted along axes
-replica_groups=mesh['a'=2,'b'=4] {'a','b':(1)2}    along axes by name, of b the larger half
-source_target_pairs={{0,1},{1,0}}                  who sends to whom
+Groups are listed, or so many of so many are counted along axes, or they go along the axes of a mesh
+or along the larger or smaller part of one (here of b, the larger):
+
+    replica_groups={{0,1},{2,3}}
+    replica_groups=[2,2]<=[2,2]T(1,0)
+    replica_groups=mesh['a'=2,'b'=4] {'a','b':(1)2}
+    replica_groups=mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}
+    source_target_pairs={{0,1},{1,0}}
+
+Where nothing is written, or `{}`, all devices are one group.
 """
 
 import re
