@@ -220,6 +220,27 @@ def test_what_leaves_a_host(kind, groups, sent, leaving):
     assert (one.sent, one.leaving) == (sent, leaving)
 
 
+@pytest.mark.parametrize(
+    "before, after, group, leaves",
+    [
+        (("gpu",), (), 4, False),
+        (("host",), (), 2, True),
+        (("host", "gpu"), ("host",), 4, False),
+        (("gpu", "host"), ("gpu",), 2, True),
+    ],
+)
+def test_groups_as_the_compiler_writes_them(before, after, group, leaves):
+    """In three ways for these four."""
+    mesh = jax.make_mesh((2, 4), ("host", "gpu"), (jax.sharding.AxisType.Auto,) * 2)
+    shardings = [jax.NamedSharding(mesh, jax.P(axes)) for axes in (before, after)]
+    x = jax.ShapeDtypeStruct((8, DIM), jnp.float32, sharding=shardings[0])
+    step = jax.jit(lambda x: 2 * x, out_shardings=shardings[1])
+    (one,) = collectives(step.lower(x).compile().as_text(), [0] * 4 + [1] * 4)
+    size = 8 * DIM * 4 // (mesh.shape[after[0]] if after else 1)
+    assert one.sent == size * (group - 1) // group
+    assert one.leaving == (one.sent if leaves else 0)
+
+
 def test_what_leaves_a_host_is_told_apart_from_what_does_not():
     mesh = jax.make_mesh((2, 4), ("host", "data"), (jax.sharding.AxisType.Auto,) * 2)
 
