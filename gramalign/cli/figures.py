@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from gramalign.evaluation.records import to_plain
 from gramalign.files import whole, write_text
 
 
 def write_figures(path: Path, record: Mapping[str, Any]) -> None:
-    """Figures as JSON."""
+    """Figures as JSON; what is NaN, such as a gradient of the published code's, is null there."""
     write_text(path, _text(record))
 
 
@@ -26,4 +27,4 @@ def write_with_rows(
 
 
 def _text(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=2) + "\n"
+    return json.dumps(to_plain(record), indent=2) + "\n"
