@@ -114,8 +114,9 @@ class LogSumExp:
         return _Running(largest, total, a.total + b.total, a.count + b.count)
 
     def scatter(self, everywhere: _Running, axis_name: AxisName) -> _Running:  # noqa: D102
-        # Subtracting the same on all devices cancels out.
-        largest = jax.lax.pmax(everywhere.largest, axis_name)
+        # Subtracting the same on all devices cancels out, in derivatives as well: so it needs none,
+        # which JAX does not know of pmax.
+        largest = jax.lax.pmax(jax.lax.stop_gradient(everywhere.largest), axis_name)
         scaled = everywhere.sum * jnp.exp(everywhere.largest - _finite_or_zero(largest))
         parts = scaled, everywhere.total, everywhere.count
         sums = jax.lax.psum_scatter(parts, axis_name, tiled=True)

@@ -54,6 +54,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     Raises:
         ValueError: for an axis that the mesh does not have; when called, for a batch that is empty
         or does not divide by the number of devices.
+        TypeError: when called with an `axis_name`.
 
     >>> import jax.numpy as jnp
     >>> from gramalign import losses
@@ -99,6 +100,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         **settings: Array | Hashable,
     ) -> Float[Array, " batch"]:
         check_embeddings(embeddings, present)
+        if "axis_name" in settings:
+            raise TypeError("give axis_name to over_mesh: a loss over a mesh has it already")
         size = next(iter(embeddings.values())).shape[0]
         if size == 0 or size % devices:
             raise ValueError(

@@ -51,6 +51,21 @@ def test_values_gradients_and_a_learned_temperature(axis_name, compiled, x64):
     assert_same(found, jax.jit(whole)(*arguments))
 
 
+@pytest.mark.parametrize("strategy", ["gather", "ring"])
+def test_second_derivatives(strategy, x64):
+    def along(loss, **settings):
+        value, embeddings, temperature = derivative(loss, "ab", anchor="a", **settings)
+
+        def slope(embeddings):
+            (_, _), (d_embeddings, d_temperature) = value(embeddings, temperature)
+            return sum(jnp.sum(jnp.sin(d)) for d in d_embeddings.values()) + d_temperature
+
+        return jax.jit(jax.grad(slope))(embeddings)
+
+    split = losses.over_mesh(losses.clip, mesh_of())
+    assert_same(along(split, engine=Engine(strategy)), along(losses.clip))
+
+
 def test_pmrl_with_everything(x64):
     embeddings, present, groups = batch("ab")
     loss = losses.over_mesh(losses.pmrl, mesh_of())
@@ -140,6 +155,12 @@ def test_modalities_of_different_batch_sizes():
     loss = losses.over_mesh(losses.clip, mesh_of())
     with pytest.raises(ValueError, match="embeddings must all have one shape"):
         loss({"text": jnp.ones((8, 4)), "audio": jnp.ones((16, 4))})
+
+
+def test_an_axis_that_was_given_already():
+    embeddings, *_ = batch("ab")
+    with pytest.raises(TypeError, match="give axis_name to over_mesh"):
+        losses.over_mesh(losses.clip, mesh_of())(embeddings, anchor="a", axis_name="data")
 
 
 def test_an_axis_that_the_mesh_has_not():
