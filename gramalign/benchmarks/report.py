@@ -1,7 +1,7 @@
 """Everything that a plan asks for, measured, and what is wrong with the results."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gramalign.benchmarks import accuracy, largest, memory, retrieval, speed, statistics, training
@@ -23,34 +23,48 @@ SQUARE = 8192
 """Size of the square product that gives an accelerator's rate."""
 
 
-def measure(plan: Plan, say: Say = lambda text: None) -> Report:
+def measure(
+    plan: Plan, say: Say = lambda text: None, keep: Callable[[Report], None] = lambda report: None
+) -> Report:
     """Measures what a plan asks for.
 
     Args:
         plan: what to run.
         say: is told what happens, one line at a time.
+        keep: is given the report as far as it goes, whenever there is more of it.
 
     Returns:
         The report that goes into the JSON file.
     """
     report: Report = {"machine": machine(plan.threads), "plan": plan.to_json()}
+    for part, found in _parts(plan, say):
+        report[part] = found
+        keep(report)
+    return report
+
+
+def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
+    """What is measured, piece by piece; a part that grows comes again."""
     # First, while JAX has taken no memory.
     if plan.peer_largest:
-        report["peer_largest"] = _peer_largest(plan, say)
+        yield "peer_largest", _peer_largest(plan, say)
     if "speed" in plan.parts:
-        report["device_flops_per_second"] = _device_rates(plan, say)
-        report["speed"] = _speed(plan, report["device_flops_per_second"], say)
+        rates = _device_rates(plan, say)
+        yield "device_flops_per_second", rates
+        rows = []
+        for workload in plan.workloads:
+            rows += _speed(plan, workload, rates, say)
+            yield "speed", rows
     if "memory" in plan.parts:
-        report["memory"] = _memory(plan, lambda text: say(f"memory: {text}"))
+        yield "memory", _memory(plan, lambda text: say(f"memory: {text}"))
     if "accuracy" in plan.parts:
-        report["accuracy"] = _accuracy(plan, say)
+        yield "accuracy", _accuracy(plan, say)
     if "training" in plan.parts:
-        report["training"] = training.measure(plan.repeats, say)
+        yield "training", training.measure(plan.repeats, say)
     if "retrieval" in plan.parts:
-        report["retrieval"] = retrieval.measure(plan.repeats, say)
+        yield "retrieval", retrieval.measure(plan.repeats, say)
     if "statistics" in plan.parts:
-        report["statistics"] = statistics.measure(say)
-    return report
+        yield "statistics", statistics.measure(say)
 
 
 def problems(report: Report) -> list[str]:
@@ -86,17 +100,15 @@ def _device_rates(plan: Plan, say: Say) -> dict[str, float]:
     return rates
 
 
-def _speed(plan: Plan, rates: Mapping[str, float], say: Say) -> list[Report]:
-    rows = []
-    for workload in plan.workloads:
-        rows += speed.measure(
-            workload,
-            plan.ways_for(workload),
-            repeats=plan.repeats,
-            threads=plan.threads,
-            peer_limit=plan.peer_limit,
-            say=lambda text: say(f"speed: {text}"),
-        )
+def _speed(plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say) -> list[Report]:
+    rows = speed.measure(
+        workload,
+        plan.ways_for(workload),
+        repeats=plan.repeats,
+        threads=plan.threads,
+        peer_limit=plan.peer_limit,
+        say=lambda text: say(f"speed: {text}"),
+    )
     for row in rows:
         # All devices' products are in the row's, and one device's in the rate.
         rate = rates.get(row["dtype"])

@@ -113,10 +113,12 @@ class Bench:
     def run(self) -> None:
         """Measure, print, write; end with status 1 if results are wrong."""
         plan = self.plan(device.start(self.platform, self.threads, self.devices))
+        if self.out.is_dir():
+            raise ValueError(f"--out is a JSON file to write, and {self.out} is a folder")
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with progress(rich.console.Console(stderr=True, highlight=False)) as say:
-            found = report.measure(plan, say)
-        write_figures(self.out, found)
+            # Kept as it comes: it may take long, and end early.
+            found = report.measure(plan, say, lambda found: write_figures(self.out, found))
 
         screen = console()
         screen.print(tables(found))

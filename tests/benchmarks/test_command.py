@@ -230,3 +230,24 @@ def test_devices_that_are_not_there(monkeypatch):
         device.start(None, 1, 9)
     with pytest.raises(ValueError, match="--platform tpu: JAX finds no such device"):
         device.start("tpu", 1, 1)
+
+
+def test_what_was_measured_before_an_error_is_kept(tmp_path, monkeypatch, short_rounds):
+    once, out = speed.measure, tmp_path / "bench.json"
+
+    def breaks(workload, *args, **settings):
+        if workload.batch == 16:
+            raise RuntimeError("the machine went away")
+        return once(workload, *args, **settings)
+
+    monkeypatch.setattr(speed, "measure", breaks)
+    with pytest.raises(RuntimeError, match="went away"):
+        main(
+            ["bench", "--only", "speed", "--methods", "clip", "--batches", "8", "16", *TINY]
+            + ["--out", str(out)]
+        )
+    assert [row["batch"] for row in json.loads(out.read_text())["speed"]] == [8]
+
+
+def test_a_folder_is_refused_before_anything_is_measured(tmp_path, capsys):
+    assert "is a folder" in complaint(capsys, "--out", str(tmp_path))
