@@ -68,6 +68,8 @@ class Plan:
             raise ValueError("wanted what to plan for, such as --topology v5e:4x4 or h100:8")
         if self.attempts < 1:
             raise ValueError(f"attempts is {self.attempts}: wanted at least 1, or --no-largest")
+        if self.cap < 1:
+            raise ValueError(f"cap is {self.cap}: wanted a batch of at least 1, or --no-largest")
         screen = console()
         # Nothing is computed: a GPU that is there is left alone.
         jax.config.update("jax_platforms", "cpu")

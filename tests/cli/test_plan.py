@@ -102,6 +102,8 @@ def test_errors_name_the_cure(store, capsys):
     assert status == 2 and "such as v5e:4x4" in complaint
     status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE, "--attempts", "0")
     assert status == 2 and "--no-largest" in complaint
+    status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE, "--cap", "0")
+    assert status == 2 and "cap is 0" in complaint
 
 
 def test_one_gpu_has_nothing_to_communicate():
