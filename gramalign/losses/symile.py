@@ -23,8 +23,8 @@ Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053; `scaled`: Rheude et al.,
 2604.05834.
 Needs: no anchor; k >= 2 modalities, exactly three for "all".
 Cost: per anchor 2 N^2 d flops forward, or 2 N^3 d for "all", and four times that with the gradient;
-memory O(N k d) either way, where on a mesh N are all devices' (each holds all partners, on a ring as
-well).
+memory O(N k d) either way, where N are all devices' on a mesh: each holds all partners, also on a
+ring.
 Singular set: none; smooth everywhere.
 Blind spot: that of the product (`gramalign.scores.product`).
 """
