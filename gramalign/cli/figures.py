@@ -12,7 +12,7 @@ from gramalign.files import whole, write_text
 
 
 def write_figures(path: Path, record: Mapping[str, Any]) -> None:
-    """Figures as JSON; what is NaN, such as a gradient of the published code's, is null there."""
+    """Figures as JSON, in which NaN is null."""
     write_text(path, _text(record))
 
 
