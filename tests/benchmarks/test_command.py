@@ -19,6 +19,15 @@ from gramalign.evaluation.tables import to_text
 TINY = ["--modalities", "2", "--dim", "16", "--repeats", "1"]
 
 
+start = device.start
+
+
+@pytest.fixture(autouse=True)
+def same_devices(monkeypatch):
+    """The command starts JAX anew; in this process it would leave later tests without theirs."""
+    monkeypatch.setattr(device, "start", lambda platform, threads, devices: "cpu")
+
+
 @pytest.fixture
 def short_rounds(monkeypatch):
     monkeypatch.setattr(rounds, "FILL", 1e-9)
@@ -196,7 +205,6 @@ def test_problems():
 
 
 def test_problems_end_the_command_with_status_1(short_rounds, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(device, "start", lambda platform, threads, devices: "cpu")
     monkeypatch.setattr(report, "problems", lambda found: ["the losses differ"])
     out = tmp_path / "bench.json"
     with pytest.raises(SystemExit, match="bench: the losses differ"):
@@ -204,7 +212,7 @@ def test_problems_end_the_command_with_status_1(short_rounds, monkeypatch, tmp_p
     assert out.exists() and "Accuracy:" in capsys.readouterr().out
 
 
-def test_options_are_checked_by_name(capsys, monkeypatch):
+def test_options_are_checked_by_name(capsys):
     assert "--repeats must be at least 1, got 0" in complaint(capsys, "--repeats", "0")
     assert "--batches must be at least 2, got 8 1" in complaint(capsys, "--batches", "8", "1")
     assert "--tiles names one twice: 8 8" in complaint(capsys, "--tiles", "8", "8")
@@ -215,7 +223,6 @@ def test_options_are_checked_by_name(capsys, monkeypatch):
     assert "--methods" in complaint(capsys, "--methods", "triangle")
     with pytest.raises(ValueError, match="--methods: wanted at least one"):
         Bench(methods=())
-    monkeypatch.setattr(device, "start", lambda platform, threads, devices: "cpu")
     assert "--peer-largest is for a GPU" in complaint(capsys, "--peer-largest")
     assert "pallas is not for a cpu" in complaint(capsys, "--implementations", "pallas")
     words = ["--devices", "2", "--batches", "9"]
@@ -227,9 +234,9 @@ def test_devices_that_are_not_there(monkeypatch):
     monkeypatch.setattr(device, "use_threads", lambda count: None)
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
     with pytest.raises(ValueError, match="--devices 9: JAX sees 8 x cpu"):
-        device.start(None, 1, 9)
+        start(None, 1, 9)
     with pytest.raises(ValueError, match="--platform tpu: JAX finds no such device"):
-        device.start("tpu", 1, 1)
+        start("tpu", 1, 1)
 
 
 def test_what_was_measured_before_an_error_is_kept(tmp_path, monkeypatch, short_rounds):
