@@ -13,8 +13,20 @@ PAUSE = 0.05
 
 T = TypeVar("T")
 
-# JAX and XLA, torch on a GPU, torch on a CPU. Neither has a class for it that both versions know.
-_SIGNS = ("resource_exhausted", "out of memory", "can't allocate memory")
+# Neither JAX nor torch has a class for it that all versions know. As they stand in the messages, an
+# underscore being a blank; the last are of libraries whose first call finds no memory left for a
+# handle, and says so in its own way.
+_SIGNS = (
+    "resource exhausted",  # XLA
+    "out of memory",  # torch and CUDA
+    "can't allocate memory",  # torch on a CPU
+    "failed to allocate",  # XLA's allocators
+    "alloc failed",  # cuBLAS, cuSOLVER, cuDNN, cuSPARSE
+    "allocation failed",  # cuDNN 9
+    "status not initialized",  # cuBLAS, cuDNN
+    "solverdncreate",  # cuSOLVER
+    "dnn library initialization failed",  # XLA's cuDNN
+)
 
 
 @dataclass
@@ -41,7 +53,8 @@ def within_memory(run: Callable[[], T]) -> T | None:
     except MemoryError:
         return None
     except RuntimeError as error:
-        if any(sign in str(error).lower() for sign in _SIGNS):
+        text = str(error).lower().replace("_", " ")
+        if any(sign in text for sign in _SIGNS):
             return None
         raise
 

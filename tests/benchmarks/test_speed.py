@@ -154,6 +154,16 @@ def test_why_there_is_no_peer(monkeypatch):
         RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes."),
         RuntimeError("CUDA out of memory. Tried to allocate 1 GiB"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate`"),
+        RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling"),
+        RuntimeError("cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR, when `cusolverDnCreate`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        jax.errors.JaxRuntimeError("INTERNAL: Failed to allocate 9 bytes for new constant"),
+        jax.errors.JaxRuntimeError("INTERNAL: gpusolverDnCreate(&handle) failed: internal error"),
+        jax.errors.JaxRuntimeError("FAILED_PRECONDITION: DNN library initialization failed."),
+        jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_OUT_OF_MEMORY"),
     ],
 )
 def test_what_counts_as_out_of_memory(error):
@@ -161,6 +171,18 @@ def test_what_counts_as_out_of_memory(error):
         raise error
 
     assert within_memory(fail) is None
+
+
+@pytest.mark.peer
+def test_decompositions_run_out_of_memory_too():
+    torch = pytest.importorskip("torch")
+
+    def fail(text):
+        raise torch.linalg.LinAlgError(text)
+
+    assert within_memory(lambda: fail("CUSOLVER_STATUS_ALLOC_FAILED, when calling")) is None
+    with pytest.raises(torch.linalg.LinAlgError, match="converge"):
+        within_memory(lambda: fail("linalg.svd: the algorithm failed to converge"))
 
 
 def test_other_errors_pass():
