@@ -27,6 +27,12 @@ class Block(NamedTuple):
     group: Int[Array, "*n"]
     number: Int[Array, "*n"] | None = None
 
+    def numbers(self) -> Int[Array, "*n"]:
+        """The numbers; raises a TypeError for a block that was made without."""
+        if self.number is None:
+            raise TypeError("this block has no numbers: give them to split")
+        return self.number
+
 
 def split(
     side: Side,
@@ -88,9 +94,7 @@ def _valid(rows: Block, cols: Block) -> Bool[Array, "r c"]:
 
 
 def _apart(rows: Block, cols: Block) -> Bool[Array, "r c"]:
-    if rows.number is None or cols.number is None:
-        raise TypeError("these blocks have no numbers: give them to split")
-    return rows.number[:, None] != cols.number[None, :]
+    return rows.numbers()[:, None] != cols.numbers()[None, :]
 
 
 def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:

@@ -33,7 +33,7 @@ from gramalign.contrast.rounds import Join, Rounds
 from gramalign.contrast.statistics import LogSumExp, LogSumExps, Statistic
 from gramalign.contrast.tile import InBfloat16, Tile, no_slopes
 from gramalign.geometry.norms import at_least_float32
-from gramalign.mesh import AxisName, gathered, varying_as, zeros_as
+from gramalign.mesh import AxisName, varying_as, zeros_as
 from gramalign.scores import Side, Tiled
 
 
@@ -86,10 +86,6 @@ class Candidates:
             self.side, self.groups, engine.tile_size(), axis, engine.multiple(), self.numbers
         )
 
-    def block(self) -> Block:
-        """All in one block `[n, ...]`."""
-        return Block(self.side.factors, self.side.valid, self.groups, self.numbers)
-
 
 def competition(
     score: Tiled,
@@ -131,7 +127,7 @@ def competition(
     blocks = (
         rows.blocks(engine, axis),
         None if cols is None else cols.blocks(engine, axis),
-        None if partners is None else partners.block(),
+        None if partners is None else partners.blocks(engine, axis),
     )
     by_row, by_col = _competition(walk, *varying_as(blocks, scale), scale)
     by_row = unsplit(by_row, rows.side.valid.shape[0])
@@ -184,7 +180,7 @@ def _forward(walk, rows, cols, partners, scale):
         all_col_stats, all_row_stats = jax.lax.scan(one_row_block, all_col_stats, whole)
         return all_row_stats, all_col_stats
 
-    visit = meet if walk.join is None else _rounds(walk, partners).meeting(meet)
+    visit = meet if walk.join is None else Rounds(walk.join, partners, walk.axis).meeting(meet)
     gathering = Collecting(lambda cols: _start(walk, cols, scale), statistic.scatter)
     row_stats, col_stats = exchange(
         visit,
@@ -226,8 +222,8 @@ def _backward(walk, saved, cotangents):
 
     visit, stay = derive, (no_slopes(rows.factors), zeros_as(scale))
     if walk.join is not None:
-        rounds = _rounds(walk, partners)
-        visit, stay = rounds.deriving(derive), (stay, no_slopes(rounds.partners.factors))
+        visit = Rounds(walk.join, partners, walk.axis).deriving(derive)
+        stay = stay, no_slopes(partners.factors)
     stay, d_cols = exchange(
         visit,
         stay,
@@ -238,18 +234,12 @@ def _backward(walk, saved, cotangents):
     d_partners = None
     if walk.join is not None:
         stay, d_partners = stay
-        if walk.axis is not None:
-            d_partners = jax.lax.psum_scatter(d_partners, walk.axis.name, tiled=True)
         d_partners = _narrowed(d_partners, partners)
     d_rows, d_scale = stay
     if mirrored:
         d_scale /= 2  # dl_ij + dl_ji met s_ij, and again s_ji
     d_cols = None if mirrored else _narrowed(d_cols, cols)
     return _narrowed(d_rows, rows), d_cols, d_partners, d_scale
-
-
-def _rounds(walk, partners):
-    return Rounds(walk.join, gathered(partners, walk.axis and walk.axis.name))
 
 
 def _add(x, y):

@@ -35,8 +35,7 @@ class Engine:
 
     strategy: Strategy | None = None
     """On a mesh, every device gathers all columns, or they travel round a ring, and memory does not
-    grow with the number of devices (Symile's does: each holds all partners); None gathers up to
-    128 MiB."""
+    grow with the number of devices; None gathers up to 128 MiB."""
     tile: int | None = None
     """At most this many rows and columns of a score matrix exist at a time; None: what suits the
     platform, `TILES`."""

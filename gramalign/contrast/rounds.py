@@ -1,9 +1,9 @@
 """Columns made of two parts, each of another example: all N^2 of them, in N rounds of N.
 
-In round t part j is joined with partner j + t, counted round the batch. A round's columns exist
-while rows meet them, forward and once more backward, so memory grows with N and not with its
-square. On a mesh the parts are exchanged, once for all rounds, and each device holds all partners
-while they are.
+In a round every part is joined with a partner of its own, and in the next one with that partner's
+neighbour. A round's columns exist while rows meet them, forward and once more backward, so memory
+grows with N and not with its square. On a mesh the partners of all devices are exchanged as well,
+at every visit of parts: on a ring, they go round while parts rest.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from gramalign.contrast.blocks import NOBODY, Block
+from gramalign.contrast.exchange import Axis, exchange, sums
 from gramalign.contrast.tile import no_slopes
 from gramalign.geometry.norms import at_least_float32
 
@@ -29,20 +30,27 @@ class Rounds:
 
     Attributes:
         join: makes columns.
-        partners: those of all devices, in the order of the parts' numbers.
+        partners: this device's, stacked blocks.
+        axis: over which they are exchanged.
     """
 
     join: Join
     partners: Block
+    axis: Axis | None
 
     def meeting(self, meet: Callable) -> Callable:
         """From what rows gather of some columns to what they gather of all that parts go into."""
 
         def visit(stats: Any, parts: Block, _: None) -> tuple[Any, None]:
-            def one_round(stats: Any, shift: Array) -> tuple[Any, None]:
-                return meet(stats, self._columns(parts, self._at(parts, shift)), None)
+            def meet_partners(stats: Any, partners: Block, _: None) -> tuple[Any, None]:
+                joined = _Joined(self.join, parts, partners)
 
-            return jax.lax.scan(one_round, stats, self._shifts())
+                def one_round(stats: Any, shift: Array) -> tuple[Any, None]:
+                    return meet(stats, joined.columns(shift), None)
+
+                return jax.lax.scan(one_round, stats, joined.shifts())
+
+            return exchange(meet_partners, stats, self.partners, self.axis)
 
         return visit
 
@@ -52,42 +60,69 @@ class Rounds:
         def visit(stay: tuple, parts_and_none: tuple, d_parts: PyTree) -> tuple[tuple, PyTree]:
             parts, _ = parts_and_none
 
-            def one_round(derivatives: tuple, shift: Array) -> tuple[tuple, None]:
-                stay, *sums = derivatives
-                at = self._at(parts, shift)
-                columns = self._columns(parts, at)
-                stay, slopes = derive(stay, (columns, None), no_slopes(columns.factors))
-                slopes = jax.tree.map(lambda d, x: d.astype(x.dtype), slopes, columns.factors)
-                joined = partial(self._joined, at=at)
-                _, transpose = jax.vjp(joined, parts.factors, self.partners.factors)
-                more = jax.tree.map(at_least_float32, [*transpose(slopes)])
-                return (stay, *jax.tree.map(jnp.add, sums, more)), None
+            def derive_partners(
+                stay: tuple, partners: Block, d_partners: PyTree
+            ) -> tuple[tuple, PyTree]:
+                joined = _Joined(self.join, parts, partners)
+
+                def one_round(derivatives: tuple, shift: Array) -> tuple[tuple, None]:
+                    stay, *sums = derivatives
+                    columns = joined.columns(shift)
+                    stay, slopes = derive(stay, (columns, None), no_slopes(columns.factors))
+                    slopes = jax.tree.map(lambda d, x: d.astype(x.dtype), slopes, columns.factors)
+                    more = joined.slopes(shift, slopes)
+                    return (stay, *jax.tree.map(jnp.add, sums, more)), None
+
+                start = *stay, d_partners
+                (*stay, d_partners), _ = jax.lax.scan(one_round, start, joined.shifts())
+                return tuple(stay), d_partners
 
             stay, d_partners = stay
-            start = stay, d_parts, d_partners
-            (stay, d_parts, d_partners), _ = jax.lax.scan(one_round, start, self._shifts())
-            return (stay, d_partners), d_parts
+            (stay, d_parts), more = exchange(
+                derive_partners,
+                (stay, d_parts),
+                self.partners,
+                self.axis,
+                sums(lambda partners: no_slopes(partners.factors)),
+            )
+            return (stay, jax.tree.map(jnp.add, d_partners, more)), d_parts
 
         return visit
 
-    def _shifts(self) -> Int[Array, " n"]:
-        return jnp.arange(self.partners.valid.shape[0], dtype=jnp.int32)
 
-    def _at(self, parts: Block, shift: Int[Array, ""]) -> Int[Array, "blocks tile"]:
-        if parts.number is None:
-            raise TypeError("parts of columns have no numbers: give them to split")
-        return (parts.number + shift) % self.partners.valid.shape[0]
+@dataclass(frozen=True)
+class _Joined:
+    """Some parts with some partners, stacked blocks of both."""
 
-    def _joined(self, parts: PyTree, partners: PyTree, at: Int[Array, "blocks tile"]) -> PyTree:
-        return self.join(parts, jax.tree.map(lambda x: x[at], partners))
+    join: Join
+    parts: Block
+    partners: Block
 
-    def _columns(self, parts: Block, at: Int[Array, "blocks tile"]) -> Block:
+    def shifts(self) -> Int[Array, " n"]:
+        """One for each round."""
+        return jnp.arange(self.partners.valid.size, dtype=jnp.int32)
+
+    def columns(self, shift: Int[Array, ""]) -> Block:
         """A column of one group's parts is of that group, any other is nobody's.
 
         It is valid if both parts are; of an example's own two, one is enough.
         """
-        partner = jax.tree.map(lambda x: x[at], self.partners._replace(factors=None))
-        own = parts.number == partner.number
+        parts = self.parts
+        partner = jax.tree.map(partial(self._chosen, shift), self.partners._replace(factors=None))
+        own = parts.numbers() == partner.numbers()
         valid = (parts.valid & partner.valid) | own & (parts.valid | partner.valid)
         group = jnp.where(parts.group == partner.group, parts.group, NOBODY)
-        return Block(self._joined(parts.factors, self.partners.factors, at), valid, group)
+        return Block(self._factors(shift, parts.factors, self.partners.factors), valid, group)
+
+    def slopes(self, shift: Int[Array, ""], columns: PyTree) -> list[PyTree]:
+        """Derivatives by the parts' and by the partners' factors, from those by the columns'."""
+        factors = partial(self._factors, shift)
+        _, transpose = jax.vjp(factors, self.parts.factors, self.partners.factors)
+        return jax.tree.map(at_least_float32, [*transpose(columns)])
+
+    def _factors(self, shift: Int[Array, ""], parts: PyTree, partners: PyTree) -> PyTree:
+        return self.join(parts, jax.tree.map(partial(self._chosen, shift), partners))
+
+    def _chosen(self, shift: Int[Array, ""], x: Array) -> Array:
+        x = x.reshape(-1, *x.shape[2:])
+        return x[(self.parts.numbers() + shift) % x.shape[0]]

@@ -6,37 +6,39 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from gramalign.contrast.blocks import NOBODY
+from gramalign.contrast.blocks import NOBODY, Block, split, unsplit
 from gramalign.contrast.competition import Candidates
-from gramalign.mesh import AxisName, gathered
-from gramalign.scores import ProductScore
+from gramalign.contrast.engine import Engine
+from gramalign.contrast.exchange import choose, exchange, sums
+from gramalign.mesh import AxisName, gathered, varying_as, zeros_as
+from gramalign.scores import ProductScore, Side
 from gramalign.types import Embeddings, Present
 
 
-def shuffle(
-    taking_part: Bool[Array, " n"], shift: int, key: PRNGKeyArray | None
+def shuffled(
+    ranks: Int[Array, " n"],
+    number: Int[Array, ""],
+    shift: int,
+    key: PRNGKeyArray | None,
+    most: int,
 ) -> Int[Array, " n"]:
-    """An order of the examples in which those that take part come first.
+    """Whom each gets, of those who are shuffled.
 
     Args:
-        taking_part: who does.
-        shift: without a key, they are shifted cyclically by so many places among each other.
+        ranks: of those asked about, from 0.
+        number: of all who are shuffled.
+        shift: without a key, everyone gets who is so many places further on, cyclically.
         key: otherwise they are permuted at random.
+        most: bound of the number.
 
     >>> import jax.numpy as jnp
-    >>> shuffle(jnp.array([True, False, True, True]), 1, None).tolist()
-    [2, 3, 0, 1]
+    >>> shuffled(jnp.arange(3), jnp.array(3), 1, None, 4).tolist()
+    [1, 2, 0]
     """
-    size = taking_part.shape[0]
-    order = jnp.arange(size, dtype=jnp.int32)
-    if key is not None:
-        order = jax.random.permutation(key, order)
-    order = order[jnp.argsort(~taking_part[order], stable=True)]
-    if key is not None:
-        return order
-    place = jnp.arange(size, dtype=jnp.int32)
-    number = jnp.sum(taking_part, dtype=jnp.int32)
-    return order[jnp.where(place < number, (place + shift) % jnp.maximum(number, 1), place)]
+    if key is None:
+        return (ranks + shift) % jnp.maximum(number, 1)
+    order = jax.random.permutation(key, jnp.arange(most, dtype=jnp.int32))
+    return order[jnp.argsort(order >= number, stable=True)][ranks]
 
 
 def recombined(
@@ -44,9 +46,9 @@ def recombined(
     embeddings: Embeddings,
     kept: Present,
     groups: Int[Array, " b"],
-    numbers: Int[Array, " b"],
     key: PRNGKeyArray | None,
     axis_name: AxisName | None,
+    engine: Engine,
 ) -> Candidates:
     """As many columns as examples, every modality but the anchor in an order of its own.
 
@@ -55,20 +57,82 @@ def recombined(
         embeddings: of this device's examples.
         kept: the modalities but the anchor, where they are there to be recombined.
         groups: from 0. A column is of a group if all that it has is of it, otherwise nobody's.
-        numbers: of this device's examples in the whole batch.
         key: for orders at random.
-        axis_name: of the mesh; every device gathers the embeddings of all.
+        axis_name: of the mesh, all of whose examples are recombined.
+        engine: whether each device gathers all embeddings, or they travel round a ring.
     """
-    taking_part = gathered(reduce(jnp.logical_or, kept.values()), axis_name)
-    everyone = gathered(groups, axis_name)
+    size = groups.shape[0]
+    takes = reduce(jnp.logical_or, kept.values())
+    places, number, most = _places(takes, axis_name)
     columns, there, smallest, largest = {score.anchor: embeddings[score.anchor]}, {}, [], []
-    for place, name in enumerate(kept):
-        own_key = None if key is None else jax.random.fold_in(key, place)
-        chosen = shuffle(taking_part, place, own_key)[numbers]
-        columns[name] = gathered(embeddings[name], axis_name)[chosen]
-        there[name] = gathered(kept[name], axis_name)[chosen]
-        group = everyone[chosen]
-        smallest.append(jnp.where(there[name], group, jnp.iinfo(group.dtype).max))
-        largest.append(jnp.where(there[name], group, NOBODY))
+    for shift, (name, mask) in enumerate(kept.items()):
+        own_key = None if key is None else jax.random.fold_in(key, shift)
+        wanted = jnp.where(takes, shuffled(places, number, shift, own_key, most), NOBODY)
+        axis = choose(axis_name, engine.strategy, embeddings[name])
+        offered = split(Side(embeddings[name], mask), groups, size, axis, numbers=places)
+        found = _fetched(axis, varying_as(offered, offered.factors), wanted)
+        columns[name], there[name] = found.factors, found.valid
+        smallest.append(jnp.where(found.valid, found.group, jnp.iinfo(groups.dtype).max))
+        largest.append(jnp.where(found.valid, found.group, NOBODY))
     low, high = reduce(jnp.minimum, smallest), reduce(jnp.maximum, largest)
     return Candidates(score.cols(columns, there), jnp.where(low == high, low, NOBODY))
+
+
+def _places(
+    takes: Bool[Array, " b"], axis_name: AxisName | None
+) -> tuple[Int[Array, " b"], Int[Array, ""], int]:
+    """Those who take part numbered through, over all devices; how many they are, and may be."""
+    until = jnp.cumsum(takes, dtype=jnp.int32)
+    totals = gathered(until[-1:], axis_name)
+    if axis_name is not None:
+        before = jnp.arange(totals.size, dtype=jnp.int32) < jax.lax.axis_index(axis_name)
+        until += jnp.sum(jnp.where(before, totals, 0), dtype=jnp.int32)
+    number = jnp.sum(totals, dtype=jnp.int32)
+    return jnp.where(takes, until - 1, NOBODY), number, takes.size * totals.size
+
+
+def _found(offered: Block, wanted: Int[Array, " b"]) -> tuple[Int[Array, " b"], Bool[Array, " b"]]:
+    """Where those who are wanted are among some who are offered, and whether they are."""
+    places = offered.numbers().ravel()
+    at = jnp.searchsorted(jax.lax.cummax(places), wanted)
+    return at, (wanted != NOBODY) & (places.at[at].get(mode="fill", fill_value=NOBODY) == wanted)
+
+
+def _fetch(axis, offered, wanted):
+    def visit(found, visiting, _):
+        at, here = _found(visiting, wanted)
+
+        def pick(found, x):
+            x = x.reshape(-1, *x.shape[2:]).at[at].get(mode="clip")
+            return jnp.where(jnp.expand_dims(here, range(1, x.ndim)), x, found)
+
+        return jax.tree.map(pick, found, visiting), None
+
+    nothing = zeros_as(unsplit(offered, wanted.size))
+    found, _ = exchange(visit, nothing, offered, axis)
+    return found, (offered._replace(factors=None), wanted)
+
+
+def _bring_back(axis, saved, cotangents):
+    offered, wanted = saved
+    slopes = cotangents.factors
+
+    def nothing(visiting):
+        shape = (*visiting.numbers().shape, *slopes.shape[1:])
+        return varying_as(jnp.zeros(shape, slopes.dtype), slopes)
+
+    def visit(_, visiting, d_offered):
+        at, here = _found(visiting, wanted)
+        more = jnp.where(here[:, None], slopes, 0)
+        flat = d_offered.reshape(-1, *slopes.shape[1:])
+        # Nobody is wanted twice, so this adds one number to 0 and rounds nothing.
+        return None, flat.at[at].add(more, mode="drop").reshape(d_offered.shape)
+
+    _, d_offered = exchange(visit, None, offered, axis, sums(nothing))
+    return offered._replace(factors=d_offered, valid=None, group=None, number=None), None
+
+
+# Those who are wanted, of what all devices offer; nothing in place of nobody. With a derivative of
+# its own, because that of a loop would remember every device's visit.
+_fetched = jax.custom_vjp(lambda *arguments: _fetch(*arguments)[0], nondiff_argnums=(0,))
+_fetched.defvjp(_fetch, _bring_back)

@@ -23,8 +23,8 @@ Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053; `scaled`: Rheude et al.,
 2604.05834.
 Needs: no anchor; k >= 2 modalities, exactly three for "all".
 Cost: per anchor 2 N^2 d flops forward, or 2 N^3 d for "all", and four times that with the gradient;
-memory O(N k d) either way, where N are all devices' on a mesh: each holds all partners, also on a
-ring.
+memory O(N k d) either way. On a ring N are a device's own; groups and a key add an integer for each
+example of all devices.
 Singular set: none; smooth everywhere.
 Blind spot: that of the product (`gramalign.scores.product`).
 """
@@ -120,7 +120,7 @@ def symile(
             )
         else:
             own_key = None if key is None else jax.random.fold_in(key, names.index(anchor))
-            cols = recombined(score, embeddings, kept, groups, numbers, own_key, axis_name)
+            cols = recombined(score, embeddings, kept, groups, own_key, axis_name, engine)
         matched = score.matched(embeddings, present)
         scale = varying_as(jnp.asarray(1 / temperature, matched.dtype), matched)
         others, _ = competition(

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.losses.recombine import shuffle
+from gramalign.losses.recombine import shuffled
 from tests import reference, samples
 from tests.contrast.test_mesh import mesh_of
 
@@ -113,15 +114,18 @@ def test_of_two_modalities_it_is_clip(kind, key, x64):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
 
 
-def test_an_order_at_random_has_everyone_once_and_those_who_take_part_first():
-    taking_part = jnp.asarray(np.random.default_rng(0).uniform(size=40) < 0.6)
-    number = int(taking_part.sum())
-    orders = [shuffle(taking_part, 1, jax.random.key(seed)) for seed in (0, 1)]
-    for order in [*orders, shuffle(taking_part, 3, None)]:
-        np.testing.assert_array_equal(np.sort(order), np.arange(40))
-        assert taking_part[order][:number].all() and not taking_part[order][number:].any()
-    assert np.mean(np.asarray(orders[0] == orders[1])[:number]) < 0.3
-    assert np.mean(np.asarray(orders[0])[:number] == np.flatnonzero(taking_part)) < 0.3
+def test_an_order_has_all_who_are_shuffled_once():
+    number, most = 24, 40
+    ranks = jnp.arange(number, dtype=jnp.int32)
+
+    def order(shift, key):
+        return np.asarray(shuffled(ranks, jnp.array(number, jnp.int32), shift, key, most))
+
+    orders = [order(1, jax.random.key(seed)) for seed in (0, 1)]
+    for whom in [*orders, order(3, None)]:
+        np.testing.assert_array_equal(np.sort(whom), ranks)
+    assert np.mean(orders[0] == orders[1]) < 0.3
+    assert np.mean(orders[0] == np.asarray(ranks)) < 0.3
 
 
 @pytest.mark.parametrize("kind", ["plain", "masked and grouped"])
@@ -132,11 +136,19 @@ def test_with_a_key_every_anchor_and_modality_has_an_order_of_its_own(kind, x64)
         others = [m for m in names if m != anchor]
         takes = there[anchor] & np.any([there[m] for m in others], axis=0)
         own = jax.random.fold_in(key, names.index(anchor))
+        whom, number = np.flatnonzero(takes), jnp.sum(takes, dtype=jnp.int32)
         orders = [
-            shuffle(jnp.asarray(takes), 0, jax.random.fold_in(own, place)) for place in range(2)
+            shuffled(
+                jnp.arange(whom.size, dtype=jnp.int32),
+                number,
+                0,
+                jax.random.fold_in(own, place),
+                takes.size,
+            )
+            for place in range(2)
         ]
-        assert len({tuple(order.tolist()) for order in orders}) == 2
-        return list(zip(*(np.asarray(order)[: takes.sum()] for order in orders), strict=True))
+        assert takes.sum() < 4 or not np.array_equal(*orders)
+        return list(zip(*(whom[np.asarray(order)] for order in orders), strict=True))
 
     found = weighted(with_key(3), scaled=True)(*arguments(kind, names=names))
     check(found, permuted, kind, 1e-10, scaled=True, names=names)
@@ -284,6 +296,27 @@ def test_memory_is_linear_in_the_batch():
     found = [needed(size) for size in (8192, 16384)]
     assert found[1] / found[0] <= 2.1, found
     assert found[1] < 4 * 16384**2 / 8, "less than an eighth of one round"
+
+
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_a_ring_takes_no_more_for_more_devices(negatives):
+    """Nothing of other devices' examples is held but what is visiting."""
+    local, how = 256, Engine("ring", tile=64)
+
+    def compiled(devices):
+        shapes = dict.fromkeys("abc", jax.ShapeDtypeStruct((local * devices, 64), jnp.float32))
+        mesh = jax.make_mesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        split = jax.NamedSharding(mesh, P("data"))
+
+        def part(x):
+            return losses.symile(x, negatives=negatives, axis_name="data", engine=how)
+
+        whole = jax.shard_map(part, mesh=mesh, in_specs=split.spec, out_specs=split.spec)
+        step = jax.jit(jax.value_and_grad(lambda x: whole(x).mean()), in_shardings=split)
+        return step.lower(shapes).compile()
+
+    two, eight = (compiled(devices).memory_analysis().temp_size_in_bytes for devices in (2, 8))
+    assert eight <= 1.05 * two
 
 
 def test_negatives_that_there_are_not(monkeypatch):
