@@ -26,6 +26,8 @@ class Plan:
     threads: int
     peer_limit: int | None
     """Largest batch to try a peer with; None: any."""
+    peer_seconds: int
+    """Longest call of a peer."""
     peer_largest: bool
     """Whether to look for the largest batch that a peer can hold."""
     memory_batches: tuple[int, ...]

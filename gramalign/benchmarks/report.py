@@ -107,6 +107,7 @@ def _speed(plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say)
         repeats=plan.repeats,
         threads=plan.threads,
         peer_limit=plan.peer_limit,
+        peer_seconds=plan.peer_seconds,
         say=lambda text: say(f"speed: {text}"),
     )
     for row in rows:
@@ -121,8 +122,8 @@ def _peer_largest(plan: Plan, say: Say) -> list[Report]:
     for method in plan.methods:
         for dtype in plan.dtypes:
             say(f"peer's largest batch: {method}, {dtype}")
-            where = peer_device()
-            found.append(largest.elsewhere(method, plan.modalities, plan.dim, dtype, where))
+            of = method, plan.modalities, plan.dim, dtype
+            found.append(largest.elsewhere(*of, peer_device(), plan.peer_seconds))
     for row in found:
         if row["batch"] is None:
             row["gramalign"] = None
@@ -134,6 +135,7 @@ def _peer_largest(plan: Plan, say: Say) -> list[Report]:
             repeats=plan.repeats,
             threads=plan.threads,
             peer_limit=0,  # it has just been timed, with the whole device to itself
+            peer_seconds=plan.peer_seconds,
             say=lambda text: say(f"peer's largest batch: {text}"),
         )
     return found

@@ -1,12 +1,13 @@
 """Seconds for loss and gradient: gramalign, the published way in torch, and the bare products."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import jax
 import numpy as np
 
-from gramalign.benchmarks import device, peer
+from gramalign.benchmarks import device, patience, peer
 from gramalign.benchmarks.peer import Peer
 from gramalign.benchmarks.products import bare_products, operands
 from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
@@ -29,6 +30,7 @@ def measure(
     repeats: int,
     threads: int,
     peer_limit: int | None,
+    peer_seconds: int,
     say: Say,
 ) -> list[Row]:
     """Compares one workload's results, then times all its sides in turn.
@@ -39,6 +41,7 @@ def measure(
         repeats: number of rounds.
         threads: for torch on a CPU; JAX takes those that it found when it started.
         peer_limit: largest batch to try the peer with; None: any.
+        peer_seconds: longest call of the peer.
         say: is told what happens.
 
     Returns:
@@ -54,7 +57,8 @@ def measure(
         note = "the embeddings alone are out of memory"
         return [{**row(workload, way, None, Theirs(note)), "fastest": False} for way in ways]
     embeddings, placed = sides
-    theirs = _theirs(workload, embeddings, devices, threads, peer_limit, told)
+    note = peer.why_not(workload, devices, peer_limit)
+    theirs = Theirs(note) if note else _theirs(workload, embeddings, threads, peer_seconds, told)
     ours = {
         way: within_memory(lambda way=way: _ours(workload, way, placed, theirs.gradients, told))
         for way in ways
@@ -111,25 +115,31 @@ def _ours(
 def _theirs(
     workload: Workload,
     embeddings: Mapping[str, np.ndarray],
-    devices: int,
     threads: int,
-    limit: int | None,
+    limit: int,
     say: Say,
 ) -> Theirs:
-    note = peer.why_not(workload, devices, limit)
-    if note is not None:
-        return Theirs(note)
     say("the peer's loss and gradient")
     where = peer.peer_device()
     peer.release(where)
     counts = {threads} | _ALSO_THREADS[workload.method] if where == "cpu" else {threads}
 
+    def side(threads: int, size: int) -> Peer:
+        some = {name: x[:size] for name, x in embeddings.items()}
+        return Peer(workload.method, some, workload.dtype, threads, where)
+
     def first() -> Theirs:
-        sides = {n: Peer(workload.method, embeddings, workload.dtype, n, where) for n in counts}
+        slow = f"a call of the peer takes more than --peer-seconds {limit}"
+        method, batch = workload.method, workload.batch
+        if not patience.fits(lambda size: side(threads, size).run(), method, batch, limit):
+            return Theirs(slow)
+        sides = {n: side(n, batch) for n in counts}
+        start = time.perf_counter()
         loss, gradients = sides[threads].values()
+        note = slow if time.perf_counter() - start > limit else None
         clean = partial(peer.release, where)
-        timed = {n: Timed(side.run, clean) for n, side in sorted(sides.items())}
-        return Theirs(None, loss, gradients, timed, sides[threads].peak_bytes())
+        timed = {n: Timed(each.run, clean) for n, each in sorted(sides.items()) if not note}
+        return Theirs(note, loss, gradients, timed, sides[threads].peak_bytes())
 
     found = within_memory(first) or Theirs(OUT_OF_MEMORY)
     peer.release(where)

@@ -74,9 +74,12 @@ class Bench:
     peer_limit: int | None = None
     """Largest batch to try the published code with. If not given, 4096 on a CPU, where gram takes
     some 6 GiB there and four times that at twice the batch, and none on a GPU."""
+    peer_seconds: int = 60
+    """Longest call of the published code: it is left out where one takes longer, or would by what
+    it takes of fewer examples."""
     peer_largest: bool = False
-    """On a GPU: also double the published code's batch until it is out of memory, and time both
-    there."""
+    """On a GPU: also double the published code's batch until it is out of memory or takes too long,
+    and time both there."""
     memory_batches: tuple[int, ...] | None = None
     """Batch sizes for which memory is read off the compiled program; nothing is run. If not given,
     8192 to 32768 on a CPU, 65536 to 262144 on a GPU or TPU."""
@@ -172,6 +175,7 @@ class Bench:
             repeats=self.repeats,
             threads=self.threads,
             peer_limit=self.peer_limit or workload.PEER_LIMITS[platform],
+            peer_seconds=self.peer_seconds,
             peer_largest=self.peer_largest,
             memory_batches=self.memory_batches or workload.MEMORY_BATCHES[platform],
             resident_batch=self.resident_batch,

@@ -175,7 +175,7 @@ def test_the_peers_largest_batch_beside_ours(short_rounds, monkeypatch):
         ]
     )
 
-    def search(method, modalities, dim, dtype, where):
+    def search(method, modalities, dim, dtype, where, seconds):
         return {"method": method, "dtype": dtype, **next(rows)}
 
     monkeypatch.setattr(report.largest, "elsewhere", search)

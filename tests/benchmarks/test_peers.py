@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gramalign.benchmarks import accuracy, largest, rounds
+from gramalign.benchmarks import accuracy, largest, patience, rounds
 from gramalign.benchmarks.peer import LOSS_TOLERANCE, Peer, gradient_difference
 from gramalign.benchmarks.steps import made_up, place, step
 from gramalign.benchmarks.workload import Way
@@ -54,21 +54,29 @@ def test_the_largest_batch_is_found_by_doubling(monkeypatch):
 
     monkeypatch.setattr(Peer, "run", fail_from_64)
     monkeypatch.setattr(largest, "SMALLEST", 8)
-    found = largest.find("clip", 2, 8, "float32", "cpu")
+    found = largest.find("clip", 2, 8, "float32", "cpu", 60)
     assert (found["batch"], found["ended_at"]) == (32, "out of memory")
     assert found["seconds"] > 0 and found["peak_bytes"] is None
 
-    found = largest.find("clip", 2, 8, "float32", "cpu", highest=16)
+    found = largest.find("clip", 2, 8, "float32", "cpu", 60, highest=16)
     assert (found["batch"], found["ended_at"]) == (16, "the highest batch")
 
+    monkeypatch.setattr(patience, "seconds", lambda run: float(len(run.__self__._leaves[0])))
+    found = largest.find("clip", 2, 8, "float32", "cpu", 64)  # four times as long for twice as many
+    assert (found["batch"], found["ended_at"]) == (32, "more than 64 s a call")
+    found = largest.find("pmrl", 2, 8, "float32", "cpu", 32)
+    assert (found["batch"], found["ended_at"]) == (32, "more than 32 s a call")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(Peer, "run", fail_from_64)
     monkeypatch.setattr(largest, "SMALLEST", 64)
-    found = largest.find("clip", 2, 8, "float32", "cpu")
+    found = largest.find("clip", 2, 8, "float32", "cpu", 60)
     assert found["batch"] is found["seconds"] is None
 
 
 def test_the_search_is_a_program_of_its_own():
-    found = largest.elsewhere("pmrl", 2, 8, "bfloat16", "cpu", highest=256)
+    found = largest.elsewhere("pmrl", 2, 8, "bfloat16", "cpu", 60, highest=256)
     assert found["method"] == "pmrl" and found["dtype"] == "bfloat16"
     assert found["batch"] == 256 and found["seconds"] > 0
     with pytest.raises(ChildProcessError, match=r"(?s)ended with status 1.*nowhere"):
-        largest.elsewhere("pmrl", 2, 8, "float32", "nowhere", highest=256)
+        largest.elsewhere("pmrl", 2, 8, "float32", "nowhere", 60, highest=256)

@@ -24,7 +24,13 @@ def short_rounds(monkeypatch):
 
 def measure(workload, *ways, limit=None, repeats=1):
     return speed.measure(
-        workload, ways, repeats=repeats, threads=2, peer_limit=limit, say=lambda text: None
+        workload,
+        ways,
+        repeats=repeats,
+        threads=2,
+        peer_limit=limit,
+        peer_seconds=60,
+        say=lambda text: None,
     )
 
 
@@ -124,6 +130,26 @@ def test_a_peer_out_of_memory(at_once, monkeypatch):
     (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
     assert row["status"] == "ok" and row["seconds"] > 0
     assert row["peer_note"] == OUT_OF_MEMORY and row["peer_seconds"] is None
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("already", [32, 256])
+def test_a_peer_that_takes_too_long(already, monkeypatch):
+    """As fewer examples tell, with no call of all; or in the one call of all, after which none."""
+    pytest.importorskip("torch")
+    run, calls, clock = peer.Peer.run, [], [0.0]
+
+    def takes(self):
+        calls.append(len(self._leaves[0]))
+        clock[0] += 9.0 if calls[-1] >= already else 0.0
+        return run(self)
+
+    monkeypatch.setattr(peer.Peer, "run", takes)
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    found = speed._theirs(Workload("pmrl", 256, 2, 8), made_up(256, 2, 8), 1, 8, lambda text: None)
+    assert "--peer-seconds 8" in found.note and not found.timed
+    assert calls == ([32, 32] if already == 32 else [32, 32, 256])
+    assert (found.loss is None) == (already == 32)
 
 
 def test_why_there_is_no_peer(monkeypatch):
