@@ -48,7 +48,8 @@ class Bench:
     """Losses to measure."""
     batches: tuple[int, ...] | None = None
     """Batch sizes to time, for every method. If not given, those that suit the platform: on a CPU
-    gram 2048 4096 8192, pmrl 256 1024 and clip 2048; on a GPU or TPU up to 262144."""
+    gram 2048 4096 8192, pmrl 256 1024 and clip 2048; on a GPU or TPU up to 262144; each cut to a
+    multiple of --devices."""
     dtypes: tuple[DType, ...] | None = None
     """Of the embeddings. If not given, float32 on a CPU, bfloat16 on a GPU or TPU."""
     modalities: int = 4
@@ -59,7 +60,7 @@ class Bench:
     """Sizes of the score blocks to compare, the fastest is marked; the engine's own for this
     platform if not given. Compiled memory is read for the first."""
     devices: int = 1
-    """Split the batch over so many devices; on a CPU they are simulated."""
+    """Split the batch over so many devices, for the speed; on a CPU they are simulated."""
     strategies: tuple[Strategy, ...] | None = None
     """How the columns come to all of several devices: gather, ring; both if not given."""
     implementations: tuple[Implementation, ...] | None = None
@@ -112,6 +113,11 @@ class Bench:
             )
         if self.strategies and self.devices == 1:
             raise ValueError("--strategies are for several devices: give --devices as well")
+        if self.devices > 1 and self.only not in (None, "speed"):
+            raise ValueError(
+                f"--devices {self.devices} is for the speed, and --only {self.only} measures one "
+                "device: leave --devices out, or give --only speed"
+            )
 
     def run(self) -> None:
         """Measure, print, write; end with status 1 if results are wrong."""
@@ -143,13 +149,16 @@ class Bench:
             )
         own = workload.BATCHES[platform]
         batches: dict[Method, tuple[int, ...]] = {
-            method: self.batches or own[method] for method in self.methods
+            method: self.batches or tuple(map(self._whole, own[method])) for method in self.methods
         }
         if self.peer_largest and self.devices > 1:
             raise ValueError("--peer-largest is for one device: the peer computes on one GPU")
-        odd = [batch for group in batches.values() for batch in group if batch % self.devices]
-        if odd and self.only in (None, "speed"):
-            raise ValueError(f"--batches {odd[0]} does not divide over --devices {self.devices}")
+        for batch in self.batches or ():
+            if batch % self.devices:
+                raise ValueError(
+                    f"--batches {batch} does not divide over --devices {self.devices}: "
+                    f"take {self._whole(batch)}"
+                )
         strategies = self.strategies or ("gather", "ring")
         possible = workload.IMPLEMENTATIONS[platform]
         for implementation in self.implementations or ():
@@ -181,6 +190,10 @@ class Bench:
             resident_batch=self.resident_batch,
             accuracy_modalities=self.accuracy_modalities,
         )
+
+    def _whole(self, batch: int) -> int:
+        """About as many examples, as many on every device."""
+        return max(1, batch // self.devices) * self.devices
 
 
 @contextmanager

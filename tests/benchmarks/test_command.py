@@ -101,6 +101,8 @@ def test_defaults_are_the_platforms():
         plan = Bench().plan(platform)
         assert plan.dtypes == ("bfloat16",) and plan.peer_limit is None
         assert {65536, 262144} <= set(plan.batches["gram"])
+    thirds = Bench(devices=3).plan("cpu")
+    assert thirds.batches == {"gram": (2046, 4095, 8190), "pmrl": (255, 1023), "clip": (2046,)}
     several = Bench(devices=2, tiles=(64, 128)).plan("cpu")
     assert [(way.tile, way.strategy) for way in several.ways] == [
         (64, "gather"),
@@ -226,7 +228,9 @@ def test_options_are_checked_by_name(capsys):
     assert "--peer-largest is for a GPU" in complaint(capsys, "--peer-largest")
     assert "pallas is not for a cpu" in complaint(capsys, "--implementations", "pallas")
     words = ["--devices", "2", "--batches", "9"]
-    assert "--batches 9 does not divide over --devices 2" in complaint(capsys, *words)
+    assert "--batches 9 does not divide over --devices 2: take 8" in complaint(capsys, *words)
+    words = ["--devices", "4", "--only", "memory"]
+    assert "--devices 4 is for the speed, and --only memory" in complaint(capsys, *words)
 
 
 def test_devices_that_are_not_there(monkeypatch):
