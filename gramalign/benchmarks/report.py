@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from gramalign.benchmarks import accuracy, largest, memory, retrieval, speed, statistics, training
@@ -47,7 +48,8 @@ def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
     """What is measured, piece by piece; a part that grows comes again."""
     # First, while JAX has taken no memory.
     if plan.peer_largest:
-        yield "peer_largest", _peer_largest(plan, say)
+        for rows in _peer_largest(plan, lambda text: say(f"peer's largest batch: {text}")):
+            yield "peer_largest", rows
     if "speed" in plan.parts:
         rates = _device_rates(plan, say)
         yield "device_flops_per_second", rates
@@ -117,16 +119,17 @@ def _speed(plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say)
     return rows
 
 
-def _peer_largest(plan: Plan, say: Say) -> list[Report]:
-    found = []
-    for method in plan.methods:
-        for dtype in plan.dtypes:
-            say(f"peer's largest batch: {method}, {dtype}")
-            of = method, plan.modalities, plan.dim, dtype
-            found.append(largest.elsewhere(*of, peer_device(), plan.peer_seconds))
-    for row in found:
+def _peer_largest(plan: Plan, say: Say) -> Iterator[list[Report]]:
+    """Again whenever there is more: every row's search, and then gramalign beside it."""
+    rows = []
+    for method, dtype in product(plan.methods, plan.dtypes):
+        say(f"{method}, {dtype}")
+        of = method, plan.modalities, plan.dim, dtype
+        found = largest.elsewhere(*of, peer_device(), plan.peer_seconds)
+        rows.append({**found, "gramalign": None})
+        yield rows
+    for row in rows:
         if row["batch"] is None:
-            row["gramalign"] = None
             continue
         workload = Workload(row["method"], row["batch"], plan.modalities, plan.dim, row["dtype"])
         (row["gramalign"],) = speed.measure(
@@ -136,9 +139,9 @@ def _peer_largest(plan: Plan, say: Say) -> list[Report]:
             threads=plan.threads,
             peer_limit=0,  # it has just been timed, with the whole device to itself
             peer_seconds=plan.peer_seconds,
-            say=lambda text: say(f"peer's largest batch: {text}"),
+            say=say,
         )
-    return found
+        yield rows
 
 
 def _memory(plan: Plan, say: Say) -> Report:

@@ -1,6 +1,7 @@
 """What a command leaves in a run's folder."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from gramalign.files import whole, write_text
 
 
 def write_figures(path: Path, record: Mapping[str, Any]) -> None:
-    """Figures as JSON, in which NaN is null."""
+    """Figures as JSON, in which NaN and infinities, for which it has no words, are null."""
     write_text(path, _text(record))
 
 
@@ -27,4 +28,12 @@ def write_with_rows(
 
 
 def _text(record: Mapping[str, Any]) -> str:
-    return json.dumps(to_plain(record), indent=2) + "\n"
+    return json.dumps(_finite(to_plain(record)), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and math.isinf(value) else value

@@ -1,6 +1,7 @@
 """`gramalign bench` from its options to the tables, the JSON and the exit status."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from gramalign.benchmarks.speed_tables import largest_table
 from gramalign.benchmarks.tables import tables
 from gramalign.cli import main
 from gramalign.cli.bench import Bench
+from gramalign.cli.figures import write_figures
 from gramalign.contrast import Engine
 from gramalign.evaluation.tables import to_text
 
@@ -184,7 +186,16 @@ def test_the_peers_largest_batch_beside_ours(short_rounds, monkeypatch):
     monkeypatch.setattr(report, "SQUARE", 16)
     options = dict(only="accuracy", methods=("clip", "pmrl"), modalities=2, dim=16, repeats=1)
     bench = Bench(**options, accuracy_modalities=(2,), peer_largest=True)
-    found = report.measure(bench.plan("gpu"))["peer_largest"]
+    kept = []
+    told = report.measure(bench.plan("gpu"), keep=lambda found: kept.append(json.dumps(found)))
+    found = told["peer_largest"]
+    steps = [json.loads(text)["peer_largest"] for text in kept]
+    assert [[x["gramalign"] is not None for x in rows] for rows in steps] == [
+        [False],
+        [False, False],
+        [True, False],  # and nothing beside a peer that could hold no batch
+        [True, False],  # the next part
+    ]
     assert found[0]["gramalign"]["batch"] == 8 and found[0]["gramalign"]["seconds"] > 0
     assert found[1]["gramalign"] is None
     text = to_text(largest_table(found))
@@ -258,6 +269,12 @@ def test_what_was_measured_before_an_error_is_kept(tmp_path, monkeypatch, short_
             + ["--out", str(out)]
         )
     assert [row["batch"] for row in json.loads(out.read_text())["speed"]] == [8]
+
+
+def test_figures_are_json_whatever_they_are(tmp_path):
+    write_figures(tmp_path / "a.json", {"loss": math.inf, "spread": [-math.inf, math.nan, 1.0]})
+    written = (tmp_path / "a.json").read_text()
+    assert json.loads(written) == {"loss": None, "spread": [None, None, 1.0]}
 
 
 def test_a_folder_is_refused_before_anything_is_measured(tmp_path, capsys):
