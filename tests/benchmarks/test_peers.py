@@ -1,5 +1,7 @@
 """The published code in torch computes what gramalign computes."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from gramalign.benchmarks import accuracy, largest, patience, rounds
 from gramalign.benchmarks.peer import LOSS_TOLERANCE, Peer, gradient_difference
 from gramalign.benchmarks.steps import made_up, place, step
 from gramalign.benchmarks.workload import Way
+from tests.losses.test_golden import CASES, golden
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peer
@@ -22,6 +25,43 @@ def test_the_same_loss_and_gradient(method, dtype):
     np.testing.assert_allclose(float(loss), peer_loss, rtol=LOSS_TOLERANCE[dtype])
     close = 1e-3 if dtype == "float32" else 5e-2
     assert gradient_difference(gradients, peer_gradients) < close
+
+
+def leaves(case):
+    return [torch.tensor(x, requires_grad=True) for x in golden(case)["embeddings"]]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gram_is_the_official_codes(case):
+    from gramalign.benchmarks import peers
+
+    embeddings, wanted = leaves(case), golden(case)
+    loss = peers.gram(embeddings, temperature=CASES[case]["temperature"])
+    np.testing.assert_allclose(loss.item(), wanted["gram_loss_official"], rtol=1e-6)
+    gradients = np.stack([x.numpy() for x in torch.autograd.grad(loss, embeddings)])
+    largest = np.abs(wanted["gram_grad_official"]).max()
+    np.testing.assert_allclose(gradients, wanted["gram_grad_official"], atol=2e-5 * largest)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pmrl_is_the_official_codes(case):
+    """Term by term: at an infinite temperature the other is the logarithm of its classes.
+
+    The official cosines have the signs that its decomposition left to chance; these are turned.
+    """
+    from gramalign.benchmarks import peers
+
+    embeddings, official = leaves(case), golden(case)
+    alignment = peers.pmrl(embeddings, tau_instance=math.inf).item() - math.log(len(embeddings[0]))
+    np.testing.assert_allclose(alignment, official["pmrl_alignment_official"], atol=2e-6)
+
+    tuples = np.moveaxis(official["embeddings"], 0, 2).astype(np.float64)
+    leading = np.linalg.svd(tuples)[0][:, :, 0]
+    leading *= np.sign(np.sum(leading * tuples.sum(axis=2), axis=1, keepdims=True))
+    logits = np.sign(leading @ leading.T) * official["abs_leading_cosine_official"] / 0.1
+    wanted = np.mean(np.log(np.exp(logits).sum(axis=1)) - np.diag(logits))
+    instance = peers.pmrl(embeddings, tau_alignment=math.inf).item() - math.log(len(embeddings))
+    np.testing.assert_allclose(instance, wanted, atol=2e-6)
 
 
 def test_volumes_are_those_of_all_pairs():
