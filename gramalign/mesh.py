@@ -18,6 +18,14 @@ def platform() -> str:
     return jax.default_backend() if device is None else device.platform
 
 
+def names_of(axis_name: AxisName) -> tuple[str, ...]:
+    """The axes' names; raises a `ValueError` for none, and for one that is named twice."""
+    names = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"axis_name must name one mesh axis or several, each once, got {names}")
+    return names
+
+
 def check_axis(axis_name: AxisName, batch: PyTree[Array]) -> None:
     """Raise `ValueError` unless the axis is one of the mesh here, and the batch is split over it.
 
@@ -25,8 +33,7 @@ def check_axis(axis_name: AxisName, batch: PyTree[Array]) -> None:
         axis_name: one axis, or several that split the batch together.
         batch: arrays along the batch.
     """
-    names = (axis_name,) if isinstance(axis_name, str) else axis_name
-    for name in names:
+    for name in names_of(axis_name):
         try:
             varies = name in jax.typeof(jax.lax.axis_index(name)).mat.varying
         except NameError:

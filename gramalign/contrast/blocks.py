@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
 from gramalign.contrast.exchange import Axis
@@ -98,11 +99,12 @@ def _apart(rows: Block, cols: Block) -> Bool[Array, "r c"]:
 
 
 def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
-    """The groups; raise `ValueError` unless they are integers `[size]`."""
-    if groups.shape != (size,) or not jnp.issubdtype(groups.dtype, jnp.integer):
+    """The groups; raise `ValueError` unless they are an array of integers `[size]`."""
+    dtype, shape = getattr(groups, "dtype", None), np.shape(groups)
+    if dtype is None or shape != (size,) or not jnp.issubdtype(dtype, jnp.integer):
+        found = f"a {type(groups).__name__}" if dtype is None else dtype
         raise ValueError(
-            f"groups must be integers of shape {(size,)}, "
-            f"got {groups.dtype} of shape {groups.shape}"
+            f"groups must be an array of integers {(size,)}, got {found} of shape {shape}"
         )
     return groups
 
@@ -126,10 +128,11 @@ def check_sides(
 
     Raises:
         ValueError: if a side is empty, ragged, or (for `square`) the sizes differ; for an axis that
-        is not there, or that the columns are not split over.
+        is not there, or that the columns (for `square`, or the rows) are not split over.
     """
     if axis_name is not None:
-        check_axis(axis_name, cols.factors)
+        for side in (rows, cols) if square else (cols,):
+            check_axis(axis_name, side.factors)
     sizes = []
     for name, side in (("rows", rows), ("cols", cols)):
         size = side.valid.shape[0]

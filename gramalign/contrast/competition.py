@@ -118,7 +118,12 @@ def competition(
 
     Returns:
         The finished statistic of the rows `[rows]`, and of the columns `[columns]` or None.
+
+    Raises:
+        ValueError: for a scale that is not one number.
     """
+    if scale.ndim:
+        raise ValueError(f"scale (1 / temperature) must be one number, got shape {scale.shape}")
     others = rows if cols is None else cols
     axis = choose(axis_name, engine.strategy, others.side.factors)
     one_way = one_way and cols is not None  # mirrored, both ways come for the price of one

@@ -1,6 +1,7 @@
 """How the engine goes about its work; nothing here changes what comes out, but for rounding."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from gramalign.contrast.exchange import Strategy
@@ -29,8 +30,8 @@ class Engine:
     """How all pairs are gone through: speed and memory; results differ by rounding at most.
 
     Raises:
-        ValueError: for an unknown strategy, implementation or precision, or a tile that is not
-        positive.
+        ValueError: for an unknown strategy, implementation or precision, or a tile that is no
+        positive whole number.
     """
 
     strategy: Strategy | None = None
@@ -57,8 +58,8 @@ class Engine:
             )
         if self.precision not in (None, *get_args(Precision)):
             raise ValueError(f'precision must be "bfloat16" or None, got {self.precision!r}')
-        if self.tile is not None and self.tile < 1:
-            raise ValueError(f"tile must be at least 1, got {self.tile}")
+        if self.tile is not None and (not isinstance(self.tile, Integral) or self.tile < 1):
+            raise ValueError(f"tile must be a whole number of at least 1, got {self.tile!r}")
 
     def tile_size(self) -> int:
         """The tile, or for None that of the platform which is being traced for."""

@@ -74,8 +74,8 @@ class Rounds:
                     return (stay, *jax.tree.map(jnp.add, sums, more)), None
 
                 start = *stay, d_partners
-                (*stay, d_partners), _ = jax.lax.scan(one_round, start, joined.shifts())
-                return tuple(stay), d_partners
+                (held, d_parts, d_partners), _ = jax.lax.scan(one_round, start, joined.shifts())
+                return (held, d_parts), d_partners
 
             stay, d_partners = stay
             (stay, d_parts), more = exchange(

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import jax
 
+from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.scores.sides import check_embeddings, check_unit
+from gramalign.types import Embeddings
 
 Loss = TypeVar("Loss", bound=Callable[..., Any])
 
@@ -22,6 +24,9 @@ CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
 def compiled(*constants: str, unit: bool = False) -> Callable[[Loss], Loss]:
     """Decorates a loss: it is compiled, once for every shape and constant, and called as before.
 
+    For `over_mesh` the loss also has `check(embeddings, settings)`, of numbers that are not traced
+    yet, and `constants`, the names of the settings that are not to be.
+
     Args:
         constants: the settings that shape the program beside `CONSTANTS`: whatever is checked, or
             decides between two formulas. All others may be traced.
@@ -30,16 +35,38 @@ def compiled(*constants: str, unit: bool = False) -> Callable[[Loss], Loss]:
     """
 
     def decorate(loss: Loss) -> Loss:
-        static = [x for x in inspect.signature(loss).parameters if x in (*CONSTANTS, *constants)]
+        parameters = inspect.signature(loss).parameters
+        static = [x for x in parameters if x in (*CONSTANTS, *constants)]
         program = jax.jit(loss, static_argnames=static)
+
+        def check(embeddings, settings):
+            check_embeddings(embeddings, settings.get("present"))
+            engine = settings.get("engine", DEFAULT_ENGINE)
+            if not isinstance(engine, Engine):
+                raise TypeError(f'engine must be an Engine, such as Engine("ring"), got {engine!r}')
+            if unit and settings.get("score_of") is None:
+                check_unit(embeddings, settings.get("present"))
 
         @wraps(loss)
         def checked(embeddings, **settings):
-            check_embeddings(embeddings, settings.get("present"))
-            if unit and settings.get("score_of") is None:
-                check_unit(embeddings, settings.get("present"))
+            check(embeddings, settings)
+            if "axis_name" in parameters:
+                _check_whole(embeddings)
             return program(embeddings, **settings)
 
+        checked.check = check  # pyright: ignore[reportFunctionMemberAccess]
+        checked.constants = frozenset(static)  # pyright: ignore[reportFunctionMemberAccess]
         return checked  # pyright: ignore[reportReturnType]
 
     return decorate
+
+
+def _check_whole(embeddings: Embeddings) -> None:
+    """Raise `ValueError` for rows that are split over a mesh axis which JAX has in their type."""
+    for name, x in embeddings.items():
+        axis = jax.typeof(x).sharding.spec[:1]
+        if axis not in ((), (None,)):
+            raise ValueError(
+                f"embeddings[{name!r}] are split over the explicit axis {axis[0]!r} of a mesh: "
+                "wrap the loss, losses.over_mesh(loss, mesh)"
+            )

@@ -7,11 +7,13 @@ from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
-from gramalign.mesh import AxisName
+from gramalign.contrast.blocks import check_groups
+from gramalign.mesh import AxisName, names_of
 from gramalign.scores.sides import check_embeddings
 from gramalign.types import Embeddings, Present
 
@@ -39,7 +41,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     """The same loss, of the whole batch's embeddings, with the work split over a mesh.
 
     What comes out, gradients included, is what one device would give. Inside a `jax.shard_map` of
-    your own, give the loss an `axis_name` instead.
+    your own, give the loss an `axis_name` instead. Make it once and keep it: each has a program of
+    its own. Of a mesh with explicit axes, which is what `jax.make_mesh` gives, JAX takes gradients
+    under `jax.jit` or `jax.set_mesh`.
 
     Args:
         loss: `gram`, `pmrl`, `clip`, or any function that is called as they are.
@@ -52,8 +56,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         split as needed; the values per example `[batch]` are split over the mesh. It is compiled.
 
     Raises:
-        ValueError: for an axis that the mesh does not have; when called, for a batch that is empty
-        or does not divide by the number of devices.
+        ValueError: for an axis that the mesh does not have, or one that is named twice; when
+        called, for a batch that is empty or does not divide by the number of devices, and whatever
+        the loss raises.
         TypeError: when called with an `axis_name`.
 
     >>> import jax.numpy as jnp
@@ -64,10 +69,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     >>> bool(jnp.allclose(loss, losses.clip({"text": eye, "audio": eye})))
     True
     """
-    if axis_name is None:
-        names = tuple(mesh.axis_names)
-    else:
-        names = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
+    names = names_of(mesh.axis_names if axis_name is None else axis_name)
     for name in names:
         if name not in mesh.axis_names:
             raise ValueError(
@@ -77,6 +79,14 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     whole, split = (
         jax.NamedSharding(mesh, spec) for spec in (PartitionSpec(), PartitionSpec(names))
     )
+
+    # A loss of ours says what to check of it, and which of its numbers shape the program.
+    check = getattr(loss, "check", lambda embeddings, settings: None)
+    shaping = getattr(loss, "constants", None)
+
+    def traced(name: str, x: Any) -> bool:
+        number = isinstance(x, float) and shaping is not None and name not in shaping
+        return number or isinstance(x, (jax.Array, np.ndarray))
 
     @partial(jax.jit, static_argnames="constants")
     def run(
@@ -99,18 +109,21 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         groups: Int[Array, " batch"] | None = None,
         **settings: Array | Hashable,
     ) -> Float[Array, " batch"]:
-        check_embeddings(embeddings, present)
         if "axis_name" in settings:
             raise TypeError("give axis_name to over_mesh: a loss over a mesh has it already")
+        check_embeddings(embeddings, present)
         size = next(iter(embeddings.values())).shape[0]
         if size == 0 or size % devices:
             raise ValueError(
                 f"a batch of {size} does not divide over the {devices} devices of {names}: fill "
                 f"it up to {max(-(-size // devices), 1) * devices}, present False in what is added"
             )
-        arrays = {n: x for n, x in settings.items() if isinstance(x, (jax.Array, np.ndarray))}
+        if groups is not None:
+            check_groups(groups, size)
+        arrays = {n: jnp.asarray(x) for n, x in settings.items() if traced(n, x)}
         constants = tuple((n, x) for n, x in settings.items() if n not in arrays)
-        batch = dict(embeddings), present and dict(present), groups
-        return run(jax.device_put(batch, split), jax.device_put(arrays, whole), constants)
+        batch = jax.device_put((dict(embeddings), present and dict(present), groups), split)
+        check(batch[0], {"present": batch[1], **settings})
+        return run(batch, jax.device_put(arrays, whole), constants)
 
     return call

@@ -41,8 +41,12 @@ def sigmoid(rows, cols, **options):
             {},
             r"cols .*got 4 in valid and \[3\]",
         ),
-        (side(4), side(4), {"groups": jnp.ones(4)}, r"groups must be integers of shape \(4,\)"),
+        (side(4), side(4), {"groups": jnp.ones(4)}, r"groups must be an array of integers \(4,\)"),
         (side(4), side(4), {"groups": jnp.ones(3, int)}, r"got int32 of shape \(3,\)"),
+        (side(4), side(4), {"groups": [1, 2, 3, 4]}, r"got a list of shape \(4,\)"),
+        (side(4), side(4), {"groups": 1}, r"got a int of shape \(\)"),
+        (side(4), side(4), {"axis_name": ()}, r"one mesh axis or several, each once, got \(\)"),
+        (side(4), side(4), {"axis_name": ("x", "x")}, r"each once, got \('x', 'x'\)"),
     ],
 )
 def test_sides_and_groups(function, rows, cols, options, message):
@@ -53,7 +57,8 @@ def test_sides_and_groups(function, rows, cols, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tile": 0}, "tile must be at least 1, got 0"),
+        ({"tile": 0}, "tile must be a whole number of at least 1, got 0"),
+        ({"tile": 2.5}, "tile must be a whole number of at least 1, got 2.5"),
         ({"precision": "float16"}, "precision must be \"bfloat16\" or None, got 'float16'"),
         ({"strategy": "star"}, 'strategy must be "gather", "ring" or None, got \'star\''),
     ],
@@ -61,6 +66,12 @@ def test_sides_and_groups(function, rows, cols, options, message):
 def test_engine(options, message):
     with pytest.raises(ValueError, match=message):
         Engine(**options)
+
+
+@pytest.mark.parametrize("function", [loss, sigmoid])
+def test_a_scale_for_each_example(function):
+    with pytest.raises(ValueError, match=r"must be one number, got shape \(4,\)"):
+        function(side(4), side(4), scale=jnp.ones(4))
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1, 1.5])

@@ -233,6 +233,19 @@ def test_an_axis_that_is_not_there():
         engine.losses("cosine of two", embeddings, 1.0, None, None, axis_name="data")
 
 
+def test_an_axis_that_splits_only_the_columns():
+    """A device would count its own columns' ranks for rows that are of all."""
+    both = {m: jnp.ones((8, 2)) for m in "ab"}
+    score = CosineScore("a", "b")
+
+    def part(rows, cols):
+        return ranks(score, score.rows(rows), score.cols(cols), axis_name="data")
+
+    specs = P(), P("data")
+    with pytest.raises(ValueError, match="the batch is the same on all devices of axis 'data'"):
+        jax.shard_map(part, mesh=mesh_of(data=1), in_specs=specs, out_specs=P("data"))(both, both)
+
+
 def test_an_axis_that_does_not_split_the_batch():
     with pytest.raises(ValueError, match="the batch is the same on all devices of axis 'model'"):
         on_mesh("model", P("data"))

@@ -107,8 +107,21 @@ def test_label_smoothing(name):
     ],
 )
 def test_groups(loss):
-    with pytest.raises(ValueError, match=r"groups must be integers of shape \(4,\), got int32"):
+    with pytest.raises(ValueError, match=r"groups must be an array of integers \(4,\), got int32"):
         jax.eval_shape(lambda x: loss(x, groups=jnp.ones(3, int)), {"text": ROWS, "audio": ROWS})
+
+
+def test_an_engine_by_its_strategys_name():
+    with pytest.raises(TypeError, match=r"such as Engine\(\"ring\"\), got 'gather'"):
+        losses.gram({"text": ROWS, "audio": ROWS}, engine="gather")
+
+
+def test_rows_that_are_split_over_an_explicit_axis():
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    split = jax.device_put(ROWS, jax.NamedSharding(mesh, jax.P("data")))
+    message = r"\['text'\] are split over the explicit axis 'data' of a mesh: wrap the loss"
+    with pytest.raises(ValueError, match=message):
+        losses.gram({"text": split, "audio": ROWS})
 
 
 TWO = {"text": ROWS, "audio": ROWS}

@@ -1,5 +1,7 @@
 """A loss over a mesh without ceremony: the values and gradients of one device."""
 
+from contextlib import nullcontext
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +129,38 @@ def test_arrays_may_lie_anywhere_and_values_are_split(kind):
             assert found.sharding.spec == P("data")
 
 
+@pytest.mark.parametrize("context", [jax.set_mesh, lambda mesh: nullcontext()])
+def test_a_gradient_where_axes_are_explicit(context, x64):
+    """Without a mesh that is set, JAX asks for it to be compiled."""
+    mesh = mesh_of(jax.sharding.AxisType.Explicit)
+    embeddings, *_ = batch("ab")
+    split = jax.device_put(embeddings, jax.NamedSharding(mesh, P("data")))
+    exact = jax.grad(lambda x: losses.clip(x, anchor="a").mean())(embeddings)
+    loss = losses.over_mesh(losses.clip, mesh)
+    slope = jax.grad(lambda x: loss(x, anchor="a").mean())
+    with context(mesh):
+        for x in (embeddings, split):
+            found = (slope if context is jax.set_mesh else jax.jit(slope))(x)
+            assert_same(found, exact)
+
+
+def test_numbers_of_our_losses_are_none_of_the_programs(monkeypatch):
+    """As without a mesh; what decides between two formulas is, and is checked."""
+    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6, "ab"))
+    split = losses.over_mesh(losses.clip, mesh_of())
+    calls = []
+    monkeypatch.setattr(
+        "jax.shard_map", lambda *x, f=jax.shard_map, **y: calls.append(x) or f(*x, **y)
+    )
+    for temperature in (0.1, 0.2, 0.3):
+        found = split(embeddings, anchor="a", temperature=temperature)
+        exact = losses.clip(embeddings, anchor="a", temperature=temperature)
+        np.testing.assert_allclose(found, exact, rtol=1e-5)
+    assert len(calls) == 1
+    with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got 1.5"):
+        split(embeddings, anchor="a", label_smoothing=1.5)
+
+
 def test_it_compiles_once():
     calls = []
 
@@ -161,6 +195,25 @@ def test_an_axis_that_was_given_already():
     embeddings, *_ = batch("ab")
     with pytest.raises(TypeError, match="give axis_name to over_mesh"):
         losses.over_mesh(losses.clip, mesh_of())(embeddings, anchor="a", axis_name="data")
+
+
+def test_rows_that_are_not_of_unit_length():
+    long = {m: 3 * x for m, x in batch("ab")[0].items()}
+    with pytest.raises(ValueError, match="must hold rows of length 1, got lengths from 3 to 3"):
+        losses.over_mesh(losses.clip, mesh_of())(long, anchor="a")
+
+
+@pytest.mark.parametrize("groups", [jnp.arange(8), np.arange(12), list(range(16))])
+def test_groups_that_are_not_of_the_batch(groups, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"groups must be an array of integers \(16,\)"):
+        losses.over_mesh(losses.clip, mesh_of())(batch("ab")[0], groups=groups)
+
+
+@pytest.mark.parametrize("names", [(), ("data", "data")])
+def test_axes_that_are_none_or_named_twice(names):
+    with pytest.raises(ValueError, match="must name one mesh axis or several, each once"):
+        losses.over_mesh(losses.clip, mesh_of(), names)
 
 
 def test_an_axis_that_the_mesh_has_not():
