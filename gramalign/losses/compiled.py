@@ -54,8 +54,8 @@ def compiled(*constants: str, unit: bool = False) -> Callable[[Loss], Loss]:
                 _check_whole(embeddings)
             return program(embeddings, **settings)
 
-        checked.check = check  # pyright: ignore[reportFunctionMemberAccess]
-        checked.constants = frozenset(static)  # pyright: ignore[reportFunctionMemberAccess]
+        checked.check = check  # pyright: ignore[reportAttributeAccessIssue]
+        checked.constants = frozenset(static)  # pyright: ignore[reportAttributeAccessIssue]
         return checked  # pyright: ignore[reportReturnType]
 
     return decorate

@@ -45,12 +45,15 @@ def compare(name, mesh, axis_name, strategy, kind, loss="softmax"):
     )
 
 
-# All numbers of devices with the cheapest Score; vectors and numbers travel as a vector does.
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize(
-    ("name", "devices"), [*(("cosine of two", n) for n in (1, 2, 8)), ("volume", 8)]
-)
-def test_any_number_of_devices(name, devices, strategy, x64):
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+def test_any_number_of_devices(devices, strategy, x64):
+    compare("cosine of two", mesh_of(data=devices), "data", strategy, "masked and grouped")
+
+
+@pytest.mark.parametrize(("devices", "strategy"), [(2, "gather"), (4, "ring")])
+@pytest.mark.parametrize("name", MAIN)
+def test_every_score(name, devices, strategy, x64):
     compare(name, mesh_of(data=devices), "data", strategy, "masked and grouped")
 
 

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 
-from tests.contrast.test_mesh import STRATEGIES, exact
-from tests.contrast.two_processes import KIND, NAME, leaves
+from tests.contrast.test_mesh import exact
+from tests.contrast.two_processes import CASES, KIND, leaves
 from tests.processes import all_succeed, free_port, launched
 
 
@@ -16,7 +16,7 @@ def test_either_exchange(tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     all_succeed([launched([*command, number, out], **environment) for number in range(2)])
     found = np.load(out)
-    for strategy in STRATEGIES:
-        for key, x in leaves(exact(NAME, KIND)).items():
-            y = found[f"{strategy} {key}"]
-            np.testing.assert_allclose(y, x, atol=1e-10, err_msg=f"{strategy} {key}")
+    for name, strategy in CASES:
+        for key, x in leaves(exact(name, KIND)).items():
+            key = f"{name} {strategy} {key}"
+            np.testing.assert_allclose(found[key], x, atol=1e-10, err_msg=key)

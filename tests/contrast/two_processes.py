@@ -1,6 +1,6 @@
 """One of two processes with two devices each: `python -m tests.contrast.two_processes PORT ID OUT`.
 
-Writes, from the first process, the weighted sum, values and gradients of a Score.
+Writes, from the first process, the weighted sum, values and gradients of every Score.
 """
 
 import sys
@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from tests.contrast.test_mesh import STRATEGIES, arguments_of, mesh_of, sharded
+from tests.contrast.test_mesh import arguments_of, mesh_of, sharded
+from tests.every_score import MAIN
 
 KIND = "masked and grouped"
-# Factors that are vectors and numbers. Those of other makes travel the same ways: `test_mesh`.
-NAME = "volume"
+# The cheapest Score both ways.
+CASES = [("cosine of two", "gather"), *((name, "ring") for name in MAIN)]
 
 
 def leaves(tree):
@@ -35,12 +36,12 @@ def main(port, process, out):
         x = np.asarray(x)
         return jax.make_array_from_callback(x.shape, everywhere, lambda index: x[index])
 
-    arguments = jax.tree.map(replicated, arguments_of(NAME, KIND))
     collect = jax.jit(lambda x: jax.tree.map(jnp.asarray, x), out_shardings=everywhere)
     found = {}
-    for strategy in STRATEGIES:
-        result = collect(sharded(NAME, mesh, "data", strategy)(*arguments))
-        found |= {f"{strategy} {key}": x for key, x in leaves(result).items()}
+    for name, strategy in CASES:
+        arguments = jax.tree.map(replicated, arguments_of(name, KIND))
+        result = collect(sharded(name, mesh, "data", strategy)(*arguments))
+        found |= {f"{name} {strategy} {key}": x for key, x in leaves(result).items()}
     if jax.process_index() == 0:
         np.savez(out, **jax.tree.map(np.asarray, found))
 
