@@ -8,7 +8,7 @@ import jax
 
 from gramalign.benchmarks.process import in_new_process
 from gramalign.benchmarks.rounds import within_memory
-from gramalign.benchmarks.steps import names, step
+from gramalign.benchmarks.steps import inputs, step
 from gramalign.benchmarks.workload import DType, Method, Way
 
 
@@ -23,7 +23,7 @@ def compiled_bytes(
     Raises:
         ValueError: if the platform does not tell.
     """
-    shapes = dict.fromkeys(names(modalities), jax.ShapeDtypeStruct((batch, dim), dtype))
+    shapes = dict.fromkeys(inputs(method, modalities), jax.ShapeDtypeStruct((batch, dim), dtype))
     compiled = within_memory(lambda: step(method, Way(tile)).lower(shapes).compile())
     if compiled is None:
         return None

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from gramalign.benchmarks.workload import Method, Workload
+from gramalign.benchmarks.workload import PUBLISHED, Method, Workload
 
 LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
 """Largest relative difference between two losses that count as the same, by dtype: the published
@@ -30,6 +30,8 @@ def why_not(workload: Workload, devices: int, limit: int | None) -> str | None:
         limit: largest batch to try the peer with; None: any.
     """
     platform = jax.default_backend()
+    if workload.method not in PUBLISHED:
+        return f"published code stands beside {', '.join(PUBLISHED)}"
     if not torch_is_there():
         return "torch is not installed: run make bench, or pip install 'gramalign[bench]'"
     if platform not in ("cpu", "gpu"):

@@ -1,6 +1,7 @@
 """The floor under a loss: nothing but the matrix products that it cannot do without."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice, permutations
 
 import jax
 import jax.numpy as jnp
@@ -8,41 +9,58 @@ from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from gramalign.benchmarks.rounds import Timed, in_turn
-from gramalign.benchmarks.steps import mesh_of
+from gramalign.benchmarks.steps import mesh_of, step
 from gramalign.benchmarks.workload import Method, Way
 from gramalign.contrast.blocks import split
 from gramalign.mesh import varying_as, zeros_as
+from gramalign.programs.flops import matmul_flops
 from gramalign.scores import Side
 
 Embeddings = dict[str, Float[Array, "batch dim"]]
+Rows = Sequence[Float[Array, "rows d"]]
+Cols = Sequence[Float[Array, "cols d"]]
 Results = tuple[Float[Array, " rows"], Float[Array, "rows d"], Float[Array, "cols d"] | None]
 
+MIRRORED = ("pmrl", "separation", "uniformity")
+"""Methods that hold a side against itself: its columns are its rows."""
+_FEW = 16
 
-def operands(
-    method: Method, embeddings: Embeddings, devices: int
-) -> tuple[Array, Sequence[Float[Array, "batch dim"]]]:
-    """The rows, and the columns that they meet: for every other modality, or for PMRL themselves.
 
-    On several devices the rows are split and each holds all columns: nothing is sent.
+def operands(method: Method, embeddings: Embeddings, devices: int) -> tuple[Rows, Cols]:
+    """Rows, and the columns that each meets, as many as the loss says when it is traced.
+
+    Those are the modalities' own embeddings, for GRAM and CLIP the anchor's and each other one's;
+    a Score's factors have their shape. Nothing, if a loss takes no products of all pairs, or other
+    ones besides. On several devices the rows are split and each holds all columns: nothing is sent.
     """
-    rows, *cols = embeddings.values()
-    cols = [rows] if method == "pmrl" else cols
+    dim = next(iter(embeddings.values())).shape[1]
+    shapes = {n: jax.ShapeDtypeStruct((_FEW, dim), x.dtype) for n, x in embeddings.items()}
+    once = (3 if method in MIRRORED else 4) * 2 * _FEW * _FEW * dim
+    number, more = divmod(matmul_flops(step(method, Way(_FEW)), shapes), once)
+    every = embeddings.values()
+    # No pair twice, which a compiler would multiply once.
+    pairs = zip(every, every, strict=True) if method in MIRRORED else permutations(every, 2)
+    taken = list(islice(pairs, number))
+    if more or len(taken) < number:
+        return [], []
+    rows, cols = [row for row, _ in taken], [col for _, col in taken]
     if devices > 1:
         cols = jax.device_put(cols, jax.NamedSharding(mesh_of(devices), jax.P()))
     return rows, cols
 
 
-def bare_products(method: Method, way: Way) -> Callable[[Array, Sequence[Array]], list[Results]]:
-    """The jitted function of rows and columns that takes a method's products, tile by tile.
+def bare_products(method: Method, way: Way) -> Callable[[Rows, Cols], list[Results]]:
+    """The jitted function of `operands` that takes a method's products, tile by tile.
 
-    Four of B x B x d for each modality besides the anchor: the scores, the scores again for the
-    backward pass, and one for the gradient of either side. For PMRL, whose columns are its rows,
-    one gradient and one set of columns. Scores stand in for their own gradients here: the numbers
-    mean nothing, the time does.
+    Four of B x B x d for rows and columns: the scores, the scores again for the backward pass, and
+    one for the gradient of either side. Where columns are the rows, one gradient and one set of
+    columns. Scores stand in for their own gradients here: the numbers mean nothing, the time does.
     """
 
-    def run(rows: Array, cols: Sequence[Array]) -> list[Results]:
-        return [_products(rows, each, way.tile, mirrored=method == "pmrl") for each in cols]
+    def run(rows: Rows, cols: Cols) -> list[Results]:
+        mirrored = method in MIRRORED
+        pairs = zip(rows, cols, strict=True)
+        return [_products(*pair, way.tile, mirrored=mirrored) for pair in pairs]
 
     if way.devices == 1:
         return jax.jit(run)

@@ -11,7 +11,7 @@ from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
 from gramalign.benchmarks.products import square_rate
 from gramalign.benchmarks.rows import over
-from gramalign.benchmarks.workload import Workload
+from gramalign.benchmarks.workload import PUBLISHED, Workload
 
 Say = Callable[[str], None]
 Report = dict[str, Any]
@@ -122,7 +122,7 @@ def _speed(plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say)
 def _peer_largest(plan: Plan, say: Say) -> Iterator[list[Report]]:
     """Again whenever there is more: every row's search, and then gramalign beside it."""
     rows = []
-    for method, dtype in product(plan.methods, plan.dtypes):
+    for method, dtype in product(filter(PUBLISHED.__contains__, plan.methods), plan.dtypes):
         say(f"{method}, {dtype}")
         of = method, plan.modalities, plan.dim, dtype
         found = largest.elsewhere(*of, peer_device(), plan.peer_seconds)

@@ -15,7 +15,7 @@ from typing import cast
 import jax
 import numpy as np
 
-from gramalign.benchmarks.steps import made_up, step
+from gramalign.benchmarks.steps import made_up_for, step
 from gramalign.benchmarks.workload import Method, Way
 from gramalign.contrast import Engine
 
@@ -36,7 +36,7 @@ def peak_bytes() -> int:
 
 def main(method: Method, batch: int, modalities: int, dim: int) -> None:
     """One line of JSON; status 1 if the results are not finite."""
-    embeddings = jax.device_put(made_up(batch, modalities, dim))
+    embeddings = jax.device_put(made_up_for(method, batch, modalities, dim))
     before = peak_bytes()
     loss, gradients = jax.block_until_ready(step(method, Way(Engine().tile_size()))(embeddings))
     after = peak_bytes()

@@ -21,7 +21,8 @@ class Ours:
 
     way: Way
     timed: Timed
-    products: Timed
+    products: Timed | None
+    """None of a loss without any, or with other ones besides."""
     loss: float
     gradient_difference: float | None
     """Largest, relative to the gradients' largest entry."""
@@ -79,7 +80,7 @@ def _speed(ours: Ours | None, theirs: Theirs) -> Row:
         "speedup_by_peer_threads": {n: over(each, seconds) for n, each in peers.items()},
         "rounds": {
             "seconds": [] if ours is None else ours.timed.seconds,
-            "product_seconds": [] if ours is None else ours.products.seconds,
+            "product_seconds": ours.products.seconds if ours and ours.products else [],
             "peer_seconds": {n: side.seconds for n, side in theirs.timed.items()},
         },
     }
@@ -91,7 +92,8 @@ def _work(ours: Ours | None) -> Row:
     if ours is None:
         return dict.fromkeys((*names, "device_peak_bytes"))
     seconds = ours.timed.median()
-    products = None if ours.products.full else ours.products.median()
+    floor = ours.products
+    products = None if floor is None or floor.full else floor.median()
     rate = ours.flops / seconds
     product_rate = None if products is None else ours.product_flops / products
     figures = (products, over(seconds, products), ours.flops, rate)

@@ -12,13 +12,13 @@ from gramalign.benchmarks.peer import Peer
 from gramalign.benchmarks.products import bare_products, operands
 from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
 from gramalign.benchmarks.rows import OUT_OF_MEMORY, Ours, Row, Theirs, mark_fastest, row
-from gramalign.benchmarks.steps import made_up, place, step
+from gramalign.benchmarks.steps import made_up_for, place, step
 from gramalign.benchmarks.workload import Way, Workload
 from gramalign.programs.flops import matmul_flops
 
 # The small decompositions of LAPACK can run faster on one thread, on a busy machine by far. The
 # peer is then timed both ways, and the faster one counts.
-_ALSO_THREADS = {"gram": set(), "pmrl": {1}, "clip": set()}
+_ALSO_THREADS = {"pmrl": {1}}
 
 Say = Callable[[str], None]
 
@@ -64,13 +64,14 @@ def measure(
         for way in ways
     }
     done = [each for each in ours.values() if each is not None]
-    timed = [each.timed for each in done] + [each.products for each in done]
+    timed = [each.timed for each in done] + [each.products for each in done if each.products]
     in_turn([*timed, *theirs.timed.values()], repeats, told)
     return mark_fastest([row(workload, way, each, theirs) for way, each in ours.items()])
 
 
 def _sides(workload: Workload, devices: int) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:
-    embeddings = made_up(workload.batch, workload.modalities, workload.dim)
+    shape = workload.batch, workload.modalities, workload.dim
+    embeddings = made_up_for(workload.method, *shape)
     return embeddings, jax.block_until_ready(place(embeddings, workload.dtype, devices))
 
 
@@ -96,8 +97,9 @@ def _ours(
     say(f"{way}: compiling the bare products")
     factors = operands(workload.method, embeddings, way.devices)
     products = bare_products(workload.method, way)
-    floor = Timed(lambda: jax.block_until_ready(products(*factors)))
-    floor.full = within_memory(floor.run) is None
+    floor = Timed(lambda: jax.block_until_ready(products(*factors))) if factors[0] else None
+    if floor is not None:
+        floor.full = within_memory(floor.run) is None
     return Ours(
         way,
         Timed(lambda: jax.block_until_ready(compiled(embeddings))),
@@ -122,7 +124,7 @@ def _theirs(
     say("the peer's loss and gradient")
     where = peer.peer_device()
     peer.release(where)
-    counts = {threads} | _ALSO_THREADS[workload.method] if where == "cpu" else {threads}
+    counts = {threads} | _ALSO_THREADS.get(workload.method, set()) if where == "cpu" else {threads}
 
     def side(threads: int, size: int) -> Peer:
         some = {name: x[:size] for name, x in embeddings.items()}

@@ -71,7 +71,7 @@ def work_table(rows: Sequence[Report]) -> Group:
         body.add_row(*_names(rows, row), *cells)
     notes = [
         "To products: seconds over those of the matrix products alone that the loss cannot do "
-        "without, in the same tiles and dtype.",
+        "without, in the same tiles and dtype; n/a of a loss that has none, or no memory for them.",
         "FLOP/s: of matrix products; of theirs: of what the products alone reach. Temporary: what "
         "the compiler reserves on a device beyond embeddings and gradients.",
     ]

@@ -1,31 +1,47 @@
 """What the benchmarks run: one batch of made-up embeddings, and loss with gradient in JAX."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.sharding import AxisType, Mesh
 from jaxtyping import Array, Float
 
 from gramalign import losses
 from gramalign.benchmarks.workload import Method, Way
 from gramalign.contrast import Engine
+from gramalign.training.term import Anchored, Term
+from gramalign.training.terms import TERMS
 
 ANCHOR = "m0"
-
-LOSSES: dict[Method, Callable] = {
-    "gram": partial(losses.gram, anchor=ANCHOR),
-    "pmrl": losses.pmrl,
-    "clip": partial(losses.clip, anchor=ANCHOR),
-}
-"""Losses by method, with the published temperatures; the anchor is the first modality."""
 
 
 def names(modalities: int) -> list[str]:
     """`m0`, `m1`, ...: the first is the anchor."""
     return [f"m{i}" for i in range(modalities)]
+
+
+def objective(method: Method) -> Term:
+    """A method with its own settings; its anchor, if it has one, is the first modality."""
+    kind = TERMS[method]
+    return kind(anchor=ANCHOR) if issubclass(kind, Anchored) else kind()
+
+
+def inputs(method: Method, modalities: int) -> list[str]:
+    """The modalities, and what the method's heads would make of them: embeddings like any other."""
+    given = names(modalities)
+    heads = objective(method).heads(tuple(given), 1, nnx.Rngs(0))
+    return [*given, *heads]
+
+
+def made_up_for(
+    method: Method, batch: int, modalities: int, dim: int
+) -> dict[str, Float[np.ndarray, "batch dim"]]:
+    """`made_up` rows of all that a method takes."""
+    wanted = inputs(method, modalities)
+    return dict(zip(wanted, made_up(batch, len(wanted), dim).values(), strict=True))
 
 
 def made_up(
@@ -59,9 +75,16 @@ def place(
 
 
 def step(method: Method, way: Way) -> Callable:
-    """The jitted function from embeddings to mean loss and gradients."""
-    loss = LOSSES[method]
-    if way.devices > 1:
-        loss = losses.over_mesh(loss, mesh_of(way.devices))
-    engine = Engine(way.strategy, way.tile, way.implementation)
-    return jax.jit(jax.value_and_grad(lambda embeddings: jnp.mean(loss(embeddings, engine=engine))))
+    """The jitted function from embeddings to mean loss and gradients.
+
+    Of a method that needs labels, two examples each have one.
+    """
+    term, engine = objective(method), Engine(way.strategy, way.tile, way.implementation)
+    loss = term if way.devices == 1 else losses.over_mesh(term, mesh_of(way.devices))
+
+    def mean(embeddings: Mapping[str, Float[Array, "batch dim"]]) -> Float[Array, ""]:
+        numbers = jnp.arange(len(embeddings[ANCHOR]), dtype=jnp.int32)
+        groups = numbers // 2 if term.needs_labels else None
+        return jnp.mean(loss(embeddings, groups=groups, engine=engine))
+
+    return jax.jit(jax.value_and_grad(mean))

@@ -6,7 +6,10 @@ from typing import Literal
 from gramalign.contrast.engine import Implementation
 from gramalign.contrast.exchange import Strategy
 
-Method = Literal["gram", "pmrl", "clip"]
+Method = str
+"""An objective by its name in `gramalign.training.TERMS`."""
+PUBLISHED: tuple[Method, ...] = ("gram", "pmrl", "clip")
+"""Those whose published code, written in torch, stands beside."""
 DType = Literal["float32", "bfloat16"]
 
 BATCHES: dict[str, dict[Method, tuple[int, ...]]] = {
@@ -20,7 +23,7 @@ BATCHES: dict[str, dict[Method, tuple[int, ...]]] = {
     },
     "tpu": {"gram": (65536, 262144), "pmrl": (65536, 262144), "clip": (65536, 262144)},
 }
-"""Batch sizes by platform and method, where none are asked for."""
+"""Batch sizes by platform and method, where none are asked for; of other methods, those of clip."""
 
 MEMORY_BATCHES = {
     "cpu": (8192, 16384, 32768),

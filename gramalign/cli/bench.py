@@ -12,6 +12,7 @@ import rich.console
 from gramalign.benchmarks import device, report, workload
 from gramalign.benchmarks.machine import in_words
 from gramalign.benchmarks.plan import Part, Plan
+from gramalign.benchmarks.steps import names, objective
 from gramalign.benchmarks.tables import tables
 from gramalign.benchmarks.workload import DType, Method, Way
 from gramalign.cli.console import console
@@ -19,6 +20,7 @@ from gramalign.cli.figures import write_figures
 from gramalign.contrast import Engine
 from gramalign.contrast.engine import Implementation
 from gramalign.contrast.exchange import Strategy
+from gramalign.training.terms import TERMS
 
 PARTS: tuple[Part, ...] = ("speed", "memory", "accuracy")
 
@@ -44,11 +46,12 @@ class Bench:
     its compiled step, for how long a save stops it, how fast it is fed; 3 GB on disk for a while.
     retrieval: ranks beside sorting, and a gallery of 100 000 by volume; minutes on a CPU.
     statistics: how often intervals hold the truth and tests err, by simulation; two minutes."""
-    methods: tuple[Method, ...] = ("gram", "pmrl", "clip")
-    """Losses to measure."""
+    methods: tuple[str, ...] = workload.PUBLISHED
+    """Losses to measure: objectives that `gramalign methods` lists, or all of them that so many
+    modalities allow. Published code stands beside gram, pmrl and clip."""
     batches: tuple[int, ...] | None = None
     """Batch sizes to time, for every method. If not given, those that suit the platform: on a CPU
-    gram 2048 4096 8192, pmrl 256 1024 and clip 2048; on a GPU or TPU up to 262144; each cut to a
+    gram 2048 4096 8192, pmrl 256 1024 and others 2048; on a GPU or TPU up to 262144; each cut to a
     multiple of --devices."""
     dtypes: tuple[DType, ...] | None = None
     """Of the embeddings. If not given, float32 on a CPU, bfloat16 on a GPU or TPU."""
@@ -105,6 +108,13 @@ class Bench:
             numbers = [x for x in _each(value) if isinstance(x, int) and not isinstance(x, bool)]
             if any(number < least for number in numbers):
                 raise ValueError(f"{_option(name)} must be at least {least}, got {_words(value)}")
+        if unknown := [x for x in self.methods if x not in (*TERMS, "all")]:
+            raise ValueError(
+                f"--methods {unknown[0]} is no objective: take all, or of {', '.join(TERMS)}"
+            )
+        for method in {*self.methods} - {"all"}:
+            if (why := self._why_not(method)) is not None:
+                raise ValueError(f"--methods: {why}")
         # More vectors than dimensions have volume 0, to which no error is relative.
         if self.only in (None, "accuracy") and max(self.accuracy_modalities) > self.dim:
             raise ValueError(
@@ -148,8 +158,10 @@ class Bench:
                 "--peer-largest is for a GPU: on a CPU the process that runs out of memory ends"
             )
         own = workload.BATCHES[platform]
+        methods = self._possible() if "all" in self.methods else self.methods
         batches: dict[Method, tuple[int, ...]] = {
-            method: self.batches or tuple(map(self._whole, own[method])) for method in self.methods
+            method: self.batches or tuple(map(self._whole, own.get(method, own["clip"])))
+            for method in methods
         }
         if self.peer_largest and self.devices > 1:
             raise ValueError("--peer-largest is for one device: the peer computes on one GPU")
@@ -170,7 +182,7 @@ class Bench:
         return Plan(
             platform=platform,
             parts=(self.only,) if self.only else PARTS,
-            methods=self.methods,
+            methods=methods,
             dtypes=self.dtypes or (workload.DTYPES[platform],),
             batches=batches,
             ways=tuple(
@@ -190,6 +202,17 @@ class Bench:
             resident_batch=self.resident_batch,
             accuracy_modalities=self.accuracy_modalities,
         )
+
+    def _possible(self) -> tuple[Method, ...]:
+        return tuple(method for method in TERMS if self._why_not(method) is None)
+
+    def _why_not(self, method: Method) -> str | None:
+        """Why a method is none for so many modalities."""
+        try:
+            objective(method).check_modalities(tuple(names(self.modalities)))
+        except ValueError as error:
+            return str(error)
+        return None
 
     def _whole(self, batch: int) -> int:
         """About as many examples, as many on every device."""

@@ -17,6 +17,7 @@ from gramalign.cli.bench import Bench
 from gramalign.cli.figures import write_figures
 from gramalign.contrast import Engine
 from gramalign.evaluation.tables import to_text
+from gramalign.training.terms import TERMS
 
 TINY = ["--modalities", "2", "--dim", "16", "--repeats", "1"]
 
@@ -112,6 +113,21 @@ def test_defaults_are_the_platforms():
         (128, "gather"),
         (128, "ring"),
     ]
+
+
+def test_all_methods_are_those_that_so_many_modalities_allow():
+    plan = Bench(methods=("all",), modalities=3).plan("cpu")
+    assert plan.methods == tuple(TERMS) and plan.batches["siglip"] == plan.batches["clip"]
+    assert {*TERMS} - {*Bench(methods=("all",)).plan("gpu").methods} == {"triangle"}
+
+
+def test_a_method_without_a_peer_or_a_floor(short_rounds):
+    found = measure(methods=("alignment", "vast"), batches=(8,))
+    alignment, vast = found["speed"]
+    assert alignment["seconds"] > 0 and alignment["product_seconds"] is None
+    assert vast["times_products"] > 0 and vast["peer_seconds"] is None
+    text = " ".join(to_text(tables(found)).split())
+    assert "n/a for alignment 8, vast 8: published code stands beside gram, pmrl, clip" in text
 
 
 def test_tiles_above_the_batch_are_one_way(short_rounds):
@@ -233,7 +249,9 @@ def test_options_are_checked_by_name(capsys):
     assert "--strategies are for several" in complaint(capsys, "--strategies", "ring")
     words = ["--accuracy-modalities", "2", "900"]
     assert "--accuracy-modalities must be at most --dim 512" in complaint(capsys, *words)
-    assert "--methods" in complaint(capsys, "--methods", "triangle")
+    assert "--methods nothing is no objective" in complaint(capsys, "--methods", "nothing")
+    with pytest.raises(ValueError, match="--methods: triangle needs exactly three modalities"):
+        Bench(methods=("triangle",))
     with pytest.raises(ValueError, match="--methods: wanted at least one"):
         Bench(methods=())
     assert "--peer-largest is for a GPU" in complaint(capsys, "--peer-largest")

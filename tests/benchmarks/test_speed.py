@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gramalign.benchmarks import peer, rounds, speed
+from gramalign.benchmarks import peer, products, rounds, speed
 from gramalign.benchmarks.products import bare_products, operands, square_rate
 from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
 from gramalign.benchmarks.rows import OUT_OF_MEMORY
 from gramalign.benchmarks.speed_tables import speed_table, work_table
-from gramalign.benchmarks.steps import made_up, place, step
+from gramalign.benchmarks.steps import made_up, made_up_for, place, step
 from gramalign.benchmarks.workload import Way, Workload
 from gramalign.programs.flops import matmul_flops
 
@@ -110,7 +110,7 @@ def test_products_or_embeddings_out_of_memory(monkeypatch):
     assert row["seconds"] > 0
     assert row["product_seconds"] is row["share_of_products"] is None
 
-    monkeypatch.setattr(speed, "made_up", no_memory)
+    monkeypatch.setattr(speed, "made_up_for", no_memory)
     (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
     assert row["status"] == OUT_OF_MEMORY and "embeddings" in row["peer_note"]
 
@@ -249,8 +249,7 @@ def test_bare_products_are_what_they_say(method, devices):
     scores = a @ b.T
     way = Way(5, devices, "ring" if devices > 1 else None)
     factors = operands(method, embeddings, devices)
-    products = bare_products(method, way)
-    ((sums, d_rows, d_cols),) = products(*factors)
+    ((sums, d_rows, d_cols),) = bare_products(method, way)(*factors)[:1]
     close = dict(rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(sums, scores.sum(axis=1), **close)
     np.testing.assert_allclose(d_rows, scores @ b, **close)
@@ -261,14 +260,27 @@ def test_bare_products_are_what_they_say(method, devices):
         np.testing.assert_allclose(by_device.sum(axis=0), scores.T @ a, **close)
 
 
-@pytest.mark.parametrize("method", ["gram", "pmrl", "clip"])
+# Every way to take products; others go one of these, with another Score.
+@pytest.mark.parametrize(
+    "method",
+    ["gram", "pmrl", "clip", "hypergram", "centrobind", "uniformity", "confu", "symile", "siglip"],
+)
 def test_bare_products_are_all_products_of_the_loss(method):
-    embeddings = place(made_up(32, 4, 8), "bfloat16", 1)
-    products = bare_products(method, Way(8))
-    floor = matmul_flops(products, *operands(method, embeddings, 1))
-    assert floor == matmul_flops(step(method, Way(8)), embeddings)
-    results = jax.eval_shape(products, *operands(method, embeddings, 1))
+    embeddings = place(made_up_for(method, 32, 3, 8), "bfloat16", 1)
+    bare, sides = bare_products(method, Way(8)), operands(method, embeddings, 1)
+    assert matmul_flops(bare, *sides) == matmul_flops(step(method, Way(8)), embeddings)
+    results = jax.eval_shape(bare, *sides)
     assert {x.dtype for x in jax.tree.leaves(results)} == {jnp.dtype("float32")}
+
+
+def test_no_floor_is_made_up(monkeypatch):
+    embeddings = place(made_up(16, 3, 8), "float32", 1)
+    assert len(operands("gram", embeddings, 1)[0]) == 2
+    assert operands("alignment", embeddings, 1) == ([], [])
+    monkeypatch.setattr(products, "matmul_flops", lambda *_: 5 * 2 * 16 * 16 * 8)
+    assert operands("gram", embeddings, 1) == ([], [])  # one and a quarter
+    monkeypatch.setattr(products, "matmul_flops", lambda *_: 40 * 2 * 16 * 16 * 8)
+    assert operands("gram", embeddings, 1) == ([], [])  # ten, of six pairs
 
 
 def test_the_rate_of_a_square_product(monkeypatch):
