@@ -50,7 +50,7 @@ def simulated(found: Report) -> str:
 
 def rate(value: float | None) -> str:
     """FLOP/s with the prefix that leaves one to three digits in front of the point."""
-    if value is None:
+    if not value:
         return NONE
     for prefix, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9)):
         if value >= unit:

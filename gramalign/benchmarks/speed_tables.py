@@ -18,24 +18,22 @@ from gramalign.benchmarks.cells import (
 )
 from gramalign.benchmarks.rows import OUT_OF_MEMORY, over
 
+_FULL = "no memory"
+
 
 def speed_table(rows: Sequence[Report]) -> Group:
     """Seconds, the peer's beside them, and whether both computed the same."""
-    first = rows[0]
-    gap = _gap(rows)
-    body = table(
-        *_heads(rows), ">gramalign", ">spread", ">torch peer", ">faster", ">same loss", gap=gap
-    )
+    heads = (">gramalign", ">spread", ">torch peer", ">faster", ">same loss")
+    body = table(*_heads(rows), *heads, gap=_gap(rows))
     for row in rows:
         body.add_row(
             *_names(rows, row),
-            OUT_OF_MEMORY if row["status"] == OUT_OF_MEMORY else seconds(row["seconds"]),
+            _FULL if row["status"] == OUT_OF_MEMORY else seconds(row["seconds"]),
             _spread(row),
-            OUT_OF_MEMORY if row["peer_note"] == OUT_OF_MEMORY else seconds(row["peer_seconds"]),
+            _FULL if row["peer_note"] == OUT_OF_MEMORY else seconds(row["peer_seconds"]),
             Text(times(row["speedup"]), style="bold"),
             _agreement(row),
         )
-    devices = f", {first['devices']} devices" if first["devices"] > 1 else ""
     notes = [
         "Spread: half of slowest round to fastest round, over the median. Same loss: relative "
         "difference, before anything was timed.",
@@ -45,8 +43,7 @@ def speed_table(rows: Sequence[Report]) -> Group:
     if any(row["fastest"] for row in rows):
         notes.append("*: the fastest of its workload.")
     return titled(
-        f"Speed: median seconds for loss and gradient, k = {first['modalities']}, "
-        f"d = {first['dim']}{devices}",
+        f"Speed: median seconds for loss and gradient, {_same(rows)}",
         body,
         *notes,
         *_reasons(rows),
@@ -77,8 +74,8 @@ def work_table(rows: Sequence[Report]) -> Group:
     ]
     if accelerator:
         notes.append(
-            "Of device: of the FLOP/s of one large square product. Device peak: n/a where rows "
-            "before had more."
+            "Of device: of the FLOP/s of one large square product. Device peak: the most since the "
+            "start is all that a device tells, so n/a where something before had as much."
         )
     return titled("Work: how close to the bare matrix products", body, *notes)
 
@@ -105,26 +102,36 @@ def largest_table(rows: Sequence[Report]) -> Group:
     )
 
 
+def _columns(rows: Sequence[Report]) -> dict[str, str]:
+    """What rows differ in, by its head; the rest is said above the table."""
+    columns = {"dtype": "dtype", "strategy": "strategy", "by": "implementation"}
+    return {head: name for head, name in columns.items() if len({row[name] for row in rows}) > 1}
+
+
 def _heads(rows: Sequence[Report]) -> list[str]:
-    strategy = ["strategy"] if rows[0]["strategy"] else []
-    return ["", ">B", "dtype", *strategy, *(["by"] if _several(rows) else []), ">tile"]
-
-
-def _several(rows: Sequence[Report]) -> bool:
-    """Whether rows differ in what their tiles are computed by."""
-    return len({row["implementation"] for row in rows}) > 1
+    return ["", ">B", *_columns(rows), ">tile"]
 
 
 def _gap(rows: Sequence[Report]) -> int:
     """Blanks between columns: with a column more they move together."""
-    return 1 if rows[0]["strategy"] or _several(rows) else 2
+    return 1 if _columns(rows) else 2
 
 
 def _names(rows: Sequence[Report], row: Report) -> list[str]:
-    strategy = [row["strategy"]] if rows[0]["strategy"] else []
-    by = [row["implementation"]] if _several(rows) else []
+    columns = _columns(rows)
+    method = row["method"].replace("_", "_\n") if len(columns) > 1 else row["method"]
     tile = f"{row['tile']}{'*' if row['fastest'] else ' '}"
-    return [row["method"], f"{row['batch']}", row["dtype"], *strategy, *by, tile]
+    return [method, f"{row['batch']}", *(row[name] for name in columns.values()), tile]
+
+
+def _same(rows: Sequence[Report]) -> str:
+    """What all rows have in common."""
+    first, differ = rows[0], _columns(rows)
+    words = [f"k = {first['modalities']}", f"d = {first['dim']}"]
+    words += [] if "dtype" in differ else [first["dtype"]]
+    words += [f"{first['devices']} devices"] if first["devices"] > 1 else []
+    words += [first["strategy"]] if first["strategy"] and "strategy" not in differ else []
+    return ", ".join(words)
 
 
 def _spread(row: Report) -> str:
