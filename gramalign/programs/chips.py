@@ -97,8 +97,8 @@ CHIPS = {
 def chip_of(devices: Sequence[Any]) -> Chip:
     """The peaks of each of some devices, all of one generation.
 
-    Where a chip shows itself as two devices (v4, tpu7x), each has half of everything, bandwidth of
-    the chip's links included.
+    Where a chip shows itself as two devices (tpu7x), each has half of everything, bandwidth of the
+    chip's links included.
 
     Args:
         devices: of a whole slice, as JAX lists them.

@@ -1,7 +1,14 @@
-"""TPU slices that are not there, to compile for on any x86 Linux machine."""
+"""TPU slices that are not there, to compile for on any x86 Linux machine.
+
+libtpu makes up slices that nobody can have, and aborts the process over some of them. Those that
+there are stand on Google Cloud's pages of each generation (`gramalign.programs.chips`): few of two
+dimensions; of three, few small ones, and cubes of 4x4x4 chips put together.
+"""
 
 import os
+import re
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +23,12 @@ SETTINGS = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
+
+_FLAT = ["2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"]
+_SMALL = ["2x2x1", "2x2x2", "2x2x4", "2x4x4"]
+_CUBE = 4
+# Chips of the largest slice of each generation that has three dimensions.
+_MOST = {"v4": 4096, "v5p": 6144, "tpu7x": 9216}
 
 
 def missing() -> str | None:
@@ -40,13 +53,41 @@ def tpu_devices(topology: str) -> list[Any]:
     """
     if (problem := missing()) is not None:
         raise OSError(f"compiling for TPUs {problem}")
+    generation, _, layout = topology.partition(":")
+    if not _exists(generation, layout):
+        raise _none(topology, f"{generation} comes as {_offered(generation)}")
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    # A chip of v4 is one device to JAX on a TPU; left alone, the compiler makes one of each core.
+    options = {"chip_config_name": "megacore"} if generation == "v4" else {}
     try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+        found = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options)
     except jax.errors.JaxRuntimeError as error:
-        raise ValueError(
-            f"no TPU topology {topology!r}; give a generation and a layout, such as v5e:4x4, "
-            f"v5p:8x8x8 or v6e:16x16 ({error})"
-        ) from None
+        raise _none(topology, str(error)) from None
     return list(found.devices)
+
+
+def _exists(generation: str, layout: str) -> bool:
+    """Whichever way round the sides are named."""
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)+", layout):
+        return False
+    sides = layout.split("x")
+    few = _SMALL if generation in _MOST else _FLAT
+    if sorted(sides) in [sorted(each.split("x")) for each in few]:
+        return True
+    lengths = [int(side) for side in sides]
+    cubes = len(lengths) == 3 and not any(length % _CUBE for length in lengths)
+    return cubes and prod(lengths) <= _MOST.get(generation, 0)
+
+
+def _offered(generation: str) -> str:
+    if generation not in _MOST:
+        return ", ".join(_FLAT)
+    return f"{', '.join(_SMALL)} or multiples of {_CUBE}, up to {_MOST[generation]} chips"
+
+
+def _none(topology: str, why: str) -> ValueError:
+    return ValueError(
+        f"no TPU topology {topology!r}; give a generation and a layout, such as v5e:4x4, "
+        f"v5p:8x8x8 or v6e:16x16 ({why})"
+    )
