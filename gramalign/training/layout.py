@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import Array, Int, PyTree
 
@@ -27,24 +28,38 @@ def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:
 
     Args:
         layout: their numbers.
-        devices: what there is; None: all that JAX sees, of all processes.
+        devices: what there is, to be used whole; None: what JAX sees, of all processes.
 
     Raises:
-        ValueError: for a layout of more devices than there are, or of some of several processes'.
+        ValueError: for a layout of more devices than there are; or of some only, unless it is of
+            those that JAX sees in one process.
     """
-    devices = jax.devices() if devices is None else list(devices)
+    there = jax.devices() if devices is None else list(devices)
     others = layout.fsdp * layout.model
-    data = max(1, len(devices) // others) if layout.data is None else layout.data
+    data = max(1, len(there) // others) if layout.data is None else layout.data
     shape = (data, layout.fsdp, layout.model)
     wanted = math.prod(shape)
-    every = jax.process_count() > 1 or layout.data is None
-    if wanted > len(devices) or (every and wanted != len(devices)):
+    some = devices is None and layout.data is not None and jax.process_count() == 1
+    if wanted > len(there) or (wanted < len(there) and not some):
+        if len(there) % others:
+            cure = f"let --layout.fsdp x --layout.model divide {len(there)}"
+        else:
+            cure = "leave out --layout.data"
         raise ValueError(
             f"a layout of {' x '.join(f'{n} {axis}' for n, axis in zip(shape, AXES, strict=True))} "
-            f"is for {wanted} devices, and there are {len(devices)}"
+            f"is for {wanted} devices, and there are {len(there)}: {cure}, or "
+            + ("start on as many" if devices is None else f"give a --topology of {wanted}")
         )
     types = (AxisType.Auto,) * 3
-    return jax.make_mesh(shape, AXES, axis_types=types, devices=devices[:wanted])
+    return Mesh(_arranged(shape, there[:wanted]), AXES, axis_types=types)
+
+
+def _arranged(shape: Sequence[int], devices: Sequence[Any]) -> np.ndarray:
+    """So that those which exchange most are close, where JAX can tell."""
+    try:
+        return create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    except (AssertionError, NotImplementedError):  # chips that are no whole cuboid
+        return np.array(devices).reshape(shape)
 
 
 def parts(mesh: Mesh) -> int:
@@ -83,7 +98,7 @@ def check_batch(size: int, mesh: Mesh) -> None:
         near = f"{less} or {more}" if less else f"{more}"
         raise ValueError(
             f"a batch of {size} does not divide over {number} devices: wanted a multiple, such as "
-            f"--batch-size {near}, or fewer devices, with --layout.data"
+            f"--batch-size {near}, or fewer devices, with --layout.data (of a plan, --topology)"
         )
 
 

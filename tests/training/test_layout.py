@@ -9,10 +9,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from gramalign.data import load
+from gramalign.programs.topology import devices_of
 from gramalign.training import Layout, Validation, config_from_json, train
 from gramalign.training.layout import mesh_of, own_places, shardings
 from gramalign.training.metrics import read_metrics
 from gramalign.training.start import Start
+from tests.compilers import tpu
 from tests.processes import all_succeed, free_port
 from tests.training.commands import Killed, killed_at, started
 
@@ -85,13 +87,41 @@ def test_initial_numbers_do_not_depend_on_the_layout(config):
 @pytest.mark.parametrize(
     "layout, message",
     [
-        ({"data": 9}, r"9 data x 1 fsdp x 1 model is for 9 devices, and there are 8"),
-        ({"fsdp": 3}, r"2 data x 3 fsdp x 1 model is for 6 devices, and there are 8"),
+        ({"data": 9}, r"9 data x 1 fsdp x 1 model is for 9 devices, and there are 8: leave out"),
+        ({"fsdp": 3}, r"2 data x 3 fsdp x 1 model is for 6 .* are 8: let --layout.fsdp x .* 8,"),
     ],
 )
 def test_devices_that_are_not_there(layout, message):
     with pytest.raises(ValueError, match=message):
         mesh_of(Layout(**layout))
+
+
+@pytest.mark.parametrize("data", [1, 4, 7])
+def test_some_of_the_devices_of_one_process_and_of_no_topology(data):
+    layout, there = Layout(data=data), jax.devices()
+    assert mesh_of(layout).devices.ravel().tolist() == there[:data]
+    cure = f"{data} devices, and there are 8: leave out --layout.data, or .* --topology of {data}$"
+    with pytest.raises(ValueError, match=cure):
+        mesh_of(layout, there)
+
+
+@tpu
+def test_chips_that_are_no_rectangle(monkeypatch):
+    there = devices_of("v5e:2x2")
+    monkeypatch.setattr(jax, "devices", lambda: there)
+    assert mesh_of(Layout(data=3)).devices.ravel().tolist() == there[:3]
+
+
+@tpu
+@pytest.mark.parametrize("topology", ["v6e:4x4", "v4:2x2x4", "tpu7x:2x2x2"])
+def test_an_axis_that_is_shorter_than_a_side_of_the_torus(topology):
+    """Those that it joins still lie on a line."""
+    mesh = mesh_of(Layout(fsdp=2, model=2), devices_of(topology))
+    assert mesh.shape == {"data": 4, "fsdp": 2, "model": 2}
+    places = np.array([(*d.coords, d.core_on_chip) for d in mesh.devices.ravel()])
+    for axis in (1, 2):
+        apart = np.diff(places.reshape(4, 2, 2, 4), axis=axis)
+        assert (np.count_nonzero(apart, axis=-1) == 1).all()
 
 
 @pytest.mark.parametrize(
