@@ -93,6 +93,8 @@ class Plan:
             screen.print(title(self.config, found, self.topology))
             for part in (memory_table(found, limit), work_table(found), verdict(found)):
                 screen.print(part, "")
+            if unread := sum(each.unread for each in found.collectives):
+                screen.print(f"groups of {unread} collectives can't be read: all devices count", "")
         except OutOfMemory as refused:
             first = Trial(size, False, refused.needed)
             record |= {"plan": None, "out_of_memory": {"needed": refused.needed}}

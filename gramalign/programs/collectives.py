@@ -47,6 +47,8 @@ class Collective:
     """False if one stands in a loop of unknown length, which was taken to run once."""
     leaving: int = 0
     """Bytes that leave a host on behalf of a device, where each has a way out of its own."""
+    unread: int = 0
+    """How many are written in a way that does not tell who takes part, and count as of all."""
 
 
 class _Use(NamedTuple):
@@ -56,6 +58,7 @@ class _Use(NamedTuple):
     sent: int
     leaving: int
     exact: bool
+    read: bool
 
 
 def collectives(text: str, hosts: Sequence[int] | None = None) -> list[Collective]:
@@ -73,18 +76,20 @@ def collectives(text: str, hosts: Sequence[int] | None = None) -> list[Collectiv
         ValueError: for a text that is no program's.
     """
     program = parse(text)
-    count, sent, leaving, exact = Counter(), Counter(), Counter(), {}
+    count, sent, leaving, unread, exact = Counter(), Counter(), Counter(), Counter(), {}
     entry = program.computations[program.entry]
     for use in _uses(program, entry, hosts, None, asynchronous=False):
         key = use.kind, use.asynchronous, use.leaving > 0
         count[key] += use.times
         sent[key] += use.times * use.sent
         leaving[key] += use.times * use.leaving
+        unread[key] += 0 if use.read else use.times
         exact[key] = exact.get(key, True) and use.exact
     found = []
     for key, total in sent.most_common():
         kind, overlaps, _ = key
-        found.append(Collective(kind, overlaps, count[key], total, exact[key], leaving[key]))
+        rest = exact[key], leaving[key], unread[key]
+        found.append(Collective(kind, overlaps, count[key], total, *rest))
     return found
 
 
@@ -102,10 +107,11 @@ def _uses(
         kind = opcode.removesuffix("-start")
         if kind in _SENT:
             started = asynchronous or (opcode.endswith("-start") and not _waits(instruction))
-            groups = groups_of(instruction.attributes, program.devices)
+            told = groups_of(instruction.attributes, program.devices)
+            groups = [range(program.devices)] if told is None else told
             sent = _sent(kind, instruction, max(map(len, groups)))
             leaving = 0 if hosts is None else _leaving(kind, sent, groups, hosts)
-            yield _Use(kind, started, 1, sent, leaving, True)
+            yield _Use(kind, started, 1, sent, leaving, exact=True, read=told is not None)
         elif opcode == "while":
             times, inside = trips(program, computation, instruction, known)
             body = program.computations[instruction.attribute("body") or ""]

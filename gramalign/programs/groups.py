@@ -9,7 +9,7 @@ or along the larger or smaller part of one (here of b, the larger):
     replica_groups=mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}
     source_target_pairs={{0,1},{1,0}}
 
-Where nothing is written, or `{}`, all devices are one group.
+Where nothing is written, or `{}`, all devices are one group. XLA may come to write them otherwise.
 """
 
 import re
@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def groups_of(attributes: str, devices: int) -> Sequence[Sequence[int]]:
-    """The numbers of the devices that exchange something with each other.
+def groups_of(attributes: str, devices: int) -> Sequence[Sequence[int]] | None:
+    """The numbers of the devices that exchange something with each other; None: can't be read.
 
     Args:
         attributes: of the instruction.
@@ -37,7 +37,10 @@ def groups_of(attributes: str, devices: int) -> Sequence[Sequence[int]]:
     named = re.search(
         r"replica_groups=mesh\[(.*?)\](?:, device_ids=\((\S*)\))? ?\{(.*?)\}", attributes
     )
-    return _along(named[1], named[2], named[3]) if named else [range(devices)]
+    if named:
+        return _along(named[1], named[2], named[3])
+    written = re.search(r"(?:replica_groups|source_target_pairs)=(?!\{\})", attributes)
+    return None if written else [range(devices)]
 
 
 def _integers(text: str) -> list[int]:

@@ -1,6 +1,7 @@
 """`gramalign plan` on a tiny store: what it prints, writes, and says when something is wrong."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from gramalign.cli import main
 from gramalign.cli.plan_tables import title, verdict
 from gramalign.programs import tpus
 from gramalign.programs.chips import CHIPS
+from gramalign.programs.collectives import Collective
 from gramalign.programs.memory import Memory
 from gramalign.training import Config
 from gramalign.training import plan as planned
@@ -61,6 +63,7 @@ def test_tables_and_figures(topology, pieces, available, store, tmp_path, capsys
     ):
         assert word in printed
     assert max(map(len, printed.splitlines())) <= 100
+    assert "can't be read" not in printed
 
     record = json.loads(out.read_text())
     assert record["topology"] == topology and record["dims"] == {"sound": 6, "text": 7}
@@ -104,6 +107,18 @@ def test_errors_name_the_cure(store, capsys):
     assert status == 2 and "--no-largest" in complaint
     status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE, "--cap", "0")
     assert status == 2 and "cap is 0" in complaint
+
+
+@tpu
+def test_groups_that_cannot_be_read_are_told(store, capsys, monkeypatch):
+    """A program that is written as none is today costs a line and not the plan."""
+    known = Collective("all-reduce", True, 5, 100, True)
+    found = planned.Plan(
+        256, 4, CHIPS["TPU v5 lite"], Memory(1, 2, 3, 4), 10, 20, (known, replace(known, unread=3))
+    )
+    monkeypatch.setattr("gramalign.cli.plan.plan", lambda *_: found)
+    main(["plan", *store, *SMALL, *SLICE, "--no-largest"])
+    assert "groups of 3 collectives can't be read: all devices count" in capsys.readouterr().out
 
 
 def test_one_gpu_has_nothing_to_communicate():

@@ -220,6 +220,11 @@ def test_what_leaves_a_host(kind, groups, sent, leaving):
     assert (one.sent, one.leaving) == (sent, leaving)
 
 
+def test_groups_that_cannot_be_read_count_as_all_devices():
+    (one,) = collectives(GROUPS.format(kind="all-gather", groups="replica_groups=@rows{a=4}"))
+    assert one == Collective("all-gather", False, 1, 120 * 15 // 16, True, unread=1)
+
+
 @pytest.mark.parametrize(
     "before, after, group, leaves",
     [

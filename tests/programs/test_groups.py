@@ -32,3 +32,7 @@ from gramalign.programs.groups import groups_of
 )
 def test_every_way_of_writing_groups(text, groups):
     assert [list(group) for group in groups_of(f"dimensions={{0}}, {text}, x={{0}}", 6)] == groups
+
+
+def test_a_way_that_is_not_known():
+    assert groups_of("dimensions={0}, replica_groups=@rows{a=3}, x={0}", 6) is None
