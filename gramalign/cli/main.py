@@ -15,7 +15,7 @@ from gramalign.cli.embed import Embed
 from gramalign.cli.errors import explained
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.methods import Methods
-from gramalign.cli.options import SharedOptions, options, words_after
+from gramalign.cli.options import SharedOptions, as_typed, options, words_after
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
@@ -94,21 +94,22 @@ def _read(args: list[str]) -> Command:
     def run(name: str, default: object) -> object:
         return tyro.conf.subcommand(name, default=default, prefix_name=False)
 
-    return tyro.cli(
-        Annotated[Train, run("train", Train(named, config=config))]
-        | Annotated[Evaluate, command("evaluate")]
-        | Annotated[Robustness, command("robustness")]
-        | Annotated[Classify, command("classify")]
-        | Annotated[Embed, command("embed")]
-        | Annotated[Search, command("search")]
-        | Annotated[Compare, run("compare", Compare(named, (start.data,), config=shared))]
-        | Annotated[Report, command("report")]
-        | Annotated[Runs, command("runs")]
-        | Annotated[Pack, command("pack")]
-        | Annotated[Methods, command("methods")]
-        | Annotated[Bench, command("bench")]
-        | Annotated[Plan, run("plan", Plan(named, config=config))],
-        prog="gramalign",
-        description=DESCRIPTION,
-        args=args,
-    )
+    with as_typed():
+        return tyro.cli(
+            Annotated[Train, run("train", Train(named, config=config))]
+            | Annotated[Evaluate, command("evaluate")]
+            | Annotated[Robustness, command("robustness")]
+            | Annotated[Classify, command("classify")]
+            | Annotated[Embed, command("embed")]
+            | Annotated[Search, command("search")]
+            | Annotated[Compare, run("compare", Compare(named, (start.data,), config=shared))]
+            | Annotated[Report, command("report")]
+            | Annotated[Runs, command("runs")]
+            | Annotated[Pack, command("pack")]
+            | Annotated[Methods, command("methods")]
+            | Annotated[Bench, command("bench")]
+            | Annotated[Plan, run("plan", Plan(named, config=config))],
+            prog="gramalign",
+            description=DESCRIPTION,
+            args=args,
+        )

@@ -1,7 +1,10 @@
 """A config as options: which there are depends on the preset and on the objective."""
 
+import contextlib
+import io
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
@@ -68,3 +71,44 @@ def words_after(option: str, args: Sequence[str]) -> list[str]:
             end = next((n for n, x in enumerate(rest) if x.startswith("--")), len(rest))
             return list(rest[:end])
     return []
+
+
+@contextlib.contextmanager
+def as_typed() -> Iterator[None]:
+    """What a config refuses while tyro builds it is told of the options that were typed.
+
+    Raises:
+        ValueError: in place of the config's own.
+        SystemExit: tyro's, for words that it cannot read, with what it prints.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as stop:
+        # What a part of the config refuses, tyro prints, by a name for that part that is its own.
+        refused = stop.__context__
+        place, message = (getattr(refused, name, None) for name in ("arg", "message"))
+        if isinstance(place, str) and isinstance(message, str):
+            said.truncate(0)
+            raise ValueError(_typed(message, place.rpartition(".")[2])) from None
+        raise
+    except ValueError as error:
+        raise ValueError(_typed(str(error))) from None
+    finally:
+        sys.stderr.write(said.getvalue())
+
+
+def _typed(message: str, part: str = "") -> str:
+    """The error of a config, or of a part of it, with fields named as options.
+
+    >>> _typed("Optimizer.warmup is 9, wanted fewer than Config.steps, which is 5")
+    '--optimizer.warmup is 9, wanted fewer than --steps, which is 5'
+    >>> _typed("Gap.log_scale is -1", "modality_gap"), _typed("tile is 0", "engine")
+    ('--modality-gap.log-scale is -1', '--engine.tile is 0')
+    """
+    if part:
+        message = re.sub(r"^([A-Z]\w*\.)?", f"--{part}.", message)
+    message = re.sub(r"\b(Config|\w*Options)\.", "--", message)
+    message = message.replace("Optimizer.", "--optimizer.")
+    return re.sub(r"--[a-z][\w.]*", lambda option: option[0].replace("_", "-"), message)

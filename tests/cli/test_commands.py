@@ -335,7 +335,7 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "no run was started there" in complaint(capsys, "evaluate", str(tmp_path))
     text = tmp_path / "out.txt"
     assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
-    assert "Optimizer.warmup" in complaint(capsys, "train", "digits", "--steps", "10")
+    assert "--optimizer.warmup" in complaint(capsys, "train", "digits", "--steps", "10")
 
 
 def test_a_preset_may_be_any_file_that_sets_config(tmp_path, capsys):

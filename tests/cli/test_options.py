@@ -49,3 +49,25 @@ def test_a_setting_that_would_do_nothing_is_refused(word):
 def test_an_option_may_be_written_with_an_equals_sign():
     assert words_after("--objective", ["--objective=clip + gram", "--seed", "1"]) == ["clip + gram"]
     assert words_after("--objective", ["--objectives", "clip"]) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "--batch-size", "0"], "error: --batch-size is 0, wanted at least 2"),
+        (["compare", "--batch-size", "0"], "error: --batch-size is 0, wanted at least 2"),
+        (["plan", "--engine.tile", "0"], "error: --engine.tile must be a whole number"),
+        (["plan", "--layout.fsdp", "0"], "error: --layout.fsdp is 0, wanted at least 1"),
+        (["train", "--gram.temperature", "-1"], "error: --gram.temperature is -1.0, wanted"),
+        (["train", "--cluster.timeout", "0"], "error: --cluster.timeout is 0, wanted"),
+        (["train", "--steps", "9"], "error: --optimizer.warmup is 100, wanted fewer than --steps"),
+        (["train", "--batch-size", "x"], "Error parsing --batch-size: invalid literal"),
+        (["train", "--batchsize", "8"], "Unrecognized options: --batchsize"),
+    ],
+)
+def test_errors_name_options_as_they_are_typed(words, told, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    printed = capsys.readouterr().err
+    assert stop.value.code == 2 and told in printed
+    assert "Options." not in printed and "inner__" not in printed
