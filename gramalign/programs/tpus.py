@@ -24,7 +24,8 @@ SETTINGS = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 
-_FLAT = ["2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"]
+_ONE = "1x1"
+_FLAT = [_ONE, "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"]
 _SMALL = ["2x2x1", "2x2x2", "2x2x4", "2x4x4"]
 _CUBE = 4
 # Chips of the largest slice of each generation that has three dimensions.
@@ -58,8 +59,11 @@ def tpu_devices(topology: str) -> list[Any]:
         raise _none(topology, f"{generation} comes as {_offered(generation)}")
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    # A chip of v4 is one device to JAX on a TPU; left alone, the compiler makes one of each core.
-    options = {"chip_config_name": "megacore"} if generation == "v4" else {}
+    options: dict[str, Any] = {}
+    if generation == "v4":  # one device to JAX on a TPU; left alone, the compiler makes two of it
+        options["chip_config_name"] = "megacore"
+    if layout == _ONE:  # elsewhere a host has four
+        options["chips_per_host_bounds"] = [1, 1, 1]
     try:
         found = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options)
     except jax.errors.JaxRuntimeError as error:

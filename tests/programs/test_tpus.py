@@ -13,6 +13,7 @@ from tests.compilers import tpu
     [
         ("v4:2x2x1", 4),
         ("v4:2x2x2", 8),
+        ("v5e:1x1", 1),
         ("v5e:4x2", 8),
         ("v5e:16x16", 256),
         ("v5p:16x16x24", 6144),
@@ -36,7 +37,7 @@ def test_a_device_is_what_jax_shows_of_a_chip(topology, devices):
 )
 @pytest.mark.parametrize("generation", ["v5e", "v6e"])
 def test_layouts_of_two_dimensions(generation, layout):
-    with pytest.raises(ValueError, match=rf"'{generation}:{layout}'.*comes as 2x2, 2x4.*, 16x16\)"):
+    with pytest.raises(ValueError, match=rf"'{generation}:{layout}'.*comes as 1x1, 2x2.*, 16x16\)"):
         devices_of(f"{generation}:{layout}")
 
 
