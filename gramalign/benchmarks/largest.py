@@ -47,6 +47,7 @@ def find(
         return patience.seconds(peer(batch).run)
 
     largest, batch, ended = None, SMALLEST, "the highest batch"
+    within_memory(lambda: once(SMALLEST))  # loads libraries
     while batch <= highest:
         taken = within_memory(lambda batch=batch: once(batch))
         if taken is None:

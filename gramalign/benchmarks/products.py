@@ -34,9 +34,14 @@ def operands(method: Method, embeddings: Embeddings, devices: int) -> tuple[Rows
     ones besides. On several devices the rows are split and each holds all columns: nothing is sent.
     """
     dim = next(iter(embeddings.values())).shape[1]
-    shapes = {n: jax.ShapeDtypeStruct((_FEW, dim), x.dtype) for n, x in embeddings.items()}
+
+    def flops(batch: int) -> int:
+        shapes = {n: jax.ShapeDtypeStruct((batch, dim), x.dtype) for n, x in embeddings.items()}
+        return matmul_flops(step(method, Way(batch)), shapes)
+
     once = (3 if method in MIRRORED else 4) * 2 * _FEW * _FEW * dim
-    number, more = divmod(matmul_flops(step(method, Way(_FEW)), shapes), once)
+    # Of all pairs are those that quadruple with twice the batch; an example's own only double.
+    number, more = divmod((flops(2 * _FEW) - 2 * flops(_FEW)) // 2, once)
     every = embeddings.values()
     # No pair twice, which a compiler would multiply once.
     pairs = zip(every, every, strict=True) if method in MIRRORED else permutations(every, 2)

@@ -106,8 +106,10 @@ def _typed(message: str, part: str = "") -> str:
     '--optimizer.warmup is 9, wanted fewer than --steps, which is 5'
     >>> _typed("Gap.log_scale is -1", "modality_gap"), _typed("tile is 0", "engine")
     ('--modality-gap.log-scale is -1', '--engine.tile is 0')
+    >>> _typed("--repeats must be at least 1", "Bench")
+    '--repeats must be at least 1'
     """
-    if part:
+    if part.islower() and not message.startswith("--"):  # a command's own name is not
         message = re.sub(r"^([A-Z]\w*\.)?", f"--{part}.", message)
     message = re.sub(r"\b(Config|\w*Options)\.", "--", message)
     message = message.replace("Optimizer.", "--optimizer.")

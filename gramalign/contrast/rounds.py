@@ -66,12 +66,12 @@ class Rounds:
                 joined = _Joined(self.join, parts, partners)
 
                 def one_round(derivatives: tuple, shift: Array) -> tuple[tuple, None]:
-                    stay, *sums = derivatives
+                    stay, *so_far = derivatives
                     columns = joined.columns(shift)
                     stay, slopes = derive(stay, (columns, None), no_slopes(columns.factors))
                     slopes = jax.tree.map(lambda d, x: d.astype(x.dtype), slopes, columns.factors)
                     more = joined.slopes(shift, slopes)
-                    return (stay, *jax.tree.map(jnp.add, sums, more)), None
+                    return (stay, *jax.tree.map(jnp.add, so_far, more)), None
 
                 start = *stay, d_partners
                 (held, d_parts, d_partners), _ = jax.lax.scan(one_round, start, joined.shifts())

@@ -23,7 +23,7 @@ from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 
-@compiled("power")
+@compiled("power", pairs=False)
 def alignment(
     embeddings: Embeddings, *, power: float = 2.0, present: Present | None = None
 ) -> Float[Array, " batch"]:

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.anchors import participants
+from gramalign.losses.compiled import compiled
 from gramalign.losses.gram import gram
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import centroid, check_embeddings, check_modality, whole
@@ -31,6 +32,7 @@ from gramalign.types import Embeddings, Present
 CENTROID = "centroid"
 
 
+@compiled("barycentre")
 def barybind(
     embeddings: Embeddings,
     *,

@@ -21,7 +21,7 @@ CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
 """The settings of most losses that are no numbers of the program, but shape it."""
 
 
-def compiled(*constants: str, unit: bool = False) -> Callable[[Loss], Loss]:
+def compiled(*constants: str, unit: bool = False, pairs: bool = True) -> Callable[[Loss], Loss]:
     """Decorates a loss: it is compiled, once for every shape and constant, and called as before.
 
     For `over_mesh` the loss also has `check(embeddings, settings)`, of numbers that are not traced
@@ -32,6 +32,8 @@ def compiled(*constants: str, unit: bool = False) -> Callable[[Loss], Loss]:
             decides between two formulas. All others may be traced.
         unit: whether rows must have length 1, unless the loss is of a Score other than the cosine.
             Only numbers can be asked that, so they are before they are traced.
+        pairs: whether examples meet each other in it, which JAX does not let them where they are
+            split over an axis that it has in their type.
     """
 
     def decorate(loss: Loss) -> Loss:
@@ -50,7 +52,7 @@ def compiled(*constants: str, unit: bool = False) -> Callable[[Loss], Loss]:
         @wraps(loss)
         def checked(embeddings, **settings):
             check(embeddings, settings)
-            if "axis_name" in parameters:
+            if pairs:
                 _check_whole(embeddings)
             return program(embeddings, **settings)
 
@@ -62,11 +64,11 @@ def compiled(*constants: str, unit: bool = False) -> Callable[[Loss], Loss]:
 
 
 def _check_whole(embeddings: Embeddings) -> None:
-    """Raise `ValueError` for rows that are split over a mesh axis which JAX has in their type."""
+    """Raise `ValueError` for an array that is split over a mesh axis which JAX has in its type."""
     for name, x in embeddings.items():
-        axis = jax.typeof(x).sharding.spec[:1]
-        if axis not in ((), (None,)):
+        spec = jax.typeof(x).sharding.spec
+        if any(spec):
             raise ValueError(
-                f"embeddings[{name!r}] are split over the explicit axis {axis[0]!r} of a mesh: "
-                "wrap the loss, losses.over_mesh(loss, mesh)"
+                f"embeddings[{name!r}] are split over explicit axes of a mesh, {spec}: wrap the "
+                "loss, losses.over_mesh(loss, mesh)"
             )

@@ -26,7 +26,7 @@ from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 
-@compiled()
+@compiled(pairs=False)
 def modality_gap(
     embeddings: Embeddings, *, present: Present | None = None, axis_name: AxisName | None = None
 ) -> Float[Array, " batch"]:

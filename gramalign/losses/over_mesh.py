@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from math import prod
+from numbers import Real
 from typing import Any
 
 import jax
@@ -58,7 +59,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     Raises:
         ValueError: for an axis that the mesh does not have, or one that is named twice; when
         called, for a batch that is empty or does not divide by the number of devices, and whatever
-        the loss raises.
+        the loss raises (but of rows that are not of length 1, `vast` and `confu` learn nothing).
         TypeError: when called with an `axis_name`.
 
     >>> import jax.numpy as jnp
@@ -80,13 +81,15 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         jax.NamedSharding(mesh, spec) for spec in (PartitionSpec(), PartitionSpec(names))
     )
 
+    inner, fixed = (loss.func, loss.keywords) if isinstance(loss, partial) else (loss, {})
     # A loss of ours says what to check of it, and which of its numbers shape the program.
-    check = getattr(loss, "check", lambda embeddings, settings: None)
-    shaping = getattr(loss, "constants", None)
+    check = getattr(inner, "check", lambda embeddings, settings: None)
+    shaping = getattr(inner, "constants", None)
 
     def traced(name: str, x: Any) -> bool:
-        number = isinstance(x, float) and shaping is not None and name not in shaping
-        return number or isinstance(x, (jax.Array, np.ndarray))
+        number = isinstance(x, Real) and not isinstance(x, bool)
+        free = shaping is not None and name not in shaping
+        return (number and free) or isinstance(x, (jax.Array, np.ndarray))
 
     @partial(jax.jit, static_argnames="constants")
     def run(
@@ -123,7 +126,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         arrays = {n: jnp.asarray(x) for n, x in settings.items() if traced(n, x)}
         constants = tuple((n, x) for n, x in settings.items() if n not in arrays)
         batch = jax.device_put((dict(embeddings), present and dict(present), groups), split)
-        check(batch[0], {"present": batch[1], **settings})
+        check(batch[0], {**fixed, "present": batch[1], **settings})
         return run(batch, jax.device_put(arrays, whole), constants)
 
     return call

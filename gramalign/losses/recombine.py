@@ -29,7 +29,7 @@ def shuffled(
         number: of all who are shuffled.
         shift: without a key, everyone gets who is so many places further on, cyclically.
         key: otherwise they are permuted at random.
-        most: bound of the number.
+        most: bound of the number, the same on all devices.
 
     >>> import jax.numpy as jnp
     >>> shuffled(jnp.arange(3), jnp.array(3), 1, None, 4).tolist()
@@ -66,11 +66,14 @@ def recombined(
     places, number, most = _places(takes, axis_name)
     columns, there, smallest, largest = {score.anchor: embeddings[score.anchor]}, {}, [], []
     for shift, (name, mask) in enumerate(kept.items()):
-        own_key = None if key is None else jax.random.fold_in(key, shift)
-        wanted = jnp.where(takes, shuffled(places, number, shift, own_key, most), NOBODY)
-        axis = choose(axis_name, engine.strategy, embeddings[name])
-        offered = split(Side(embeddings[name], mask), groups, size, axis, numbers=places)
-        found = _fetched(axis, varying_as(offered, offered.factors), wanted)
+        if key is None and shift == 0:
+            found = Block(embeddings[name], mask, groups)  # everyone's own
+        else:
+            own_key = None if key is None else jax.random.fold_in(key, shift)
+            wanted = jnp.where(takes, shuffled(places, number, shift, own_key, most), NOBODY)
+            axis = choose(axis_name, engine.strategy, embeddings[name])
+            offered = split(Side(embeddings[name], mask), groups, size, axis, numbers=places)
+            found = _fetched(axis, varying_as(offered, offered.factors), wanted)
         columns[name], there[name] = found.factors, found.valid
         smallest.append(jnp.where(found.valid, found.group, jnp.iinfo(groups.dtype).max))
         largest.append(jnp.where(found.valid, found.group, NOBODY))

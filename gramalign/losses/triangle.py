@@ -19,11 +19,13 @@ Blind spot: points on a line: parallel differences, or two modalities alike, wha
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.losses.compiled import compiled
 from gramalign.losses.simplex import simplex
 from gramalign.mesh import AxisName
 from gramalign.types import Embeddings, Present
 
 
+@compiled("root")
 def triangle(
     embeddings: Embeddings,
     *,

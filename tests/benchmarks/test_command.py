@@ -47,7 +47,9 @@ def complaint(capsys, *words):
     with pytest.raises(SystemExit) as stop:
         main(["bench", *words])
     assert stop.value.code == 2
-    return capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "error: --" in said and "--Bench" not in said
+    return said
 
 
 def test_a_tiny_run_writes_every_field(tmp_path):

@@ -277,10 +277,20 @@ def test_no_floor_is_made_up(monkeypatch):
     embeddings = place(made_up(16, 3, 8), "float32", 1)
     assert len(operands("gram", embeddings, 1)[0]) == 2
     assert operands("alignment", embeddings, 1) == ([], [])
-    monkeypatch.setattr(products, "matmul_flops", lambda *_: 5 * 2 * 16 * 16 * 8)
-    assert operands("gram", embeddings, 1) == ([], [])  # one and a quarter
-    monkeypatch.setattr(products, "matmul_flops", lambda *_: 40 * 2 * 16 * 16 * 8)
-    assert operands("gram", embeddings, 1) == ([], [])  # ten, of six pairs
+    for number in (5, 40):  # one and a quarter; ten, of six pairs
+
+        def flops(_, shapes, number=number):
+            return number * 2 * shapes["m0"].shape[0] ** 2 * 8
+
+        monkeypatch.setattr(products, "matmul_flops", flops)
+        assert operands("gram", embeddings, 1) == ([], [])
+
+
+@pytest.mark.parametrize(("method", "pairs"), [("gram", 7), ("spectral", 7), ("pmrl", 1)])
+def test_what_grows_with_the_batch_alone_is_no_product_of_pairs(method, pairs):
+    """Of many modalities, decompositions of an example are matrix products too."""
+    embeddings = place(made_up(16, 8, 16), "float32", 1)
+    assert len(operands(method, embeddings, 1)[0]) == pairs
 
 
 def test_the_rate_of_a_square_product(monkeypatch):

@@ -119,9 +119,14 @@ def test_an_engine_by_its_strategys_name():
 def test_rows_that_are_split_over_an_explicit_axis():
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     split = jax.device_put(ROWS, jax.NamedSharding(mesh, jax.P("data")))
-    message = r"\['text'\] are split over the explicit axis 'data' of a mesh: wrap the loss"
-    with pytest.raises(ValueError, match=message):
-        losses.gram({"text": split, "audio": ROWS})
+    message = r"\['text'\] are split over explicit axes of a mesh, .*'data'.*: wrap the loss"
+    for loss in (losses.gram, losses.pmrl_alignment, losses.uniformity):
+        with pytest.raises(ValueError, match=message):
+            loss({"text": split, "audio": ROWS})
+    both = {"text": split, "audio": split}
+    for loss in (losses.alignment, losses.modality_gap):  # no pairs of examples
+        with jax.set_mesh(mesh):
+            assert jnp.all(jax.jit(loss)(both) == 0)
 
 
 TWO = {"text": ROWS, "audio": ROWS}

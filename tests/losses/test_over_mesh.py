@@ -1,6 +1,7 @@
 """A loss over a mesh without ceremony: the values and gradients of one device."""
 
 from contextlib import nullcontext
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -147,18 +148,17 @@ def test_a_gradient_where_axes_are_explicit(context, x64):
 def test_numbers_of_our_losses_are_none_of_the_programs(monkeypatch):
     """As without a mesh; what decides between two formulas is, and is checked."""
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6, "ab"))
-    split = losses.over_mesh(losses.clip, mesh_of())
+    split = losses.over_mesh(partial(losses.clip, anchor="a"), mesh_of())
     calls = []
-    monkeypatch.setattr(
-        "jax.shard_map", lambda *x, f=jax.shard_map, **y: calls.append(x) or f(*x, **y)
-    )
+    once = jax.shard_map
+    monkeypatch.setattr("jax.shard_map", lambda *x, **y: calls.append(x) or once(*x, **y))
     for temperature in (0.1, 0.2, 0.3):
-        found = split(embeddings, anchor="a", temperature=temperature)
+        found = split(embeddings, temperature=temperature)
         exact = losses.clip(embeddings, anchor="a", temperature=temperature)
         np.testing.assert_allclose(found, exact, rtol=1e-5)
     assert len(calls) == 1
     with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got 1.5"):
-        split(embeddings, anchor="a", label_smoothing=1.5)
+        split(embeddings, label_smoothing=1.5)
 
 
 def test_it_compiles_once():
@@ -197,10 +197,11 @@ def test_an_axis_that_was_given_already():
         losses.over_mesh(losses.clip, mesh_of())(embeddings, anchor="a", axis_name="data")
 
 
-def test_rows_that_are_not_of_unit_length():
+@pytest.mark.parametrize("loss", [losses.clip, partial(losses.clip, anchor="a")])
+def test_rows_that_are_not_of_unit_length(loss):
     long = {m: 3 * x for m, x in batch("ab")[0].items()}
     with pytest.raises(ValueError, match="must hold rows of length 1, got lengths from 3 to 3"):
-        losses.over_mesh(losses.clip, mesh_of())(long, anchor="a")
+        losses.over_mesh(loss, mesh_of())(long, anchor="a")
 
 
 @pytest.mark.parametrize("groups", [jnp.arange(8), np.arange(12), list(range(16))])

@@ -209,11 +209,12 @@ def test_a_modality_that_nobody_has_leaves_clip(negatives, x64):
     np.testing.assert_allclose(found, exact, atol=1e-10)
 
 
-def test_second_derivatives(x64):
-    """Through the rounds: what shuffling adds to the engine is differentiated by JAX."""
+@pytest.mark.parametrize("negatives", COMBINATIONS)
+def test_second_derivatives(negatives, x64):
+    """Through the rounds, and through what fetches those who are shuffled."""
     embeddings, temperature, present, groups = arguments("plain")
     along = samples.as_jax(batch("plain", size=BATCH)[0])
-    loss = partial(losses.symile, negatives="all", engine=RAGGED)
+    loss = partial(losses.symile, negatives=negatives, engine=RAGGED)
 
     def slope(x, temperature):
         gradient = jax.grad(lambda y: jnp.sum(loss(y, temperature=temperature) ** 2))(x)
