@@ -75,20 +75,14 @@ def find(
 
 
 def elsewhere(
-    method: Method,
-    modalities: int,
-    dim: int,
-    dtype: DType,
-    device: str,
-    limit: int,
-    highest: int = HIGHEST,
+    method: Method, modalities: int, dim: int, dtype: DType, *rest: str | int
 ) -> dict[str, Any]:
-    """`find` in a new process, where JAX leaves the accelerator to torch.
+    """`find`, whose arguments it takes, in a process where JAX leaves the accelerator to torch.
 
     Raises:
         ChildProcessError: if it failed for another reason than memory.
     """
-    found = in_new_process("largest", method, modalities, dim, dtype, device, limit, highest)
+    found = in_new_process("largest", method, modalities, dim, dtype, *rest)
     return {"method": method, "dtype": dtype, **found}
 
 

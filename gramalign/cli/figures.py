@@ -1,7 +1,6 @@
 """What a command leaves in a run's folder."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,4 @@ def write_with_rows(
 
 
 def _text(record: Mapping[str, Any]) -> str:
-    return json.dumps(_finite(to_plain(record)), indent=2, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and math.isinf(value) else value
+    return json.dumps(to_plain(record), indent=2, allow_nan=False) + "\n"

@@ -11,8 +11,10 @@ def to_plain(value: Any) -> Any:
 
     Fields whose metadata say `record=False` are left out.
 
-    >>> to_plain({1: (0.5, float("nan"))})
-    {'1': [0.5, None]}
+    NaN and infinities, for which JSON has no words, become None.
+
+    >>> to_plain({1: (0.5, float("nan"), float("inf"))})
+    {'1': [0.5, None, None]}
     """
     if is_dataclass(value) and not isinstance(value, type):
         kept = [field.name for field in fields(value) if field.metadata.get("record", True)]
@@ -21,7 +23,7 @@ def to_plain(value: Any) -> Any:
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
-    if isinstance(value, float) and math.isnan(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 

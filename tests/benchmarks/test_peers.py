@@ -115,8 +115,8 @@ def test_the_largest_batch_is_found_by_doubling(monkeypatch):
 
 
 def test_the_search_is_a_program_of_its_own():
-    found = largest.elsewhere("pmrl", 2, 8, "bfloat16", "cpu", 60, highest=256)
+    found = largest.elsewhere("pmrl", 2, 8, "bfloat16", "cpu", 60, 256)
     assert found["method"] == "pmrl" and found["dtype"] == "bfloat16"
     assert found["batch"] == 256 and found["seconds"] > 0
     with pytest.raises(ChildProcessError, match=r"(?s)ended with status 1.*nowhere"):
-        largest.elsewhere("pmrl", 2, 8, "float32", "nowhere", 60, highest=256)
+        largest.elsewhere("pmrl", 2, 8, "float32", "nowhere", 60, 256)
