@@ -149,31 +149,35 @@ def over_anchors(
     return mean_over(list(embeddings) if anchor is None else [anchor], one, embeddings, present)
 
 
-def over_pairs(
-    pairs: Callable[..., Float[Array, " batch"]],
-    embeddings: Embeddings,
-    anchor: str | None,
-    present: Present | None,
-) -> Float[Array, " batch"]:
-    """Loss of the cosine of two modalities: the mean over those of an anchor, or over all pairs.
-
-    Args:
-        pairs: as for `over_anchors`.
-        embeddings: by modality, `[batch, dim]`.
-        anchor: the modality to which the others are compared, one by one; None: all pairs.
-        present: which examples have which modality.
-
-    Returns:
-        `[batch]`; 0 for an example that has no such pair.
+def pairs_of(embeddings: Embeddings, anchor: str | None) -> list[tuple[str, str]]:
+    """An anchor with every other modality, or for None all pairs of modalities.
 
     Raises:
         ValueError: for an unknown anchor.
     """
     if anchor is None:
-        tasks = list(combinations(embeddings, 2))
-    else:
-        check_modality("anchor", anchor, embeddings)
-        tasks = [(anchor, other) for other in embeddings if other != anchor]
+        return list(combinations(embeddings, 2))
+    check_modality("anchor", anchor, embeddings)
+    return [(anchor, other) for other in embeddings if other != anchor]
+
+
+def over_pairs(
+    pairs: Callable[..., Float[Array, " batch"]],
+    embeddings: Embeddings,
+    tasks: Iterable[tuple[str, str]],
+    present: Present | None,
+) -> Float[Array, " batch"]:
+    """Mean of a loss of the cosine of two modalities over some pairs of them.
+
+    Args:
+        pairs: as for `over_anchors`.
+        embeddings: by modality, `[batch, dim]`.
+        tasks: pairs of modalities, such as `pairs_of` gives.
+        present: which examples have which modality.
+
+    Returns:
+        `[batch]`; 0 for an example that has no such pair.
+    """
 
     def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
         score = CosineScore(*pair)

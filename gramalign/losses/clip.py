@@ -15,7 +15,7 @@ Blind spot: tuples as such: with an anchor the others are never compared with ea
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.losses.anchors import over_pairs, softmax
+from gramalign.losses.anchors import over_pairs, pairs_of, softmax
 from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.types import Embeddings, Present
@@ -60,4 +60,4 @@ def clip(
     True
     """
     pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    return over_pairs(pairs, embeddings, anchor, present)
+    return over_pairs(pairs, embeddings, pairs_of(embeddings, anchor), present)

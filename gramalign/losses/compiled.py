@@ -5,7 +5,7 @@ its loops anew at every call.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ import jax
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.scores.sides import check_embeddings, check_unit
-from gramalign.types import Embeddings
+from gramalign.types import Embeddings, Present
 
 Loss = TypeVar("Loss", bound=Callable[..., Any])
 
@@ -21,7 +21,13 @@ CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
 """The settings of most losses that are no numbers of the program, but shape it."""
 
 
-def compiled(*constants: str, unit: bool = False, pairs: bool = True) -> Callable[[Loss], Loss]:
+Rows = Callable[[Embeddings, Mapping[str, Any]], tuple[Embeddings, Present | None]]
+"""Those of the embeddings that a loss with these settings compares, and where they are there."""
+
+
+def compiled(
+    *constants: str, unit: bool | Rows = False, pairs: bool = True
+) -> Callable[[Loss], Loss]:
     """Decorates a loss: it is compiled, once for every shape and constant, and called as before.
 
     For `over_mesh` the loss also has `check(embeddings, settings)`, of numbers that are not traced
@@ -30,8 +36,8 @@ def compiled(*constants: str, unit: bool = False, pairs: bool = True) -> Callabl
     Args:
         constants: the settings that shape the program beside `CONSTANTS`: whatever is checked, or
             decides between two formulas. All others may be traced.
-        unit: whether rows must have length 1, unless the loss is of a Score other than the cosine.
-            Only numbers can be asked that, so they are before they are traced.
+        unit: whether rows must have length 1, unless the loss is of a Score other than the cosine,
+            or which rows must. Only numbers can be asked that, so they are before they are traced.
         pairs: whether examples meet each other in it, which JAX does not let them where they are
             split over an axis that it has in their type.
     """
@@ -39,15 +45,18 @@ def compiled(*constants: str, unit: bool = False, pairs: bool = True) -> Callabl
     def decorate(loss: Loss) -> Loss:
         parameters = inspect.signature(loss).parameters
         static = [x for x in parameters if x in (*CONSTANTS, *constants)]
+        defaults = {name: parameter.default for name, parameter in parameters.items()}
         program = jax.jit(loss, static_argnames=static)
 
         def check(embeddings, settings):
-            check_embeddings(embeddings, settings.get("present"))
+            settings = defaults | settings
+            check_embeddings(embeddings, settings["present"])
             engine = settings.get("engine", DEFAULT_ENGINE)
             if not isinstance(engine, Engine):
                 raise TypeError(f'engine must be an Engine, such as Engine("ring"), got {engine!r}')
             if unit and settings.get("score_of") is None:
-                check_unit(embeddings, settings.get("present"))
+                compared = unit if callable(unit) else _all
+                check_unit(*compared(embeddings, settings))
 
         @wraps(loss)
         def checked(embeddings, **settings):
@@ -61,6 +70,10 @@ def compiled(*constants: str, unit: bool = False, pairs: bool = True) -> Callabl
         return checked  # pyright: ignore[reportReturnType]
 
     return decorate
+
+
+def _all(embeddings: Embeddings, settings: Mapping[str, Any]) -> tuple[Embeddings, Present | None]:
+    return embeddings, settings["present"]
 
 
 def _check_whole(embeddings: Embeddings) -> None:

@@ -16,16 +16,17 @@ Singular set: none; smooth everywhere.
 Blind spot: what a modality shares only with three others or more, taken together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
+from typing import Any
 
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.losses.anchors import mean_over
-from gramalign.losses.clip import clip
+from gramalign.losses.anchors import over_pairs, softmax
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
-from gramalign.scores.sides import check_embeddings, check_unit, mask_of, two
+from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 JOIN = "+"
@@ -42,6 +43,40 @@ def fused_pairs(modalities: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {JOIN.join(pair): pair for pair in combinations(sorted(modalities), 2)}
 
 
+def _modalities_and_fused(
+    embeddings: Embeddings,
+) -> tuple[list[str], dict[str, tuple[str, str]]]:
+    """The names without a join, and those that are needed with one, all of which are there."""
+    modalities = [name for name in embeddings if JOIN not in name]
+    if len(modalities) < 3:
+        raise ValueError(f"confu needs three modalities or more, got {sorted(modalities)}")
+    fused = fused_pairs(modalities)
+    missing = sorted(fused.keys() - embeddings.keys())
+    if missing:
+        raise ValueError(f"embeddings lacks the fused {missing}, it holds {sorted(embeddings)}")
+    strange = sorted(embeddings.keys() - fused.keys() - set(modalities))
+    if strange:
+        raise ValueError(f"embeddings holds {strange}, which join no two of {sorted(modalities)}")
+    return modalities, fused
+
+
+def _present(embeddings: Embeddings, present: Present | None) -> Present:
+    """The masks, in which a fused entry is there where both of its modalities are as well."""
+    _, fused = _modalities_and_fused(embeddings)
+    masks = dict(present or {})
+    for name, parts in fused.items():
+        first, second = (mask_of(embeddings, present, part) for part in parts)
+        masks[name] = mask_of(embeddings, present, name) & first & second
+    return masks
+
+
+def _compared(
+    embeddings: Embeddings, settings: Mapping[str, Any]
+) -> tuple[Embeddings, Present | None]:
+    return embeddings, _present(embeddings, settings["present"])
+
+
+@compiled("fused_weight", unit=_compared)
 def confu(
     embeddings: Embeddings,
     *,
@@ -80,49 +115,14 @@ def confu(
     >>> bool(jnp.allclose(confu(emb, temperature=1.0), jnp.log(1 + jnp.exp(-1.0)) / 2))
     True
     """
-    check_embeddings(embeddings, present)
     if not 0 <= fused_weight <= 1:
         raise ValueError(f"fused_weight must be in [0, 1], got {fused_weight}")
     modalities, fused = _modalities_and_fused(embeddings)
-    masks = dict(present or {})
-    for name, parts in fused.items():
-        first, second = (mask_of(embeddings, present, part) for part in parts)
-        masks[name] = mask_of(embeddings, present, name) & first & second
-    check_unit(embeddings, masks)
-
-    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        entries, their_masks = two(embeddings, masks, pair)
-        return clip(
-            entries,
-            anchor="one",
-            temperature=temperature,
-            label_smoothing=label_smoothing,
-            present=their_masks,
-            groups=groups,
-            axis_name=axis_name,
-            engine=engine,
-        )
-
+    masks = _present(embeddings, present)
     outside = [
         (f, other) for f, parts in fused.items() for other in modalities if other not in parts
     ]
-    of_fused = mean_over(outside, one, embeddings, masks)
-    of_pairs = mean_over(combinations(modalities, 2), one, embeddings, masks)
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    of_fused = over_pairs(pairs, embeddings, outside, masks)
+    of_pairs = over_pairs(pairs, embeddings, combinations(modalities, 2), masks)
     return (fused_weight * of_fused + (1 - fused_weight) * of_pairs) / 2
-
-
-def _modalities_and_fused(
-    embeddings: Embeddings,
-) -> tuple[list[str], dict[str, tuple[str, str]]]:
-    """The names without a join, and those that are needed with one, all of which are there."""
-    modalities = [name for name in embeddings if JOIN not in name]
-    if len(modalities) < 3:
-        raise ValueError(f"confu needs three modalities or more, got {sorted(modalities)}")
-    fused = fused_pairs(modalities)
-    missing = sorted(fused.keys() - embeddings.keys())
-    if missing:
-        raise ValueError(f"embeddings lacks the fused {missing}, it holds {sorted(embeddings)}")
-    strange = sorted(embeddings.keys() - fused.keys() - set(modalities))
-    if strange:
-        raise ValueError(f"embeddings holds {strange}, which join no two of {sorted(modalities)}")
-    return modalities, fused

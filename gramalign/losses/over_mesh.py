@@ -59,7 +59,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     Raises:
         ValueError: for an axis that the mesh does not have, or one that is named twice; when
         called, for a batch that is empty or does not divide by the number of devices, and whatever
-        the loss raises (but of rows that are not of length 1, `vast` and `confu` learn nothing).
+        the loss raises.
         TypeError: when called with an `axis_name`.
 
     >>> import jax.numpy as jnp

@@ -19,7 +19,7 @@ from functools import partial
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
-from gramalign.losses.anchors import over_anchors, over_pairs
+from gramalign.losses.anchors import over_anchors, over_pairs, pairs_of
 from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import Score
@@ -77,5 +77,5 @@ def supcon(
         engine=engine,
     )
     if score_of is None:
-        return over_pairs(pairs, embeddings, anchor, present)
+        return over_pairs(pairs, embeddings, pairs_of(embeddings, anchor), present)
     return over_anchors(score_of, pairs, embeddings, anchor, present)

@@ -15,17 +15,18 @@ Blind spot: the modalities themselves, which it compares neither with the anchor
     other: a fusion that listens to one of them and ignores the rest is as good as any.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
+from typing import Any
 
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.losses.anchors import mean_over
-from gramalign.losses.clip import clip
+from gramalign.losses.anchors import over_pairs, softmax
+from gramalign.losses.compiled import compiled
 from gramalign.losses.confu import JOIN
 from gramalign.mesh import AxisName
-from gramalign.scores.sides import check_embeddings, check_modality, check_unit, two
+from gramalign.scores.sides import check_modality
 from gramalign.types import Embeddings, Present
 
 
@@ -38,6 +39,31 @@ def fused_rest(modalities: Iterable[str], anchor: str) -> str:
     return JOIN.join(sorted(name for name in modalities if name != anchor))
 
 
+def _tasks(embeddings: Embeddings, anchor: str | None, fused: str | None) -> list[tuple[str, str]]:
+    """Every anchor with the fused embedding of the others."""
+    modalities = [name for name in embeddings if JOIN not in name]
+    if anchor is None and fused is not None:
+        raise ValueError(
+            f"fused={fused!r} is of the rest of one anchor: name it, or leave fused out"
+        )
+    if anchor is not None:
+        check_modality("anchor", anchor, embeddings)
+    anchors = modalities if anchor is None else [anchor]
+    tasks = [(name, fused or fused_rest(modalities, name)) for name in anchors]
+    for _, name in tasks:
+        check_modality("fused", name, embeddings)
+    return tasks
+
+
+def _compared(
+    embeddings: Embeddings, settings: Mapping[str, Any]
+) -> tuple[Embeddings, Present | None]:
+    """The entries that are anchors or fused, whatever others there are."""
+    names = chain(*_tasks(embeddings, settings["anchor"], settings["fused"]))
+    return {name: embeddings[name] for name in names}, settings["present"]
+
+
+@compiled("fused", unit=_compared)
 def vast(
     embeddings: Embeddings,
     *,
@@ -79,32 +105,5 @@ def vast(
     >>> bool(jnp.allclose(loss, jnp.log(1 + jnp.exp(-1.0))))
     True
     """
-    check_embeddings(embeddings, present)
-    modalities = [name for name in embeddings if JOIN not in name]
-    if anchor is None and fused is not None:
-        raise ValueError(
-            f"fused={fused!r} is of the rest of one anchor: name it, or leave fused out"
-        )
-    if anchor is not None:
-        check_modality("anchor", anchor, embeddings)
-    anchors = modalities if anchor is None else [anchor]
-    tasks = [(name, fused or fused_rest(modalities, name)) for name in anchors]
-    for _, name in tasks:
-        check_modality("fused", name, embeddings)
-    used = {name: embeddings[name] for name in chain(*tasks)}
-    check_unit(used, present)
-
-    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        entries, masks = two(embeddings, present, pair)
-        return clip(
-            entries,
-            anchor="one",
-            temperature=temperature,
-            label_smoothing=label_smoothing,
-            present=masks,
-            groups=groups,
-            axis_name=axis_name,
-            engine=engine,
-        )
-
-    return mean_over(tasks, one, embeddings, present)
+    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    return over_pairs(pairs, embeddings, _tasks(embeddings, anchor, fused), present)

@@ -128,15 +128,6 @@ def whole(
     return stack(embeddings, present, list(embeddings))
 
 
-def two(
-    embeddings: Embeddings, present: Present | None, names: tuple[str, str]
-) -> tuple[Embeddings, Present]:
-    """The named entries as "one" and "other", so that a loss of any two is the same program."""
-    renamed = dict(zip(names, ("one", "other"), strict=True))
-    masks = {to: mask_of(embeddings, present, name) for name, to in renamed.items()}
-    return {to: embeddings[name] for name, to in renamed.items()}, masks
-
-
 def centroid(
     vectors: Float[Array, "batch k d"], kept: Bool[Array, "batch k"]
 ) -> tuple[Float[Array, "batch d"], Bool[Array, " batch"]]:

@@ -145,17 +145,18 @@ def test_a_gradient_where_axes_are_explicit(context, x64):
             assert_same(found, exact)
 
 
-def test_numbers_of_our_losses_are_none_of_the_programs(monkeypatch):
+@pytest.mark.parametrize("loss", [losses.clip, partial(losses.vast, fused="b")])
+def test_numbers_of_our_losses_are_none_of_the_programs(loss, monkeypatch):
     """As without a mesh; what decides between two formulas is, and is checked."""
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6, "ab"))
-    split = losses.over_mesh(partial(losses.clip, anchor="a"), mesh_of())
+    loss = partial(loss, anchor="a")
+    split = losses.over_mesh(loss, mesh_of())
     calls = []
     once = jax.shard_map
     monkeypatch.setattr("jax.shard_map", lambda *x, **y: calls.append(x) or once(*x, **y))
     for temperature in (0.1, 0.2, 0.3):
         found = split(embeddings, temperature=temperature)
-        exact = losses.clip(embeddings, anchor="a", temperature=temperature)
-        np.testing.assert_allclose(found, exact, rtol=1e-5)
+        np.testing.assert_allclose(found, loss(embeddings, temperature=temperature), rtol=1e-5)
     assert len(calls) == 1
     with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got 1.5"):
         split(embeddings, label_smoothing=1.5)
@@ -197,11 +198,27 @@ def test_an_axis_that_was_given_already():
         losses.over_mesh(losses.clip, mesh_of())(embeddings, anchor="a", axis_name="data")
 
 
-@pytest.mark.parametrize("loss", [losses.clip, partial(losses.clip, anchor="a")])
+@pytest.mark.parametrize(
+    "loss",
+    [losses.clip, partial(losses.clip, anchor="a"), partial(losses.vast, fused="b")],
+)
 def test_rows_that_are_not_of_unit_length(loss):
     long = {m: 3 * x for m, x in batch("ab")[0].items()}
     with pytest.raises(ValueError, match="must hold rows of length 1, got lengths from 3 to 3"):
         losses.over_mesh(loss, mesh_of())(long, anchor="a")
+
+
+def test_fused_rows_that_are_not_of_unit_length():
+    """But for those that lack one of their parts, which are nobody's."""
+    embeddings, *_ = batch()
+    fused = {name: embeddings[m] for name, (m, _) in losses.fused_pairs(embeddings).items()}
+    without_b = jnp.arange(BATCH) > 0
+    loss = losses.over_mesh(losses.confu, mesh_of())
+    long = embeddings | fused | {"a+b": fused["a+b"].at[0].multiply(3)}
+    exact = losses.confu(embeddings | fused, present={"b": without_b})
+    np.testing.assert_allclose(loss(long, present={"b": without_b}), exact, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"embeddings\['a\+b'\] must hold rows of length 1"):
+        loss(long)
 
 
 @pytest.mark.parametrize("groups", [jnp.arange(8), np.arange(12), list(range(16))])
