@@ -4,7 +4,7 @@ from gramalign.benchmarks import tables, training
 from gramalign.evaluation import to_text
 from tests.compiled import kept_programs as kept_programs
 
-TINY = training.Sizes(steps=100, saved=1000, rows=4000, many_rows=3000)
+TINY = training.Sizes(steps=150, saved=1000, rows=4000, many_rows=3000)
 
 
 def test_all_is_measured():
