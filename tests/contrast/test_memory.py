@@ -58,9 +58,8 @@ def test_the_whole_loss():
     assert of_the_loss(SCORES["volume"], 32768) < 4 * 32768**2 / 16, "a sixteenth of the matrix"
 
 
-@pytest.mark.parametrize("name", ["volume", "spectral"])
+@pytest.mark.parametrize("name", MAIN)
 def test_the_engine(name):
-    """With factors that are vectors and numbers, and with matrices."""
     small, large = (of_the_engine(SCORES[name], size) for size in (8192, 32768))
     assert large / small <= 4.4, (small, large)
     assert large < 4 * 32768**2 / 8, "less than an eighth of one score matrix"
