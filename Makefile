@@ -28,7 +28,7 @@ demo: $(VENV)/.core  ## learn one space for four views of digits, then print its
 	$(BIN)/gramalign train digits --out runs/demo
 
 test: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist=loadfile
 
 lint: $(VENV)/.dev  ## formatting, lint rules and types
 	$(BIN)/ruff format --check .

@@ -23,9 +23,7 @@ if jax.__version_info__ < (0, 11):
     flags += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}"
 jax.devices()
-# They also trace much: no program is read by its lines of Python, and what JAX keeps of programs is
-# a large heap that is not to be gone through again and again.
-jax.config.update("jax_traceback_in_locations_limit", 0)
+# What JAX keeps of programs is a large heap, which is not to be gone through again and again.
 gc.set_threshold(100_000)
 # Mixed dtypes and implicit broadcasting of ranks are nearly always mistakes in a loss.
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -60,9 +60,10 @@ def _modalities_and_fused(
     return modalities, fused
 
 
-def _present(embeddings: Embeddings, present: Present | None) -> Present:
+def _present(
+    embeddings: Embeddings, present: Present | None, fused: Mapping[str, tuple[str, str]]
+) -> Present:
     """The masks, in which a fused entry is there where both of its modalities are as well."""
-    _, fused = _modalities_and_fused(embeddings)
     masks = dict(present or {})
     for name, parts in fused.items():
         first, second = (mask_of(embeddings, present, part) for part in parts)
@@ -73,7 +74,8 @@ def _present(embeddings: Embeddings, present: Present | None) -> Present:
 def _compared(
     embeddings: Embeddings, settings: Mapping[str, Any]
 ) -> tuple[Embeddings, Present | None]:
-    return embeddings, _present(embeddings, settings["present"])
+    _, fused = _modalities_and_fused(embeddings)
+    return embeddings, _present(embeddings, settings["present"], fused)
 
 
 @compiled("fused_weight", unit=_compared)
@@ -118,7 +120,7 @@ def confu(
     if not 0 <= fused_weight <= 1:
         raise ValueError(f"fused_weight must be in [0, 1], got {fused_weight}")
     modalities, fused = _modalities_and_fused(embeddings)
-    masks = _present(embeddings, present)
+    masks = _present(embeddings, present, fused)
     outside = [
         (f, other) for f, parts in fused.items() for other in modalities if other not in parts
     ]
