@@ -61,8 +61,9 @@ def split(
     tile = -(-size // (count * multiple)) * multiple
 
     def stacked(x: Array, fill: int = 0) -> Array:
-        padding = [(0, count * tile - size)] + [(0, 0)] * (x.ndim - 1)
-        x = jnp.pad(x, padding, constant_values=fill)
+        if count * tile > size:
+            padding = [(0, count * tile - size)] + [(0, 0)] * (x.ndim - 1)
+            x = jnp.pad(x, padding, constant_values=fill)
         return x.reshape(count, tile, *x.shape[1:])
 
     blocks = jax.tree.map(stacked, Block(side.factors, side.valid, groups))

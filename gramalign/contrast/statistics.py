@@ -89,7 +89,8 @@ class LogSumExp:
     def _masks(self, row: Block, col: Block) -> tuple[Bool[Array, "r c"], Bool[Array, "r c"]]:
         if self.supervised:
             return others(row, col), mates(row, col)
-        return competing(row, col), competing(row, col)
+        against = competing(row, col)
+        return against, against
 
     def start(self, zeros: Float[Array, "*n"]) -> _Running:  # noqa: D102
         return _Running(zeros - jnp.inf, zeros, zeros, zeros.astype(jnp.int32))

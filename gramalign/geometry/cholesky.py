@@ -6,6 +6,7 @@ NaN for the whole matrix.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import broadcasted_iota
 from jaxtyping import Array, Float
 
@@ -26,11 +27,14 @@ def eliminate(
         gram, inverse, diagonal = state
 
         def pick(x: Array, axis: int) -> Array:
-            return jax.lax.dynamic_index_in_dim(x, j, axis, keepdims=False)
+            return jax.lax.dynamic_index_in_dim(
+                x, j, axis, keepdims=False, allow_negative_indices=False
+            )
 
         below = pick(gram, -1)
-        enough = pick(below, -1) > pick(least, -1) ** 2
-        pivot = jnp.sqrt(jnp.where(enough, pick(below, -1), 1 if drop else pick(least, -1) ** 2))
+        square, floor = pick(below, -1), pick(least, -1) ** 2
+        enough = square > floor
+        pivot = jnp.sqrt(jnp.where(enough, square, 1 if drop else floor))
         keep = (enough if drop else jnp.ones_like(enough))[..., None]
         below = jnp.where((number > j) & keep, below, 0) / pivot[..., None]
         row = jnp.where(keep, pick(inverse, -2), 0) / pivot[..., None]
@@ -50,4 +54,4 @@ def eliminate(
 
 def identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
     """The identity, once for every matrix."""
-    return jnp.broadcast_to(jnp.eye(like.shape[-1], dtype=like.dtype), like.shape)
+    return jnp.broadcast_to(np.eye(like.shape[-1], dtype=like.dtype), like.shape)

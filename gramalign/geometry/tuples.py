@@ -58,6 +58,11 @@ def unstack(x: Array, axis: int) -> list[Array]:
     return [jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis)]
 
 
+def factors(x: Float[Array, "*batch k"]) -> list[Float[Array, "*batch 1"]]:
+    """Numbers of each tuple as what its vectors can be multiplied by."""
+    return jax.lax.split(x, (1,) * x.shape[-1], x.ndim - 1)
+
+
 def first_kept(
     rows: Rows, kept: Bool[Array, "*batch k"]
 ) -> tuple[Float[Array, "*batch d"], Bool[Array, "*batch k"]]:
@@ -92,8 +97,7 @@ def inner_products(left: Rows, right: Rows | None = None) -> Float[Array, "*batc
         return jnp.einsum("...kd,...md->...km", a, b, precision=Precision.HIGHEST)
     if right is None:
         return _symmetric(lambda a, b: jnp.sum(a * b, axis=-1), left)
-    table = [[jnp.sum(a * b, axis=-1) for b in right] for a in left]
-    return jnp.stack([jnp.stack(line, axis=-1) for line in table], axis=-2)
+    return _matrix([[jnp.sum(a * b, axis=-1) for b in right] for a in left])
 
 
 def squared_distances(rows: Rows) -> Float[Array, "*batch k k"]:
@@ -104,8 +108,12 @@ def squared_distances(rows: Rows) -> Float[Array, "*batch k k"]:
 def _symmetric(entry: Callable[[Array, Array], Array], rows: Rows) -> Float[Array, "*batch k k"]:
     half = {(i, j): entry(a, b) for i, a in enumerate(rows) for j, b in enumerate(rows[: i + 1])}
     numbers = range(len(rows))
-    table = [[half[max(i, j), min(i, j)] for j in numbers] for i in numbers]
-    return jnp.stack([jnp.stack(line, axis=-1) for line in table], axis=-2)
+    return _matrix([[half[max(i, j), min(i, j)] for j in numbers] for i in numbers])
+
+
+def _matrix(table: list[list[Float[Array, "*batch"]]]) -> Float[Array, "*batch k m"]:
+    flat = jnp.stack([entry for line in table for entry in line], axis=-1)
+    return flat.reshape(*flat.shape[:-1], len(table), len(table[0]))
 
 
 def combine(weights: Float[Array, "*batch m k"], rows: Rows) -> list[Float[Array, "*batch d"]]:
@@ -116,7 +124,7 @@ def combine(weights: Float[Array, "*batch m k"], rows: Rows) -> list[Float[Array
         return unstack(sums, -2)
 
     def weighted_sum(line: Array) -> Array:
-        terms = [w[..., None] * row for w, row in zip(unstack(line, -1), rows, strict=True)]
+        terms = [weight * row for weight, row in zip(factors(line), rows, strict=True)]
         return sum(terms[1:], start=terms[0])
 
     return [weighted_sum(line) for line in unstack(weights, -2)]

@@ -108,7 +108,9 @@ def one(embeddings: Embeddings, present: Present | None, argument: str, name: st
     check_modality(argument, name, embeddings)
     mask = mask_of(embeddings, present, name)
     vectors = as_factor(embeddings[name], embeddings[name].dtype)
-    return Side(jnp.where(mask[:, None], vectors, 0), mask)
+    if present is not None and name in present:
+        vectors = jnp.where(mask[:, None], vectors, 0)
+    return Side(vectors, mask)
 
 
 def rest(

@@ -34,6 +34,8 @@ def preset(config, folder):
 def started(config, folder, *options, file_size="unlimited", devices=8):
     """A process that trains, with what it prints as `stdout`; no file may grow over some kB."""
     env = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+    # It may end while it writes a compiled program, of which others would find only a part.
+    env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "1e9"
     limited = ["bash", "-c", f'ulimit -f {file_size}; exec "$@"', "bash"]
     command = [sys.executable, "-m", "gramalign", "train", preset(config, folder.parent)]
     command += ["--out", folder, "--no-evaluation", *options]
