@@ -25,21 +25,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.lax import broadcasted_iota, stop_gradient
+from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.cholesky import eliminate, identity
 from gramalign.geometry.gram import identity_where_absent
-from gramalign.geometry.norms import sqrt
+from gramalign.geometry.norms import norm
 from gramalign.geometry.saved import saved
 from gramalign.geometry.tuples import (
     Rows,
     combine,
-    factors,
     inner_products,
     multiply,
     take_apart,
-    unstack,
 )
 
 # A row nearer than this many machine epsilons to the span of its predecessors is in that span.
@@ -103,10 +101,11 @@ def orthonormal_basis(
     # A comparison with NaN is False, so a tuple that holds one looks degenerate; it is not 0.
     zero = 0 * jnp.sum(lengths, axis=-1)
     heights = jnp.where(independent, heights * lengths, 1)
+    log_volume = trace + jnp.sum(jnp.log(heights), axis=-1)
     return Basis(
         vectors=jnp.stack(basis, axis=-2),
         volume=jnp.where(degenerate, zero, jnp.exp(trace) * jnp.prod(heights, axis=-1)),
-        log_volume=jnp.where(degenerate, zero - jnp.inf, trace + jnp.sum(jnp.log(heights), axis=-1)),
+        log_volume=jnp.where(degenerate, zero - jnp.inf, log_volume),
     )
 
 
@@ -115,25 +114,28 @@ def _shear(vectors: Rows) -> tuple[list[Float[Array, "*batch d"]], Float[Array, 
 
     From each vector, the one of those before it that explains most of it is taken as often as its
     projection says; exactly once (or minus once) when that is near, because then the subtraction is
-    free of rounding. The others are taken zero times, which changes nothing either.
+    free of rounding.
     """
     inner = stop_gradient(inner_products(vectors))
-    squares = jnp.diagonal(inner, axis1=-2, axis2=-1)[..., None, :]
-    shares = inner / jnp.where(squares > 0, squares, 1)
-    which, other = (broadcasted_iota(jnp.int32, inner.shape, inner.ndim - n) for n in (2, 1))
-    explained = jnp.where(other < which, shares * inner, 0)
-    most = jax.lax.argmax(explained, explained.ndim - 1, jnp.int32)[..., None] == other
-    times = jnp.where(most & (explained > 0), shares, 0)
-    near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
-    times = saved(jnp.where(near_one, jnp.sign(times), times))
-    rows = []
-    for vector, line in zip(vectors, unstack(times, -2), strict=True):
-        before = zip(factors(line), vectors[: len(rows)], strict=False)
-        rows.append(sum((-share * other for share, other in before), start=vector))
-    lengths = sqrt(stop_gradient(jnp.stack([jnp.sum(row * row, axis=-1) for row in rows], axis=-1)))
-    lengths = saved(lengths)
-    inverses = factors(1 / jnp.where(lengths > 0, lengths, 1))
-    return [inverse * row for inverse, row in zip(inverses, rows, strict=True)], lengths
+    squares = [inner[..., n, n] for n in range(len(vectors) - 1)]
+    squares = [jnp.where(square > 0, square, 1) for square in squares]
+    rows = [vectors[0]]
+    for m, vector in enumerate(vectors[1:], start=1):
+        base, times = jnp.zeros_like(vector), jnp.zeros_like(inner[..., m, m])
+        most = times  # of the vector's square, what another explains
+        for n, square in enumerate(squares[:m]):
+            share = inner[..., m, n] / square
+            explained = share * inner[..., m, n]
+            more = saved(explained > most)
+            base = jnp.where(more[..., None], vectors[n], base)
+            times, most = jnp.where(more, share, times), jnp.where(more, explained, most)
+        near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
+        times = saved(jnp.where(near_one, jnp.sign(times), times))
+        rows.append(vector - times[..., None] * base)
+    lengths = [saved(stop_gradient(norm(row))) for row in rows]
+    inverses = [1 / jnp.where(length > 0, length, 1) for length in lengths]
+    rows = [inverse[..., None] * row for inverse, row in zip(inverses, rows, strict=True)]
+    return rows, jnp.stack(lengths, axis=-1)
 
 
 def _triangular(
