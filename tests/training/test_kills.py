@@ -9,7 +9,7 @@ from gramalign.training.metrics import read_metrics
 from tests.training.commands import assert_same_run, started
 
 KILLS = int(os.environ.get("GRAMALIGN_KILLS", "2"))
-STEPS = 120
+STEPS = 80
 
 
 def reached(folder):
@@ -23,7 +23,7 @@ def test_kills_at_random_moments(small_config, tmp_path, quiet):
     config = small_config(steps=STEPS, checkpoint_every=10, log_every=1)
     whole = train(config, tmp_path / "whole", report=quiet).folder
     rng, folder, killed = random.Random(0), tmp_path / "run", []
-    for step in sorted(rng.sample(range(STEPS - 20), KILLS)):
+    for step in sorted(rng.sample(range(STEPS - 30), KILLS)):
         process = started(config, folder, "--resume")
         while reached(folder) < step and process.poll() is None:
             time.sleep(0.002)
