@@ -58,7 +58,7 @@ def unstack(x: Array, axis: int) -> list[Array]:
     return [jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis)]
 
 
-def factors(x: Float[Array, "*batch k"]) -> list[Float[Array, "*batch 1"]]:
+def factors(x: Float[Array, "*batch k"]) -> Sequence[Float[Array, "*batch 1"]]:
     """Numbers of each tuple as what its vectors can be multiplied by."""
     return jax.lax.split(x, (1,) * x.shape[-1], x.ndim - 1)
 
