@@ -119,8 +119,8 @@ def _shear(vectors: Rows) -> tuple[list[Float[Array, "*batch d"]], Float[Array, 
     inner = stop_gradient(inner_products(vectors))
     squares = [inner[..., n, n] for n in range(len(vectors) - 1)]
     squares = [jnp.where(square > 0, square, 1) for square in squares]
-    rows = [vectors[0]]
-    for m, vector in enumerate(vectors[1:], start=1):
+    rows = []
+    for m, vector in enumerate(vectors):
         base, times = jnp.zeros_like(vector), jnp.zeros_like(inner[..., m, m])
         most = times  # of the vector's square, what another explains
         for n, square in enumerate(squares[:m]):
