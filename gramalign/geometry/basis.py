@@ -117,6 +117,7 @@ def _shear(vectors: Rows) -> tuple[list[Float[Array, "*batch d"]], Float[Array, 
     free of rounding.
     """
     inner = stop_gradient(inner_products(vectors))
+    # Number by number: of arithmetic on whole k x k matrices XLA makes arrays in a TPU's memory.
     squares = [inner[..., n, n] for n in range(len(vectors) - 1)]
     squares = [jnp.where(square > 0, square, 1) for square in squares]
     rows = []

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gramalign.geometry.cholesky import identity
 from gramalign.geometry.tuples import inner_products, take_apart
 
 
@@ -15,8 +16,7 @@ def identity_where_absent(
     The determinant is then that of the kept block alone.
     """
     both = kept[..., :, None] & kept[..., None, :]
-    identity = jnp.broadcast_to(jnp.eye(gram.shape[-1], dtype=gram.dtype), gram.shape)
-    return jnp.where(both, gram, identity)
+    return jnp.where(both, gram, identity(gram))
 
 
 @jax.jit
