@@ -58,11 +58,6 @@ def unstack(x: Array, axis: int) -> list[Array]:
     return [jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis)]
 
 
-def factors(x: Float[Array, "*batch k"]) -> Sequence[Float[Array, "*batch 1"]]:
-    """Numbers of each tuple as what its vectors can be multiplied by."""
-    return jax.lax.split(x, (1,) * x.shape[-1], x.ndim - 1)
-
-
 def first_kept(
     rows: Rows, kept: Bool[Array, "*batch k"]
 ) -> tuple[Float[Array, "*batch d"], Bool[Array, "*batch k"]]:
@@ -124,7 +119,9 @@ def combine(weights: Float[Array, "*batch m k"], rows: Rows) -> list[Float[Array
         return unstack(sums, -2)
 
     def weighted_sum(line: Array) -> Array:
-        terms = [weight * row for weight, row in zip(factors(line), rows, strict=True)]
+        # Each keeps its axis, along which it is a factor of vectors.
+        numbers = jax.lax.split(line, (1,) * len(rows), line.ndim - 1)
+        terms = [number * row for number, row in zip(numbers, rows, strict=True)]
         return sum(terms[1:], start=terms[0])
 
     return [weighted_sum(line) for line in unstack(weights, -2)]
