@@ -18,7 +18,7 @@ else
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test slow lint format bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,8 +27,11 @@ demo: $(VENV)/.core  ## learn one space for four views of digits, then print its
 	rm -rf runs/demo
 	$(BIN)/gramalign train digits --out runs/demo
 
-test: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist=loadfile
+test: $(VENV)/.dev  ## all tests but the slow ones
+	$(BIN)/python -m pytest -n 2 --dist=loadfile -m 'not slow'
+
+slow: $(VENV)/.dev  ## tests of five seconds or more each, of kills, several processes, programs for TPUs
+	$(BIN)/python -m pytest -n 2 --dist=loadfile -m slow
 
 lint: $(VENV)/.dev  ## formatting, lint rules and types
 	$(BIN)/ruff format --check .

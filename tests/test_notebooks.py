@@ -20,6 +20,7 @@ def cells(path):
     return [("".join(x["source"]), x["execution_count"], x["outputs"]) for x in found]
 
 
+@pytest.mark.slow
 @each
 def test_cells_run_one_after_another(path, monkeypatch):
     plt.switch_backend("agg")

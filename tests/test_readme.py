@@ -6,6 +6,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from gramalign.cli.methods import markdown
 from gramalign.methods import methods
 
@@ -13,6 +15,7 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- methods: python -m tests.test_readme -->\n\n", "\n\n<!-- end of methods -->"
 
 
+@pytest.mark.slow
 def test_python_blocks_run_one_after_another(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # one of them writes a file
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)

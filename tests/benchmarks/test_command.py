@@ -52,6 +52,7 @@ def complaint(capsys, *words):
     return said
 
 
+@pytest.mark.slow
 def test_a_tiny_run_writes_every_field(tmp_path):
     out = tmp_path / "new" / "bench.json"
     words = ["--methods", "clip", "--batches", "8", "--peer-limit", "6", *TINY]

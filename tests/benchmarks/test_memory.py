@@ -32,6 +32,7 @@ def test_what_does_not_fit_is_left_out(monkeypatch):
     assert figures["growth_over_linear"] == [None]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_reports_its_own_peak():
     ballast = np.ones(2**28 // 8)  # 256 MiB here, none of them there
     row = memory.resident("clip", 16, 3, 16)

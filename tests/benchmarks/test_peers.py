@@ -114,6 +114,7 @@ def test_the_largest_batch_is_found_by_doubling(monkeypatch):
     assert found["batch"] is found["seconds"] is None
 
 
+@pytest.mark.slow
 def test_the_search_is_a_program_of_its_own():
     found = largest.elsewhere("pmrl", 2, 8, "bfloat16", "cpu", 60, 256)
     assert found["method"] == "pmrl" and found["dtype"] == "bfloat16"

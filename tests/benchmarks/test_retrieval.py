@@ -1,6 +1,7 @@
 """What retrieval costs is measured, here of next to nothing."""
 
 import numpy as np
+import pytest
 
 from gramalign.benchmarks import report, retrieval, tables
 from gramalign.evaluation import checked, retrieve_both_ways, to_text
@@ -8,6 +9,7 @@ from gramalign.evaluation import checked, retrieve_both_ways, to_text
 TINY = retrieval.Sizes(ranked=200, ranked_dim=16, volume=(300, 500), dim=16)
 
 
+@pytest.mark.slow
 def test_all_is_measured():
     found = retrieval.measure(1, lambda text: None, TINY)
     ranks, large = found["ranks"], found["large"]

@@ -1,5 +1,7 @@
 """What a run costs beside its step is measured, here of next to nothing."""
 
+import pytest
+
 from gramalign.benchmarks import tables, training
 from gramalign.evaluation import to_text
 from tests.compiled import kept_programs as kept_programs
@@ -7,6 +9,7 @@ from tests.compiled import kept_programs as kept_programs
 TINY = training.Sizes(steps=150, saved=1000, rows=4000, many_rows=3000)
 
 
+@pytest.mark.slow
 def test_all_is_measured():
     said = []
     found = training.measure(1, said.append, TINY)

@@ -16,6 +16,7 @@ def complaint(capsys, *args):
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_classify_prints_a_table_and_keeps_figures(run, store, capsys):
     main(["classify", str(run)])
     printed = capsys.readouterr().out

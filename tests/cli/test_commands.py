@@ -254,6 +254,7 @@ def test_compare_refuses_before_it_trains(words, message, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
     out = tmp_path / "comparison"
     one, other = tmp_path / "one.npz", tmp_path / "other.npz"
@@ -298,6 +299,7 @@ def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
     assert (folder / "compare.tex").read_text().count("toprule") == 2
 
 
+@pytest.mark.slow
 def test_a_fusion_is_evaluated_and_embedded(store, run, small, tmp_path, capsys):
     """VAST trains an anchor's cosine with the others' fusion, and so it is what finds tuples."""
     out = tmp_path / "fusing"

@@ -38,6 +38,7 @@ def stopped(capsys, *words):
     return stop.value.code, printed.out, printed.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "topology, pieces, available",
     [
@@ -84,6 +85,7 @@ def test_a_gpu_is_out_of_memory_by_what_jax_takes_of_it(store, capsys, monkeypat
     assert "838.9 KiB" in printed and "needed on each" in printed
 
 
+@pytest.mark.slow
 @tpu
 def test_out_of_memory_is_a_table(store, tmp_path, capsys):
     out = tmp_path / "plan.json"

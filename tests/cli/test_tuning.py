@@ -94,6 +94,7 @@ def test_the_choice():
         chosen({"a=1": math.nan, "a=2": math.nan}, options, lowest=False)
 
 
+@pytest.mark.slow
 def test_compare_with_what_was_chosen(store, tmp_path, capsys):
     """One learning rate diverges, the other is compared."""
     words = ["compare", "--data", str(store), "--objectives", "clip", *TINY, "--seeds", "1"]

@@ -38,6 +38,7 @@ def on_both(names, of_tpus, of_gpus):
     )
 
 
+@pytest.mark.slow
 @on_both("topology, limit, more", ("v5e:4x4", 24, 260), ("h100:2x8", 52, 200))
 def test_a_ring_of_16(topology, limit, more):
     memory, text = compiled(topology, 32768, "ring")
@@ -46,6 +47,7 @@ def test_a_ring_of_16(topology, limit, more):
     assert compiled(topology, 131072, "ring")[0] <= more
 
 
+@pytest.mark.slow
 @on_both("few, many", ("v5e:4x4", "v5e:16x16"), ("h100:2x8", "h100:32x8"))
 def test_a_ring_of_256_takes_no_more(few, many):
     """At the same batch per device."""
@@ -60,6 +62,7 @@ def test_one_gpu_and_a_batch_of_which_no_score_matrix_would_fit():
     assert some <= 1200 and more <= 4.3 * some and most <= 4.3 * more
 
 
+@pytest.mark.slow
 @tpu
 def test_gathered_columns_and_their_gradient():
     """An orthonormal basis of three modalities for each example, and its slope in float32."""
@@ -68,6 +71,7 @@ def test_gathered_columns_and_their_gradient():
     assert "all-gather" in text
 
 
+@pytest.mark.slow
 @tpu
 @pytest.mark.parametrize("strategy, limit", [("ring", 12), ("gather", 0.95 * GATHERED)])
 def test_fused_tiles(strategy, limit):
@@ -87,6 +91,7 @@ def fused(topology, **settings):
     return step.lower(shapes).compile()
 
 
+@pytest.mark.slow
 @tpu
 def test_a_generation_with_little_memory_inside_its_cores():
     """Tiles are as large as there is memory for."""

@@ -60,6 +60,7 @@ def test_values_and_gradients(name):
         assert np.any(slope != true_gradients[modality])
 
 
+@pytest.mark.slow
 def test_matched_pairs_keep_their_digits():
     """Of a tuple that is close, embeddings in bfloat16 leave nothing."""
     close = batch(noise=1e-4)
@@ -126,6 +127,7 @@ def test_what_was_compiled_for_the_one_is_not_run_for_the_other():
     assert "BF16_BF16_F32" in str(plain)
 
 
+@pytest.mark.slow
 def test_float64(x64):
     """As wide as before, and as the same in float32."""
     embeddings = batch()
@@ -136,6 +138,7 @@ def test_float64(x64):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["gather", "ring"])
 def test_on_a_mesh(strategy):
     mesh = jax.make_mesh((4,), ("data",), (jax.sharding.AxisType.Auto,))

@@ -95,6 +95,7 @@ def test_products_in_bfloat16():
         assert_near(wide, wanted, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_on_a_mesh_in_float32(strategy):
     arguments = engine.given("volume", *engine.batch("masked and grouped", np.float32, SIZE))

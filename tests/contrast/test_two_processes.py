@@ -4,12 +4,14 @@ import os
 import sys
 
 import numpy as np
+import pytest
 
 from tests.contrast.test_mesh import exact
 from tests.contrast.two_processes import CASES, KIND, leaves
 from tests.processes import all_succeed, free_port, launched
 
 
+@pytest.mark.slow
 def test_either_exchange(tmp_path):
     port, out = free_port(), tmp_path / "found.npz"
     command = [sys.executable, "-m", "tests.contrast.two_processes", port]

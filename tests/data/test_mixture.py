@@ -321,6 +321,7 @@ def test_a_store_without_rows_or_modalities_is_named(folder):
     assert len(store.part("test")) > 3
 
 
+@pytest.mark.slow
 def test_a_run_on_a_mixture(tmp_path, monkeypatch):
     """Of which one store lacks a modality that only the other has."""
     monkeypatch.chdir(tmp_path)

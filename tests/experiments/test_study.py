@@ -98,6 +98,7 @@ def test_missing_needs_its_data(monkeypatch, capsys):
     assert "error: missing needs the emoji" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_from_runs_to_results(tmp_path):
     pytest.importorskip("matplotlib")
     from experiments.study_plot import picture

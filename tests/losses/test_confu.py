@@ -36,6 +36,7 @@ def test_the_published_sum_of_six(x64):
     np.testing.assert_allclose(found, (lam * fused + (1 - lam) * pairs) / 6, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_more_modalities_keep_the_balance_of_fused_and_pairs(x64):
     x = embeddings_of("abcd")
     found = losses.confu(samples.as_jax(x), fused_weight=0.3)

@@ -209,6 +209,7 @@ def test_a_modality_that_nobody_has_leaves_clip(negatives, x64):
     np.testing.assert_allclose(found, exact, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negatives", COMBINATIONS)
 def test_second_derivatives(negatives, x64):
     """Through the rounds, and through what fetches those who are shuffled."""
@@ -244,6 +245,7 @@ def test_bfloat16(x64):
         assert np.linalg.norm(slopes[m].astype(np.float64) - x) <= 0.02 * np.linalg.norm(x)
 
 
+@pytest.mark.slow
 def test_fused_tiles(x64):
     kind = "masked and grouped"
     how = Engine(tile=128, implementation="pallas")
@@ -271,10 +273,12 @@ def test_over_a_mesh(negatives):
     compare_with_a_mesh(losses.symile, "masked and grouped", negatives=negatives)
 
 
+@pytest.mark.slow
 def test_over_a_mesh_with_a_key():
     compare_with_a_mesh(with_key(1), "masked", scaled=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negatives", COMBINATIONS)
 def test_over_a_ring_of_two_axes_in_another_order(negatives, x64):
     whole = losses.over_mesh(losses.symile, mesh_of(data=2, model=4), ("model", "data"))
@@ -299,6 +303,7 @@ def test_memory_is_linear_in_the_batch():
     assert found[1] < 4 * 16384**2 / 8, "less than an eighth of one round"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negatives", COMBINATIONS)
 def test_a_ring_takes_no_more_for_more_devices(negatives):
     """Nothing of other devices' examples is held but what is visiting."""

@@ -112,6 +112,7 @@ def test_an_anchor_beside_one_of_the_others_is_at_distance_zero(name):
         assert np.mean(found == 0) >= 0.8
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_finite_where_the_volume_is_not_smooth(name):
     def total(x):
         tuples = jnp.moveaxis(x, 0, 1)

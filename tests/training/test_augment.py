@@ -51,6 +51,7 @@ def losses(hooks, small_config, tmp_path_factory, quiet):
     return run
 
 
+@pytest.mark.slow
 def test_examples_are_changed_the_same_on_any_number_of_devices(losses):
     plain, noisy = losses(None), losses("noisy")
     assert losses("same") == plain

@@ -33,6 +33,7 @@ def whole(config, tmp_path_factory, quiet):
     return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_ends_with_a_status_of_its_own(config, whole, tmp_path):
     long = dataclasses.replace(config, steps=100_000, checkpoint_every=100_000, log_every=10)
     process = started(long, tmp_path / "run")
@@ -110,6 +111,7 @@ def test_digests_go_with_their_checkpoints(whole):
     assert names == {p.name for p in (whole / "checkpoints").iterdir()} == {"8", "12"}
 
 
+@pytest.mark.slow
 def test_a_full_disk(broken_off, config, whole, quiet):
     """No file may grow over some kB once the run has begun, as when the disk is full."""
     for kilobytes, what in ((16, "cannot write checkpoint 12"), (1, "File too large")):
@@ -127,6 +129,7 @@ def test_a_folder_that_cannot_be_written(config, tmp_path):
         train(config, tmp_path / "file" / "run")
 
 
+@pytest.mark.slow
 def test_a_process_whose_peer_dies_ends_too(small_config, tmp_path):
     layout = dataclasses.replace(small_config().layout, data=None)
     config = small_config(steps=100_000, log_every=10, checkpoint_every=1000, layout=layout)

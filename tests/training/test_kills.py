@@ -4,6 +4,8 @@ import os
 import random
 import time
 
+import pytest
+
 from gramalign.training import train
 from gramalign.training.metrics import read_metrics
 from tests.training.commands import assert_same_run, started
@@ -18,6 +20,7 @@ def reached(folder):
     return max((row["step"] for row in read_metrics(log)), default=0) if log.exists() else 0
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments(small_config, tmp_path, quiet):
     """GRAMALIGN_KILLS times, by a thread that kills when the run has come to a random step."""
     config = small_config(steps=STEPS, checkpoint_every=10, log_every=1)

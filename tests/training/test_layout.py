@@ -43,6 +43,7 @@ def alone(config, tmp_path_factory, quiet):
     return train(config, tmp_path_factory.mktemp("alone"), report=quiet).folder
 
 
+@pytest.mark.slow
 def test_a_run_on_eight_devices_goes_on_on_four_and_on_two(config, alone, tmp_path, quiet):
     with pytest.raises(Killed):
         train(dataclasses.replace(config, layout=LAYOUT), tmp_path, report=killed_at(6))
@@ -148,6 +149,7 @@ def test_one_process_reads_it_all():
     np.testing.assert_array_equal(own_places(16, mesh_of(LAYOUT)), np.arange(16))
 
 
+@pytest.mark.slow
 def test_two_processes_with_two_devices_each(config, alone, tmp_path, quiet):
     """A run that starts from another's weights, and chooses its model."""
     tuned = dataclasses.replace(config, start_from=str(alone), seed=1)

@@ -61,11 +61,13 @@ def same(found, plain):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6), found, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [5, 100])
 def test_a_microbatch_of_any_size(size, plain):
     same(first_gradient(microbatch=size), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout, changes",
     [
@@ -93,6 +95,7 @@ def compiled(layout, remat):
     return traced_flops(step.jaxpr), memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [Layout(data=1), Layout(data=1, fsdp=2)])
 def test_what_a_layer_keeps(layout):
     """With remat all products are computed twice; gathering parameters costs the last ones."""

@@ -85,6 +85,7 @@ def test_a_batch_that_does_not_divide(size, near):
         trace_step(config, DIMS, simulated())
 
 
+@pytest.mark.slow
 @tpu
 def test_memory_and_work_grow_with_the_batch():
     small, large = planned(), planned(batch_size=2048)
@@ -94,6 +95,7 @@ def test_memory_and_work_grow_with_the_batch():
     assert 8 * small.flops < large.flops < 64 * small.flops
 
 
+@pytest.mark.slow
 @tpu
 def test_tiles_take_six_products_of_bfloat16_and_towers_one():
     """Four passes over the tiles of the one pair of modalities."""
@@ -103,6 +105,7 @@ def test_tiles_take_six_products_of_bfloat16_and_towers_one():
     assert found.flops > tiles
 
 
+@pytest.mark.slow
 @tpu
 def test_a_ring_sends_asynchronously_to_one_neighbour():
     found = planned(engine=Engine("ring", tile=64))
@@ -113,6 +116,7 @@ def test_a_ring_sends_asynchronously_to_one_neighbour():
     assert found.seconds(gathered) == gathered.sent / CHIPS["TPU v5 lite"].send_bandwidth
 
 
+@pytest.mark.slow
 @tpu
 def test_fused_tiles_where_only_matrices_are_split():
     layout = Layout(data=1, model=4)
@@ -130,6 +134,7 @@ def test_tiles_are_those_of_the_platform(topology):
     assert tile != TILES["cpu"] and f"tensor<{tile}x{tile}xf32>" in step.lower().as_text()
 
 
+@pytest.mark.slow
 @tpu
 def test_a_batch_that_does_not_fit():
     trial = attempt(

@@ -70,6 +70,7 @@ def test_an_exception(config, whole, tmp_path, monkeypatch):
     assert_same_run(config, tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_sigkill(config, whole, tmp_path, quiet):
     program = f"""
 import os, signal, sys
@@ -90,6 +91,7 @@ train(config_from_json(sys.argv[1]), sys.argv[2], report=kill)
     assert_same_run(config, tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_first_checkpoint(config, whole, tmp_path, quiet):
     def killed_early(row):
         raise Killed

@@ -124,6 +124,7 @@ def test_every_term(name):
     assert values.shape == (4,) and values.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_resumes_to_the_same_bits(config, tmp_path, small_store, quiet):
     rows = []
     whole = train(config(), tmp_path / "whole", report=rows.append)
@@ -159,6 +160,7 @@ def gradient(config, mesh=None):
     return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
 
 
+@pytest.mark.slow
 def test_heads_and_numbers_on_a_mesh_and_in_microbatches(config):
     found = gradient(config(microbatch=3), mesh_of(Layout(data=4)))
     plain = gradient(config())

@@ -84,6 +84,7 @@ def test_an_anchor_that_the_data_lacks_is_refused_before_a_file_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_training_on_digits_beats_chance_by_far(tmp_path, quiet):
     config = Config(
         modalities=tuple(load("digits").modalities[:2]),

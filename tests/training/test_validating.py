@@ -132,6 +132,7 @@ def broken_off(ended, tmp_path):
     return shutil.copytree(ended, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_chooses_the_same(broken_off, config, whole, quiet):
     train(config, broken_off, resume=True, report=quiet)
     for name in ("params.safetensors", "metrics.jsonl"):
