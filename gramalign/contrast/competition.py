@@ -33,6 +33,7 @@ from gramalign.contrast.rounds import Join, Rounds
 from gramalign.contrast.statistics import LogSumExp, LogSumExps, Statistic
 from gramalign.contrast.tile import InBfloat16, Tile, no_slopes
 from gramalign.geometry.norms import at_least_float32
+from gramalign.geometry.saved import saved
 from gramalign.mesh import AxisName, varying_as, zeros_as
 from gramalign.scores import Side, Tiled
 
@@ -174,6 +175,9 @@ def _start(walk: Walk, side: Block, scale: Float[Array, ""]) -> Any:
 
 
 def _forward(walk, rows, cols, partners, scale):
+    # The masks of tiles depend on fewer of these than logits do, and must not be known before them:
+    # where all this is in a loop that is differentiated, JAX would take masks of all pairs out.
+    rows, cols, partners, scale = jax.lax.optimization_barrier((rows, cols, partners, scale))
     mirrored, statistic = cols is None, walk.tile.statistic
 
     def meet(all_row_stats, cols, all_col_stats):
@@ -194,13 +198,15 @@ def _forward(walk, rows, cols, partners, scale):
         walk.axis,
         NOTHING if mirrored or walk.one_way else gathering,
     )
-    by_row = statistic.finish(row_stats)
-    by_col = None if walk.one_way else by_row if mirrored else statistic.finish(col_stats)
+    by_row = jax.tree.map(saved, statistic.finish(row_stats))
+    by_col = None
+    if not walk.one_way:
+        by_col = by_row if mirrored else jax.tree.map(saved, statistic.finish(col_stats))
     return (by_row, by_col), (rows, cols, partners, scale, by_row, by_col)
 
 
-def _backward(walk, saved, cotangents):
-    rows, cols, partners, scale, *finished = saved
+def _backward(walk, kept, cotangents):
+    rows, cols, partners, scale, *finished = kept
     scale = jnp.asarray(scale)  # a constant of the program is saved as a literal of JAX's own
     mirrored = cols is None
     outcome = walk.tile.statistic.outcome

@@ -1,6 +1,7 @@
-"""What `jax.checkpoint` saves of tuples where it computes the rest of them anew for a derivative.
+"""What `jax.checkpoint` saves where it computes the rest anew for a derivative.
 
-The few numbers a tuple that take most of the work: what shears, scales and turns it.
+The few numbers an example that take most of the work: what shears, scales and turns its tuple, and
+what it gathers from all others.
 """
 
 import jax

@@ -17,6 +17,9 @@ from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
+FEW_PAIRS = 10
+"""All of five modalities: so many pairs are a loss each in a program, which is the faster one."""
+
 
 def participants(
     embeddings: Embeddings, present: Present | None = None, anchor: str | None = None
@@ -80,8 +83,14 @@ def mean_over(
         else:
             a, b = (mask_of(embeddings, present, name) for name in task)
             taking_part.append(a & b)
-    number = jnp.sum(jnp.stack(taking_part), axis=0, dtype=jnp.int32)
-    total = jnp.sum(jnp.stack(values), axis=0)
+    return _mean(jnp.stack(values), jnp.stack(taking_part))
+
+
+def _mean(
+    values: Float[Array, "tasks batch"], taking_part: Bool[Array, "tasks batch"]
+) -> Float[Array, " batch"]:
+    number = jnp.sum(taking_part, axis=0, dtype=jnp.int32)
+    total = jnp.sum(values, axis=0)
     return total / jnp.maximum(number, 1).astype(total.dtype)
 
 
@@ -105,7 +114,7 @@ def softmax(
 
 def over_anchors(
     score_of: Callable[[str], Score],
-    pairs: Callable[..., Float[Array, " batch"]],
+    loss: Callable[..., Float[Array, " batch"]],
     embeddings: Embeddings,
     anchor: str | None,
     present: Present | None,
@@ -115,7 +124,7 @@ def over_anchors(
 
     Args:
         score_of: the Score of an anchor.
-        pairs: `softmax`, or another loss of a Score, its sides and matched scores.
+        loss: `softmax`, or another loss of a Score, its sides and matched scores.
         embeddings: by modality, `[batch, dim]`.
         anchor: a modality; None: every one in turn.
         present: which examples have which modality.
@@ -139,7 +148,7 @@ def over_anchors(
         whose = None if isinstance(score, SymmetricScore) else name
         if whose not in matched:
             matched[whose] = again(score.matched)(embeddings, present, **numbers)
-        return pairs(
+        return loss(
             score,
             score.rows(embeddings, present, **numbers),
             again(score.cols)(embeddings, present),
@@ -162,26 +171,43 @@ def pairs_of(embeddings: Embeddings, anchor: str | None) -> list[tuple[str, str]
 
 
 def over_pairs(
-    pairs: Callable[..., Float[Array, " batch"]],
+    loss: Callable[..., Float[Array, " batch"]],
     embeddings: Embeddings,
-    tasks: Iterable[tuple[str, str]],
+    pairs: Iterable[tuple[str, str]],
     present: Present | None,
 ) -> Float[Array, " batch"]:
     """Mean of a loss of the cosine of two modalities over some pairs of them.
 
     Args:
-        pairs: as for `over_anchors`.
+        loss: of a Score, its sides and matched scores, as for `over_anchors`.
         embeddings: by modality, `[batch, dim]`.
-        tasks: pairs of modalities, such as `pairs_of` gives.
+        pairs: of modalities, such as `pairs_of` gives. More than `FEW_PAIRS` are gone through in a
+            loop, as large a program for any number of them.
         present: which examples have which modality.
 
     Returns:
         `[batch]`; 0 for an example that has no such pair.
     """
+    pairs = list(pairs)
+    score = CosineScore("one", "other")
 
-    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        score = CosineScore(*pair)
-        sides = score.rows(embeddings, present), score.cols(embeddings, present)
-        return pairs(score, *sides, score.matched(embeddings, present))
+    def of_two(a: Any, b: Any, vectors: Any, masks: Any) -> Float[Array, " batch"]:
+        two = {"one": vectors[a], "other": vectors[b]}
+        kept = {"one": masks[a], "other": masks[b]} if present else None
+        return loss(score, score.rows(two, kept), score.cols(two, kept), score.matched(two, kept))
 
-    return mean_over(tasks, one, embeddings, present)
+    masks = {name: mask_of(embeddings, present, name) for name in embeddings}
+    if len(pairs) <= FEW_PAIRS:
+        values = jnp.stack([of_two(a, b, embeddings, masks) for a, b in pairs])
+    else:
+        order = list(embeddings)
+        numbers = jnp.array([[order.index(a), order.index(b)] for a, b in pairs])
+        everything = jnp.stack(list(embeddings.values())), jnp.stack(list(masks.values()))
+
+        # A few numbers an example are kept of every pair; its vectors are cut out anew.
+        @partial(jax.checkpoint, policy=SAVE, prevent_cse=False)
+        def one(pair: Int[Array, "2"]) -> Float[Array, " batch"]:
+            return of_two(pair[0], pair[1], *everything)
+
+        values = jax.lax.map(one, numbers)
+    return _mean(values, jnp.stack([masks[a] & masks[b] for a, b in pairs]))

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.anchors import mean_over, participants
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Side
 from gramalign.scores.products import as_factor
@@ -28,7 +28,7 @@ from gramalign.scores.sides import centroid, whole
 from gramalign.types import Embeddings, Present
 
 
-@compiled(unit=True)
+@compiled(check=unit_rows)
 def centrobind(
     embeddings: Embeddings,
     *,

@@ -16,12 +16,12 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_pairs, pairs_of, softmax
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.types import Embeddings, Present
 
 
-@compiled(unit=True)
+@compiled(check=unit_rows)
 def clip(
     embeddings: Embeddings,
     *,
@@ -59,5 +59,5 @@ def clip(
     >>> bool(jnp.allclose(loss, jnp.log(1 + jnp.exp(-1.0))))
     True
     """
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    return over_pairs(pairs, embeddings, pairs_of(embeddings, anchor), present)
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    return over_pairs(loss, embeddings, pairs_of(embeddings, anchor), present)

@@ -13,7 +13,7 @@ import jax
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.scores.sides import check_embeddings, check_unit
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings
 
 Loss = TypeVar("Loss", bound=Callable[..., Any])
 
@@ -21,12 +21,12 @@ CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
 """The settings of most losses that are no numbers of the program, but shape it."""
 
 
-Rows = Callable[[Embeddings, Mapping[str, Any]], tuple[Embeddings, Present | None]]
-"""Those of the embeddings that a loss with these settings compares, and where they are there."""
+Check = Callable[[Embeddings, Mapping[str, Any]], None]
+"""Raises an error for embeddings, or for settings of a loss, that are seen to be wrong."""
 
 
 def compiled(
-    *constants: str, unit: bool | Rows = False, pairs: bool = True
+    *constants: str, check: Check | None = None, pairs: bool = True
 ) -> Callable[[Loss], Loss]:
     """Decorates a loss: it is compiled, once for every shape and constant, and called as before.
 
@@ -36,8 +36,8 @@ def compiled(
     Args:
         constants: the settings that shape the program beside `CONSTANTS`: whatever is checked, or
             decides between two formulas. All others may be traced.
-        unit: whether rows must have length 1, unless the loss is of a Score other than the cosine,
-            or which rows must. Only numbers can be asked that, so they are before they are traced.
+        check: of what only numbers can be asked, which they are before they are traced; such as
+            `unit_rows`.
         pairs: whether examples meet each other in it, which JAX does not let them where they are
             split over an axis that it has in their type.
     """
@@ -48,32 +48,49 @@ def compiled(
         defaults = {name: parameter.default for name, parameter in parameters.items()}
         program = jax.jit(loss, static_argnames=static)
 
-        def check(embeddings, settings):
+        def check_all(embeddings, settings):
             settings = defaults | settings
             check_embeddings(embeddings, settings["present"])
             engine = settings.get("engine", DEFAULT_ENGINE)
             if not isinstance(engine, Engine):
                 raise TypeError(f'engine must be an Engine, such as Engine("ring"), got {engine!r}')
-            if unit and settings.get("score_of") is None:
-                compared = unit if callable(unit) else _all
-                check_unit(*compared(embeddings, settings))
+            for name in static:
+                _check_constant(name, settings[name])
+            if check is not None:
+                check(embeddings, settings)
 
         @wraps(loss)
         def checked(embeddings, **settings):
-            check(embeddings, settings)
+            check_all(embeddings, settings)
             if pairs:
                 _check_whole(embeddings)
             return program(embeddings, **settings)
 
-        checked.check = check  # pyright: ignore[reportAttributeAccessIssue]
+        checked.check = check_all  # pyright: ignore[reportAttributeAccessIssue]
         checked.constants = frozenset(static)  # pyright: ignore[reportAttributeAccessIssue]
         return checked  # pyright: ignore[reportReturnType]
 
     return decorate
 
 
-def _all(embeddings: Embeddings, settings: Mapping[str, Any]) -> tuple[Embeddings, Present | None]:
-    return embeddings, settings["present"]
+def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for rows that are not of length 1, where it is cosines that they are for.
+
+    A loss that is given a Score has its `score_of`, and then asks nothing of the rows.
+    """
+    if settings.get("score_of") is None:
+        check_unit(embeddings, settings["present"])
+
+
+def _check_constant(name: str, value: Any) -> None:
+    """Raise `TypeError` for an array where it is the program that differs, not its numbers."""
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} shapes the compiled program, so it can't be an array or be traced, got "
+            f"{value!r}: give a Python value, such as {name}={name}.item()"
+        ) from None
 
 
 def _check_whole(embeddings: Embeddings) -> None:

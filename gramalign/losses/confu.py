@@ -20,13 +20,14 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_pairs, softmax
 from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
-from gramalign.scores.sides import mask_of
+from gramalign.scores.sides import check_unit, mask_of
 from gramalign.types import Embeddings, Present
 
 JOIN = "+"
@@ -71,18 +72,19 @@ def _present(
     return masks
 
 
-def _compared(
-    embeddings: Embeddings, settings: Mapping[str, Any]
-) -> tuple[Embeddings, Present | None]:
+def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
+    weight = settings["fused_weight"]
+    if not isinstance(weight, Tracer) and not 0 <= weight <= 1:
+        raise ValueError(f"fused_weight must be in [0, 1], got {weight}")
     _, fused = _modalities_and_fused(embeddings)
-    return embeddings, _present(embeddings, settings["present"], fused)
+    check_unit(embeddings, _present(embeddings, settings["present"], fused))
 
 
-@compiled("fused_weight", unit=_compared)
+@compiled(check=_check)
 def confu(
     embeddings: Embeddings,
     *,
-    fused_weight: float = 0.5,
+    fused_weight: Float[Array, ""] | float = 0.5,
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
@@ -108,8 +110,8 @@ def confu(
 
     Raises:
         ValueError: for fewer than three modalities, a fused embedding that is missing or joins no
-            two of them, a weight outside [0, 1], shapes that differ, or rows that are neither of
-            unit length nor zero (if called on numbers, not traced).
+            two of them, shapes that differ, or (if called on numbers, not traced) a weight outside
+            [0, 1] or rows that are neither of unit length nor zero.
 
     >>> import jax.numpy as jnp
     >>> names = ["text", "audio", "video"]
@@ -117,14 +119,12 @@ def confu(
     >>> bool(jnp.allclose(confu(emb, temperature=1.0), jnp.log(1 + jnp.exp(-1.0)) / 2))
     True
     """
-    if not 0 <= fused_weight <= 1:
-        raise ValueError(f"fused_weight must be in [0, 1], got {fused_weight}")
     modalities, fused = _modalities_and_fused(embeddings)
     masks = _present(embeddings, present, fused)
     outside = [
         (f, other) for f, parts in fused.items() for other in modalities if other not in parts
     ]
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    of_fused = over_pairs(pairs, embeddings, outside, masks)
-    of_pairs = over_pairs(pairs, embeddings, combinations(modalities, 2), masks)
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    of_fused = over_pairs(loss, embeddings, outside, masks)
+    of_pairs = over_pairs(loss, embeddings, combinations(modalities, 2), masks)
     return (fused_weight * of_fused + (1 - fused_weight) * of_pairs) / 2

@@ -68,5 +68,5 @@ def gram(
     >>> bool(gram(aligned).mean() < gram(shuffled).mean())
     True
     """
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    return over_anchors(lambda name: VolumeScore(name, form), pairs, embeddings, anchor, present)
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    return over_anchors(lambda name: VolumeScore(name, form), loss, embeddings, anchor, present)

@@ -68,9 +68,9 @@ def hypergram(
     >>> bool(hypergram({"text": eye, "audio": eye}).mean() < hypergram(opposite).mean())
     True
     """
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
 
     def score_of(name: str) -> Score:
         return MixedScore((HyperbolicVolumeScore(name), VolumeScore(name)), (0.5, 0.5))
 
-    return over_anchors(score_of, pairs, embeddings, anchor, present, weights=(1 - mix, mix))
+    return over_anchors(score_of, loss, embeddings, anchor, present, weights=(1 - mix, mix))

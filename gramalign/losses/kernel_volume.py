@@ -66,7 +66,7 @@ def kernel_volume(
     >>> bool(kernel_volume(aligned).mean() < kernel_volume(opposite).mean())
     True
     """
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_anchors(
-        lambda name: KernelVolumeScore(name, bandwidth), pairs, embeddings, anchor, present
+        lambda name: KernelVolumeScore(name, bandwidth), loss, embeddings, anchor, present
     )

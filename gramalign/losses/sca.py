@@ -15,13 +15,13 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import AggregateScore
 from gramalign.types import Embeddings, Present
 
 
-@compiled("weight_temperature", unit=True)
+@compiled("weight_temperature", check=unit_rows)
 def sca(
     embeddings: Embeddings,
     *,
@@ -62,7 +62,7 @@ def sca(
     >>> bool(sca({"text": eye, "audio": eye}).mean() < sca(shuffled).mean())
     True
     """
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
     return over_anchors(
-        lambda name: AggregateScore(name, weight_temperature), pairs, embeddings, anchor, present
+        lambda name: AggregateScore(name, weight_temperature), loss, embeddings, anchor, present
     )

@@ -20,13 +20,13 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, sigmoid_contrast
 from gramalign.losses.anchors import over_anchors, over_pairs, pairs_of
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import Score
 from gramalign.types import Embeddings, Present
 
 
-@compiled("score_of", unit=True)
+@compiled("score_of", check=unit_rows)
 def siglip(
     embeddings: Embeddings,
     *,
@@ -66,7 +66,7 @@ def siglip(
     >>> bool(jnp.allclose(siglip(one, temperature=1.0, bias=-1.0), jnp.log(2.0)))
     True
     """
-    pairs = partial(
+    loss = partial(
         sigmoid_contrast,
         scale=1 / temperature,
         bias=bias,
@@ -75,5 +75,5 @@ def siglip(
         engine=engine,
     )
     if score_of is None:
-        return over_pairs(pairs, embeddings, pairs_of(embeddings, anchor), present)
-    return over_anchors(score_of, pairs, embeddings, anchor, present)
+        return over_pairs(loss, embeddings, pairs_of(embeddings, anchor), present)
+    return over_anchors(score_of, loss, embeddings, anchor, present)

@@ -65,7 +65,5 @@ def simplex(
     >>> bool(simplex({"text": eye, "audio": eye}).mean() < simplex(shuffled).mean())
     True
     """
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    return over_anchors(
-        lambda name: SimplexScore(name, squared), pairs, embeddings, anchor, present
-    )
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    return over_anchors(lambda name: SimplexScore(name, squared), loss, embeddings, anchor, present)

@@ -61,5 +61,5 @@ def spectral(
     >>> bool(spectral({"text": eye, "audio": eye}).mean() < spectral(shuffled).mean())
     True
     """
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    return over_anchors(SpectralScore, pairs, embeddings, anchor, present)
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    return over_anchors(SpectralScore, loss, embeddings, anchor, present)

@@ -20,13 +20,13 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.losses.anchors import over_anchors, over_pairs, pairs_of
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import Score
 from gramalign.types import Embeddings, Present
 
 
-@compiled("score_of", unit=True)
+@compiled("score_of", check=unit_rows)
 def supcon(
     embeddings: Embeddings,
     *,
@@ -68,7 +68,7 @@ def supcon(
     """
     if groups is None:
         raise ValueError("supcon needs groups, the label of each example, or it is plain contrast")
-    pairs = partial(
+    loss = partial(
         contrast,
         scale=1 / temperature,
         groups=groups,
@@ -77,5 +77,5 @@ def supcon(
         engine=engine,
     )
     if score_of is None:
-        return over_pairs(pairs, embeddings, pairs_of(embeddings, anchor), present)
-    return over_anchors(score_of, pairs, embeddings, anchor, present)
+        return over_pairs(loss, embeddings, pairs_of(embeddings, anchor), present)
+    return over_anchors(score_of, loss, embeddings, anchor, present)

@@ -26,7 +26,7 @@ from gramalign.losses.anchors import over_pairs, softmax
 from gramalign.losses.compiled import compiled
 from gramalign.losses.confu import JOIN
 from gramalign.mesh import AxisName
-from gramalign.scores.sides import check_modality
+from gramalign.scores.sides import check_modality, check_unit
 from gramalign.types import Embeddings, Present
 
 
@@ -39,31 +39,33 @@ def fused_rest(modalities: Iterable[str], anchor: str) -> str:
     return JOIN.join(sorted(name for name in modalities if name != anchor))
 
 
-def _tasks(embeddings: Embeddings, anchor: str | None, fused: str | None) -> list[tuple[str, str]]:
+def _pairs(embeddings: Embeddings, anchor: str | None, fused: str | None) -> list[tuple[str, str]]:
     """Every anchor with the fused embedding of the others."""
     modalities = [name for name in embeddings if JOIN not in name]
-    if anchor is None and fused is not None:
+    if anchor is not None:
+        check_modality("anchor", anchor, embeddings)
+    elif fused is not None:
         raise ValueError(
             f"fused={fused!r} is of the rest of one anchor: name it, or leave fused out"
         )
-    if anchor is not None:
-        check_modality("anchor", anchor, embeddings)
+    elif not modalities:
+        raise ValueError(f"embeddings holds fused ones only, no anchor: {sorted(embeddings)}")
     anchors = modalities if anchor is None else [anchor]
-    tasks = [(name, fused or fused_rest(modalities, name)) for name in anchors]
-    for _, name in tasks:
-        check_modality("fused", name, embeddings)
-    return tasks
+    pairs = [(name, fused_rest(modalities, name) if fused is None else fused) for name in anchors]
+    for name, of_rest in pairs:
+        check_modality("fused", of_rest, embeddings)
+        if name == of_rest:
+            raise ValueError(f"fused is {fused!r}, the anchor itself: name what the rest fuse to")
+    return pairs
 
 
-def _compared(
-    embeddings: Embeddings, settings: Mapping[str, Any]
-) -> tuple[Embeddings, Present | None]:
-    """The entries that are anchors or fused, whatever others there are."""
-    names = chain(*_tasks(embeddings, settings["anchor"], settings["fused"]))
-    return {name: embeddings[name] for name in names}, settings["present"]
+def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
+    """Only anchors and fused entries have to be of unit length, whatever others there are."""
+    names = chain(*_pairs(embeddings, settings["anchor"], settings["fused"]))
+    check_unit({name: embeddings[name] for name in names}, settings["present"])
 
 
-@compiled("fused", unit=_compared)
+@compiled("fused", check=_check)
 def vast(
     embeddings: Embeddings,
     *,
@@ -96,8 +98,9 @@ def vast(
         part.
 
     Raises:
-        ValueError: for an unknown anchor or fused entry, a fused entry for all anchors, shapes that
-        differ, or rows that are neither of unit length nor zero (if called on numbers, not traced).
+        ValueError: for an unknown anchor or fused entry, one entry for both, a fused entry for all
+        anchors, shapes that differ, or rows that are neither of unit length nor zero (if called on
+        numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)
@@ -105,5 +108,5 @@ def vast(
     >>> bool(jnp.allclose(loss, jnp.log(1 + jnp.exp(-1.0))))
     True
     """
-    pairs = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    return over_pairs(pairs, embeddings, _tasks(embeddings, anchor, fused), present)
+    loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
+    return over_pairs(loss, embeddings, _pairs(embeddings, anchor, fused), present)

@@ -97,20 +97,19 @@ def stack(
 
 def mask_of(embeddings: Embeddings, present: Present | None, name: str) -> Bool[Array, " batch"]:
     """Where one modality is present; everywhere if the mapping does not say."""
-    if present is not None and name in present:
-        return present[name]
-    return jnp.ones(embeddings[name].shape[0], bool)
+    mask = (present or {}).get(name)
+    return jnp.ones(embeddings[name].shape[0], bool) if mask is None else mask
 
 
 def one(embeddings: Embeddings, present: Present | None, argument: str, name: str) -> Side:
     """One modality as a side: a factor `[batch, dim]`, zeros where it is absent."""
     check_embeddings(embeddings, present)
     check_modality(argument, name, embeddings)
-    mask = mask_of(embeddings, present, name)
     vectors = as_factor(embeddings[name], embeddings[name].dtype)
-    if present is not None and name in present:
+    mask = (present or {}).get(name)
+    if mask is not None:
         vectors = jnp.where(mask[:, None], vectors, 0)
-    return Side(vectors, mask)
+    return Side(vectors, mask_of(embeddings, present, name))
 
 
 def rest(

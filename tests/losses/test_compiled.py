@@ -1,6 +1,7 @@
 """Losses called outside of `jax.jit` are programs all the same, and made once."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -35,6 +36,23 @@ def test_a_second_call_compiles_nothing(name, compilations):
     del compilations[:]
     EVERY[name](batch(1), temperature=0.2)
     assert not compilations
+
+
+def test_another_weight_compiles_nothing(compilations):
+    confu = EVERY["confu"]
+    half = confu(batch(0), fused_weight=0.5, temperature=0.1)
+    del compilations[:]
+    confu(batch(1), fused_weight=0.2, temperature=0.1)
+    assert not compilations
+    np.testing.assert_array_equal(
+        confu(batch(0), fused_weight=jnp.float32(0.5), temperature=0.1), half
+    )
+
+
+@pytest.mark.parametrize("name", ["clip", "vast", "confu"])
+def test_a_constant_that_is_an_array_is_named(name):
+    with pytest.raises(TypeError, match="label_smoothing shapes the compiled program"):
+        EVERY[name](batch(0), label_smoothing=jnp.float32(0.1))
 
 
 def test_it_is_still_the_function_that_it_decorates():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gramalign import losses
 from tests import samples
@@ -30,3 +31,18 @@ def test_other_entries_play_no_part():
 
 def test_who_lacks_the_fused_entry_takes_no_part():
     np.testing.assert_array_equal(vast(EMBEDDINGS, HAVE) != 0, HAVE["c"])
+
+
+@pytest.mark.parametrize(
+    "names, settings, message",
+    [
+        ("abc", {"anchor": "a", "fused": "a"}, "fused is 'a', the anchor itself"),
+        ("abc", {"anchor": "a", "fused": ""}, "fused is '', but the modalities are"),
+        ("abc", {"anchor": None, "fused": "c"}, "fused='c' is of the rest of one anchor"),
+        (["a+b", "b+c"], {"anchor": None}, "embeddings holds fused ones only, no anchor"),
+    ],
+)
+def test_what_is_no_anchor_and_no_fusion(names, settings, message):
+    embeddings = {name: EMBEDDINGS["a"] for name in names}
+    with pytest.raises(ValueError, match=message):
+        losses.vast(embeddings, **settings)
