@@ -1,6 +1,7 @@
 """Who takes part in a loss, means over those who do, and the loss that many methods are."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -12,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 from gramalign.contrast import Engine, contrast
 from gramalign.geometry.saved import SAVE
 from gramalign.mesh import AxisName
-from gramalign.scores import CosineScore, Score
-from gramalign.scores.anchored_score import SymmetricScore
+from gramalign.scores import CosineScore, MixedScore, Score
+from gramalign.scores.anchored_score import AnchoredScore, SymmetricScore
 from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
@@ -141,21 +142,44 @@ def over_anchors(
 
     # What leads from embeddings to factors is cheap beside the pairs, and need not be kept.
     again = partial(jax.checkpoint, policy=SAVE)
-    matched: dict[str | None, Float[Array, " batch"]] = {}
+    names = list(embeddings) if anchor is None else [anchor]
+    scores = {name: score_of(name) for name in names}
+    symmetric = {_kind(s): s for s in scores.values() if isinstance(s, SymmetricScore)}
+    of_all = {x: again(s.matched)(embeddings, present, **numbers) for x, s in symmetric.items()}
 
-    def one(name: str) -> Float[Array, " batch"]:
-        score = score_of(name)
-        whose = None if isinstance(score, SymmetricScore) else name
-        if whose not in matched:
-            matched[whose] = again(score.matched)(embeddings, present, **numbers)
-        return loss(
-            score,
-            score.rows(embeddings, present, **numbers),
-            again(score.cols)(embeddings, present),
-            matched[whose],
-        )
+    def of(score: Score, embeddings: Embeddings, present: Present | None) -> Array:
+        matched = of_all.get(_kind(score))
+        if matched is None:
+            matched = again(score.matched)(embeddings, present, **numbers)
+        rows = score.rows(embeddings, present, **numbers)
+        return loss(score, rows, again(score.cols)(embeddings, present), matched)
 
-    return mean_over(list(embeddings) if anchor is None else [anchor], one, embeddings, present)
+    if len(names) < 3 or len({_kind(score) for score in scores.values()}) > 1:
+
+        def one(name: str) -> Array:
+            return of(scores[name], embeddings, present)
+
+        return mean_over(names, one, embeddings, present)
+
+    # They differ in who is the anchor, and that alone: each modality takes the first one's place.
+    everyone = range(len(names))
+    orders = jnp.array([[n, *(m for m in everyone if m != n)] for n in everyone])
+    masks = [mask_of(embeddings, present, name) for name in names]
+    everything = jnp.stack(list(embeddings.values())), jnp.stack(masks)
+
+    def first(order: Int[Array, " k"]) -> Array:
+        vectors, kept = (dict(zip(names, x[order], strict=True)) for x in everything)
+        return of(scores[names[0]], vectors, kept if present else None)
+
+    values = _loop(first, orders)
+    return _mean(values, jnp.stack([participants(embeddings, present, name) for name in names]))
+
+
+def _kind(score: Score) -> Any:
+    """What it is but for the name of its anchor; equal to no other if it knows more names."""
+    if isinstance(score, MixedScore):
+        return score.weights, *map(_kind, score.scores)
+    return replace(score, anchor="") if isinstance(score, AnchoredScore) else object()
 
 
 def pairs_of(embeddings: Embeddings, anchor: str | None) -> list[tuple[str, str]]:
@@ -204,10 +228,13 @@ def over_pairs(
         numbers = jnp.array([[order.index(a), order.index(b)] for a, b in pairs])
         everything = jnp.stack(list(embeddings.values())), jnp.stack(list(masks.values()))
 
-        # A few numbers an example are kept of every pair; its vectors are cut out anew.
-        @partial(jax.checkpoint, policy=SAVE, prevent_cse=False)
-        def one(pair: Int[Array, "2"]) -> Float[Array, " batch"]:
-            return of_two(pair[0], pair[1], *everything)
-
-        values = jax.lax.map(one, numbers)
+        values = _loop(lambda pair: of_two(pair[0], pair[1], *everything), numbers)
     return _mean(values, jnp.stack([masks[a] & masks[b] for a, b in pairs]))
+
+
+def _loop(loss: Callable[[Int[Array, " n"]], Array], tasks: Int[Array, "tasks n"]) -> Array:
+    """The loss of each task, one after another: a program as large for any number of them.
+
+    For derivatives, a few numbers an example and task are kept; vectors are picked anew.
+    """
+    return jax.lax.map(jax.checkpoint(loss, policy=SAVE, prevent_cse=False), tasks)
