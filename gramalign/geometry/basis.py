@@ -28,13 +28,14 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.cholesky import eliminate, identity
+from gramalign.geometry.cholesky import eliminate
 from gramalign.geometry.gram import identity_where_absent
 from gramalign.geometry.norms import norm
 from gramalign.geometry.saved import saved
 from gramalign.geometry.tuples import (
     Rows,
     combine,
+    identity,
     inner_products,
     multiply,
     take_apart,

@@ -6,10 +6,10 @@ NaN for the whole matrix.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.lax import broadcasted_iota
 from jaxtyping import Array, Float
 
+from gramalign.geometry.tuples import identity
 from gramalign.mesh import varying_as
 
 
@@ -50,8 +50,3 @@ def eliminate(
     start = gram, varying_as(identity(gram), gram), varying_as(jnp.zeros_like(least), gram)
     _, inverse, diagonal = jax.lax.fori_loop(0, gram.shape[-1], column, start)
     return diagonal, inverse
-
-
-def identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
-    """The identity, once for every matrix."""
-    return jnp.broadcast_to(np.eye(like.shape[-1], dtype=like.dtype), like.shape)

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.cholesky import identity
-from gramalign.geometry.tuples import inner_products, take_apart
+from gramalign.geometry.tuples import identity, inner_products, take_apart
 
 
 def identity_where_absent(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import Precision, stop_gradient
 from jaxtyping import Array, Bool, Float
 
@@ -132,3 +133,8 @@ def multiply(
 ) -> Float[Array, "*batch k n"]:
     """Products of matrices as small as k x k, elementwise."""
     return jnp.sum(left[..., :, :, None] * right[..., None, :, :], axis=-2)
+
+
+def identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
+    """The identity, once for every matrix."""
+    return jnp.broadcast_to(np.eye(like.shape[-1], dtype=like.dtype), like.shape)

@@ -14,12 +14,13 @@ from gramalign.contrast import Engine, contrast
 from gramalign.geometry.saved import SAVE
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, MixedScore, Score
-from gramalign.scores.anchored_score import AnchoredScore, SymmetricScore
+from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
-FEW_PAIRS = 10
-"""All of five modalities: so many pairs are a loss each in a program, which is the faster one."""
+FEW_ANCHORS, FEW_PAIRS = 5, 10
+"""Of five modalities. So many losses may be parts of one program, which a CPU is the faster for;
+for more it would take minutes to compile, and the memory of all of them together."""
 
 
 def participants(
@@ -127,7 +128,8 @@ def over_anchors(
         score_of: the Score of an anchor.
         loss: `softmax`, or another loss of a Score, its sides and matched scores.
         embeddings: by modality, `[batch, dim]`.
-        anchor: a modality; None: every one in turn.
+        anchor: a modality; None: every one in turn, in a loop if they are more than `FEW_ANCHORS`
+            and their Scores are symmetric, and the same but for the anchor.
         present: which examples have which modality.
         **numbers: what the Score's `rows` and `matched` take besides, to be differentiated by.
 
@@ -143,21 +145,22 @@ def over_anchors(
     # What leads from embeddings to factors is cheap beside the pairs, and need not be kept.
     again = partial(jax.checkpoint, policy=SAVE)
     names = list(embeddings) if anchor is None else [anchor]
-    scores = {name: score_of(name) for name in names}
-    symmetric = {_kind(s): s for s in scores.values() if isinstance(s, SymmetricScore)}
-    of_all = {x: again(s.matched)(embeddings, present, **numbers) for x, s in symmetric.items()}
+    scores = [score_of(name) for name in names]
+    kinds = [_kind(score) for score in scores]
+    matched = {}
+    for score, kind in zip(scores, kinds, strict=True):
+        if kind not in matched:
+            matched[kind] = again(score.matched)(embeddings, present, **numbers)
 
-    def of(score: Score, embeddings: Embeddings, present: Present | None) -> Array:
-        matched = of_all.get(_kind(score))
-        if matched is None:
-            matched = again(score.matched)(embeddings, present, **numbers)
+    def of(place: int, embeddings: Embeddings, present: Present | None) -> Array:
+        score = scores[place]
         rows = score.rows(embeddings, present, **numbers)
-        return loss(score, rows, again(score.cols)(embeddings, present), matched)
+        return loss(score, rows, again(score.cols)(embeddings, present), matched[kinds[place]])
 
-    if len(names) < 3 or len({_kind(score) for score in scores.values()}) > 1:
+    if len(names) <= FEW_ANCHORS or len(matched) > 1:
 
         def one(name: str) -> Array:
-            return of(scores[name], embeddings, present)
+            return of(names.index(name), embeddings, present)
 
         return mean_over(names, one, embeddings, present)
 
@@ -169,17 +172,20 @@ def over_anchors(
 
     def first(order: Int[Array, " k"]) -> Array:
         vectors, kept = (dict(zip(names, x[order], strict=True)) for x in everything)
-        return of(scores[names[0]], vectors, kept if present else None)
+        return of(0, vectors, kept if present else None)
 
     values = _loop(first, orders)
     return _mean(values, jnp.stack([participants(embeddings, present, name) for name in names]))
 
 
 def _kind(score: Score) -> Any:
-    """What it is but for the name of its anchor; equal to no other if it knows more names."""
+    """What it is whoever is the anchor, if that makes no difference to matched tuples.
+
+    Of any other Score, something that is equal to nothing else.
+    """
     if isinstance(score, MixedScore):
         return score.weights, *map(_kind, score.scores)
-    return replace(score, anchor="") if isinstance(score, AnchoredScore) else object()
+    return replace(score, anchor="") if isinstance(score, SymmetricScore) else object()
 
 
 def pairs_of(embeddings: Embeddings, anchor: str | None) -> list[tuple[str, str]]:

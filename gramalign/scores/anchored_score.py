@@ -55,7 +55,11 @@ class AnchoredScore(ABC):
 
 @dataclass(frozen=True)
 class SymmetricScore(AnchoredScore):
-    """One to which, of a matched tuple, the anchor is a modality like any other."""
+    """One to which, of a matched tuple, the anchor is a modality like any other.
+
+    It knows no modality by name but the anchor: with two modalities in each other's place, it
+    gives what it gave of the one for the other.
+    """
 
     def matched(
         self, embeddings: Embeddings, present: Present | None = None
