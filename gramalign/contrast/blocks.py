@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gramalign.contrast.exchange import Axis
 from gramalign.mesh import AxisName, check_axis, gathered
@@ -122,26 +122,48 @@ def counted_from_0(groups: Int[Array, " n"], axis_name: AxisName | None = None) 
     return jnp.searchsorted(everyone, groups).astype(jnp.int32)
 
 
+def check_matched(matched: Float[Array, " n"], size: int) -> None:
+    """Raise `ValueError` unless there is one score for each of so many matched pairs."""
+    if jnp.shape(matched) != (size,):
+        raise ValueError(
+            f"matched must be one score for each pair, of shape {(size,)}, "
+            f"got shape {jnp.shape(matched)}"
+        )
+
+
 def check_sides(
     rows: Side, cols: Side, *, square: bool, axis_name: AxisName | None = None
 ) -> tuple[int, int]:
     """Both sizes.
 
     Raises:
+        TypeError: for what is no Side.
         ValueError: if a side is empty, ragged, or (for `square`) the sizes differ; for an axis that
         is not there, or that the columns (for `square`, or the rows) are not split over.
     """
+    for name, side in (("rows", rows), ("cols", cols)):
+        if not isinstance(side, Side):
+            raise TypeError(
+                f"{name} must be a Side, as score.{name}(embeddings) gives, got {type(side)}"
+            )
+        if side.valid.dtype != jnp.bool_ or side.valid.ndim != 1:
+            raise ValueError(
+                f"{name}.valid must be bool of shape [batch], "
+                f"got {side.valid.dtype} of shape {side.valid.shape}"
+            )
     if axis_name is not None:
         for side in (rows, cols) if square else (cols,):
             check_axis(axis_name, side.factors)
     sizes = []
     for name, side in (("rows", rows), ("cols", cols)):
         size = side.valid.shape[0]
-        lengths = {x.shape[0] for x in jax.tree.leaves(side.factors)}
-        if size == 0 or lengths != {size}:
+        shapes = [x.shape for x in jax.tree.leaves(side.factors)]
+        if size == 0:
+            raise ValueError(f"{name} must hold at least one example: the batch is empty")
+        if not shapes or any(shape[:1] != (size,) for shape in shapes):
             raise ValueError(
-                f"{name} must hold at least one example, the same number in every factor, "
-                f"got {size} in valid and {sorted(lengths)} in factors"
+                f"{name} must have factors with one entry for each of {size} examples, "
+                f"got shapes {shapes}"
             )
         sizes.append(size)
     if square and sizes[0] != sizes[1]:

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from gramalign.contrast.blocks import Block, check_sides, own_numbers, split
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
+from gramalign.contrast.tile import scores_of
 from gramalign.scores import Side, Tiled
 
 
@@ -31,7 +32,7 @@ def score_matrix(
     _, number = check_sides(rows, cols, square=False)
 
     def one_block(block: Block) -> Float[Array, "rows c"]:
-        tile = score.tile(rows.factors, block.factors)
+        tile = scores_of(score, rows.factors, block.factors)
         return jnp.where(rows.valid[:, None] & block.valid[None, :], tile, -jnp.inf)
 
     tiles = jax.lax.map(one_block, split(cols, own_numbers(number), engine.tile_size()))

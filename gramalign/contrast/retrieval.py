@@ -19,6 +19,7 @@ from gramalign.contrast.blocks import (
 )
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.exchange import choose, exchange, sums
+from gramalign.contrast.tile import scores_of
 from gramalign.mesh import AxisName, varying_as
 from gramalign.scores import Side, Tiled
 
@@ -68,7 +69,7 @@ def ranks(
     # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. The
     # barrier keeps what follows out of the tile's own kernels, which might round it otherwise.
     def tile_of(row: Block, col: Block) -> Array:
-        return jax.lax.optimization_barrier(score.tile(row.factors, col.factors))
+        return jax.lax.optimization_barrier(scores_of(score, row.factors, col.factors))
 
     matches = jax.lax.map(lambda blocks: jnp.diagonal(tile_of(*blocks)), (row_blocks, col_blocks))
     row_blocks, col_blocks = varying_as((row_blocks, col_blocks), matches)
@@ -159,7 +160,7 @@ def top_k(
             row_block, best = row
 
             def one_tile(best: tuple[Array, Array], col: Block) -> tuple[tuple[Array, Array], None]:
-                scores = score.tile(row_block.factors, col.factors)
+                scores = scores_of(score, row_block.factors, col.factors)
                 mask = row_block.valid[:, None] & col.valid[None, :] & ~jnp.isnan(scores)
                 # The tile's own best first, so that what is sorted is 2 k numbers and not a tile.
                 # Of equal ones top_k takes the first, and a block's numbers ascend; but it takes 0

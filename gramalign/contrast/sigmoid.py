@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast.blocks import check_groups, check_sides, own_numbers
+from gramalign.contrast.blocks import check_groups, check_matched, check_sides, own_numbers
 from gramalign.contrast.competition import Candidates, competition
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.statistics import SoftplusSum
+from gramalign.contrast.tile import scores_of
 from gramalign.mesh import AxisName, varying_as
 from gramalign.scores import Side, Tiled
 
@@ -35,7 +36,7 @@ class _Biased:
     score: Tiled
 
     def tile(self, rows: _Shifted, cols: Any) -> Float[Array, "r c"]:
-        return self.score.tile(rows.factors, cols) + rows.shift[:, None]
+        return scores_of(self.score, rows.factors, cols) + rows.shift[:, None]
 
 
 def sigmoid_contrast(
@@ -72,6 +73,7 @@ def sigmoid_contrast(
         that the batch is not split over.
     """
     size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
+    check_matched(matched, size)
     groups = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
     valid = rows.valid & cols.valid
     factor, offset = (varying_as(jnp.asarray(x, matched.dtype), matched) for x in (scale, bias))

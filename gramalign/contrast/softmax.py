@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast.blocks import check_groups, check_sides, own_numbers
+from gramalign.contrast.blocks import check_groups, check_matched, check_sides, own_numbers
 from gramalign.contrast.competition import Candidates, competition
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.statistics import LogSumExp, LogSumExps
@@ -63,6 +63,7 @@ def contrast(
     """
     others = rows if cols is None else cols
     size, _ = check_sides(rows, others, square=True, axis_name=axis_name)
+    check_matched(matched, size)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
     if supervised and (groups is None or label_smoothing):

@@ -20,6 +20,18 @@ from gramalign.scores import Tiled
 from gramalign.scores.products import in_bfloat16
 
 
+def scores_of(score: Tiled, rows: PyTree[Array], cols: PyTree[Array]) -> Float[Array, "r c"]:
+    """A Score's tile; raises a `ValueError` if that is not one number for every pair."""
+    scores = score.tile(rows, cols)
+    shape = tuple(jax.tree.leaves(side)[0].shape[0] for side in (rows, cols))
+    if scores.shape != shape:
+        raise ValueError(
+            f"score.tile must give a score for every pair, of shape {shape} for so many rows and "
+            f"columns, got shape {scores.shape}"
+        )
+    return scores
+
+
 @dataclass(frozen=True)
 class Tile:
     """What is computed of a tile.
@@ -36,7 +48,7 @@ class Tile:
         self, scale: Float[Array, ""], row: Block, col: Block, *, one_way: bool
     ) -> tuple[Any, Any | None]:
         """What the rows gather, and what the columns gather (None if `one_way`)."""
-        logits = scale * self.score.tile(row.factors, col.factors)
+        logits = scale * scores_of(self.score, row.factors, col.factors)
         by_row = self.statistic.measure(logits, row, col, axis=1)
         return by_row, None if one_way else self.statistic.measure(logits, row, col, axis=0)
 

@@ -8,7 +8,8 @@ eigenvalues are the roots of the secular equation lambda = alpha + sum_l z_l^2 /
 lambda_l), found elementwise.
 
 Source: Golub, 1973, doi 10.1137/1015032. Cost: about 20 m elementwise a pair. Singular set: two
-largest eigenvalues alike, where a subgradient is returned. First derivatives only.
+largest eigenvalues alike, where a subgradient is returned. First derivatives only: a second one,
+which would miss how eigenvectors turn into each other, raises a `NotImplementedError`.
 """
 
 import jax
@@ -40,6 +41,7 @@ def leading_eigenvalue(
     return _secular(alpha, links, gram)[0]
 
 
+@jax.custom_jvp
 def _secular(
     alpha: Float[Array, " r"], links: Float[Array, "m r c"], gram: Float[Array, "c m m"]
 ) -> tuple[Array, list[Array]]:
@@ -93,6 +95,14 @@ def _secular(
         entries[m + 1] = jnp.where(column_wins & (gaps[m] <= 0), 1, entries[m + 1])
         column_wins &= gaps[m] > 0
     return top + mu, entries
+
+
+@_secular.defjvp
+def _refuse(primals, tangents):
+    raise NotImplementedError(
+        "the leading eigenvalue of a pair (losses.spectral, SpectralScore) has first derivatives "
+        "only: take second ones of losses.pmrl, or of another Score"
+    )
 
 
 @leading_eigenvalue.defjvp

@@ -55,10 +55,17 @@ def participants(
 def masked_mean(values: Float[Array, " batch"], where: Bool[Array, " batch"]) -> Float[Array, ""]:
     """Mean of the values that count; 0 when none does.
 
+    Raises:
+        ValueError: unless `where` is bool, of the values' shape.
+
     >>> import jax.numpy as jnp
     >>> float(masked_mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
     2.0
     """
+    if where.dtype != jnp.bool_ or where.shape != values.shape:
+        raise ValueError(
+            f"where must be bool of shape {values.shape}, got {where.dtype} of shape {where.shape}"
+        )
     number = jnp.sum(where, dtype=jnp.int32).astype(values.dtype)
     return jnp.sum(jnp.where(where, values, 0)) / jnp.maximum(number, 1)
 

@@ -10,6 +10,8 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
+from jax.core import Tracer
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.scores.sides import check_embeddings, check_unit
@@ -19,6 +21,8 @@ Loss = TypeVar("Loss", bound=Callable[..., Any])
 
 CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
 """The settings of most losses that are no numbers of the program, but shape it."""
+
+TEMPERATURES = {"temperature", "tau_alignment", "tau_instance"}
 
 
 Check = Callable[[Embeddings, Mapping[str, Any]], None]
@@ -49,6 +53,9 @@ def compiled(
         program = jax.jit(loss, static_argnames=static)
 
         def check_all(embeddings, settings):
+            unknown = sorted(settings.keys() - parameters.keys())
+            if unknown:
+                raise TypeError(f"{loss.__name__} has no {unknown}, it has {list(parameters)[1:]}")
             settings = defaults | settings
             check_embeddings(embeddings, settings["present"])
             engine = settings.get("engine", DEFAULT_ENGINE)
@@ -56,6 +63,8 @@ def compiled(
                 raise TypeError(f'engine must be an Engine, such as Engine("ring"), got {engine!r}')
             for name in static:
                 _check_constant(name, settings[name])
+            for name in settings.keys() & TEMPERATURES:
+                _check_temperature(name, settings[name])
             if check is not None:
                 check(embeddings, settings)
 
@@ -80,6 +89,14 @@ def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
     """
     if settings.get("score_of") is None:
         check_unit(embeddings, settings["present"])
+
+
+def _check_temperature(name: str, value: Any) -> None:
+    """Raise `TypeError` for what is no number, `ValueError` for one, if not traced, not above 0."""
+    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not isinstance(value, Tracer) and np.ndim(value) == 0 and not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
 
 
 def _check_constant(name: str, value: Any) -> None:

@@ -10,7 +10,8 @@ Cicchetti et al. (GRAM), ICLR 2025, arXiv 2412.11959.
 Needs: an anchor, or each in turn; k >= 2.
 Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, and some 20 k B^2
 elementwise, per anchor; memory O(B k d).
-Singular set: sigma_1 = sigma_2, a kink; a subgradient is returned. First derivatives only.
+Singular set: sigma_1 = sigma_2, a kink; a subgradient is returned. First derivatives only: second
+ones raise a `NotImplementedError`.
 Blind spot: signs; and an anchor that is orthogonal to others which agree changes nothing.
 """
 

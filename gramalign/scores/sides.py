@@ -1,9 +1,11 @@
 """What all Scores do first: check the embeddings, pick modalities, blank out the absent ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PyTree
 
@@ -18,25 +20,44 @@ UNIT_TOLERANCE = 1e-2
 
 
 def check_embeddings(embeddings: Embeddings, present: Present | None) -> None:
-    """Raise `ValueError` unless all modalities are `[batch, dim]` alike and masks `[batch]`."""
+    """Raise an error unless all modalities are `[batch, dim]` alike and masks `[batch]`.
+
+    Raises:
+        TypeError: for what is no mapping, or no array.
+        ValueError: for fewer than two modalities, or shapes and dtypes that do not fit.
+    """
+    shapes = {name: shape for name, (shape, _) in _arrays("embeddings", embeddings).items()}
+    masks = {} if present is None else _arrays("present", present)
     if len(embeddings) < 2:
         raise ValueError(
             f"embeddings must hold at least two modalities to compare, got {sorted(embeddings)}"
         )
-    shapes = {name: tuple(x.shape) for name, x in embeddings.items()}
     first = next(iter(shapes.values()))
     if len(first) != 2 or any(shape != first for shape in shapes.values()):
         raise ValueError(f"embeddings must all have one shape [batch, dim], got {shapes}")
     for name, x in embeddings.items():
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(f"embeddings[{name!r}] must be floating point, got {x.dtype}")
-    for name, mask in (present or {}).items():
+    for name, (shape, dtype) in masks.items():
         check_modality("present", name, embeddings)
-        if tuple(mask.shape) != first[:1] or mask.dtype != jnp.bool_:
+        if shape != first[:1] or dtype != jnp.bool_:
             raise ValueError(
-                f"present[{name!r}] must be bool of shape {first[:1]}, "
-                f"got {mask.dtype} of shape {tuple(mask.shape)}"
+                f"present[{name!r}] must be bool of shape {first[:1]}, got {dtype} of shape {shape}"
             )
+
+
+def _arrays(argument: str, mapping: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Shape and dtype by name; raises a `TypeError` for what is no mapping of names to arrays."""
+    if not isinstance(mapping, Mapping):
+        raise TypeError(
+            f"{argument} must map the names of modalities to arrays, got a {type(mapping).__name__}"
+        )
+    for name, x in mapping.items():
+        if not isinstance(x, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)):
+            raise TypeError(
+                f"{argument}[{name!r}] must be an array of JAX or NumPy, got a {type(x).__name__}"
+            )
+    return {name: (tuple(x.shape), x.dtype) for name, x in mapping.items()}
 
 
 def check_modality(argument: str, name: str, embeddings: Embeddings) -> None:

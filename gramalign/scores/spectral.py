@@ -18,7 +18,7 @@ Golub, 1973, doi 10.1137/1015032.
 Needs: an anchor; k >= 2.
 Cost: 2 (k - 1) d flops a pair and about 20 k elementwise; memory O(B k d).
 Singular set: sigma_1 = sigma_2, a kink, where a subgradient is returned, and zero tuples, where it
-is 0. First derivatives only.
+is 0. First derivatives only: second ones of tiles raise a `NotImplementedError`.
 Blind spot: signs, as for the volume; and an anchor that is orthogonal to others which agree.
 """
 

@@ -1,10 +1,14 @@
 """Messages of the engine and of retrieval, as users meet them: without run-time type checks."""
 
+import re
+from dataclasses import dataclass
+from functools import partial
+
 import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-from gramalign.contrast import Engine, contrast, ranks, sigmoid_contrast, top_k
+from gramalign.contrast import Engine, contrast, ranks, score_matrix, sigmoid_contrast, top_k
 from gramalign.scores import CosineScore, Side
 
 SCORE = CosineScore("a", "b")
@@ -34,13 +38,15 @@ def sigmoid(rows, cols, **options):
     ("rows", "cols", "options", "message"),
     [
         (side(4), side(5), {}, "row i is matched with column i, but there are 4 and 5"),
-        (side(0), side(4), {}, r"rows must hold at least one example.*0 in valid and \[0\]"),
+        (side(0), side(4), {}, "rows must hold at least one example: the batch is empty"),
         (
             side(4),
             Side(jnp.ones((3, 3)), jnp.ones(4, bool)),
             {},
-            r"cols .*got 4 in valid and \[3\]",
+            r"cols must have factors .* of 4 examples, got shapes \[\(3, 3\)\]",
         ),
+        (side(4), Side(jnp.ones((4, 3)), jnp.ones(4)), {}, "cols.valid must be bool of shape"),
+        (side(4), Side(jnp.ones(()), jnp.ones(4, bool)), {}, r"got shapes \[\(\)\]"),
         (side(4), side(4), {"groups": jnp.ones(4)}, r"groups must be an array of integers \(4,\)"),
         (side(4), side(4), {"groups": jnp.ones(3, int)}, r"got int32 of shape \(3,\)"),
         (side(4), side(4), {"groups": [1, 2, 3, 4]}, r"got a list of shape \(4,\)"),
@@ -101,3 +107,38 @@ def test_number_of_neighbours(k):
 def test_empty_gallery():
     with pytest.raises(ValueError, match="cols must hold at least one example"):
         top_k(SCORE, side(4), side(0), 1)
+
+
+@pytest.mark.parametrize("function", [contrast, partial(sigmoid_contrast, bias=0.0)])
+@pytest.mark.parametrize("shape", [(), (4, 1), (5,)])
+def test_matched_scores(function, shape):
+    with pytest.raises(ValueError, match=rf"shape \(4,\), got shape {re.escape(str(shape))}"):
+        function(SCORE, side(4), side(4), jnp.ones(shape), scale=1.0)
+
+
+@dataclass(frozen=True)
+class OneRow:
+    """A Score that forgets that there are rows."""
+
+    def tile(self, rows, cols):
+        return jnp.sum(cols, axis=1)[None]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda score, *sides: contrast(score, *sides, jnp.ones(4), scale=1.0),
+        lambda score, *sides: sigmoid_contrast(score, *sides, jnp.ones(4), scale=1.0, bias=0.0),
+        ranks,
+        partial(top_k, k=1),
+        score_matrix,
+    ],
+)
+def test_a_tile_of_another_shape(function):
+    with pytest.raises(ValueError, match=r"shape \(4, 4\) .*, got shape \(1, 4\)"):
+        function(OneRow(), side(4), side(4))
+
+
+def test_what_is_no_side():
+    with pytest.raises(TypeError, match=r"cols must be a Side, as score.cols\(embeddings\) gives"):
+        loss(side(4), jnp.ones((4, 3)))

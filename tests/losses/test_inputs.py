@@ -154,3 +154,51 @@ TWO = {"text": ROWS, "audio": ROWS}
 def test_settings_out_of_range(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["gram", "clip", "participants"])
+@pytest.mark.parametrize(
+    ("embeddings", "message"),
+    [
+        ([ROWS, ROWS], "embeddings must map the names of modalities to arrays, got a list"),
+        ({"text": ROWS, "b": [[1.0]]}, r"embeddings\['b'\] must be an array .*, got a list"),
+    ],
+)
+def test_what_is_no_mapping_and_no_array(name, embeddings, message):
+    with pytest.raises(TypeError, match=message):
+        FUNCTIONS[name](embeddings)
+
+
+@pytest.mark.parametrize(
+    ("present", "message"),
+    [
+        (jnp.ones((4, 2), bool), "present must map the names"),
+        ({"b": [True] * 4}, r"present\['b'\] must be an array .*, got a list"),
+        ({"b": None}, r"present\['b'\] must be an array .*, got a NoneType"),
+    ],
+)
+def test_masks_that_are_none(present, message):
+    with pytest.raises(TypeError, match=message):
+        losses.clip({"text": ROWS, "b": ROWS}, present=present)
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "error", "message"),
+    [
+        (losses.clip, {"temperature": 0.0}, ValueError, "temperature must be positive, got 0.0"),
+        (losses.gram, {"temperature": jnp.array(-0.1)}, ValueError, "must be positive, got -0.1"),
+        (losses.pmrl, {"tau_instance": -1}, ValueError, "tau_instance must be positive, got -1"),
+        (losses.clip, {"temperature": None}, TypeError, "temperature must be a number, got None"),
+        (losses.clip, {"temperature": "0.07"}, TypeError, "must be a number, got '0.07'"),
+        (losses.pmrl, {"anchor": "text"}, TypeError, r"pmrl has no \['anchor'\], it has \['tau_"),
+    ],
+)
+def test_settings(loss, settings, error, message):
+    with pytest.raises(error, match=message):
+        loss({"text": ROWS, "b": ROWS}, **settings)
+
+
+@pytest.mark.parametrize("where", [jnp.ones(4), jnp.ones((4, 1), bool)])
+def test_a_mean_over_what_is_no_mask(where):
+    with pytest.raises(ValueError, match=r"where must be bool of shape \(4,\), got"):
+        losses.masked_mean(jnp.ones(4), where)

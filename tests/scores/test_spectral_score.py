@@ -85,3 +85,14 @@ def test_parallel_pairs_reach_the_root_of_k_up_to_sign():
     signs = {"a": 1, "b": -1, "c": -1, "d": 1}
     found = tiles({name: jnp.asarray(sign * one) for name, sign in signs.items()})
     np.testing.assert_allclose(found, 2, rtol=1e-6)
+
+
+def test_a_second_derivative_of_tiles_is_refused():
+    """It would miss how eigenvectors turn into each other."""
+    embeddings = samples.as_jax(random_tuples(np.random.default_rng(0), 3, 5))
+
+    def slopes(x):
+        return jax.grad(lambda y: tile_of(embeddings | {"b": y}).sum())(x).sum()
+
+    with pytest.raises(NotImplementedError, match="has first derivatives only"):
+        jax.grad(slopes)(embeddings["b"])
