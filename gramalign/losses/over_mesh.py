@@ -58,9 +58,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
 
     Raises:
         ValueError: for an axis that the mesh does not have, or one that is named twice; when
-        called, for a batch that is empty or does not divide by the number of devices, and whatever
-        the loss raises.
-        TypeError: when called with an `axis_name`.
+        called, for a batch that is empty or does not divide by the number of devices, a loss that
+        gives anything but a value per example, and whatever the loss raises.
+        TypeError: for a loss that is under `jax.jit` already; when called with an `axis_name`.
 
     >>> import jax.numpy as jnp
     >>> from gramalign import losses
@@ -70,6 +70,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     >>> bool(jnp.allclose(loss, losses.clip({"text": eye, "audio": eye})))
     True
     """
+    if isinstance(loss, jax.stages.Wrapped):
+        raise TypeError("the loss is jitted, without its axis: give over_mesh what jit was given")
     names = names_of(mesh.axis_names if axis_name is None else axis_name)
     for name in names:
         if name not in mesh.axis_names:
@@ -99,7 +101,14 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
             embeddings, present, groups = batch
             shared = {"present": present, "groups": groups, "axis_name": names}
             given = without_unused(loss, {**shared, **arrays, **dict(constants)})
-            return loss(embeddings, **given)
+            values = loss(embeddings, **given)
+            size = next(iter(embeddings.values())).shape[0]
+            if jnp.shape(values) != (size,):
+                raise ValueError(
+                    f"the loss must give a value for each example, {(size,)} of them on a device, "
+                    f"got shape {jnp.shape(values)}: take the mean of what over_mesh gives"
+                )
+            return values
 
         specs = split.spec, whole.spec
         mapped = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=split.spec)
@@ -126,7 +135,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         arrays = {n: jnp.asarray(x) for n, x in settings.items() if traced(n, x)}
         constants = tuple((n, x) for n, x in settings.items() if n not in arrays)
         batch = jax.device_put((dict(embeddings), present and dict(present), groups), split)
-        check(batch[0], {**fixed, "present": batch[1], **settings})
+        check(batch[0], without_unused(inner, {**fixed, "present": batch[1], **settings}))
         return run(batch, jax.device_put(arrays, whole), constants)
 
     return call

@@ -28,11 +28,17 @@ def score_named(text: str, anchor: str, argument: str = "score") -> Score:
         argument: what an error calls the text.
 
     Raises:
+        TypeError: for what is no text, such as a Score itself.
         ValueError: no such Score, or a setting that it does not have or refuses.
 
     >>> score_named("kernel_volume(bandwidth=0.3)", "text")
     KernelVolumeScore(anchor='text', bandwidth=0.3)
     """
+    if not isinstance(text, str):
+        raise TypeError(
+            f"{argument} must be a name, one of {', '.join(SCORE_NAMES)}, got {text!r}: a Score of "
+            "your own goes into gramalign.contrast, with its ranks and top_k"
+        )
     name, settings = _read(text)
     if name not in SCORE_NAMES:
         raise ValueError(f"{argument}: got {text!r}, wanted one of {', '.join(SCORE_NAMES)}")

@@ -256,3 +256,27 @@ def test_losses_that_have_no_use_for_groups(loss):
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6))
     found = losses.over_mesh(loss, mesh_of())(embeddings)
     np.testing.assert_allclose(found, loss(embeddings), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (jax.jit(losses.clip), TypeError, "the loss is jitted, without its axis"),
+        (
+            lambda x, **settings: losses.clip(x, **settings).mean(),
+            ValueError,
+            r"a value for each example, \(8,\) of them on a device, got shape \(\)",
+        ),
+    ],
+)
+def test_what_is_no_loss_of_every_example(loss, error, message):
+    embeddings, *_ = batch("ab")
+    embeddings = {name: x.astype(jnp.float32) for name, x in embeddings.items()}
+    with pytest.raises(error, match=message):
+        losses.over_mesh(loss, mesh_of(), "data")(embeddings, anchor="a")
+
+
+def test_an_engine_for_a_loss_that_has_none():
+    embeddings = {name: x.astype(jnp.float32) for name, x in batch("ab")[0].items()}
+    found = losses.over_mesh(losses.alignment, mesh_of())(embeddings, engine=Engine("ring"))
+    np.testing.assert_allclose(found, losses.alignment(embeddings), rtol=1e-6)
