@@ -71,5 +71,5 @@ def test_refuses(text, complaint):
 
 def test_a_score_is_no_name(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(TypeError, match="score must be a name, one of volume, .*, got VolumeScore"):
+    with pytest.raises(TypeError, match="score must be a name, one of cosine, .*, got VolumeScore"):
         score_named(VolumeScore("a"), "a")
