@@ -91,12 +91,18 @@ def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
         check_unit(embeddings, settings["present"])
 
 
+def known(value: Any) -> np.ndarray | None:
+    """A setting as numbers, which arrays of JAX are not under `jax.jit`; None: it is traced."""
+    return None if isinstance(value, Tracer) else np.asarray(value)
+
+
 def _check_temperature(name: str, value: Any) -> None:
     """Raise `TypeError` for what is no number, `ValueError` for one, if not traced, not above 0."""
     if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not isinstance(value, Tracer) and np.ndim(value) == 0 and not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+    number = known(value)
+    if number is not None and number.ndim == 0 and not number > 0:
+        raise ValueError(f"{name} must be positive, got {number}")
 
 
 def _check_constant(name: str, value: Any) -> None:

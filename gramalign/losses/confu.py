@@ -20,12 +20,11 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_pairs, softmax
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, known
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import check_unit, mask_of
 from gramalign.types import Embeddings, Present
@@ -73,8 +72,8 @@ def _present(
 
 
 def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
-    weight = settings["fused_weight"]
-    if not isinstance(weight, Tracer) and not 0 <= weight <= 1:
+    weight = known(settings["fused_weight"])
+    if weight is not None and not 0 <= weight <= 1:
         raise ValueError(f"fused_weight must be in [0, 1], got {weight}")
     _, fused = _modalities_and_fused(embeddings)
     check_unit(embeddings, _present(embeddings, settings["present"], fused))

@@ -49,6 +49,14 @@ def test_another_weight_compiles_nothing(compilations):
     )
 
 
+def test_numbers_that_a_program_holds_as_constants():
+    """An array that is known is none to compare with, where another is traced."""
+    settings = {"temperature": jnp.float32(0.1), "fused_weight": jnp.float32(0.5)}
+    found = jax.jit(lambda x: EVERY["confu"](x, **settings))(batch(0))
+    exact = EVERY["confu"](batch(0), temperature=0.1, fused_weight=0.5)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["clip", "vast", "confu"])
 def test_a_constant_that_is_an_array_is_named(name):
     with pytest.raises(TypeError, match="label_smoothing shapes the compiled program"):
