@@ -13,6 +13,8 @@ from gramalign.evaluation.neighbours import nearest_neighbours
 from gramalign.evaluation.probe import linear_probe
 from gramalign.evaluation.prompts import Prompts, classify_by_prompts, prompts_of
 from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.retrieval import with_cosine
+from gramalign.scores import ScoreLike, name_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def classify(
     train: Labelled,
     test: Labelled,
     *,
-    score: str,
+    score: ScoreLike,
     validation: Labelled | None = None,
     prompts: Prompts | str | None = None,
 ) -> Classification:
@@ -92,7 +94,8 @@ def classify(
     Args:
         train: labelled rows that probes are fitted on, neighbours are of, and prompts are made of.
         test: labelled rows of the same modalities.
-        score: the Score the embeddings were trained for; prompts are ranked by the cosine too.
+        score: the Score the embeddings were trained for, as of `evaluate`; prompts are ranked by
+            the cosine too.
         validation: rows to choose the probes' regularisation by; see `linear_probe`.
         prompts: those of every class; or the modality whose training rows they are made of; None:
             each modality in turn, against the tuple of all others.
@@ -132,14 +135,14 @@ def classify(
         made = {} if alone else {name: prompts_of(train, name) for name in wanted}
     subsets = [(name,) for name in names] + ([names] if len(names) > 1 else [])
     return Classification(
-        score=score,
+        score=name_of(score),
         modalities=names,
         train_rows=len(train),
         test_rows=len(test),
         zero_shot=given,
         prompts=tuple(
             classify_by_prompts(test, each, score=by, modality=name, majority=train.most_frequent)
-            for by in dict.fromkeys((score, "cosine"))
+            for by in with_cosine(score)
             for name, each in made.items()
         ),
         probe=tuple(linear_probe(train, test, some, validation=validation) for some in subsets),

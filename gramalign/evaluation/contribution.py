@@ -19,8 +19,14 @@ from jaxtyping import Int
 
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import to_plain
-from gramalign.evaluation.retrieval import Retrieval, check_score, retrieve_both_ways
+from gramalign.evaluation.retrieval import (
+    Retrieval,
+    check_score,
+    retrieve_both_ways,
+    with_cosine,
+)
 from gramalign.evaluation.significance import sign_flip_test
+from gramalign.scores import ScoreLike, name_of
 
 
 @dataclass(frozen=True)
@@ -113,14 +119,14 @@ class Contribution:
         return to_plain(self)
 
 
-def contributions(data: EmbeddingSet, score: str) -> tuple[Contribution, ...]:
+def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, ...]:
     """Measure what every modality contributes to finding every other.
 
     Costs k (2 k - 1) retrievals of a Score for k modalities, about twice what `evaluate` takes.
 
     Args:
         data: checked embeddings of three modalities or more.
-        score: beside the cosine, one of `SCORE_NAMES`.
+        score: beside the cosine, one of `SCORE_NAMES`, or a class of Scores.
 
     Returns:
         A result for every target under the run's Score, then under the cosine.
@@ -135,13 +141,11 @@ def contributions(data: EmbeddingSet, score: str) -> tuple[Contribution, ...]:
             "2 there is one to ask with, and nothing to leave out"
         )
     return tuple(
-        _of_target(data, target, name)
-        for name in dict.fromkeys((score, "cosine"))
-        for target in data.modalities
+        _of_target(data, target, each) for each in with_cosine(score) for target in data.modalities
     )
 
 
-def _of_target(data: EmbeddingSet, target: str, score: str) -> Contribution:
+def _of_target(data: EmbeddingSet, target: str, score: ScoreLike) -> Contribution:
     rest = tuple(name for name in data.modalities if name != target)
     asked: dict[tuple[str, ...], Retrieval] = {}
 
@@ -156,7 +160,7 @@ def _of_target(data: EmbeddingSet, target: str, score: str) -> Contribution:
     alone = {name: by(name) for name in rest}
     best = max(rest, key=lambda name: np.nan_to_num(alone[name].recall[1], nan=-1))
     return Contribution(
-        score=score,
+        score=name_of(score),
         target=target,
         joint=joint,
         without=without,

@@ -18,7 +18,9 @@ from gramalign.evaluation.retrieval import (
     RECALL_AT,
     Retrieval,
     retrieval_figures,
+    with_cosine,
 )
+from gramalign.scores import Score, ScoreLike, name_of
 
 
 @dataclass(frozen=True)
@@ -233,14 +235,14 @@ def evaluate(
     embeddings: HostEmbeddings,
     present: HostPresent | None = None,
     *,
-    score: str,
+    score: ScoreLike,
     groups: HostGroups | None = None,
     fused: HostEmbeddings | None = None,
     baseline_embeddings: HostEmbeddings | None = None,
     neighbours: bool = True,
     labels: HostGroups | None = None,
     dual_temperature: float | None = None,
-    rerank_by: str | None = None,
+    rerank_by: str | type[Score] | None = None,
     rerank_top: int = TOP,
     say: Callable[[str], object] = lambda text: None,
 ) -> Evaluation:
@@ -253,14 +255,15 @@ def evaluate(
     Args:
         embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
-        score: the Score the embeddings were trained for, one of `SCORE_NAMES`, or `FUSED`.
+        score: the Score the embeddings were trained for: one of `SCORE_NAMES`, `FUSED`, or a class
+            of your own (`gramalign.scores.score_named`).
         groups: `[examples]` labels; examples of one group are never each other's competitors.
         fused: for any modality one embedding of all the others, for `FUSED`.
         baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.
         neighbours: measure hubness, among the diagnostics.
         labels: `[examples]`, e.g. classes, for retrieval of all that shares them.
         dual_temperature: for retrieval under the dual softmax, besides.
-        rerank_by: a Score that re-ranks the best, besides.
+        rerank_by: a Score, by name or class, that re-ranks the best, besides.
         rerank_top: how many of them.
         say: is told what is measured next.
 
@@ -275,9 +278,8 @@ def evaluate(
     if rerank_by is not None:
         check_asked(rerank_by, rerank_top)
     say(f"retrieval, {len(data)} examples")
-    retrieval = retrieval_figures(data, score)
-    if score != "cosine":
-        retrieval += retrieval_figures(data, "cosine")
+    called = name_of(score)
+    retrieval = [x for each in with_cosine(score) for x in retrieval_figures(data, each)]
     baseline = ()
     if baseline_embeddings is not None:
         beside = checked(baseline_embeddings, present, groups)
@@ -293,21 +295,23 @@ def evaluate(
         say("retrieval under the dual softmax")
         besides += retrieval_figures(data, score, dual_temperature=dual_temperature)
     if rerank_by is not None:
-        say(f"re-ranking by {rerank_by}")
+        say(f"re-ranking by {name_of(rerank_by)}")
         besides += [
-            rerank(data, raw, rerank_by, top=rerank_top) for raw in retrieval if raw.score == score
+            rerank(data, raw, rerank_by, top=rerank_top, score=score)
+            for raw in retrieval
+            if raw.score == called
         ]
     by_label: list[Relevance] = []
     if labels is not None:
-        for name in dict.fromkeys(("cosine" if score == FUSED else score, "cosine")):
-            say(f"retrieval by label, {name}")
-            by_label += relevance_figures(data, np.asarray(labels), name)
+        for each in with_cosine("cosine" if score == FUSED else score):
+            say(f"retrieval by label, {name_of(each)}")
+            by_label += relevance_figures(data, np.asarray(labels), each)
     say("the space")
     return Evaluation(
-        score=score,
+        score=called,
         modalities=data.modalities,
         examples=len(data),
-        retrieval=retrieval,
+        retrieval=tuple(retrieval),
         baseline=baseline,
         diagnostics=diagnose(data, neighbours=neighbours),
         by_label=tuple(by_label),

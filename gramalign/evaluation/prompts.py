@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
 from gramalign.evaluation.labelled import Label, Labelled
 from gramalign.evaluation.retrieval import FUSED, anonymous, check_score
-from gramalign.scores import SCORE_NAMES, Between
+from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of
 from gramalign.unit_rows import unit_rows
 
 
@@ -96,7 +96,7 @@ def classify_by_prompts(
     test: Labelled,
     prompts: Prompts | None,
     *,
-    score: str,
+    score: ScoreLike,
     modality: str | None = None,
     clip: Sequence[str] | None = None,
     majority: Label | None = None,
@@ -106,8 +106,9 @@ def classify_by_prompts(
     Args:
         test: the rows to classify.
         prompts: one for each class; None: there are none, and no row is counted.
-        score: one of `SCORE_NAMES`, or `FUSED`: the cosine with the one embedding that was fused of
-            all other modalities than the prompts', or of the one where there is only one.
+        score: one of `SCORE_NAMES`, a class of Scores, or `FUSED`: the cosine with the one
+            embedding that was fused of all other modalities than the prompts', or of the one where
+            there is only one.
         modality: of the prompts, where these are None.
         clip: the modalities of a tuple; all but the prompts' if not given.
         majority: the most frequent class of training, for the baseline beside it.
@@ -157,7 +158,7 @@ def classify_by_prompts(
         modalities=chosen,
         majority=majority,
         settings={},
-        score=score,
+        score=name_of(score),
         prompts=named,
     )
 

@@ -31,7 +31,7 @@ from gramalign.contrast import score_matrix
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
 from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, devices_for, tasks
-from gramalign.scores import Between, Side
+from gramalign.scores import Between, ScoreLike, Side, name_of
 
 NDCG_AT = 10
 BUDGET = 2**24
@@ -90,7 +90,7 @@ class Relevance:
 
 
 def relevance_figures(
-    data: EmbeddingSet, labels: Shaped[np.ndarray, " examples"], score: str
+    data: EmbeddingSet, labels: Shaped[np.ndarray, " examples"], score: ScoreLike
 ) -> tuple[Relevance, ...]:
     """`retrieve_by_label` for the tasks of `retrieval_figures`."""
     return tuple(
@@ -105,7 +105,7 @@ def retrieve_by_label(
     labels: Shaped[np.ndarray, " examples"],
     query: Sequence[str],
     gallery: Sequence[str],
-    score: str,
+    score: ScoreLike,
 ) -> Relevance:
     """Retrieval of all that shares the query's label.
 
@@ -115,8 +115,8 @@ def retrieve_by_label(
         query: modalities to ask with.
         gallery: modalities to look through, others than those; the query's own example is among
             them, and right.
-        score: one of `SCORE_NAMES`; what becomes of several modalities stands in
-            `gramalign.scores.between`.
+        score: one of `SCORE_NAMES`, or a class of Scores; what becomes of several modalities stands
+            in `gramalign.scores.between`.
 
     Returns:
         The figures.
@@ -157,7 +157,7 @@ def retrieve_by_label(
     return Relevance(
         query=query,
         gallery=gallery,
-        score=score,
+        score=name_of(score),
         queries=len(rows),
         candidates=len(cols),
         right=_mean(right[rows]),

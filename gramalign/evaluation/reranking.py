@@ -31,7 +31,7 @@ from gramalign.evaluation.retrieval import (
     on_devices,
     task_of,
 )
-from gramalign.scores import Between
+from gramalign.scores import Between, Score, ScoreLike, name_of
 
 Rescore = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q top"]], Float[np.ndarray, "q top"]]
 """Scores of some queries with candidates of their own, both given as numbers of examples."""
@@ -44,10 +44,11 @@ CELLS = 2**26
 def rerank(
     data: EmbeddingSet,
     raw: Retrieval,
-    by: str | Rescore,
+    by: str | type[Score] | Rescore,
     *,
     top: int = TOP,
     name: str | None = None,
+    score: ScoreLike | None = None,
 ) -> Retrieval:
     """Retrieval once more, with the best of every query re-ranked.
 
@@ -55,11 +56,13 @@ def rerank(
         data: the embeddings that were searched.
         raw: what was found in them under one of `SCORE_NAMES` or `FUSED`, which chooses the
             candidates.
-        by: one of `SCORE_NAMES`, or a function of the numbers of queries `[q]`, those whose match
-            is among the first, and of their candidates `[q, top]`, best first and -1 where there
-            are no more, to scores `[q, top]`, larger for the better match: a matching head, say.
+        by: one of `SCORE_NAMES`, a class of Scores, or a function of the numbers of queries `[q]`,
+            those whose match is among the first, and of their candidates `[q, top]`, best first and
+            -1 where there are no more, to scores `[q, top]`, larger for the better match: a
+            matching head, say.
         top: candidates of each query.
         name: of a function, for the record.
+        score: what `raw` was found under, if that is a class of your own.
 
     Returns:
         The re-ranked figures.
@@ -80,15 +83,17 @@ def rerank(
     """
     query, gallery = check_sides(data, raw.query, raw.gallery)
     check_asked(by, top)
-    check_score(raw.score, "raw", fused=True)
+    check_score(score or raw.score, "score" if score else "raw", fused=True)
     if raw.ranks is None or len(raw.ranks) != len(data):
         raise ValueError(
             f"raw: wanted the rank of each of {len(data)} examples, got "
             f"{'none' if raw.ranks is None else len(raw.ranks)}; retrieve from these"
         )
-    called = by if isinstance(by, str) else name or getattr(by, "__name__", "a function")
-    rescore = by_score(data, query, gallery, by) if isinstance(by, str) else by
-    task = task_of(data, query, gallery, raw.score)
+    if isinstance(by, str | type):
+        called, rescore = name_of(by), by_score(data, query, gallery, by)
+    else:
+        called, rescore = name or getattr(by, "__name__", "a function"), by
+    task = task_of(data, query, gallery, score or raw.score)
     rows = np.flatnonzero((raw.ranks > 0) & (raw.ranks <= top))
     ranks = raw.ranks.copy()
     if len(rows):
@@ -115,16 +120,16 @@ def rerank(
     )
 
 
-def check_asked(by: str | Rescore, top: int) -> None:
+def check_asked(by: str | type[Score] | Rescore, top: int) -> None:
     """Raises `ValueError` where nothing can be re-ranked so."""
     if top < 2:
         raise ValueError(f"top: got {top}, wanted at least 2: one candidate has no order")
-    if isinstance(by, str):
+    if isinstance(by, str | type):
         check_score(by, "by")
 
 
 def by_score(
-    data: EmbeddingSet, query: Sequence[str], gallery: Sequence[str], score: str
+    data: EmbeddingSet, query: Sequence[str], gallery: Sequence[str], score: ScoreLike
 ) -> Rescore:
     """A Score as something that re-ranks: of each pair to full precision, as for matched tuples."""
     between, names = anonymous(score, query, gallery)

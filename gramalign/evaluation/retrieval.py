@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Int
 from gramalign.contrast import dual_softmax, ranks
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import number, to_plain
-from gramalign.scores import SCORE_NAMES, Between, score_named
+from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of, score_named
 
 RECALL_AT = (1, 5, 10)
 
@@ -93,13 +93,13 @@ class Retrieval:
 
 
 def retrieval_figures(
-    data: EmbeddingSet, score: str, *, dual_temperature: float | None = None
+    data: EmbeddingSet, score: ScoreLike, *, dual_temperature: float | None = None
 ) -> tuple[Retrieval, ...]:
     """Retrieval for every ordered pair, every modality -> the rest, and the rest -> every modality.
 
     Args:
         data: checked embeddings of `k` modalities.
-        score: one of `SCORE_NAMES`, or `FUSED`, as for `retrieve_both_ways`.
+        score: one of `SCORE_NAMES`, `FUSED` or a class of Scores, as for `retrieve_both_ways`.
         dual_temperature: as there.
 
     Returns:
@@ -132,7 +132,7 @@ def retrieve_both_ways(
     data: EmbeddingSet,
     query: Sequence[str],
     gallery: Sequence[str],
-    score: str,
+    score: ScoreLike,
     *,
     dual_temperature: float | None = None,
 ) -> tuple[Retrieval, Retrieval]:
@@ -142,8 +142,9 @@ def retrieve_both_ways(
         data: checked embeddings.
         query: modalities to ask with; several are asked with as one tuple.
         gallery: modalities to look through, others than those.
-        score: one of `SCORE_NAMES`, or `FUSED`. For a pair the volume is `|sin|`, which ranks like
-            `|cos|`; what becomes of several modalities stands in `gramalign.scores.between`.
+        score: one of `SCORE_NAMES`, or `FUSED`; or a class of Scores, which is called by its name
+            in the figures. For a pair the volume is `|sin|`, which ranks like `|cos|`; what becomes
+            of several modalities stands in `gramalign.scores.between`.
             `FUSED` takes pairs under the cosine, has no query where nothing was fused, and knows
             no tuples but "all but one".
         dual_temperature: ranks under the dual softmax at this temperature, over all queries and
@@ -162,7 +163,7 @@ def retrieve_both_ways(
     between, batch = task_of(data, query, gallery, score)
     found = on_devices(_Ranks(between, dual_temperature), batch)
     row_ranks, col_ranks, row_valid, col_valid = found
-    called = score
+    called = name_of(score)
     if dual_temperature is not None:
         called += f", dual softmax at {dual_temperature:g}"
     return (
@@ -172,7 +173,7 @@ def retrieve_both_ways(
 
 
 def task_of(
-    data: EmbeddingSet, query: tuple[str, ...], gallery: tuple[str, ...], score: str
+    data: EmbeddingSet, query: tuple[str, ...], gallery: tuple[str, ...], score: ScoreLike
 ) -> tuple[Between, Batch]:
     """What ranks the gallery of a task, and the examples under its names, with masks and groups."""
     check_score(score, fused=True)
@@ -216,7 +217,7 @@ def check_sides(
 
 
 def anonymous(
-    score: str, query: Sequence[str], gallery: Sequence[str]
+    score: ScoreLike, query: Sequence[str], gallery: Sequence[str]
 ) -> tuple[Between, dict[str, str]]:
     """A Score under names that say nothing, and what each modality is called in it.
 
@@ -228,13 +229,18 @@ def anonymous(
     return Between(score, *roles), names
 
 
-def check_score(score: str, argument: str = "score", *, fused: bool = False) -> None:
-    """Raises `ValueError` where a text names no Score, nor `FUSED` where that is one."""
+def check_score(score: ScoreLike, argument: str = "score", *, fused: bool = False) -> None:
+    """Raises `ValueError` for what stands for no Score, nor is `FUSED` where that is one."""
     if not (fused and score == FUSED):
         score_named(score, "anchor", argument)
 
 
-def _check_fused(data: EmbeddingSet, score: str) -> None:
+def with_cosine(score: ScoreLike) -> tuple[ScoreLike, ...]:
+    """A Score and the cosine, which stands beside all others."""
+    return (score,) if name_of(score) == "cosine" else (score, "cosine")
+
+
+def _check_fused(data: EmbeddingSet, score: ScoreLike) -> None:
     if score == FUSED and not data.fused and len(data.modalities) > 2:
         raise ValueError(
             f"score: got {score!r}, but no fused embeddings, which the objective vast learns to "

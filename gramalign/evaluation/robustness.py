@@ -32,7 +32,13 @@ from gramalign.evaluation.perturbations import (
     store_as,
 )
 from gramalign.evaluation.records import number, to_plain
-from gramalign.evaluation.retrieval import Retrieval, check_score, retrieval_figures
+from gramalign.evaluation.retrieval import (
+    Retrieval,
+    check_score,
+    retrieval_figures,
+    with_cosine,
+)
+from gramalign.scores import ScoreLike, name_of
 
 CURVES = ("missing", "noise", "dimensions", "precision")
 
@@ -136,7 +142,7 @@ class Robustness:
 
 def robustness(
     data: EmbeddingSet,
-    score: str,
+    score: ScoreLike,
     *,
     curves: Sequence[str] = ("missing", "dimensions", "precision"),
     repeats: int = 3,
@@ -149,7 +155,7 @@ def robustness(
 
     Args:
         data: checked embeddings.
-        score: beside the cosine, one of `SCORE_NAMES`.
+        score: beside the cosine, one of `SCORE_NAMES`, or a class of Scores.
         curves: which, of `CURVES`.
         repeats: repetitions where chance has a part, at least 1.
         seed: repetition i draws from seed + i.
@@ -183,7 +189,7 @@ def robustness(
             figures = {name: _range([each[name] for each in measured]) for name in measured[0]}
             points.append(Point(level, label, float(np.mean(missing)), figures))
         found.append(Curve(plan.kind, plan.modalities, tuple(points)))
-    return Robustness(score, data.modalities, len(data), repeats, seed, tuple(found))
+    return Robustness(name_of(score), data.modalities, len(data), repeats, seed, tuple(found))
 
 
 @dataclass(frozen=True)
@@ -237,10 +243,10 @@ def _shares(levels: Sequence[float]) -> tuple[tuple[float, str], ...]:
     return tuple((level, f"{100 * level:.0f} %") for level in levels)
 
 
-def _figures(data: EmbeddingSet, score: str) -> dict[str, float]:
+def _figures(data: EmbeddingSet, score: ScoreLike) -> dict[str, float]:
     figures = {}
-    for name in dict.fromkeys(("cosine", score)):
-        results = retrieval_figures(data, name)
+    for each in reversed(with_cosine(score)):
+        results, name = retrieval_figures(data, each), name_of(each)
         for task in TASKS:
             chosen = [result for result in results if _is(task, result, len(data.modalities))]
             figures[f"{task} R@1, {name}"] = _mean([result.recall[1] for result in chosen])
@@ -272,7 +278,7 @@ def _mean(values: list[float]) -> float:
 
 def _check(
     data: EmbeddingSet,
-    score: str,
+    score: ScoreLike,
     curves: Sequence[str],
     repeats: int,
     features: HostEmbeddings | None,

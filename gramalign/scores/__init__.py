@@ -7,7 +7,7 @@ from gramalign.scores.direction import DirectionScore
 from gramalign.scores.hyperbolic import HyperbolicVolumeScore
 from gramalign.scores.kernel_volume import KernelVolumeScore
 from gramalign.scores.mixed import MixedScore
-from gramalign.scores.named import SCORE_NAMES, score_named
+from gramalign.scores.named import SCORE_NAMES, ScoreLike, name_of, score_named
 from gramalign.scores.product import ProductScore
 from gramalign.scores.protocol import Score, Side, Tiled
 from gramalign.scores.registry import SCORES, anchored
@@ -27,11 +27,13 @@ __all__ = [
     "MixedScore",
     "ProductScore",
     "Score",
+    "ScoreLike",
     "Side",
     "SimplexScore",
     "SpectralScore",
     "Tiled",
     "VolumeScore",
     "anchored",
+    "name_of",
     "score_named",
 ]

@@ -3,9 +3,9 @@
     one -> any           the Score itself, the one modality as its anchor
     any -> one           the same, turned round
     several -> several   of Scores to which the anchor is a modality like any other (volumes, the
-                         leading singular value, the product): that of the tuple which both sides
-                         make together. Of the others (cosine, aggregate): the direction of the sum
-                         of the query's modalities is the anchor
+                         leading singular value, the product), which have `of_tuples`: that of the
+                         tuple which both sides make together. Of the others (cosine, aggregate):
+                         the direction of the sum of the query's modalities is the anchor
 
 The volume of two tuples together follows from their bases, Vol(A_i, B_j)^2 = c_i^2 d_j^2 det(I - M
 M^T) with M = Q_i P_j^T, whose singular values are the cosines of the principal angles between the
@@ -27,9 +27,7 @@ from jaxtyping import Array, Bool, Float
 from gramalign.geometry import orthonormal_basis
 from gramalign.geometry.norms import sqrt
 from gramalign.geometry.tuples import unstack
-from gramalign.scores.aggregate import AggregateScore
-from gramalign.scores.cosine import CosineScore
-from gramalign.scores.named import score_named
+from gramalign.scores.named import ScoreLike, score_named
 from gramalign.scores.product import ProductScore
 from gramalign.scores.products import as_factor, product, rounding
 from gramalign.scores.protocol import Side
@@ -57,11 +55,12 @@ class Between:
     A missing modality is left out of its tuple; a side is valid where it has any.
 
     Attributes:
-        score: one of `SCORE_NAMES`, with settings if any (`score_named`).
+        score: one of `SCORE_NAMES`, with settings if any, or a class of your own (`score_named`).
         query: modalities on the row side.
         gallery: modalities on the column side.
 
     Raises:
+        TypeError: for what is no Score.
         ValueError: for an unknown Score, a side without a modality, or one named twice.
 
     >>> import jax.numpy as jnp
@@ -71,7 +70,7 @@ class Between:
     [-0.0, -0.0, -0.0]
     """
 
-    score: str
+    score: ScoreLike
     query: tuple[str, ...]
     gallery: tuple[str, ...]
 
@@ -146,7 +145,8 @@ class Between:
     def _joined(self) -> bool:
         """Whether what counts is the tuple that both sides make together."""
         several = len(self.query) > 1 and len(self.gallery) > 1
-        return several and not isinstance(self._inner, CosineScore | AggregateScore)
+        inner = self._inner
+        return several and (hasattr(inner, "of_tuples") or isinstance(inner, ProductScore))
 
     def _side(
         self,

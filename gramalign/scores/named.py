@@ -6,11 +6,15 @@ kernel_volume(bandwidth=0.3)
 
 import ast
 import dataclasses
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 from gramalign.scores.protocol import Score
-from gramalign.scores.registry import anchored
+from gramalign.scores.registry import SCORES, anchored
+
+ScoreLike = str | Callable[[str], Score]
+"""A name, with settings in brackets if any; or what makes a Score of its anchor, as its class."""
 
 SCORE_NAMES = tuple(anchored("anchor"))
 """The Scores that hold one modality against others, and so any set of them against any."""
@@ -18,27 +22,42 @@ SCORE_NAMES = tuple(anchored("anchor"))
 _ROLES = ("anchor", "row", "col")
 
 
-@cache
-def score_named(text: str, anchor: str, argument: str = "score") -> Score:
+def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score:
     """The Score of an anchor against the tuple of all others.
 
     Args:
-        text: one of `SCORE_NAMES`, with settings in brackets if any.
+        score: one of `SCORE_NAMES`, with settings in brackets if any; or a class of your own, or
+            another function of the anchor.
         anchor: the modality.
-        argument: what an error calls the text.
+        argument: what an error calls the Score.
 
     Raises:
-        TypeError: for what is no text, such as a Score itself.
+        TypeError: for what is neither, such as a Score that has its anchor already.
         ValueError: no such Score, or a setting that it does not have or refuses.
 
     >>> score_named("kernel_volume(bandwidth=0.3)", "text")
     KernelVolumeScore(anchor='text', bandwidth=0.3)
     """
-    if not isinstance(text, str):
+    if isinstance(score, str):
+        return _read_score(score, anchor, argument)
+    made = score(anchor) if callable(score) else None
+    if not isinstance(made, Score) or isinstance(made, type):
+        got = repr(score) if made is None else f"{score!r}, which makes {made!r}"
         raise TypeError(
-            f"{argument} must be a name, one of {', '.join(SCORE_NAMES)}, got {text!r}: a Score of "
-            "your own goes into gramalign.contrast, with its ranks and top_k"
+            f"{argument} must be one of {', '.join(SCORE_NAMES)}, or make a Score of its anchor's "
+            f"name, as a class of Scores does; got {got}"
         )
+    try:
+        hash((score, made))
+    except TypeError:
+        raise TypeError(
+            f"{argument} must make a Score with a hash, such as a frozen dataclass, got {made!r}"
+        ) from None
+    return made
+
+
+@cache
+def _read_score(text: str, anchor: str, argument: str) -> Score:
     name, settings = _read(text)
     if name not in SCORE_NAMES:
         raise ValueError(f"{argument}: got {text!r}, wanted one of {', '.join(SCORE_NAMES)}")
@@ -51,16 +70,41 @@ def score_named(text: str, anchor: str, argument: str = "score") -> Score:
     return dataclasses.replace(score, **settings)
 
 
+def name_of(score: ScoreLike) -> str:
+    """What records and tables call a Score: its name here, or its class's, and its settings.
+
+    Raises:
+        ValueError: a Score of your own that is called as one of these.
+
+    >>> from gramalign.scores import VolumeScore
+    >>> name_of("volume"), name_of(VolumeScore), name_of(lambda a: VolumeScore(a, form="root"))
+    ('volume', 'volume', "volume(form='root')")
+    """
+    if isinstance(score, str):
+        return score
+    made: Any = score_named(score, "anchor")
+    kind = type(made)
+    name = {kind: name for name, kind in SCORES.items()}.get(kind, kind.__name__)
+    if name in SCORES and kind is not SCORES[name]:
+        raise ValueError(f"score: {kind!r} is called as one of {', '.join(SCORES)}; rename it")
+    fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
+    settings = {field.name: getattr(made, field.name) for field in fields}
+    defaults = {field.name: field.default for field in fields}
+    return _written(name, {key: x for key, x in settings.items() if key not in _ROLES}, defaults)
+
+
 def called(name: str, **settings: Any) -> str:
     """The text that `score_named` reads, which leaves out settings that are the defaults.
 
     >>> called("kernel_volume", bandwidth=0.3), called("kernel_volume", bandwidth=1.0)
     ('kernel_volume(bandwidth=0.3)', 'kernel_volume')
     """
-    default = anchored("anchor")[name]
-    given = {key: value for key, value in settings.items() if getattr(default, key) != value}
-    inside = ", ".join(f"{key}={value!r}" for key, value in given.items())
-    return f"{name}({inside})" if inside else name
+    return _written(name, settings, vars(anchored("anchor")[name]))
+
+
+def _written(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    inside = [f"{key}={value!r}" for key, value in settings.items() if value != defaults[key]]
+    return f"{name}({', '.join(inside)})" if inside else name
 
 
 def _read(text: str) -> tuple[str, dict[str, Any]]:

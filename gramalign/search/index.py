@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from gramalign.scores import Between, Side
+from gramalign.scores import Between, ScoreLike, Side
 from gramalign.search import file
 from gramalign.search.entries import Entries, checked_ids, checked_rows
 from gramalign.search.hits import Hits
@@ -71,7 +71,7 @@ class Index:
     def _hold(self, entries: Entries, devices: Devices | None) -> None:
         self._entries = entries
         self._mesh = mesh_over(jax.local_devices() if devices is None else devices)
-        self._factors: dict[tuple[str, tuple[str, ...], bool], Side] = {}
+        self._factors: dict[tuple[ScoreLike, tuple[str, ...], bool], Side] = {}
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -115,7 +115,7 @@ class Index:
         query: HostEmbeddings,
         k: int,
         *,
-        score: str = "cosine",
+        score: ScoreLike = "cosine",
         gallery: Sequence[str] | None = None,
         present: HostPresent | None = None,
     ) -> Hits:
@@ -133,7 +133,8 @@ class Index:
         Args:
             query: per modality `[q, dim]`, of the index or others of its space.
             k: hits per query, at most the number of rows.
-            score: one of `gramalign.scores.SCORE_NAMES`, with settings if any.
+            score: one of `gramalign.scores.SCORE_NAMES`, with settings if any, or a class of your
+                own (`gramalign.scores.score_named`).
             gallery: modalities of the rows to compare with; None: all that the query does not hold,
                 or all if it holds every one.
             present: per modality bool `[q]`; a modality without a mask is present everywhere.

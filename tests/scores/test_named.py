@@ -1,6 +1,5 @@
 """A Score's text names it with its settings, and is refused where it does not."""
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -67,9 +66,3 @@ def test_of_a_joined_tuple_too(batch):
 def test_refuses(text, complaint):
     with pytest.raises(ValueError, match=complaint):
         score_named(text, "a")
-
-
-def test_a_score_is_no_name(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(TypeError, match="score must be a name, one of cosine, .*, got VolumeScore"):
-        score_named(VolumeScore("a"), "a")
