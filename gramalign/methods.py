@@ -28,6 +28,8 @@ class Setting:
     name: str
     type: str
     default: Any
+    python: Any
+    """The default of the loss as a function, where it has this setting."""
     help: str
 
 
@@ -160,9 +162,11 @@ def _score(name: str) -> Method:
 
 def _settings(term: type[Term]) -> Iterator[Setting]:
     helps = {name: text for base in reversed(term.__mro__) for name, text in _helps(base)}
+    of_loss = inspect.signature(term.loss).parameters
     for field in dataclasses.fields(term):
         kind = inspect.formatannotation(field.type)
-        yield Setting(field.name, kind, field.default, helps[field.name])
+        own = of_loss[field.name].default if field.name in of_loss else field.default
+        yield Setting(field.name, kind, field.default, own, helps[field.name])
 
 
 def _helps(kind: type) -> Iterator[tuple[str, str]]:

@@ -74,6 +74,7 @@ def test_settings_are_those_of_the_term():
     shared = ["anchor", "temperature", "learn_temperature", "label_smoothing"]
     assert list(found) == [*shared, "form"]
     assert (found["label_smoothing"].default, found["anchor"].type) == (0.1, "str | None")
+    assert (found["anchor"].default, found["anchor"].python) == (None, "text")
     assert found["temperature"].help.startswith("Temperature, or")
     assert gram.score == "volume" and gram.python == "gramalign.losses.gram"
 

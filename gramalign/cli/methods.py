@@ -91,11 +91,12 @@ def _settings(method: Method) -> rich.table.Table:
     table = rich.table.Table(
         "setting", "type", "default", "", box=None, header_style="bold", padding=(0, 2, 0, 0)
     )
+    table.columns[0].no_wrap = True
     for each in method.settings:
         option = f"--{method.name}.{each.name}".replace("_", "-")
-        table.add_row(
-            option, rich.text.Text(each.type), f"{each.default}", rich.text.Text(each.help)
-        )
+        other = f" (Python: {each.python})" if each.python != each.default else ""
+        default = f"{each.default}{other}"
+        table.add_row(option, *map(rich.text.Text, (each.type, default, each.help)))
     return table
 
 

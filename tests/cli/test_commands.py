@@ -181,7 +181,7 @@ def altered(run, to, step=30):
     """The run under another name, with other parameters."""
     to.mkdir(parents=True)
     params = run / "params.safetensors"
-    arrays = {name: 1.01 * x for name, x in safetensors.numpy.load_file(params).items()}
+    arrays = {name: np.asarray(1.01 * x) for name, x in safetensors.numpy.load_file(params).items()}
     about = json.dumps({**read_about(params), "step": step})
     safetensors.numpy.save_file(arrays, to / params.name, metadata={"gramalign": about})
     return to
