@@ -77,6 +77,6 @@ def varying_as(tree: PyTree[Array], like: Array | jax.ShapeDtypeStruct) -> PyTre
     return jax.tree.map(vary, tree)
 
 
-def zeros_as(tree: PyTree[Array]) -> PyTree[Array]:
+def zeros_as(tree: PyTree[Array | jax.ShapeDtypeStruct]) -> PyTree[Array]:
     """Zeros of the same shapes, and varying over the same mesh axes, as the arrays of a tree."""
     return jax.tree.map(lambda x: varying_as(jnp.zeros(x.shape, x.dtype), x), tree)

@@ -6,7 +6,7 @@ ties count against the query, so that a space collapsed to one point ranks last,
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from gramalign.contrast.blocks import (
     Block,
@@ -20,7 +20,7 @@ from gramalign.contrast.blocks import (
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.exchange import choose, exchange, sums
 from gramalign.contrast.tile import scores_of
-from gramalign.mesh import AxisName, varying_as
+from gramalign.mesh import AxisName, varying_as, zeros_as
 from gramalign.scores import Side, Tiled
 
 
@@ -66,10 +66,18 @@ def ranks(
         split(cols, group, engine.tile_size(), axis),
     )
 
-    # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. The
-    # barrier keeps what follows out of the tile's own kernels, which might round it otherwise.
+    # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. A
+    # branch has kernels of its own, which are the same wherever a tile is computed: what follows
+    # would be fused into them otherwise, and what a loop does not change taken out.
     def tile_of(row: Block, col: Block) -> Array:
-        return jax.lax.optimization_barrier(scores_of(score, row.factors, col.factors))
+        def scores(factors: tuple[PyTree, PyTree]) -> Array:
+            return scores_of(score, *factors)
+
+        def nothing(factors: tuple[PyTree, PyTree]) -> Array:
+            return zeros_as(jax.eval_shape(scores, factors))
+
+        some = jnp.any(row.valid) & jnp.any(col.valid)
+        return jax.lax.cond(some, scores, nothing, (row.factors, col.factors))
 
     matches = jax.lax.map(lambda blocks: jnp.diagonal(tile_of(*blocks)), (row_blocks, col_blocks))
     row_blocks, col_blocks = varying_as((row_blocks, col_blocks), matches)
