@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.anchors import participants
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.losses.gram import gram
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import centroid, check_embeddings, check_modality, whole
@@ -32,7 +32,7 @@ from gramalign.types import Embeddings, Present
 CENTROID = "centroid"
 
 
-@compiled("barycentre")
+@compiled("barycentre", check=unit_rows)
 def barybind(
     embeddings: Embeddings,
     *,
@@ -63,7 +63,8 @@ def barybind(
 
     Raises:
         ValueError: for an unknown barycentre, fewer than two entries, or shapes that differ; for
-            a modality named "centroid" if that is to be computed.
+            a modality named "centroid" if that is to be computed; for rows that are neither of unit
+            length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

@@ -20,14 +20,14 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import VolumeScore
 from gramalign.scores.volume import Form
 from gramalign.types import Embeddings, Present
 
 
-@compiled("form")
+@compiled("form", check=unit_rows)
 def gram(
     embeddings: Embeddings,
     *,
@@ -59,7 +59,8 @@ def gram(
         part (`participants` says which).
 
     Raises:
-        ValueError: for an unknown anchor or form, fewer than two modalities, or shapes that differ.
+        ValueError: for an unknown anchor or form, fewer than two modalities, shapes that
+        differ, or rows that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

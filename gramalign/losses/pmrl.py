@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry import decompose, leading_direction, singular_values
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
 from gramalign.scores.products import as_factor
@@ -36,7 +36,7 @@ from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Present
 
 
-@compiled("signed")
+@compiled("signed", check=unit_rows)
 def pmrl(
     embeddings: Embeddings,
     *,
@@ -65,7 +65,8 @@ def pmrl(
         (`participants` says which).
 
     Raises:
-        ValueError: for fewer than two modalities or shapes that differ.
+        ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of
+        unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> one = {"text": jnp.array([[1.0, 0, 0]]), "audio": jnp.array([[0, 1.0, 0]])}
@@ -87,7 +88,7 @@ def pmrl(
     return _alignment(values, kept, tau_alignment) + instance
 
 
-@compiled()
+@compiled(check=unit_rows)
 def pmrl_alignment(
     embeddings: Embeddings,
     *,
@@ -102,7 +103,7 @@ def pmrl_alignment(
     return _alignment(singular_values(vectors, kept), kept, temperature)
 
 
-@compiled("signed")
+@compiled("signed", check=unit_rows)
 def pmrl_instance(
     embeddings: Embeddings,
     *,

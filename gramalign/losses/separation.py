@@ -17,14 +17,14 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
 from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Present
 
 
-@compiled()
+@compiled(check=unit_rows)
 def separation(
     embeddings: Embeddings,
     *,
@@ -47,7 +47,8 @@ def separation(
         nothing to be compared with.
 
     Raises:
-        ValueError: for fewer than two modalities or shapes that differ.
+        ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of
+        unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> x = jnp.eye(2)

@@ -20,13 +20,13 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import SimplexScore
 from gramalign.types import Embeddings, Present
 
 
-@compiled("squared")
+@compiled("squared", check=unit_rows)
 def simplex(
     embeddings: Embeddings,
     *,
@@ -57,7 +57,8 @@ def simplex(
         (`participants` says which).
 
     Raises:
-        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
+        ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or rows
+        that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

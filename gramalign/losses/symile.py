@@ -41,7 +41,7 @@ from gramalign.contrast.blocks import check_groups, check_sides, counted_from_0,
 from gramalign.contrast.competition import Candidates, competition
 from gramalign.contrast.statistics import LogSumExp
 from gramalign.losses.anchors import mean_over, participants
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.losses.recombine import recombined
 from gramalign.mesh import AxisName, varying_as
 from gramalign.scores import ProductScore, Side
@@ -53,7 +53,7 @@ from gramalign.types import Embeddings, Present
 Negatives = Literal["shuffled", "all"]
 
 
-@compiled("negatives", "scaled")
+@compiled("negatives", "scaled", check=unit_rows)
 def symile(
     embeddings: Embeddings,
     *,
@@ -85,7 +85,8 @@ def symile(
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ or an empty batch, for other
-        negatives than these, for "all" without exactly three modalities or with a key.
+        negatives than these, for "all" without exactly three modalities or with a key, or for rows
+        that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

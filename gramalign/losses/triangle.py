@@ -19,13 +19,13 @@ Blind spot: points on a line: parallel differences, or two modalities alike, wha
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.losses.simplex import simplex
 from gramalign.mesh import AxisName
 from gramalign.types import Embeddings, Present
 
 
-@compiled("root")
+@compiled("root", check=unit_rows)
 def triangle(
     embeddings: Embeddings,
     *,
@@ -56,7 +56,8 @@ def triangle(
         (`participants` says which).
 
     Raises:
-        ValueError: for other than three modalities, an unknown anchor, or shapes that differ.
+        ValueError: for other than three modalities, an unknown anchor, shapes that differ, or rows
+        that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

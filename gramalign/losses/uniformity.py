@@ -6,7 +6,7 @@
 batch: every example has the same value, that of the modalities it has.
 
 Source: Wang and Isola, ICML 2020, arXiv 2005.10242, section 4.1; t = 2 there.
-Needs: unit vectors, or it measures lengths as well; no anchor.
+Needs: unit vectors; no anchor.
 Cost: 2 B^2 d flops forward per modality, three times that with the gradient; memory O(B d).
 Singular set: none; smooth everywhere.
 Blind spot: which example is which: it aligns nothing.
@@ -22,7 +22,7 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.anchors import mean_over, participants
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import Side
 from gramalign.scores.products import product
@@ -30,7 +30,7 @@ from gramalign.scores.sides import one
 from gramalign.types import Embeddings, Present
 
 
-@compiled("t")
+@compiled("t", check=unit_rows)
 def uniformity(
     embeddings: Embeddings,
     *,
@@ -55,7 +55,8 @@ def uniformity(
         counts as 0; 0 for an example with fewer than two, which takes no part.
 
     Raises:
-        ValueError: for fewer than two modalities, shapes that differ, or a t that is not positive.
+        ValueError: for fewer than two modalities, shapes that differ, a t that is not positive, or
+        rows that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
     >>> both = {"text": jnp.eye(4), "audio": jnp.eye(4)}

@@ -1,4 +1,4 @@
-"""Rows that are not of unit length, in losses of cosines: an error before any work is done."""
+"""Rows that are not of unit length, where a loss is of unit rows: an error before any work."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,9 @@ from tests.every_loss import EVERY
 BATCH = 4
 X = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6))
 HAVE = {m: jnp.arange(BATCH) < 3 for m in "abc"}
-COSINES = ["clip", "clip, all pairs", "vast", "centrobind", "sca", "supcon", "siglip"]
+ANY_LENGTH = {"hypergram", "kernel volume", "alignment", "distance", "modality gap"}
+ANY_LENGTH |= {"supcon of volumes", "siglip of volumes"}
+OF_UNIT_ROWS = [name for name in EVERY if name not in ANY_LENGTH | {"confu"}]
 
 
 def with_row(number, row):
@@ -21,9 +23,10 @@ def with_row(number, row):
     return X | {"b": X["b"].at[number].set(row)}
 
 
-@pytest.mark.parametrize("name", COSINES)
-def test_losses_of_cosines(name):
-    settings = {"groups": jnp.arange(BATCH)} if name == "supcon" else {}
+@pytest.mark.parametrize("name", OF_UNIT_ROWS)
+def test_losses_of_unit_rows(name):
+    settings = {"temperature": 0.1} if name == "pmrl" else {}
+    settings |= {"groups": jnp.arange(BATCH)} if name == "supcon" else {}
     loss, long = EVERY[name], with_row(1, 2 * X["b"][1])
     message = r"embeddings\['b'\] must hold rows of length 1, got lengths from 2 to 2: apply gramal"
     with pytest.raises(ValueError, match=message):
