@@ -5,6 +5,7 @@ its loops anew at every call.
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
@@ -73,6 +74,8 @@ def compiled(
             check_all(embeddings, settings)
             if pairs:
                 _check_whole(embeddings)
+            if "axis_name" in parameters and settings.get("axis_name") is None:
+                _warn_of_parts(loss.__name__, embeddings)
             return program(embeddings, **settings)
 
         checked.check = check_all  # pyright: ignore[reportAttributeAccessIssue]
@@ -114,6 +117,18 @@ def _check_constant(name: str, value: Any) -> None:
             f"{name} shapes the compiled program, so it can't be an array or be traced, got "
             f"{value!r}: give a Python value, such as {name}={name}.item()"
         ) from None
+
+
+def _warn_of_parts(name: str, embeddings: Embeddings) -> None:
+    """Warns inside `jax.shard_map` where the batch is a part that is taken for the whole."""
+    axes = tuple(sorted(set().union(*(jax.typeof(x).mat.varying for x in embeddings.values()))))
+    if axes:
+        given = axes[0] if len(axes) == 1 else axes
+        warnings.warn(
+            f"{name} sees no more than this device's part of a batch that is split over "
+            f"{', '.join(axes)}: give axis_name={given!r} for negatives from the whole batch",
+            stacklevel=3,
+        )
 
 
 def _check_whole(embeddings: Embeddings) -> None:
