@@ -93,7 +93,7 @@ def test_one_of_them(name, capsys):
     (method,) = named(name)
     for text in (method.what, method.formula, method.source, method.blind_spot, method.python):
         assert " ".join(text.split()) in printed
-    assert ("--gram.learn-temperature bool True" in printed) == (name == "gram")
+    assert ("--gram.learn-temperature bool False" in printed) == (name == "gram")
 
 
 def test_json(capsys):

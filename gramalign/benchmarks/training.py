@@ -16,7 +16,7 @@ import optax
 
 from gramalign.data import FeatureStore, batches, from_arrays, load
 from gramalign.data.packed import pack
-from gramalign.training import Config, Layout, train
+from gramalign.training import Config, Layout, Model, train
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.input import Data
 from gramalign.training.layout import mesh_of, of_batches
@@ -67,7 +67,12 @@ def measure(repeats: int, say: Say, sizes: Sizes | None = None) -> dict[str, Any
 def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
     """Seconds of a step of `digits` in the loop, and of the compiled step alone."""
     config = Config(
-        steps=steps, checkpoint_every=steps, log_every=50, layout=Layout(data=1), objective="clip"
+        objective="clip",
+        model=Model(hidden=256),
+        steps=steps,
+        checkpoint_every=steps,
+        log_every=50,
+        layout=Layout(data=1),
     )
     rows, _ = chosen_rows(config)
     mesh = mesh_of(config.layout)

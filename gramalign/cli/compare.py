@@ -75,8 +75,7 @@ class Compare:
     """
 
     preset: tyro.conf.Positional[str] = "digits"
-    """Start from this file of experiments/ (its name, or a path), with --data from features if none
-    is named; the options below change it."""
+    """Start from this file of experiments/ (its name, or a path); the options below change it."""
     data: tuple[str, ...] = ("digits",)
     """Feature stores, each with runs and tables of its own: `digits`, or the path of a folder or
     file; or mixtures, such as "0.7*stores/a.npz + 0.3*stores/b"."""

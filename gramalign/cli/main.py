@@ -78,9 +78,7 @@ def _read(args: list[str]) -> Command:
     # have any, so both have to be known before these can be read. The preset is the word after the
     # command, if that is not an option.
     name = args[0] if args else ""
-    named = "features" if words_after("--data", args) else "digits"
-    if len(args) > 1 and not args[1].startswith("-"):
-        named = args[1]
+    named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
     start = preset(named if name in ("train", "compare", "plan") else "digits")
     if name == "compare":
         objectives = words_after("--objectives", args) or Compare.objectives

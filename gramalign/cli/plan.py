@@ -48,8 +48,7 @@ class Plan:
     """
 
     preset: tyro.conf.Positional[str] = "digits"
-    """Start from this file of experiments/ (its name, or a path), with --data from features if none
-    is named; the options below change it."""
+    """Start from this file of experiments/ (its name, or a path); the options below change it."""
     topology: str | None = None
     """Generation and layout of a slice, such as v5e:4x4, v5p:8x8x8 or v6e:16x16; or GPUs, such as
     h100:8 in one host or h200:4x8 in four."""

@@ -28,8 +28,7 @@ class Train:
     """
 
     preset: tyro.conf.Positional[str] = "digits"
-    """Start from this file of experiments/ (its name, or a path), with --data from features if none
-    is named; the options below change it."""
+    """Start from this file of experiments/ (its name, or a path); the options below change it."""
     out: Path | None = None
     """Folder of the run; runs/PRESET, or runs/DATA with --data, if not given."""
     resume: bool = False

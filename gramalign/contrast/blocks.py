@@ -100,12 +100,18 @@ def _apart(rows: Block, cols: Block) -> Bool[Array, "r c"]:
 
 
 def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
-    """The groups; raise `ValueError` unless they are an array of integers `[size]`."""
+    """The groups; raise `ValueError` unless they are integers `[size]`, which JAX keeps whole."""
     dtype, shape = getattr(groups, "dtype", None), np.shape(groups)
     if dtype is None or shape != (size,) or not jnp.issubdtype(dtype, jnp.integer):
         found = f"a {type(groups).__name__}" if dtype is None else dtype
         raise ValueError(
             f"groups must be an array of integers {(size,)}, got {found} of shape {shape}"
+        )
+    kept = jnp.iinfo(jax.dtypes.canonicalize_dtype(dtype))
+    if isinstance(groups, np.ndarray) and ((groups < kept.min) | (groups > kept.max)).any():
+        raise ValueError(
+            f"groups hold numbers of more than {kept.bits} bits, which JAX cuts off: number them "
+            "anew, groups = np.unique(groups, return_inverse=True)[1]"
         )
     return groups
 

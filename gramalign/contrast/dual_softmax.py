@@ -14,6 +14,7 @@ product of both, Sun et al. (LoFTR), CVPR 2021, arXiv 2104.00680.
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -80,13 +81,14 @@ def dual_softmax(
         raise ValueError(f"temperature must be positive, got {temperature}")
     size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
     numbers = own_numbers(size, axis_name)
+    dtype = jax.eval_shape(score.tile, rows.factors, cols.factors).dtype
     # No column is of any row's group, so that all pairs count, the matched ones too.
     over_cols, over_rows = competition(
         score,
         LogSumExp(),
         Candidates(rows, numbers),
         Candidates(cols, jnp.full_like(numbers, NOBODY)),
-        varying_as(jnp.asarray(1 / temperature, jnp.float32), numbers),
+        varying_as(jnp.asarray(1 / temperature, dtype), numbers),
         axis_name=axis_name,
         engine=engine,
     )

@@ -58,7 +58,9 @@ class Engine:
             )
         if self.precision not in (None, *get_args(Precision)):
             raise ValueError(f'precision must be "bfloat16" or None, got {self.precision!r}')
-        if self.tile is not None and (not isinstance(self.tile, Integral) or self.tile < 1):
+        if self.tile is not None and (
+            isinstance(self.tile, bool) or not isinstance(self.tile, Integral) or self.tile < 1
+        ):
             raise ValueError(f"tile must be a whole number of at least 1, got {self.tile!r}")
 
     def tile_size(self) -> int:

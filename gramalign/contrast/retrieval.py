@@ -4,6 +4,8 @@ A rank is a count of competitors that score at least as well as the match: nothi
 ties count against the query, so that a space collapsed to one point ranks last, not first.
 """
 
+from numbers import Integral
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
@@ -155,8 +157,10 @@ def top_k(
     row_number, col_number = check_sides(rows, cols, square=False, axis_name=axis_name)
     axis = choose(axis_name, engine.strategy, cols.factors)
     gallery = col_number * (1 if axis_name is None else jax.lax.axis_size(axis_name))
-    if not 1 <= k <= gallery:
-        raise ValueError(f"k must be from 1 to the gallery's size {gallery}, got {k}")
+    if not isinstance(k, Integral) or not 1 <= k <= gallery:
+        raise ValueError(
+            f"k must be a whole number from 1 to the gallery's size {gallery}, got {k!r}"
+        )
     row_blocks = split(rows, own_numbers(row_number), engine.tile_size())
     # As group, every column brings its number along.
     col_blocks = split(cols, own_numbers(col_number, axis_name), engine.tile_size(), axis)

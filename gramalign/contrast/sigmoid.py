@@ -69,14 +69,16 @@ def sigmoid_contrast(
         no part: average over `rows.valid & cols.valid`.
 
     Raises:
-        ValueError: for sizes that differ, empty sides, bad groups, an axis that is not there or
-        that the batch is not split over.
+        ValueError: for sizes that differ, empty sides, bad groups, a scale or bias that is not one
+        number, an axis that is not there or that the batch is not split over.
     """
     size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
     check_matched(matched, size)
     groups = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
     valid = rows.valid & cols.valid
     factor, offset = (varying_as(jnp.asarray(x, matched.dtype), matched) for x in (scale, bias))
+    if offset.ndim:
+        raise ValueError(f"bias must be one number, got shape {offset.shape}")
     shifted = _Shifted(rows.factors, jnp.broadcast_to(offset / factor, matched.shape))
     by_row, by_col = competition(
         _Biased(score),

@@ -69,7 +69,7 @@ def contrast(
     if supervised and (groups is None or label_smoothing):
         raise ValueError(
             "supervised needs groups, and no label_smoothing: it has a target of its own, got "
-            f"groups={None if groups is None else groups.shape}, label_smoothing={label_smoothing}"
+            f"{'no' if groups is None else 'some'} groups, label_smoothing={label_smoothing}"
         )
     numbers = own_numbers(size, axis_name)
     groups = numbers if groups is None else check_groups(groups, size)

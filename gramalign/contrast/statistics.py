@@ -101,9 +101,12 @@ class LogSumExp:
         against, summed = self._masks(row, col)
         largest = jnp.max(jnp.where(against, logits, -jnp.inf), axis=axis)
         shift = jnp.expand_dims(_finite_or_zero(largest), axis)
+        # Of who does not compete, such as the match, the logit may be so much larger that its
+        # exponential is infinite, and so no number in a second derivative.
+        below = jnp.where(against, logits - shift, -jnp.inf)
         return _Running(
             largest,
-            jnp.sum(jnp.where(against, jnp.exp(logits - shift), 0), axis=axis),
+            jnp.sum(jnp.exp(below), axis=axis),
             jnp.sum(jnp.where(summed, logits, 0), axis=axis),
             jnp.sum(summed, axis=axis, dtype=jnp.int32),
         )

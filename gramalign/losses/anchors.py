@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gramalign.contrast import Engine, contrast
 from gramalign.geometry.saved import SAVE
 from gramalign.mesh import AxisName
-from gramalign.scores import CosineScore, MixedScore, Score
+from gramalign.scores import CosineScore, MixedScore, Score, ScoreLike, score_named
 from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
@@ -193,6 +193,21 @@ def _kind(score: Score) -> Any:
     if isinstance(score, MixedScore):
         return score.weights, *map(_kind, score.scores)
     return replace(score, anchor="") if isinstance(score, SymmetricScore) else object()
+
+
+def over_any(
+    score_of: ScoreLike | None,
+    loss: Callable[..., Float[Array, " batch"]],
+    embeddings: Embeddings,
+    anchor: str | None,
+    present: Present | None,
+) -> Float[Array, " batch"]:
+    """`over_anchors` for a Score by name or class, or for None `over_pairs` of cosines."""
+    if score_of is None:
+        return over_pairs(loss, embeddings, pairs_of(embeddings, anchor), present)
+    return over_anchors(
+        lambda name: score_named(score_of, name, "score_of"), loss, embeddings, anchor, present
+    )
 
 
 def pairs_of(embeddings: Embeddings, anchor: str | None) -> list[tuple[str, str]]:

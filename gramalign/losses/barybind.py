@@ -26,7 +26,7 @@ from gramalign.losses.anchors import participants
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.losses.gram import gram
 from gramalign.mesh import AxisName
-from gramalign.scores.sides import centroid, check_embeddings, check_modality, whole
+from gramalign.scores.sides import centroid, check_modality, whole
 from gramalign.types import Embeddings, Present
 
 CENTROID = "centroid"
@@ -73,7 +73,6 @@ def barybind(
     >>> bool((loss == gram(emb, anchor="text to all")).all())
     True
     """
-    check_embeddings(embeddings, present)
     if barycentre is not None:
         check_modality("barycentre", barycentre, embeddings)
     else:

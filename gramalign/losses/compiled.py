@@ -15,6 +15,7 @@ import numpy as np
 from jax.core import Tracer
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
+from gramalign.contrast.blocks import check_groups
 from gramalign.scores.sides import check_embeddings, check_unit
 from gramalign.types import Embeddings
 
@@ -23,7 +24,10 @@ Loss = TypeVar("Loss", bound=Callable[..., Any])
 CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
 """The settings of most losses that are no numbers of the program, but shape it."""
 
-TEMPERATURES = {"temperature", "tau_alignment", "tau_instance"}
+ARRAYS = ("present", "groups", "key")
+TEMPERATURES = ("temperature", "tau_alignment", "tau_instance")
+SHARES = ("mix", "fused_weight")
+"""Of the other settings, which are numbers: those above 0, and those from 0 to 1."""
 
 
 Check = Callable[[Embeddings, Mapping[str, Any]], None]
@@ -50,7 +54,7 @@ def compiled(
     def decorate(loss: Loss) -> Loss:
         parameters = inspect.signature(loss).parameters
         static = [x for x in parameters if x in (*CONSTANTS, *constants)]
-        defaults = {name: parameter.default for name, parameter in parameters.items()}
+        defaults = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
         program = jax.jit(loss, static_argnames=static)
 
         def check_all(embeddings, settings):
@@ -64,8 +68,11 @@ def compiled(
                 raise TypeError(f'engine must be an Engine, such as Engine("ring"), got {engine!r}')
             for name in static:
                 _check_constant(name, settings[name])
-            for name in settings.keys() & TEMPERATURES:
-                _check_temperature(name, settings[name])
+            for name in settings:
+                if name == "label_smoothing" or name not in (*static, *ARRAYS):
+                    _check_number(name, settings[name])
+            if settings.get("groups") is not None:
+                check_groups(settings["groups"], len(next(iter(embeddings.values()))))
             if check is not None:
                 check(embeddings, settings)
 
@@ -99,13 +106,19 @@ def known(value: Any) -> np.ndarray | None:
     return None if isinstance(value, Tracer) else np.asarray(value)
 
 
-def _check_temperature(name: str, value: Any) -> None:
-    """Raise `TypeError` for what is no number, `ValueError` for one, if not traced, not above 0."""
+def _check_number(name: str, value: Any) -> None:
+    """Raise `TypeError` for what is no number, `ValueError` for several or, if known, a bad one."""
     if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    if np.shape(value) != ():
+        raise ValueError(f"{name} must be one number, got an array of shape {np.shape(value)}")
     number = known(value)
-    if number is not None and number.ndim == 0 and not number > 0:
-        raise ValueError(f"{name} must be positive, got {number}")
+    if number is None:
+        return
+    if name in TEMPERATURES and not 0 < number < np.inf:
+        raise ValueError(f"{name} must be positive and finite, got {number}")
+    if name in SHARES and not 0 <= number <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {number}")
 
 
 def _check_constant(name: str, value: Any) -> None:
@@ -113,9 +126,10 @@ def _check_constant(name: str, value: Any) -> None:
     try:
         hash(value)
     except TypeError:
+        cure = f", such as {name}={name}.item()" if hasattr(value, "item") else ""
         raise TypeError(
-            f"{name} shapes the compiled program, so it can't be an array or be traced, got "
-            f"{value!r}: give a Python value, such as {name}={name}.item()"
+            f"{name} shapes the compiled program, so it can't be an array or be traced, and has to "
+            f"have a hash, got {value!r}: give a plain Python value{cure}"
         ) from None
 
 

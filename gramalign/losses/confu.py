@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_pairs, softmax
-from gramalign.losses.compiled import compiled, known
+from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import check_unit, mask_of
 from gramalign.types import Embeddings, Present
@@ -72,9 +72,6 @@ def _present(
 
 
 def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
-    weight = known(settings["fused_weight"])
-    if weight is not None and not 0 <= weight <= 1:
-        raise ValueError(f"fused_weight must be in [0, 1], got {weight}")
     _, fused = _modalities_and_fused(embeddings)
     check_unit(embeddings, _present(embeddings, settings["present"], fused))
 

@@ -13,16 +13,15 @@ Singular set: the Score's; cosines have none.
 Blind spot: those of the Score.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, sigmoid_contrast
-from gramalign.losses.anchors import over_anchors, over_pairs, pairs_of
+from gramalign.losses.anchors import over_any
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
-from gramalign.scores import Score
+from gramalign.scores import ScoreLike
 from gramalign.types import Embeddings, Present
 
 
@@ -31,7 +30,7 @@ def siglip(
     embeddings: Embeddings,
     *,
     anchor: str | None = "text",
-    score_of: Callable[[str], Score] | None = None,
+    score_of: ScoreLike | None = None,
     temperature: Float[Array, ""] | float = 0.1,
     bias: Float[Array, ""] | float = -10.0,
     present: Present | None = None,
@@ -44,8 +43,9 @@ def siglip(
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the others; None: all pairs, or every anchor.
-        score_of: the Score of an anchor against the tuple of the others, such as `VolumeScore`;
-            None: cosines, pair by pair.
+        score_of: the Score of an anchor against the tuple of the others, by name or class, such as
+            `VolumeScore`; None: cosines, pair by pair. A function of one's own has to be the same
+            one at every call, as it is part of the program.
         temperature: scores are divided by it; a number or a scalar that is learned.
         bias: added to them then; a number or a scalar that is learned.
         present: which examples have which modality.
@@ -74,6 +74,4 @@ def siglip(
         axis_name=axis_name,
         engine=engine,
     )
-    if score_of is None:
-        return over_pairs(loss, embeddings, pairs_of(embeddings, anchor), present)
-    return over_anchors(score_of, loss, embeddings, anchor, present)
+    return over_any(score_of, loss, embeddings, anchor, present)

@@ -30,10 +30,12 @@ Blind spot: that of the product (`gramalign.scores.product`).
 """
 
 import operator
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
@@ -53,7 +55,14 @@ from gramalign.types import Embeddings, Present
 Negatives = Literal["shuffled", "all"]
 
 
-@compiled("negatives", "scaled", check=unit_rows)
+def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
+    key = settings["key"]
+    if key is not None and not isinstance(key, (jax.Array, np.ndarray)):
+        raise TypeError(f"key must be one of JAX, such as jax.random.key(0), got {key!r}")
+    unit_rows(embeddings, settings)
+
+
+@compiled("negatives", "scaled", check=_check)
 def symile(
     embeddings: Embeddings,
     *,
@@ -89,6 +98,7 @@ def symile(
         that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
+    import numpy as np
     >>> eye = jnp.eye(4)
     >>> loss = symile({"text": eye, "audio": eye, "video": eye}, temperature=1.0)
     >>> bool(jnp.allclose(loss, jnp.log(1 + 4 * jnp.exp(-1.0))))

@@ -67,11 +67,9 @@ def uniformity(
     def of_one(name: str) -> Float[Array, " batch"]:
         side = one(embeddings, present, "modality", name)
         value = spread(side, t=t, groups=groups, axis_name=axis_name, engine=engine)
-        return jnp.where(side.valid, value, 0)
+        return jnp.where(participants(embeddings, present, name), value, 0)
 
-    modalities = [(name, name) for name in embeddings]
-    values = mean_over(modalities, lambda pair: of_one(pair[0]), embeddings, present)
-    return jnp.where(participants(embeddings, present), values, 0)
+    return mean_over(embeddings, of_one, embeddings, present)
 
 
 @dataclass(frozen=True)

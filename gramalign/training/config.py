@@ -23,11 +23,11 @@ class Model:
 
     dim: int = 64
     """Width of the common space."""
-    hidden: int = 256
+    hidden: int = 512
     """Width of each hidden layer."""
     depth: int = 1
     """Number of hidden layers."""
-    dropout: float = 0.1
+    dropout: float = 0.4
     """Rate of dropout after each hidden layer."""
     dtype: Dtype = "float32"
     """What towers compute in; parameters, moments and embeddings are float32."""
@@ -46,7 +46,7 @@ class Model:
 class Optimizer:
     """AdamW with a warm-up, a cosine decay to zero and clipped gradients."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak learning rate, reached at the end of the warm-up."""
     warmup: int = 100
     """Steps of linear warm-up from zero."""
@@ -153,7 +153,7 @@ class Config:
     """Of terms, by name; those of the objective that are left out take their defaults."""
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
-    steps: int = 1500
+    steps: int = 1000
     """Number of updates."""
     batch_size: int = 256
     """Examples per update, each the others' negative."""

@@ -25,10 +25,17 @@ def microbatched(
 
     Returns:
         `encode`, whose value and derivatives are the same to rounding.
+
+    Raises:
+        ValueError: a size below 1; when called, an empty batch.
     """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")
 
     def call(batch: PyTree[Array]) -> PyTree[Array]:
         rows = jax.tree.leaves(batch)[0].shape[0]
+        if rows == 0:
+            raise ValueError("the batch is empty")
         number = -(-rows // size)
         each = -(-rows // number)
 

@@ -99,8 +99,8 @@ class Tempered(Term):
 
     temperature: float = 0.07
     """Temperature, or where a learned one starts."""
-    learn_temperature: bool = True
-    """Learn the temperature, within [0.01, 1]."""
+    learn_temperature: bool = False
+    """Learn the temperature, within [0.01, 1]; it falls until small data are known by heart."""
 
     def __post_init__(self):
         check(self, "temperature", self.temperature > 0, "a positive number")

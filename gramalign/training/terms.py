@@ -12,7 +12,7 @@ from functools import partial
 
 from gramalign import losses
 from gramalign.models import FusionHead, Number
-from gramalign.scores import SCORES, anchored
+from gramalign.scores import anchored
 from gramalign.scores.named import called
 from gramalign.scores.volume import Form
 from gramalign.training.checks import check
@@ -191,7 +191,7 @@ class _OfAnyScore(Tempered, Anchored):
     def settings(self):  # noqa: D102
         settings = super().settings()
         del settings["of"]
-        return settings | {"score_of": None if self.of == "cosine" else SCORES[self.of]}
+        return settings | {"score_of": None if self.of == "cosine" else self.of}
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Siglip(_OfAnyScore):
     loss = staticmethod(losses.siglip)
     learns = {**Tempered.learns, "bias": Number}
 
-    temperature: float = 0.1
+    temperature: float = 0.05
     """Scores are divided by it, or by a learned one that starts there."""
     bias: float = -10.0
     """Added to the scores then, or where a learned bias starts."""

@@ -4,8 +4,6 @@ import pytest
 
 from gramalign.cli import main
 from gramalign.cli.options import options, words_after
-from gramalign.cli.presets import preset
-from gramalign.cli.train import Train
 from gramalign.training import Clip, Config, Gram
 from gramalign.training.terms import TERMS
 
@@ -42,27 +40,7 @@ def test_the_settings_of_a_preset_are_where_options_start():
     assert options(start, ["clip", "gram"], []).settings == {"gram": gram, "clip": clip}
 
 
-@pytest.mark.parametrize(
-    ("words", "start"),
-    [
-        ([], "digits"),
-        (["--data", "mine"], "features"),
-        (["--data=mine"], "features"),
-        (["digits", "--data", "mine"], "digits"),
-    ],
-)
-def test_data_of_ones_own_start_from_no_settings_of_other_data(words, start, monkeypatch):
-    seen = []
-    monkeypatch.setattr(Train, "run", lambda command: seen.append(command))
-    main(["train", *words])
-    (command,) = seen
-    expected = {"digits": preset("digits"), "features": Config()}[start]
-    assert command.preset == start and command.config.model == expected.model
-    assert command.config.terms == expected.terms
-    assert preset("digits").model != Config().model and preset("digits").terms != Config().terms
-
-
-@pytest.mark.parametrize("word", ["--clip.anchor", "--clip.no-learn-temperature"])
+@pytest.mark.parametrize("word", ["--clip.anchor", "--clip.learn-temperature"])
 def test_a_setting_that_would_do_nothing_is_refused(word):
     with pytest.raises(ValueError, match=f"{word} is for a term that no objective names: gram"):
         options(Config(), ["gram"], ["--model.dim", "3", word])

@@ -65,6 +65,7 @@ def test_sides_and_groups(function, rows, cols, options, message):
     [
         ({"tile": 0}, "tile must be a whole number of at least 1, got 0"),
         ({"tile": 2.5}, "tile must be a whole number of at least 1, got 2.5"),
+        ({"tile": True}, "tile must be a whole number of at least 1, got True"),
         ({"precision": "float16"}, "precision must be \"bfloat16\" or None, got 'float16'"),
         ({"strategy": "star"}, 'strategy must be "gather", "ring" or None, got \'star\''),
     ],
@@ -80,6 +81,11 @@ def test_a_scale_for_each_example(function):
         function(side(4), side(4), scale=jnp.ones(4))
 
 
+def test_a_bias_for_each_example():
+    with pytest.raises(ValueError, match=r"bias must be one number, got shape \(4,\)"):
+        sigmoid(side(4), side(4), bias=jnp.ones(4))
+
+
 @pytest.mark.parametrize("smoothing", [-0.1, 1, 1.5])
 def test_label_smoothing(smoothing):
     with pytest.raises(ValueError, match=rf"label_smoothing must be in \[0, 1\), got {smoothing}"):
@@ -89,8 +95,8 @@ def test_label_smoothing(smoothing):
 @pytest.mark.parametrize(
     ("options", "got"),
     [
-        ({}, "groups=None, label_smoothing=0.0"),
-        ({"groups": jnp.arange(4), "label_smoothing": 0.1}, r"groups=\(4,\), label_smoothing=0.1"),
+        ({}, "no groups, label_smoothing=0.0"),
+        ({"groups": jnp.arange(4), "label_smoothing": 0.1}, r"some groups, label_smoothing=0.1"),
     ],
 )
 def test_supervision_has_a_target_of_its_own(options, got):
@@ -98,9 +104,9 @@ def test_supervision_has_a_target_of_its_own(options, got):
         loss(side(4), side(4), supervised=True, **options)
 
 
-@pytest.mark.parametrize("k", [0, 6])
+@pytest.mark.parametrize("k", [0, 6, 2.0])
 def test_number_of_neighbours(k):
-    with pytest.raises(ValueError, match=f"k must be from 1 to the gallery's size 5, got {k}"):
+    with pytest.raises(ValueError, match=f"k must be a whole number from 1 .* size 5, got {k}"):
         top_k(SCORE, side(4), side(5), k)
 
 

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import jaxtyping
+import numpy as np
 import pytest
 
 from gramalign import losses
@@ -185,15 +186,39 @@ def test_masks_that_are_none(present, message):
 @pytest.mark.parametrize(
     ("loss", "settings", "error", "message"),
     [
-        (losses.clip, {"temperature": 0.0}, ValueError, "temperature must be positive, got 0.0"),
-        (losses.gram, {"temperature": jnp.array(-0.1)}, ValueError, "must be positive, got -0.1"),
-        (losses.pmrl, {"tau_instance": -1}, ValueError, "tau_instance must be positive, got -1"),
+        (losses.clip, {"temperature": 0.0}, ValueError, "temperature must be positive .*, got 0.0"),
+        (
+            losses.gram,
+            {"temperature": jnp.array(-0.1)},
+            ValueError,
+            "positive .*, got -0.1",
+        ),
+        (losses.pmrl, {"tau_instance": -1}, ValueError, "tau_instance must be positive .*, got -1"),
+        (losses.siglip, {"temperature": jnp.inf}, ValueError, "positive and finite, got inf"),
+        (losses.siglip, {"bias": jnp.ones(4)}, ValueError, r"bias must be one number, .* \(4,\)"),
+        (losses.hypergram, {"mix": jnp.ones(4)}, ValueError, "mix must be one number"),
+        (losses.hypergram, {"mix": 2.0}, ValueError, r"mix must be in \[0, 1\], got 2.0"),
+        (losses.hypergram, {"mix": "a"}, TypeError, "mix must be a number, got 'a'"),
+        (losses.clip, {"label_smoothing": "a"}, TypeError, "label_smoothing must be a number"),
+        (losses.clip, {"groups": [0, 1, 2, 3]}, ValueError, "array of integers .*, got a list"),
+        (
+            losses.clip,
+            {"groups": 2 ** np.arange(30, 34)},
+            ValueError,
+            "more than 32 bits.*np.unique",
+        ),
+        (losses.gram, {"anchor": ["text"]}, TypeError, "give a plain Python value$"),
+        (losses.gram, {"anchor": jnp.array(1)}, TypeError, r"such as anchor=anchor.item\(\)$"),
+        (losses.symile, {"key": 0}, TypeError, r"such as jax.random.key\(0\), got 0"),
+        (losses.siglip, {"score_of": "area"}, ValueError, "score_of: got 'area', wanted one of"),
+        (losses.siglip, {"score_of": VolumeScore("b")}, TypeError, "score_of must be one of"),
         (losses.clip, {"temperature": None}, TypeError, "temperature must be a number, got None"),
         (losses.clip, {"temperature": "0.07"}, TypeError, "must be a number, got '0.07'"),
         (losses.pmrl, {"anchor": "text"}, TypeError, r"pmrl has no \['anchor'\], it has \['tau_"),
     ],
 )
-def test_settings(loss, settings, error, message):
+def test_settings(loss, settings, error, message, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(error, match=message):
         loss({"text": ROWS, "b": ROWS}, **settings)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gramalign.training import Config, Layout, Model, Optimizer
+from gramalign.training import Clip, Config, Layout, Model, Optimizer
 from tests.compiled import kept_programs as kept_programs
 
 
@@ -31,6 +31,7 @@ def small_config(small_store):
         settings = {
             "data": str(small_store),
             "objective": "clip",
+            "settings": {"clip": Clip(learn_temperature=True)},
             "model": Model(dim=8, hidden=16, dropout=0.2),
             "optimizer": Optimizer(warmup=2),
             "layout": Layout(data=1),

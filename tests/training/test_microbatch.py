@@ -128,3 +128,10 @@ def test_towers_keep_the_activations_of_one_microbatch():
         return step.lower(x).compile().memory_analysis().temp_size_in_bytes
 
     assert temporary(microbatched(tower, 16)) < temporary(tower) / 3
+
+
+def test_no_size_and_no_rows():
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        microbatched(jnp.sin, 0)
+    with pytest.raises(ValueError, match="the batch is empty"):
+        microbatched(jnp.sin, 4)(jnp.ones((0, 3)))

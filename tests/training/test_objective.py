@@ -46,7 +46,9 @@ def test_a_term_passes_its_settings_on():
 
 
 def test_a_learned_temperature_takes_the_place_of_the_first():
-    config = Config(objective="clip", settings={"clip": Clip(temperature=0.5)})
+    config = Config(
+        objective="clip", settings={"clip": Clip(temperature=0.5, learn_temperature=True)}
+    )
     learned = learned_by(config)
     learned["clip"].numbers["temperature"].number[...] = -jnp.log(jnp.float32(0.1))
     total, _ = compute(config, learned=learned)
