@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
@@ -71,8 +72,13 @@ def unit_rows(
     """Rows of length 1 in float32; zeros where absent, and where there were only zeros.
 
     Raises:
-        ValueError: a present row with NaN or Inf.
+        ValueError: what is no array of real numbers, or a present row with NaN or Inf.
     """
+    if not (jnp.issubdtype(values.dtype, jnp.floating) or np.issubdtype(values.dtype, np.integer)):
+        raise ValueError(
+            f"{argument}[{name!r}]: got an array of {values.dtype}, wanted one of real numbers; "
+            "convert it, .astype(np.float32)"
+        )
     bad = present & ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise ValueError(
@@ -80,9 +86,11 @@ def unit_rows(
             f"({bad.sum()} such row(s)); find the layer or input that makes it, or mark the row "
             "as absent in `present`"
         )
-    values = np.where(present[:, None], values, 0).astype(np.float32)
-    # Two steps, so that squares of very large or small entries neither overflow nor vanish.
+    wide = np.promote_types(values.dtype, np.float32)
+    values = np.where(present[:, None], values, 0).astype(wide)
+    # Two steps, so that squares of very large or small entries neither overflow nor vanish, and the
+    # first in the precision that there is, which may hold what float32 does not.
     largest = np.abs(values).max(axis=1, initial=0, keepdims=True)
-    values = values / np.where(largest == 0, 1, largest)
+    values = (values / np.where(largest == 0, 1, largest)).astype(np.float32)
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return values / np.where(length == 0, 1, length)

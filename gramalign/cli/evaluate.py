@@ -29,7 +29,7 @@ from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import measure, own_score
 from gramalign.training.run_folder import RunFolder
 
-Part = Literal["test", "validation", "train"]
+Part = Literal["test", "validation", "train", "all"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Evaluate:
     score: FusedOrScoreName | None = None
     """Score beside the cosine; the objective's own if not given."""
     baseline: bool = True
-    """Fit a linear GCCA on the training rows for comparison."""
+    """Fit a linear GCCA on the rows that the run was trained on, for comparison."""
     contribution: bool = False
     """Measure what each modality contributes to finding every other: with and without it. Writes
     contribution.json, and the rank of every query to contribution.npz."""
@@ -113,8 +113,8 @@ def evaluate_run(
     if asked.baseline:
         known = [name for name in store.modalities if name in run.dims]
         try:
-            linear = linear_baseline(store.only(known), rows)
-        except ValueError as error:
+            linear = linear_baseline(load(run.config.data).only(known), rows)
+        except (ValueError, OSError) as error:
             screen.print(f"no linear baseline: {error}")
     labels = rows.labels
     if brief or labels is None or len(np.unique(labels)) < 2:

@@ -39,6 +39,10 @@ def preset(name: str) -> Config:
             if not isinstance(config, Config):
                 raise ValueError(f"{path} must set `config` to a gramalign.training.Config")
             return config
+    if Path(name).exists():
+        raise ValueError(
+            f"{name!r} is no preset, but a path: wanted --data {name}, if it is a store"
+        )
     known = ", ".join(names()) or "none"
     raise ValueError(
         f"no preset {name!r}: wanted one of {known}, the path of a .py file that sets `config`, "

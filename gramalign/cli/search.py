@@ -5,11 +5,11 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
 from gramalign.cli.console import console
+from gramalign.cli.evaluate import Part
 from gramalign.cli.found import found, table
 from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
@@ -45,7 +45,7 @@ class Search:
     one."""
     data: str | None = None
     """Feature store to search and to take ids from; the one the run was trained on if not given."""
-    part: Literal["all", "train", "validation", "test"] = "all"
+    part: Part = "all"
     """Which of its rows to search; an id may be of any row."""
     index: Path | None = None
     """Search this saved index in the place of a store; ids are then of its rows, unless --data says
@@ -81,7 +81,7 @@ class Search:
         else:
             source = load(self.data or run.config.data)
             asked = queries(run, self.query, self.by, source)  # refused before all is embedded
-            rows = source if self.part == "all" else source.part(self.part)
+            rows = source.part(self.part)
             with console().status(f"embedding {len(rows)} rows"):
                 index = _embedded(run, rows)
             if rows.labels is not None:

@@ -10,7 +10,7 @@ from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.cli.options import Options
-from gramalign.data import load
+from gramalign.data import FeatureStoreError, load
 from gramalign.data.expression import parse
 from gramalign.training import Config, train
 from gramalign.training.processes import Cluster, is_first_process, meet
@@ -47,7 +47,11 @@ class Train:
         self.cluster.enter()
         out = self.out or default_out(self.preset, self.config)
         if self.evaluation:
-            load(self.config.data).part("test")  # better missed now than after training
+            try:
+                load(self.config.data).part("test")  # better missed now than after training
+            except FeatureStoreError as error:
+                error.add_note("With --no-evaluation it trains without")
+                raise
         compiled_in(out / "compiled")
         run = train(
             self.config, out, resume=self.resume, overwrite=self.overwrite, profile=self.profile

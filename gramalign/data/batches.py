@@ -87,8 +87,8 @@ def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
     """Raises a ValueError as `batches` does, and starts nothing."""
     if not 1 <= batch_size <= len(store):
         raise ValueError(
-            f"batch_size is {batch_size}, but {store.source} has {len(store)} rows here: wanted a "
-            f"batch_size from 1 to {len(store)}"
+            f"batch_size is {batch_size}, but {store.source} has {len(store)} rows here: wanted "
+            "at least 1, and no more than that"
         )
     if seed < 0:
         raise ValueError(f"seed is {seed}: wanted an integer >= 0")

@@ -97,6 +97,8 @@ def _build(arrays: Located, source: str) -> FeatureStore:
 def _check_names(arrays: Located, modalities: list[str]) -> None:
     for name in arrays:
         where = arrays[name][0]
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise FeatureStoreError(f"{ascii(where)} has a name that is not UTF-8: rename it")
         if name == "present":
             raise FeatureStoreError(
                 f"{where}: a mask belongs to one modality: name it 'present.{modalities[-1]}'"

@@ -164,11 +164,13 @@ class FeatureStore:
         """The rows of one split.
 
         Args:
-            name: "train", "validation" or "test".
+            name: "train", "validation", "test", or "all" rows.
 
         Raises:
             FeatureStoreError: the store has no split, or no row in this part of it.
         """
+        if name == "all":
+            return self
         if self.split is None:
             raise FeatureStoreError(
                 f"{self.source} does not say which rows are {name!r}: add an array 'split', or "
@@ -180,7 +182,10 @@ class FeatureStore:
             there = ", ".join(
                 f"{part} ({count})" for part, count in zip(names, counts, strict=True)
             )
-            raise FeatureStoreError(f"{self.source} has no rows in split {name!r}; it has {there}")
+            raise FeatureStoreError(
+                f"{self.source} has no rows in split {name!r}; it has {there}: say of some rows "
+                f"{name!r} in the array 'split', or take another part"
+            )
         return self.take(rows)
 
     def only(self, modalities: Iterable[str]) -> "FeatureStore":

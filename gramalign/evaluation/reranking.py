@@ -124,7 +124,7 @@ def check_asked(by: str | type[Score] | Rescore, top: int) -> None:
     """Raises `ValueError` where nothing can be re-ranked so."""
     if top < 2:
         raise ValueError(f"top: got {top}, wanted at least 2: one candidate has no order")
-    if isinstance(by, str | type):
+    if isinstance(by, str | type) or not callable(by):
         check_score(by, "by")
 
 

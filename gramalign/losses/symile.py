@@ -98,7 +98,6 @@ def symile(
         that are neither of unit length nor zero (if called on numbers, not traced).
 
     >>> import jax.numpy as jnp
-    import numpy as np
     >>> eye = jnp.eye(4)
     >>> loss = symile({"text": eye, "audio": eye, "video": eye}, temperature=1.0)
     >>> bool(jnp.allclose(loss, jnp.log(1 + 4 * jnp.exp(-1.0))))

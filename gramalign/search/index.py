@@ -8,6 +8,7 @@ besides. A search adds to this no more than a few tiles of scores.
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,10 +154,10 @@ class Index:
                 f"query: got dim {asked.shape[1]}, wanted that of the index, {self.dim}; embed "
                 "queries with the model that embedded the index"
             )
-        if not 1 <= k <= len(self):
+        if not isinstance(k, Integral) or not 1 <= k <= len(self):
             raise ValueError(
-                f"k: got {k}, wanted 1 to {len(self)}, the number of rows in the index; ask for "
-                "fewer"
+                f"k: got {k}, wanted a whole number from 1 to {len(self)}, that of the rows in the "
+                "index"
             )
         searched = self._searched(gallery, tuple(rows))
         # Named by their places, so that one program serves all sets of modalities of one size.

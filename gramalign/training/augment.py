@@ -55,13 +55,21 @@ def check_augment(augment: Augment, dims: Mapping[str, int]) -> None:
     features = {m: jax.ShapeDtypeStruct((width,), jnp.float32) for m, width in dims.items()}
     present = {m: jax.ShapeDtypeStruct((), jnp.bool) for m in dims}
     key = jax.eval_shape(lambda: jax.random.key(0))
-    found = jax.eval_shape(augment, key, features, present)
+    try:
+        found = jax.eval_shape(augment, key, features, present)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"augment failed, {type(error).__name__}: {reason}. It is called with (key, features, "
+            "present) of one example, and computes with jax.numpy"
+        ) from error
     wanted = (features, present)
     if jax.tree.structure(found) != jax.tree.structure(wanted) or any(
         (a.shape, a.dtype) != (b.shape, b.dtype)
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True)
     ):
-        raise ValueError(f"augment returns {found}, wanted (features, present): {wanted}")
+        got, given = (jax.tree.map(lambda x: f"{x.dtype}{[*x.shape]}", x) for x in (found, wanted))
+        raise ValueError(f"augment returns {got}, wanted (features, present) as given: {given}")
 
 
 def augmented(

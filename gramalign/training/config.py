@@ -1,6 +1,7 @@
 """What a training run is told: frozen dataclasses, checked as they are built."""
 
 import functools
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -113,10 +114,9 @@ class Validation:
     every: int | None = None
     """Steps between evaluations; none given: there are none, and the last step is the model."""
     figure: str = "rest -> one R@1, own"
-    """What is to be large: a figure of retrieval, under the objective's own Score or the cosine,
-    such as "pair R@1, cosine" or "text -> audio+video R@5, own"."""
-    lowest: bool = False
-    """It is to be small instead, as for "text -> audio median rank, own"."""
+    """What chooses: a figure of retrieval, under the objective's own Score or the cosine, such as
+    "pair R@1, cosine" or "text -> audio+video R@5, own"; of ranks ("text -> audio median rank,
+    own") the lowest is the best."""
     patience: int | None = None
     """Evaluations in a row without a better figure after which the run ends."""
     keep: int = 1
@@ -136,6 +136,11 @@ class Validation:
         check(self, "keep", self.keep >= 1, "at least 1")
         check(self, "held_out", 0 < self.held_out < 1, "a fraction in (0, 1)")
         check(self, "rows", self.rows is None or self.rows >= 2, "at least 2, or none")
+
+    @property
+    def lowest(self) -> bool:
+        """Whether the figure is one of which less is better."""
+        return self.figure.rpartition(",")[0].endswith(" rank")
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,7 @@ class Config:
     microbatch: int | None = None
     """Examples that the towers embed at a time, to save memory; the result is the same."""
     engine: Engine = field(default_factory=Engine)
+    """How all pairs are gone through: speed and memory; results differ by rounding at most."""
     layout: Layout = field(default_factory=Layout)
     validation: Validation = field(default_factory=Validation)
     on_bad_record: OnBadRecord = "error"
@@ -186,6 +192,11 @@ class Config:
     """Folder of a trained run whose weights to start from, where names and shapes are the same."""
 
     def __post_init__(self):
+        for name in ("data", "start_from"):
+            if isinstance(place := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(place))
+        wanted = "the name or path of a store; arrays go into a file, np.savez(path, **arrays)"
+        check(self, "data", isinstance(self.data, str), wanted)
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
         for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
             check(self, name, getattr(self, name) >= 1, "at least 1")

@@ -11,6 +11,7 @@ from gramalign.training.terms import TERMS
 
 # Else the cure that an error names, or a machine of another size, is refused.
 _FREE = ("layout", "workers", "on_bad_record", "max_skips", "writers")
+_FREE += ("checkpoint_every", "keep_checkpoints")
 
 
 def config_to_json(config: Config) -> str:
@@ -36,8 +37,8 @@ def differences(old: Config, new: Config) -> list[str]:
     """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`.
 
     Of the settings only those of terms that both objectives have: no other make a difference, and
-    neither does what may change when a run goes on: its layout, what reads its data, and what it
-    puts up with.
+    neither does what may change when a run goes on: its layout, what reads its data, what it keeps,
+    and what it puts up with.
     """
     before, after = dict(_flatten(old)), dict(_flatten(new))
     return [

@@ -1,5 +1,6 @@
 """What a run of several processes has to agree on."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,9 @@ class Cluster:
             None not in named or not any(x is not None for x in named),
             "HOST:PORT, and the number of processes and of this process with it",
         )
+        place = self.coordinator
+        valid = place is None or re.fullmatch(r".+:\d+", place) is not None
+        check(self, "coordinator", valid, "HOST:PORT, such as 10.0.0.1:1234")
         check(self, "timeout", self.timeout >= 1, "at least 1")
 
     def enter(self) -> None:
@@ -78,6 +82,7 @@ class Cluster:
             )
         except (ValueError, RuntimeError) as error:
             raise ConnectionError(
-                f"cannot join other processes: {error}. Where no cluster says who they are, give "
-                "--cluster.coordinator HOST:PORT, --cluster.processes and --cluster.process"
+                f"cannot join other processes: {str(error).rstrip('.')}. Where no cluster says who "
+                "they are, give --cluster.coordinator HOST:PORT, --cluster.processes and "
+                "--cluster.process"
             ) from error

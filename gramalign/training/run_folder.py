@@ -158,7 +158,7 @@ class RunFolder:
             raise ValueError("resume and overwrite contradict each other: wanted one at most")
         if self.config.exists() and not (resume or overwrite):
             raise FileExistsError(
-                f"{self.root} already holds a run: pass --resume to go on with it, --overwrite "
+                f"{self.root} already holds a run: give --resume to go on with it, --overwrite "
                 "to delete it, or choose another folder"
             )
         if overwrite:
@@ -168,8 +168,8 @@ class RunFolder:
             if changed:
                 raise ValueError(
                     f"{self.root} holds a run with another config (run -> got): "
-                    f"{'; '.join(changed)}. Give the run's own options again, or choose another "
-                    "folder"
+                    f"{'; '.join(changed)}. Give the run's own options again or, in another "
+                    f"folder, --start-from {self.root}, from whose weights it goes on"
                 )
         else:
             self.root.mkdir(parents=True, exist_ok=True)

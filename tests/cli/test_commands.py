@@ -54,6 +54,15 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
     record = json.loads((run / "evaluation.json").read_text())
     assert record["score"] == "volume" and record["part"] == "test"
     assert record["options"] == ["--data", str(two), *words]
+    # Other data has no part in it but that it is measured on: not even a row to train on.
+    main(["evaluate", str(run), "--data", str(two), *words, "--part", "all"])
+    assert json.loads((run / "evaluation.json").read_text())["baseline"]
+    untrained = tmp_path / "untrained.npz"
+    np.savez(untrained, **np.load(two), split=np.repeat("test", 120))
+    main(["evaluate", str(run), "--data", str(untrained)])
+    assert "GCCA" in capsys.readouterr().out
+    main(["evaluate", str(run), "--data", str(two), *words])
+    capsys.readouterr()
     evaluate_run(load_run(run), Evaluate(run, baseline=False), brief=True)
     assert json.loads((run / "evaluation.json").read_text()) == record, "no brief one instead"
     assert len(record["retrieval"]) == len(record["by_label"]) == len(record["beside"]) == 4
@@ -226,7 +235,7 @@ def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
     assert "did you mean 'row11" in said("rwo119") and "no path" in said("nothing-like-it")
     assert "--by is smell, but the run embeds" in said("row1", "--by", "smell")
     assert f"row 'row{absent}' has no sound" in said(f"row{absent}", "--by", "sound")
-    assert "k: got 121, wanted 1 to 120" in said("row1", "--k", "121")
+    assert "k: got 121, wanted a whole number from 1 to 120" in said("row1", "--k", "121")
     assert "wanted some of sound, text, video" in said("row1", "--against", "smell")
     assert "leave out --part or --index" in said("row1", "--part", "test", "--index", "x")
 
@@ -335,6 +344,13 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "'digits'" in complaint(capsys, "train", "--data", str(tmp_path / "absent"))
     assert "gram, log_volume" in complaint(capsys, "train", "--objective", "gram + nonsense")
     assert "no run was started there" in complaint(capsys, "evaluate", str(tmp_path))
+    assert f"--data {tmp_path}" in complaint(capsys, "train", str(tmp_path))
+    words = ["--cluster.coordinator", "host", "--cluster.processes", "2", "--cluster.process", "0"]
+    assert "is 'host', wanted HOST:PORT, such as" in complaint(capsys, "train", *words)
+    untested = tmp_path / "untested.npz"
+    views = {name: np.load(store / f"{name}.npy") for name in ("text", "video")}
+    np.savez(untested, **views, split=np.repeat("train", 120))
+    assert "With --no-evaluation" in complaint(capsys, "train", "--data", str(untested))
     text = tmp_path / "out.txt"
     assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
     assert "--optimizer.warmup" in complaint(capsys, "train", "digits", "--steps", "10")

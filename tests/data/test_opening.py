@@ -1,5 +1,6 @@
 """Stores from every kind of file, and a message for everything that can be wrong with one."""
 
+import os
 import re
 import tracemalloc
 
@@ -238,6 +239,13 @@ BAD = {
         "groups has dtype float64: wanted integers or strings",
     ),
 }
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    np.save(tmp_path / "text.npy", np.ones((2, 3)))
+    (tmp_path / "text.npy").rename(tmp_path / os.fsdecode(b"caf\xe9.npy"))
+    with pytest.raises(FeatureStoreError, match=r"caf\\udce9.* has a name that is not UTF-8"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("spoil, message", BAD.values(), ids=BAD.keys())

@@ -38,11 +38,12 @@ def test_take_keeps_rows_together(store):
 def test_part(store):
     assert store.part("test").ids.tolist() == ["h", "i", "j"]
     with pytest.raises(
-        FeatureStoreError, match=r"no rows in split 'validation'; it has test \(3\)"
+        FeatureStoreError, match=r"no rows in split 'validation'; it has test \(3\).*: say of some"
     ):
         store.part("validation")
     with pytest.raises(FeatureStoreError, match="does not say which rows are 'test'"):
         from_arrays({"text": np.ones((2, 2))}).part("test")
+    assert store.part("all") is store
 
 
 def test_only(store):

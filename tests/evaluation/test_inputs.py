@@ -20,6 +20,13 @@ def test_rows_become_unit_whatever_their_size():
     assert data.embeddings["text"].dtype == np.float32
 
 
+def test_rows_that_float32_does_not_hold():
+    embeddings = {name: x.astype(np.float64) for name, x in two().items()}
+    expected = checked(embeddings).embeddings["text"]
+    embeddings["text"] *= np.array([[1e-200], [1e200], [1e300], [1]])
+    np.testing.assert_allclose(checked(embeddings).embeddings["text"], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [np.float64, np.float16, jnp.float32, jnp.bfloat16])
 def test_host_and_device_arrays_of_any_float_are_taken(kind):
     array = np.asarray if kind in (np.float64, np.float16) else jnp.asarray
@@ -61,6 +68,7 @@ def bad_row(value):
         (two() | {"audio": np.ones((4, 2), np.float32)}, {}, r"dims: text \(4, 3\).*project"),
         (bad_row(np.nan), {}, r"'audio'\]: row 2 holds NaN.*find the layer.*`present`"),
         (bad_row(np.inf), {}, r"'audio'\]: row 2 holds NaN or Inf"),
+        (two() | {"audio": two()["audio"].astype(object)}, {}, r"'audio'\]: got an array of obj"),
         (two(), {"present": {"smell": np.ones(4, bool)}}, r"mask for smell.*are text, audio"),
         (two(), {"present": {"text": np.ones(5, bool)}}, r"'text'\]: got bool \(5,\).*\(4,\)"),
         (two(), {"groups": np.arange(3)}, r"groups: got shape \(3,\), wanted \(4,\)"),
@@ -76,6 +84,7 @@ def bad_row(value):
         ),
     ],
 )
-def test_bad_input_is_refused_with_its_cure(embeddings, options, message):
+def test_bad_input_is_refused_with_its_cure(embeddings, options, message, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         evaluate(embeddings, **options, score="cosine")

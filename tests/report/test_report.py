@@ -405,7 +405,7 @@ def test_images_that_make_no_sense(text):
                 "clip": Clip(learn_temperature=False, temperature=0.05),
             },
             model=Model(remat=True, dtype="bfloat16"),
-            validation=Validation(every=7, lowest=True, figure="a -> b median rank, own"),
+            validation=Validation(every=7, figure="a -> b median rank, own"),
             layout=Layout(rules=((r"kernel$", "fsdp,-"), (r"bias$", "model"))),
             microbatch=8,
             writers=("tensorboard",),

@@ -219,7 +219,8 @@ def test_what_makes_no_index(arguments, message):
 @pytest.mark.parametrize(
     ("query", "k", "options", "message"),
     [
-        ({"a": EYE}, 5, {}, "k: got 5, wanted 1 to 4, the number of rows"),
+        ({"a": EYE}, 5, {}, "k: got 5, wanted a whole number from 1 to 4, that of the rows"),
+        ({"a": EYE}, 2.5, {}, "k: got 2.5, wanted a whole number from 1 to 4"),
         ({"a": EYE}, 0, {}, "k: got 0"),
         ({"a": EYE[:, :3]}, 1, {}, "query: got dim 3, wanted that of the index, 4"),
         ({"a": EYE[:0]}, 1, {}, r"query: got shape \(0, 4\)"),
@@ -231,6 +232,7 @@ def test_what_makes_no_index(arguments, message):
         ({"a": EYE}, 1, {"present": {"b": np.ones(4, bool)}}, "mask for b"),
     ],
 )
-def test_what_cannot_be_searched(query, k, options, message):
+def test_what_cannot_be_searched(query, k, options, message, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         Index({"a": EYE, "b": EYE}).search(query, k, **options)

@@ -25,6 +25,9 @@ def hidden(key, features, present):
 def wrong(key, features, present):
     return {m: x[1:] for m, x in features.items()}, present
 
+def of_two(key, features):
+    return features, {}
+
 number = 3
 """
 
@@ -68,6 +71,7 @@ def test_a_modality_may_be_hidden(losses):
     "name, what",
     [
         ("wrong", "augment returns .* wanted \\(features, present\\)"),
+        ("of_two", "augment failed, TypeError: .*of_two.* called with \\(key, features, present"),
         ("none", "there is no such function"),
         ("number", "wanted a function"),
     ],

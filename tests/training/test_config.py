@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,13 @@ OTHER = Config(
 
 @pytest.mark.parametrize("config", [Config(), OTHER])
 def test_json_there_and_back(config):
+    assert config_from_json(config_to_json(config)) == config
+
+
+def test_places_may_be_paths(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    config = Config(data=Path("a/b"), start_from=Path("c"))  # pyright: ignore
+    assert (config.data, config.start_from) == ("a/b", "c")
     assert config_from_json(config_to_json(config)) == config
 
 
@@ -85,6 +93,7 @@ def test_differences_are_named_by_path():
     ("build", "message"),
     [
         (lambda: Config(steps=0, optimizer=Optimizer(warmup=0)), "Config.steps is 0, wanted at"),
+        (lambda: Config(data={"a": 1}), r"Config.data is .* np.savez\(path"),  # pyright: ignore
         (lambda: Config(batch_size=1), "Config.batch_size is 1, wanted at least 2"),
         (lambda: Config(steps=100), "warmup is 100, wanted fewer than Config.steps, which is 100"),
         (lambda: Config(modalities=("a",)), r"Config.modalities is \('a',\), wanted at least two"),
@@ -110,7 +119,8 @@ def test_differences_are_named_by_path():
         (lambda: Pmrl(tau_instance=-1.0), "Pmrl.tau_instance is -1.0, wanted a positive number"),
     ],
 )
-def test_bad_values_name_field_got_and_wanted(build, message):
+def test_bad_values_name_field_got_and_wanted(build, message, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         build()
 

@@ -14,7 +14,7 @@ from gramalign import losses, scores, training
 from gramalign.data import load
 from gramalign.geometry import normalize
 from gramalign.models import LogitScale, Number
-from gramalign.training import Config, Layout, embed_store, load_run, train
+from gramalign.training import Clip, Config, Layout, embed_store, load_run, train
 from gramalign.training.layout import mesh_of
 from gramalign.training.model import Learned, Model, split
 from gramalign.training.optimizer import make_optimizer
@@ -73,7 +73,9 @@ def config(small_config):
     def make(**changes):
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(TERMS, "fused", Fused)
-            return small_config(objective="fused + clip", log_every=1, **changes)
+            learned = {"fused": Fused(learn_temperature=True), "clip": Clip(learn_temperature=True)}
+            fields = {"objective": "fused + clip", "log_every": 1, "settings": learned}
+            return small_config(**{**fields, **changes})
 
     return make
 
