@@ -8,9 +8,9 @@ from typing import Any, Literal
 import tyro
 
 from gramalign.cli.again import options_of
-from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.figures import write_with_rows
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName
 from gramalign.data import load
 from gramalign.evaluation import classification_table, classify
@@ -48,7 +48,7 @@ class Classify:
 
     def run(self) -> None:
         """Classify, print the table and keep the figures beside the run."""
-        compiled_in(self.run_folder / "compiled")
+        keep_programs()
         run, screen = load_run(self.run_folder), console()
         if self.prompts_from is not None and self.prompts is None:
             raise ValueError(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import rich.console
 import tyro
 
-from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import Evaluate, evaluate_run, linear_baseline
 from gramalign.cli.figures import write_figures
 from gramalign.cli.in_turn import InTurn
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.options import SharedOptions
 from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
@@ -113,8 +113,7 @@ class Compare:
         folders = self._folders()
         for data in self.data:
             load(data).part("test")  # better missed now than after the first run
-        # Seeds differ in data only: each objective is compiled once and then found again.
-        compiled_in((self.out or folders[self.data[0]]) / "compiled")
+        keep_programs()
         screen = console()
         for data, of_data in configs.items():
             tasks = {

@@ -8,6 +8,7 @@ import safetensors.numpy
 import tyro
 
 from gramalign.cli.console import console
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.data import load
 from gramalign.data.store import SPLITS
 from gramalign.files import whole
@@ -44,6 +45,7 @@ class Embed:
             )
         if self.out.exists() and Path(self.data).exists() and self.out.samefile(self.data):
             raise ValueError(f"--out is {self.out}, the features themselves: wanted another file")
+        keep_programs()
         run, store = load_run(self.run_folder), load(self.data)
         with console().status(f"embedding {len(store)} rows"):
             arrays = embed_store(run, store, self.batch_size, fused=self.fused)

@@ -10,9 +10,9 @@ import rich.console
 import tyro
 
 from gramalign.cli.again import options_of
-from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import QUIET, console
 from gramalign.cli.figures import write_with_rows
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName, ScoreName
 from gramalign.data import FeatureStore, load
 from gramalign.evaluation import (
@@ -63,7 +63,7 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate and print."""
-        compiled_in(self.run_folder / "compiled")
+        keep_programs()
         run = load_run(self.run_folder)
         evaluate_run(run, self, screen=console())
         if self.contribution:

@@ -8,9 +8,9 @@ from typing import Literal
 import tyro
 
 from gramalign.cli.again import command_of
-from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run, is_evaluated
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.files import write_text
 from gramalign.report import check_installed, gather
 from gramalign.report.thumbnails import parse_images
@@ -52,7 +52,7 @@ class Report:
         runs = [load_run(folder) for folder in self.run_folders]
         out = self.out or RunFolder(self.run_folders[0]).report
         # Where training has left what embeds.
-        compiled_in(self.run_folders[0] / "compiled")
+        keep_programs()
         screen = console()
         gathered = []
         for run, name in zip(runs, names, strict=True):

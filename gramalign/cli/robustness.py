@@ -10,10 +10,10 @@ import rich.progress
 import tyro
 
 from gramalign.cli.again import options_of
-from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import Part
 from gramalign.cli.figures import write_figures
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import ScoreName
 from gramalign.data import load
 from gramalign.data.opening import from_arrays
@@ -55,7 +55,7 @@ class Robustness:
 
     def run(self) -> None:
         """Measure, print and write."""
-        compiled_in(self.run_folder / "compiled")
+        keep_programs()
         run, screen = load_run(self.run_folder), console()
         source = self.data or run.config.data
         rows = load(source).part(self.part)

@@ -11,6 +11,7 @@ import tyro
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import Part
 from gramalign.cli.found import found, table
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
 from gramalign.cli.score_names import ScoreName
@@ -68,6 +69,7 @@ class Search:
                 f"--part is {self.part}, but an index is searched whole: leave out --part or "
                 "--index"
             )
+        keep_programs()
         run = load_run(self.run_folder)
         labels: dict[str, int] = {}
         if self.index is not None:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.options import Options
 from gramalign.data import FeatureStoreError, load
 from gramalign.data.expression import parse
@@ -52,7 +52,7 @@ class Train:
             except FeatureStoreError as error:
                 error.add_note("With --no-evaluation it trains without")
                 raise
-        compiled_in(out / "compiled")
+        keep_programs()
         run = train(
             self.config, out, resume=self.resume, overwrite=self.overwrite, profile=self.profile
         )
