@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gramalign.contrast import tiles
+from gramalign.contrast import scanned
 from gramalign.contrast.blocks import Block, check_groups, check_sides, own_numbers, split, unsplit
 from gramalign.contrast.engine import Engine, Implementation
 from gramalign.contrast.exchange import NOTHING, Axis, Collecting, choose, exchange, sums
@@ -60,7 +60,7 @@ class Walk:
     def of_blocks(self):
         """The module that goes through a block of rows."""
         if self.implementation == "xla":
-            return tiles
+            return scanned
         from gramalign.contrast import fused  # which takes as long to import as all the rest
 
         return fused

@@ -20,9 +20,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float, PyTree
 
-from gramalign.contrast import tiles
+from gramalign.contrast import scanned
 from gramalign.contrast.blocks import Block
-from gramalign.contrast.layout import Layout
+from gramalign.contrast.fused_layout import Layout
 from gramalign.contrast.tile import Tile, no_slopes
 from gramalign.mesh import platform, varying_as
 
@@ -54,7 +54,7 @@ def _derivatives_of(plain: Callable) -> Callable[[Callable], Callable]:
     return decorate
 
 
-@_derivatives_of(tiles.meet_all)
+@_derivatives_of(scanned.meet_all)
 def meet_all(
     tile: Tile,
     scale: Float[Array, ""],
@@ -63,7 +63,7 @@ def meet_all(
     cols: Block,
     col_stats: Any | None,
 ) -> tuple[Any, Any | None]:
-    """As `gramalign.contrast.tiles.meet_all`.
+    """As `gramalign.contrast.scanned.meet_all`.
 
     Raises:
         ValueError: on a GPU, for a Score whose factors are more than vectors or numbers, or for
@@ -80,7 +80,7 @@ def meet_all(
     return _collect(one_tile, together, scale, row, row_stats, cols, col_stats)
 
 
-@_derivatives_of(tiles.derive_all)
+@_derivatives_of(scanned.derive_all)
 def derive_all(
     tile: Tile,
     scale: Float[Array, ""],
@@ -90,7 +90,7 @@ def derive_all(
     by_col: Any | None,
     d_cols: PyTree[Array] | None,
 ) -> tuple[PyTree[Array], PyTree[Array] | None, Float[Array, ""]]:
-    """As `gramalign.contrast.tiles.derive_all`."""
+    """As `gramalign.contrast.scanned.derive_all`."""
 
     def one_tile(scale: Array, row: tuple, col: tuple) -> tuple[PyTree, tuple]:
         d_row, d_col, d_scale = tile.slopes(scale, *row, *col)

@@ -1,7 +1,6 @@
 """Floor 3: losses, one file a paper, as pure functions from embeddings to a value per example."""
 
 from gramalign.losses.alignment import alignment
-from gramalign.losses.anchors import masked_mean, participants
 from gramalign.losses.barybind import barybind
 from gramalign.losses.centrobind import centrobind
 from gramalign.losses.clip import clip
@@ -11,6 +10,7 @@ from gramalign.losses.hypergram import hypergram
 from gramalign.losses.kernel_volume import kernel_volume
 from gramalign.losses.modality_gap import modality_gap
 from gramalign.losses.over_mesh import over_mesh
+from gramalign.losses.participants import masked_mean, participants
 from gramalign.losses.pmrl import pmrl, pmrl_alignment, pmrl_instance
 from gramalign.losses.sca import sca
 from gramalign.losses.separation import separation

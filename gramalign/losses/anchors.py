@@ -1,4 +1,4 @@
-"""Who takes part in a loss, means over those who do, and the loss that many methods are."""
+"""The loss that many methods are: of a Score with each anchor, or of cosines pair by pair."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -8,99 +8,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import Engine, contrast
 from gramalign.geometry.saved import SAVE
+from gramalign.losses.participants import mean_of, mean_over, participants
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, MixedScore, Score, ScoreLike, score_named
 from gramalign.scores.anchored_score import SymmetricScore
-from gramalign.scores.sides import check_embeddings, check_modality, mask_of
+from gramalign.scores.sides import check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
 FEW_ANCHORS, FEW_PAIRS = 5, 10
 """Of five modalities. So many losses may be parts of one program, which a CPU is the faster for;
 for more it would take minutes to compile, and the memory of all of them together."""
-
-
-def participants(
-    embeddings: Embeddings, present: Present | None = None, anchor: str | None = None
-) -> Bool[Array, " batch"]:
-    """Which examples take part in a loss: two modalities or more, the anchor among them.
-
-    Args:
-        embeddings: by modality, `[batch, dim]`.
-        present: which examples have which modality; None: all have all.
-        anchor: a modality that must be present; None: any two will do.
-
-    Returns:
-        `[batch]`.
-
-    Raises:
-        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
-
-    >>> import jax.numpy as jnp
-    >>> two = {"text": jnp.eye(2), "audio": jnp.eye(2)}
-    >>> participants(two, {"audio": jnp.array([True, False])}).tolist()
-    [True, False]
-    """
-    check_embeddings(embeddings, present)
-    if anchor is not None:
-        check_modality("anchor", anchor, embeddings)
-    masks = jnp.stack([mask_of(embeddings, present, name) for name in embeddings])
-    enough = jnp.sum(masks, axis=0, dtype=jnp.int32) >= 2
-    return enough if anchor is None else enough & mask_of(embeddings, present, anchor)
-
-
-def masked_mean(values: Float[Array, " batch"], where: Bool[Array, " batch"]) -> Float[Array, ""]:
-    """Mean of the values that count; 0 when none does.
-
-    Raises:
-        ValueError: unless `where` is bool, of the values' shape.
-
-    >>> import jax.numpy as jnp
-    >>> float(masked_mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
-    2.0
-    """
-    if where.dtype != jnp.bool_ or where.shape != values.shape:
-        raise ValueError(
-            f"where must be bool of shape {values.shape}, got {where.dtype} of shape {where.shape}"
-        )
-    number = jnp.sum(where, dtype=jnp.int32).astype(values.dtype)
-    return jnp.sum(jnp.where(where, values, 0)) / jnp.maximum(number, 1)
-
-
-def mean_over(
-    tasks: Iterable[str | tuple[str, str]],
-    loss: Callable[..., Float[Array, " batch"]],
-    embeddings: Embeddings,
-    present: Present | None,
-) -> Float[Array, " batch"]:
-    """Mean of a loss over the tasks that an example takes part in, and 0 if it does in none.
-
-    Args:
-        tasks: anchors, or pairs of modalities.
-        loss: of one task, `[batch]`, 0 where an example takes no part.
-        embeddings: by modality, `[batch, dim]`.
-        present: which examples have which modality.
-    """
-    values, taking_part = [], []
-    for task in tasks:
-        values.append(loss(task))
-        if isinstance(task, str):
-            taking_part.append(participants(embeddings, present, task))
-        else:
-            a, b = (mask_of(embeddings, present, name) for name in task)
-            taking_part.append(a & b)
-    return _mean(jnp.stack(values), jnp.stack(taking_part))
-
-
-def _mean(
-    values: Float[Array, "tasks batch"], taking_part: Bool[Array, "tasks batch"]
-) -> Float[Array, " batch"]:
-    number = jnp.sum(taking_part, axis=0, dtype=jnp.int32)
-    total = jnp.sum(values, axis=0)
-    return total / jnp.maximum(number, 1).astype(total.dtype)
 
 
 def softmax(
@@ -182,7 +103,7 @@ def over_anchors(
         return of(0, vectors, kept if present else None)
 
     values = _loop(first, orders)
-    return _mean(values, jnp.stack([participants(embeddings, present, name) for name in names]))
+    return mean_of(values, jnp.stack([participants(embeddings, present, name) for name in names]))
 
 
 def _kind(score: Score) -> Any:
@@ -257,7 +178,7 @@ def over_pairs(
         everything = jnp.stack(list(embeddings.values())), jnp.stack(list(masks.values()))
 
         values = _loop(lambda pair: of_two(pair[0], pair[1], *everything), numbers)
-    return _mean(values, jnp.stack([masks[a] & masks[b] for a, b in pairs]))
+    return mean_of(values, jnp.stack([masks[a] & masks[b] for a, b in pairs]))
 
 
 def _loop(loss: Callable[[Int[Array, " n"]], Array], tasks: Int[Array, "tasks n"]) -> Array:

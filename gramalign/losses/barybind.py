@@ -22,9 +22,9 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.geometry.norms import at_least_float32
-from gramalign.losses.anchors import participants
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.losses.gram import gram
+from gramalign.losses.participants import participants
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import centroid, check_modality, whole
 from gramalign.types import Embeddings, Present

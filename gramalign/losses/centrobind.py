@@ -19,8 +19,8 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry.norms import at_least_float32
-from gramalign.losses.anchors import mean_over, participants
 from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.participants import mean_over, participants
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Side
 from gramalign.scores.products import as_factor

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramalign.geometry.norms import at_least_float32, norm
-from gramalign.losses.anchors import mean_over
 from gramalign.losses.compiled import compiled
+from gramalign.losses.participants import mean_over
 from gramalign.mesh import AxisName, check_axis, varying_as
 from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present

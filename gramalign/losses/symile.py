@@ -42,8 +42,8 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups, check_sides, counted_from_0, own_numbers
 from gramalign.contrast.competition import Candidates, competition
 from gramalign.contrast.statistics import LogSumExp
-from gramalign.losses.anchors import mean_over, participants
 from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.participants import mean_over, participants
 from gramalign.losses.recombine import recombined
 from gramalign.mesh import AxisName, varying_as
 from gramalign.scores import ProductScore, Side

@@ -1,0 +1,90 @@
+"""Who takes part in a loss, and means over those who do."""
+
+from collections.abc import Callable, Iterable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from gramalign.scores.sides import check_embeddings, check_modality, mask_of
+from gramalign.types import Embeddings, Present
+
+
+def participants(
+    embeddings: Embeddings, present: Present | None = None, anchor: str | None = None
+) -> Bool[Array, " batch"]:
+    """Which examples take part in a loss: two modalities or more, the anchor among them.
+
+    Args:
+        embeddings: by modality, `[batch, dim]`.
+        present: which examples have which modality; None: all have all.
+        anchor: a modality that must be present; None: any two will do.
+
+    Returns:
+        `[batch]`.
+
+    Raises:
+        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ.
+
+    >>> import jax.numpy as jnp
+    >>> two = {"text": jnp.eye(2), "audio": jnp.eye(2)}
+    >>> participants(two, {"audio": jnp.array([True, False])}).tolist()
+    [True, False]
+    """
+    check_embeddings(embeddings, present)
+    if anchor is not None:
+        check_modality("anchor", anchor, embeddings)
+    masks = jnp.stack([mask_of(embeddings, present, name) for name in embeddings])
+    enough = jnp.sum(masks, axis=0, dtype=jnp.int32) >= 2
+    return enough if anchor is None else enough & mask_of(embeddings, present, anchor)
+
+
+def masked_mean(values: Float[Array, " batch"], where: Bool[Array, " batch"]) -> Float[Array, ""]:
+    """Mean of the values that count; 0 when none does.
+
+    Raises:
+        ValueError: unless `where` is bool, of the values' shape.
+
+    >>> import jax.numpy as jnp
+    >>> float(masked_mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
+    2.0
+    """
+    if where.dtype != jnp.bool_ or where.shape != values.shape:
+        raise ValueError(
+            f"where must be bool of shape {values.shape}, got {where.dtype} of shape {where.shape}"
+        )
+    number = jnp.sum(where, dtype=jnp.int32).astype(values.dtype)
+    return jnp.sum(jnp.where(where, values, 0)) / jnp.maximum(number, 1)
+
+
+def mean_over(
+    tasks: Iterable[str | tuple[str, str]],
+    loss: Callable[..., Float[Array, " batch"]],
+    embeddings: Embeddings,
+    present: Present | None,
+) -> Float[Array, " batch"]:
+    """Mean of a loss over the tasks that an example takes part in, and 0 if it does in none.
+
+    Args:
+        tasks: anchors, or pairs of modalities.
+        loss: of one task, `[batch]`, 0 where an example takes no part.
+        embeddings: by modality, `[batch, dim]`.
+        present: which examples have which modality.
+    """
+    values, taking_part = [], []
+    for task in tasks:
+        values.append(loss(task))
+        if isinstance(task, str):
+            taking_part.append(participants(embeddings, present, task))
+        else:
+            a, b = (mask_of(embeddings, present, name) for name in task)
+            taking_part.append(a & b)
+    return mean_of(jnp.stack(values), jnp.stack(taking_part))
+
+
+def mean_of(
+    values: Float[Array, "tasks batch"], taking_part: Bool[Array, "tasks batch"]
+) -> Float[Array, " batch"]:
+    """Of each example, the mean over the tasks that it takes part in; 0 if it does in none."""
+    number = jnp.sum(taking_part, axis=0, dtype=jnp.int32)
+    total = jnp.sum(values, axis=0)
+    return total / jnp.maximum(number, 1).astype(total.dtype)
