@@ -1,5 +1,6 @@
 """What is read of every step: whether it may go on, and the rows of the log."""
 
+import logging
 import math
 from collections.abc import Mapping
 
@@ -10,6 +11,8 @@ from gramalign.training.config import Config
 from gramalign.training.log import Log
 from gramalign.training.step import is_logged
 from gramalign.training.timing import Timing
+
+_log = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(RuntimeError):
@@ -32,6 +35,7 @@ class Watch:
         self._pending: tuple[int, Mapping[str, Array]] | None = None
         self._in_a_row = 0
         self._first = ""
+        self._still = False
 
     def take(self, count: int, metrics: Mapping[str, Array]) -> None:
         """Keeps the metrics of a step, which may still be computed, until `settle`."""
@@ -64,6 +68,13 @@ class Watch:
         if self._log.written and is_logged(count, self._config):
             shown = {name: x for name, x in metrics.items() if not name.startswith("finite")}
             values = {name: float(x) for name, x in jax.device_get(shown).items()}
+            if values["grad_norm"] == 0 and not self._still:
+                self._still = True
+                _log.warning(
+                    "step %d: the gradient is 0, so nothing is learned: is every modality hidden, "
+                    "by augment, or model.dim so small that all embeddings are alike?",
+                    count,
+                )
             self._log.measured({"step": count, **values})
             self._log.timed(self.timing.row(count))
 

@@ -22,6 +22,9 @@ def same(key, features, present):
 def hidden(key, features, present):
     return features, present | {"audio": present["audio"] & jax.random.bernoulli(key, 0.5)}
 
+def gone(key, features, present):
+    return features, {m: there & False for m, there in present.items()}
+
 def wrong(key, features, present):
     return {m: x[1:] for m, x in features.items()}, present
 
@@ -65,6 +68,12 @@ def test_examples_are_changed_the_same_on_any_number_of_devices(losses):
 def test_a_modality_may_be_hidden(losses):
     hidden = losses("hidden")
     assert np.isfinite(hidden).all() and hidden != losses(None)
+
+
+def test_where_nothing_is_left_to_learn_from(losses, caplog):
+    assert not any(losses("gone"))
+    (record,) = caplog.records
+    assert "step 1: the gradient is 0, so nothing is learned" in record.getMessage()
 
 
 @pytest.mark.parametrize(
