@@ -20,11 +20,11 @@ from typing import Annotated, Literal
 import rich.console
 import tyro
 
-from gramalign.cli.compiled import compiled_in
 from gramalign.cli.console import console
 from gramalign.cli.errors import explained
 from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.cli.in_turn import InTurn
+from gramalign.cli.kept_programs import keep_programs
 from gramalign.evaluation import Cell, Grid, to_markdown, to_rich
 from gramalign.evaluation.comparison import Interval, interval
 from gramalign.report import check_installed
@@ -61,7 +61,7 @@ class Command:
             raise ValueError(f"seeds is {self.seeds}, wanted at least 1")
         out = self.out / self.name
         study = STUDIES[self.name](out, range(self.seeds), self.emoji)
-        compiled_in(out / "compiled")
+        keep_programs()
         screen = console()
         results = measured(study, out, screen)
         self.results.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,10 @@ def _tensorboard(folder: Path, config: dict[str, Any], begun: int) -> Iterator[W
 
     # With the next step: of those of one step it keeps what was there.
     purge = begun + 1 if begun else None
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=purge) as writer:
+    files = folder / "tensorboard"
+    # Files are named by the second, and two starts within one would share a file.
+    suffix = f".{len(list(files.glob('*'))):04d}"
+    with SummaryWriter(str(files), purge_step=purge, filename_suffix=suffix) as writer:
         if not begun:
             writer.add_text("config", f"```\n{json.dumps(config, indent=2)}\n```")
 
