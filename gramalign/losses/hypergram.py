@@ -60,8 +60,8 @@ def hypergram(
         (`participants` says which).
 
     Raises:
-        ValueError: for an unknown anchor, fewer than two modalities, or shapes that differ, or
-        (if known and not traced) a share outside [0, 1].
+        ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or (if
+        called on numbers, not traced) a share outside [0, 1].
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)
