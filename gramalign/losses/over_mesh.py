@@ -44,7 +44,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     What comes out, gradients included, is what one device would give. Inside a `jax.shard_map` of
     your own, give the loss an `axis_name` instead. Make it once and keep it: each has a program of
     its own. Of a mesh with explicit axes, which is what `jax.make_mesh` gives, JAX takes gradients
-    under `jax.jit` or `jax.set_mesh`.
+    under `jax.jit` or `jax.set_mesh`. It can't be mapped over embeddings by `jax.vmap`, nor so by
+    `jax.jacrev`: the batch has its place on the mesh; numbers such as the temperature can.
 
     Args:
         loss: `gram`, `pmrl`, `clip`, or any function that is called as they are.
