@@ -49,8 +49,9 @@ class Optimizer:
 
     learning_rate: float = 2e-3
     """Peak learning rate, reached at the end of the warm-up."""
-    warmup: int = 100
-    """Steps of linear warm-up from zero."""
+    warmup: int | None = None
+    """Steps of linear warm-up from zero; if not given 100, or a quarter of all if these are fewer
+    than 400."""
     weight_decay: float = 1e-2
     """Decay of the weight matrices; biases and learned numbers are spared."""
     clip_norm: float = 1.0
@@ -58,9 +59,13 @@ class Optimizer:
 
     def __post_init__(self):
         check(self, "learning_rate", self.learning_rate > 0, "a positive number")
-        check(self, "warmup", self.warmup >= 0, "at least 0")
+        check(self, "warmup", self.warmup is None or self.warmup >= 0, "at least 0")
         check(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         check(self, "clip_norm", self.clip_norm > 0, "a positive number")
+
+    def warmup_of(self, steps: int) -> int:
+        """The warm-up of a run of so many steps."""
+        return min(100, steps // 4) if self.warmup is None else self.warmup
 
 
 @dataclass(frozen=True)
@@ -204,7 +209,7 @@ class Config:
         check(self, "max_skips", self.max_skips >= 0, "at least 0")
         check(self, "microbatch", self.microbatch is None or self.microbatch >= 1, "at least 1")
         check(self, "seed", 0 <= self.seed < 2**32, "an integer in [0, 2**32)")
-        if self.optimizer.warmup >= self.steps:
+        if self.optimizer.warmup_of(self.steps) >= self.steps:
             raise ValueError(
                 f"Optimizer.warmup is {self.optimizer.warmup}, wanted fewer than Config.steps, "
                 f"which is {self.steps}"

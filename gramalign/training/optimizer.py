@@ -12,7 +12,7 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=config.learning_rate,
-        warmup_steps=config.warmup,
+        warmup_steps=config.warmup_of(steps),
         decay_steps=steps,
     )
     return _standard_promotion(

@@ -353,7 +353,9 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "With --no-evaluation" in complaint(capsys, "train", "--data", str(untested))
     text = tmp_path / "out.txt"
     assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
-    assert "--optimizer.warmup" in complaint(capsys, "train", "digits", "--steps", "10")
+    assert "--optimizer.warmup" in complaint(
+        capsys, "train", "digits", "--steps", "10", "--optimizer.warmup", "10"
+    )
 
 
 def test_a_preset_may_be_any_file_that_sets_config(tmp_path, capsys):

@@ -60,7 +60,10 @@ def test_an_option_may_be_written_with_an_equals_sign():
         (["plan", "--layout.fsdp", "0"], "error: --layout.fsdp is 0, wanted at least 1"),
         (["train", "--gram.temperature", "-1"], "error: --gram.temperature is -1.0, wanted"),
         (["train", "--cluster.timeout", "0"], "error: --cluster.timeout is 0, wanted"),
-        (["train", "--steps", "9"], "error: --optimizer.warmup is 100, wanted fewer than --steps"),
+        (
+            ["train", "--steps", "9", "--optimizer.warmup", "9"],
+            "error: --optimizer.warmup is 9, wanted fewer than --steps, which is 9",
+        ),
         (["train", "--batch-size", "x"], "Error parsing --batch-size: invalid literal"),
         (["train", "--batchsize", "8"], "Unrecognized options: --batchsize"),
     ],

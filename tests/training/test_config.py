@@ -95,7 +95,10 @@ def test_differences_are_named_by_path():
         (lambda: Config(steps=0, optimizer=Optimizer(warmup=0)), "Config.steps is 0, wanted at"),
         (lambda: Config(data={"a": 1}), r"Config.data is .* np.savez\(path"),  # pyright: ignore
         (lambda: Config(batch_size=1), "Config.batch_size is 1, wanted at least 2"),
-        (lambda: Config(steps=100), "warmup is 100, wanted fewer than Config.steps, which is 100"),
+        (
+            lambda: Config(steps=100, optimizer=Optimizer(warmup=100)),
+            "warmup is 100, wanted fewer than Config.steps, which is 100",
+        ),
         (lambda: Config(modalities=("a",)), r"Config.modalities is \('a',\), wanted at least two"),
         (lambda: Config(modalities=("a", "a")), "Config.modalities is .* at least two different"),
         (lambda: Config(seed=-1), "Config.seed is -1"),
@@ -127,6 +130,12 @@ def test_bad_values_name_field_got_and_wanted(build, message, monkeypatch):
 
 def test_a_fixed_temperature_may_lie_outside_the_bounds_of_a_learned_one():
     assert Clip(temperature=2.0).numbers() == {}
+
+
+def test_a_warm_up_that_is_not_given_fits_the_run():
+    found = {n: Optimizer().warmup_of(n) for n in (1, 7, 40, 400, 9000)}
+    assert found == {1: 0, 7: 1, 40: 10, 400: 100, 9000: 100}
+    assert Optimizer(warmup=3).warmup_of(9000) == 3 and Config(steps=1).steps == 1
 
 
 def test_what_may_change_when_a_run_goes_on():
