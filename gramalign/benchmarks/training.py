@@ -68,7 +68,7 @@ def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
     """Seconds of a step of `digits` in the loop, and of the compiled step alone."""
     config = Config(
         objective="clip",
-        model=Model(hidden=256),
+        model=Model(hidden=256),  # whatever the default, so that figures compare
         steps=steps,
         checkpoint_every=steps,
         log_every=50,

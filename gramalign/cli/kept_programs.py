@@ -4,6 +4,7 @@ They lie in the user's own cache and not with a run: machine code that comes wit
 run is never loaded.
 """
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -25,10 +26,11 @@ def keep_programs() -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(cache) / "gramalign" / "programs"
         folder.mkdir(parents=True, exist_ok=True)
-        for program in folder.iterdir():
+    except (OSError, RuntimeError):  # no home
+        return
+    for program in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another command was faster
             if program.stat().st_mtime < time.time() - _DAYS * 24 * 3600:
                 program.unlink()
-    except (OSError, RuntimeError):  # no home, no room, or another process was faster
-        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _SECONDS)

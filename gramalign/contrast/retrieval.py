@@ -70,7 +70,8 @@ def ranks(
 
     # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. A
     # branch has kernels of its own, which are the same wherever a tile is computed: what follows
-    # would be fused into them otherwise, and what a loop does not change taken out.
+    # would be fused into them otherwise, and what a loop does not change taken out. The barrier
+    # keeps XLA from knowing beforehand that it is taken, as where nothing is absent.
     def tile_of(row: Block, col: Block) -> Array:
         def scores(factors: tuple[PyTree, PyTree]) -> Array:
             return scores_of(score, *factors)
@@ -78,7 +79,7 @@ def ranks(
         def nothing(factors: tuple[PyTree, PyTree]) -> Array:
             return zeros_as(jax.eval_shape(scores, factors))
 
-        some = jnp.any(row.valid) & jnp.any(col.valid)
+        some = jax.lax.optimization_barrier(jnp.any(row.valid) & jnp.any(col.valid))
         return jax.lax.cond(some, scores, nothing, (row.factors, col.factors))
 
     matches = jax.lax.map(lambda blocks: jnp.diagonal(tile_of(*blocks)), (row_blocks, col_blocks))

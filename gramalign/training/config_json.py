@@ -10,8 +10,10 @@ from gramalign.training.config import Config
 from gramalign.training.terms import TERMS
 
 # Else the cure that an error names, or a machine of another size, is refused.
-_FREE = ("layout", "workers", "on_bad_record", "max_skips", "writers")
-_FREE += ("checkpoint_every", "keep_checkpoints")
+_FREE = (
+    *("layout", "workers", "on_bad_record", "max_skips"),
+    *("checkpoint_every", "keep_checkpoints", "writers"),
+)
 
 
 def config_to_json(config: Config) -> str:

@@ -85,3 +85,16 @@ def test_duplicates_tie_at_every_place_of_a_large_matrix():
 
     for direction in call(twice):
         assert np.all(np.asarray(direction) >= 1)
+
+
+def test_tiles_have_kernels_of_their_own_even_where_nothing_is_absent():
+    """Both those of the matches and those of all pairs: in a branch, which XLA does not inline."""
+    score = SCORES["volume"]
+
+    def both_ways(embeddings):
+        rows, cols = score.rows(embeddings), score.cols(embeddings)
+        return ranks(score, rows, cols, engine=Engine(tile=TILE))
+
+    shapes = {m: jax.ShapeDtypeStruct((4 * TILE, DIM), jnp.float32) for m in "abc"}
+    program = jax.jit(both_ways).lower(shapes).compile().as_text()
+    assert program.count(" conditional(") == 2

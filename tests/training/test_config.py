@@ -140,7 +140,7 @@ def test_a_warm_up_that_is_not_given_fits_the_run():
 
 def test_what_may_change_when_a_run_goes_on():
     old = Config()
-    changes = {"workers": 2, "on_bad_record": "skip", "max_skips": 99}
+    changes = {"workers": 2, "on_bad_record": "skip", "max_skips": 99, "checkpoint_every": 7}
     new = dataclasses.replace(old, layout=Layout(fsdp=2), **changes)
     assert differences(old, new) == []
     assert differences(old, dataclasses.replace(new, steps=7000)) == ["steps: 1000 -> 7000"]
