@@ -19,14 +19,13 @@ from gramalign.data.packed import pack
 from gramalign.training import Config, Layout, Model, train
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.input import Data
-from gramalign.training.layout import mesh_of, of_batches
+from gramalign.training.layout import mesh_of, of_batches, on_all
 from gramalign.training.metrics import read_metrics
 from gramalign.training.moments import moments
 from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from gramalign.training.state import init_state
-from gramalign.training.step import make_step
 
 Say = Callable[[str], None]
 
@@ -77,18 +76,18 @@ def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
     rows, _ = chosen_rows(config)
     mesh = mesh_of(config.layout)
     start = Start(config, rows.dims, moments(rows), mesh)
-    step = make_step(config, start.graphdef, start.statistics, start.tx, mesh)
+    statistics = jax.device_put(start.statistics, on_all(mesh))
     reader = Data(rows, config, mesh).batches(0)
     batch = jax.device_put(next(reader), of_batches(mesh))
     reader.close()
 
     def bare(count: int) -> float:
         state = start.state()
-        state, _ = step(state, batch)  # compiles, the first time
+        state, _ = start.step(state, statistics, batch)  # compiles, the first time
         jax.block_until_ready(state)
         before = time.perf_counter()
         for _ in range(count):
-            state, _ = step(state, batch)
+            state, _ = start.step(state, statistics, batch)
         jax.block_until_ready(state)
         return (time.perf_counter() - before) / count
 

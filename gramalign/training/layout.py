@@ -72,6 +72,11 @@ def of_batches(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, jax.P(BATCH_AXES))
 
 
+def on_all(mesh: Mesh) -> NamedSharding:
+    """How an array lies that every device has whole."""
+    return NamedSharding(mesh, jax.P())
+
+
 def own_places(size: int, mesh: Mesh) -> Int[np.ndarray, " n"]:
     """Which of a batch's examples this process reads: those of its devices."""
     held = of_batches(mesh).addressable_devices_indices_map((size,)).values()

@@ -18,7 +18,7 @@ from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
 from gramalign.training.environment import environment
 from gramalign.training.input import Data
-from gramalign.training.layout import check_batch, mesh_of
+from gramalign.training.layout import check_batch, mesh_of, on_all
 from gramalign.training.live import Report
 from gramalign.training.log import Log, opened
 from gramalign.training.moments import moments, varied
@@ -30,7 +30,7 @@ from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from gramalign.training.state import TrainState
-from gramalign.training.step import Metrics, make_step
+from gramalign.training.step import Metrics
 from gramalign.training.stopping import Interrupted, stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.validating import Validator
@@ -133,7 +133,7 @@ def _train(
         )
         fresh = checkpoints.latest is None
         state = start.state() if fresh else checkpoints.restore(start.abstract)
-        statistics = start.statistics
+        statistics = jax.device_put(start.statistics, on_all(mesh))
         begun = int(state.step)
         log = Log()
         if is_first_process():
@@ -150,7 +150,7 @@ def _train(
         state = _run(
             config,
             state,
-            make_step(config, start.graphdef, statistics, start.tx, mesh),
+            lambda state, batch: start.step(state, statistics, batch),
             stack.enter_context(contextlib.closing(data.batches(begun))),
             checkpoints,
             Watch(config, log, Timing(config.batch_size, mesh.size)),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gramalign.training.config import Config
-from gramalign.training.layout import check_batch, of_batches, shardings
+from gramalign.training.layout import check_batch, of_batches, on_all, shardings
 from gramalign.training.model import abstract_model, split
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state, lying
@@ -27,16 +27,15 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
     """
     check_batch(config.batch_size, mesh)
     graphdef, params, statistics = split(abstract_model(config, dims))
-    # What is measured on the data is small, and is part of the program.
-    statistics = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), statistics)
     tx = make_optimizer(config.optimizer, config.steps)
     state = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
-    step = make_step(config, graphdef, statistics, tx, mesh)
+    step = make_step(config, graphdef, tx, mesh)
     batch = _batch(config, dims)
     # The engine goes by the platform: on one device nothing else would tell it of the mesh.
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         return step.trace(
             jax.tree.map(lying, state, shardings(config.layout, mesh, state)),
+            jax.tree.map(lambda leaf: lying(leaf, on_all(mesh)), statistics),
             jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch),
         )
 

@@ -1,9 +1,13 @@
 """The state that a run starts from, made where it will lie."""
 
+import dataclasses
+import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import PyTree
@@ -18,13 +22,26 @@ from gramalign.training.params_file import load_params, save_params
 from gramalign.training.processes import is_first_process, meet
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
+from gramalign.training.step import Step, make_step
 from gramalign.training.warm_start import warm_start
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Programs:
+    """What runs share that differ by their seed and numbers alone."""
+
+    graphdef: nnx.GraphDef
+    abstract: TrainState
+    statistics: PyTree
+    """Shapes and dtypes."""
+    initial: Callable[[np.uint32], TrainState]
+    step: Step
+
+
 class Start:
-    """A run's model and optimiser, and the state before its first step.
+    """A run's model and its training step, and the state before the first one.
 
     Args:
         config: the run.
@@ -37,9 +54,9 @@ class Start:
     Attributes:
         dims: as given.
         graphdef: the model's structure.
-        tx: the optimiser.
         abstract: shapes, dtypes and shardings of the state.
         statistics: the variables that are not trained, on the host.
+        step: of `make_step`; of runs that follow each other and differ by their seed alone, one.
     """
 
     def __init__(
@@ -50,26 +67,20 @@ class Start:
         mesh: Mesh,
         folder: RunFolder | None = None,
     ):
-        init_key, run_key = jax.random.split(jax.random.key(config.seed))
-
-        def build():
-            model = Model(config, dims, measured, rngs=nnx.Rngs(params=init_key))
-            _, params, statistics = split(model)
-            return init_state(params, self.tx, run_key), statistics
-
+        # A function that augments comes from a file, which may have changed meanwhile.
+        programs = _programs if config.augment is None else _programs.__wrapped__
+        made = programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
         self._source, self._folder = config.start_from, folder
+        self._initial = functools.partial(made.initial, np.uint32(config.seed))
         self.dims = dict(dims)
-        self.tx = make_optimizer(config.optimizer, config.steps)
-        self.graphdef, _, _ = split(abstract_model(config, dims))
-        like, statistics = jax.eval_shape(build)
+        self.graphdef, self.abstract, self.step = made.graphdef, made.abstract, made.step
         if measured is None and folder is not None:
-            self.statistics = load_params(folder.statistics, statistics)
+            self.statistics: PyTree = load_params(folder.statistics, made.statistics)
         else:
-            # Compiled apart, so that no parameter is made for them.
-            self.statistics: PyTree = jax.device_get(jax.jit(lambda: build()[1])())
-        self.abstract: TrainState = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
-        where = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
-        self._init = jax.jit(lambda: build()[0], out_shardings=where)
+            # Compiled, so that no parameter is made for them.
+            self.statistics = jax.device_get(
+                jax.jit(lambda: _variables(config, dims, measured, jax.random.key(0))[1])()
+            )
 
     def state(self) -> TrainState:
         """The state before the first step; the folder keeps the statistics.
@@ -80,7 +91,7 @@ class Start:
         Raises:
             OSError, ValueError: as `warm_start`.
         """
-        state, matched = self._init(), None
+        state, matched = self._initial(), None
         if self._source is not None:
             state, self.statistics, matched = warm_start(state, self.statistics, self._source)
         if self._folder is not None:
@@ -91,3 +102,32 @@ class Start:
                 save_params(self._folder.statistics, self.statistics, {})
             meet("started")
         return state
+
+
+@functools.lru_cache(maxsize=1)
+def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> _Programs:
+    """Keeps the last: programs are traced and compiled when they are first called."""
+    tx = make_optimizer(config.optimizer, config.steps)
+
+    def build(seed):
+        init_key, run_key = jax.random.split(jax.random.key(seed))
+        params, statistics = _variables(config, dict(dims), None, init_key)
+        return init_state(params, tx, run_key), statistics
+
+    like, statistics = jax.eval_shape(build, np.uint32(0))
+    abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
+    where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    graphdef, _, _ = split(abstract_model(config, dict(dims)))
+    return _Programs(
+        graphdef,
+        abstract,
+        statistics,
+        initial=jax.jit(lambda seed: build(seed)[0], out_shardings=where),
+        step=make_step(config, graphdef, tx, mesh),
+    )
+
+
+def _variables(config, dims, measured, key) -> tuple[PyTree, PyTree]:
+    """A new model's parameters and statistics."""
+    _, params, statistics = split(Model(config, dims, measured, rngs=nnx.Rngs(params=key)))
+    return params, statistics

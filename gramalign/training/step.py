@@ -14,12 +14,13 @@ from gramalign.models.tower import HIDDEN, PRODUCT
 from gramalign.training.augment import augmented, load_augment
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics
-from gramalign.training.layout import gathered, of_batches, shardings
+from gramalign.training.layout import gathered, of_batches, on_all, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.objective import objective
 from gramalign.training.state import TrainState
 
 Metrics = dict[str, Array]
+Step = Callable[[TrainState, PyTree, Any], tuple[TrainState, Metrics]]
 
 
 class Batch(TypedDict):
@@ -39,22 +40,21 @@ def is_logged(step, config: Config):
 def make_step(
     config: Config,
     graphdef: nnx.GraphDef,
-    statistics: PyTree,
     tx: optax.GradientTransformation,
     mesh: Mesh | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> Step:
     """Compiles one update of the parameters.
 
     Args:
-        config: the run.
+        config: the run; of its seed and data nothing goes into the program.
         graphdef: the model's structure.
-        statistics: its variables that are not trained.
         tx: the optimiser.
         mesh: the devices, of `gramalign.training.layout`; None: there is one.
 
     Returns:
-        `step(state, batch) -> (state, metrics)`. The state given is donated: its buffers become
-        the new state's. Where loss or gradient is not finite, it differs by its step and by one
+        `step(state, statistics, batch) -> (state, metrics)`, where statistics are the model's
+        variables that are not trained. The state given is donated: its buffers become the new
+        state's. Where loss or gradient is not finite, it differs by its step and by one
         more that was skipped. Metrics are scalars: `loss`, `loss/<term>`, `<number>/<term>` of each
         learned number, `grad_norm` and `grad_norm/<modality>` of its tower, `skipped`; the
         diagnostics, which are computed at logged steps only and zero at the others; and what is not
@@ -62,7 +62,7 @@ def make_step(
     """
     augment = None if config.augment is None else load_augment(config.augment)
 
-    def loss(params, batch, dropout_key):
+    def loss(params, statistics, batch, dropout_key):
         def used():
             whole = params if mesh is None else gathered(params, config, mesh)
             return nnx.merge(graphdef, whole, statistics)
@@ -94,7 +94,7 @@ def make_step(
             terms |= {f"{number}/{name}": x for number, x in learned.settings().items()}
         return total, (terms, embeddings)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, statistics: PyTree, batch: Batch) -> tuple[TrainState, Metrics]:
         count = state.step + 1
         dropout_key = jax.random.fold_in(state.rng, state.step)
         if augment is not None:
@@ -103,7 +103,7 @@ def make_step(
             features, present = augmented(augment, key, batch["features"], batch["present"])
             batch = {**batch, "features": features, "present": present}
         gradient = jax.value_and_grad(loss, has_aux=True)
-        (total, (terms, embeddings)), grads = gradient(state.params, batch, dropout_key)
+        (total, (terms, embeddings)), grads = gradient(state.params, statistics, batch, dropout_key)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(total) & jnp.isfinite(grad_norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -135,4 +135,4 @@ def make_step(
 
     if mesh is None:
         return jax.jit(step, donate_argnums=0)
-    return jax.jit(step, donate_argnums=0, in_shardings=(None, of_batches(mesh)))
+    return jax.jit(step, donate_argnums=0, in_shardings=(None, on_all(mesh), of_batches(mesh)))

@@ -49,7 +49,7 @@ def first_gradient(mesh=None, seed=1, **changes):
     data = batch()
     if mesh is not None:
         state = jax.device_put(state, shardings(config.layout, mesh, state))
-    state, metrics = make_step(config, graphdef, statistics, tx, mesh)(state, data)
+    state, metrics = make_step(config, graphdef, tx, mesh)(state, statistics, data)
     moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
     return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
 

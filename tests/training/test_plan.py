@@ -52,7 +52,7 @@ def simulated(devices=4):
 def test_the_step_is_called_with_what_training_calls_it_with():
     mesh = simulated()
     tx = make_optimizer(CONFIG.optimizer, CONFIG.steps)
-    _, params, _ = split(Model(CONFIG, DIMS, rngs=nnx.Rngs(params=0)))
+    _, params, statistics = split(Model(CONFIG, DIMS, rngs=nnx.Rngs(params=0)))
     state = init_state(params, tx, jax.random.key(0))
     rows = CONFIG.batch_size
     batch = {
@@ -61,8 +61,9 @@ def test_the_step_is_called_with_what_training_calls_it_with():
         "groups": np.arange(rows, dtype=np.int32),
     }
     described = trace_step(CONFIG, DIMS, mesh).args_info[0]
-    assert jax.tree.structure(described) == jax.tree.structure((state, batch))
-    for told, real in zip(jax.tree.leaves(described), jax.tree.leaves((state, batch)), strict=True):
+    given = (state, statistics, batch)
+    assert jax.tree.structure(described) == jax.tree.structure(given)
+    for told, real in zip(jax.tree.leaves(described), jax.tree.leaves(given), strict=True):
         assert (told.shape, told.dtype) == (real.shape, real.dtype)
     assert all(told.donated for told in jax.tree.leaves(described[0]))
 

@@ -157,7 +157,7 @@ def gradient(config, mesh=None):
         "present": {m: rng.uniform(size=16) < 0.8 for m in "ab"},
         "groups": np.arange(16, dtype=np.int32),
     }
-    state, metrics = make_step(config, graphdef, statistics, tx, mesh)(state, data)
+    state, metrics = make_step(config, graphdef, tx, mesh)(state, statistics, data)
     moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
     return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
 

@@ -1,0 +1,72 @@
+"""What runs share that differ by their seed alone."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from gramalign.data import load
+from gramalign.training import train
+from gramalign.training.layout import mesh_of
+from gramalign.training.objective import objective
+from gramalign.training.start import Start
+
+NOTHING = "def augment(key, features, present):\n    return features, present\n"
+HALVED = NOTHING.replace("return features", "return {m: x / 2 for m, x in features.items()}")
+
+
+@pytest.fixture
+def started(small_config):
+    """Returns a function from changes of a config to its start."""
+
+    def start(**changes):
+        config = small_config(**changes)
+        return Start(config, load(config.data).dims, {}, mesh_of(config.layout))
+
+    return start
+
+
+def test_seeds_are_traced_once_and_differ(small_config, tmp_path, quiet, monkeypatch):
+    traced = []
+
+    def counted(*args, **settings):
+        traced.append(settings)
+        return objective(*args, **settings)
+
+    monkeypatch.setattr("gramalign.training.step.objective", counted)
+    one, other, again = (
+        train(small_config(steps=7, seed=seed), tmp_path / str(place), report=quiet).variables
+        for place, seed in enumerate((5, 6, 5))
+    )
+    assert len(traced) == 1
+    equal = jax.tree.map(np.array_equal, one["encoder"], other["encoder"])
+    assert not equal["towers"]["text"]["head"]["kernel"]
+    assert equal["towers"]["text"]["standardize"]["mean"]
+    jax.tree.map(np.testing.assert_array_equal, again, one)
+
+
+def test_anything_else_is_another_program(started, small_config):
+    step = started().step
+    assert started(seed=1).step is step
+    other_terms = {"clip": dataclasses.replace(small_config().terms["clip"], temperature=0.5)}
+    for changes in ({"steps": 13}, {"batch_size": 8}, {"settings": other_terms}):
+        assert started(**changes).step is not step
+        step = started().step
+
+
+def test_a_function_that_augments_is_read_again(started, tmp_path):
+    path = tmp_path / "hooks.py"
+
+    def loss():
+        start = started(augment=f"{path}:augment")
+        features = {"text": np.ones((16, 10), np.float32), "audio": np.ones((16, 7), np.float32)}
+        features = {m: x * np.arange(16, dtype=np.float32)[:, None] for m, x in features.items()}
+        present = {m: np.ones(16, bool) for m in features}
+        batch = {"features": features, "present": present, "groups": np.arange(16, dtype=np.int32)}
+        return float(start.step(start.state(), start.statistics, batch)[1]["loss"])
+
+    path.write_text(NOTHING)
+    first = loss()
+    path.write_text(HALVED)
+    assert loss() != first
