@@ -14,6 +14,7 @@ from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
 from gramalign.cli.errors import explained
 from gramalign.cli.evaluate import Evaluate
+from gramalign.cli.export import Export
 from gramalign.cli.methods import Methods
 from gramalign.cli.options import SharedOptions, as_typed, options, words_after
 from gramalign.cli.pack import Pack
@@ -36,6 +37,7 @@ Command = (
     | Classify
     | Robustness
     | Embed
+    | Export
     | Search
     | Compare
     | Report
@@ -101,6 +103,7 @@ def _read(args: list[str]) -> Command:
             | Annotated[Robustness, command("robustness")]
             | Annotated[Classify, command("classify")]
             | Annotated[Embed, command("embed")]
+            | Annotated[Export, command("export")]
             | Annotated[Search, command("search")]
             | Annotated[Compare, run("compare", Compare(named, (start.data,), config=shared))]
             | Annotated[Report, command("report")]

@@ -7,6 +7,7 @@ from gramalign.training.config import Optimizer as Optimizer
 from gramalign.training.config import Validation as Validation
 from gramalign.training.config_json import config_from_json as config_from_json
 from gramalign.training.config_json import config_to_json as config_to_json
+from gramalign.training.export import export as export
 from gramalign.training.loop import train as train
 from gramalign.training.restore import Run as Run
 from gramalign.training.restore import embed_store as embed_store

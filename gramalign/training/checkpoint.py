@@ -6,13 +6,17 @@ which Orbax renames once all is there: a run that is killed leaves whole checkpo
 befalls the files later is found by their digests, which are written once they are there.
 """
 
+import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import jax
+from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
 from gramalign.training import digests
@@ -126,7 +130,7 @@ class Checkpoints:
                 f"cannot write checkpoint {step} to {self._folder}: {str(error).splitlines()[0]}"
             ) from error
         if is_first_process():
-            digests.write(self._folder / str(step), self._digest(step))
+            digests.write(self._folder / str(step), self._run.digest(step))
             kept = {int(path.name) for path in self._folder.iterdir() if path.name.isdigit()}
             for path in self._run.digests.glob("*.json"):
                 if int(path.stem) not in kept:
@@ -157,13 +161,11 @@ class Checkpoints:
             The state; None if no checkpoint that is whole has a figure.
         """
         self.wait()
-        known = [found for found in self._orbax.checkpoints if found.metrics]
-        known.sort(key=lambda found: (_figure(found.metrics), found.step), reverse=True)
-        return self._first_whole([found.step for found in known], like)
+        return self._first_whole(_best_first(self._orbax), like)
 
     def _first_whole(self, steps: Sequence[int], like: TrainState) -> TrainState | None:
         for step in steps:
-            digest = self._digest(step)
+            digest = self._run.digest(step)
             differing = digests.differing(self._folder / str(step), digest)
             # Of several processes the first decides, or each would load another.
             if agreed(not differing):
@@ -188,12 +190,63 @@ class Checkpoints:
             )
             aside.parent.mkdir(exist_ok=True)
             (self._folder / str(step)).rename(_free(aside))
-            self._digest(step).unlink(missing_ok=True)
+            self._run.digest(step).unlink(missing_ok=True)
         meet(f"checkpoint {step} is put aside")
         self._orbax.reload()
 
-    def _digest(self, step: int) -> Path:
-        return self._run.digests / f"{step}.json"
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that is read beside whatever process trains there."""
+
+    step: int
+    path: Path
+    about: Mapping[str, Any]
+    """What each was to hold."""
+
+    def params(self, like: TrainState) -> PyTree:
+        """The parameters alone, of the shapes, dtypes and shardings of a state's."""
+        unread = jax.tree.map(lambda leaf: ocp.PLACEHOLDER, like)
+        state = dataclasses.replace(unread, params=like.params)
+        return ocp.load_checkpointables(str(self.path), {"state": state})["state"].params
+
+
+def saved(folder: RunFolder, which: int | Literal["latest", "best"]) -> Saved:
+    """Finds a checkpoint of a run, and changes nothing there.
+
+    Args:
+        folder: of the run.
+        which: its step, or the newest, or the one that validation likes best.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        DamagedCheckpoint: its files are not what was written.
+    """
+    root = folder.checkpoints.absolute()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{folder.root} holds no checkpoints: wanted the folder of a run")
+    with ocp.training.Checkpointer(str(root)) as orbax:
+        steps = [each.step for each in orbax.checkpoints]
+        if which == "best":
+            fitting, why = _best_first(orbax), ", and the best is known after --validation.every"
+        else:
+            fitting, why = [n for n in reversed(steps) if which in (n, "latest")], ""
+        if not fitting:
+            there = ", ".join(map(str, steps)) or "none"
+            raise FileNotFoundError(f"{root}: no checkpoint is {which} (there are {there}){why}")
+        step = fitting[0]
+        about = orbax.checkpointables_metadata(step).custom_metadata
+    differing = digests.differing(root / str(step), folder.digest(step))
+    if differing:
+        raise DamagedCheckpoint(f"{root / str(step)} is damaged: {'; '.join(differing)}")
+    return Saved(step, root / str(step), about)
+
+
+def _best_first(orbax: ocp.training.Checkpointer) -> list[int]:
+    """The checkpoints with a figure, by step; of equal ones the newest comes first."""
+    known = [found for found in orbax.checkpoints if found.metrics]
+    known.sort(key=lambda found: (_figure(found.metrics), found.step), reverse=True)
+    return [found.step for found in known]
 
 
 def _figure(metrics: Any) -> float:

@@ -1,16 +1,13 @@
 """The training loop."""
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import PyTree
 
 from gramalign.data import FeatureStore
 from gramalign.training.augment import check_augment, load_augment
@@ -21,6 +18,7 @@ from gramalign.training.input import Data
 from gramalign.training.layout import check_batch, mesh_of, on_all
 from gramalign.training.live import Report
 from gramalign.training.log import Log, opened
+from gramalign.training.model import joined
 from gramalign.training.moments import moments, varied
 from gramalign.training.params_file import save_params
 from gramalign.training.processes import is_first_process, meet, on_host
@@ -121,14 +119,13 @@ def _train(
     profile: Profile,
 ) -> None:
     """Starts or goes on, and writes the trained model."""
-    about = {"config": dataclasses.asdict(config), "dims": dict(start.dims)}
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(
             Checkpoints(
                 folder,
                 config.keep_checkpoints,
                 0 if chosen is None else config.validation.keep,
-                about | {"environment": environment()},
+                start.about | {"environment": environment()},
             )
         )
         fresh = checkpoints.latest is None
@@ -140,12 +137,9 @@ def _train(
             folder.note_start(begun)
             log = stack.enter_context(opened(folder, config, begun, report))
 
-        def variables(state: TrainState) -> PyTree:
-            model = nnx.merge(start.graphdef, state.params, statistics)
-            return nnx.to_pure_dict(nnx.state(model))
-
         def run(state: TrainState) -> Run:
-            return make_run(folder.root, config, start.dims, variables(state), int(state.step))
+            variables = joined(start.graphdef, state.params, statistics)
+            return make_run(folder.root, config, start.dims, variables, int(state.step))
 
         state = _run(
             config,
@@ -160,9 +154,10 @@ def _train(
         if chosen is not None:
             state = checkpoints.best(start.abstract) or state
 
-    trained = jax.tree.map(on_host, variables(state))
+    params = jax.tree.map(on_host, state.params)
     if is_first_process():
-        save_params(folder.params, trained, about | {"step": int(state.step)})
+        trained = joined(start.graphdef, params, start.statistics)
+        save_params(folder.params, trained, start.about | {"step": int(state.step)})
 
 
 def _run(

@@ -90,6 +90,11 @@ def split(model: Model) -> tuple[nnx.GraphDef, PyTree, PyTree]:
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(statistics)
 
 
+def joined(graphdef: nnx.GraphDef, params: PyTree, statistics: PyTree) -> PyTree:
+    """All that a model consists of, as one nested dict: what its file holds."""
+    return nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, params, statistics)))
+
+
 def abstract_model(config: Config, dims: Mapping[str, int]) -> Model:
     """The model with shapes in the place of arrays: what a restored one must look like."""
     return nnx.eval_shape(lambda: Model(config, dims, rngs=nnx.Rngs(params=jax.random.key(0))))

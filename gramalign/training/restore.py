@@ -50,7 +50,9 @@ def load_run(folder: Path | str) -> Run:
     path = RunFolder(folder).params
     if not path.exists():
         started = RunFolder(folder).config.exists()
-        cure = "resume the run to finish it" if started else "no run was started there"
+        cure = "no run was started there"
+        if started:
+            cure = "resume the run to finish it, or make one of a checkpoint with gramalign export"
         raise FileNotFoundError(f"{folder} holds no {path.name}: {cure}")
     about = read_about(path)
     config, dims = config_from_dict(about["config"]), about["dims"]

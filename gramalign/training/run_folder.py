@@ -67,6 +67,10 @@ class RunFolder:
         """Of the checkpoints' files, by which damage is found."""
         return self.root / "digests"
 
+    def digest(self, step: int) -> Path:
+        """Those of one checkpoint."""
+        return self.digests / f"{step}.json"
+
     @property
     def damaged(self) -> Path:
         """Checkpoints that were found damaged."""

@@ -5,6 +5,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -70,7 +71,7 @@ class Start:
         # A function that augments comes from a file, which may have changed meanwhile.
         programs = _programs if config.augment is None else _programs.__wrapped__
         made = programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
-        self._source, self._folder = config.start_from, folder
+        self._config, self._folder = config, folder
         self._initial = functools.partial(made.initial, np.uint32(config.seed))
         self.dims = dict(dims)
         self.graphdef, self.abstract, self.step = made.graphdef, made.abstract, made.step
@@ -82,6 +83,11 @@ class Start:
                 jax.jit(lambda: _variables(config, dims, measured, jax.random.key(0))[1])()
             )
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a file of the model has to tell of it, in JSON's terms."""
+        return {"config": dataclasses.asdict(self._config), "dims": self.dims}
+
     def state(self) -> TrainState:
         """The state before the first step; the folder keeps the statistics.
 
@@ -92,8 +98,9 @@ class Start:
             OSError, ValueError: as `warm_start`.
         """
         state, matched = self._initial(), None
-        if self._source is not None:
-            state, self.statistics, matched = warm_start(state, self.statistics, self._source)
+        source = self._config.start_from
+        if source is not None:
+            state, self.statistics, matched = warm_start(state, self.statistics, source)
         if self._folder is not None:
             if is_first_process():
                 if matched is not None:

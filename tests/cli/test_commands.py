@@ -109,6 +109,15 @@ def test_robustness_prints_curves_and_keeps_figures(run, capsys):
     assert "repeats: got 0, wanted at least 1" in what
 
 
+def test_a_checkpoint_is_evaluated_as_a_run_of_its_own(run, store, tmp_path, capsys):
+    out = tmp_path / "so-far"
+    main(["export", str(run), "--out", str(out), "--checkpoint", "15"])
+    assert "after step 15" in capsys.readouterr().out
+    main(["evaluate", str(out)])
+    assert json.loads((out / "evaluation.json").read_text())["summary"]
+    assert "holds a run" in complaint(capsys, "export", str(run), "--out", str(out))
+
+
 def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):
     out = tmp_path / "embedded.npz"
     main(["embed", str(run), "--data", str(store), "--out", str(out)])
@@ -373,7 +382,7 @@ def test_it_is_a_module_too(monkeypatch, capsys):
 
 
 COMMANDS = ["train", "evaluate", "classify", "robustness", "embed", "search", "compare", "report"]
-COMMANDS += ["methods", "bench", "plan"]
+COMMANDS += ["methods", "bench", "plan", "export", "runs", "pack"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

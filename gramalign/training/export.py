@@ -1,0 +1,62 @@
+"""A run as one of its checkpoints has it, in a folder of its own."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import jax
+
+from gramalign.training.checkpoint import saved
+from gramalign.training.config import Layout
+from gramalign.training.config_json import config_from_dict
+from gramalign.training.layout import mesh_of
+from gramalign.training.metrics import MetricsLog
+from gramalign.training.model import joined
+from gramalign.training.params_file import save_params
+from gramalign.training.restore import Run, load_run
+from gramalign.training.run_folder import RunFolder
+from gramalign.training.start import Start
+
+
+def export(
+    run: Path | str, out: Path | str, checkpoint: int | Literal["latest", "best"] = "latest"
+) -> Run:
+    """Makes a finished run of a checkpoint, whatever devices it was saved from.
+
+    Nothing changes where it comes from: that run may be training meanwhile, or have been stopped.
+
+    Args:
+        run: folder of the run.
+        out: folder to make, with the model, the config and the log up to there.
+        checkpoint: its step; "latest"; or "best" by the run's validation.
+
+    Returns:
+        The run in `out`, ready to embed.
+
+    Raises:
+        FileExistsError: `out` holds a run.
+        FileNotFoundError: there is no such checkpoint.
+        DamagedCheckpoint: its files are not what was written.
+    """
+    source, target = RunFolder(Path(run)), RunFolder(Path(out))
+    if target.config.exists():
+        raise FileExistsError(f"{target.root} already holds a run: choose another folder")
+    found = saved(source, checkpoint)
+    config = config_from_dict(found.about["config"])
+    here = mesh_of(Layout(data=1))
+    of_one = dataclasses.replace(config, layout=Layout(data=1))
+    start = Start(of_one, found.about["dims"], None, here, source)
+    params = jax.device_get(found.params(start.abstract))
+    variables = joined(start.graphdef, params, start.statistics)
+
+    target.root.mkdir(parents=True, exist_ok=True)
+    about = {name: found.about[name] for name in ("config", "dims")}
+    save_params(target.params, variables, about | {"step": found.step})
+    for name in ("statistics", "environment", "metrics", "timing"):
+        shutil.copyfile(getattr(source, name), getattr(target, name))
+    for log in (target.metrics, target.timing):
+        with MetricsLog(log, last_step=found.step):
+            pass  # what came later is gone
+    shutil.copyfile(source.config, target.config)  # last: it marks the folder as a run's
+    return load_run(target.root)

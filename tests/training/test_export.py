@@ -1,0 +1,105 @@
+"""A checkpoint becomes a run of its own."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from gramalign.data import load
+from gramalign.training import Layout, Validation, embed_store, export, load_run, train
+from gramalign.training.checkpoint import DamagedCheckpoint
+from gramalign.training.metrics import read_metrics
+from tests.training.commands import Killed, killed_at
+
+LAYOUT = Layout(data=2, fsdp=2, model=2)
+
+
+def files(folder):
+    """All there is, with its content."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def run(small_config, tmp_path_factory, quiet):
+    config = small_config(validation=Validation(every=4, held_out=0.25), keep_checkpoints=3)
+    return train(config, tmp_path_factory.mktemp("run"), report=quiet).folder
+
+
+@pytest.fixture
+def best(run):
+    """Step of the best checkpoint."""
+    figures = {
+        row["step"]: row["validation/rest -> one R@1, own"]
+        for row in read_metrics(run / "metrics.jsonl")
+        if "validation/rest -> one R@1, own" in row
+    }
+    return max(figures, key=lambda step: (figures[step], step))
+
+
+def test_the_best_is_what_the_run_itself_chose(run, best, small_store, tmp_path):
+    before = files(run)
+    made = export(run, tmp_path / "best", "best")
+    assert files(run) == before
+    assert made.step == best
+    assert (made.folder / "params.safetensors").read_bytes() == before[run / "params.safetensors"]
+    store = load(small_store)
+    found, wanted = (embed_store(each, store) for each in (made, load_run(run)))
+    for name, rows in wanted.items():
+        np.testing.assert_array_equal(found[name], rows)
+
+
+@pytest.mark.parametrize("checkpoint, step", [("latest", 12), (8, 8)])
+def test_config_and_log_come_with_it(run, checkpoint, step, tmp_path):
+    made = export(run, tmp_path, checkpoint)
+    assert made.step == step and made.config == load_run(run).config
+    log = read_metrics(run / "metrics.jsonl")
+    assert read_metrics(tmp_path / "metrics.jsonl") == [row for row in log if row["step"] <= step]
+    assert (tmp_path / "config.json").read_bytes() == (run / "config.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_while_it_trains_on_other_devices(small_config, tmp_path, quiet):
+    config = small_config(layout=LAYOUT)
+    whole = train(config, tmp_path / "whole", report=quiet)
+    made = []
+
+    def report(row):
+        if row["step"] == 10:  # the checkpoint of step 8 is being written, or there
+            made.append(export(tmp_path / "watched", tmp_path / "made", 4))
+
+    watched = train(config, tmp_path / "watched", report=report)
+    np.testing.assert_equal(watched.variables, whole.variables)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "killed", report=killed_at(6))
+    after_four = export(tmp_path / "killed", tmp_path / "after_four")
+    assert after_four.step == 4
+    np.testing.assert_equal(made[0].variables, after_four.variables)
+    assert dataclasses.replace(after_four.config, layout=LAYOUT) == config
+
+
+def test_what_cannot_be_exported(run, small_config, tmp_path, quiet):
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        export(run, run)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint is 5 \(there are 4, 8, 12\)$"):
+        export(run, tmp_path / "out", 5)
+    with pytest.raises(FileNotFoundError, match="holds no checkpoints: wanted the folder of a run"):
+        export(tmp_path, tmp_path / "out")
+    plain = train(small_config(), tmp_path / "plain", report=quiet).folder
+    with pytest.raises(FileNotFoundError, match="no checkpoint is best .*--validation.every"):
+        export(plain, tmp_path / "out", "best")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_one(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    largest = max((copy / "checkpoints" / "8").rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(DamagedCheckpoint, match="checkpoints/8 is damaged: .* has changed"):
+        export(copy, tmp_path / "out", 8)
+    assert export(copy, tmp_path / "out").step == 12
+    assert load_file(tmp_path / "out" / "params.safetensors")
