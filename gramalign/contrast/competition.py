@@ -30,7 +30,7 @@ from gramalign.contrast.blocks import Block, check_groups, check_sides, own_numb
 from gramalign.contrast.engine import Engine, Implementation
 from gramalign.contrast.exchange import NOTHING, Axis, Collecting, choose, exchange, sums
 from gramalign.contrast.rounds import Join, Rounds
-from gramalign.contrast.statistics import LogSumExp, LogSumExps, Statistic
+from gramalign.contrast.statistics import LogSumExp, Statistic, Targets
 from gramalign.contrast.tile import InBfloat16, Tile, no_slopes
 from gramalign.geometry.norms import at_least_float32
 from gramalign.geometry.saved import saved
@@ -148,8 +148,8 @@ def among_themselves(
     groups: Int[Array, " n"] | None,
     axis_name: AxisName | None,
     engine: Engine,
-) -> LogSumExps:
-    """What each example gathers of all others under a symmetric Score.
+) -> tuple[Float[Array, " n"], Targets]:
+    """Of the logits of each example and all others: log-sum-exp, and sum and number.
 
     Raises:
         ValueError: for an empty side, bad groups, an axis that is not there.
@@ -159,14 +159,15 @@ def among_themselves(
     like = at_least_float32(jax.tree.leaves(side.factors)[0].ravel()[0])
     gathered, _ = competition(
         score,
-        LogSumExp(),
+        LogSumExp("competitors"),
         Candidates(side, numbers),
         None,
         varying_as(jnp.asarray(scale, like.dtype), like),
         axis_name=axis_name,
         engine=engine,
     )
-    return gathered
+    assert gathered.targets is not None  # they were asked for
+    return gathered.logsumexp, gathered.targets
 
 
 def _start(walk: Walk, side: Block, scale: Float[Array, ""]) -> Any:

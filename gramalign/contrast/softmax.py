@@ -79,9 +79,10 @@ def contrast(
     def candidates(side: Side) -> Candidates:
         return Candidates(Side(side.factors, valid), groups, numbers if supervised else None)
 
+    targets = "group" if supervised else "competitors" if label_smoothing else None
     gathered = competition(
         score,
-        LogSumExp(supervised),
+        LogSumExp(targets),
         candidates(rows),
         None if cols is None else candidates(cols),
         factor,
@@ -101,7 +102,8 @@ def _cross_entropy(
     As softplus of the difference, because a loss near 0 would cancel in log-sum-exp minus logit.
     """
     loss = jax.nn.softplus(others.logsumexp - matched)
-    if share == 0:
+    if others.targets is None:
         return loss
-    count = (others.count + 1).astype(matched.dtype)
-    return loss + share * (matched - (others.total + matched) / count)
+    total, count = others.targets
+    count = (count + 1).astype(matched.dtype)
+    return loss + share * (matched - (total + matched) / count)

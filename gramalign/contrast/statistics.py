@@ -6,7 +6,7 @@ inside; a new kind of loss is a new statistic here.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -51,93 +51,101 @@ class Statistic(Protocol):
         ...
 
 
-class LogSumExps(NamedTuple):
-    """Log-sum-exp of the competitors' logits; sum and number of those that targets are for."""
+class Targets(NamedTuple):
+    """Sum and number of the logits that a target is spread over."""
 
-    logsumexp: Float[Array, "*n"]
     total: Float[Array, "*n"]
     count: Int[Array, "*n"]
+
+
+class LogSumExps(NamedTuple):
+    """Log-sum-exp of the competitors' logits, and of the targets' what was asked for."""
+
+    logsumexp: Float[Array, "*n"]
+    targets: Targets | None
 
 
 class _Running(NamedTuple):
-    """A log-sum-exp under way: exp(largest) * sum, with the plain sum and the count beside it."""
+    """A log-sum-exp under way: exp(largest) * sum, with the targets beside it."""
 
     largest: Float[Array, "*n"]
     sum: Float[Array, "*n"]
-    total: Float[Array, "*n"]
-    count: Int[Array, "*n"]
+    targets: Targets | None
 
 
 class _LogSumExpOutcome(NamedTuple):
     logsumexp: Float[Array, "*n"]
     d_logsumexp: Float[Array, "*n"]
-    d_total: Float[Array, "*n"]
+    d_total: Float[Array, "*n"] | None
 
 
 @dataclass(frozen=True)
 class LogSumExp:
-    """For softmax losses: log sum_j exp(l_ij), sum_j l_ij and how many j.
+    """For softmax losses: log sum_j exp(l_ij) and, if asked for, sum_j l_ij and how many j.
 
     Attributes:
-        supervised: whether members of a group are each other's positives, which compete as all
-            others do, and whose logits are what is summed and counted; otherwise they are left out,
-            and all competitors are.
+        targets: of which logits sum and number are gathered too: all competitors', or those of
+            the group, whose members then are each other's positives and compete as all others do;
+            None: of none, which spares every tile two sums along either axis.
     """
 
-    supervised: bool = False
+    targets: Literal["competitors", "group"] | None = None
 
-    def _masks(self, row: Block, col: Block) -> tuple[Bool[Array, "r c"], Bool[Array, "r c"]]:
-        if self.supervised:
-            return others(row, col), mates(row, col)
-        against = competing(row, col)
-        return against, against
+    def _against(self, row: Block, col: Block) -> Bool[Array, "r c"]:
+        return others(row, col) if self.targets == "group" else competing(row, col)
+
+    def _summed(self, row: Block, col: Block) -> Bool[Array, "r c"]:
+        return mates(row, col) if self.targets == "group" else competing(row, col)
 
     def start(self, zeros: Float[Array, "*n"]) -> _Running:  # noqa: D102
-        return _Running(zeros - jnp.inf, zeros, zeros, zeros.astype(jnp.int32))
+        targets = None if self.targets is None else Targets(zeros, zeros.astype(jnp.int32))
+        return _Running(zeros - jnp.inf, zeros, targets)
 
     def measure(  # noqa: D102
         self, logits: Float[Array, "r c"], row: Block, col: Block, axis: int
     ) -> _Running:
-        against, summed = self._masks(row, col)
+        against, targets = self._against(row, col), None
         largest = jnp.max(jnp.where(against, logits, -jnp.inf), axis=axis)
         shift = jnp.expand_dims(_finite_or_zero(largest), axis)
         # Of who does not compete, such as the match, the logit may be so much larger that its
         # exponential is infinite, and so no number in a second derivative.
         below = jnp.where(against, logits - shift, -jnp.inf)
-        return _Running(
-            largest,
-            jnp.sum(jnp.exp(below), axis=axis),
-            jnp.sum(jnp.where(summed, logits, 0), axis=axis),
-            jnp.sum(summed, axis=axis, dtype=jnp.int32),
-        )
+        if self.targets is not None:
+            summed = self._summed(row, col)
+            targets = Targets(
+                jnp.sum(jnp.where(summed, logits, 0), axis=axis),
+                jnp.sum(summed, axis=axis, dtype=jnp.int32),
+            )
+        return _Running(largest, jnp.sum(jnp.exp(below), axis=axis), targets)
 
     def join(self, a: _Running, b: _Running) -> _Running:  # noqa: D102
         largest = jnp.maximum(a.largest, b.largest)
         shift = _finite_or_zero(largest)
         total = a.sum * jnp.exp(a.largest - shift) + b.sum * jnp.exp(b.largest - shift)
-        return _Running(largest, total, a.total + b.total, a.count + b.count)
+        return _Running(largest, total, jax.tree.map(jnp.add, a.targets, b.targets))
 
     def scatter(self, everywhere: _Running, axis_name: AxisName) -> _Running:  # noqa: D102
         # Subtracting the same on all devices cancels out, in derivatives as well: so it needs none,
         # which JAX does not know of pmax.
         largest = jax.lax.pmax(jax.lax.stop_gradient(everywhere.largest), axis_name)
         scaled = everywhere.sum * jnp.exp(everywhere.largest - _finite_or_zero(largest))
-        parts = scaled, everywhere.total, everywhere.count
-        sums = jax.lax.psum_scatter(parts, axis_name, tiled=True)
-        blocks = sums[0].shape[0]
+        parts = scaled, everywhere.targets
+        sums, targets = jax.lax.psum_scatter(parts, axis_name, tiled=True)
+        blocks = sums.shape[0]
         place = jax.lax.axis_index(axis_name) * blocks
-        return _Running(jax.lax.dynamic_slice_in_dim(largest, place, blocks), *sums)
+        return _Running(jax.lax.dynamic_slice_in_dim(largest, place, blocks), sums, targets)
 
     def finish(self, running: _Running) -> LogSumExps:
         """A log-sum-exp is -inf where there is no competitor."""
         none = running.sum <= 0  # not > 0: NaN is no absence of competitors
         logsumexp = running.largest + jnp.log(jnp.where(none, 1, running.sum))
-        return LogSumExps(jnp.where(none, -jnp.inf, logsumexp), running.total, running.count)
+        return LogSumExps(jnp.where(none, -jnp.inf, logsumexp), running.targets)
 
     def outcome(  # noqa: D102
         self, finished: LogSumExps, cotangent: LogSumExps
     ) -> _LogSumExpOutcome:
-        return _LogSumExpOutcome(finished.logsumexp, cotangent.logsumexp, cotangent.total)
+        d_total = None if cotangent.targets is None else cotangent.targets.total
+        return _LogSumExpOutcome(finished.logsumexp, cotangent.logsumexp, d_total)
 
     def slope(
         self,
@@ -148,15 +156,16 @@ class LogSumExp:
         by_col: _LogSumExpOutcome | None,
     ) -> Float[Array, "r c"]:
         """dl_ij = g_row_i exp(l_ij - row_i) + g_col_j exp(l_ij - col_j), and by the sums."""
-        against, summed = self._masks(row, col)
         shares = _share(logits, by_row.logsumexp[:, None]) * by_row.d_logsumexp[:, None]
-        totals = jnp.broadcast_to(by_row.d_total[:, None], logits.shape)
         if by_col is not None:
             shares += _share(logits, by_col.logsumexp[None, :]) * by_col.d_logsumexp[None, :]
+        slopes = jnp.where(self._against(row, col), shares, 0)
+        if by_row.d_total is None:
+            return slopes
+        totals = by_row.d_total[:, None]
+        if by_col is not None and by_col.d_total is not None:
             totals += by_col.d_total[None, :]
-        if not self.supervised:
-            return jnp.where(against, shares + totals, 0)
-        return jnp.where(against, shares, 0) + jnp.where(summed, totals, 0)
+        return slopes + jnp.where(self._summed(row, col), totals, 0)
 
 
 class SoftplusSums(NamedTuple):

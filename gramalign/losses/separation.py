@@ -59,5 +59,7 @@ def separation(
     side = score.rows(embeddings, present)
     _, kept = whole(embeddings, present)
     side = Side(side.factors, jnp.sum(kept, axis=1, dtype=jnp.int32) >= 2)
-    found = among_themselves(score, side, 1.0, groups=groups, axis_name=axis_name, engine=engine)
-    return found.total / jnp.maximum(found.count, 1).astype(found.total.dtype)
+    _, (total, count) = among_themselves(
+        score, side, 1.0, groups=groups, axis_name=axis_name, engine=engine
+    )
+    return total / jnp.maximum(count, 1).astype(total.dtype)

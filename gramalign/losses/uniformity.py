@@ -93,16 +93,17 @@ def spread(
     """Uniformity of one modality's unit vectors; 0 if there is no pair. Arguments as above."""
     if not t > 0:
         raise ValueError(f"t must be positive, got {t}")
-    found = among_themselves(
+    potential, targets = among_themselves(
         _Closeness(), side, t, groups=groups, axis_name=axis_name, engine=engine
     )
-    largest = jax.lax.stop_gradient(jnp.max(jnp.where(found.count > 0, found.logsumexp, -jnp.inf)))
+    there = targets.count > 0
+    largest = jax.lax.stop_gradient(jnp.max(jnp.where(there, potential, -jnp.inf)))
     # Not as integers: the pairs of 46341 examples are more than an int32 counts.
-    number = jnp.sum(found.count.astype(found.total.dtype))
+    number = jnp.sum(targets.count.astype(potential.dtype))
     if axis_name is not None:
         largest, number = jax.lax.pmax(largest, axis_name), jax.lax.psum(number, axis_name)
     largest = jnp.where(jnp.isneginf(largest), 0, largest)
-    total = jnp.sum(jnp.exp(found.logsumexp - largest))
+    total = jnp.sum(jnp.exp(potential - largest))
     if axis_name is not None:
         total = jax.lax.psum(total, axis_name)
     none = number == 0
