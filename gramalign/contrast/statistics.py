@@ -105,11 +105,12 @@ class LogSumExp:
         self, logits: Float[Array, "r c"], row: Block, col: Block, axis: int
     ) -> _Running:
         against, targets = self._against(row, col), None
-        largest = jnp.max(jnp.where(against, logits, -jnp.inf), axis=axis)
-        shift = jnp.expand_dims(_finite_or_zero(largest), axis)
-        # Of who does not compete, such as the match, the logit may be so much larger that its
+        # Whoever does not compete, such as the match, may have so much more than the others that its
         # exponential is infinite, and so no number in a second derivative.
-        below = jnp.where(against, logits - shift, -jnp.inf)
+        masked = jnp.where(against, logits, -jnp.inf)
+        largest = jnp.max(masked, axis=axis)
+        shift = jnp.expand_dims(_finite_or_zero(largest), axis)
+        below = masked - shift
         if self.targets is not None:
             summed = self._summed(row, col)
             targets = Targets(
