@@ -104,20 +104,20 @@ class LogSumExp:
     def measure(  # noqa: D102
         self, logits: Float[Array, "r c"], row: Block, col: Block, axis: int
     ) -> _Running:
-        against, targets = self._against(row, col), None
-        # Whoever does not compete, such as the match, may have so much more than the others that its
+        # The logit of who does not compete, such as the match, may be so much larger that its
         # exponential is infinite, and so no number in a second derivative.
-        masked = jnp.where(against, logits, -jnp.inf)
+        masked = jnp.where(self._against(row, col), logits, -jnp.inf)
         largest = jnp.max(masked, axis=axis)
         shift = jnp.expand_dims(_finite_or_zero(largest), axis)
-        below = masked - shift
+        total = jnp.sum(jnp.exp(masked - shift), axis=axis)
+        targets = None
         if self.targets is not None:
             summed = self._summed(row, col)
             targets = Targets(
                 jnp.sum(jnp.where(summed, logits, 0), axis=axis),
                 jnp.sum(summed, axis=axis, dtype=jnp.int32),
             )
-        return _Running(largest, jnp.sum(jnp.exp(below), axis=axis), targets)
+        return _Running(largest, total, targets)
 
     def join(self, a: _Running, b: _Running) -> _Running:  # noqa: D102
         largest = jnp.maximum(a.largest, b.largest)
