@@ -9,18 +9,22 @@ Of its own, so that no memory of JAX's stands in the peer's way.
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, cast
 
 from gramalign.benchmarks import patience
 from gramalign.benchmarks.peer import Peer, release
-from gramalign.benchmarks.process import in_new_process
-from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
+from gramalign.benchmarks.process import Unfinished, in_new_process
+from gramalign.benchmarks.rounds import Failed, Timed, attempt, in_turn
 from gramalign.benchmarks.steps import made_up
 from gramalign.benchmarks.workload import DType, Method
 
 SMALLEST = 256
 HIGHEST = 2**20
 """Where the doubling ends even if memory does not."""
+
+Found = dict[str, Any]
+NOTHING: Found = {"batch": None, "ended_at": None, "seconds": None, "peak_bytes": None}
 
 
 def find(
@@ -31,13 +35,14 @@ def find(
     device: str,
     limit: int,
     highest: int = HIGHEST,
-) -> dict[str, Any]:
-    """Doubles the batch until the peer runs out of memory, or a call would take over `limit` s.
+) -> Iterator[Found]:
+    """Doubles the batch until the peer fails, or a call would take over `limit` seconds.
 
-    Returns:
-        `batch`: the largest that it computed; `ended_at`: `out of memory`, the seconds, or the
-        highest batch; `seconds` and `peak_bytes` at the largest. None where not even the
-        smallest fits.
+    Yields:
+        Whenever there is more of it, `batch`: the largest that it computed, None where that is not
+        even the smallest; `ended_at`: what the peer failed of, such as `out of memory`, the
+        seconds, the highest batch, None before the end; `seconds` and `peak_bytes` at the largest,
+        of a first call before the end.
     """
 
     def peer(batch: int) -> Peer:
@@ -46,50 +51,54 @@ def find(
     def once(batch: int) -> float:
         return patience.seconds(peer(batch).run)
 
-    largest, batch, ended = None, SMALLEST, "the highest batch"
-    within_memory(lambda: once(SMALLEST))  # loads libraries
+    found: Found = {**NOTHING}
+    batch, ended = SMALLEST, "the highest batch"
+    attempt(lambda: once(SMALLEST))  # loads libraries
     while batch <= highest:
-        taken = within_memory(lambda batch=batch: once(batch))
-        if taken is None:
-            ended = "out of memory"
+        taken = attempt(lambda batch=batch: once(batch))
+        if isinstance(taken, Failed):
+            ended = taken.why
             break
         release(device)
-        largest, batch = batch, 2 * batch
+        found |= {"batch": batch, "seconds": taken}
+        yield found
+        batch *= 2
         if not patience.may_double(method, taken, limit):
             ended = f"more than {limit} s a call"
             break
-    release(device)
-    found: dict[str, Any] = {
-        "batch": largest,
-        "ended_at": ended,
-        "seconds": None,
-        "peak_bytes": None,
-    }
-    if largest is not None:
-        last = peer(largest)
-        timed = Timed(last.run)
-        in_turn([timed], 3, lambda text: None)
-        if not timed.full:
-            found |= {"seconds": timed.median(), "peak_bytes": last.peak_bytes()}
-    return found
+    attempt(lambda: release(device))
+    if found["batch"] is not None:
+        last = attempt(lambda: peer(found["batch"]))
+        if not isinstance(last, Failed):
+            timed = Timed(last.run)
+            in_turn([timed], 3, lambda text: None)
+            if not timed.failed:
+                found |= {"seconds": timed.median(), "peak_bytes": last.peak_bytes()}
+    yield found | {"ended_at": ended}
 
 
 def elsewhere(
-    method: Method, modalities: int, dim: int, dtype: DType, *rest: str | int
-) -> dict[str, Any]:
-    """`find`, whose arguments it takes, in a process where JAX leaves the accelerator to torch.
+    method: Method, modalities: int, dim: int, dtype: DType, device: str, limit: int, *rest: int
+) -> Found:
+    """The last of `find`, in a process where JAX leaves the accelerator to torch.
 
-    Raises:
-        ChildProcessError: if it failed for another reason than memory.
+    If that process fails or hangs, `ended_at` says so, and the rest is what it had found.
     """
-    found = in_new_process("largest", method, modalities, dim, dtype, *rest)
+    # Calls of at most `limit` seconds, twice as long each, and three rounds of the longest.
+    patient = 60 + 6 * limit
+    words = method, modalities, dim, dtype, device, limit, *rest
+    try:
+        found = in_new_process("largest", *words, seconds=patient)
+    except Unfinished as stopped:
+        found = (stopped.last or NOTHING) | {"ended_at": str(stopped).splitlines()[-1]}
     return {"method": method, "dtype": dtype, **found}
 
 
 def main(method: str, modalities: str, dim: str, dtype: str, device: str, *numbers: str) -> None:
     """The arguments as words of the command line."""
     of = cast(Method, method), int(modalities), int(dim), cast(DType, dtype)
-    print(json.dumps(find(*of, device, *map(int, numbers))))
+    for found in find(*of, device, *map(int, numbers)):
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from gramalign.benchmarks.process import in_new_process
-from gramalign.benchmarks.rounds import within_memory
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, attempt
 from gramalign.benchmarks.steps import inputs, step
 from gramalign.benchmarks.workload import DType, Method, Way
 
@@ -24,9 +24,11 @@ def compiled_bytes(
         ValueError: if the platform does not tell.
     """
     shapes = dict.fromkeys(inputs(method, modalities), jax.ShapeDtypeStruct((batch, dim), dtype))
-    compiled = within_memory(lambda: step(method, Way(tile)).lower(shapes).compile())
-    if compiled is None:
-        return None
+    compiled = attempt(lambda: step(method, Way(tile)).lower(shapes).compile())
+    if isinstance(compiled, Failed):
+        if compiled.why == OUT_OF_MEMORY:
+            return None
+        raise RuntimeError(f"{method}, B = {batch}: {compiled.why}")
     analysis = compiled.memory_analysis()
     if analysis is None:
         raise ValueError(f"{jax.default_backend()} does not tell how much memory it reserves")

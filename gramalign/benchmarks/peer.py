@@ -1,15 +1,17 @@
 """The published code as an opponent: where it can run, and one loss with its gradients."""
 
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gramalign.benchmarks.workload import PUBLISHED, Method, Workload
+
+GIB = 2**30
 
 LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
 """Largest relative difference between two losses that count as the same, by dtype: the published
@@ -42,7 +44,31 @@ def why_not(workload: Workload, devices: int, limit: int | None) -> str | None:
         return f"the peer computes on one GPU, gramalign on {devices}"
     if limit is not None and workload.batch > limit:
         return f"the peer is not run above --peer-limit {limit}"
+    needed, there = least_bytes(workload), _memory(peer_device())
+    if needed > there:
+        return f"the peer holds {needed / GIB:.0f} GiB at least, and there are {there / GIB:.0f}"
     return None
+
+
+def least_bytes(workload: Workload) -> int:
+    """Memory without which the published code cannot be: of what it holds at once, the largest."""
+    pairs, tuples, k = workload.batch**2, workload.batch, workload.modalities
+    # Computed in the embeddings' dtype, and then in float32 beside it.
+    number = 4 if workload.dtype == "float32" else 2 + 4
+    if workload.method == "gram":
+        return number * k * k * pairs  # the Gram matrices of all pairs
+    if workload.method == "pmrl":
+        return 4 * workload.dim**2 * tuples  # the left factors
+    return number * pairs  # the logits with one modality
+
+
+def _memory(where: str) -> int:
+    """Bytes of the device that torch computes on, free or not."""
+    if where == "cuda":
+        import torch  # pyright: ignore[reportMissingImports]
+
+        return torch.cuda.mem_get_info()[1]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Peer:
@@ -102,12 +128,13 @@ def release(device: str) -> None:
 
 
 def gradient_difference(
-    ours: Mapping[str, Array], theirs: list[Float[np.ndarray, "batch dim"]]
+    ours: Mapping[str, Float[np.ndarray, "batch dim"]],
+    theirs: list[Float[np.ndarray, "batch dim"]],
 ) -> float:
     """Largest difference of two gradients, relative to their largest entry."""
     largest = max(float(np.abs(x).max()) for x in theirs)
     pairs = zip(ours.values(), theirs, strict=True)
-    return max(float(jnp.abs(x.astype(jnp.float32) - y).max()) for x, y in pairs) / largest
+    return max(float(np.abs(x.astype(np.float32) - y).max()) for x, y in pairs) / largest
 
 
 def _cuda() -> bool:

@@ -8,30 +8,52 @@ from pathlib import Path
 from typing import Any
 
 
-def in_new_process(name: str, *arguments: object) -> dict[str, Any]:
-    """What a module of this package prints when it is run, as JSON on its last line.
+class Unfinished(ChildProcessError):
+    """A program failed, or took too long.
+
+    Attributes:
+        last: what it had printed last, if it had printed anything.
+    """
+
+    def __init__(self, why: str, printed: str):
+        super().__init__(why)
+        self.last: dict[str, Any] | None = None
+        for line in printed.splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):  # the last may be half of one
+                self.last = json.loads(line)
+
+
+def in_new_process(name: str, *arguments: object, seconds: int | None = None) -> dict[str, Any]:
+    """What a module of this package prints last when it is run, lines of JSON.
 
     JAX keeps to the CPU there.
 
     Args:
         name: of the module.
         *arguments: the words behind it.
+        seconds: after which it is ended; None: never.
 
     Raises:
-        ChildProcessError: it failed, for instance because it ran out of memory.
+        Unfinished: it failed, for instance because it ran out of memory, or took too long.
     """
     module = f"{__package__}.{name}"
     words = [str(argument) for argument in arguments]
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words],
-        cwd=Path(__file__).resolve().parents[module.count(".")],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ChildProcessError(
-            f"{module} {' '.join(words)} ended with status {done.returncode}:\n{done.stderr}"
+    called = f"{module} {' '.join(words)}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=Path(__file__).resolve().parents[module.count(".")],
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
         )
+    except subprocess.TimeoutExpired as late:
+        printed = late.stdout or b""  # bytes, whatever `text` says
+        printed = printed if isinstance(printed, str) else printed.decode()
+        raise Unfinished(f"{called} took more than {seconds} s", printed) from None
+    if done.returncode:
+        why = f"{called} ended with status {done.returncode}:\n{done.stderr}"
+        raise Unfinished(why, done.stdout)
     return json.loads(done.stdout.splitlines()[-1])

@@ -10,6 +10,7 @@ from gramalign.benchmarks.machine import machine
 from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
 from gramalign.benchmarks.products import square_rate
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY
 from gramalign.benchmarks.rows import over
 from gramalign.benchmarks.workload import PUBLISHED, Workload
 
@@ -55,8 +56,10 @@ def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
         yield "device_flops_per_second", rates
         rows = []
         for workload in plan.workloads:
-            rows += _speed(plan, workload, rates, say)
-            yield "speed", rows
+            more = []
+            for more in _speed(plan, workload, rates, say):
+                yield "speed", rows + more
+            rows += more
     if "memory" in plan.parts:
         yield "memory", _memory(plan, lambda text: say(f"memory: {text}"))
     if "accuracy" in plan.parts:
@@ -74,7 +77,9 @@ def problems(report: Report) -> list[str]:
     found = []
     for row in report.get("speed", []):
         where = f"{row['method']} at B = {row['batch']} in {row['dtype']}, tile {row['tile']}"
-        if row["agree"] is False:
+        if row["status"] not in ("ok", OUT_OF_MEMORY):
+            found.append(f"{where}: {row['status']}")
+        elif row["agree"] is False:
             found.append(
                 f"{where}: the losses differ, {row['loss']} here and {row['peer_loss']} in torch"
             )
@@ -102,8 +107,10 @@ def _device_rates(plan: Plan, say: Say) -> dict[str, float]:
     return rates
 
 
-def _speed(plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say) -> list[Report]:
-    rows = speed.measure(
+def _speed(
+    plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say
+) -> Iterator[list[Report]]:
+    measured = speed.measure(
         workload,
         plan.ways_for(workload),
         repeats=plan.repeats,
@@ -112,11 +119,12 @@ def _speed(plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say)
         peer_seconds=plan.peer_seconds,
         say=lambda text: say(f"speed: {text}"),
     )
-    for row in rows:
-        # All devices' products are in the row's, and one device's in the rate.
-        rate = rates.get(row["dtype"])
-        row["share_of_device"] = over(row["flops_per_second"], rate and rate * row["devices"])
-    return rows
+    for rows in measured:
+        for row in rows:
+            # All devices' products are in the row's, and one device's in the rate.
+            rate = rates.get(row["dtype"])
+            row["share_of_device"] = over(row["flops_per_second"], rate and rate * row["devices"])
+        yield rows
 
 
 def _peer_largest(plan: Plan, say: Say) -> Iterator[list[Report]]:
@@ -132,7 +140,7 @@ def _peer_largest(plan: Plan, say: Say) -> Iterator[list[Report]]:
         if row["batch"] is None:
             continue
         workload = Workload(row["method"], row["batch"], plan.modalities, plan.dim, row["dtype"])
-        (row["gramalign"],) = speed.measure(
+        for (ours,) in speed.measure(
             workload,
             plan.ways_for(workload)[:1],
             repeats=plan.repeats,
@@ -140,8 +148,9 @@ def _peer_largest(plan: Plan, say: Say) -> Iterator[list[Report]]:
             peer_limit=0,  # it has just been timed, with the whole device to itself
             peer_seconds=plan.peer_seconds,
             say=say,
-        )
-        yield rows
+        ):
+            row["gramalign"] = ours
+            yield rows
 
 
 def _memory(plan: Plan, say: Say) -> Report:

@@ -1,4 +1,4 @@
-"""Sides that take their turn in rounds, and what becomes of one that runs out of memory."""
+"""Sides that take their turn in rounds, and what becomes of one that fails."""
 
 import statistics
 import time
@@ -10,6 +10,8 @@ FILL = 0.2
 """Seconds that the calls of one round last, if one call is shorter."""
 PAUSE = 0.05
 """Seconds after which the threads of the side that ran before have gone to sleep."""
+
+OUT_OF_MEMORY = "out of memory"
 
 T = TypeVar("T")
 
@@ -29,9 +31,16 @@ _SIGNS = (
 )
 
 
+@dataclass(frozen=True)
+class Failed:
+    """In the place of what a call would have returned: why, `OUT_OF_MEMORY` or what it raised."""
+
+    why: str
+
+
 @dataclass
 class Timed:
-    """What is timed, and the seconds of each round; `full` once it ran out of memory.
+    """What is timed, the seconds of each round, and once it has failed, why.
 
     `clean` runs behind each round, untimed: what a side keeps for itself, the others lack.
     """
@@ -39,40 +48,55 @@ class Timed:
     run: Callable[[], Any]
     clean: Callable[[], None] = lambda: None
     seconds: list[float] = field(default_factory=list)
-    full: bool = False
+    failed: str | None = None
 
     def median(self) -> float:
         """Median over the rounds."""
         return statistics.median(self.seconds)
 
 
-def within_memory(run: Callable[[], T]) -> T | None:
-    """What a call returns, or None if it ran out of memory; other errors pass."""
+def attempt(run: Callable[[], T]) -> T | Failed:
+    """What a call returns, or why a device or a library refused; mistakes of callers pass."""
     try:
         return run()
     except MemoryError:
-        return None
-    except RuntimeError as error:
+        return Failed(OUT_OF_MEMORY)
+    except RuntimeError as error:  # JAX's and torch's own are among them
         text = str(error).lower().replace("_", " ")
         if any(sign in text for sign in _SIGNS):
-            return None
-        raise
+            return Failed(OUT_OF_MEMORY)
+        return Failed(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:400])
 
 
 def in_turn(sides: Sequence[Timed], repeats: int, say: Callable[[str], None]) -> None:
     """Runs every side once in every round, so that whatever else the machine does meets all."""
+    for _ in rounds(sides, repeats, say):
+        pass
+
+
+def rounds(
+    sides: Sequence[Timed], repeats: int, say: Callable[[str], None]
+) -> Iterator[Sequence[Timed]]:
+    """As `in_turn`, and yields the sides after every round."""
     for number in range(repeats):
         say(f"round {number + 1} of {repeats}")
         for side in sides:
-            if side.full:
+            if side.failed:
                 continue
             time.sleep(PAUSE)
-            calls = within_memory(lambda side=side: list(_calls(side.run)))
-            side.clean()
-            if calls is None:
-                side.full = True
+            calls = attempt(lambda side=side: _round(side))
+            if isinstance(calls, Failed):
+                side.failed = calls.why
             else:
                 side.seconds.append(statistics.median(calls))
+        yield sides
+
+
+def _round(side: Timed) -> list[float]:
+    try:
+        return list(_calls(side.run))
+    finally:
+        side.clean()
 
 
 def _calls(run: Callable[[], Any]) -> Iterator[float]:

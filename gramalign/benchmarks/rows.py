@@ -1,18 +1,17 @@
 """What was measured of a workload, and the row of figures that tables and JSON make of it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gramalign.benchmarks.peer import LOSS_TOLERANCE
-from gramalign.benchmarks.rounds import Timed
+from gramalign.benchmarks.rounds import Failed, Timed
 from gramalign.benchmarks.workload import Way, Workload
 
 Row = dict[str, Any]
-
-OUT_OF_MEMORY = "out of memory"
 
 
 @dataclass
@@ -24,7 +23,9 @@ class Ours:
     products: Timed | None
     """None of a loss without any, or with other ones besides."""
     loss: float
-    gradient_difference: float | None
+    gradients: Mapping[str, np.ndarray] | None
+    """Until they have been compared with the peer's."""
+    gradient_difference: float | None = field(default=None, init=False)
     """Largest, relative to the gradients' largest entry."""
     flops: int
     product_flops: int
@@ -45,13 +46,16 @@ class Theirs:
     peak_bytes: int | None = None
 
 
-def row(workload: Workload, way: Way, ours: Ours | None, theirs: Theirs) -> Row:
-    """All figures of one way, None where there was nothing to measure."""
-    if ours is not None and ours.timed.full:
-        ours = None
-    figures: Row = {**asdict(workload), **asdict(way)}
-    figures["status"] = OUT_OF_MEMORY if ours is None else "ok"
-    return figures | _speed(ours, theirs) | _work(ours) | _agreement(workload, ours, theirs)
+def row(workload: Workload, way: Way, ours: Ours | Failed, theirs: Theirs) -> Row:
+    """All figures of one way, None where there was nothing to measure.
+
+    Its `status` is `ok`, or why there is not.
+    """
+    if isinstance(ours, Ours) and ours.timed.failed:
+        ours = Failed(ours.timed.failed)
+    status, done = (ours.why, None) if isinstance(ours, Failed) else ("ok", ours)
+    figures: Row = {**asdict(workload), **asdict(way), "status": status}
+    return figures | _speed(done, theirs) | _work(done) | _agreement(workload, done, theirs)
 
 
 def mark_fastest(rows: list[Row]) -> list[Row]:
@@ -64,11 +68,11 @@ def mark_fastest(rows: list[Row]) -> list[Row]:
 
 def _speed(ours: Ours | None, theirs: Theirs) -> Row:
     seconds = None if ours is None else ours.timed.median()
-    done = {n: side for n, side in theirs.timed.items() if not side.full}
-    peers = {n: side.median() for n, side in done.items() if side.seconds}
+    peers = {n: side.median() for n, side in theirs.timed.items() if not side.failed}
     threads = min(peers, key=peers.__getitem__, default=None)
     peer = None if threads is None else peers[threads]
-    note = theirs.note or (OUT_OF_MEMORY if len(done) < len(theirs.timed) and not peers else None)
+    failed = [side.failed for side in theirs.timed.values() if side.failed]
+    note = theirs.note or (failed[0] if failed and not peers else None)
     return {
         "seconds": seconds,
         "spread": None if ours is None else [min(ours.timed.seconds), max(ours.timed.seconds)],
@@ -93,7 +97,7 @@ def _work(ours: Ours | None) -> Row:
         return dict.fromkeys((*names, "device_peak_bytes"))
     seconds = ours.timed.median()
     floor = ours.products
-    products = None if floor is None or floor.full else floor.median()
+    products = None if floor is None or floor.failed else floor.median()
     rate = ours.flops / seconds
     product_rate = None if products is None else ours.product_flops / products
     figures = (products, over(seconds, products), ours.flops, rate)

@@ -1,7 +1,7 @@
 """Seconds for loss and gradient: gramalign, the published way in torch, and the bare products."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import jax
@@ -10,8 +10,8 @@ import numpy as np
 from gramalign.benchmarks import device, patience, peer
 from gramalign.benchmarks.peer import Peer
 from gramalign.benchmarks.products import bare_products, operands
-from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
-from gramalign.benchmarks.rows import OUT_OF_MEMORY, Ours, Row, Theirs, mark_fastest, row
+from gramalign.benchmarks.rounds import Failed, Timed, attempt, rounds
+from gramalign.benchmarks.rows import Ours, Row, Theirs, mark_fastest, row
 from gramalign.benchmarks.steps import made_up_for, place, step
 from gramalign.benchmarks.workload import Way, Workload
 from gramalign.programs.flops import matmul_flops
@@ -32,8 +32,10 @@ def measure(
     peer_limit: int | None,
     peer_seconds: int,
     say: Say,
-) -> list[Row]:
+) -> Iterator[list[Row]]:
     """Compares one workload's results, then times all its sides in turn.
+
+    A side that fails says so in its row, and the others go on.
 
     Args:
         workload: what to run.
@@ -44,29 +46,43 @@ def measure(
         peer_seconds: longest call of the peer.
         say: is told what happens.
 
-    Returns:
-        A row of figures for every way (`gramalign.benchmarks.rows`).
+    Yields:
+        A row of figures for every way (`gramalign.benchmarks.rows`), again after each round.
     """
 
     def told(text: str) -> None:
         say(f"{workload}: {text}")
 
     devices = ways[0].devices
-    sides = within_memory(lambda: _sides(workload, devices))
-    if sides is None:
-        note = "the embeddings alone are out of memory"
-        return [{**row(workload, way, None, Theirs(note)), "fastest": False} for way in ways]
+    sides = attempt(lambda: _sides(workload, devices))
+    if isinstance(sides, Failed):
+        note = f"the embeddings alone: {sides.why}"
+        yield [{**row(workload, way, sides, Theirs(note)), "fastest": False} for way in ways]
+        return
     embeddings, placed = sides
     note = peer.why_not(workload, devices, peer_limit)
-    theirs = Theirs(note) if note else _theirs(workload, embeddings, threads, peer_seconds, told)
+    # The peer comes second: it may fail in a way that leaves a GPU to nobody.
     ours = {
-        way: within_memory(lambda way=way: _ours(workload, way, placed, theirs.gradients, told))
+        way: attempt(lambda way=way: _ours(workload, way, placed, told, keep=note is None))
         for way in ways
     }
-    done = [each for each in ours.values() if each is not None]
+    theirs = Theirs(note) if note else _theirs(workload, embeddings, threads, peer_seconds, told)
+    done = [each for each in ours.values() if isinstance(each, Ours)]
+    for each in done:
+        if each.gradients is not None and theirs.gradients is not None:
+            difference = peer.gradient_difference(each.gradients, theirs.gradients)
+            each.gradient_difference = difference
+        each.gradients = None
     timed = [each.timed for each in done] + [each.products for each in done if each.products]
-    in_turn([*timed, *theirs.timed.values()], repeats, told)
-    return mark_fastest([row(workload, way, each, theirs) for way, each in ours.items()])
+
+    def rows() -> list[Row]:
+        return mark_fastest([row(workload, way, each, theirs) for way, each in ours.items()])
+
+    if not done:
+        yield rows()
+        return
+    for _ in rounds([*timed, *theirs.timed.values()], repeats, told):
+        yield rows()
 
 
 def _sides(workload: Workload, devices: int) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:
@@ -76,12 +92,9 @@ def _sides(workload: Workload, devices: int) -> tuple[dict[str, np.ndarray], dic
 
 
 def _ours(
-    workload: Workload,
-    way: Way,
-    embeddings: dict[str, jax.Array],
-    peer_gradients: list[np.ndarray] | None,
-    say: Say,
+    workload: Workload, way: Way, embeddings: dict[str, jax.Array], say: Say, *, keep: bool
 ) -> Ours:
+    """Compiles, and calls once; keeps the gradients if they are to be compared."""
     say(f"{way}: compiling")
     traced = step(workload.method, way)
     compiled = traced.lower(embeddings).compile()
@@ -89,23 +102,21 @@ def _ours(
     before = device.peak_bytes()
     loss, gradients = jax.block_until_ready(compiled(embeddings))
     peak = device.peak_bytes()
-    difference = None
-    if peer_gradients is not None:
-        difference = peer.gradient_difference(gradients, peer_gradients)
+    kept = jax.device_get(gradients) if keep else None
     del gradients
 
     say(f"{way}: compiling the bare products")
     factors = operands(workload.method, embeddings, way.devices)
     products = bare_products(workload.method, way)
     floor = Timed(lambda: jax.block_until_ready(products(*factors))) if factors[0] else None
-    if floor is not None:
-        floor.full = within_memory(floor.run) is None
+    if floor is not None and isinstance(failed := attempt(floor.run), Failed):
+        floor.failed = failed.why
     return Ours(
         way,
         Timed(lambda: jax.block_until_ready(compiled(embeddings))),
         floor,
         loss=float(loss),
-        gradient_difference=difference,
+        gradients=kept,
         flops=matmul_flops(traced, embeddings),
         product_flops=matmul_flops(products, *factors),
         temporary_bytes=None if analysis is None else analysis.temp_size_in_bytes,
@@ -123,7 +134,6 @@ def _theirs(
 ) -> Theirs:
     say("the peer's loss and gradient")
     where = peer.peer_device()
-    peer.release(where)
     counts = {threads} | _ALSO_THREADS.get(workload.method, set()) if where == "cpu" else {threads}
 
     def side(threads: int, size: int) -> Peer:
@@ -133,6 +143,7 @@ def _theirs(
     def first() -> Theirs:
         slow = f"a call of the peer takes, or would, more than --peer-seconds {limit}"
         method, batch = workload.method, workload.batch
+        peer.release(where)
         if not patience.fits(lambda size: side(threads, size).run(), method, batch, limit):
             return Theirs(slow)
         sides = {n: side(n, batch) for n in counts}
@@ -143,6 +154,6 @@ def _theirs(
         timed = {n: Timed(each.run, clean) for n, each in sorted(sides.items()) if not note}
         return Theirs(note, loss, gradients, timed, sides[threads].peak_bytes())
 
-    found = within_memory(first) or Theirs(OUT_OF_MEMORY)
-    peer.release(where)
-    return found
+    found = attempt(first)
+    attempt(lambda: peer.release(where))  # what failed may have left the GPU to nobody
+    return Theirs(found.why) if isinstance(found, Failed) else found

@@ -16,7 +16,8 @@ from gramalign.benchmarks.cells import (
     times,
     titled,
 )
-from gramalign.benchmarks.rows import OUT_OF_MEMORY, over
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY
+from gramalign.benchmarks.rows import over
 
 _FULL = "no memory"
 

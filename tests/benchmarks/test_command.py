@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from gramalign.benchmarks import accuracy, device, report, rounds, speed
-from gramalign.benchmarks.rows import OUT_OF_MEMORY
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY
 from gramalign.benchmarks.speed_tables import largest_table
 from gramalign.benchmarks.tables import tables
 from gramalign.cli import main
@@ -183,7 +183,7 @@ def test_the_widest_tables_fit(short_rounds):
 
 def test_tables_say_what_was_not_measured(short_rounds, monkeypatch):
     found = measure(methods=("clip",), batches=(8, 16), peer_limit=1)
-    monkeypatch.setattr(speed, "_ours", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(speed, "_ours", lambda *_, keep: (_ for _ in ()).throw(MemoryError()))
     full = measure(methods=("clip",), batches=(8,), peer_limit=1)
     text = " ".join(to_text(tables({"speed": found["speed"] + full["speed"]})).split())
     assert "n/a for clip 8, clip 16: " in text
@@ -225,6 +225,7 @@ def test_the_peers_largest_batch_beside_ours(short_rounds, monkeypatch):
 
 def test_problems():
     row = {"method": "gram", "batch": 8, "dtype": "float32", "tile": 8, "agree": False}
+    row["status"] = "ok"
     wrong = {"speed": [{**row, "loss": 1.0, "peer_loss": 1.1}]}
     (problem,) = report.problems(wrong)
     assert problem == (

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gramalign.benchmarks import peer, products, rounds, speed
+from gramalign.benchmarks import peer, products, report, rounds, speed
 from gramalign.benchmarks.products import bare_products, operands, square_rate
-from gramalign.benchmarks.rounds import Timed, in_turn, within_memory
-from gramalign.benchmarks.rows import OUT_OF_MEMORY
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, Timed, attempt, in_turn
 from gramalign.benchmarks.speed_tables import speed_table, work_table
 from gramalign.benchmarks.steps import made_up, made_up_for, place, step
 from gramalign.benchmarks.workload import Way, Workload
@@ -23,7 +22,7 @@ def short_rounds(monkeypatch):
 
 
 def measure(workload, *ways, limit=None, repeats=1):
-    return speed.measure(
+    *_, rows = speed.measure(
         workload,
         ways,
         repeats=repeats,
@@ -32,6 +31,7 @@ def measure(workload, *ways, limit=None, repeats=1):
         peer_seconds=60,
         say=lambda text: None,
     )
+    return rows
 
 
 def no_memory(*_args, **_options):
@@ -169,6 +169,7 @@ def test_why_there_is_no_peer(monkeypatch):
     monkeypatch.setattr(peer, "_cuda", lambda: False)
     assert "sees none" in peer.why_not(workload, 1, None)
     monkeypatch.setattr(peer, "_cuda", lambda: True)
+    monkeypatch.setattr(peer, "_memory", lambda where: 2**30)
     assert peer.why_not(workload, 1, None) is None and peer.peer_device() == "cuda"
     assert "gramalign on 2" in peer.why_not(workload, 2, None)
 
@@ -196,7 +197,7 @@ def test_what_counts_as_out_of_memory(error):
     def fail():
         raise error
 
-    assert within_memory(fail) is None
+    assert attempt(fail) == Failed(OUT_OF_MEMORY)
 
 
 @pytest.mark.peer
@@ -206,19 +207,87 @@ def test_decompositions_run_out_of_memory_too():
     def fail(text):
         raise torch.linalg.LinAlgError(text)
 
-    assert within_memory(lambda: fail("CUSOLVER_STATUS_ALLOC_FAILED, when calling")) is None
-    with pytest.raises(torch.linalg.LinAlgError, match="converge"):
-        within_memory(lambda: fail("linalg.svd: the algorithm failed to converge"))
+    full = attempt(lambda: fail("CUSOLVER_STATUS_ALLOC_FAILED, when calling"))
+    assert full == Failed(OUT_OF_MEMORY)
+    other = attempt(lambda: fail("linalg.svd: the algorithm failed to converge\nMore."))
+    assert other == Failed("_LinAlgError: linalg.svd: the algorithm failed to converge")
 
 
-def test_other_errors_pass():
-    def fail():
-        raise RuntimeError("something else")
+def broken(*_args, **_options):
+    raise jax.errors.JaxRuntimeError("INTERNAL: Autotuning failed\nfor 9 configs")
 
-    with pytest.raises(RuntimeError, match="something else"):
-        within_memory(fail)
-    with pytest.raises(RuntimeError, match="something else"):
-        in_turn([Timed(fail)], 1, lambda text: None)
+
+def test_a_side_that_fails_leaves_the_others_and_mistakes_pass():
+    cleaned, done = [], Timed(lambda: None)
+    side = Timed(broken, clean=lambda: cleaned.append(True))
+    in_turn([side, done], 2, lambda text: None)
+    assert side.failed == "JaxRuntimeError: INTERNAL: Autotuning failed"
+    assert not side.seconds and cleaned == [True] and len(done.seconds) == 2
+
+    def mistaken():
+        raise TypeError("nobody calls it so")
+
+    with pytest.raises(TypeError, match="nobody"):
+        in_turn([Timed(mistaken)], 1, lambda text: None)
+
+
+def test_a_way_that_fails_is_a_row_and_a_problem(monkeypatch):
+    def only_small(method, way):
+        return broken() if way.tile > 4 else step(method, way)
+
+    monkeypatch.setattr(speed, "step", only_small)
+    rows = measure(Workload("clip", 8, 2, 8), Way(4), Way(8), limit=1)
+    assert rows[0]["status"] == "ok" and rows[0]["seconds"] > 0
+    assert rows[1]["status"].endswith("Autotuning failed") and rows[1]["seconds"] is None
+    (problem,) = report.problems({"speed": rows})
+    assert problem.endswith("tile 8: JaxRuntimeError: INTERNAL: Autotuning failed")
+    monkeypatch.setattr(speed, "step", broken)
+    (row,) = measure(Workload("clip", 8, 2, 8), Way(8), limit=1)
+    assert row["seconds"] is None and not row["fastest"]
+
+
+@pytest.mark.peer
+def test_a_peer_that_fails_is_a_note(monkeypatch):
+    pytest.importorskip("torch")
+
+    def fail(_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(peer.Peer, "run", fail)
+    monkeypatch.setattr(peer, "release", fail)  # as all that is asked of the GPU from there on
+    (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
+    assert row["status"] == "ok" and row["seconds"] > 0 and row["peer_seconds"] is None
+    assert row["peer_note"].startswith("RuntimeError: CUDA error: an illegal memory access")
+    assert report.problems({"speed": [row]}) == []
+
+
+def test_every_round_is_told_of():
+    workload = Workload("clip", 8, 2, 8)
+    steps = speed.measure(
+        *(workload, [Way(4), Way(8)]),
+        repeats=3,
+        threads=2,
+        peer_limit=1,
+        peer_seconds=60,
+        say=lambda text: None,
+    )
+    numbers = [[len(row["rounds"]["seconds"]) for row in rows] for rows in steps]
+    assert numbers == [[1, 1], [2, 2], [3, 3]]
+
+
+@pytest.mark.parametrize(
+    "method, each", [("gram", 16 * 6 * 10**12), ("clip", 6 * 10**12), ("pmrl", 4 * 64 * 10**6)]
+)
+def test_what_cannot_fit_is_not_tried(method, each, monkeypatch):
+    monkeypatch.setattr(peer, "torch_is_there", lambda: True)
+    workload = Workload(method, 10**6, 4, 8, "bfloat16")
+    assert peer.least_bytes(workload) == each
+    monkeypatch.setattr(peer, "_memory", lambda where: each - 1)
+    assert "GiB at least, and there are" in peer.why_not(workload, 1, None)
+    monkeypatch.setattr(peer, "_memory", lambda where: each)
+    assert peer.why_not(workload, 1, None) is None
+    monkeypatch.undo()
+    assert 2**28 < peer._memory("cpu") < 2**50
 
 
 def test_rounds_hold_median_calls(monkeypatch):
@@ -295,7 +364,7 @@ def test_what_grows_with_the_batch_alone_is_no_product_of_pairs(method, pairs):
 
 def test_the_rate_of_a_square_product(monkeypatch):
     monkeypatch.setattr(Timed, "median", lambda self: 2.0)
-    assert square_rate("bfloat16", 16, 1) == 16**3
+    assert square_rate("bfloat16", 16, 1) == 8 * 16**3
 
 
 def test_made_up_embeddings_are_unit_rows_and_half_aligned():
