@@ -16,7 +16,10 @@ def whole(path: Path) -> Iterator[Path]:
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        draft.touch()
+        mode = draft.stat().st_mode
         yield draft
+        draft.chmod(mode)  # some libraries make theirs anew, for nobody else to read
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)

@@ -1,9 +1,11 @@
 """Files are whole or not there, and leave no drafts."""
 
 import json
+import os
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from gramalign.cli.figures import write_with_rows
 from gramalign.files import whole, write_text
@@ -20,6 +22,17 @@ def test_a_file_takes_its_name_when_it_is_written(tmp_path):
         draft.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new" and names(tmp_path) == ["figures.json"]
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with whole(tmp_path / "text") as text, whole(tmp_path / "arrays") as arrays:
+            text.write_text("")
+            safetensors.numpy.save_file({"a": np.ones(2)}, arrays)
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o640, 0o640]
 
 
 def test_an_error_leaves_what_was_there(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
 from gramalign.contrast.blocks import check_groups
@@ -58,8 +58,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         split as needed; the values per example `[batch]` are split over the mesh. It is compiled.
 
     Raises:
-        ValueError: for an axis that the mesh does not have, or one that is named twice; when
-        called, for a batch that is empty or does not divide by the number of devices, a loss that
+        ValueError: for an axis that the mesh does not have, one that is named twice, or any that is
+        Manual; when called, for a batch that is empty or does not divide by the number of devices, a loss that
         gives anything but a value per example, and whatever the loss raises.
         TypeError: for a loss that is under `jax.jit` already; when called with an `axis_name`.
 
@@ -79,6 +79,12 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
             raise ValueError(
                 f"axis_name {name!r} is no axis of the mesh, which has {list(mesh.axis_names)}"
             )
+    if AxisType.Manual in mesh.axis_types:
+        raise ValueError(
+            f"the mesh has axes of types {[kind.name for kind in mesh.axis_types]}, wanted Auto or "
+            "Explicit: Manual is what axes are within a jax.shard_map, where a loss is called as "
+            "it is, with axis_name"
+        )
     devices = prod(mesh.shape[name] for name in names)
     whole, split = (
         jax.NamedSharding(mesh, spec) for spec in (PartitionSpec(), PartitionSpec(names))

@@ -241,6 +241,11 @@ def test_an_axis_that_the_mesh_has_not():
         losses.over_mesh(losses.clip, mesh_of(), "pipeline")
 
 
+def test_a_mesh_of_axes_as_they_are_within_a_shard_map():
+    with pytest.raises(ValueError, match=r"types \['Manual', 'Manual'\], wanted Auto or Explicit"):
+        losses.over_mesh(losses.clip, mesh_of(jax.sharding.AxisType.Manual))
+
+
 def test_an_uneven_last_batch_by_mask(x64):
     """13 examples, filled up to 16 with absent ones, whatever those hold."""
     embeddings, _, _ = batch("ab")
