@@ -16,6 +16,7 @@ from gramalign.data import load
 from gramalign.evaluation import classification_table, classify
 from gramalign.training import load_run
 from gramalign.training.measure import embed_labelled, embed_prompts, labels_of, own_score
+from gramalign.training.run_data import data_of
 from gramalign.training.run_folder import RunFolder
 
 
@@ -56,7 +57,7 @@ class Classify:
                 f"--prompts too, one of {', '.join(run.dims)}"
             )
         source, score = self.data or run.config.data, self.score or own_score(run.config)
-        store = load(source)
+        store = data_of(run, self.data)
         labels_of(store)
         given = None
         if self.prompts is not None and self.prompts_from is not None:

@@ -27,6 +27,7 @@ from gramalign.evaluation import (
 from gramalign.evaluation.reranking import TOP
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import measure, own_score
+from gramalign.training.run_data import data_of
 from gramalign.training.run_folder import RunFolder
 
 Part = Literal["test", "validation", "train", "all"]
@@ -71,7 +72,7 @@ class Evaluate:
 
     def _contribution(self, run: Run) -> None:
         source = self.data or run.config.data
-        rows = load(source).part(self.part)
+        rows = data_of(run, self.data).part(self.part)
         score = self.score or own_score(run.config)
         embeddings = embed_store(run, rows)
         present = {name: rows.present[name] for name in embeddings}
@@ -107,7 +108,7 @@ def evaluate_run(
     """
     asked = asked or Evaluate(run.folder)
     source = asked.data or run.config.data
-    store = load(source)
+    store = data_of(run, asked.data)
     rows = store.part(asked.part)
     linear = None
     if asked.baseline:

@@ -15,12 +15,12 @@ from gramalign.cli.evaluate import Part
 from gramalign.cli.figures import write_figures
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import ScoreName
-from gramalign.data import load
 from gramalign.data.opening import from_arrays
 from gramalign.evaluation import CURVES, FUSED, checked, robustness, robustness_tables
 from gramalign.evaluation.inputs import HostEmbeddings, HostPresent
 from gramalign.training import embed_store, load_run
 from gramalign.training.measure import own_score
+from gramalign.training.run_data import data_of
 from gramalign.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Robustness:
         keep_programs()
         run, screen = load_run(self.run_folder), console()
         source = self.data or run.config.data
-        rows = load(source).part(self.part)
+        rows = data_of(run, self.data).part(self.part)
         rows = rows.only([name for name in rows.modalities if name in run.dims])
         score = self.score or own_score(run.config)
         if score == FUSED:

@@ -20,6 +20,7 @@ from gramalign.evaluation import FUSED
 from gramalign.search import Index
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
+from gramalign.training.run_data import data_of
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Search:
                     raise ValueError(f"{other}. Distances between two spaces say nothing")
                 _log.warning("%s. Rows of the index are compared with each other alone", other)
         else:
-            source = load(self.data or run.config.data)
+            source = data_of(run, self.data)
             asked = queries(run, self.query, self.by, source)  # refused before all is embedded
             rows = source.part(self.part)
             with console().status(f"embedding {len(rows)} rows"):

@@ -1,6 +1,7 @@
 """Feature stores, the embedded digits, mixtures of them, and batches."""
 
 from gramalign.data.batches import batches
+from gramalign.data.digest import digest
 from gramalign.data.digits import digits
 from gramalign.data.examples import examples, gather
 from gramalign.data.mixture import mix
@@ -13,6 +14,7 @@ __all__ = [
     "FeatureStore",
     "FeatureStoreError",
     "batches",
+    "digest",
     "digits",
     "examples",
     "from_arrays",

@@ -59,8 +59,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
 
     Raises:
         ValueError: for an axis that the mesh does not have, one that is named twice, or any that is
-        Manual; when called, for a batch that is empty or does not divide by the number of devices, a
-        loss that gives anything but a value per example, and whatever the loss raises.
+        Manual; when called, for a batch that is empty or does not divide by the number of devices,
+        a loss that gives anything but a value per example, and whatever the loss raises.
         TypeError: for a loss that is under `jax.jit` already; when called with an `axis_name`.
 
     >>> import jax.numpy as jnp

@@ -51,7 +51,7 @@ def export(
     variables = joined(start.graphdef, params, start.statistics)
 
     target.root.mkdir(parents=True, exist_ok=True)
-    about = {name: found.about[name] for name in ("config", "dims")}
+    about = {name: x for name, x in found.about.items() if name != "environment"}
     save_params(target.params, variables, about | {"step": found.step})
     for name in ("statistics", "environment", "metrics", "timing"):
         shutil.copyfile(getattr(source, name), getattr(target, name))

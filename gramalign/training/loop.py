@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from gramalign.data import FeatureStore
+from gramalign.data import FeatureStore, digest
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
@@ -20,7 +20,7 @@ from gramalign.training.live import Report
 from gramalign.training.log import Log, opened
 from gramalign.training.model import joined
 from gramalign.training.moments import moments, varied
-from gramalign.training.params_file import save_params
+from gramalign.training.params_file import read_about, save_params
 from gramalign.training.processes import is_first_process, meet, on_host
 from gramalign.training.profile import Profile
 from gramalign.training.restore import Run, load_run, make_run
@@ -85,13 +85,22 @@ def train(
     # Those of a run that goes on, or is finished, were measured when it began.
     begun = resume and (folder.params.exists() or folder.statistics.exists())
     measured = None if begun else varied(moments(store), store)
+    trained_on = digest(store)
+    if begun and folder.statistics.exists():
+        before = read_about(folder.statistics).get("trained_on", trained_on)
+        if before != trained_on:
+            raise ValueError(
+                f"{store.source} has changed since the run in {folder.root} began, and its rows "
+                "for testing may be others: bring back what it was, or start a new run in another "
+                "folder"
+            )
     with folder.lock() if is_first_process() else contextlib.nullcontext():
         if is_first_process():
             folder.claim(config, resume=resume, overwrite=overwrite)
         meet("claimed")
         try:
             if not folder.params.exists():
-                start = Start(config, store.dims, measured, mesh, folder)
+                start = Start(config, store.dims, measured, mesh, folder, trained_on)
                 _train(config, folder, start, data, chosen, mesh, report, profiling)
         except OSError as error:
             error.add_note(

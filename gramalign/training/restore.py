@@ -35,6 +35,8 @@ class Run:
     """The terms that fuse modalities, and the names of what they make of them."""
     step: int
     """Updates that the model has had."""
+    trained_on: str | None
+    """The `gramalign.data.digest` of the rows; None: an earlier version did not keep it."""
     embed: Callable[..., Embeddings]
     """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
     any of the run's modalities; `fused`: a term whose heads make further embeddings of these."""
@@ -57,17 +59,23 @@ def load_run(folder: Path | str) -> Run:
     about = read_about(path)
     config, dims = config_from_dict(about["config"]), about["dims"]
     like = nnx.to_pure_dict(nnx.state(abstract_model(config, dims)))
-    return make_run(folder, config, dims, load_params(path, like), about["step"])
+    variables = load_params(path, like)
+    return make_run(folder, config, dims, variables, about["step"], about.get("trained_on"))
 
 
 def make_run(
-    folder: Path, config: Config, dims: Mapping[str, int], variables: PyTree, step: int
+    folder: Path,
+    config: Config,
+    dims: Mapping[str, int],
+    variables: PyTree,
+    step: int,
+    trained_on: str | None = None,
 ) -> Run:
     """A run's model with these variables, after so many updates."""
     model = abstract_model(config, dims)
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
     embed = functools.partial(_jitted_embed, nnx.graphdef(model), variables)
-    return Run(folder, config, dict(dims), variables, fusing, step, embed)
+    return Run(folder, config, dict(dims), variables, fusing, step, trained_on, embed)
 
 
 def embed_store(

@@ -51,6 +51,7 @@ class Start:
             run began, and its folder keeps them.
         mesh: the devices; every one makes its part of the state, and never holds the rest.
         folder: of the run.
+        trained_on: digest of the rows.
 
     Attributes:
         dims: as given.
@@ -67,11 +68,12 @@ class Start:
         measured: Mapping[str, Moments] | None,
         mesh: Mesh,
         folder: RunFolder | None = None,
+        trained_on: str | None = None,
     ):
         # A function that augments comes from a file, which may have changed meanwhile.
         programs = _programs if config.augment is None else _programs.__wrapped__
         made = programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
-        self._config, self._folder = config, folder
+        self._config, self._folder, self._trained_on = config, folder, trained_on
         self._initial = functools.partial(made.initial, np.uint32(config.seed))
         self.dims = dict(dims)
         self.graphdef, self.abstract, self.step = made.graphdef, made.abstract, made.step
@@ -86,7 +88,8 @@ class Start:
     @property
     def about(self) -> dict[str, Any]:
         """What a file of the model has to tell of it, in JSON's terms."""
-        return {"config": dataclasses.asdict(self._config), "dims": self.dims}
+        config = dataclasses.asdict(self._config)
+        return {"config": config, "dims": self.dims, "trained_on": self._trained_on}
 
     def state(self) -> TrainState:
         """The state before the first step; the folder keeps the statistics.
@@ -106,7 +109,8 @@ class Start:
                 if matched is not None:
                     _log.info("starts from %s", matched)
                     write_text(self._folder.matched, matched.to_json())
-                save_params(self._folder.statistics, self.statistics, {})
+                about = {"trained_on": self._trained_on}
+                save_params(self._folder.statistics, self.statistics, about)
             meet("started")
         return state
 

@@ -1,0 +1,44 @@
+"""The data that a run is measured on."""
+
+import logging
+
+from gramalign.data import FeatureStore, FeatureStoreError, digest, load
+from gramalign.training.restore import Run
+from gramalign.training.rows import chosen_rows
+
+_log = logging.getLogger(__name__)
+
+
+def data_of(run: Run, data: str | None = None) -> FeatureStore:
+    """A feature store by its name or path, or the one that a run was trained on.
+
+    Warns if the latter is no longer what it was: which rows are for testing may be others now.
+
+    Raises:
+        FeatureStoreError: as `gramalign.data.load`.
+    """
+    if data is not None:
+        return load(data)
+    try:
+        store = load(run.config.data)
+    except FeatureStoreError as error:
+        error.add_note(
+            f"That is what {run.folder} was trained on, as it was called from where that was: "
+            "give --data"
+        )
+        raise
+    if run.trained_on not in (None, _rows_now(run)):
+        _log.warning(
+            "%s has changed since %s was trained on it: rows that it was trained on may be among "
+            "those that it is measured on",
+            *(store.source, run.folder),
+        )
+    return store
+
+
+def _rows_now(run: Run) -> str | None:
+    """The digest of the rows that the run's config chooses, if it still can."""
+    try:
+        return digest(chosen_rows(run.config)[0])
+    except ValueError:
+        return None

@@ -1,0 +1,79 @@
+"""A run knows the data again that it was trained on."""
+
+import numpy as np
+import pytest
+
+from gramalign.data import FeatureStoreError, digest, from_arrays, load
+from gramalign.training import export, load_run, train
+from gramalign.training.run_data import data_of
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(size=(60, 4)).astype(np.float32) for name in ("text", "audio")}
+
+
+@pytest.fixture
+def run(small_config, arrays, tmp_path, quiet):
+    np.savez(tmp_path / "data.npz", **arrays)
+    config = small_config(data=str(tmp_path / "data.npz"), steps=3)
+    return train(config, tmp_path / "run", report=quiet)
+
+
+def shuffled(path, arrays):
+    np.savez(path, **{name: x[::-1] for name, x in arrays.items()})
+
+
+def test_data_that_are_what_they_were(run, tmp_path, caplog):
+    made = export(run.folder, tmp_path / "other")
+    assert made.trained_on == run.trained_on is not None
+    for each in (run, made, load_run(run.folder)):
+        assert len(data_of(each)) == 60 and not caplog.records
+    store = load(run.config.data)
+    assert run.trained_on == digest(store.part("train")) != digest(store.part("test"))
+
+
+def test_data_that_have_changed(run, arrays, tmp_path, caplog, quiet):
+    shuffled(tmp_path / "data.npz", arrays)
+    assert len(data_of(run)) == 60
+    (record,) = caplog.records
+    assert "has changed since" in record.getMessage() and "data.npz" in record.getMessage()
+    assert len(data_of(run, str(tmp_path / "data.npz"))) == 60  # asked for by name
+    assert len(caplog.records) == 1
+    np.savez(tmp_path / "data.npz", text=arrays["text"], video=arrays["audio"])
+    data_of(run)
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_does_not_go_on_with_other_data(run, finished, arrays, tmp_path, quiet):
+    if not finished:
+        (run.folder / "params.safetensors").unlink()
+    assert train(run.config, run.folder, resume=True, report=quiet).step == 3
+    shuffled(tmp_path / "data.npz", arrays)
+    with pytest.raises(ValueError, match="has changed since the run in .* began"):
+        train(run.config, run.folder, resume=True, report=quiet)
+
+
+def test_data_that_are_elsewhere(run, tmp_path):
+    (tmp_path / "data.npz").unlink()
+    with pytest.raises(FeatureStoreError, match="no data") as error:
+        data_of(run)
+    assert "give --data" in error.value.__notes__[0]
+
+
+@pytest.mark.parametrize("change", ["a row less", "another name", "a mask", "a width", "a number"])
+def test_what_changes_a_digest(change, arrays):
+    before = digest(from_arrays(arrays))
+    if change == "a row less":
+        arrays = {name: x[:-1] for name, x in arrays.items()}
+    elif change == "another name":
+        arrays["ids"] = np.array([f"{n}" for n in range(59)] + ["x"])
+    elif change == "a mask":
+        arrays["present.text"] = np.arange(60) != 7
+    elif change == "a width":
+        arrays["audio"] = arrays["audio"][:, :3]
+    else:
+        arrays["audio"] = arrays["audio"] + np.float32(1e-3)
+    assert digest(from_arrays(arrays)) != before
