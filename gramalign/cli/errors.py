@@ -9,6 +9,7 @@ import rich.markup
 from gramalign.training import Interrupted, NonFiniteLoss
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
+BY_HAND = 130  # what a shell says of SIGINT
 
 
 @contextmanager
@@ -20,7 +21,8 @@ def explained(goes_on: str = "") -> Iterator[None]:
 
     Raises:
         SystemExit: with status 2 for options or data that make no sense, 1 for a run that failed,
-            75 for one that was told to end, has saved itself, and wants to be resumed.
+            75 for one that was told to end, has saved itself, and wants to be resumed, 130 after
+            Ctrl-C, whether that was saved or not.
     """
     cure = f"; {goes_on} goes on from the last checkpoint" if goes_on else ""
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
@@ -35,7 +37,7 @@ def explained(goes_on: str = "") -> Iterator[None]:
         raise SystemExit(1) from error
     except Interrupted as error:
         errors.print(f"[bold]stopped:[/] {rich.markup.escape(str(error))}{cure}")
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(BY_HAND if error.by_hand else INTERRUPTED) from None
     except KeyboardInterrupt:
         errors.print(f"interrupted{cure}")
-        raise SystemExit(130) from None
+        raise SystemExit(BY_HAND) from None

@@ -1,6 +1,7 @@
 """Where `gramalign ...` arrives: find the command, read its options, run it, explain its errors."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -12,7 +13,7 @@ from gramalign.cli.bench import Bench
 from gramalign.cli.classify import Classify
 from gramalign.cli.compare import Compare
 from gramalign.cli.embed import Embed
-from gramalign.cli.errors import explained
+from gramalign.cli.errors import BY_HAND, explained
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.export import Export
 from gramalign.cli.methods import Methods
@@ -60,11 +61,20 @@ def main(args: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: as `gramalign.cli.errors.explained`.
     """
-    if args is None:
+    alone = args is None
+    if alone:
         _print_messages()
     args = list(sys.argv[1:] if args is None else args)
-    with explained(_GOES_ON.get(args[0], "") if args else ""):
-        _read(args).run()
+    try:
+        with explained(_GOES_ON.get(args[0], "") if args else ""):
+            _read(args).run()
+    except SystemExit as end:
+        if alone and end.code == BY_HAND:
+            # What is being compiled cannot be ended otherwise, and would end in a crash.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(BY_HAND)
+        raise
 
 
 def _print_messages() -> None:

@@ -29,7 +29,7 @@ from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from gramalign.training.state import TrainState
 from gramalign.training.step import Metrics
-from gramalign.training.stopping import Interrupted, stop_signal
+from gramalign.training.stopping import Interrupted, Stopping, stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.validating import Validator
 from gramalign.training.warm_start import weights_file
@@ -68,7 +68,7 @@ def train(
         FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is set.
         ValueError: a config that does not fit the data, or is not that of the run to resume.
         NonFiniteLoss: loss or gradient were not finite for too many steps in a row.
-        Interrupted: the process was told to end (SIGTERM), and the run has been saved.
+        Interrupted: the process was told to end (SIGTERM, Ctrl-C), and the run has been saved.
     """
     folder = RunFolder(Path(out))
     # All that may be refused comes before the folder is touched.
@@ -129,6 +129,7 @@ def _train(
 ) -> None:
     """Starts or goes on, and writes the trained model."""
     with contextlib.ExitStack() as stack:
+        stopping = stack.enter_context(stop_signal())  # before anything is compiled
         checkpoints = stack.enter_context(
             Checkpoints(
                 folder,
@@ -159,6 +160,7 @@ def _train(
             Watch(config, log, Timing(config.batch_size, mesh.size)),
             Validator(config, chosen, run, log, folder.metrics),
             profile,
+            stopping,
         )
         if chosen is not None:
             state = checkpoints.best(start.abstract) or state
@@ -178,10 +180,11 @@ def _run(
     watch: Watch,
     validator: Validator,
     profile: Profile,
+    stopping: Stopping,
 ) -> TrainState:
     """Steps from where `state` stands to the end of the run."""
     timing = watch.timing
-    with stop_signal() as stopping, profile:
+    with profile:
         for count in range(int(state.step) + 1, config.steps + 1):
             if validator.over:
                 break
@@ -204,5 +207,5 @@ def _run(
                 with timing.on("checkpoint"):
                     checkpoints.save(state, worth)
             if stop and count < config.steps:
-                raise Interrupted(count)
+                raise Interrupted(count, by_hand=stopping.by_hand)
     return state

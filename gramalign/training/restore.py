@@ -39,7 +39,8 @@ class Run:
     """The `gramalign.data.digest` of the rows; None: an earlier version did not keep it."""
     embed: Callable[..., Embeddings]
     """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
-    any of the run's modalities; `fused`: a term whose heads make further embeddings of these."""
+    `[batch, width]` arrays of any of the run's modalities, and bool `[batch]` masks; `fused`: a
+    term whose heads make further embeddings of these."""
 
 
 def load_run(folder: Path | str) -> Run:
@@ -74,7 +75,7 @@ def make_run(
     """A run's model with these variables, after so many updates."""
     model = abstract_model(config, dims)
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
-    embed = functools.partial(_jitted_embed, nnx.graphdef(model), variables)
+    embed = functools.partial(_checked_embed, dims, nnx.graphdef(model), variables)
     return Run(folder, config, dict(dims), variables, fusing, step, trained_on, embed)
 
 
@@ -120,6 +121,29 @@ def embed_store(
             embeddings[name][start : start + count] = on_host(rows[name])[:count]
         start += count
     return embeddings
+
+
+def _checked_embed(dims, graphdef, variables, features, present=None, fused=None) -> Embeddings:
+    features, present = dict(features), dict(present or {})
+    if not features:
+        raise ValueError(f"features holds none, wanted any of {sorted(dims)}")
+    unknown = sorted({*features, *present} - set(dims))
+    if unknown:
+        raise ValueError(f"features or present hold {unknown}, the run embeds {sorted(dims)}")
+    sizes = set()
+    for name, x in features.items():
+        shape = np.shape(x)
+        if len(shape) != 2 or shape[1] != dims[name]:
+            raise ValueError(f"{name} has shape {list(shape)}, wanted [batch, {dims[name]}]")
+        sizes.add(shape[0])
+    if len(sizes) > 1:
+        numbers = {name: np.shape(x)[0] for name, x in features.items()}
+        raise ValueError(f"modalities differ in their rows: {numbers}; mask those that are absent")
+    for name, mask in present.items():
+        if np.shape(mask) != (*sizes,) or not jnp.issubdtype(jnp.asarray(mask).dtype, jnp.bool_):
+            raise ValueError(f"present[{name!r}] is no bool{[*sizes]}: {np.shape(mask)}")
+    features = {name: jnp.asarray(x, jnp.float32) for name, x in features.items()}
+    return _jitted_embed(graphdef, variables, features, present, fused=fused)
 
 
 def _embed(graphdef, variables, features, present=None, fused=None):

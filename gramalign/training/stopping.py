@@ -1,6 +1,7 @@
-"""Ending a run when the system asks for it: between two steps, with everything saved."""
+"""Ending a run when somebody asks for it: between two steps, with everything saved."""
 
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -9,37 +10,68 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+_log = logging.getLogger(__name__)
+
 
 class Interrupted(RuntimeError):
-    """A run was told to end, and saved itself first."""
+    """A run was told to end, and saved itself first.
 
-    def __init__(self, step: int):
+    Attributes:
+        step: that is saved.
+        by_hand: whether by Ctrl-C.
+    """
+
+    def __init__(self, step: int, *, by_hand: bool = False):
         super().__init__(f"told to end: step {step} is saved")
-        self.step = step
+        self.step, self.by_hand = step, by_hand
+
+
+class Stopping:
+    """Whether a run has been told to end.
+
+    Attributes:
+        by_hand: whether by Ctrl-C.
+    """
+
+    def __init__(self, told: Callable[[int], bool] | None = None):
+        self._ask, self._told, self.by_hand = told, False, False
+
+    def __call__(self, step: int) -> bool:
+        """Whether to end after this step."""
+        return self._told if self._ask is None else self._ask(step)
+
+    def note(self, number: int) -> None:
+        """A signal has come."""
+        self._told, self.by_hand = True, number == signal.SIGINT
 
 
 @contextlib.contextmanager
-def stop_signal() -> Iterator[Callable[[int], bool]]:
-    """Yields a function of the step that tells whether SIGTERM has come; a second one kills.
+def stop_signal() -> Iterator[Stopping]:
+    """Notes SIGTERM and Ctrl-C (SIGINT); a second one of either ends the process as usual.
 
-    Of several processes, all are told at the same step when one of them was sent it. Outside the
-    main thread, where Python takes no signals, it never comes.
+    Of several processes, all are told at the same step when one of them was sent SIGTERM. Outside
+    the main thread, where Python takes no signals, none ever comes.
     """
     if jax.process_count() > 1:  # whose runtime takes the signal
-        yield multihost_utils.reached_preemption_sync_point
+        yield Stopping(multihost_utils.reached_preemption_sync_point)
         return
+    stopping = Stopping()
     if threading.current_thread() is not threading.main_thread():
-        yield lambda step: False
+        yield stopping
         return
-    told = False
 
     def note(number: int, frame: Any) -> None:
-        nonlocal told
-        told = True
-        signal.signal(signal.SIGTERM, before)
+        stopping.note(number)
+        give_back()
+        if stopping.by_hand:
+            _log.warning("ending after this step, which is saved first; Ctrl-C again ends at once")
 
-    before = signal.signal(signal.SIGTERM, note)
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda step: told
+        yield stopping
     finally:
-        signal.signal(signal.SIGTERM, before)
+        give_back()

@@ -34,13 +34,14 @@ def whole(config, tmp_path_factory, quiet):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_ends_with_a_status_of_its_own(config, whole, tmp_path):
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends_with_a_status_of_its_own(number, status, config, tmp_path):
     long = dataclasses.replace(config, steps=100_000, checkpoint_every=100_000, log_every=10)
     process = started(long, tmp_path / "run")
     wait_for(process, "step 20 ")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     printed = process.communicate(timeout=120)[0]
-    assert process.returncode == 75, printed
+    assert process.returncode == status, printed
     assert "is saved; --resume goes on from the last checkpoint" in printed
     (saved,) = (int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir())
     assert f"step {saved} is saved" in printed and saved >= 20

@@ -55,6 +55,26 @@ def test_a_run_embeds_what_it_was_trained_on(run, small_store):
     assert list(again) == ["audio"]
 
 
+def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
+    run, _ = run
+    text, audio = (np.load(small_store / f"{name}.npy")[:3] for name in ("text", "audio"))
+    found = run.embed({"text": text.tolist(), "audio": audio.astype(np.float64)})
+    rows = embed_store(run, load(small_store))
+    for name, embedded in found.items():
+        np.testing.assert_allclose(embedded, rows[name][:3], atol=1e-6)
+    for features, present, message in (
+        ({"text": text[:, :1]}, None, r"text has shape \[3, 1\], wanted \[batch, 10\]"),
+        ({"text": text[0]}, None, r"text has shape \[10\], wanted"),
+        ({"text": text, "audio": audio[:2]}, None, "differ in their rows: {'text': 3, 'audio': 2}"),
+        ({"text": text, "video": audio}, None, r"hold \['video'\], the run embeds \['audio'"),
+        ({"text": text}, {"text": np.ones(2, bool)}, r"present\['text'\] is no bool\[3\]: \(2,\)"),
+        ({"text": text}, {"text": np.ones(3)}, r"present\['text'\] is no bool\[3\]"),
+        ({}, None, "features holds none, wanted any of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.embed(features, present)
+
+
 def test_a_store_of_another_shape_is_refused(run, tmp_path):
     run, _ = run
     np.save(tmp_path / "text.npy", np.ones((4, 3), np.float32))
