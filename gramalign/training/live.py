@@ -3,7 +3,7 @@
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import rich.console
 import rich.live
@@ -40,7 +40,7 @@ def live(steps: int, console: rich.console.Console | None = None) -> Iterator[Re
 
         def report(row: Row) -> None:
             shown.append(_columns(row, clock))
-            display.update(_table(shown), refresh=True)
+            display.update(_table(shown, console.width), refresh=True)
 
         yield report
 
@@ -64,25 +64,53 @@ class _Clock:
 
 def _columns(row: Row, clock: _Clock) -> dict[str, str]:
     step = int(row["step"])
-    names = sorted(set(row) - {"step"}, key=lambda name: (_place(name), name))
+    # Of validation, the figure that the run goes by comes first.
+    names = [name for name in row if name != "step"]
+    names.sort(key=lambda n: (_place(n), "" if n.startswith("validation/") else n))
     values = {name.replace("_", " "): f"{row[name]:.4g}" for name in names}
     return {"step": str(step), **values, **clock.tick(step)}
 
 
 def _place(name: str) -> int:
-    """Losses first, then learned numbers, then the rest."""
-    return 0 if name.split("/")[0] == "loss" else 1 if "/" in name else 2
+    """Losses, learned numbers, validation, what is watched, and each tower's gradient."""
+    kind, _, of = name.partition("/")
+    places = {"loss": 0, "validation": 2, "grad_norm": 4 if of else 3}
+    return places.get(kind, 1 if of else 3)
 
 
 def _line(columns: Mapping[str, str]) -> str:
     return "  ".join(f"{name} {value}" for name, value in columns.items())
 
 
-def _table(rows: collections.deque[dict[str, str]]) -> rich.table.Table:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = rich.table.Table(*names, box=None, header_style="bold", padding=(0, 1))
-    for column in table.columns:
-        column.justify = "right"
+def _table(rows: collections.deque[dict[str, str]], width: int) -> rich.table.Table:
+    """The columns that there is room for, those that tell most first."""
+    ends = ("step", "steps/s", "ETA")
+    between = dict.fromkeys(name for row in rows for name in row if name not in ends)
+    every = sorted(between, key=lambda name: _place(name.replace(" ", "_")))
+    values = {name: [row.get(name, "") for row in rows] for name in (*ends, *every)}
+    room = width - sum(_width(name, values[name]) for name in ends)
+    shown = []
+    for name in every:
+        room -= _width(name, values[name])
+        if room < 0:
+            break
+        shown.append(name)
+    table = rich.table.Table(box=None, header_style="bold", padding=(0, 1))
+    columns = [ends[0], *shown, *ends[1:]]
+    for name in columns:
+        table.add_column(_head(name), justify="right")
     for row in rows:
-        table.add_row(*(row.get(name, "") for name in names))
+        table.add_row(*(row.get(name, "") for name in columns))
+    if left := len(every) - len(shown):
+        table.caption = f"{left} more in metrics.jsonl: the terminal is {width} columns wide"
+        table.caption_justify = "left"
     return table
+
+
+def _head(name: str) -> str:
+    """In lines, for a narrow column."""
+    return name if name == "steps/s" else name.replace("/", "\n").replace(" ", "\n")
+
+
+def _width(name: str, cells: Sequence[str]) -> int:
+    return 2 + max(map(len, (*_head(name).splitlines(), *cells)))

@@ -17,12 +17,12 @@ def clock(monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: next(times))
 
 
-def show(term="xterm", **terminal):
+def show(term="xterm", width=120, more=None, **terminal):
     out = io.StringIO()
-    console = rich.console.Console(file=out, width=120, _environ={"TERM": term}, **terminal)
+    console = rich.console.Console(file=out, width=width, _environ={"TERM": term}, **terminal)
     with live(200, console) as report:
         for row in ROWS:
-            report(row)
+            report(row | (more or {}))
     return out.getvalue()
 
 
@@ -35,8 +35,21 @@ def test_plain_lines_where_there_is_no_terminal(clock):
 
 def test_a_table_on_a_terminal(monkeypatch):
     shown = show(force_terminal=True, legacy_windows=False)
-    assert "loss/gram" in shown and "ETA" in shown and "0.02" in shown
+    assert "temperature" in shown and "ETA" in shown and "0.02" in shown
     assert "\x1b[" in shown  # redrawn in place
+    assert "more in metrics.jsonl" not in shown
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_shows_whole_what_tells_most(width):
+    modalities = ("text", "audio", "video", "depth", "touch")
+    more = {f"grad_norm/{name}": 0.123456 for name in modalities} | {"matched_volume": 0.5}
+    more["validation/rest -> one R@1, own"] = 12.3456
+    shown = show(force_terminal=True, legacy_windows=False, width=width, more=more)
+    assert "\u2026" not in shown  # what rich puts where it cuts
+    assert "0.04" in shown and "0.02" in shown and "ETA" in shown
+    assert "more in metrics.jsonl" in shown and "touch" not in shown
+    assert ("12.35" in shown) == (width > 40)
 
 
 def test_plain_lines_on_a_terminal_that_cannot_redraw(clock):
