@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -26,6 +27,8 @@ from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
 from gramalign.cli.train import Train
+from gramalign.training import Config, config_from_json
+from gramalign.training.run_folder import RunFolder
 
 DESCRIPTION = """Align any number of modalities in one space, and measure how well they agree.
 
@@ -77,6 +80,15 @@ def main(args: Sequence[str] | None = None) -> None:
         raise
 
 
+def _to_resume(args: Sequence[str]) -> Config | None:
+    """The config of the run that a command is to go on with, if there is one: its own options."""
+    out = words_after("--out", args)
+    if "--resume" not in args or not out:
+        return None
+    path = RunFolder(Path(out[0])).config
+    return config_from_json(path.read_text()) if path.exists() else None
+
+
 def _print_messages() -> None:
     """What gramalign has to tell goes to the screen as it is, whatever others make of their own."""
     logger = logging.getLogger("gramalign")
@@ -92,6 +104,8 @@ def _read(args: list[str]) -> Command:
     name = args[0] if args else ""
     named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
     start = preset(named if name in ("train", "compare", "plan") else "digits")
+    if name == "train" and args[1:2] != [named]:
+        start = _to_resume(args) or start
     if name == "compare":
         objectives = words_after("--objectives", args) or Compare.objectives
     else:

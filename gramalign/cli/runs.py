@@ -23,7 +23,7 @@ class Runs:
     """List the runs in some folders and below: what they train, how far they are, how they do.
 
     A run is `finished` (it has its params.safetensors), `running` (a process holds its lock) or
-    `stopped`: `gramalign train ... --out RUN --resume` goes on with it.
+    `stopped`: `gramalign train --out RUN --resume` goes on with it.
     """
 
     folders: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)

@@ -32,7 +32,8 @@ class Train:
     out: Path | None = None
     """Folder of the run; runs/PRESET, or runs/DATA with --data, if not given."""
     resume: bool = False
-    """Go on from the last checkpoint in that folder, to the same bits."""
+    """Go on from the last checkpoint in that folder, to the same bits: --out RUN --resume is all
+    that it takes."""
     overwrite: bool = False
     """Delete the run in that folder first."""
     evaluation: bool = True

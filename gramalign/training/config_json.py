@@ -4,6 +4,7 @@ import dataclasses
 import json
 import typing
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from gramalign.training.config import Config
@@ -46,8 +47,17 @@ def differences(old: Config, new: Config) -> list[str]:
     return [
         f"{path}: {before[path]!r} -> {after[path]!r}"
         for path in before
-        if path in after and before[path] != after[path]
+        if path in after and before[path] != after[path] and not _same_place(path, before, after)
     ]
+
+
+def _same_place(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether two names are of one store, from the folder where this process is."""
+    return name == "data" and Path(before[name]).exists() and _resolved(before) == _resolved(after)
+
+
+def _resolved(config: Mapping[str, Any]) -> Path:
+    return Path(config["data"]).resolve()
 
 
 def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:

@@ -86,18 +86,11 @@ def train(
     begun = resume and (folder.params.exists() or folder.statistics.exists())
     measured = None if begun else varied(moments(store), store)
     trained_on = digest(store)
-    if begun and folder.statistics.exists():
-        before = read_about(folder.statistics).get("trained_on", trained_on)
-        if before != trained_on:
-            raise ValueError(
-                f"{store.source} has changed since the run in {folder.root} began, and its rows "
-                "for testing may be others: bring back what it was, or start a new run in another "
-                "folder"
-            )
     with folder.lock() if is_first_process() else contextlib.nullcontext():
         if is_first_process():
             folder.claim(config, resume=resume, overwrite=overwrite)
         meet("claimed")
+        _check_unchanged(folder, store, trained_on)
         try:
             if not folder.params.exists():
                 start = Start(config, store.dims, measured, mesh, folder, trained_on)
@@ -115,6 +108,17 @@ def train(
             *(len(store.lost), store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
         )
     return load_run(folder.root)
+
+
+def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) -> None:
+    """Raises a ValueError where a run that goes on, or is finished, began with other rows."""
+    if not folder.statistics.exists():
+        return
+    if read_about(folder.statistics).get("trained_on", trained_on) != trained_on:
+        raise ValueError(
+            f"{store.source} has changed since the run in {folder.root} began, and its rows for "
+            "testing may be others: bring back what it was, or start a new run in another folder"
+        )
 
 
 def _train(

@@ -172,8 +172,8 @@ class RunFolder:
             if changed:
                 raise ValueError(
                     f"{self.root} holds a run with another config (run -> got): "
-                    f"{'; '.join(changed)}. Give the run's own options again or, in another "
-                    f"folder, --start-from {self.root}, from whose weights it goes on"
+                    f"{'; '.join(changed)}. Leave these out to go on with it as it was, or choose "
+                    f"another folder, where --start-from {self.root} takes its weights"
                 )
         else:
             self.root.mkdir(parents=True, exist_ok=True)

@@ -346,6 +346,18 @@ def test_a_fusion_is_evaluated_and_embedded(store, run, small, tmp_path, capsys)
     assert "no fused embeddings" in complaint(capsys, "evaluate", str(run), "--score", "fused")
 
 
+def test_a_run_goes_on_with_its_own_options(run, capsys, tmp_path):
+    stopped = shutil.copytree(run, tmp_path / "run")
+    (stopped / "params.safetensors").unlink()
+    words = ["train", "--out", str(stopped), "--resume", "--no-evaluation"]
+    said = complaint(capsys, *words, "--steps", "40")
+    assert "steps: 30 -> 40. Leave these out" in said and "gram" not in said
+    main(words)
+    for name in ("params.safetensors", "config.json"):
+        assert (stopped / name).read_bytes() == (run / name).read_bytes()
+    assert "model.dim: 8 -> 64" in complaint(capsys, "train", "digits", *words[1:])
+
+
 def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     again = ["train", "--data", str(store), "--out", str(run), *small]
     assert "--resume" in complaint(capsys, *again)

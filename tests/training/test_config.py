@@ -81,6 +81,15 @@ def test_settings_of_other_terms_are_kept_and_make_no_difference():
         dataclasses.replace(kept, objective="clip")
 
 
+def test_one_store_may_be_called_by_two_names(tmp_path, monkeypatch):
+    (tmp_path / "store").mkdir()
+    monkeypatch.chdir(tmp_path)
+    near, far = Config(data="store"), Config(data=str(tmp_path / "store"))
+    assert differences(near, far) == []
+    monkeypatch.chdir(tmp_path / "store")
+    assert differences(near, far) and differences(Config(data="../store"), far) == []
+
+
 def test_differences_are_named_by_path():
     found = differences(Config(), OTHER)
     assert "optimizer.learning_rate: 0.002 -> 0.0003" in found
