@@ -83,5 +83,5 @@ class Classify:
         record = {"data": source, "part": self.part, "options": options}
         record |= {"prompts_from": self.prompts_from, **result.to_json()}
         columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
-        write_with_rows(files.classification, record, files.predictions, columns)
         screen.print(classification_table(result))
+        write_with_rows(files.classification, record, files.predictions, columns)

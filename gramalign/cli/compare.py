@@ -261,14 +261,15 @@ class Compare:
         if tuned:
             about["tuned_by"] = self.config.validation.figure
             about["tuned"] = {objective: each.to_json() for objective, each in tuned.items()}
-        write_figures(out / "compare.json", about | compared.to_json())
         grids = self._grids(data, compared, own, tuned)
-        forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}
-        for name, form in forms.items():
-            write_text(out / name, "\n\n".join(map(form, grids)) + "\n")
         for grid in grids:
             for part in grid.parts(_FIGURES_ACROSS):
                 screen.print(to_rich(part), "")
+        write_figures(out / "compare.json", about | compared.to_json())
+        forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}
+        for name, form in forms.items():
+            write_text(out / name, "\n\n".join(map(form, grids)) + "\n")
+        screen.print(f"wrote {out}: compare.json, {', '.join(forms)}", soft_wrap=True)
 
     def _grids(
         self,

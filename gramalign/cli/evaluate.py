@@ -85,8 +85,8 @@ class Evaluate:
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
             columns |= item.ranks()
-        write_with_rows(files.contribution, record, files.contribution_ranks, columns)
         console().print(contribution_table(found))
+        write_with_rows(files.contribution, record, files.contribution_ranks, columns)
 
 
 def evaluate_run(
@@ -133,6 +133,7 @@ def evaluate_run(
             rerank_by=asked.rerank,
             rerank_top=asked.rerank_top,
         )
+    screen.print(tables(result))  # before what may fail, in a folder that is somebody else's
     if not brief or not is_evaluated(run):
         options = options_of(replace(asked, data=source))
         about = {"data": source, "part": asked.part, "options": options}
@@ -140,7 +141,7 @@ def evaluate_run(
         files = RunFolder(run.folder)
         columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
         write_with_rows(files.evaluation, record, files.ranks, columns)
-    screen.print(tables(result))
+        screen.print(f"wrote {files.evaluation} and {files.ranks.name}", soft_wrap=True)
     return result
 
 

@@ -67,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> None:
     alone = args is None
     if alone:
         _print_messages()
-    args = list(sys.argv[1:] if args is None else args)
+    args = list(map(_at_home, sys.argv[1:] if args is None else args))
     try:
         with explained(_GOES_ON.get(args[0], "") if args else ""):
             _read(args).run()
@@ -78,6 +78,16 @@ def main(args: Sequence[str] | None = None) -> None:
             sys.stderr.flush()
             os._exit(BY_HAND)
         raise
+
+
+def _at_home(word: str) -> str:
+    """A word of the command line as a shell would have it that expands every ~.
+
+    >>> _at_home("--out=~/run").startswith("--out=/"), _at_home("~x"), _at_home("a~/b")
+    (True, '~x', 'a~/b')
+    """
+    option, equals, path = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{os.path.expanduser(path)}" if path.startswith("~/") else word
 
 
 def _to_resume(args: Sequence[str]) -> Config | None:

@@ -86,6 +86,6 @@ class Robustness:
         record = {"data": source, "part": self.part, "options": options_of(asked)}
         record |= found.to_json()
         path = RunFolder(run.folder).robustness
-        write_figures(path, record)
         screen.print(robustness_tables(found))
+        write_figures(path, record)
         screen.print(f"wrote {path}", soft_wrap=True)

@@ -48,11 +48,17 @@ class Train:
         self.cluster.enter()
         out = self.out or default_out(self.preset, self.config)
         if self.evaluation:
+            store = load(self.config.data)
             try:
-                load(self.config.data).part("test")  # better missed now than after training
+                rows = store.part("test")  # better missed now than after training
             except FeatureStoreError as error:
                 error.add_note("With --no-evaluation it trains without")
                 raise
+            if len(rows) < 2:
+                raise ValueError(
+                    f"{store.source} has {len(rows)} row for testing, and nothing to tell it from: "
+                    "name more in the array 'split', or give --no-evaluation"
+                )
         keep_programs()
         run = train(
             self.config, out, resume=self.resume, overwrite=self.overwrite, profile=self.profile

@@ -124,7 +124,8 @@ def _check_features(where: str, array: np.ndarray) -> None:
         cure = (
             f"save array.reshape({len(array)}, -1), or pool the axes between"
             if array.ndim > 2
-            else "save array[:, None] if each row is one number"
+            else "if it says something of each row, call it one of "
+            f"{', '.join(COLUMNS)}; if each row is one number, save array[:, None]"
         )
         raise FeatureStoreError(f"{where} has shape {array.shape}: wanted [rows, width]; {cure}")
     if 0 in array.shape:

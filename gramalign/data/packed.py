@@ -266,11 +266,14 @@ def _chunks(rows: np.ndarray) -> list[np.ndarray]:
 def _write(path: Path, store: FeatureStore, rows: np.ndarray) -> None:
     with whole(path) as draft:
         # One record a group: every row can be read without its neighbours. Floats hardly compress.
-        writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
-        for chunk in _chunks(rows):
-            for record in _encoded(store, chunk):
-                writer.write(record.tobytes())
-        writer.close()
+        try:
+            writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
+            for chunk in _chunks(rows):
+                for record in _encoded(store, chunk):
+                    writer.write(record.tobytes())
+            writer.close()
+        except RuntimeError as error:  # a full disk, such as it is
+            raise OSError(f"cannot write {path}: {str(error).partition(chr(10))[0]}") from error
         if not _holds(draft, store, rows):
             raise FeatureStoreError(f"{draft} does not hold what was written to it: check the disk")
 

@@ -103,12 +103,15 @@ class Checkpoints:
         # while another is being written.
         step = int(state.step)
         known = figure is not None and not math.isnan(figure)
-        saving = self._orbax.save_checkpointables_async(
-            *(step, {"state": state}),
-            force=True,
-            metrics={_FIGURE: figure} if known else None,
-            custom_metadata=self._about,
-        )
+        try:
+            saving = self._orbax.save_checkpointables_async(
+                *(step, {"state": state}),
+                force=True,
+                metrics={_FIGURE: figure} if known else None,
+                custom_metadata=self._about,
+            )
+        except Exception as error:
+            raise self._refused(step, error) from error
         if saving is not None:
             self._last = self._digesting.submit(self._finish, saving, step)
 
@@ -126,15 +129,17 @@ class Checkpoints:
         try:
             saving.result()
         except Exception as error:  # of many kinds, whatever is wrong with the disk
-            raise OSError(
-                f"cannot write checkpoint {step} to {self._folder}: {str(error).splitlines()[0]}"
-            ) from error
+            raise self._refused(step, error) from error
         if is_first_process():
             digests.write(self._folder / str(step), self._run.digest(step))
             kept = {int(path.name) for path in self._folder.iterdir() if path.name.isdigit()}
             for path in self._run.digests.glob("*.json"):
                 if int(path.stem) not in kept:
                     path.unlink(missing_ok=True)
+
+    def _refused(self, step: int, error: Exception) -> OSError:
+        why = str(error).partition("\n")[0]
+        return OSError(f"cannot write checkpoint {step} to {self._folder}: {why}")
 
     def restore(self, like: TrainState) -> TrainState:
         """Loads the newest checkpoint that is whole, whatever devices it was saved from.

@@ -358,6 +358,27 @@ def test_a_run_goes_on_with_its_own_options(run, capsys, tmp_path):
     assert "model.dim: 8 -> 64" in complaint(capsys, "train", "digits", *words[1:])
 
 
+def test_tables_are_shown_before_the_folder_refuses_them(run, monkeypatch, capsys):
+    def refused(*_):
+        raise OSError(30, "Read-only file system", str(run))
+
+    for module, name in (("evaluate", "write_with_rows"), ("classify", "write_with_rows")):
+        monkeypatch.setattr(f"gramalign.cli.{module}.{name}", refused)
+    monkeypatch.setattr("gramalign.cli.robustness.write_figures", refused)
+    for words in (["evaluate"], ["classify"], ["robustness", "--curves", "missing"]):
+        with pytest.raises(SystemExit):
+            main([*words, str(run)])
+        printed = capsys.readouterr()
+        assert "Read-only file system" in printed.err
+        assert "cosine" in printed.out and len(printed.out.splitlines()) > 8
+
+
+def test_the_home_folder_is_found_whatever_the_shell_expands(run, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(run.parent))
+    main(["runs", f"~/{run.name}", "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["run"] == str(run)
+
+
 def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     again = ["train", "--data", str(store), "--out", str(run), *small]
     assert "--resume" in complaint(capsys, *again)
@@ -368,6 +389,9 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert f"--data {tmp_path}" in complaint(capsys, "train", str(tmp_path))
     words = ["--cluster.coordinator", "host", "--cluster.processes", "2", "--cluster.process", "0"]
     assert "is 'host', wanted HOST:PORT, such as" in complaint(capsys, "train", *words)
+    lonely = tmp_path / "lonely.npz"
+    np.savez(lonely, a=np.eye(3), b=np.eye(3), split=np.array(["train", "train", "test"]))
+    assert "1 row for testing" in complaint(capsys, "train", "--data", str(lonely))
     untested = tmp_path / "untested.npz"
     views = {name: np.load(store / f"{name}.npy") for name in ("text", "video")}
     np.savez(untested, **views, split=np.repeat("train", 120))

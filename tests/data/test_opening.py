@@ -156,7 +156,7 @@ BAD = {
     "objects": (lambda c: c.update(text=np.full((6, 2), None)), "text has dtype object"),
     "rank 1": (
         lambda c: c.update(text=np.ones(6)),
-        "text has shape (6,): wanted [rows, width]; save array[:, None]",
+        "wanted [rows, width]; if it says something of each row, call it one of ids",
     ),
     "rank 0": (lambda c: c.update(text=np.float32(1)), "text has shape (): wanted [rows, width]"),
     "rank 4": (

@@ -11,6 +11,7 @@ import time
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 
 from gramalign.training import NonFiniteLoss, Optimizer, train
 from gramalign.training.checkpoint import DamagedCheckpoint
@@ -47,6 +48,18 @@ def test_a_signal_saves_and_ends_with_a_status_of_its_own(number, status, config
     assert f"step {saved} is saved" in printed and saved >= 20
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(10, saved + 1, 10))
+
+
+def test_a_disk_that_is_full_before_anything_is_written(config, tmp_path, monkeypatch, quiet):
+    def full(*_, **__):
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device\nmore of it")
+
+    monkeypatch.setattr(ocp.training.Checkpointer, "save_checkpointables_async", full)
+    with pytest.raises(
+        OSError, match="cannot write checkpoint 4 .*No space left on device"
+    ) as said:
+        train(config, tmp_path, report=quiet)
+    assert "go on with --resume" in said.value.__notes__[0]
 
 
 @pytest.fixture(scope="module")
