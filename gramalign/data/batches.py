@@ -88,7 +88,7 @@ def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
     if not 1 <= batch_size <= len(store):
         raise ValueError(
             f"batch_size is {batch_size}, but {store.source} has {len(store)} rows here: wanted "
-            "at least 1, and no more than that"
+            f"1 to {len(store)}"
         )
     if seed < 0:
         raise ValueError(f"seed is {seed}: wanted an integer >= 0")

@@ -235,7 +235,7 @@ def evaluate(
     embeddings: HostEmbeddings,
     present: HostPresent | None = None,
     *,
-    score: ScoreLike,
+    score: ScoreLike = "cosine",
     groups: HostGroups | None = None,
     fused: HostEmbeddings | None = None,
     baseline_embeddings: HostEmbeddings | None = None,

@@ -1,5 +1,14 @@
 """How a config says that a field is wrong."""
 
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
 
 def check(config: object, field: str, valid: bool, wanted: str) -> None:
     """Raises unless `valid`.
@@ -16,3 +25,41 @@ def check(config: object, field: str, valid: bool, wanted: str) -> None:
     if not valid:
         got = getattr(config, field)
         raise ValueError(f"{type(config).__name__}.{field} is {got!r}, wanted {wanted}")
+
+
+def as_declared(config: Any) -> None:
+    """Makes Python's numbers of numpy's, tuples of lists, and refuses what a field is not for.
+
+    To be called as a frozen dataclass is built: a config is hashed, compared, and kept as JSON.
+
+    Raises:
+        ValueError: a field that is to be a whole number or a part of the config, and is not.
+    """
+    for name, kinds in _declared(type(config)).items():
+        value = getattr(config, name)
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, list) and tuple in kinds:
+            value = tuple(value)
+        object.__setattr__(config, name, value)
+        if int in kinds and float not in kinds:
+            whole = isinstance(value, int) and (not isinstance(value, bool) or bool in kinds)
+            check(config, name, whole or (value is None and None in kinds), "a whole number")
+        for kind in kinds:
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                check(config, name, isinstance(value, kind), f"a {kind.__name__}(...)")
+
+
+@functools.cache
+def _declared(kind: type) -> Mapping[str, tuple[Any, ...]]:
+    """What each field may be: None, and classes."""
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        several = typing.get_origin(hint) in (typing.Union, types.UnionType)
+        choices = typing.get_args(hint) if several else (hint,)
+        found[name] = tuple(
+            None if choice is types.NoneType else typing.get_origin(choice) or choice
+            for choice in choices
+        )
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: choices for name, choices in found.items() if name in names}

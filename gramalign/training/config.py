@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from gramalign.contrast import Engine
 from gramalign.data.packed import OnBadRecord
-from gramalign.training.checks import check
+from gramalign.training.checks import as_declared, check
 from gramalign.training.expression import parse, written
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
@@ -37,6 +37,7 @@ class Model:
     backward pass."""
 
     def __post_init__(self):
+        as_declared(self)
         for name in ("dim", "hidden", "depth"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
         check(self, "dropout", 0 <= self.dropout < 1, "a rate in [0, 1)")
@@ -58,6 +59,7 @@ class Optimizer:
     """Gradients are scaled down to this global norm."""
 
     def __post_init__(self):
+        as_declared(self)
         check(self, "learning_rate", self.learning_rate > 0, "a positive number")
         check(self, "warmup", self.warmup is None or self.warmup >= 0, "at least 0")
         check(self, "weight_decay", self.weight_decay >= 0, "at least 0")
@@ -87,6 +89,7 @@ class Layout:
     """Regular expression of names -> axis of each dimension, "-" for none; the first counts."""
 
     def __post_init__(self):
+        as_declared(self)
         for name in ("fsdp", "model"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
         check(self, "data", self.data is None or self.data >= 1, "at least 1, or none")
@@ -133,6 +136,7 @@ class Validation:
     """At most so many rows, the first ones; all, if not given."""
 
     def __post_init__(self):
+        as_declared(self)
         for name in ("every", "patience"):
             value = getattr(self, name)
             check(self, name, value is None or value >= 1, "at least 1, or none")
@@ -197,11 +201,15 @@ class Config:
     """Folder of a trained run whose weights to start from, where names and shapes are the same."""
 
     def __post_init__(self):
+        as_declared(self)
         for name in ("data", "start_from"):
             if isinstance(place := getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(place))
-        wanted = "the name or path of a store; arrays go into a file, np.savez(path, **arrays)"
-        check(self, "data", isinstance(self.data, str), wanted)
+        if not isinstance(self.data, str):
+            raise ValueError(
+                f"Config.data is a {type(self.data).__name__}, wanted the name or path of a store; "
+                "arrays go into a file, np.savez(path, **arrays)"
+            )
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
         for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
@@ -245,6 +253,7 @@ class Config:
             if type(term) is not TERMS[name]:
                 wanted = TERMS[name].__name__
                 raise ValueError(f"Config.settings[{name!r}] is {term!r}, wanted a {wanted}")
+            as_declared(term)
         defaults = {name: TERMS[name]() for name in self.weights if name not in self.settings}
         settings = {**self.settings, **defaults}
         return {name: settings[name] for name in TERMS if name in settings}

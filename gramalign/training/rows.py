@@ -22,6 +22,11 @@ def chosen_rows(config: Config) -> tuple[FeatureStore, FeatureStore | None]:
         raise ValueError(
             f"{store.source} has {', '.join(store.modalities)} only: wanted two modalities to align"
         )
+    if not (np.sum([*store.part("train").present.values()], axis=0) >= 2).any():
+        raise ValueError(
+            f"{store.source}: no row for training has two of {', '.join(store.modalities)}, so "
+            "nothing is to be aligned: see to the masks 'present.MODALITY'"
+        )
     for name, term in config.terms.items():
         term.check_modalities(store.modalities)
         if term.needs_labels and store.labels is None:

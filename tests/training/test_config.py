@@ -2,6 +2,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gramalign.training import (
@@ -37,6 +38,39 @@ def test_places_may_be_paths(monkeypatch):
     config = Config(data=Path("a/b"), start_from=Path("c"))  # pyright: ignore
     assert (config.data, config.start_from) == ("a/b", "c")
     assert config_from_json(config_to_json(config)) == config
+
+
+def test_numbers_of_numpy_and_lists_are_as_good(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    config = Config(
+        seed=np.int64(3),  # pyright: ignore
+        modalities=["a", "b"],  # pyright: ignore
+        settings={"gram": Gram(temperature=np.float32(0.5))},  # pyright: ignore
+        optimizer=Optimizer(learning_rate=np.float64(0.25)),
+    )
+    plain = Config(
+        seed=3,
+        modalities=("a", "b"),
+        settings={"gram": Gram(temperature=0.5)},
+        optimizer=Optimizer(learning_rate=0.25),
+    )
+    assert config == plain and config_to_json(config) == config_to_json(plain)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"steps": 1e3}, r"Config.steps is 1000.0, wanted a whole number"),
+        ({"batch_size": True}, r"Config.batch_size is True, wanted a whole number"),
+        ({"microbatch": "8"}, r"Config.microbatch is '8', wanted a whole number"),
+        ({"model": {"dim": 32}}, r"Config.model is {'dim': 32}, wanted a Model\(...\)"),
+        ({"data": {"text": np.ones(9)}}, r"Config.data is a dict, wanted the name .* np.savez"),
+    ],
+)
+def test_what_a_field_is_not_for(wrong, message, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        Config(**wrong)
 
 
 def test_json_may_leave_out_what_is_default():

@@ -10,7 +10,8 @@ from gramalign.training.run_folder import RunFolder
 def save(folder, **arrays):
     folder.mkdir()
     for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array.astype(np.float32))
+        kind = bool if name.startswith("present.") else np.float32
+        np.save(folder / f"{name}.npy", array.astype(kind))
     return str(folder)
 
 
@@ -18,10 +19,13 @@ def stores(root):
     rng = np.random.default_rng(0)
     text, audio = rng.normal(size=(40, 4)), np.full((40, 3), 0.1)
     both = {"text": text, "depth": text}
+    there = np.arange(40) % 2 == 0
+    apart = {**both, "present.text": there, "present.depth": ~there}
     return {
         "one of three": save(root / "three", audio=audio, **both),
         "constant": save(root / "constant", text=text, audio=audio),
         "alone": save(root / "alone", text=text),
+        "apart": save(root / "apart", **apart),
     }
 
 
@@ -31,6 +35,7 @@ def stores(root):
         ("constant", "audio is the same in all .* learn from it: look at its features"),
         ("one of three", "audio is the same in all .* with --modalities depth text"),
         ("alone", "has text only: wanted two modalities"),
+        ("apart", "no row for training has two of depth, text"),
         (None, "batch_size is 49"),
     ],
 )
