@@ -76,8 +76,14 @@ class Search:
         if self.index is not None:
             index = Index.load(self.index)
             source = index if self.data is None else load(self.data)
-            asked = queries(run, self.query, self.by, source)
-            if other := other_maker(index, self.index, run):
+            other = other_maker(index, self.index, run)
+            try:
+                asked = queries(run, self.query, self.by, source)
+            except ValueError as error:
+                if other:
+                    error.add_note(other)
+                raise
+            if other:
                 if asked.from_path or self.data is not None:
                     raise ValueError(f"{other}. Distances between two spaces say nothing")
                 _log.warning("%s. Rows of the index are compared with each other alone", other)

@@ -30,13 +30,15 @@ def live(steps: int, console: rich.console.Console | None = None) -> Iterator[Re
     """
     console = console or rich.console.Console()
     clock = _Clock(steps)
+    waiting = "compiling: the first rows of the log take a while"
     if not console.is_terminal or console.is_dumb_terminal:
+        console.print(waiting)
         yield lambda row: console.print(
             _line(_columns(row, clock)), soft_wrap=True, highlight=False
         )
         return
     shown: collections.deque[dict[str, str]] = collections.deque(maxlen=_ROWS)
-    with rich.live.Live(console=console, auto_refresh=False) as display:
+    with rich.live.Live(waiting, console=console, auto_refresh=False) as display:
 
         def report(row: Row) -> None:
             shown.append(_columns(row, clock))
