@@ -140,9 +140,13 @@ def _checked_embed(dims, graphdef, variables, features, present=None, fused=None
         numbers = {name: np.shape(x)[0] for name, x in features.items()}
         raise ValueError(f"modalities differ in their rows: {numbers}; mask those that are absent")
     for name, mask in present.items():
-        if np.shape(mask) != (*sizes,) or not jnp.issubdtype(jnp.asarray(mask).dtype, jnp.bool_):
-            raise ValueError(f"present[{name!r}] is no bool{[*sizes]}: {np.shape(mask)}")
-    features = {name: jnp.asarray(x, jnp.float32) for name, x in features.items()}
+        if np.shape(mask) != (*sizes,) or getattr(mask, "dtype", None) != bool:
+            raise ValueError(f"present[{name!r}] is no array bool{[*sizes]}: {np.shape(mask)}")
+    # Not as JAX's own, where they would be of one process alone.
+    features = {
+        name: x.astype(jnp.float32) if isinstance(x, jax.Array) else np.asarray(x, np.float32)
+        for name, x in features.items()
+    }
     return _jitted_embed(graphdef, variables, features, present, fused=fused)
 
 

@@ -15,7 +15,11 @@ def chosen_rows(config: Config) -> tuple[FeatureStore, FeatureStore | None]:
     Raises:
         ValueError: data that are not there, or that the config does not fit.
     """
-    store = load(config.data, on_bad_record=config.on_bad_record)
+    return chosen_of(load(config.data, on_bad_record=config.on_bad_record), config)
+
+
+def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, FeatureStore | None]:
+    """As `chosen_rows`, of the config's data once they are open."""
     if config.modalities:
         store = store.only(config.modalities)
     if len(store.modalities) < 2:

@@ -67,8 +67,12 @@ def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
         ({"text": text[0]}, None, r"text has shape \[10\], wanted"),
         ({"text": text, "audio": audio[:2]}, None, "differ in their rows: {'text': 3, 'audio': 2}"),
         ({"text": text, "video": audio}, None, r"hold \['video'\], the run embeds \['audio'"),
-        ({"text": text}, {"text": np.ones(2, bool)}, r"present\['text'\] is no bool\[3\]: \(2,\)"),
-        ({"text": text}, {"text": np.ones(3)}, r"present\['text'\] is no bool\[3\]"),
+        (
+            {"text": text},
+            {"text": np.ones(2, bool)},
+            r"present\['text'\] is no array bool\[3\]: \(2,\)",
+        ),
+        ({"text": text}, {"text": np.ones(3)}, r"present\['text'\] is no array bool\[3\]"),
         ({}, None, "features holds none, wanted any of"),
     ):
         with pytest.raises(ValueError, match=message):
