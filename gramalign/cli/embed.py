@@ -21,7 +21,7 @@ class Embed:
 
     The file holds an array per modality (unit rows, zeros where a modality is absent),
     `present.MODALITY` masks, and the store's ids, split, labels and groups (a .safetensors holds
-    no text, so ids are left out there unless they are integers). Example:
+    no text, so ids and labels are left out there unless they are integers). Example:
     `gramalign embed runs/digits --data digits --out digits.npz`.
     """
 
@@ -73,6 +73,8 @@ def without_text(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same with numbers in the place of text, where there are any."""
     arrays = dict(arrays)
     arrays["split"] = np.array([SPLITS.index(part) for part in arrays["split"]], np.uint8)
+    if "labels" in arrays and arrays["labels"].dtype.kind == "U":
+        del arrays["labels"]
     ids = arrays.pop("ids")
     try:
         numbers = ids.astype(np.int64)

@@ -26,7 +26,7 @@ class Hit:
     rank: int
     id: str
     score: float
-    label: int | None
+    label: int | str | None
     modalities: list[str]
     is_query: bool
 
@@ -49,7 +49,13 @@ class Found:
 
 
 def found(
-    hits: Hits, index: Index, asked: Queries, score: str, labels: Mapping[str, int], *, own: bool
+    hits: Hits,
+    index: Index,
+    asked: Queries,
+    score: str,
+    labels: Mapping[str, int | str],
+    *,
+    own: bool,
 ) -> list[Found]:
     """Records of a search.
 

@@ -72,7 +72,7 @@ class Search:
             )
         keep_programs()
         run = load_run(self.run_folder)
-        labels: dict[str, int] = {}
+        labels: dict[str, int | str] = {}
         if self.index is not None:
             index = Index.load(self.index)
             source = index if self.data is None else load(self.data)

@@ -53,6 +53,7 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
         for name in names
     }
     sources = [store.source for store in stores]
+    _check_labels(stores)
     short = zip(short_names(sources), stores, strict=True)
     ids = [np.char.add(f"{name}/", store.ids) for name, store in short]
     of = np.repeat(np.arange(len(stores), dtype=np.int32), lengths)
@@ -78,6 +79,16 @@ def _check_width(name: str, stores: Sequence[FeatureStore]) -> None:
                 f"{other.dims[name]} in {other.source}: stores that are mixed need one width; if "
                 f"these are different features, call one of them otherwise, such as {name}_2"
             )
+
+
+def _check_labels(stores: Sequence[FeatureStore]) -> None:
+    kinds = {None if x.labels is None else x.labels.dtype.kind == "U" for x in stores}
+    if kinds == {True, False}:
+        names = ", ".join(store.source for store in stores)
+        raise FeatureStoreError(
+            f"labels are text in some and numbers in others of {names}: stores that are mixed call "
+            "a class by one name"
+        )
 
 
 def _column(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -24,7 +24,7 @@ def open_store(path: str | Path) -> FeatureStore:
     - `present.text` (file `present.text.npy`), bool: which rows really have the modality `text`;
       the others may hold anything, NaN included
     - `ids`, strings or integers, unique
-    - `labels`, integers
+    - `labels`, the class of each, strings or integers
     - `split`, one of "train", "validation" and "test" for each row, or 0, 1 and 2 in their place
       (.safetensors holds no strings)
     - `groups`, integers or strings: rows of one group are never each other's negatives
@@ -164,7 +164,7 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
 
 def _ids(where: str, ids: np.ndarray) -> np.ndarray:
     _check_column(where, ids, "iuUS", "strings or integers")
-    ids = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(np.str_)
+    ids = _as_text(ids)
     unique, first, counts = np.unique(ids, return_index=True, return_counts=True)
     if len(unique) < len(ids):
         rows = np.flatnonzero(ids == unique[counts > 1][np.argmin(first[counts > 1])])
@@ -176,10 +176,8 @@ def _ids(where: str, ids: np.ndarray) -> np.ndarray:
 
 
 def _labels(where: str, labels: np.ndarray) -> np.ndarray:
-    _check_column(
-        where, labels, "iu", "integers (numpy.unique(names, return_inverse=True)[1] numbers names)"
-    )
-    return labels.astype(np.int64)
+    _check_column(where, labels, "iuUS", "strings or integers")
+    return labels.astype(np.int64) if labels.dtype.kind in "iu" else _as_text(labels)
 
 
 def _split(where: str, split: np.ndarray) -> np.ndarray:
@@ -189,7 +187,7 @@ def _split(where: str, split: np.ndarray) -> np.ndarray:
         known = (split >= 0) & (split < len(names))
         named = names[np.where(known, split, 0)]
     else:
-        named = np.char.decode(split, "utf-8") if split.dtype.kind == "S" else np.asarray(split)
+        named = _as_text(split)
         known = np.isin(named, names)
     if not known.all():
         row = int(np.argmin(known))
@@ -203,6 +201,10 @@ def _groups(where: str, groups: np.ndarray) -> np.ndarray:
     _check_column(where, groups, "iuUS", "integers or strings")
     # Numbered anew: only equality counts, and the numbers have to fit 32 bits.
     return np.unique(groups, return_inverse=True)[1].astype(np.int32)
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(np.str_)
 
 
 def _check_column(where: str, values: np.ndarray, kinds: str, wanted: str) -> None:

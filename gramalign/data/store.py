@@ -91,7 +91,7 @@ class FeatureStore:
             it. Rows that are not present may hold anything.
         present: which rows have the modality; one mask for every modality.
         ids: a unique name for each row.
-        labels: class of each row, or None.
+        labels: class of each row, integers or strings, or None.
         split: "train", "validation" or "test" for each row, or None.
         groups: rows with equal numbers show the same thing and are never each other's negatives
             (several captions of one video); None: every row stands for itself.
@@ -102,7 +102,7 @@ class FeatureStore:
     features: dict[str, np.ndarray | MappedRows]
     present: dict[str, Bool[np.ndarray, " n"]]
     ids: Shaped[np.ndarray, " n"]
-    labels: Int[np.ndarray, " n"] | None = None
+    labels: Shaped[np.ndarray, " n"] | None = None
     split: Shaped[np.ndarray, " n"] | None = None
     groups: Int[np.ndarray, " n"] | None = None
     source: str = "arrays"

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Shaped
 
 from gramalign.data import FeatureStore
 from gramalign.evaluation import (
@@ -98,7 +98,7 @@ def embed_prompts(run: Run, prompts: FeatureStore, modality: str) -> Prompts:
     return class_prompts(modality, embeddings[there], labels[there])
 
 
-def labels_of(rows: FeatureStore) -> Int[np.ndarray, " n"]:
+def labels_of(rows: FeatureStore) -> Shaped[np.ndarray, " n"]:
     """The class of each row.
 
     Raises:
@@ -107,7 +107,7 @@ def labels_of(rows: FeatureStore) -> Int[np.ndarray, " n"]:
     if rows.labels is None:
         raise ValueError(
             f"{rows.source} has no labels, which classes are told by: give it an array 'labels', "
-            "the class of each row as an integer"
+            "the class of each row"
         )
     return rows.labels
 

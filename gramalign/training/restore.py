@@ -140,7 +140,7 @@ def _checked_embed(dims, graphdef, variables, features, present=None, fused=None
         numbers = {name: np.shape(x)[0] for name, x in features.items()}
         raise ValueError(f"modalities differ in their rows: {numbers}; mask those that are absent")
     for name, mask in present.items():
-        if np.shape(mask) != (*sizes,) or getattr(mask, "dtype", None) != bool:
+        if np.shape(mask) != (*sizes,) or getattr(mask, "dtype", None) != np.dtype(bool):
             raise ValueError(f"present[{name!r}] is no array bool{[*sizes]}: {np.shape(mask)}")
     # Not as JAX's own, where they would be of one process alone.
     features = {

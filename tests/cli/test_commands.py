@@ -358,6 +358,40 @@ def test_a_run_goes_on_with_its_own_options(run, capsys, tmp_path):
     assert "model.dim: 8 -> 64" in complaint(capsys, "train", "digits", *words[1:])
 
 
+@pytest.mark.slow
+def test_classes_may_have_names(store, small, tmp_path, capsys):
+    """All figures are those of numbers in the same order, and tables call the classes by name."""
+    named = shutil.copytree(store, tmp_path / "named")
+    numbers = np.load(store / "labels.npy")
+    np.save(named / "labels.npy", np.array(["bird", "cat", "dog", "elk"])[numbers])
+    found = []
+    for data in (store, named):
+        out, embedded = tmp_path / f"run-{data.name}", tmp_path / f"{data.name}.npz"
+        words = ["--objective", "supcon", "--out", str(out), "--no-evaluation", *small]
+        main(["train", "--data", str(data), *words])
+        main(["evaluate", str(out)])
+        main(["classify", str(out)])
+        main(["embed", str(out), "--data", str(data), "--out", str(embedded)])
+        main(["embed", str(out), "--data", str(data), "--out", str(tmp_path / "x.safetensors")])
+        main(["pack", str(data), str(tmp_path / f"packed-{data.name}")])
+        capsys.readouterr()
+        main(["search", str(out), "row3", "--json"])
+        hits = json.loads(capsys.readouterr().out)[0]["hits"]
+        figures = json.loads((out / "evaluation.json").read_text())
+        assert load(str(embedded)).labels.tolist() == load(str(data)).labels.tolist()
+        assert load(str(tmp_path / f"packed-{data.name}")).labels.dtype.kind in "iU"
+        assert (open_store(tmp_path / "x.safetensors").labels is None) == (data is named)
+        known = np.load(data / "labels.npy")
+        assert all(hit["label"] == known[int(hit["id"][3:])] for hit in hits)
+        with np.load(out / "predictions.npz", allow_pickle=False) as predictions:
+            names = [name for name in predictions.files if not name.startswith("rank")]
+            right = {name: predictions[name] == predictions["labels"] for name in names}
+        found.append((figures["by_label"], figures["summary"], right))
+    (by_label, summary, right), (of_names, summary_of_names, right_of_names) = found
+    assert by_label == of_names and summary == summary_of_names
+    np.testing.assert_equal(right_of_names, right)
+
+
 def test_tables_are_shown_before_the_folder_refuses_them(run, monkeypatch, capsys):
     def refused(*_):
         raise OSError(30, "Read-only file system", str(run))

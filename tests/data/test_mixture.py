@@ -141,6 +141,14 @@ def test_no_group_is_in_two_stores():
     assert three(groups=False).groups is None
 
 
+def test_labels_are_all_text_or_all_numbers():
+    named = numbered(4, 0, "text", labels=np.array(["b", "a", "b", "a"]))
+    numbers = numbered(4, 0, "text", labels=np.arange(4))
+    assert mix([named, named], [1.0, 1.0], "both").labels.tolist() == ["b", "a", "b", "a"] * 2
+    with pytest.raises(FeatureStoreError, match="text in some and numbers in others of"):
+        mix([named, numbers], [1.0, 1.0], "both")
+
+
 def test_labels_only_if_all_have_them():
     rows = np.arange(4)
     labelled, other = (numbered(4, 0, "text", labels=rows + start) for start in (0, 2))

@@ -219,8 +219,8 @@ BAD = {
         "labels has no rows, but audio has 6",
     ),
     "labels dtype": (
-        lambda c: c.update(labels=np.array(["cat"] * 6)),
-        "labels has dtype <U3: wanted integers (numpy.unique(names, return_inverse=True)[1]",
+        lambda c: c.update(labels=np.linspace(0, 1, 6)),
+        "labels has dtype float64: wanted strings or integers",
     ),
     "split name": (
         lambda c: c.update(split=np.array(["train", "train", "dev", "test", "test", "test"])),

@@ -70,7 +70,7 @@ def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
         (
             {"text": text},
             {"text": np.ones(2, bool)},
-            r"present\['text'\] is no array bool\[3\]: \(2,\)",
+            r"\['text'\] is no array bool\[3\]: \(2,",
         ),
         ({"text": text}, {"text": np.ones(3)}, r"present\['text'\] is no array bool\[3\]"),
         ({}, None, "features holds none, wanted any of"),
