@@ -75,14 +75,8 @@ def measure(
         each.gradients = None
     timed = [each.timed for each in done] + [each.products for each in done if each.products]
 
-    def rows() -> list[Row]:
-        return mark_fastest([row(workload, way, each, theirs) for way, each in ours.items()])
-
-    if not done:
-        yield rows()
-        return
     for _ in rounds([*timed, *theirs.timed.values()], repeats, told):
-        yield rows()
+        yield mark_fastest([row(workload, way, each, theirs) for way, each in ours.items()])
 
 
 def _sides(workload: Workload, devices: int) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:

@@ -242,8 +242,9 @@ def test_a_way_that_fails_is_a_row_and_a_problem(monkeypatch):
     (problem,) = report.problems({"speed": rows})
     assert problem.endswith("tile 8: JaxRuntimeError: INTERNAL: Autotuning failed")
     monkeypatch.setattr(speed, "step", broken)
-    (row,) = measure(Workload("clip", 8, 2, 8), Way(8), limit=1)
+    (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
     assert row["seconds"] is None and not row["fastest"]
+    assert row["peer_seconds"] or not peer.torch_is_there()
 
 
 @pytest.mark.peer
