@@ -39,15 +39,23 @@ def as_declared(config: Any) -> None:
         value = getattr(config, name)
         if isinstance(value, np.generic):
             value = value.item()
-        if isinstance(value, list) and tuple in kinds:
-            value = tuple(value)
+        if tuple in kinds:
+            value = as_tuples(value)
+        whole_only = int in kinds and float not in kinds
+        if whole_only and isinstance(value, float) and value.is_integer():
+            value = int(value)
         object.__setattr__(config, name, value)
-        if int in kinds and float not in kinds:
+        if whole_only:
             whole = isinstance(value, int) and (not isinstance(value, bool) or bool in kinds)
             check(config, name, whole or (value is None and None in kinds), "a whole number")
         for kind in kinds:
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 check(config, name, isinstance(value, kind), f"a {kind.__name__}(...)")
+
+
+def as_tuples(value: Any) -> Any:
+    """Tuples in the place of lists, at every depth."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gramalign.training.checks import as_tuples
 from gramalign.training.config import Config
 from gramalign.training.terms import TERMS
 
@@ -71,12 +72,8 @@ def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
             value = {term: _build(TERMS[term], x, f"settings.{term}.") for term, x in value.items()}
         elif dataclasses.is_dataclass(types[name]):
             value = _build(typing.cast(type, types[name]), value, f"{path}{name}.")
-        built[name] = _tuples(value)
+        built[name] = as_tuples(value)
     return kind(**built)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Collection[str], path: str) -> None:

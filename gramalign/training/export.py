@@ -45,18 +45,20 @@ def export(
     found = saved(source, checkpoint)
     config = config_from_dict(found.about["config"])
     here = mesh_of(Layout(data=1))
-    of_one = dataclasses.replace(config, layout=Layout(data=1))
+    # What augments is a file that need not be here, and nothing is trained.
+    of_one = dataclasses.replace(config, layout=Layout(data=1), augment=None)
     start = Start(of_one, found.about["dims"], None, here, source)
     params = jax.device_get(found.params(start.abstract))
     variables = joined(start.graphdef, params, start.statistics)
 
     target.root.mkdir(parents=True, exist_ok=True)
-    about = {name: x for name, x in found.about.items() if name != "environment"}
-    save_params(target.params, variables, about | {"step": found.step})
-    for name in ("statistics", "environment", "metrics", "timing"):
-        shutil.copyfile(getattr(source, name), getattr(target, name))
+    for name in ("statistics", "environment", "matched", "metrics", "timing"):
+        if getattr(source, name).exists():
+            shutil.copyfile(getattr(source, name), getattr(target, name))
     for log in (target.metrics, target.timing):
         with MetricsLog(log, last_step=found.step):
             pass  # what came later is gone
-    shutil.copyfile(source.config, target.config)  # last: it marks the folder as a run's
+    shutil.copyfile(source.config, target.config)  # it marks the folder as a run's
+    about = {name: x for name, x in found.about.items() if name != "environment"}
+    save_params(target.params, variables, about | {"step": found.step})  # and this as finished
     return load_run(target.root)

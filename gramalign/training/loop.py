@@ -173,6 +173,8 @@ def _train(
     if is_first_process():
         trained = joined(start.graphdef, params, start.statistics)
         save_params(folder.params, trained, start.about | {"step": int(state.step)})
+    if stopping.told:  # too late for this run, but not for what would follow
+        raise Interrupted(int(state.step), by_hand=stopping.by_hand)
 
 
 def _run(
@@ -193,8 +195,17 @@ def _run(
             if validator.over:
                 break
             profile.before(count)
-            with timing.on("input"):
-                batch = next(batches)
+            try:
+                with timing.on("input"):
+                    batch = next(batches)
+            except RuntimeError:
+                if not stopping.told:
+                    raise
+                # A process that reads was told as well, before it knew that it need not care.
+                watch.settle()
+                if count > 1 and checkpoints.latest != count - 1:
+                    checkpoints.save(state)
+                raise Interrupted(count - 1, by_hand=stopping.by_hand) from None
             with timing.on("compute"):
                 state, metrics = step(state, batch)
             # Metrics are read one step late, so the host prepares a step while the device computes.

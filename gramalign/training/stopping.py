@@ -22,7 +22,7 @@ class Interrupted(RuntimeError):
     """
 
     def __init__(self, step: int, *, by_hand: bool = False):
-        super().__init__(f"told to end: step {step} is saved")
+        super().__init__(f"told to end{f': step {step} is saved' if step else ' before a step'}")
         self.step, self.by_hand = step, by_hand
 
 
@@ -30,19 +30,20 @@ class Stopping:
     """Whether a run has been told to end.
 
     Attributes:
+        told: whether a signal has come to this process.
         by_hand: whether by Ctrl-C.
     """
 
-    def __init__(self, told: Callable[[int], bool] | None = None):
-        self._ask, self._told, self.by_hand = told, False, False
+    def __init__(self, ask: Callable[[int], bool] | None = None):
+        self._ask, self.told, self.by_hand = ask, False, False
 
     def __call__(self, step: int) -> bool:
         """Whether to end after this step."""
-        return self._told if self._ask is None else self._ask(step)
+        return self.told if self._ask is None else self._ask(step)
 
     def note(self, number: int) -> None:
         """A signal has come."""
-        self._told, self.by_hand = True, number == signal.SIGINT
+        self.told, self.by_hand = True, number == signal.SIGINT
 
 
 @contextlib.contextmanager

@@ -46,21 +46,26 @@ def test_numbers_of_numpy_and_lists_are_as_good(monkeypatch):
         seed=np.int64(3),  # pyright: ignore
         modalities=["a", "b"],  # pyright: ignore
         settings={"gram": Gram(temperature=np.float32(0.5))},  # pyright: ignore
+        steps=1e3,  # pyright: ignore
+        layout=Layout(rules=[["kernel$", "fsdp,-"]]),  # pyright: ignore
         optimizer=Optimizer(learning_rate=np.float64(0.25)),
     )
     plain = Config(
         seed=3,
         modalities=("a", "b"),
         settings={"gram": Gram(temperature=0.5)},
+        steps=1000,
+        layout=Layout(rules=(("kernel$", "fsdp,-"),)),
         optimizer=Optimizer(learning_rate=0.25),
     )
     assert config == plain and config_to_json(config) == config_to_json(plain)
+    assert hash(config) == hash(plain)
 
 
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"steps": 1e3}, r"Config.steps is 1000.0, wanted a whole number"),
+        ({"steps": 9.5}, r"Config.steps is 9.5, wanted a whole number"),
         ({"batch_size": True}, r"Config.batch_size is True, wanted a whole number"),
         ({"microbatch": "8"}, r"Config.microbatch is '8', wanted a whole number"),
         ({"model": {"dim": 32}}, r"Config.model is {'dim': 32}, wanted a Model\(...\)"),

@@ -92,6 +92,17 @@ def test_what_cannot_be_exported(run, small_config, tmp_path, quiet):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_run_lacks_or_its_augment_does_no_harm(small_config, tmp_path, quiet):
+    hooks = tmp_path / "hooks.py"
+    hooks.write_text("def same(key, features, present):\n    return features, present\n")
+    config = small_config(augment=f"{hooks}:same", steps=4)
+    folder = train(config, tmp_path / "run", report=quiet).folder
+    hooks.unlink()
+    for name in ("timing.jsonl", "environment.json"):
+        (folder / name).unlink()
+    assert export(folder, tmp_path / "out").config == config
+
+
 def test_a_damaged_one(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
