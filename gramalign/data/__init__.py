@@ -1,7 +1,7 @@
 """Feature stores, the embedded digits, mixtures of them, and batches."""
 
 from gramalign.data.batches import batches
-from gramalign.data.digest import digest
+from gramalign.data.digest import digest, same_rows
 from gramalign.data.digits import digits
 from gramalign.data.examples import examples, gather
 from gramalign.data.mixture import mix
@@ -24,4 +24,5 @@ __all__ = [
     "load",
     "mix",
     "open_store",
+    "same_rows",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from gramalign.data import FeatureStore, digest
+from gramalign.data import FeatureStore, digest, same_rows
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
@@ -114,7 +114,7 @@ def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) ->
     """Raises a ValueError where a run that goes on, or is finished, began with other rows."""
     if not folder.statistics.exists():
         return
-    if read_about(folder.statistics).get("trained_on", trained_on) != trained_on:
+    if not same_rows(read_about(folder.statistics).get("trained_on") or trained_on, trained_on):
         raise ValueError(
             f"{store.source} has changed since the run in {folder.root} began, and its rows for "
             "testing may be others: bring back what it was, or start a new run in another folder"

@@ -2,7 +2,7 @@
 
 import logging
 
-from gramalign.data import FeatureStore, FeatureStoreError, digest, load
+from gramalign.data import FeatureStore, FeatureStoreError, digest, load, same_rows
 from gramalign.training.restore import Run
 from gramalign.training.rows import chosen_of
 
@@ -27,7 +27,7 @@ def data_of(run: Run, data: str | None = None) -> FeatureStore:
             "give --data"
         )
         raise
-    if run.trained_on not in (None, _trained_on(run, store)):
+    if run.trained_on is not None and not same_rows(run.trained_on, _trained_on(run, store)):
         _log.warning(
             "%s has changed since %s was trained on it: rows that it was trained on may be among "
             "those that it is measured on",
@@ -36,9 +36,9 @@ def data_of(run: Run, data: str | None = None) -> FeatureStore:
     return store
 
 
-def _trained_on(run: Run, store: FeatureStore) -> str | None:
-    """The digest of the rows that a run would be trained on now, if it still can."""
+def _trained_on(run: Run, store: FeatureStore) -> str:
+    """The digest of the rows that a run would be trained on now; of none, if it no longer can."""
     try:
         return digest(chosen_of(store, run.config)[0])
     except ValueError:
-        return None
+        return ""
