@@ -1,7 +1,6 @@
 """Batches that other processes read."""
 
 import os
-import signal
 from typing import Any
 
 import grain
@@ -42,13 +41,7 @@ def in_workers(
         store.lose(batch.pop("lost"))
         return batch
 
-    options = grain.MultiprocessingOptions(workers)
-    return filled.mp_prefetch(options, worker_init_fn=_leave_ctrl_c).map(received)
-
-
-def _leave_ctrl_c(worker: int, workers: int) -> None:
-    """To the process that they read for, whose terminal tells all: it ends them in good time."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return filled.mp_prefetch(grain.MultiprocessingOptions(workers)).map(received)
 
 
 def _check_memory(workers: int, size: int) -> None:

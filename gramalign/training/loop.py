@@ -133,7 +133,8 @@ def _train(
 ) -> None:
     """Starts or goes on, and writes the trained model."""
     with contextlib.ExitStack() as stack:
-        stopping = stack.enter_context(stop_signal())  # before anything is compiled
+        # Before anything is compiled. Of Ctrl-C a terminal tells the processes that read as well.
+        stopping = stack.enter_context(stop_signal(ctrl_c=config.workers == 0))
         checkpoints = stack.enter_context(
             Checkpoints(
                 folder,
@@ -195,17 +196,8 @@ def _run(
             if validator.over:
                 break
             profile.before(count)
-            try:
-                with timing.on("input"):
-                    batch = next(batches)
-            except RuntimeError:
-                if not stopping.told:
-                    raise
-                # A process that reads was told as well, before it knew that it need not care.
-                watch.settle()
-                if count > 1 and checkpoints.latest != count - 1:
-                    checkpoints.save(state)
-                raise Interrupted(count - 1, by_hand=stopping.by_hand) from None
+            with timing.on("input"):
+                batch = next(batches)
             with timing.on("compute"):
                 state, metrics = step(state, batch)
             # Metrics are read one step late, so the host prepares a step while the device computes.

@@ -22,7 +22,7 @@ class Interrupted(RuntimeError):
     """
 
     def __init__(self, step: int, *, by_hand: bool = False):
-        super().__init__(f"told to end{f': step {step} is saved' if step else ' before a step'}")
+        super().__init__(f"told to end: step {step} is saved")
         self.step, self.by_hand = step, by_hand
 
 
@@ -47,8 +47,8 @@ class Stopping:
 
 
 @contextlib.contextmanager
-def stop_signal() -> Iterator[Stopping]:
-    """Notes SIGTERM and Ctrl-C (SIGINT); a second one of either ends the process as usual.
+def stop_signal(*, ctrl_c: bool = True) -> Iterator[Stopping]:
+    """Notes SIGTERM and, if asked to, Ctrl-C; a second one of either ends the process as usual.
 
     Of several processes, all are told at the same step when one of them was sent SIGTERM. Outside
     the main thread, where Python takes no signals, none ever comes.
@@ -72,7 +72,8 @@ def stop_signal() -> Iterator[Stopping]:
             signal.signal(number, handler)
 
     # A process in the background of a script is to ignore Ctrl-C.
-    numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) != signal.SIG_IGN]
+    numbers = [signal.SIGTERM, *([signal.SIGINT] if ctrl_c else [])]
+    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield stopping

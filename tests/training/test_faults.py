@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from gramalign.training import NonFiniteLoss, Optimizer, train
+from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, train
 from gramalign.training.checkpoint import DamagedCheckpoint
 from gramalign.training.log import Log
 from gramalign.training.metrics import read_metrics
@@ -48,6 +48,19 @@ def test_a_signal_saves_and_ends_with_a_status_of_its_own(number, status, config
     assert f"step {saved} is saved" in printed and saved >= 20
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(10, saved + 1, 10))
+
+
+def test_ctrl_c_on_the_last_step_ends_what_would_follow(config, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)  # not in a background
+
+    def report(row):
+        if row["step"] == 12:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="step 12 is saved") as told:
+        train(config, tmp_path, report=report)
+    assert told.value.by_hand
+    assert_same_run(tmp_path, whole)
 
 
 def test_a_disk_that_is_full_before_anything_is_written(config, tmp_path, monkeypatch, quiet):
