@@ -17,6 +17,7 @@ from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, train
 from gramalign.training.checkpoint import DamagedCheckpoint
 from gramalign.training.log import Log
 from gramalign.training.metrics import read_metrics
+from gramalign.training.stopping import stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.watch import Watch
 from tests.processes import free_port
@@ -61,6 +62,15 @@ def test_ctrl_c_on_the_last_step_ends_what_would_follow(config, whole, tmp_path,
         train(config, tmp_path, report=report)
     assert told.value.by_hand
     assert_same_run(tmp_path, whole)
+
+
+def test_ctrl_c_is_left_alone_where_other_processes_are_told_too():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_signal(ctrl_c=False) as stopping:
+        assert signal.getsignal(signal.SIGINT) is before
+        signal.raise_signal(signal.SIGTERM)
+        assert stopping.told and stopping(1) and not stopping.by_hand
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_disk_that_is_full_before_anything_is_written(config, tmp_path, monkeypatch, quiet):
