@@ -62,7 +62,7 @@ def memory_table(plan: Plan, available: int) -> Table:
 
 
 def work_table(plan: Plan) -> Table:
-    """What each device computes and sends in a step, and how long that takes at least."""
+    """What each device computes, moves and sends in a step, and how long that takes at least."""
     gpu = plan.chip.noun == "GPU"
     seconds = "at peak" if gpu else "at least"
     table = _table(f"per logged step and {plan.chip.noun}", "runs", "work", seconds, "")
@@ -73,6 +73,13 @@ def work_table(plan: Plan) -> Table:
         operations(plan.bfloat16_flops / plan.devices),
         duration(plan.compute),
         "",
+    )
+    table.add_row(
+        "memory traffic" + (", less what the cache holds" if gpu else ""),
+        "",
+        ("" if plan.traffic.exact else ">= ") + amount(plan.traffic.moved),
+        duration(plan.moving),
+        "outlasts products" if plan.moving > plan.compute else "",
     )
     table.add_section()
     for each in plan.collectives:
@@ -89,18 +96,19 @@ def work_table(plan: Plan) -> Table:
 
 
 def verdict(plan: Plan) -> str:
-    """Whether communication hides behind compute, and what that rests on."""
+    """Whether communication hides behind what else there is to do, and what that rests on."""
     hideable, rest = plan.communication
     if not plan.collectives:
         text = "nothing to communicate"
-    elif hideable > plan.compute:
+    elif hideable > plan.busy:
         text = f"communication outlasts compute, by at least {duration(plan.exposed)} a step"
     elif rest:
         text = f"at least {duration(rest)} of communication keep compute waiting, the rest can hide"
     else:
         text = "communication can hide behind compute"
     chip = plan.chip
-    compute, link = f"{chip.flops / TERA:.0f} TFLOP/s", f"{chip.link_bandwidth / GB:.0f} GB/s"
+    compute = f"{chip.flops / TERA:.0f} TFLOP/s, {chip.memory_bandwidth / GB:.0f} GB/s of memory"
+    link = f"{chip.link_bandwidth / GB:.0f} GB/s"
     links = "a link" if chip.links == 1 else f"{chip.links} links"
     peaks = f"{chip.name}: {compute}, {links} of {link}"
     if chip.network_bandwidth is not None and any(each.leaving for each in plan.collectives):

@@ -1,13 +1,13 @@
 """What TPU chips and NVIDIA's GPUs can do at most, as published.
 
 TPUs: Google Cloud's pages of each generation, docs.cloud.google.com/tpu/docs/ with `v4`, `v5e`,
-`v5p`, `v6e` or `tpu7x` behind it, give compute, memory and, from v5e on, the bandwidth of all links
-of a chip in both directions together, half of which is what a chip can send. The v4 page lacks it:
+`v5p`, `v6e` or `tpu7x` behind it, give compute, memory, how fast that is and, from v5e on, the
+bandwidth of all links of a chip in both directions together, half of which is what a chip can send. The v4 page lacks it:
 six links of 50 GB/s each way are in Jouppi et al., "TPU v4" (ISCA 2023), table 4. Links follow from
 the torus: two for each dimension.
 
 GPUs: NVIDIA's data sheets of A100, H100 and H200 (SXM) and of the HGX B200 give compute without
-sparsity (half of what they print) and NVLink in both directions together. A switch joins all GPUs
+sparsity (half of what they print), bandwidth of memory, and NVLink in both directions together. A switch joins all GPUs
 of a host, so its links are one here, that leads to each of them. Between hosts there is what a DGX
 has, one network card for each GPU. Memory is what nvidia-smi shows.
 """
@@ -33,6 +33,8 @@ class Chip:
     link_bandwidth: float
     """Bytes a second that it can send over one link to a neighbour."""
     links: int
+    memory_bandwidth: float
+    """Bytes a second that it can read and write."""
     parts: int = 1
     """Devices that it shows itself as."""
     float32_flops: float | None = None
@@ -66,7 +68,14 @@ class Chip:
 
 
 def _gpu(
-    name: str, memory: int, bfloat16: float, float32: float, *, link: float, network: float
+    name: str,
+    memory: int,
+    bandwidth: float,
+    bfloat16: float,
+    float32: float,
+    *,
+    link: float,
+    network: float,
 ) -> Chip:
     """In TFLOP/s and GB/s."""
     return Chip(
@@ -75,6 +84,7 @@ def _gpu(
         bfloat16 * TERA,
         link * GB,
         links=1,
+        memory_bandwidth=bandwidth * GB,
         float32_flops=float32 * TERA,
         network_bandwidth=network * GB,
     )
@@ -82,15 +92,15 @@ def _gpu(
 
 # By what JAX calls the device.
 CHIPS = {
-    "TPU v4": Chip("v4", 32 * GIB, 275 * TERA, 50 * GB, 6),
-    "TPU v5 lite": Chip("v5e", 16 * GIB, 197 * TERA, 50 * GB, 4),
-    "TPU v5": Chip("v5p", 95 * GIB, 459 * TERA, 100 * GB, 6),
-    "TPU v6 lite": Chip("v6e", 32 * GIB, 918 * TERA, 100 * GB, 4),
-    "TPU7x": Chip("tpu7x", 192 * GIB, 2307 * TERA, 100 * GB, 6),
-    "NVIDIA A100-SXM4-80GB": _gpu("a100", 81920 * MIB, 312.0, 19.5, link=300.0, network=25.0),
-    "NVIDIA H100 80GB HBM3": _gpu("h100", 81559 * MIB, 989.0, 67.0, link=450.0, network=50.0),
-    "NVIDIA H200": _gpu("h200", 143771 * MIB, 989.0, 67.0, link=450.0, network=50.0),
-    "NVIDIA B200": _gpu("b200", 183359 * MIB, 2250.0, 75.0, link=900.0, network=50.0),
+    "TPU v4": Chip("v4", 32 * GIB, 275 * TERA, 50 * GB, 6, 1200 * GB),
+    "TPU v5 lite": Chip("v5e", 16 * GIB, 197 * TERA, 50 * GB, 4, 819 * GB),
+    "TPU v5": Chip("v5p", 95 * GIB, 459 * TERA, 100 * GB, 6, 2765 * GB),
+    "TPU v6 lite": Chip("v6e", 32 * GIB, 918 * TERA, 100 * GB, 4, 1638 * GB),
+    "TPU7x": Chip("tpu7x", 192 * GIB, 2307 * TERA, 100 * GB, 6, 7380 * GB),
+    "NVIDIA A100-SXM4-80GB": _gpu("a100", 81920 * MIB, 2039, 312.0, 19.5, link=300.0, network=25.0),
+    "NVIDIA H100 80GB HBM3": _gpu("h100", 81559 * MIB, 3350, 989.0, 67.0, link=450.0, network=50.0),
+    "NVIDIA H200": _gpu("h200", 143771 * MIB, 4800, 989.0, 67.0, link=450.0, network=50.0),
+    "NVIDIA B200": _gpu("b200", 183359 * MIB, 8000, 2250.0, 75.0, link=900.0, network=50.0),
 }
 
 
@@ -122,4 +132,5 @@ def chip_of(devices: Sequence[Any]) -> Chip:
         memory=chip.memory // parts,
         flops=chip.flops / parts,
         link_bandwidth=chip.link_bandwidth / parts,
+        memory_bandwidth=chip.memory_bandwidth / parts,
     )

@@ -1,6 +1,5 @@
 """What the devices of a mesh send each other, read from the program that XLA has compiled."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from gramalign.programs.hlo import (
     Known,
     Program,
     array_bytes,
-    elements,
     parse,
     trips,
 )
@@ -121,7 +119,7 @@ def _uses(
         elif opcode == "conditional":
             branches = [
                 list(_uses(program, branch, hosts, None, asynchronous=asynchronous))
-                for branch in map(program.computations.__getitem__, _branches(instruction))
+                for branch in map(program.computations.__getitem__, instruction.branches)
             ]
             yield from max(branches, key=lambda uses: sum(use.times * use.sent for use in uses))
         elif opcode in ("fusion", "call", "async-start"):
@@ -149,21 +147,9 @@ def _goes_on(computation: Computation) -> bool:
     )
 
 
-def _branches(conditional: Instruction) -> list[str]:
-    listed = re.search(r"branch_computations=\{([^}]*)\}", conditional.attributes)
-    if listed:
-        return re.findall(r"[\w.\-]+", listed[1])
-    names = (conditional.attribute(f"{which}_computation") for which in ("true", "false"))
-    return [name for name in names if name]
-
-
 def _sent(kind: str, instruction: Instruction, group: int) -> int:
     """Bytes that a device sends at least, one of a group of so many."""
-    shape = instruction.shape
-    # What has been started is (what goes in, the result, ...), before jax 0.12 not an all-reduce.
-    if instruction.opcode.endswith("-start") and (kind != "all-reduce" or shape.startswith("((")):
-        shape = elements(shape)[1]
-    return _SENT[kind](array_bytes(shape), group)
+    return _SENT[kind](array_bytes(instruction.result), group)
 
 
 def _leaving(kind: str, sent: int, groups: Sequence[Sequence[int]], hosts: Sequence[int]) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
-from gramalign.programs.chips import CHIPS, MIB, TERA
+from gramalign.programs.chips import CHIPS, MIB
 
 KIB = 2**10
 # The libraries that the compiled program would run with: those that JAX asks for at least.
@@ -27,8 +27,6 @@ class _Inside(NamedTuple):
     """For float32, in each core."""
     clock: float
     """In GHz."""
-    bandwidth: float
-    """Bytes a second from and to memory."""
     cache: int
     """Bytes that all cores share."""
     shared: int
@@ -37,13 +35,13 @@ class _Inside(NamedTuple):
 
 GPUS = {
     "a100": _Inside(
-        "NVIDIA A100-SXM4-80GB", (8, 0), 108, 64, 1.41, 2.039 * TERA, 40 * MIB, 164 * KIB
+        "NVIDIA A100-SXM4-80GB", (8, 0), 108, 64, 1.41, 40 * MIB, 164 * KIB
     ),
     "h100": _Inside(
-        "NVIDIA H100 80GB HBM3", (9, 0), 132, 128, 1.98, 3.35 * TERA, 50 * MIB, 228 * KIB
+        "NVIDIA H100 80GB HBM3", (9, 0), 132, 128, 1.98, 50 * MIB, 228 * KIB
     ),
-    "h200": _Inside("NVIDIA H200", (9, 0), 132, 128, 1.98, 4.8 * TERA, 50 * MIB, 228 * KIB),
-    "b200": _Inside("NVIDIA B200", (10, 0), 148, 128, 1.96, 8 * TERA, 126 * MIB, 228 * KIB),
+    "h200": _Inside("NVIDIA H200", (9, 0), 132, 128, 1.98, 50 * MIB, 228 * KIB),
+    "b200": _Inside("NVIDIA B200", (10, 0), 148, 128, 1.96, 126 * MIB, 228 * KIB),
 }
 """By the name that a topology starts with."""
 
@@ -107,7 +105,7 @@ gpu_device_info {{
   fpus_per_core: {gpu.units}
   clock_rate_ghz: {gpu.clock}
   device_memory_size: {CHIPS[gpu.kind].memory}
-  memory_bandwidth: {gpu.bandwidth:.0f}
+  memory_bandwidth: {CHIPS[gpu.kind].memory_bandwidth:.0f}
   l2_cache_size: {gpu.cache}
   shared_memory_per_core: {gpu.shared}
   shared_memory_per_block: {48 * KIB}

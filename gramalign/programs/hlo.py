@@ -20,7 +20,8 @@ _HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) .*\{$")
 _NAMED = re.compile(r"\s+(ROOT )?%?([\w.\-]+) = (.*)$")
 _OPCODE = re.compile(r"\s*([a-z][\w\-]*)\(")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-_ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
+_ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
+_ELSEWHERE = re.compile(r"S\([1-9]\d*\)")
 _PASSED_ON = ("copy", "copy-start", "copy-done", "bitcast", "reshape", "convert")
 
 
@@ -41,10 +42,30 @@ class Instruction:
         """Names of the instructions, of the same computation, that it takes."""
         return re.findall(r"%([\w.\-]+)", self.argument)
 
+    @property
+    def result(self) -> str:
+        """Shape of the result, also of what has only been started."""
+        shape, opcode = self.shape, self.opcode
+        if opcode == "copy-start":  # (result, operand, ...)
+            return elements(shape)[0]
+        # Others are (operands, result, ...), but for an all-reduce before jax 0.12.
+        if opcode.endswith("-start") and (opcode != "all-reduce-start" or shape.startswith("((")):
+            return elements(shape)[1]
+        return shape
+
     def attribute(self, name: str) -> str | None:
         """A name or a number that stands among the attributes as `name=...`."""
         found = re.search(rf"\b{name}=%?([\w.\-]+)", self.attributes)
         return found and found[1]
+
+    @property
+    def branches(self) -> list[str]:
+        """Names of the computations that a `conditional` chooses from."""
+        listed = re.search(r"branch_computations=\{([^}]*)\}", self.attributes)
+        if listed:
+            return re.findall(r"[\w.\-]+", listed[1])
+        names = (self.attribute(f"{which}_computation") for which in ("true", "false"))
+        return [name for name in names if name]
 
 
 @dataclass(frozen=True)
@@ -101,14 +122,23 @@ def parse(text: str) -> Program:
     return Program(computations, entry, prod(int(count) for count in counts))
 
 
-def array_bytes(shape: str) -> int:
+def array_bytes(shape: str, *, only_main: bool = False) -> int:
     """Bytes of an array of a shape, or of all arrays of a tuple.
 
-    >>> array_bytes("(f32[8,2]{1,0:T(8,128)}, pred[3]{0}, u32[])")
+    Args:
+        shape: as an instruction has it.
+        only_main: leave out what its layout places elsewhere than in the device's main memory, such
+            as inside a TPU's core.
+
+    >>> array_bytes("(f32[8,2]{1,0:T(8,128)}, pred[3]{0:S(1)}, u32[])")
     71
+    >>> array_bytes("(f32[8,2]{1,0:T(8,128)}, pred[3]{0:S(1)}, u32[])", only_main=True)
+    68
     """
     total = 0
-    for dtype, sizes in _ARRAY.findall(shape):
+    for dtype, sizes, layout in _ARRAY.findall(shape):
+        if only_main and _ELSEWHERE.search(layout):
+            continue
         bits = 8 if dtype == "pred" else int((re.search(r"\d+", dtype) or "0")[0])
         total += prod(int(size) for size in sizes.split(",") if size) * bits // 8
     return total
@@ -217,8 +247,10 @@ def trips(
 
 
 def _element_of_parameter(computation: Computation, name: str) -> int | None:
-    """Which element of the computation's parameter an instruction takes out, if that is it."""
+    """Which element of the computation's parameter an instruction yields, copied or not."""
     found = computation.instructions[name]
+    if found.opcode in _PASSED_ON:
+        return _element_of_parameter(computation, found.operands[0])
     if found.opcode != "get-tuple-element":
         return None
     source = computation.instructions[found.operands[0]]

@@ -1,16 +1,18 @@
 """What a training step will take on a TPU slice or on GPUs, told by the compiler without them.
 
 The step that `train` makes is compiled for the chips, its batch split over all of them. Its
-memory is what the compiler has laid out. Its matrix products are counted from the trace, its
-communication from the compiled program, and both are set against what the chips can do at most:
+memory is what the compiler has laid out. Its matrix products are counted from the trace, what it
+moves from and to memory and sends to other chips from the compiled program, and all are set against
+what the chips can do at most:
 
     compute = products, each as the bfloat16 products that it takes or as long as, / peak
+    moving = bytes that a chip reads and writes / bandwidth of its memory
     communication = bytes that a chip sends / bandwidth of its links
 
 A collective-permute has one link, to the neighbour; the others are given all that a chip has. These
-are lower bounds on TPUs: memory traffic, elementwise work, latency and detours are left out. On
-GPUs they are left out as well, but a switch that adds up can be faster than the rings that are
-counted here. Between their hosts a collective goes by the network cards of all GPUs that take part
+are lower bounds on TPUs: elementwise work, latency and detours are left out. On GPUs they are left
+out as well, but a cache spares a part of the traffic, and a switch that adds up can be faster than
+the rings that are counted here. Between their hosts a collective goes by the network cards of all GPUs that take part
 in it. A collective that is asynchronous can run while the chip computes, so it is hidden as long as
 it takes no longer; one that is not always adds to the step.
 """
@@ -25,6 +27,7 @@ from gramalign.programs.chips import Chip, chip_of
 from gramalign.programs.collectives import Collective, collectives
 from gramalign.programs.flops import traced_flops
 from gramalign.programs.memory import Memory, OutOfMemory, compiled
+from gramalign.programs.traffic import Traffic, traffic
 from gramalign.training.config import Config
 from gramalign.training.largest import Trial
 from gramalign.training.planned_step import trace_step
@@ -44,12 +47,24 @@ class Plan:
     """Operations of matrix products, all devices together."""
     bfloat16_flops: int
     """The same, each in float32 as those in bfloat16 that the chip runs for it, or meanwhile."""
+    traffic: Traffic
+    """Of each device and its memory."""
     collectives: tuple[Collective, ...]
 
     @property
     def compute(self) -> float:
         """Seconds of matrix products at peak."""
         return self.bfloat16_flops / self.devices / self.chip.flops
+
+    @property
+    def moving(self) -> float:
+        """Seconds of memory traffic at peak."""
+        return self.traffic.moved / self.chip.memory_bandwidth
+
+    @property
+    def busy(self) -> float:
+        """Seconds that a device has to do without any other, products and traffic at once."""
+        return max(self.compute, self.moving)
 
     @property
     def communication(self) -> tuple[float, float]:
@@ -63,7 +78,7 @@ class Plan:
     def exposed(self) -> float:
         """Seconds of communication that compute cannot hide."""
         hideable, rest = self.communication
-        return rest + max(0.0, hideable - self.compute)
+        return rest + max(0.0, hideable - self.busy)
 
     def seconds(self, collective: Collective) -> float:
         """Seconds that a chip's links and network card take for a kind of collective at peak."""
@@ -85,6 +100,7 @@ class Plan:
             ],
             "seconds": {
                 "compute": self.compute,
+                "moving": self.moving,
                 "asynchronous": hideable,
                 "synchronous": rest,
                 "exposed": self.exposed,
@@ -112,6 +128,7 @@ def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
     hosts = None if linked else [device.process_index for device in devices]
     traced = trace_step(config, dims, mesh)
     program, taken = compiled(traced.lower(), mesh)
+    text = program.as_text() or ""
     return Plan(
         batch_size=config.batch_size,
         devices=mesh.size,
@@ -119,7 +136,8 @@ def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
         memory=taken,
         flops=traced_flops(traced.jaxpr),
         bfloat16_flops=traced_flops(traced.jaxpr, chip.passes),
-        collectives=tuple(collectives(program.as_text() or "", hosts)),
+        traffic=traffic(text),
+        collectives=tuple(collectives(text, hosts)),
     )
 
 

@@ -1,0 +1,155 @@
+"""What a compiled program reads from a device's main memory and writes to it.
+
+Every instruction that is not inside a fusion reads its operands and writes its results, each once,
+as often as the loops around it run. Of an array that is only sliced the slices count, and of one
+that is updated in place the update. What a TPU's compiler has placed inside the core counts for
+nothing, so that this is what a TPU moves at least. A GPU's compiler does not place: it is what the
+kernels move, and what the GPU's cache still holds of that does not come from its memory.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gramalign.programs.hlo import (
+    Computation,
+    Instruction,
+    Known,
+    Program,
+    array_bytes,
+    elements,
+    parse,
+    trips,
+)
+
+_NOTHING = {
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
+    *("opt-barrier", "partition-id", "replica-id"),
+}
+_SLICES = ("dynamic-slice", "slice", "gather")
+# Where among the operands stands what they put into the first.
+_IN_PLACE = {"dynamic-update-slice": 1, "scatter": 2}
+_SAME = ("bitcast", "reshape")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What each device moves."""
+
+    moved: int
+    """Bytes read and written."""
+    exact: bool = True
+    """False if some are moved in a loop of unknown length, which was taken to run once."""
+
+
+def traffic(text: str) -> Traffic:
+    """What each device moves from and to its main memory in a run of a compiled program.
+
+    Of a conditional, the branch that moves more counts.
+
+    Args:
+        text: from `compiled.as_text()`.
+
+    Raises:
+        ValueError: for a text that is no program's.
+    """
+    program = parse(text)
+    return _of_all(program, program.computations[program.entry], None)
+
+
+def _of_all(program: Program, computation: Computation, known: Known | None) -> Traffic:
+    parts = [_of(program, computation, x, known) for x in computation.instructions.values()]
+    return Traffic(sum(part.moved for part in parts), all(part.exact for part in parts))
+
+
+def _of(
+    program: Program, computation: Computation, instruction: Instruction, known: Known | None
+) -> Traffic:
+    opcode = instruction.opcode
+    if opcode == "while":
+        times, inside = trips(program, computation, instruction, known)
+        body = program.computations[instruction.attribute("body") or ""]
+        once = _of_all(program, body, inside)
+        if times is None:
+            return Traffic(once.moved, exact=not once.moved)
+        return Traffic(times * once.moved, once.exact)
+    if opcode == "conditional":
+        branches = map(program.computations.__getitem__, instruction.branches)
+        found = [_of_all(program, branch, None) for branch in branches]
+        return max(found, key=lambda branch: branch.moved)
+    if opcode in ("call", "async-start"):
+        return _of_all(program, _called(program, instruction), None)
+    if opcode in _NOTHING or opcode.endswith(("-done", "-update")) or _allocates(instruction):
+        return Traffic(0)
+    read = 0
+    for name in set(instruction.operands):
+        there = array_bytes(computation.instructions[name].shape, only_main=True)
+        read += min(there, _read(program, computation, instruction, name))
+    return Traffic(read + _written(program, computation, instruction))
+
+
+def _read(program: Program, computation: Computation, instruction: Instruction, name: str) -> int:
+    """Bytes that an instruction takes of one of its operands, wherever that is."""
+    places = [place for place, operand in enumerate(instruction.operands) if operand == name]
+    if instruction.opcode == "fusion":
+        inside = _called(program, instruction)
+        parameters = [
+            name
+            for name, x in inside.instructions.items()
+            if x.opcode == "parameter" and int(x.argument) in places
+        ]
+        return sum(sum(_read_inside(program, inside, name)) for name in parameters)
+    if instruction.opcode in _IN_PLACE and places == [0]:
+        return 0
+    if instruction.opcode.removesuffix("-start") in _SLICES and places == [0]:
+        return array_bytes(instruction.result)
+    return array_bytes(computation.instructions[name].shape)
+
+
+def _read_inside(program: Program, computation: Computation, name: str) -> Iterator[int]:
+    """The same for every use that a fusion makes of a parameter, which reads no more than all."""
+    for user, instruction in computation.instructions.items():
+        if name in instruction.operands:
+            if instruction.opcode in _SAME:
+                yield from _read_inside(program, computation, user)
+            else:
+                yield _read(program, computation, instruction, name)
+
+
+def _written(program: Program, computation: Computation, instruction: Instruction) -> int:
+    """Bytes of main memory that an instruction writes."""
+    shapes = [instruction.result]
+    sources = [(computation, instruction)]
+    if instruction.opcode == "fusion":
+        inside = _called(program, instruction)
+        sources = [(inside, inside.result)]
+        if inside.result.opcode == "tuple":
+            shapes = elements(instruction.result)
+            sources = [(inside, inside.instructions[name]) for name in inside.result.operands]
+    elif "custom_call_target=\"__cublas" in instruction.attributes:
+        shapes = elements(instruction.result)[:1]  # the other is a place to work in
+    return sum(
+        min(array_bytes(shape, only_main=True), _put(program, *source))
+        for shape, source in zip(shapes, sources, strict=True)
+    )
+
+
+def _put(program: Program, computation: Computation, instruction: Instruction) -> int:
+    """Bytes that come to be for an instruction's result."""
+    if instruction.opcode in _IN_PLACE:
+        update = instruction.operands[_IN_PLACE[instruction.opcode]]
+        return array_bytes(computation.instructions[update].shape)
+    if instruction.opcode in _SAME:
+        return _put(program, computation, computation.instructions[instruction.operands[0]])
+    if instruction.opcode == "fusion":
+        inside = _called(program, instruction)
+        return _put(program, inside, inside.result)
+    return array_bytes(instruction.result)
+
+
+def _called(program: Program, instruction: Instruction) -> Computation:
+    name = instruction.attribute("calls") or instruction.attribute("to_apply") or ""
+    return program.computations[name]
+
+
+def _allocates(instruction: Instruction) -> bool:
+    return 'custom_call_target="AllocateBuffer"' in instruction.attributes
