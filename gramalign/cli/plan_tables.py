@@ -114,7 +114,7 @@ def verdict(plan: Plan) -> str:
     if chip.network_bandwidth is not None and any(each.leaving for each in plan.collectives):
         peaks += f", a network card of {chip.network_bandwidth / GB:.0f} GB/s"
     basis = "rings" if chip.noun == "GPU" else "lower bounds"
-    return f"{text}\n{basis} by published peaks ({peaks}); not a measurement"
+    return f"{text}\n{basis} by published peaks, not a measurement\n{peaks}"
 
 
 def refused_table(

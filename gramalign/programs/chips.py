@@ -2,14 +2,14 @@
 
 TPUs: Google Cloud's pages of each generation, docs.cloud.google.com/tpu/docs/ with `v4`, `v5e`,
 `v5p`, `v6e` or `tpu7x` behind it, give compute, memory, how fast that is and, from v5e on, the
-bandwidth of all links of a chip in both directions together, half of which is what a chip can send. The v4 page lacks it:
-six links of 50 GB/s each way are in Jouppi et al., "TPU v4" (ISCA 2023), table 4. Links follow from
-the torus: two for each dimension.
+bandwidth of all links of a chip in both directions together, half of which is what a chip can send.
+The v4 page lacks it: six links of 50 GB/s each way are in Jouppi et al., "TPU v4" (ISCA 2023),
+table 4. Links follow from the torus: two for each dimension.
 
 GPUs: NVIDIA's data sheets of A100, H100 and H200 (SXM) and of the HGX B200 give compute without
-sparsity (half of what they print), bandwidth of memory, and NVLink in both directions together. A switch joins all GPUs
-of a host, so its links are one here, that leads to each of them. Between hosts there is what a DGX
-has, one network card for each GPU. Memory is what nvidia-smi shows.
+sparsity (half of what they print), the bandwidth of memory, and NVLink in both directions together.
+A switch joins all GPUs of a host, so its links are one here, that leads to each of them. Between
+hosts there is what a DGX has, one network card for each GPU. Memory is what nvidia-smi shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,11 +73,10 @@ def _gpu(
     bandwidth: float,
     bfloat16: float,
     float32: float,
-    *,
     link: float,
     network: float,
 ) -> Chip:
-    """In TFLOP/s and GB/s."""
+    """In bytes, GB/s, TFLOP/s (both), and GB/s again."""
     return Chip(
         name,
         memory,
@@ -97,10 +96,10 @@ CHIPS = {
     "TPU v5": Chip("v5p", 95 * GIB, 459 * TERA, 100 * GB, 6, 2765 * GB),
     "TPU v6 lite": Chip("v6e", 32 * GIB, 918 * TERA, 100 * GB, 4, 1638 * GB),
     "TPU7x": Chip("tpu7x", 192 * GIB, 2307 * TERA, 100 * GB, 6, 7380 * GB),
-    "NVIDIA A100-SXM4-80GB": _gpu("a100", 81920 * MIB, 2039, 312.0, 19.5, link=300.0, network=25.0),
-    "NVIDIA H100 80GB HBM3": _gpu("h100", 81559 * MIB, 3350, 989.0, 67.0, link=450.0, network=50.0),
-    "NVIDIA H200": _gpu("h200", 143771 * MIB, 4800, 989.0, 67.0, link=450.0, network=50.0),
-    "NVIDIA B200": _gpu("b200", 183359 * MIB, 8000, 2250.0, 75.0, link=900.0, network=50.0),
+    "NVIDIA A100-SXM4-80GB": _gpu("a100", 81920 * MIB, 2039.0, 312.0, 19.5, 300.0, 25.0),
+    "NVIDIA H100 80GB HBM3": _gpu("h100", 81559 * MIB, 3350.0, 989.0, 67.0, 450.0, 50.0),
+    "NVIDIA H200": _gpu("h200", 143771 * MIB, 4800.0, 989.0, 67.0, 450.0, 50.0),
+    "NVIDIA B200": _gpu("b200", 183359 * MIB, 8000.0, 2250.0, 75.0, 900.0, 50.0),
 }
 
 

@@ -34,12 +34,8 @@ class _Inside(NamedTuple):
 
 
 GPUS = {
-    "a100": _Inside(
-        "NVIDIA A100-SXM4-80GB", (8, 0), 108, 64, 1.41, 40 * MIB, 164 * KIB
-    ),
-    "h100": _Inside(
-        "NVIDIA H100 80GB HBM3", (9, 0), 132, 128, 1.98, 50 * MIB, 228 * KIB
-    ),
+    "a100": _Inside("NVIDIA A100-SXM4-80GB", (8, 0), 108, 64, 1.41, 40 * MIB, 164 * KIB),
+    "h100": _Inside("NVIDIA H100 80GB HBM3", (9, 0), 132, 128, 1.98, 50 * MIB, 228 * KIB),
     "h200": _Inside("NVIDIA H200", (9, 0), 132, 128, 1.98, 50 * MIB, 228 * KIB),
     "b200": _Inside("NVIDIA B200", (10, 0), 148, 128, 1.96, 126 * MIB, 228 * KIB),
 }

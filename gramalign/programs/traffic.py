@@ -125,7 +125,7 @@ def _written(program: Program, computation: Computation, instruction: Instructio
         if inside.result.opcode == "tuple":
             shapes = elements(instruction.result)
             sources = [(inside, inside.instructions[name]) for name in inside.result.operands]
-    elif "custom_call_target=\"__cublas" in instruction.attributes:
+    elif 'custom_call_target="__cublas' in instruction.attributes:
         shapes = elements(instruction.result)[:1]  # the other is a place to work in
     return sum(
         min(array_bytes(shape, only_main=True), _put(program, *source))

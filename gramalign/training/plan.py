@@ -12,9 +12,9 @@ what the chips can do at most:
 A collective-permute has one link, to the neighbour; the others are given all that a chip has. These
 are lower bounds on TPUs: elementwise work, latency and detours are left out. On GPUs they are left
 out as well, but a cache spares a part of the traffic, and a switch that adds up can be faster than
-the rings that are counted here. Between their hosts a collective goes by the network cards of all GPUs that take part
-in it. A collective that is asynchronous can run while the chip computes, so it is hidden as long as
-it takes no longer; one that is not always adds to the step.
+the rings that are counted here. Between their hosts a collective goes by the network cards of all
+GPUs that take part in it. A collective that is asynchronous can run while the chip computes or
+moves, so it is hidden as long as it takes no longer; one that is not always adds to the step.
 """
 
 from collections.abc import Mapping

@@ -12,6 +12,7 @@ from gramalign.programs import tpus
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
 from gramalign.programs.memory import Memory
+from gramalign.programs.traffic import Traffic
 from gramalign.training import Config
 from gramalign.training import plan as planned
 from tests.compilers import cuda, tpu
@@ -57,6 +58,7 @@ def test_tables_and_figures(topology, pieces, available, store, tmp_path, capsys
         assert word in printed
     for word in (
         "matrix products",
+        "memory traffic",
         "all-gather",
         "published peaks",
         "not a measurement",
@@ -70,6 +72,7 @@ def test_tables_and_figures(topology, pieces, available, store, tmp_path, capsys
     assert record["topology"] == topology and record["dims"] == {"sound": 6, "text": 7}
     assert record["config"]["batch_size"] == record["plan"]["batch_size"] == 256
     assert record["plan"]["bfloat16_flops"] > record["plan"]["flops"] > 0
+    assert record["plan"]["traffic"]["exact"] and record["plan"]["traffic"]["moved"] > 0
     assert record["plan"]["memory"]["total"] < record["available"]
     assert {"all-gather", "all-reduce"} <= {c["kind"] for c in record["plan"]["collectives"]}
     assert record["largest"]["batch_size"] == 512 and record["largest"]["capped"]
@@ -116,7 +119,14 @@ def test_groups_that_cannot_be_read_are_told(store, capsys, monkeypatch):
     """A program that is written as none is today costs a line and not the plan."""
     known = Collective("all-reduce", True, 5, 100, True)
     found = planned.Plan(
-        256, 4, CHIPS["TPU v5 lite"], Memory(1, 2, 3, 4), 10, 20, (known, replace(known, unread=3))
+        batch_size=256,
+        devices=4,
+        chip=CHIPS["TPU v5 lite"],
+        memory=Memory(1, 2, 3, 4),
+        flops=10,
+        bfloat16_flops=20,
+        traffic=Traffic(30),
+        collectives=(known, replace(known, unread=3)),
     )
     monkeypatch.setattr("gramalign.cli.plan.plan", lambda *_: found)
     main(["plan", *store, *SMALL, *SLICE, "--no-largest"])
@@ -125,11 +135,12 @@ def test_groups_that_cannot_be_read_are_told(store, capsys, monkeypatch):
 
 def test_one_gpu_has_nothing_to_communicate():
     chip = CHIPS["NVIDIA H200"]
-    alone = planned.Plan(8, 1, chip, Memory(1, 2, 3, 4), 10, 20, ())
+    alone = planned.Plan(8, 1, chip, Memory(1, 2, 3, 4), 10, 20, Traffic(30), ())
     assert title(Config(objective="clip"), alone, "h200:1") == "clip on h200:1, 1 GPU, batch 8"
     assert verdict(alone).splitlines() == [
         "nothing to communicate",
-        "rings by published peaks (h200: 989 TFLOP/s, a link of 450 GB/s); not a measurement",
+        "rings by published peaks, not a measurement",
+        "h200: 989 TFLOP/s, 4800 GB/s of memory, a link of 450 GB/s",
     ]
 
 

@@ -15,6 +15,7 @@ from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
 from gramalign.programs.memory import Memory
 from gramalign.programs.topology import devices_of
+from gramalign.programs.traffic import Traffic
 from gramalign.training.config import Config, Layout, Optimizer
 from gramalign.training.config import Model as Shape
 from gramalign.training.layout import mesh_of
@@ -144,24 +145,35 @@ def test_a_batch_that_does_not_fit():
     assert not trial.fits and trial.needed > 16 * 2**30
 
 
-def invented(*, flops, permuted, gathered):
+def invented(*, flops, permuted, gathered, moved=0):
     """Seconds of each, on a chip with round figures."""
-    chip = replace(CHIPS["TPU v5 lite"], flops=1e12, link_bandwidth=1e9, links=4)
+    peaks = {"flops": 1e12, "memory_bandwidth": 1e10, "link_bandwidth": 1e9, "links": 4}
+    chip = replace(CHIPS["TPU v5 lite"], **peaks)
     collectives = (
         Collective("collective-permute", True, 3, int(permuted * 1e9), True),
         Collective("all-gather", False, 1, int(gathered * 4e9), True),
     )
     work = int(flops * 4 * 1e12)
-    return Plan(8, 4, chip, Memory(1, 2, 3, 4), work // 6, work, collectives)
+    traffic = Traffic(int(moved * 1e10))
+    return Plan(8, 4, chip, Memory(1, 2, 3, 4), work // 6, work, traffic, collectives)
 
 
 @pytest.mark.parametrize(
-    "flops, permuted, gathered, exposed",
-    [(5, 3, 0, 0), (5, 7, 0, 2), (5, 3, 1, 1), (5, 7, 1, 3), (0, 2, 0, 2)],
+    "flops, moved, permuted, gathered, exposed",
+    [
+        (5, 2, 3, 0, 0),
+        (5, 0, 7, 0, 2),
+        (5, 6, 7, 0, 1),
+        (5, 8, 7, 0, 0),
+        (5, 2, 3, 1, 1),
+        (5, 0, 7, 1, 3),
+        (0, 0, 2, 0, 2),
+    ],
 )
-def test_what_compute_hides(flops, permuted, gathered, exposed):
-    found = invented(flops=flops, permuted=permuted, gathered=gathered)
+def test_what_compute_and_memory_hide(flops, moved, permuted, gathered, exposed):
+    found = invented(flops=flops, moved=moved, permuted=permuted, gathered=gathered)
     assert found.compute == pytest.approx(flops)
+    assert found.moving == pytest.approx(moved)
     assert found.communication == pytest.approx((permuted, gathered))
     assert found.exposed == pytest.approx(exposed)
 
@@ -190,8 +202,10 @@ def test_parameters_that_are_split_inside_of_hosts_stay_there():
 
 
 def test_json():
-    record = invented(flops=5, permuted=7, gathered=1).to_json()
+    record = invented(flops=5, permuted=7, gathered=1, moved=2).to_json()
     assert record["memory"]["total"] == 10
     assert record["chip"]["name"] == "v5e" and record["devices"] == 4
     assert record["seconds"]["exposed"] == pytest.approx(3)
+    assert record["traffic"] == {"moved": 2e10, "exact": True}
+    assert record["seconds"]["moving"] == pytest.approx(2)
     assert [each["seconds"] for each in record["collectives"]] == pytest.approx([7, 1])
