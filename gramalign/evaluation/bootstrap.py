@@ -68,8 +68,8 @@ def bootstrap_interval(
         The figure and its interval: a point where all draws give the same.
 
     Raises:
-        ValueError: no value, a NaN, a group for each of another number of values, or a method,
-            level or number of resamples that is none.
+        ValueError: no value, values of several axes, a NaN, a group for each of another number of
+            values, or a method, level or number of resamples that is none.
 
     >>> hits = np.repeat([0.0, 1.0], [30, 70])
     >>> bootstrap_interval(hits).to_json()
@@ -212,6 +212,11 @@ def _numbered(groups: np.ndarray) -> np.ndarray:
 def _check(
     values: np.ndarray, groups: np.ndarray | None, method: str, level: float | int, resamples: int
 ) -> None:
+    if values.ndim != 1:
+        raise ValueError(
+            f"values: got shape {values.shape}, wanted one a query; of several tasks, "
+            "unit_values(values)"
+        )
     if not len(values):
         raise ValueError("values: got none, wanted at least one query; evaluate some rows")
     unusable = np.flatnonzero(~np.isfinite(values))

@@ -10,9 +10,14 @@ class the classifier does not know counts as wrong.
 Accuracy at k is the share of rows of rank k or less, for k below the number of classes. Macro-F1 is
 the mean of F1 over the classes that occur as truth or prediction.
 
+Chance is a random order of the classes that are known; the other rows it gets wrong as well.
+
 Intervals are for 95 %: accuracies by Wilson's rule ("Probable inference, the law of succession, and
-statistical inference", JASA 22, 1927), macro-F1 by the percentile bootstrap over rows. Where rows
-are in groups, both are by the bootstrap over groups (`gramalign.evaluation.bootstrap`).
+statistical inference", JASA 22, 1927), and where rows are in groups by the bootstrap over groups
+(`gramalign.evaluation.bootstrap`), or by Wilson's rule for as many as there are groups where all
+are right, or all wrong. Macro-F1 has the bootstrap's interval, reflected at the figure: draws lack
+classes of few rows, so that they lie below the figure as it lies below that of all rows there could
+be. It is a point where all rows are right, and of a few rows a class it holds the truth less often.
 """
 
 import math
@@ -59,7 +64,7 @@ class ClassFigures:
         unknown: classes of test rows among which it cannot choose; these rows count as wrong.
         accuracy: k -> percent of rows whose class is among the first k.
         macro_f1: mean F1 over classes, in percent.
-        chance: k -> accuracy of a random order, in percent.
+        chance: k -> accuracy of a random order, in percent; NaN where no row counts.
         majority: accuracy of always naming the class that training has most rows of, in percent;
             NaN where that is not known.
         settings: what the classifier was run with, by name.
@@ -178,7 +183,7 @@ def class_figures(
         unknown=tuple(np.unique(test.labels[counted & ~known]).tolist()),
         accuracy={k: _rate(ranks[some] <= k, clusters) for k in at},
         macro_f1=_macro_f1(test.labels[some], predicted[some], clusters),
-        chance={k: 100 * min(k / max(len(classes), 1), 1) for k in at},
+        chance={k: _percent(known[some]) * min(k / max(len(classes), 1), 1) for k in at},
         majority=_percent(test.labels[some] == majority) if majority is not None else math.nan,
         settings=settings,
         ranks=ranks,
@@ -216,10 +221,12 @@ def placed(
 def _rate(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
     if not len(hits):
         return Estimate(math.nan, math.nan, math.nan)
-    if len(np.unique(clusters)) == len(hits):
+    units = len(np.unique(clusters))
+    if units == len(hits) or (units > 1 and np.all(hits == hits[0])):
         from scipy import stats  # takes a second to import
 
-        found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+        right = int(hits.sum()) * units // len(hits)
+        found = stats.binomtest(right, units).proportion_ci(method="wilson")
         low, high = 100 * float(found.low), 100 * float(found.high)
     else:
         found = bootstrap_interval(100.0 * hits, groups=clusters, resamples=_RESAMPLES)
@@ -250,7 +257,10 @@ def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> 
         method="percentile",
         resamples=_RESAMPLES,
     )
-    return Estimate(found.estimate, found.low, found.high)
+    value = found.estimate
+    ends = np.array([2 * value - found.high, 2 * value - found.low])
+    low, high = np.clip([np.minimum(ends[0], value), np.maximum(ends[1], value)], 0, 100)
+    return Estimate(value, float(low), float(high))
 
 
 def _percent(hits: np.ndarray) -> float:

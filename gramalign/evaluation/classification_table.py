@@ -1,5 +1,6 @@
 """A classification as a rich table, at most 100 columns wide and complete without colour."""
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Group
@@ -56,11 +57,11 @@ def classification_table(result: Classification) -> Group:
     classes = sorted({each.classes for each in result.all})
     notes = [
         f"{' or '.join(map(str, classes))} classes, {result.train_rows} training rows; in brackets "
-        "95 % intervals over test rows"
+        "95 % intervals over test rows, or over their groups where they have any"
     ]
     notes += [
-        f"{each.name}: classes {spelt(each.unknown)} have no training row, their test rows count "
-        "as wrong"
+        f"{each.name}: classes {spelt(each.unknown)} have no {_sample(each, result)}, their test "
+        "rows count as wrong"
         for each in result.all
         if each.unknown
     ]
@@ -79,9 +80,17 @@ def _subject(figures: ClassFigures, modalities: Sequence[str]) -> str:
     return f"{figures.prompts} -> {'rest' if len(of) == len(others) > 1 else '+'.join(of)}"
 
 
+def _sample(figures: ClassFigures, result: Classification) -> str:
+    """What the classifier would have known the classes by."""
+    if figures.classifier == "prompts" and result.zero_shot:
+        return "prompt"
+    by = (figures.prompts,) if figures.classifier == "prompts" else figures.modalities
+    return f"training row with {' or '.join(by)}"
+
+
 def _spread(estimate: Estimate) -> str:
     value = percent(estimate.value)
-    if value == "n/a":
+    if math.isnan(estimate.low):  # of no row, or of a single one or group
         return value
     return f"{value} [{percent(estimate.low)}, {percent(estimate.high)}]"
 

@@ -183,6 +183,13 @@ def _compared(
     resamples: int,
 ) -> tuple[dict[str, Figure], str | None]:
     """One figure of all objectives, and the best of those that can be compared."""
+    for objective, of_seeds in results.items():
+        shapes = {each[name].shape for each in of_seeds if name in each}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"results[{objective!r}]: {name} has other shapes under one seed than under another"
+                f", {sorted(shapes)}; evaluate all on the same rows"
+            )
     hits = {
         objective: np.stack([each[name] for each in of_seeds])
         for objective, of_seeds in results.items()

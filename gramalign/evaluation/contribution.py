@@ -3,6 +3,7 @@
 For every modality as the target, rest -> target is measured with all others in the query, with each
 of them left out, and with each of them alone. The gallery is the same throughout. Two query tuples
 are compared over the examples that are queries of both, so that it does not matter who lacks what.
+The best single one is that which finds most of all queries, those that it lacks included.
 
 What a modality contributes is how much more is found with it than without; the aggregation gain,
 how much more all find together than the best single one. Either may be negative: a joint Score can
@@ -61,9 +62,14 @@ def difference(
     Returns:
         How much more the first finds at rank 1.
 
+    Raises:
+        ValueError: ranks of other numbers of examples.
+
     >>> difference(np.array([1, 1, 2, 0]), np.array([1, 3, 2, 1])).points.__round__(1)
     33.3
     """
+    if ranks.shape != other.shape:
+        raise ValueError(f"ranks and other: got {ranks.shape} and {other.shape}, wanted one shape")
     both = (ranks > 0) & (other > 0)
     found, found_otherwise = ranks[both] == 1, other[both] == 1
     better = int(np.sum(found & ~found_otherwise))
@@ -89,7 +95,7 @@ class Contribution:
         without: by the name of the one that is left out.
         alone: by the name of the one that is asked with.
         worth: by modality, the joint query's less that without it.
-        best: the modality that finds most alone.
+        best: the modality that finds the most queries alone, the first of several.
         gain: the joint query's less that of the best alone.
     """
 
@@ -158,7 +164,7 @@ def _of_target(data: EmbeddingSet, target: str, score: ScoreLike) -> Contributio
     joint = by(*rest)
     without = {name: by(*(other for other in rest if other != name)) for name in rest}
     alone = {name: by(name) for name in rest}
-    best = max(rest, key=lambda name: np.nan_to_num(alone[name].recall[1], nan=-1))
+    best = max(rest, key=lambda name: np.sum(_ranks(alone[name]) == 1))
     return Contribution(
         score=name_of(score),
         target=target,

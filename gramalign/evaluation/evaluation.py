@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
 from gramalign.evaluation.records import to_plain
-from gramalign.evaluation.relevance import Relevance, relevance_figures
+from gramalign.evaluation.relevance import Relevance, numbered_labels, relevance_figures
 from gramalign.evaluation.reranking import TOP, check_asked, rerank
 from gramalign.evaluation.retrieval import (
     FUSED,
@@ -277,6 +277,7 @@ def evaluate(
     data = checked(embeddings, present, groups, fused)
     if rerank_by is not None:
         check_asked(rerank_by, rerank_top)
+    numbers = None if labels is None else numbered_labels(np.asarray(labels), len(data))
     say(f"retrieval, {len(data)} examples")
     called = name_of(score)
     retrieval = [x for each in with_cosine(score) for x in retrieval_figures(data, each)]
@@ -302,10 +303,10 @@ def evaluate(
             if raw.score == called
         ]
     by_label: list[Relevance] = []
-    if labels is not None:
+    if numbers is not None:
         for each in with_cosine("cosine" if score == FUSED else score):
             say(f"retrieval by label, {name_of(each)}")
-            by_label += relevance_figures(data, np.asarray(labels), each)
+            by_label += relevance_figures(data, numbers, each)
     say("the space")
     return Evaluation(
         score=called,

@@ -54,8 +54,8 @@ class LinearGCCA:
             Per modality float32 `[examples, dim]` with unit rows.
 
         Raises:
-            ValueError: the modalities are not the fitted ones, lengths that differ, or a mask of
-                another shape, dtype or modality.
+            ValueError: the modalities are not the fitted ones, or of another width, lengths that
+                differ, or a mask of another shape, dtype or modality.
         """
         if set(features) != set(self.views):
             raise ValueError(
@@ -67,6 +67,11 @@ class LinearGCCA:
         for name, view in self.views.items():
             rows = np.asarray(features[name], np.float64)
             there = masks[name]
+            if rows.shape[1:] != view.mean.shape:
+                raise ValueError(
+                    f"features[{name!r}]: got shape {rows.shape}, wanted {len(view.mean)} features "
+                    "each, as the baseline was fitted on"
+                )
             projected = np.zeros((len(rows), view.weights.shape[1]))
             if there.any():
                 projected[there] = view.whiten(rows[there]) @ view.weights
@@ -97,9 +102,12 @@ def fit_gcca(
         The fitted maps.
 
     Raises:
-        ValueError: fewer than two modalities, lengths that differ, fewer than `2 * dim` complete
-            rows, a view that does not vary, or a mask of another shape, dtype or modality.
+        ValueError: fewer than two modalities, lengths that differ, a dim or components below 1,
+            fewer than `2 * dim` complete rows, a view that does not vary or is not finite, or a
+            mask of another shape, dtype or modality.
     """
+    if min(dim, components) < 1:
+        raise ValueError(f"dim and components: got {dim} and {components}, wanted at least 1")
     if len(features) < 2:
         raise ValueError(
             f"features: got {len(features)} modality, wanted at least 2 to correlate; "
@@ -118,6 +126,11 @@ def fit_gcca(
     fitted, whitened = {}, []
     for name, values in features.items():
         rows = np.asarray(values, np.float64)[complete]
+        if not np.isfinite(rows).all():
+            raise ValueError(
+                f"features[{name!r}]: some are NaN or infinite where all modalities are present; "
+                "mask those rows"
+            )
         if np.all(rows == rows[0]):
             raise ValueError(
                 f"features[{name!r}]: all {len(rows)} complete rows are equal, so nothing can be"

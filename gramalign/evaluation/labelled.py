@@ -51,7 +51,17 @@ class Labelled:
         return values[np.argmax(counts)].item()
 
     def there(self, modalities: Sequence[str]) -> Bool[np.ndarray, " examples"]:
-        """The rows that have at least one of the modalities."""
+        """The rows that have at least one of the modalities.
+
+        Raises:
+            ValueError: a modality that is not there, or none.
+        """
+        unknown = [name for name in modalities if name not in self.modalities]
+        if unknown or not modalities:
+            raise ValueError(
+                f"modalities: got {', '.join(unknown) or 'none'}, wanted some of "
+                f"{', '.join(self.modalities)}"
+            )
         return np.any([self.data.present[name] for name in modalities], axis=0)
 
     def direction(self, modalities: Sequence[str]) -> Float[np.ndarray, "examples dim"]:
@@ -59,10 +69,9 @@ class Labelled:
 
         The same direction by which the cosine Score stands for a tuple.
         """
-        total = np.zeros(self.data.embeddings[modalities[0]].shape)
-        for name in modalities:
-            total += self.data.embeddings[name]
-        return unit_rows("+".join(modalities), total, self.there(modalities))
+        there = self.there(modalities)
+        total = np.sum([self.data.embeddings[name] for name in modalities], axis=0, dtype=float)
+        return unit_rows("+".join(modalities), total, there)
 
     def side_by_side(self, modalities: Sequence[str]) -> Float[np.ndarray, "examples width"]:
         """The modalities' embeddings one after another, zeros in the place of absent ones."""

@@ -56,7 +56,7 @@ def nearest_neighbours(
         raise ValueError(f"temperature: got {temperature}, wanted a positive number")
     there = train.there(modalities)
     classes = np.unique(train.labels[there])
-    voters = min(k, int(there.sum()))
+    voters = min(int(k), int(there.sum()))
     scores = None
     if len(classes) > 1:
         cosines, nearest = (

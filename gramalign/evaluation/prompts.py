@@ -59,18 +59,23 @@ def class_prompts(
         The mean direction of each class.
 
     Raises:
-        ValueError: no prompt, or one that is not finite.
+        ValueError: no prompt, one that is not finite, or another number of labels.
 
     >>> import numpy as np
     >>> found = class_prompts("text", np.array([[2.0, 0], [0, 1], [0, 3]]), np.array([7, 4, 4]))
     >>> found.classes.tolist(), found.directions.tolist()
     ([4, 7], [[0.0, 1.0], [1.0, 0.0]])
     """
-    values = np.asarray(embeddings)
+    values, named = np.asarray(embeddings), np.asarray(labels)
+    if values.ndim != 2 or named.shape != values.shape[:1]:
+        raise ValueError(
+            f"embeddings and labels: got shapes {values.shape} and {named.shape}, wanted a row and "
+            f"a label for each prompt of {modality}"
+        )
     if not len(values):
         raise ValueError(f"embeddings: got no prompt of {modality}, wanted one for each class")
     units = unit_rows(modality, values, np.ones(len(values), bool))
-    classes, number = np.unique(np.asarray(labels), return_inverse=True)
+    classes, number = np.unique(named, return_inverse=True)
     total = np.zeros((len(classes), units.shape[1]))
     np.add.at(total, number, units)
     return Prompts(modality, classes, unit_rows(modality, total, np.ones(len(classes), bool)))

@@ -100,6 +100,33 @@ def relevance_figures(
     )
 
 
+def numbered_labels(
+    labels: Shaped[np.ndarray, " _examples"], examples: int
+) -> Integer[np.ndarray, " examples"]:
+    """Labels as numbers from 0, in their order.
+
+    Raises:
+        ValueError: another number of labels than of examples, one label for all of them, or some
+            that cannot be compared.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (examples,):
+        raise ValueError(f"labels: got shape {labels.shape}, wanted ({examples},): one an example")
+    try:
+        numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+    except TypeError as error:
+        raise ValueError(
+            f"labels: {error}; wanted labels of one type, such as all names or all numbers, and "
+            "only rows that have one"
+        ) from None
+    if not numbered.any():
+        raise ValueError(
+            f"labels: all {examples} examples have the label {labels.tolist()[0]!r}, so that no "
+            "answer is wrong; wanted at least two labels"
+        )
+    return numbered
+
+
 def retrieve_by_label(
     data: EmbeddingSet,
     labels: Shaped[np.ndarray, " examples"],
@@ -125,15 +152,7 @@ def retrieve_by_label(
         ValueError: another number of labels than of examples, one label for all of them, an unknown
             score, or modalities that are not there or on both sides.
     """
-    labels = np.asarray(labels)
-    if labels.shape != (len(data),):
-        raise ValueError(f"labels: got shape {labels.shape}, wanted ({len(data)},): one an example")
-    numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
-    if not numbered.any():
-        raise ValueError(
-            f"labels: all {len(data)} examples have the label {labels[0]!r}, so that no answer is "
-            "wrong; wanted at least two labels"
-        )
+    numbered = numbered_labels(labels, len(data))
     query, gallery = check_sides(data, query, gallery)
     rows, cols = (
         np.flatnonzero(np.any([data.present[name] for name in side], axis=0))

@@ -113,6 +113,11 @@ class Robustness:
     seed: int
     curves: tuple[Curve, ...]
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Those that differ: of two modalities all are pairs."""
+        return TASKS[:1] if len(self.modalities) == 2 else TASKS
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`; NaN becomes None."""
         return to_plain(self)

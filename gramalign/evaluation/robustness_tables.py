@@ -3,7 +3,7 @@
 from rich.console import Group
 from rich.text import Text
 
-from gramalign.evaluation.robustness import TASKS, Curve, Range, Robustness
+from gramalign.evaluation.robustness import Curve, Range, Robustness
 from gramalign.evaluation.table_parts import percent, plain_table, titled
 
 _TITLES = {
@@ -27,18 +27,23 @@ def robustness_tables(found: Robustness) -> Group:
 
 
 def _of_one(curve: Curve, found: Robustness) -> Group:
-    tasks = ("pair",) if len(found.modalities) == 2 else TASKS
     scores = tuple(dict.fromkeys(("cosine", found.score)))
     table = plain_table()
     table.add_column("level", no_wrap=True)
-    for task in tasks:
+    lost = curve.kind == "missing"
+    if lost:  # less than the rate, as a row keeps one
+        table.add_column("of all\nmissing", justify="right", no_wrap=True)
+    for task in found.tasks:
         for score in scores:
             head = f"{'pairs' if task == 'pair' else task}\n{score}"
             table.add_column(head, justify="right", overflow="fold")
     # That of pairs: of all it changes most.
     table.add_column("pairs\nchance", justify="right", style="dim")
     for point in curve.points:
-        cells = [_cell(point.figures[f"{task} R@1, {score}"]) for task in tasks for score in scores]
+        cells = [percent(100 * point.missing)] if lost else []
+        cells += [
+            _cell(point.figures[f"{task} R@1, {score}"]) for task in found.tasks for score in scores
+        ]
         chance = percent(point.figures["pair chance R@1"].mean, 2)
         table.add_row(Text(point.label), *cells, chance)
     who = "all features" if curve.modalities == found.modalities else ", ".join(curve.modalities)

@@ -30,13 +30,14 @@ def unit_values(
         Per seed, one number a unit.
 
     Raises:
-        ValueError: no query at all, other queries under other seeds, an infinite value, or a number
-            of groups that is not that of the examples.
+        ValueError: no query at all, other queries under other seeds, an infinite value, no axis of
+            tasks, or a number of groups that is not that of the examples.
 
     >>> unit_values(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]))
     array([0.5, 0. , 1. , 1. ])
     """
-    sums, counts = _by_unit(np.asarray(values, np.float64), groups)
+    values = np.asarray(values, np.float64)
+    sums, counts = _by_unit(values, groups)
     number = counts.sum(1, keepdims=True)
     means = sums.sum(2, keepdims=True) / number
     influence = np.mean((sums - means * counts) / number, axis=1) * counts.shape[1]
@@ -66,13 +67,18 @@ def unit_shares(
     >>> unit_shares(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, np.nan, np.nan, 1.0]]))
     array([0.5, 0. , 0.5, 1.5])
     """
-    sums, counts = _by_unit(np.asarray(values, np.float64), groups)
+    values = np.asarray(values, np.float64)
+    sums, counts = _by_unit(values, groups)
     shares = np.mean(sums / counts.sum(1, keepdims=True), axis=1) * counts.shape[1]
     return shares.reshape(*values.shape[:-2], -1)
 
 
 def _by_unit(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Sums [seeds, tasks, units] of values and counts [tasks, units] of queries, both where any."""
+    if values.ndim < 2:
+        raise ValueError(
+            f"values: got shape {values.shape}, wanted [tasks, examples]; of one task, values[None]"
+        )
     *_, tasks, examples = values.shape
     if np.isinf(values).any():
         raise ValueError("values: got an infinite one, wanted numbers, or NaN for what is no query")

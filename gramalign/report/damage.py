@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gramalign.evaluation import Robustness
-from gramalign.evaluation.robustness import TASKS, Curve, Point
+from gramalign.evaluation.robustness import Curve, Point
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import MUTED, axes, colour
 
@@ -36,7 +36,7 @@ def _panel(found: Robustness, curve: Curve) -> Plot:
     even = curve.kind == "precision"
     places = [float(i) if even else point.level for i, point in enumerate(curve.points)]
     keys, drawn = [], False
-    for i, task in enumerate(TASKS):
+    for i, task in enumerate(found.tasks):
         for score in dict.fromkeys((found.score, "cosine")):
             name = f"{task} R@1, {score}"
             if not all(name in point.figures for point in curve.points):

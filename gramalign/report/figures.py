@@ -19,18 +19,23 @@ _KINDS = {PAIRS: "pair", ONE: "one → rest", REST: "rest → one"}
 
 def headlines(evaluation: Evaluation) -> list[Headline]:
     """Mean R@1 of each kind of task under the run's Score and the cosine; those that exist."""
-    found = []
-    for score in scores(evaluation):
-        for kind in kinds(evaluation):
-            value = mean(x.recall[1] for x in tasks(evaluation, kind, score))
-            if math.isnan(value):
-                continue
-            chance = mean(x.chance[1] for x in tasks(evaluation, kind, score))
-            linear = mean(x.recall[1] for x in tasks(evaluation, kind, "cosine", baseline=True))
-            marks = [("chance", chance, "var(--muted)"), ("linear GCCA", linear, "var(--mark)")]
-            kept = tuple(mark for mark in marks if not math.isnan(mark[1]))
-            found.append(Headline(f"{_KINDS[kind]}, {score}", value, kept))
-    return found
+    return [
+        found
+        for score in scores(evaluation)
+        for kind in kinds(evaluation)
+        if (found := _headline(evaluation, kind, score)) is not None
+    ]
+
+
+def _headline(evaluation: Evaluation, kind: str, score: str) -> Headline | None:
+    value = mean(x.recall[1] for x in tasks(evaluation, kind, score))
+    if math.isnan(value):
+        return None
+    chance = mean(x.chance[1] for x in tasks(evaluation, kind, score))
+    linear = mean(x.recall[1] for x in tasks(evaluation, kind, "cosine", baseline=True))
+    marks = [("chance", chance, "var(--muted)"), ("linear GCCA", linear, "var(--mark)")]
+    kept = tuple(mark for mark in marks if not math.isnan(mark[1]))
+    return Headline(f"{_KINDS[kind]}, {score}", value, kept)
 
 
 def comparison(runs: Sequence[Gathered]) -> Table:
@@ -39,10 +44,12 @@ def comparison(runs: Sequence[Gathered]) -> Table:
     beside: dict[str, dict[str, float]] = {}
     stores = dict.fromkeys((run.data, run.part) for run in runs)
     for run in runs:
-        for figure in headlines(run.evaluation):
-            kind, _, score = figure.name.rpartition(", ")
-            under = {"own Score": run.evaluation.score, "cosine": "cosine"}
-            for name in (f"{kind}, {called}" for called, of in under.items() if of == score):
+        for called, score in {"own Score": run.evaluation.score, "cosine": "cosine"}.items():
+            for kind in kinds(run.evaluation):
+                figure = _headline(run.evaluation, kind, score)
+                if figure is None:
+                    continue
+                name = f"{_KINDS[kind]}, {called}"
                 columns.setdefault(name, {})[run.name] = figure.value
                 for mark, value, _ in figure.marks:
                     store = f" on {run.data}, {run.part}" if len(stores) > 1 else ""

@@ -159,6 +159,7 @@ class Index:
                 f"k: got {k}, wanted a whole number from 1 to {len(self)}, that of the rows in the "
                 "index"
             )
+        k = int(k)
         searched = self._searched(gallery, tuple(rows))
         # Named by their places, so that one program serves all sets of modalities of one size.
         between = Between(score, _places("query", len(rows)), _places("gallery", len(searched)))

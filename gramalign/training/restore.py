@@ -75,7 +75,7 @@ def make_run(
     """A run's model with these variables, after so many updates."""
     model = abstract_model(config, dims)
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
-    embed = functools.partial(_checked_embed, dims, nnx.graphdef(model), variables)
+    embed = functools.partial(_checked_embed, dims, fusing, nnx.graphdef(model), variables)
     return Run(folder, config, dict(dims), variables, fusing, step, trained_on, embed)
 
 
@@ -107,12 +107,7 @@ def embed_store(
                 f"{modality} has {store.dims[modality]} features a row, but the run was trained "
                 f"on {run.dims[modality]}"
             )
-    if fused is not None and fused not in run.fusing:
-        raise ValueError(
-            f"fused is {fused!r}, but of {run.config.objective!r} those that fuse modalities are "
-            f"{list(run.fusing)}"
-        )
-    names = [*known, *(() if fused is None else run.fusing[fused])]
+    names = [*known, *_fused_names(run.fusing, fused)]
     embeddings = {name: np.zeros((len(store), run.config.model.dim), np.float32) for name in names}
     start = 0
     for batch, count in examples(store.only(known), batch_size):
@@ -123,8 +118,22 @@ def embed_store(
     return embeddings
 
 
-def _checked_embed(dims, graphdef, variables, features, present=None, fused=None) -> Embeddings:
+def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tuple[str, ...]:
+    """The names of what a term fuses; none of none."""
+    if fused is None:
+        return ()
+    if fused not in fusing:
+        raise ValueError(
+            f"fused is {fused!r}, but the objective's terms that fuse modalities are {list(fusing)}"
+        )
+    return fusing[fused]
+
+
+def _checked_embed(
+    dims, fusing, graphdef, variables, features, present=None, fused=None
+) -> Embeddings:
     features, present = dict(features), dict(present or {})
+    _fused_names(fusing, fused)
     if not features:
         raise ValueError(f"features holds none, wanted any of {sorted(dims)}")
     unknown = sorted({*features, *present} - set(dims))

@@ -209,6 +209,47 @@ def test_repeated_rows_in_groups_are_no_more_evidence():
         assert again.high - again.low == pytest.approx(once.high - once.low, rel=0.15)
 
 
+def test_groups_that_are_all_right_are_as_sure_as_so_many_rows():
+    eye = np.eye(2, dtype=np.float32)
+    train = labelled({"text": eye}, np.array([0, 1]))
+    pairs = labelled({"text": eye[np.arange(40) % 2]}, np.arange(40) % 2, None, np.arange(40) // 4)
+    found = nearest_neighbours(train, pairs, ("text",)).accuracy[1]
+    wilson = stats.binomtest(10, 10).proportion_ci(method="wilson")
+    assert (found.value, found.high) == (100, 100) and found.low == pytest.approx(100 * wilson.low)
+    alone = labelled({"text": eye[np.zeros(4, int)]}, np.zeros(4, int), None, np.zeros(4, int))
+    result = nearest_neighbours(train, alone, ("text",))
+    assert np.isnan([result.accuracy[1].low, result.macro_f1.high]).all()
+
+
+def test_macro_f1_of_many_classes_lies_in_its_interval():
+    """Draws miss classes of few rows, and lie below the figure: their percentiles do not do."""
+
+    def predicted(rng, number, size=300):
+        true = rng.integers(0, size, number)
+        return true, np.where(rng.random(number) < 0.6, true, rng.integers(0, size, number))
+
+    rng = np.random.default_rng(0)
+    true, said = predicted(rng, 400_000)
+    limit = 100 * f1_score(true, said, average="macro")
+    held = 0
+    for _ in range(20):
+        true, said = predicted(rng, 1500)
+        test = labelled({"text": np.ones((1500, 1), np.float32)}, true)
+        found = class_figures.class_figures(
+            lambda rows, said=said: np.eye(300)[said[rows]],
+            np.arange(300),
+            test,
+            np.ones(1500, bool),
+            classifier="probe",
+            modalities=("text",),
+            majority=None,
+            settings={},
+        ).macro_f1
+        assert found.low <= found.value <= found.high
+        held += found.low <= limit <= found.high
+    assert held >= 16
+
+
 def test_a_perfect_space_and_a_collapsed_one():
     eye = np.eye(len(LABELS), dtype=np.float32)
     perfect = labelled(dict.fromkeys(NAMES[:2], np.repeat(eye, 3, 0)), np.repeat(LABELS, 3))
@@ -232,11 +273,13 @@ def test_a_class_without_a_row_of_the_modality_is_named_and_wrong():
         linear_probe(train, test, ("text",)),
     ):
         assert (found.unknown, found.rows, found.classes) == ((12,), 60, 6)
-        assert found.accuracy[5].value <= 100 * (1 - np.mean(test.labels == 12)) + 1e-6
+        known = 1 - np.mean(test.labels == 12)
+        assert found.accuracy[5].value <= 100 * known + 1e-6
+        assert found.chance == {k: pytest.approx(100 * known * k / 6) for k in (1, 5)}
         assert (found.predicted[test.labels == 12] != 12).all()
     result = classify(train, test, score="cosine", prompts="text")
     assert len(result.prompts) == 1
-    assert "classes 12 have no training row" in " ".join(
+    assert "classes 12 have no training row with text, their" in " ".join(
         to_text(classification_table(result)).split()
     )
 
@@ -344,6 +387,10 @@ def test_errors_name_what_is_wrong():
         classify_by_prompts(
             rows(rng, 9, names=("text",)), prompts_of(train, "text"), score="cosine"
         )
+    with pytest.raises(ValueError, match="wanted a row and a label for each prompt of text"):
+        class_prompts.__wrapped__("text", np.ones((1, 2)), np.arange(3))
+    with pytest.raises(ValueError, match="smell, wanted some of text, audio, video"):
+        nearest_neighbours(train, test, ("smell",))
     with pytest.raises(ValueError, match="no prompt of text"):
         class_prompts("text", np.zeros((0, 4), np.float32), LABELS[:0])
     with pytest.raises(ValueError, match="holds NaN"):

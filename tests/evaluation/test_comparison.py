@@ -175,3 +175,6 @@ def test_nothing_to_compare():
         compare({"gram": []})
     with pytest.raises(ValueError, match=r"objectives with \[2, 3\] seeds, wanted the same"):
         compare({"gram": SEEDS["gram"], "clip": SEEDS["clip"][:2]})
+    fewer = {name: hits[:, 1:] for name, hits in SEEDS["gram"][1].items()}
+    with pytest.raises(ValueError, match=r"'gram'\]: .* under one seed.*on the same rows"):
+        compare({"gram": [SEEDS["gram"][0], fewer, SEEDS["gram"][2]]})

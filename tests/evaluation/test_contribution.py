@@ -44,7 +44,8 @@ def test_equals_the_retrievals_one_by_one():
             hits = [np.mean(x.ranks[both] == 1) for x in (joint, item.without[name])]
             assert item.worth[name].points == pytest.approx(100 * (hits[0] - hits[1]))
             assert item.worth[name].queries == both.sum() < 32
-        assert item.alone[item.best].recall[1] == max(x.recall[1] for x in item.alone.values())
+        found_alone = {name: np.sum(x.ranks == 1) for name, x in item.alone.items()}
+        assert found_alone[item.best] == max(found_alone.values())
         assert item.gain == difference(joint.ranks, item.alone[item.best].ranks)
         assert set(item.ranks()) == {
             f"{'+'.join(query)} -> {item.target}, {item.score}"
@@ -53,6 +54,7 @@ def test_equals_the_retrievals_one_by_one():
         assert "ranks" not in json.dumps(item.to_json(), allow_nan=False)
     text = to_text(contribution_table(found))
     assert max(map(len, text.splitlines())) <= 100 and text.count("Contribution: R@1") == 2
+    assert "over the queries that both ways to ask have" in text
 
 
 def test_a_modality_of_noise_adds_nothing_and_one_that_decides_adds_all():
@@ -69,6 +71,18 @@ def test_a_modality_of_noise_adds_nothing_and_one_that_decides_adds_all():
     assert found.worth["noise"].points == 0 and found.worth["noise"].p_value == 1
     assert found.worth["audio"].points > 50 and found.worth["audio"].p_value < 0.01
     assert found.gain.points == 0
+    assert "both ways to ask" not in to_text(contribution_table([found]))
+
+
+def test_who_is_asked_with_rarely_is_not_the_best_alone():
+    """Of all queries it finds few, however many of its own."""
+    there = np.arange(20) < 3
+    eye = np.eye(20, dtype=np.float32)
+    often = np.where(np.arange(20)[:, None] < 10, eye, np.roll(eye, 1, axis=0))
+    data = checked({"target": eye, "often": often, "rare": eye}, {"rare": there})
+    found = next(x for x in contributions(data, "cosine") if x.target == "target")
+    assert found.alone["rare"].recall[1] == 100 > found.alone["often"].recall[1]
+    assert found.best == "often" and found.gain.queries == 20
 
 
 def test_difference_is_mcnemars():

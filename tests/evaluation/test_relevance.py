@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from gramalign.evaluation import Relevance, checked, retrieve_by_label
+from gramalign.evaluation import Relevance, checked, evaluate, retrieve_by_label
 from gramalign.evaluation import relevance as module
 from gramalign.evaluation.relevance import NDCG_AT, _chance, _found
 from gramalign.scores import Between
@@ -159,7 +159,10 @@ def test_labels_that_do_not_do():
     data = checked(embeddings, present)
     with pytest.raises(ValueError, match=r"labels: got shape \(3,\), wanted \(37,\)"):
         retrieve_by_label(data, labels[:3], ("a",), ("b",), "cosine")
-    with pytest.raises(ValueError, match="all 37 examples have the label"):
+    with pytest.raises(ValueError, match="all 37 examples have the label 1,"):
         retrieve_by_label(data, np.ones(37, int), ("a",), ("b",), "cosine")
+    gaps = np.where(np.arange(37) % 2, "cat", None)
+    with pytest.raises(ValueError, match="labels: '<' not supported.*only rows that have one"):
+        evaluate(embeddings, present, labels=gaps)
     with pytest.raises(ValueError, match="both hold a"):
         retrieve_by_label(data, labels, ("a",), ("a",), "cosine")

@@ -174,6 +174,8 @@ def test_record_and_table(measured):
     assert Robustness.from_json(record) == found
     text = to_text(robustness_tables(found))
     assert max(map(len, text.splitlines())) <= 100
+    kept = [point.missing for point in found.curves[0].points]
+    assert f"{100 * kept[-1]:.1f}" in text and kept[-1] < 0.9  # a row keeps one
     for words in ("Modalities lost", "Noise on audio", "Dimensions dropped", "bfloat16"):
         assert words in text
 

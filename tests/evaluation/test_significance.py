@@ -93,13 +93,14 @@ def test_the_crossed_test_is_of_seeds_and_queries_both():
 
 def test_the_crossed_test_by_hand():
     # Means 2, 4 of seeds and 1, 3, 5 of units, and nothing left: MS of seeds is 3 * 2 = 6 and of
-    # units 2 * 4 = 8; the variance of the mean is (6 + 8) / 6, on (14 / 6)^2 degrees of freedom.
+    # units 2 * 4 = 8; the variance of the mean is (6 + 8) / 6, on (6 + 8)^2 / (6^2 / 1 + 8^2 / 2)
+    # degrees of freedom.
     differences = np.array([[0.0, 2.0, 4.0], [2.0, 4.0, 6.0]])
     found = crossed_test(differences)
-    t = 3 / math.sqrt(14 / 6)
-    assert found.p_value == pytest.approx(2 * stats.t.sf(t, (14 / 6) ** 2))
+    t, freedom = 3 / math.sqrt(14 / 6), 14**2 / (36 + 32)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(t, freedom))
     assert (found.low + found.high) / 2 == pytest.approx(3)
-    half_width = stats.t.ppf(0.975, (14 / 6) ** 2) * math.sqrt(14 / 6)
+    half_width = stats.t.ppf(0.975, freedom) * math.sqrt(14 / 6)
     assert found.high - 3 == pytest.approx(half_width)
 
 
@@ -111,9 +112,22 @@ def test_where_nothing_varies_the_crossed_test_knows():
     # Models that no seed changes: what varies is queries alone, as in a t test of these.
     row = RNG.normal(size=8)
     found = crossed_test(np.tile(row, (3, 1)))
-    assert found.p_value == pytest.approx(
-        stats.norm.sf(abs(stats.ttest_1samp(row, 0).statistic)) * 2
-    )
+    assert found.p_value == pytest.approx(stats.ttest_1samp(row, 0).pvalue)
+
+
+@pytest.mark.parametrize("units", [3, 5, 20])
+def test_few_units_are_no_more_sure_than_they_can_be(units):
+    """Such as the groups of few videos; with seeds that hardly differ."""
+    rng = np.random.default_rng(units)
+    wrong = []
+    for _ in range(600):
+        differences = (
+            0.1 * rng.normal(size=(5, 1))
+            + rng.normal(size=(1, units))
+            + 0.3 * rng.normal(size=(5, units))
+        )
+        wrong.append(crossed_test(differences).p_value <= 0.05)
+    assert np.mean(wrong) <= 0.08
 
 
 def test_two_methods_over_queries_and_over_both():
@@ -165,6 +179,11 @@ def test_equal_methods_and_a_single_query():
         (lambda: sign_flip_test(np.array([])), "got 0 with 0 NaN"),
         (lambda: sign_flip_test(np.array([1.0, math.nan])), "got 2 with 1 NaN"),
         (lambda: crossed_test(np.ones((1, 5))), "1 seeds and 5 units, wanted at least two of each"),
+        (lambda: crossed_test.__wrapped__(np.ones(5)), "1 seeds and 5 units, wanted at least two"),
+        (
+            lambda: paired_difference.__wrapped__(np.ones(3), np.ones(3)),
+            r"of one seed, values\[None\]",
+        ),
         (lambda: holm(np.array([0.5, 1.5])), r"wanted numbers in \[0, 1\]"),
         (lambda: holm(np.array([0.5, 0.5]), family=1), "got 1, wanted at least the 2 tests"),
         (lambda: ranking({}), "wanted the same queries"),

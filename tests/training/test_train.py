@@ -77,6 +77,8 @@ def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
     ):
         with pytest.raises(ValueError, match=message):
             run.embed(features, present)
+    with pytest.raises(ValueError, match="fused is 'clip', but the objective's terms that fuse"):
+        run.embed({"text": text}, fused="clip")
 
 
 def test_a_store_of_another_shape_is_refused(run, tmp_path):
