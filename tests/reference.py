@@ -141,7 +141,7 @@ def volume_scores(embeddings, present, anchor, form="volume"):
     return {
         "volume": lambda: -size,
         "squared": lambda: -(size**2),
-        "log": lambda: -np.log(size**2 + 1e-12) / 2,
+        "log": lambda: -np.log(size**2 + 1e-6) / 2,
         "root": lambda: -(size ** (1 / (1 + others[None, :]))),
     }[form]()
 
@@ -320,15 +320,16 @@ def alignment(embeddings, *, power=2.0, present=None):
 def uniformity(embeddings, *, t=2.0, present=None, groups=None):
     """Log of the mean Gaussian potential of all pairs, per modality."""
     there, found = masks(embeddings, present), []
+    two = sum(there.values()) >= 2
     for name, x in embeddings.items():
-        kept, group = x[there[name]], None if groups is None else groups[there[name]]
+        takes = there[name] & two
+        kept, group = x[takes], None if groups is None else groups[takes]
         apart = ~np.eye(len(kept), dtype=bool)
         if group is not None:
             apart = group[:, None] != group[None, :]
         squares = ((kept[:, None] - kept[None, :]) ** 2).sum(-1)[apart]
         value = np.log(np.exp(-t * squares).mean()) if squares.size else 0.0
         found.append(np.full(len(x), value))
-    two = sum(there.values()) >= 2
     return np.where(two, mean_over_tasks(found, list(there.values())), 0)
 
 

@@ -28,6 +28,8 @@ ARRAYS = ("present", "groups", "key")
 TEMPERATURES = ("temperature", "tau_alignment", "tau_instance")
 SHARES = ("mix", "fused_weight")
 """Of the other settings, which are numbers: those above 0, and those from 0 to 1."""
+NUMBERS = ("label_smoothing", "t", "power", "bandwidth", "weight_temperature")
+"""Those that are numbers and yet shape the program."""
 
 
 Check = Callable[[Embeddings, Mapping[str, Any]], None]
@@ -69,7 +71,7 @@ def compiled(
             for name in static:
                 _check_constant(name, settings[name])
             for name in settings:
-                if name == "label_smoothing" or name not in (*static, *ARRAYS):
+                if name in NUMBERS or name not in (*static, *ARRAYS):
                     _check_number(name, settings[name])
             if settings.get("groups") is not None:
                 check_groups(settings["groups"], len(next(iter(embeddings.values()))))
@@ -117,6 +119,8 @@ def _check_number(name: str, value: Any) -> None:
         return
     if name in TEMPERATURES and not 0 < number < np.inf:
         raise ValueError(f"{name} must be positive and finite, got {number}")
+    if name in NUMBERS and not np.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
     if name in SHARES and not 0 <= number <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {number}")
 

@@ -11,7 +11,7 @@ orthonormal vectors it is sqrt(2 k - 1) instead of 1. The paper learns m from 0.
 [0, 1], and adds a matching loss, which is no part of this.
 
 Source: HyperGRAM, CVPR 2026.
-Needs: an anchor, or each in turn; k >= 2.
+Needs: an anchor, or each in turn; k >= 2; lengths up to about 30, for which see the Score.
 Cost: 2 (2 k - 1) B^2 d flops forward and four times that with the gradient, per anchor; memory
 O(B k d).
 Singular set: an anchor that lies with the others in a flat through 0, for either of the volumes: a

@@ -130,6 +130,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     ) -> Float[Array, " batch"]:
         if "axis_name" in settings:
             raise TypeError("give axis_name to over_mesh: a loss over a mesh has it already")
+        # What a partial brings along is of the whole batch too.
+        present = fixed.get("present") if present is None else present
+        groups = fixed.get("groups") if groups is None else groups
         check_embeddings(embeddings, present)
         size = next(iter(embeddings.values())).shape[0]
         if size == 0 or size % devices:

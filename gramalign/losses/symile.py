@@ -10,14 +10,15 @@ that is wholly of one example, or of one group, is no negative to its own; the p
 out the column of an example's own number instead, whatever has been shuffled there. So with two
 modalities "shuffled" is CLIP on that pair.
 
-Without a key the modalities are shifted against each other, by one place more for each: in a batch
-that is drawn at random these are as random as any. With a key, they are permuted at random.
+Without a key the modalities are shifted against each other, by one place more for each in the
+mapping: in a batch that is drawn at random these are as random as any. With a key, they are
+permuted at random.
 
 An absent modality is left out of a product, as in `gramalign.scores.ProductScore`. An example
 recombines, for an anchor, if it has the anchor and any other modality; one that does not might as
 well not be in the batch. Shuffled, a product is of what its examples have. Of all combinations only
 those of two that are there compete, and every example's own others as they are, so that a modality
-that nobody has might as well not be in the mapping.
+that nobody has might as well not be in the mapping (shuffled, it counts among the shifts of others).
 
 Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053; `scaled`: Rheude et al., 2026, arXiv
 2604.05834.

@@ -65,9 +65,10 @@ def uniformity(
     """
 
     def of_one(name: str) -> Float[Array, " batch"]:
-        side = one(embeddings, present, "modality", name)
+        takes = participants(embeddings, present, name)
+        side = one(embeddings, present, "modality", name)._replace(valid=takes)
         value = spread(side, t=t, groups=groups, axis_name=axis_name, engine=engine)
-        return jnp.where(participants(embeddings, present, name), value, 0)
+        return jnp.where(takes, value, 0)
 
     return mean_over(embeddings, of_one, embeddings, present)
 

@@ -100,7 +100,7 @@ class Between:
         if self._by_bases:
             return -_joint_volume(rows, cols)
         if isinstance(self._inner, ProductScore):
-            return self._inner.tile(rows, cols)
+            return self._inner.tile(rows, cols) * self._of_scaled(rows)
 
         def of_one_row(row: tuple[Array, Array]) -> Array:
             vectors, kept = (
@@ -120,7 +120,8 @@ class Between:
         if self._joined:
             whole = [jnp.concatenate(both, axis=1) for both in zip(query, gallery, strict=True)]
             if isinstance(self._inner, ProductScore):
-                return jnp.sum(self._inner.columns(*whole), axis=-1)
+                total = jnp.sum(self._inner.columns(*whole), axis=-1)
+                return total * self._of_scaled(whole[0])
             return self._inner.of_tuples(*whole)
         one, others = (gallery, query) if self._turned else (query, gallery)
         named, masks = _named(*others)
@@ -147,6 +148,10 @@ class Between:
         several = len(self.query) > 1 and len(self.gallery) > 1
         inner = self._inner
         return several and (hasattr(inner, "of_tuples") or isinstance(inner, ProductScore))
+
+    def _of_scaled(self, vectors: Float[Array, "... d"]) -> float:
+        """What is too much where both sides scale all they have, and not all but an anchor."""
+        return vectors.shape[-1] ** -0.5 if self._inner.scaled else 1.0
 
     def _side(
         self,

@@ -8,7 +8,9 @@ score matrix is k - 1 matrix products and a square root, where the published cod
 determinant per pair. The matched tuples are computed by the sheared factorisation of the whole
 tuple, exact however close they are.
 
-The logarithm is sensitive to ratios instead of differences: it is that of Vol^2 + 1e-12, halved.
+The logarithm is sensitive to ratios instead of differences: it is that of Vol^2 + 1e-6, halved. The
+floor is twice what a tile in float32 cannot tell from 0: with a smaller one, matched tuples, whose
+volumes are exact, would win over their own copies, and a collapsed space have no loss.
 The n-th root, n the modalities present in anchor and tuple, makes tuples of different size
 comparable: a volume shrinks with every modality more.
 
@@ -35,8 +37,8 @@ from gramalign.scores.products import product, rounding
 
 Form = Literal["volume", "squared", "log", "root"]
 
-LOG_FLOOR = 1e-12
-"""Added to the squared volume under a logarithm, which is then -13.8 at a volume of 0."""
+LOG_FLOOR = 1e-6
+"""Added to the squared volume under a logarithm, which is then -6.9 at a volume of 0."""
 
 
 class _Span(NamedTuple):
@@ -87,9 +89,7 @@ class VolumeScore(SymmetricScore):
         # a thousandfold larger, with a derivative that points anywhere.
         outside = square - inside
         noise = 4 * rounding(rows, cols.basis[0]) * square
-        # A logarithm would make a leap of what others make a step of.
-        least = noise if self.form == "log" else jnp.zeros_like(noise)
-        heights = sqrt(jnp.where(outside <= noise, least, outside))
+        heights = sqrt(jnp.where(outside <= noise, 0, outside))
         return self._score(cols.volume[None, :] * heights, 1 + cols.number[None, :])
 
     def of_tuples(

@@ -148,7 +148,7 @@ TWO = {"text": ROWS, "audio": ROWS}
         (lambda: losses.gram(TWO, form="cube"), "form must be one of volume, .* got 'cube'"),
         (lambda: losses.sca(TWO, weight_temperature=0.0), "weight_temperature must be positive"),
         (lambda: losses.alignment(TWO, power=0.5), "power must be at least 1, got 0.5"),
-        (lambda: losses.alignment(TWO, power=jnp.nan), "power must be at least 1, got nan"),
+        (lambda: losses.alignment(TWO, power=jnp.nan), "power must be finite, got nan"),
         (lambda: losses.uniformity(TWO, t=0.0), "t must be positive, got 0.0"),
     ],
 )
@@ -200,6 +200,10 @@ def test_masks_that_are_none(present, message):
         (losses.hypergram, {"mix": 2.0}, ValueError, r"mix must be in \[0, 1\], got 2.0"),
         (losses.hypergram, {"mix": "a"}, TypeError, "mix must be a number, got 'a'"),
         (losses.clip, {"label_smoothing": "a"}, TypeError, "label_smoothing must be a number"),
+        (losses.uniformity, {"t": "a"}, TypeError, "t must be a number, got 'a'"),
+        (losses.uniformity, {"t": np.inf}, ValueError, "t must be finite, got inf"),
+        (losses.alignment, {"power": None}, TypeError, "power must be a number, got None"),
+        (losses.kernel_volume, {"bandwidth": np.inf}, ValueError, "bandwidth must be finite"),
         (losses.clip, {"groups": [0, 1, 2, 3]}, ValueError, "array of integers .*, got a list"),
         (
             losses.clip,

@@ -258,6 +258,18 @@ def test_an_uneven_last_batch_by_mask(x64):
     np.testing.assert_array_equal(found[13:], 0)
 
 
+def test_what_a_partial_brings_along_is_split_as_well(x64):
+    embeddings, present, groups = batch("ab")
+    for given in ({"groups": groups}, {"present": present}, {"groups": groups, "present": present}):
+        loss = partial(losses.clip, anchor="a", **given)
+        found = losses.over_mesh(loss, mesh_of())(embeddings)
+        np.testing.assert_allclose(found, loss(embeddings), atol=1e-10)
+    other = losses.over_mesh(partial(losses.clip, anchor="a", groups=groups), mesh_of())
+    own = jnp.arange(BATCH)
+    exact = losses.clip(embeddings, anchor="a")
+    np.testing.assert_allclose(other(embeddings, groups=own), exact, atol=1e-10)
+
+
 @pytest.mark.parametrize("loss", [losses.alignment, losses.modality_gap])
 def test_losses_that_have_no_use_for_groups(loss):
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6))

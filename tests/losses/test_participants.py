@@ -52,6 +52,19 @@ def test_losses_are_zero_for_the_others_only(name):
     np.testing.assert_array_equal(values != 0, wanted)
 
 
+@pytest.mark.parametrize("name", every_loss.PATHS)
+def test_who_has_one_modality_might_as_well_not_be_in_the_batch(name):
+    two = np.sum(HAVE, axis=1) >= 2
+    fewer, have = ({m: x[two] for m, x in tree.items()} for tree in (EMBEDDINGS, PRESENT))
+
+    def values(x, present, groups):
+        return every_loss.EVERY[name](x, temperature=0.1, present=present, groups=groups)
+
+    found = compiled(name)(EMBEDDINGS, PRESENT)[two]
+    exact = jax.jit(values)(fewer, have, GROUPS[two])
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", [n for n in every_loss.PATHS if n not in every_loss.EXACTLY_THREE])
 def test_a_modality_that_nobody_has_might_as_well_not_be_in_the_mapping(name):
     two = {m: EMBEDDINGS[m] for m in "ab"}

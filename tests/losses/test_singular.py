@@ -3,11 +3,15 @@
 Of every way to compute one; the Scores are tested by themselves.
 """
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gramalign import losses
+from gramalign.scores.volume import Form
 from tests import every_loss, samples
 
 BATCH, DIM = 4, 8
@@ -28,3 +32,14 @@ def test_values_and_gradients_are_finite(name):
         for i, case in enumerate(CASES):
             assert np.isfinite(values[i]).all(), (case, temperature)
             assert all(np.isfinite(x[i]).all() for x in gradients), (case, temperature)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("form", get_args(Form))
+def test_of_a_collapsed_space_every_match_is_one_of_as_many(form, dtype, x64):
+    """Whatever resolution matched tuples have, they are no better than their copies."""
+    one = samples.unit(np.random.default_rng(0), 1, DIM)
+    same = jnp.broadcast_to(jnp.asarray(one, dtype), (BATCH, DIM))
+    embeddings = dict.fromkeys("abc", same)
+    found = losses.gram(embeddings, anchor="a", form=form, label_smoothing=0.0)
+    np.testing.assert_allclose(found, np.log(BATCH), rtol=1e-3)

@@ -80,6 +80,18 @@ def test_is_the_definition_pair_by_pair(name, query, gallery):
     np.testing.assert_allclose(np.asarray(matched)[both], np.diagonal(expected)[both], **close)
 
 
+def test_a_scaled_product_is_of_one_size_however_it_is_divided():
+    embeddings, present = sample(n=9)
+    score = "product(scaled=True)"
+    present["text"] = np.ones(9, bool)  # as the anchor of one side, it has to be there
+    several = measured(Between(score, TWO, THREE), embeddings, present)
+    alone = measured(Between(score, ONE, ("touch", *THREE)), embeddings, present)
+    both = several[2][0] & several[2][1]
+    np.testing.assert_allclose(several[1][both], alone[1][both], rtol=1e-5)
+    diagonal = np.diagonal(several[0])
+    np.testing.assert_allclose(diagonal[both], several[1][both], rtol=1e-4, atol=1e-5)
+
+
 def test_joint_volume_to_full_precision_where_tuples_are_close():
     # Unlike the tile, which subtracts from 1 what is near 1, `matched` sees the whole tuple.
     rng = np.random.default_rng(1)

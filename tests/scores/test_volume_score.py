@@ -120,7 +120,7 @@ def test_forms_of_no_volume():
 
 @pytest.mark.parametrize("distance", [1e-1, 1e-2, 1e-3])
 def test_slopes_of_small_volumes(distance):
-    """In float32, of volumes from 1e-2 to 1e-6, where the logarithm's floor is."""
+    """In float32, of volumes from 1e-2 to 1e-6; the logarithm's floor is at 1e-3."""
     tuples = samples.close(np.random.default_rng(0), 4, 3, 32, distance, np.float32)
     size = reference.volume(tuples)[:, None, None]
     factors = {
