@@ -18,9 +18,9 @@ Needs: all modalities alike, no anchor; k >= 2.
 Cost: two k x k eigenproblems per example and 6 B^2 d flops with the gradient; memory O(B k d).
 Singular set: sigma_1 = sigma_2, a kink of L^M; its derivative is that of one choice of the two
 vectors, and that by orthonormal modalities lies along themselves, so that normalised ones do not
-leave it; that of u is of size 1 / gap beside it and leaves out the turn there. And u at right angles
-to the modalities' mean, as of two at an obtuse angle, where its sign flips. Gradients are finite
-everywhere.
+leave it; that of u is of size 1 / gap beside it and leaves out the turn there. And u at right
+angles to the modalities' mean, as of two at an obtuse angle, where its sign flips. Gradients are
+finite everywhere.
 Blind spot: mismatched tuples: none is ever compared with a matched one. Signs, in L^M.
 """
 

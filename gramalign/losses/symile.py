@@ -18,7 +18,7 @@ An absent modality is left out of a product, as in `gramalign.scores.ProductScor
 recombines, for an anchor, if it has the anchor and any other modality; one that does not might as
 well not be in the batch. Shuffled, a product is of what its examples have. Of all combinations only
 those of two that are there compete, and every example's own others as they are, so that a modality
-that nobody has might as well not be in the mapping (shuffled, it counts among the shifts of others).
+that nobody has might as well not be in the mapping (but for the places that others are shifted by).
 
 Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053; `scaled`: Rheude et al., 2026, arXiv
 2604.05834.
