@@ -9,7 +9,7 @@ import tyro
 
 from gramalign.cli.again import options_of
 from gramalign.cli.console import console
-from gramalign.cli.figures import write_with_rows
+from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName
 from gramalign.data import load
@@ -17,7 +17,6 @@ from gramalign.evaluation import classification_table, classify
 from gramalign.training import load_run
 from gramalign.training.measure import embed_labelled, embed_prompts, labels_of, own_score
 from gramalign.training.run_data import data_of
-from gramalign.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,9 @@ class Classify:
     prompts_from: str | None = None
     """A feature store whose rows are the prompts, one or several for each class, its label; with
     --prompts. This is zero-shot: the prompts have seen no training row."""
+    out: Path | None = None
+    """Folder for the figures, such as those of other data; the run's own, for its report, if not
+    given."""
 
     def run(self) -> None:
         """Classify, print the table and keep the figures beside the run."""
@@ -78,7 +80,7 @@ class Classify:
             result = classify(
                 known, asked, score=score, validation=validation, prompts=given or self.prompts
             )
-        files = RunFolder(run.folder)
+        files = folder_for(run.folder, self.out)
         options = options_of(dataclasses.replace(self, data=source))
         record = {"data": source, "part": self.part, "options": options}
         record |= {"prompts_from": self.prompts_from, **result.to_json()}

@@ -11,7 +11,7 @@ import tyro
 
 from gramalign.cli.again import options_of
 from gramalign.cli.console import QUIET, console
-from gramalign.cli.figures import write_with_rows
+from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName, ScoreName
 from gramalign.data import FeatureStore, load
@@ -61,6 +61,9 @@ class Evaluate:
     """Another Score to re-rank the best of each query by; its figures are set beside the raw."""
     rerank_top: int = TOP
     """How many are re-ranked."""
+    out: Path | None = None
+    """Folder for the figures, such as those of other data; the run's own, for its report, if not
+    given."""
 
     def run(self) -> None:
         """Evaluate and print."""
@@ -80,7 +83,7 @@ class Evaluate:
         score = "cosine" if score == FUSED else score
         with console().status("retrieval with and without each modality"):
             found = contributions(checked(embeddings, present, rows.groups), score)
-        files = RunFolder(run.folder)
+        files = folder_for(run.folder, self.out)
         record = {"data": source, "part": self.part, "targets": [item.to_json() for item in found]}
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
@@ -138,7 +141,7 @@ def evaluate_run(
         options = options_of(replace(asked, data=source))
         about = {"data": source, "part": asked.part, "options": options}
         record = about | {"brief": brief} | result.to_json()
-        files = RunFolder(run.folder)
+        files = folder_for(run.folder, asked.out)
         columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
         write_with_rows(files.evaluation, record, files.ranks, columns)
         screen.print(f"wrote {files.evaluation} and {files.ranks.name}", soft_wrap=True)

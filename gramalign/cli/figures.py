@@ -1,4 +1,4 @@
-"""What a command leaves in a run's folder."""
+"""What a command leaves in a run's folder, or in another."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,14 @@ import numpy as np
 
 from gramalign.evaluation.records import to_plain
 from gramalign.files import whole, write_text
+from gramalign.training.run_folder import RunFolder
+
+
+def folder_for(run_folder: Path, out: Path | None) -> RunFolder:
+    """Where figures go, which is there when this returns: the run's own folder if not elsewhere."""
+    folder = run_folder if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    return RunFolder(folder)
 
 
 def write_figures(path: Path, record: Mapping[str, Any]) -> None:

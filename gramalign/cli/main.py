@@ -2,14 +2,17 @@
 
 import logging
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import tyro
 
+from gramalign import __version__
 from gramalign.cli.bench import Bench
 from gramalign.cli.classify import Classify
 from gramalign.cli.compare import Compare
@@ -33,7 +36,10 @@ from gramalign.training.run_folder import RunFolder
 DESCRIPTION = """Align any number of modalities in one space, and measure how well they agree.
 
 Start with: gramalign train digits
-Then: gramalign evaluate runs/digits"""
+
+Then: gramalign evaluate runs/digits
+
+Versions: gramalign --version"""
 
 Command = (
     Train
@@ -68,6 +74,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if alone:
         _print_messages()
     args = list(map(_at_home, sys.argv[1:] if args is None else args))
+    if args == ["--version"]:
+        print(f"gramalign {__version__}, jax {jax.__version__}, Python {platform.python_version()}")
+        return
     try:
         with explained(_GOES_ON.get(args[0], "") if args else ""):
             _read(args).run()

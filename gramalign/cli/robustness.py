@@ -12,7 +12,7 @@ import tyro
 from gramalign.cli.again import options_of
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import Part
-from gramalign.cli.figures import write_figures
+from gramalign.cli.figures import folder_for, write_figures
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import ScoreName
 from gramalign.data.opening import from_arrays
@@ -21,7 +21,6 @@ from gramalign.evaluation.inputs import HostEmbeddings, HostPresent
 from gramalign.training import embed_store, load_run
 from gramalign.training.measure import own_score
 from gramalign.training.run_data import data_of
-from gramalign.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     CurveName = str
@@ -52,6 +51,9 @@ class Robustness:
     """Repetitions where chance has a part."""
     seed: int = 0
     """Of the first repetition."""
+    out: Path | None = None
+    """Folder for the figures, such as those of other data; the run's own, for its report, if not
+    given."""
 
     def run(self) -> None:
         """Measure, print and write."""
@@ -85,7 +87,7 @@ class Robustness:
         asked = dataclasses.replace(self, data=source)
         record = {"data": source, "part": self.part, "options": options_of(asked)}
         record |= found.to_json()
-        path = RunFolder(run.folder).robustness
+        path = folder_for(run.folder, self.out).robustness
         screen.print(robustness_tables(found))
         write_figures(path, record)
         screen.print(f"wrote {path}", soft_wrap=True)

@@ -92,12 +92,11 @@ def _read(program: Program, computation: Computation, instruction: Instruction, 
     places = [place for place, operand in enumerate(instruction.operands) if operand == name]
     if instruction.opcode == "fusion":
         inside = _called(program, instruction)
-        parameters = [
-            name
-            for name, x in inside.instructions.items()
+        return sum(
+            sum(_read_inside(program, inside, parameter))
+            for parameter, x in inside.instructions.items()
             if x.opcode == "parameter" and int(x.argument) in places
-        ]
-        return sum(sum(_read_inside(program, inside, name)) for name in parameters)
+        )
     if instruction.opcode in _IN_PLACE and places == [0]:
         return 0
     if instruction.opcode.removesuffix("-start") in _SLICES and places == [0]:

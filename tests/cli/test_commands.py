@@ -1,14 +1,17 @@
 """The commands end to end on a tiny store, and what they say when something is wrong."""
 
 import json
+import platform
 import runpy
 import shutil
 import sys
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 
+import gramalign
 from gramalign import Index
 from gramalign.cli import main
 from gramalign.cli.embed import without_text
@@ -90,6 +93,28 @@ def test_evaluate_tells_what_each_modality_adds(run, capsys):
             ]
             assert len(found) == len(ranks["ids"])
             assert (found > 0).sum() == item["joint"]["queries"]
+
+
+def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, capsys):
+    main(["evaluate", str(run), "--no-baseline"])
+    kept = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    elsewhere = tmp_path / "figures" / "again"
+    words = [str(run), "--data", str(store), "--out", str(elsewhere)]
+    main(["evaluate", *words, "--no-baseline", "--contribution"])
+    main(["robustness", *words, "--curves", "precision"])
+    main(["classify", *words, "--prompts", "text", "--score", "cosine"])
+    found = {path.name for path in elsewhere.iterdir()}
+    assert {"evaluation.json", "ranks.npz", "contribution.json", "robustness.json"} <= found
+    assert {"classification.json", "predictions.npz", "contribution.npz"} <= found
+    assert kept == {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert f"wrote {elsewhere / 'robustness.json'}" in capsys.readouterr().out
+
+
+def test_versions(capsys):
+    main(["--version"])
+    printed = capsys.readouterr().out
+    versions = f"jax {jax.__version__}, Python {platform.python_version()}"
+    assert printed == f"gramalign {gramalign.__version__}, {versions}\n"
 
 
 def test_robustness_prints_curves_and_keeps_figures(run, capsys):
