@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ def as_declared(config: Any) -> None:
     To be called as a frozen dataclass is built: a config is hashed, compared, and kept as JSON.
 
     Raises:
-        ValueError: a field that is to be a whole number or a part of the config, and is not.
+        ValueError: a field that holds nothing of the kinds that it is declared to be.
     """
     for name, kinds in _declared(type(config)).items():
         value = getattr(config, name)
@@ -41,16 +42,32 @@ def as_declared(config: Any) -> None:
             value = value.item()
         if tuple in kinds:
             value = as_tuples(value)
-        whole_only = int in kinds and float not in kinds
-        if whole_only and isinstance(value, float) and value.is_integer():
+        if str in kinds and isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
             value = int(value)
         object.__setattr__(config, name, value)
-        if whole_only:
-            whole = isinstance(value, int) and (not isinstance(value, bool) or bool in kinds)
-            check(config, name, whole or (value is None and None in kinds), "a whole number")
-        for kind in kinds:
-            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-                check(config, name, isinstance(value, kind), f"a {kind.__name__}(...)")
+        known = [kind for kind in kinds if kind in _KINDS or dataclasses.is_dataclass(kind)]
+        if len(known) == len(kinds):
+            wanted = (_KINDS.get(kind) or f"a {kind.__name__}(...)" for kind in kinds)
+            check(config, name, _is_any(value, kinds), " or ".join(wanted))
+
+
+_KINDS = {
+    None: "None",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    tuple: "a tuple",
+}
+
+
+def _is_any(value: Any, kinds: tuple[Any, ...]) -> bool:
+    if value is None or isinstance(value, bool):  # which Python takes for a number
+        return (None if value is None else bool) in kinds
+    classes = tuple(kind for kind in kinds if kind is not None)
+    return isinstance(value, (*classes, int) if float in kinds else classes)
 
 
 def as_tuples(value: Any) -> Any:

@@ -201,15 +201,12 @@ class Config:
     """Folder of a trained run whose weights to start from, where names and shapes are the same."""
 
     def __post_init__(self):
-        as_declared(self)
-        for name in ("data", "start_from"):
-            if isinstance(place := getattr(self, name), os.PathLike):
-                object.__setattr__(self, name, os.fspath(place))
-        if not isinstance(self.data, str):
+        if not isinstance(self.data, (str, os.PathLike)):
             raise ValueError(
                 f"Config.data is a {type(self.data).__name__}, wanted the name or path of a store; "
                 "arrays go into a file, np.savez(path, **arrays)"
             )
+        as_declared(self)
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
         for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
@@ -253,7 +250,6 @@ class Config:
             if type(term) is not TERMS[name]:
                 wanted = TERMS[name].__name__
                 raise ValueError(f"Config.settings[{name!r}] is {term!r}, wanted a {wanted}")
-            as_declared(term)
         defaults = {name: TERMS[name]() for name in self.weights if name not in self.settings}
         settings = {**self.settings, **defaults}
         return {name: settings[name] for name in TERMS if name in settings}

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from gramalign import losses
 from gramalign.losses.over_mesh import without_unused
 from gramalign.models import LogitScale, Number
-from gramalign.training.checks import check
+from gramalign.training.checks import as_declared, check
 from gramalign.types import Embeddings, Present
 
 _OWN = ("learn_", "head_")  # settings that the loss knows nothing of begin so
@@ -33,6 +33,9 @@ class Term:
     """Whether its groups are the examples' classes, instead of those that show the same thing."""
     learns: ClassVar[Mapping[str, Callable[[float], Number]]] = {}
     """What makes a learned number of a setting: unless its `learn_...` is False, it is learned."""
+
+    def __post_init__(self):
+        as_declared(self)
 
     @property
     def anchor(self) -> str | None:
@@ -103,6 +106,7 @@ class Tempered(Term):
     """Learn the temperature, within [0.01, 1]; it falls until small data are known by heart."""
 
     def __post_init__(self):
+        super().__post_init__()
         check(self, "temperature", self.temperature > 0, "a positive number")
         check(
             self,

@@ -325,6 +325,7 @@ class Pmrl(Term):
     """Fix each direction's sign towards its tuple's mean; otherwise square the cosines."""
 
     def __post_init__(self):
+        super().__post_init__()
         for name in ("tau_alignment", "tau_instance"):
             check(self, name, getattr(self, name) > 0, "a positive number")
 
@@ -339,6 +340,7 @@ class Alignment(Term):
     """Of the distance, at least 1."""
 
     def __post_init__(self):
+        super().__post_init__()
         check(self, "power", self.power >= 1, "at least 1")
 
 
@@ -352,6 +354,7 @@ class Uniformity(Term):
     """How fast the potential falls with the squared distance."""
 
     def __post_init__(self):
+        super().__post_init__()
         check(self, "t", self.t > 0, "a positive number")
 
 

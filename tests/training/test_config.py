@@ -13,6 +13,7 @@ from gramalign.training import (
     Model,
     Optimizer,
     Pmrl,
+    Uniformity,
     config_from_json,
     config_to_json,
 )
@@ -68,6 +69,9 @@ def test_numbers_of_numpy_and_lists_are_as_good(monkeypatch):
         ({"steps": 9.5}, r"Config.steps is 9.5, wanted a whole number"),
         ({"batch_size": True}, r"Config.batch_size is True, wanted a whole number"),
         ({"microbatch": "8"}, r"Config.microbatch is '8', wanted a whole number"),
+        ({"objective": 5}, r"Config.objective is 5, wanted a string"),
+        ({"augment": 5}, r"Config.augment is 5, wanted a string or None"),
+        ({"modalities": "text"}, r"Config.modalities is 'text', wanted a tuple"),
         ({"model": {"dim": 32}}, r"Config.model is {'dim': 32}, wanted a Model\(...\)"),
         ({"data": {"text": np.ones(9)}}, r"Config.data is a dict, wanted the name .* np.savez"),
     ],
@@ -76,6 +80,24 @@ def test_what_a_field_is_not_for(wrong, message, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         Config(**wrong)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Optimizer(learning_rate="1"), "Optimizer.learning_rate is '1', wanted a number"),
+        (lambda: Optimizer(learning_rate=True), "learning_rate is True, wanted a number"),
+        (lambda: Optimizer(clip_norm=None), "Optimizer.clip_norm is None, wanted a number"),
+        (lambda: Model(remat="no"), "Model.remat is 'no', wanted True or False"),
+        (lambda: Gram(temperature="0.07"), "Gram.temperature is '0.07', wanted a number"),
+        (lambda: Uniformity(t=None), "Uniformity.t is None, wanted a number"),
+        (lambda: Gram(learn_temperature=1), "Gram.learn_temperature is 1, wanted True or False"),
+    ],
+)
+def test_what_a_field_of_a_part_is_not_for(make, message, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_json_may_leave_out_what_is_default():
