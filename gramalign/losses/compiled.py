@@ -11,11 +11,13 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups
+from gramalign.geometry.norms import at_least_float32
 from gramalign.scores.sides import check_embeddings, check_unit
 from gramalign.types import Embeddings
 
@@ -85,7 +87,8 @@ def compiled(
                 _check_whole(embeddings)
             if "axis_name" in parameters and settings.get("axis_name") is None:
                 _warn_of_parts(loss.__name__, embeddings)
-            return program(embeddings, **settings)
+            wide = {n: x if n in static else _widened(x) for n, x in settings.items()}
+            return program(embeddings, **wide)
 
         checked.check = check_all  # pyright: ignore[reportAttributeAccessIssue]
         checked.constants = frozenset(static)  # pyright: ignore[reportAttributeAccessIssue]
@@ -117,12 +120,19 @@ def _check_number(name: str, value: Any) -> None:
     number = known(value)
     if number is None:
         return
-    if name in TEMPERATURES and not 0 < number < np.inf:
+    if name in TEMPERATURES and not 0 < np.float32(number) < np.inf:
         raise ValueError(f"{name} must be positive and finite, got {number}")
     if name in NUMBERS and not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if name in SHARES and not 0 <= number <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {number}")
+
+
+def _widened(value: Any) -> Any:
+    """A number in 16 bits in 32: the inverse of a temperature may be more than those hold."""
+    array = isinstance(value, (np.generic, np.ndarray, jax.Array)) and np.ndim(value) == 0
+    floating = array and jnp.issubdtype(value.dtype, jnp.floating)
+    return at_least_float32(jnp.asarray(value)) if floating else value
 
 
 def _check_constant(name: str, value: Any) -> None:

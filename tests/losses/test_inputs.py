@@ -194,6 +194,7 @@ def test_masks_that_are_none(present, message):
             "positive .*, got -0.1",
         ),
         (losses.pmrl, {"tau_instance": -1}, ValueError, "tau_instance must be positive .*, got -1"),
+        (losses.clip, {"temperature": 1e-50}, ValueError, "positive and finite, got 1e-50"),
         (losses.siglip, {"temperature": jnp.inf}, ValueError, "positive and finite, got inf"),
         (losses.siglip, {"bias": jnp.ones(4)}, ValueError, r"bias must be one number, .* \(4,\)"),
         (losses.hypergram, {"mix": jnp.ones(4)}, ValueError, "mix must be one number"),
@@ -225,6 +226,16 @@ def test_settings(loss, settings, error, message, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(error, match=message):
         loss({"text": ROWS, "b": ROWS}, **settings)
+
+
+def test_a_temperature_whose_inverse_16_bits_do_not_hold():
+    exact = losses.clip({"text": ROWS, "b": ROWS[::-1]}, temperature=float(jnp.float16(1e-5)))
+    for dtype in (jnp.float16, np.float16):
+        found = losses.clip({"text": ROWS, "b": ROWS[::-1]}, temperature=dtype(1e-5))
+        np.testing.assert_allclose(found, exact, rtol=1e-6)
+    assert losses.clip({"text": ROWS, "b": ROWS}, label_smoothing=np.float32(0.5)).shape == (4,)
+    slope = jax.grad(lambda t: losses.clip({"text": ROWS, "b": ROWS}, temperature=t).mean())
+    assert slope(jnp.bfloat16(0.5)).dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("where", [jnp.ones(4), jnp.ones((4, 1), bool)])
