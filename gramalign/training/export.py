@@ -7,6 +7,7 @@ from typing import Literal
 
 import jax
 
+from gramalign.files import whole
 from gramalign.training.checkpoint import saved
 from gramalign.training.config import Layout
 from gramalign.training.config_json import config_from_dict
@@ -58,7 +59,9 @@ def export(
     for log in (target.metrics, target.timing):
         with MetricsLog(log, last_step=found.step):
             pass  # what came later is gone
-    shutil.copyfile(source.config, target.config)  # it marks the folder as a run's
     about = {name: x for name, x in found.about.items() if name != "environment"}
-    save_params(target.params, variables, about | {"step": found.step})  # and this as finished
+    save_params(target.params, variables, about | {"step": found.step})
+    # It marks the folder as a run's: one that is cut off before can be made again.
+    with whole(target.config) as draft:
+        shutil.copyfile(source.config, draft)
     return load_run(target.root)

@@ -103,6 +103,17 @@ def test_what_a_run_lacks_or_its_augment_does_no_harm(small_config, tmp_path, qu
     assert export(folder, tmp_path / "out").config == config
 
 
+def test_one_that_is_cut_off_is_made_again(run, tmp_path, monkeypatch):
+    def cut_off(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    for where in ("save_params", "MetricsLog"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(f"gramalign.training.export.{where}", cut_off)
+            export(run, tmp_path / where)
+        assert export(run, tmp_path / where).step == 12
+
+
 def test_a_damaged_one(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
