@@ -12,7 +12,7 @@ from gramalign.cli.console import console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName
-from gramalign.data import load
+from gramalign.data import load, readable
 from gramalign.evaluation import classification_table, classify
 from gramalign.training import load_run
 from gramalign.training.measure import embed_labelled, embed_prompts, labels_of, own_score
@@ -64,16 +64,16 @@ class Classify:
         given = None
         if self.prompts is not None and self.prompts_from is not None:
             given = embed_prompts(run, load(self.prompts_from), self.prompts)
-        rows = store.part(self.part)
+        rows = readable(store.part(self.part))
         # Rows that are measured choose nothing.
         choosing = (
             self.part != "validation" and store.split is not None and "validation" in store.split
         )
         with screen.status("embedding") as status:
             known, asked = (
-                embed_labelled(run, x, score=score) for x in (store.part("train"), rows)
+                embed_labelled(run, x, score=score) for x in (readable(store.part("train")), rows)
             )
-            validation = store.part("validation") if choosing else None
+            validation = readable(store.part("validation")) if choosing else None
             if validation is not None:
                 validation = embed_labelled(run, validation, score=score)
             status.update(f"classifying {len(rows)} rows")

@@ -20,7 +20,7 @@ from gramalign.cli.options import SharedOptions
 from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
 from gramalign.cli.tuning import Options, Tuned, chosen, fair_settings, searched, tuning_grid
-from gramalign.data import load
+from gramalign.data import load, readable
 from gramalign.evaluation import (
     FUSED,
     SCORE_NAMES,
@@ -39,6 +39,7 @@ from gramalign.files import write_text
 from gramalign.training import Config, NonFiniteLoss, Run
 from gramalign.training.environment import environment
 from gramalign.training.measure import measure, own_score
+from gramalign.training.run_data import rows_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.validating import best_figure
 
@@ -208,7 +209,7 @@ class Compare:
 
     def _hits(self, run: Run) -> Hits:
         """Of every query of the test part, under all Scores; the run keeps what the first says."""
-        rows = load(run.config.data).part("test")
+        rows = rows_of(run, None, "test")
         hits: dict = {}
         for place, name in enumerate(self.scores):
             score = None if name == OWN else name
@@ -224,10 +225,10 @@ class Compare:
 
     def _baseline(self, config: Config, screen: rich.console.Console) -> dict[str, list[Hits]]:
         """The linear baseline as one more row, where the data allow it."""
-        store = load(config.data)
+        store = load(config.data, on_bad_record=config.on_bad_record)
         if config.modalities:
             store = store.only(config.modalities)
-        rows = store.part("test")
+        rows = readable(store.part("test"))
         try:
             embeddings = linear_baseline(store, rows)
         except ValueError as error:
@@ -254,7 +255,8 @@ class Compare:
     ) -> None:
         """Compares, prints the tables and leaves them beside the runs."""
         own = {objective: own_score(task.config) for objective, task in tasks.items()}
-        compared = compare(results, groups=load(data).part("test").groups)
+        rows = readable(load(data, on_bad_record=self.config.on_bad_record).part("test"))
+        compared = compare(results, groups=rows.groups)
         about = {"data": data, "steps": self.config.steps, "seeds": list(self._seeds)}
         about |= {"scores": list(self.scores), "own_scores": own}
         about |= {"date": date.today().isoformat(), "environment": environment()}

@@ -9,7 +9,7 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.kept_programs import keep_programs
-from gramalign.data import load
+from gramalign.data import load, readable
 from gramalign.data.store import SPLITS
 from gramalign.files import whole
 from gramalign.training import embed_store, load_run
@@ -46,7 +46,8 @@ class Embed:
         if self.out.exists() and Path(self.data).exists() and self.out.samefile(self.data):
             raise ValueError(f"--out is {self.out}, the features themselves: wanted another file")
         keep_programs()
-        run, store = load_run(self.run_folder), load(self.data)
+        run = load_run(self.run_folder)
+        store = readable(load(self.data, on_bad_record=run.config.on_bad_record))
         with console().status(f"embedding {len(store)} rows"):
             arrays = embed_store(run, store, self.batch_size, fused=self.fused)
         arrays |= {

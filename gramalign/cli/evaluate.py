@@ -14,7 +14,7 @@ from gramalign.cli.console import QUIET, console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName, ScoreName
-from gramalign.data import FeatureStore, load
+from gramalign.data import FeatureStore, load, readable
 from gramalign.evaluation import (
     FUSED,
     Evaluation,
@@ -27,7 +27,7 @@ from gramalign.evaluation import (
 from gramalign.evaluation.reranking import TOP
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import measure, own_score
-from gramalign.training.run_data import data_of
+from gramalign.training.run_data import data_of, rows_of
 from gramalign.training.run_folder import RunFolder
 
 Part = Literal["test", "validation", "train", "all"]
@@ -75,7 +75,7 @@ class Evaluate:
 
     def _contribution(self, run: Run) -> None:
         source = self.data or run.config.data
-        rows = data_of(run, self.data).part(self.part)
+        rows = rows_of(run, self.data, self.part)
         score = self.score or own_score(run.config)
         embeddings = embed_store(run, rows)
         present = {name: rows.present[name] for name in embeddings}
@@ -112,12 +112,12 @@ def evaluate_run(
     asked = asked or Evaluate(run.folder)
     source = asked.data or run.config.data
     store = data_of(run, asked.data)
-    rows = store.part(asked.part)
+    rows = readable(store.part(asked.part))
     linear = None
     if asked.baseline:
         known = [name for name in store.modalities if name in run.dims]
         try:
-            linear = linear_baseline(load(run.config.data).only(known), rows)
+            linear = linear_baseline(_trained_on(run).only(known), rows)
         except (ValueError, OSError) as error:
             screen.print(f"no linear baseline: {error}")
     labels = rows.labels
@@ -156,8 +156,12 @@ def is_evaluated(run: Run) -> bool:
 
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:
     """Embeddings of `rows` by a linear GCCA that was fitted on the store's training part."""
-    train, rows = store.part("train"), rows.only(store.modalities)
+    train, rows = readable(store.part("train")), rows.only(store.modalities)
     return fit_gcca(_arrays(train), train.present).embed(_arrays(rows), rows.present)
+
+
+def _trained_on(run: Run) -> FeatureStore:
+    return load(run.config.data, on_bad_record=run.config.on_bad_record)
 
 
 def _arrays(store: FeatureStore) -> dict[str, np.ndarray]:

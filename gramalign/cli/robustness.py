@@ -20,7 +20,7 @@ from gramalign.evaluation import CURVES, FUSED, checked, robustness, robustness_
 from gramalign.evaluation.inputs import HostEmbeddings, HostPresent
 from gramalign.training import embed_store, load_run
 from gramalign.training.measure import own_score
-from gramalign.training.run_data import data_of
+from gramalign.training.run_data import rows_of
 
 if TYPE_CHECKING:
     CurveName = str
@@ -60,7 +60,7 @@ class Robustness:
         keep_programs()
         run, screen = load_run(self.run_folder), console()
         source = self.data or run.config.data
-        rows = data_of(run, self.data).part(self.part)
+        rows = rows_of(run, self.data, self.part)
         rows = rows.only([name for name in rows.modalities if name in run.dims])
         score = self.score or own_score(run.config)
         if score == FUSED:

@@ -15,7 +15,7 @@ from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
 from gramalign.cli.score_names import ScoreName
-from gramalign.data import FeatureStore, load
+from gramalign.data import FeatureStore, load, readable
 from gramalign.evaluation import FUSED
 from gramalign.search import Index
 from gramalign.training import Run, embed_store, load_run
@@ -90,7 +90,7 @@ class Search:
         else:
             source = data_of(run, self.data)
             asked = queries(run, self.query, self.by, source)  # refused before all is embedded
-            rows = source.part(self.part)
+            rows = readable(source.part(self.part))
             with console().status(f"embedding {len(rows)} rows"):
                 index = _embedded(run, rows)
             if rows.labels is not None:

@@ -3,7 +3,7 @@
 from gramalign.data.batches import batches
 from gramalign.data.digest import digest, same_rows
 from gramalign.data.digits import digits
-from gramalign.data.examples import examples, gather
+from gramalign.data.examples import examples, gather, readable
 from gramalign.data.mixture import mix
 from gramalign.data.opening import from_arrays, open_store
 from gramalign.data.sources import load
@@ -24,5 +24,6 @@ __all__ = [
     "load",
     "mix",
     "open_store",
+    "readable",
     "same_rows",
 ]

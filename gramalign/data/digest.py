@@ -9,13 +9,15 @@ from gramalign.data.store import FeatureStore, FeatureStoreError
 
 _LOOKED_AT = 64  # rows whose features count: a store may be larger than memory
 _UNREAD = "-"
+_COLUMNS = ("labels", "groups")
 
 
 def digest(store: FeatureStore) -> str:
     """Words: one of all ids and masks in their order, and one of each of some rows' features.
 
-    Rows that are shuffled, added or made anew change it; one number in one row may not. To be
-    compared by `same_rows`.
+    And `labels=` and `groups=` what these are, by which numbers they have in their order. Rows that
+    are shuffled, added or made anew change it; one number in one row may not. To be compared by
+    `same_rows`.
     """
     head = hashlib.blake2b(digest_size=16)
     head.update("\n".join(map(str, store.ids)).encode())
@@ -23,11 +25,14 @@ def digest(store: FeatureStore) -> str:
         head.update(f"\n{name} {store.dims[name]}\n".encode())
         head.update(np.packbits(store.present[name]).tobytes())
     rows = np.unique(np.linspace(0, len(store) - 1, _LOOKED_AT).astype(np.int64))
-    return " ".join([head.hexdigest(), *(_of_row(store, row) for row in rows.tolist())])
+    known = [f"{name}={_of_column(getattr(store, name))}" for name in _COLUMNS]
+    return " ".join([head.hexdigest(), *(_of_row(store, row) for row in rows.tolist()), *known])
 
 
 def same_rows(one: str, other: str) -> bool:
-    """Whether two digests are of the same rows, as far as both could be read.
+    """Whether two digests are of the same rows, as far as both tell of them.
+
+    Some records could not be read, and earlier versions told of neither labels nor groups.
 
     >>> from gramalign.data import from_arrays
     >>> some = {"text": np.eye(3, dtype=np.float32), "audio": np.ones((3, 2), np.float32)}
@@ -35,10 +40,26 @@ def same_rows(one: str, other: str) -> bool:
     >>> same_rows(digest(one), digest(from_arrays(some))), same_rows(digest(one), digest(other))
     (True, False)
     """
-    words, others = one.split(), other.split()
+    (words, columns), (others, their_columns) = _taken_apart(one), _taken_apart(other)
+    told = columns.keys() & their_columns.keys()
+    if any(columns[name] != their_columns[name] for name in told):
+        return False
     return len(words) == len(others) and all(
         a == b or _UNREAD in (a, b) for a, b in zip(words, others, strict=True)
     )
+
+
+def _taken_apart(text: str) -> tuple[list[str], dict[str, str]]:
+    words = text.split()
+    columns = dict(word.split("=", 1) for word in words if "=" in word)
+    return [word for word in words if "=" not in word], columns
+
+
+def _of_column(values: np.ndarray | None) -> str:
+    if values is None:
+        return "none"
+    numbers = np.unique(values, return_inverse=True)[1].astype("<i4")
+    return hashlib.blake2b(numbers.tobytes(), digest_size=8).hexdigest()
 
 
 def _of_row(store: FeatureStore, row: int) -> str:

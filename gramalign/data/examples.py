@@ -1,12 +1,16 @@
 """Rows of a feature store as arrays for a model: float32 features, and masks."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from gramalign.data.store import FeatureStore, MappedRows
+from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows
+
+_log = logging.getLogger(__name__)
+_READ = 4096  # rows at a time
 
 
 def gather(store: FeatureStore, rows: Int[np.ndarray, " b"]) -> dict[str, dict[str, np.ndarray]]:
@@ -23,7 +27,9 @@ def read(
     there = {name: mask[rows] for name, mask in present.items()}
     found = {}
     for name, array in features.items():
-        with np.errstate(over="ignore"):  # only in absent rows: the others were checked
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # only in absent rows: the others were checked
             values = array[rows].astype(np.float32, copy=False)
         if isinstance(array, MappedRows):
             there[name] &= ~array.lost(rows)
@@ -31,6 +37,31 @@ def read(
             values[~there[name]] = 0.0
         found[name] = values
     return {"features": found, "present": there}
+
+
+def readable(store: FeatureStore) -> FeatureStore:
+    """The rows of a store that can be read, all of which it reads to know.
+
+    Those are all, or an error comes when one is read, unless the store is packed and was opened to
+    leave out what is damaged: for what measures rows, and not as many batches as there are.
+
+    Raises:
+        FeatureStoreError: none can be read.
+    """
+    arrays = [x for x in store.features.values() if isinstance(x, MappedRows) and x.may_lose]
+    if not arrays:
+        return store
+    rows = np.arange(len(store))
+    for start in range(0, len(rows), _READ):
+        for array in arrays:
+            array[rows[start : start + _READ]]
+    lost = np.any([array.lost(rows) for array in arrays], axis=0)
+    if not lost.any():
+        return store
+    if lost.all():
+        raise FeatureStoreError(f"{store.source}: none of {len(store)} rows can be read")
+    _log.warning("%s: %d of %d rows cannot be read", store.source, lost.sum(), len(store))
+    return store.take(np.flatnonzero(~lost))
 
 
 def examples(store: FeatureStore, batch_size: int) -> Iterator[tuple[dict[str, Any], int]]:

@@ -26,8 +26,9 @@ def parse(expression: str, embedded: Collection[str] = ()) -> dict[str, float]:
     """
     weights: dict[str, float] = {}
     places: dict[Path | str, str] = {}
-    for part in [expression] if os.path.exists(expression) else expression.split(" + "):
-        name, weight = _weighted(part.strip(), expression)
+    whole = os.path.exists(expression)
+    for part in [expression] if whole else map(str.strip, expression.split(" + ")):
+        name, weight = _weighted(part, expression)
         # One path may be spelled in several ways.
         place = name if name in embedded else Path(name).resolve()
         if place in places:

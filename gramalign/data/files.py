@@ -8,6 +8,7 @@ import io
 import json
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -94,7 +95,7 @@ def _read_npz(path: Path) -> Located:
                 else:
                     unpacked = io.BytesIO(archive.read(member))
                     arrays[name] = (where, _load_npy(unpacked, where))
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, RuntimeError) as error:
         raise FeatureStoreError(
             f"{path} is damaged or no .npz file ({error}): write it again with numpy.savez"
         ) from error
@@ -136,7 +137,7 @@ def _header(stream: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], boo
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran_order, dtype = read(stream)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, SyntaxError, tokenize.TokenError) as error:
         raise FeatureStoreError(
             f"{where} is not a readable array ({error}): write it with numpy.save"
         ) from error

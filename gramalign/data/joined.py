@@ -38,6 +38,11 @@ class JoinedRows:
         return found
 
     @property
+    def may_lose(self) -> bool:
+        """Whether rows that cannot be read are left out, and no error."""
+        return any(isinstance(part, MappedRows) and part.may_lose for part in self._parts)
+
+    @property
     def bad(self) -> set[int]:
         """All rows that could not be read so far."""
         rows = set()

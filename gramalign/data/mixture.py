@@ -54,8 +54,10 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
     }
     sources = [store.source for store in stores]
     _check_labels(stores)
-    short = zip(short_names(sources), stores, strict=True)
-    ids = [np.char.add(f"{name}/", store.ids) for name, store in short]
+    short = short_names(sources)
+    if any(x.startswith(f"{y}/") for x in short for y in short):  # 0 of x/a, and a/0 of x
+        short = [f"{number}:{name}" for number, name in enumerate(sources)]
+    ids = [np.char.add(f"{x}/", store.ids) for x, store in zip(short, stores, strict=True)]
     of = np.repeat(np.arange(len(stores), dtype=np.int32), lengths)
     return FeatureStore(
         features={n: MappedRows(JoinedRows(parts, lengths), rows) for n, parts in arrays.items()},

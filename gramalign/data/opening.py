@@ -152,7 +152,9 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
     step = max(1, _CHUNK // array.shape[1])
     for start in range(0, len(array), step):
         values = np.asarray(array[start : start + step])
-        with np.errstate(over="ignore"):  # too large for float32 becomes Inf, and is found
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # too large for float32 becomes Inf, and is found
             finite = np.isfinite(values.astype(np.float32, copy=False)).all(axis=1)
         bad = np.flatnonzero(~finite & present[start : start + step])
         if len(bad):
@@ -164,7 +166,7 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
 
 def _ids(where: str, ids: np.ndarray) -> np.ndarray:
     _check_column(where, ids, "iuUS", "strings or integers")
-    ids = _as_text(ids)
+    ids = _as_text(where, ids)
     unique, first, counts = np.unique(ids, return_index=True, return_counts=True)
     if len(unique) < len(ids):
         rows = np.flatnonzero(ids == unique[counts > 1][np.argmin(first[counts > 1])])
@@ -177,7 +179,7 @@ def _ids(where: str, ids: np.ndarray) -> np.ndarray:
 
 def _labels(where: str, labels: np.ndarray) -> np.ndarray:
     _check_column(where, labels, "iuUS", "strings or integers")
-    return labels.astype(np.int64) if labels.dtype.kind in "iu" else _as_text(labels)
+    return labels.astype(np.int64) if labels.dtype.kind in "iu" else _as_text(where, labels)
 
 
 def _split(where: str, split: np.ndarray) -> np.ndarray:
@@ -187,7 +189,7 @@ def _split(where: str, split: np.ndarray) -> np.ndarray:
         known = (split >= 0) & (split < len(names))
         named = names[np.where(known, split, 0)]
     else:
-        named = _as_text(split)
+        named = _as_text(where, split)
         known = np.isin(named, names)
     if not known.all():
         row = int(np.argmin(known))
@@ -203,8 +205,26 @@ def _groups(where: str, groups: np.ndarray) -> np.ndarray:
     return np.unique(groups, return_inverse=True)[1].astype(np.int32)
 
 
-def _as_text(values: np.ndarray) -> np.ndarray:
-    return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(np.str_)
+def _as_text(where: str, values: np.ndarray) -> np.ndarray:
+    try:
+        if values.dtype.kind == "S":
+            return np.char.decode(values, "utf-8")
+        named = values.astype(np.str_)
+        np.char.encode(named, "utf-8")  # as what is hashed and written has to be
+        return named
+    except UnicodeError:
+        row = next(row for row, value in enumerate(values.tolist()) if not _is_utf8(value))
+        raise FeatureStoreError(
+            f"{where}: row {row} is {values[row].item()!a}, which is not UTF-8: rename it"
+        ) from None
+
+
+def _is_utf8(value: bytes | str | int) -> bool:
+    try:
+        value.decode() if isinstance(value, bytes) else str(value).encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _check_column(where: str, values: np.ndarray, kinds: str, wanted: str) -> None:

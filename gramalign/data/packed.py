@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal, get_args
 
 import ml_dtypes  # noqa: F401  (numpy knows bfloat16 by its name then)
@@ -25,6 +26,8 @@ STORE = "store.json"
 OnBadRecord = Literal["error", "skip"]
 
 _LOCK = "lock"  # held while packing
+_KINDS = {"present": "b", "ids": "U", "labels": "iU", "split": "U", "groups": "i"}
+"""What numpy calls the dtypes of columns."""
 _CHUNK = 4096  # rows that are written, or read again, at a time
 
 
@@ -44,7 +47,7 @@ class Records:
         self._paths = [folder / name for name in shards]
         self._ends = np.cumsum(list(shards.values()))
         self._width = width
-        self._on_bad = on_bad
+        self.on_bad = on_bad
         self._lock = threading.Lock()
         self._readers: dict[int, Any] = {}
         self._last: tuple[bytes, np.ndarray] = (b"", np.zeros((0, width), np.uint8))
@@ -95,7 +98,7 @@ class Records:
         try:
             return self._records(shard, [record])[0]
         except (RuntimeError, ValueError, IndexError, OSError) as error:
-            if self._on_bad == "error":
+            if self.on_bad == "error":
                 raise FeatureStoreError(
                     f"{self._paths[shard]}: record {record} (row {row}) cannot be read: "
                     f"{str(error).splitlines()[0]}. Pack the store again, or leave out what cannot "
@@ -120,6 +123,11 @@ class PackedArray:
     def __getitem__(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n width"]:
         content = np.ascontiguousarray(self._records.read(rows)[:, self._bytes])
         return content.view(self.dtype)
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether rows that cannot be read are left out, and no error."""
+        return self._records.on_bad == "skip"
 
     @property
     def bad(self) -> set[int]:
@@ -149,23 +157,36 @@ def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
     """
     if on_bad not in get_args(OnBadRecord):
         raise FeatureStoreError(f"on_bad_record is {on_bad!r}: wanted error or skip")
-    about = json.loads((folder / STORE).read_text())
-    missing = [name for name in about["shards"] if not (folder / name).exists()]
+    try:
+        about = json.loads((folder / STORE).read_text())
+        shards, modalities = dict(about["shards"]), dict(about["modalities"])
+        offsets, width = _offsets(modalities)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FeatureStoreError(
+            f"{folder / STORE} is damaged ({error!r}): copy or pack the store again"
+        ) from error
+    missing = [name for name in shards if not (folder / name).exists()]
     if missing:
         raise FeatureStoreError(f"{folder} lacks {', '.join(missing)}: copy or pack it again")
-    rows = sum(about["shards"].values())
-    offsets, width = _offsets(about["modalities"])
-    records = Records(folder, about["shards"], width, on_bad)
+    rows = sum(shards.values())
+    records = Records(folder, shards, width, on_bad)
     features = {}
-    for name, (dim, dtype) in about["modalities"].items():
+    for name, (dim, dtype) in modalities.items():
         array = PackedArray(records, rows, dim, np.dtype(dtype), offsets[name])
         features[name] = MappedRows(array, np.arange(rows))
 
     def column(name: str) -> np.ndarray | None:
         path = folder / f"{name}.npy"
-        values = np.load(path, allow_pickle=False) if path.exists() else None
-        if values is not None and len(values) != rows:
+        if not path.exists():
+            return None
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, OSError, SyntaxError, TypeError, TokenError) as error:
+            raise FeatureStoreError(f"{path} is damaged: copy or pack the store again") from error
+        if values.shape != (rows,):
             raise FeatureStoreError(f"{path} has {len(values)} rows, its store {rows}: pack again")
+        if values.dtype.kind not in _KINDS[name.partition(".")[0]]:
+            raise FeatureStoreError(f"{path} has dtype {values.dtype}: pack the store again")
         return values
 
     masks = {name: column(f"present.{name}") for name in features}
@@ -205,17 +226,27 @@ def pack(
     """
     if shard_rows < 1:
         raise FeatureStoreError(f"shard_rows is {shard_rows}: wanted at least 1")
-    strange = [] if not folder.exists() else [p.name for p in folder.iterdir() if not _ours(p)]
-    if strange or (folder / STORE).exists():
-        held = f"{', '.join(sorted(strange)[:3])}" if strange else "a packed store already"
-        raise FeatureStoreError(f"{folder} holds {held}: wanted a new folder")
+    if store.mixture is not None:
+        raise FeatureStoreError(
+            f"{store.source} is a mixture, whose weights a packed store has no place for: pack each "
+            "of its stores, and mix those"
+        )
+    _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"another process is packing into {folder}: wait for it, or choose another folder"
     with locked(folder / _LOCK, busy):
+        _check_free(folder)  # now that nobody else can finish there
         for draft in folder.glob("features-*.part"):  # of a process that was killed
             draft.unlink()
         _pack(store, folder, shard_rows, report)
         (folder / _LOCK).unlink()
+
+
+def _check_free(folder: Path) -> None:
+    strange = [] if not folder.exists() else [p.name for p in folder.iterdir() if not _ours(p)]
+    if strange or (folder / STORE).exists():
+        held = f"{', '.join(sorted(strange)[:3])}" if strange else "a packed store already"
+        raise FeatureStoreError(f"{folder} holds {held}: wanted a new folder")
 
 
 def _pack(
@@ -230,6 +261,8 @@ def _pack(
             _write(folder / name, store, rows)
         shards[name] = len(rows)
         report(int(rows[-1]) + 1)
+    for left in {*folder.glob("*.npy"), *folder.glob("features-*")} - {folder / x for x in shards}:
+        left.unlink()  # of another store, or of other shards, whose packing was broken off
     columns = {name: getattr(store, name) for name in COLUMNS}
     columns |= {f"present.{name}": mask for name, mask in store.present.items()}
     for name, values in columns.items():
@@ -255,7 +288,9 @@ def _offsets(modalities: Mapping[str, Any]) -> tuple[dict[str, int], int]:
 
 
 def _encoded(store: FeatureStore, rows: np.ndarray) -> UInt8[np.ndarray, "n width"]:
-    parts = [np.ascontiguousarray(array[rows]) for array in store.features.values()]
+    # store.json has dtypes by names that say no byte order, which is this machine's.
+    features = store.features.values()
+    parts = [np.ascontiguousarray(x[rows], x.dtype.newbyteorder("=")) for x in features]
     return np.concatenate([part.view(np.uint8).reshape(len(rows), -1) for part in parts], axis=1)
 
 

@@ -66,6 +66,11 @@ class MappedRows:
         return self._array.lost(rows)
 
     @property
+    def may_lose(self) -> bool:
+        """Whether rows that cannot be read are left out, and no error."""
+        return not isinstance(self._array, np.ndarray) and self._array.may_lose
+
+    @property
     def bad(self) -> set[int]:
         """All rows of the array that could not be read so far."""
         return set() if isinstance(self._array, np.ndarray) else self._array.bad

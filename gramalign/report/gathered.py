@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gramalign.data import FeatureStore, load
+from gramalign.data import FeatureStore, load, readable
 from gramalign.evaluation import EmbeddingSet, Evaluation, checked
 from gramalign.training import Config, Run
 from gramalign.training.metrics import Row, read_metrics
@@ -79,7 +79,8 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         )
     record = json.loads(files.evaluation.read_text())
     evaluation = Evaluation.from_json(record)
-    rows = load(record["data"]).part(record["part"]).only(evaluation.modalities)
+    store = load(record["data"], on_bad_record=run.config.on_bad_record)
+    rows = readable(store.part(record["part"])).only(evaluation.modalities)
     cure = _command("evaluate", run.folder, record)
     if len(rows) != evaluation.examples:
         raise ValueError(

@@ -2,25 +2,31 @@
 
 import logging
 
-from gramalign.data import FeatureStore, FeatureStoreError, digest, load, same_rows
+from gramalign.data import FeatureStore, FeatureStoreError, digest, load, readable, same_rows
 from gramalign.training.restore import Run
 from gramalign.training.rows import chosen_of
 
 _log = logging.getLogger(__name__)
 
 
+def rows_of(run: Run, data: str | None, part: str) -> FeatureStore:
+    """The rows of one part of `data_of` that can be read."""
+    return readable(data_of(run, data).part(part))
+
+
 def data_of(run: Run, data: str | None = None) -> FeatureStore:
     """A feature store by its name or path, or the one that a run was trained on.
 
-    Warns if the latter is no longer what it was: which rows are for testing may be others now.
+    Of a packed one the run's config says what becomes of damaged records. Warns if the run's own is
+    no longer what it was: which rows are for testing may be others now.
 
     Raises:
         FeatureStoreError: as `gramalign.data.load`.
     """
     if data is not None:
-        return load(data)
+        return load(data, on_bad_record=run.config.on_bad_record)
     try:
-        store = load(run.config.data)
+        store = load(run.config.data, on_bad_record=run.config.on_bad_record)
     except FeatureStoreError as error:
         error.add_note(
             f"That is what {run.folder} was trained on, as it was called from where that was: "

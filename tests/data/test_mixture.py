@@ -181,6 +181,21 @@ def test_ids_and_split_are_those_of_each_store(folder):
     assert train.only(["text"]).mixture is train.mixture
 
 
+def test_ids_of_a_store_inside_of_a_folder_called_like_another(tmp_path):
+    for inner, ids in (("x/a", ["a/0", "1"]), ("x/a/a", ["0", "2"])):
+        (tmp_path / inner).mkdir(parents=True)
+        np.save(tmp_path / inner / "text.npy", np.ones((2, 3), np.float32))
+        np.save(tmp_path / inner / "ids.npy", np.array(ids))
+    mixed = load(f"{tmp_path / 'x/a'} + {tmp_path / 'x/a/a'}")
+    assert len(set(mixed.ids.tolist())) == 4
+
+
+def test_a_path_that_ends_in_a_blank(tmp_path):
+    (tmp_path / "s ").mkdir()
+    np.save(tmp_path / "s " / "text.npy", np.ones((9, 3), np.float32))
+    assert len(load(str(tmp_path / "s "))) == 9
+
+
 def test_a_path_that_is_there_is_no_mixture(folder):
     (folder / "b").rename(folder / "a.npz + b")
     assert load("a.npz + b").mixture is None and len(load("a.npz + b")) == 50

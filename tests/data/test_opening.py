@@ -325,6 +325,36 @@ def test_file_that_is_no_array(tmp_path):
         open_store(tmp_path)
 
 
+def test_headers_that_are_damaged_anywhere(tmp_path):
+    """Whatever a byte of it becomes: the array, or an error that names the file."""
+    path = write_folder(tmp_path / "features", arrays(rows=10))
+    whole = (path / "text.npy").read_bytes()
+    for place in range(10, 118):
+        for byte in b" (}'\xff":
+            (path / "text.npy").write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+            try:
+                open_store(path)
+            except FeatureStoreError as error:
+                assert "text" in str(error)
+
+
+def test_local_headers_of_an_archive_that_are_damaged(tmp_path):
+    path = write_compressed(tmp_path / "x", arrays())
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"PK\x01\x02")
+    content[place + 8] |= 1  # encrypted, it says
+    path.write_bytes(content)
+    with pytest.raises(FeatureStoreError, match=r"x\.npz is damaged or no .npz"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("name", ["ids", "labels", "split"])
+@pytest.mark.parametrize("text", [np.array([b"a", b"caf\xe9"]), np.array(["a", "caf\udce9"])])
+def test_columns_that_are_not_utf8(name, text):
+    with pytest.raises(FeatureStoreError, match=f"{name}: row 1 is .*which is not UTF-8"):
+        from_arrays({"text": np.ones((2, 2)), name: text})
+
+
 @pytest.mark.parametrize(
     "write, name", [(write_npz, "x.npz"), (write_safetensors, "x.safetensors")]
 )

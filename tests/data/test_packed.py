@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.data import FeatureStoreError, batches, load
+from gramalign.data import FeatureStoreError, batches, load, packed
 from gramalign.data.opening import from_arrays
 from gramalign.data.packed import STORE, open_packed, pack
 
@@ -53,6 +53,76 @@ def test_there_and_back(store, folder):
     ]
     same(load(folder), store)
     same(load(folder).part("test"), store.part("test"))
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2", ">i4", "<u2", "?"])
+def test_whatever_the_order_of_bytes(dtype, tmp_path):
+    values = (100 * np.random.default_rng(0).normal(size=(9, 5))).astype(dtype)
+    pack(from_arrays({"text": values}), tmp_path / "packed")
+    np.testing.assert_array_equal(np.asarray(load(tmp_path / "packed").features["text"]), values)
+
+
+def test_a_mixture_is_packed_store_by_store(store, tmp_path):
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", **store.features)
+    mixed = load(f"0.2*{tmp_path / 'a.npz'} + 0.8*{tmp_path / 'b.npz'}")
+    with pytest.raises(FeatureStoreError, match="is a mixture, .*pack each of its stores"):
+        pack(mixed, tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (STORE, b"{}", "store.json is damaged .KeyError.'shards'"),
+        (STORE, b'{"shards": {', "store.json is damaged"),
+        ("labels.npy", b"nothing", "labels.npy is damaged: copy or pack"),
+        ("labels.npy", b"", "labels.npy is damaged"),
+        ("split.npy", np.arange(ROWS), "split.npy has dtype int64: pack the store again"),
+        ("present.audio.npy", np.arange(ROWS), "present.audio.npy has dtype int64"),
+        ("ids.npy", np.array(["a"] * 3), "ids.npy has 3 rows, its store 100"),
+    ],
+)
+def test_what_is_known_of_rows_is_looked_at(folder, name, content, message):
+    if isinstance(content, bytes):
+        (folder / name).write_bytes(content)
+    else:
+        np.save(folder / name, content)
+    with pytest.raises(FeatureStoreError, match=message):
+        load(folder)
+
+
+def test_nothing_is_left_of_a_packing_that_was_broken_off(store, tmp_path, monkeypatch):
+    other = from_arrays({name: x for name, x in store.features.items()})
+
+    def broken_off(path, text):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("gramalign.data.packed.write_text", broken_off)
+        pack(store, tmp_path / "packed", shard_rows=64)
+    assert (tmp_path / "packed" / "labels.npy").exists()
+    pack(other, tmp_path / "packed", shard_rows=50)
+    found = load(tmp_path / "packed")
+    assert found.labels is None and found.groups is None and found.present["audio"].all()
+    assert len(shards(tmp_path / "packed")) == 2
+
+
+def test_who_waited_for_the_folder_finds_it_taken(store, tmp_path, monkeypatch):
+    folder = tmp_path / "packed"
+    checked = []
+    check = packed._check_free
+
+    def slow(where):
+        check(where)
+        if not checked:  # another process comes and goes between this and the lock
+            checked.append(where)
+            pack(store, folder)
+
+    monkeypatch.setattr(packed, "_check_free", slow)
+    with pytest.raises(FeatureStoreError, match="holds a packed store already"):
+        pack(from_arrays({"text": np.ones((3, 2))}), folder)
+    same(load(folder), store)
 
 
 def test_batches_are_those_of_the_arrays(store, folder):

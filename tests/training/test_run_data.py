@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from gramalign.cli import main
+from gramalign.cli.evaluate import evaluate_run
 from gramalign.data import FeatureStoreError, digest, from_arrays, load, same_rows
 from gramalign.data.packed import pack
 from gramalign.training import export, load_run, train
@@ -100,3 +102,41 @@ def test_what_changes_a_digest(change, arrays):
     else:
         arrays["audio"] = arrays["audio"] + np.float32(1e-3)
     assert not same_rows(digest(from_arrays(arrays)), before)
+
+
+@pytest.mark.parametrize("column", ["labels", "groups"])
+def test_labels_and_groups_are_of_a_digest_where_it_tells_of_them(column, arrays):
+    numbers = np.arange(60) % 7
+    before = digest(from_arrays({**arrays, column: numbers}))
+    other = digest(from_arrays({**arrays, column: numbers[::-1]}))
+    assert not same_rows(before, other)
+    assert not same_rows(before, digest(from_arrays(arrays)))
+    assert same_rows(before, digest(from_arrays({**arrays, column: numbers})))
+    of_before = " ".join(word for word in before.split() if "=" not in word)
+    assert same_rows(of_before, other) and same_rows(other, of_before)
+
+
+def test_what_is_measured_leaves_out_what_cannot_be_read(
+    small_config, arrays, tmp_path, quiet, caplog
+):
+    folder = tmp_path / "packed"
+    split = np.where(np.arange(60) < 20, "test", "train")
+    pack(from_arrays({**arrays, "split": split}), folder, shard_rows=20)
+    config = small_config(data=str(folder), steps=3, on_bad_record="skip")
+    run = train(config, tmp_path / "run", report=quiet)
+    whole = evaluate_run(run)
+    for shard in sorted(folder.glob("*.array_record*"))[:2]:
+        content = bytearray(shard.read_bytes())
+        used = np.flatnonzero(np.frombuffer(content, np.uint8))
+        content[used[len(used) // 2]] ^= 0xFF
+        shard.write_bytes(content)
+    found = evaluate_run(run)
+    assert found.examples == whole.examples - 1 == 19
+    for message in ("1 of 20 rows cannot be read", "1 of 40 rows"):  # these for the baseline
+        assert message in caplog.text
+    assert "has changed" not in caplog.text
+    main(["embed", str(run.folder), "--data", str(folder), "--out", str(tmp_path / "x.npz")])
+    assert len(load(tmp_path / "x.npz")) == 58
+    careful = dataclasses.replace(run, config=dataclasses.replace(config, on_bad_record="error"))
+    with pytest.raises(FeatureStoreError, match="cannot be read"):
+        evaluate_run(careful)
