@@ -27,9 +27,8 @@ def read(
     there = {name: mask[rows] for name, mask in present.items()}
     found = {}
     for name, array in features.items():
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # only in absent rows: the others were checked
+        # Only in absent rows: the others were checked.
+        with np.errstate(over="ignore", invalid="ignore"):
             values = array[rows].astype(np.float32, copy=False)
         if isinstance(array, MappedRows):
             there[name] &= ~array.lost(rows)

@@ -152,9 +152,8 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
     step = max(1, _CHUNK // array.shape[1])
     for start in range(0, len(array), step):
         values = np.asarray(array[start : start + step])
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # too large for float32 becomes Inf, and is found
+        # What is too large for float32 becomes Inf, and is found.
+        with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(values.astype(np.float32, copy=False)).all(axis=1)
         bad = np.flatnonzero(~finite & present[start : start + step])
         if len(bad):

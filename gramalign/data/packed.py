@@ -228,8 +228,8 @@ def pack(
         raise FeatureStoreError(f"shard_rows is {shard_rows}: wanted at least 1")
     if store.mixture is not None:
         raise FeatureStoreError(
-            f"{store.source} is a mixture, whose weights a packed store has no place for: pack each "
-            "of its stores, and mix those"
+            f"{store.source} is a mixture, whose weights a packed store has no place for: pack "
+            "each of its stores, and mix those"
         )
     _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
