@@ -57,16 +57,23 @@ def runs_below(root: Path) -> Iterator[Path]:
 def about(folder: Path) -> dict[str, Any]:
     """What a run's folder tells: its state, and None or NaN for what is not known.
 
-    Of a config that this version does not know, its state is "unreadable", and why is its `error`.
+    Of files that this version does not know, or that are damaged, its state is "unreadable", and
+    why is its `error`.
 
     `figure` is what its validation goes by, `best` the best of it so far, `examples_per_second` of
     each device, `written` the time of the log's last row in seconds since 1970.
     """
-    files = RunFolder(folder)
     try:
-        config = config_from_json(files.config.read_text())
-    except ValueError as error:  # of another version
+        return _about(folder)
+    except (ValueError, OSError) as error:
         return {"run": str(folder), "state": "unreadable", "error": str(error)}
+    except (TypeError, AttributeError, KeyError) as error:  # of rows that are none
+        return {"run": str(folder), "state": "unreadable", "error": repr(error)}
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    files = RunFolder(folder)
+    config = config_from_json(files.config.read_text())
     rows, timing = (
         read_metrics(path) if path.exists() else [] for path in (files.metrics, files.timing)
     )

@@ -6,6 +6,7 @@ which Orbax renames once all is there: a run that is killed leaves whole checkpo
 befalls the files later is found by their digests, which are written once they are there.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -68,6 +69,7 @@ class Checkpoints:
         )
         self._digesting = ThreadPoolExecutor(1, thread_name_prefix="digests")
         self._last: Future | None = None
+        self._failed = False
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -77,7 +79,9 @@ class Checkpoints:
             self.wait()
         finally:
             self._digesting.shutdown()
-            self._orbax.close()
+            # It raises once more what a save that has failed was refused for.
+            with contextlib.suppress(*([Exception] if self._failed else [])):
+                self._orbax.close()
 
     @property
     def latest(self) -> int | None:
@@ -138,6 +142,7 @@ class Checkpoints:
                     path.unlink(missing_ok=True)
 
     def _refused(self, step: int, error: Exception) -> OSError:
+        self._failed = True
         why = str(error).partition("\n")[0]
         return OSError(f"cannot write checkpoint {step} to {self._folder}: {why}")
 

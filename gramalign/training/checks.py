@@ -8,6 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 
@@ -38,19 +39,17 @@ def as_declared(config: Any) -> None:
     """
     for name, kinds in _declared(type(config)).items():
         value = getattr(config, name)
-        if isinstance(value, np.generic):
+        if isinstance(value, (np.generic, np.ndarray, jax.Array)) and np.ndim(value) == 0:
             value = value.item()
-        if tuple in kinds:
+        if any(typing.get_origin(kind) is tuple for kind in kinds):
             value = as_tuples(value)
         if str in kinds and isinstance(value, os.PathLike):
             value = os.fspath(value)
         if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer():
             value = int(value)
         object.__setattr__(config, name, value)
-        known = [kind for kind in kinds if kind in _KINDS or dataclasses.is_dataclass(kind)]
-        if len(known) == len(kinds):
-            wanted = (_KINDS.get(kind) or f"a {kind.__name__}(...)" for kind in kinds)
-            check(config, name, _is_any(value, kinds), " or ".join(wanted))
+        wanted = " or ".join(map(_spelt, kinds))
+        check(config, name, any(_is_one(value, kind) for kind in kinds), wanted)
 
 
 _KINDS = {
@@ -60,14 +59,30 @@ _KINDS = {
     float: "a number",
     str: "a string",
     tuple: "a tuple",
+    Mapping: "a mapping",
 }
 
 
-def _is_any(value: Any, kinds: tuple[Any, ...]) -> bool:
-    if value is None or isinstance(value, bool):  # which Python takes for a number
-        return (None if value is None else bool) in kinds
-    classes = tuple(kind for kind in kinds if kind is not None)
-    return isinstance(value, (*classes, int) if float in kinds else classes)
+def _spelt(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(map(str, typing.get_args(kind)))
+    bare = typing.get_origin(kind) or kind
+    return _KINDS.get(bare) or f"a {bare.__name__}(...)"
+
+
+def _is_one(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind; None is one too."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if kind is None:
+        return value is None
+    if origin is typing.Literal:
+        return isinstance(value, str) and value in inside
+    if kind in (int, float):  # Python takes True for 1
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if origin is not tuple:
+        return isinstance(value, origin or kind)
+    each = inside[:1] * len(value) if isinstance(value, tuple) and ... in inside else inside
+    return isinstance(value, tuple) and len(value) == len(each) and all(map(_is_one, value, each))
 
 
 def as_tuples(value: Any) -> Any:
@@ -82,9 +97,6 @@ def _declared(kind: type) -> Mapping[str, tuple[Any, ...]]:
     for name, hint in typing.get_type_hints(kind).items():
         several = typing.get_origin(hint) in (typing.Union, types.UnionType)
         choices = typing.get_args(hint) if several else (hint,)
-        found[name] = tuple(
-            None if choice is types.NoneType else typing.get_origin(choice) or choice
-            for choice in choices
-        )
+        found[name] = tuple(None if x is types.NoneType else x for x in choices)
     names = {field.name for field in dataclasses.fields(kind)}
     return {name: choices for name, choices in found.items() if name in names}

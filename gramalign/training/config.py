@@ -207,6 +207,7 @@ class Config:
                 "arrays go into a file, np.savez(path, **arrays)"
             )
         as_declared(self)
+        as_declared(self.engine)
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
         for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
             check(self, name, getattr(self, name) >= 1, "at least 1")

@@ -63,17 +63,24 @@ def _resolved(config: Mapping[str, Any]) -> Path:
 
 def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
     types = typing.get_type_hints(kind)
+    _check_mapping(values, path)
     names = [field.name for field in dataclasses.fields(kind)]
     _refuse_unknown(values, names, path)
     built = {}
     for name, value in values.items():
         if name == "settings":
+            _check_mapping(value, "settings.")
             _refuse_unknown(value, TERMS, "settings.")
             value = {term: _build(TERMS[term], x, f"settings.{term}.") for term, x in value.items()}
         elif dataclasses.is_dataclass(types[name]):
             value = _build(typing.cast(type, types[name]), value, f"{path}{name}.")
         built[name] = as_tuples(value)
     return kind(**built)
+
+
+def _check_mapping(values: Any, path: str) -> None:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"config: {path[:-1] or 'all of it'} is {values!r}, wanted an object")
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Collection[str], path: str) -> None:

@@ -48,7 +48,13 @@ def written(weights: Mapping[str, float]) -> str:
     >>> written({"gram": 1.0, "clip": 0.3})
     'gram + 0.3*clip'
     """
-    return " + ".join(name if w == 1 else f"{w:g}*{name}" for name, w in weights.items())
+    return " + ".join(name if w == 1 else f"{_shortest(w)}*{name}" for name, w in weights.items())
+
+
+def _shortest(weight: float) -> str:
+    """What is read as that very number."""
+    short = f"{weight:g}"
+    return short if float(short) == weight else repr(float(weight))
 
 
 def _weight(text: str, expression: str) -> float:

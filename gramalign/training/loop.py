@@ -33,7 +33,7 @@ from gramalign.training.stopping import Interrupted, Stopping, stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.validating import Validator
 from gramalign.training.warm_start import weights_file
-from gramalign.training.watch import Watch
+from gramalign.training.watch import NonFiniteLoss, Watch
 from gramalign.training.writers import check_writers
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,12 @@ def train(
     if config.augment is not None:
         check_augment(load_augment(config.augment), store.dims)
     if config.start_from is not None and not (resume and folder.checkpoints.exists()):
-        weights_file(config.start_from)
+        weights = weights_file(config.start_from)
+        if overwrite and weights.resolve() == folder.params.resolve():
+            raise ValueError(
+                f"start_from is the run in {folder.root} itself, which overwrite would delete "
+                "first: choose another folder"
+            )
     mesh = mesh_of(config.layout)
     check_batch(config.batch_size, mesh)
     data = Data(store, config, mesh)
@@ -167,6 +172,12 @@ def _train(
             profile,
             stopping,
         )
+        if int(state.skipped) == int(state.step):
+            raise NonFiniteLoss(
+                f"all {int(state.step)} steps had to be skipped, as loss or gradient were not "
+                "finite, so that nothing was learned: lower the objective's weights, or check the "
+                "features for extreme values"
+            )
         if chosen is not None:
             state = checkpoints.best(start.abstract) or state
 

@@ -32,9 +32,16 @@ def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What was saved beside the arrays."""
-    with safetensors.safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()[_KEY])
+    """What was saved beside the arrays.
+
+    Raises:
+        ValueError: the file is damaged, or none that `save_params` wrote.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return json.loads((file.metadata() or {})[_KEY])
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def load_params(path: Path, like: PyTree) -> PyTree:
@@ -62,8 +69,20 @@ def load_params(path: Path, like: PyTree) -> PyTree:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file, by their dotted names."""
-    return safetensors.numpy.load_file(path)
+    """All arrays of a file, by their dotted names.
+
+    Raises:
+        ValueError: the file is damaged, or no .safetensors.
+    """
+    try:
+        return safetensors.numpy.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    why = f"it lacks the entry {error}" if isinstance(error, KeyError) else f"{error}"
+    return ValueError(f"{path} is damaged, or not of a run of gramalign's: {why}")
 
 
 def named(tree: PyTree) -> Iterator[tuple[str, Any]]:

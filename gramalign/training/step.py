@@ -58,7 +58,7 @@ def make_step(
         more that was skipped. Metrics are scalars: `loss`, `loss/<term>`, `<number>/<term>` of each
         learned number, `grad_norm` and `grad_norm/<modality>` of its tower, `skipped`; the
         diagnostics, which are computed at logged steps only and zero at the others; and what is not
-        logged, `finite` (loss and gradient both) and `finite/<modality>` of its embeddings.
+        logged, `finite` (loss, gradient and update) and `finite/<modality>` of its embeddings.
     """
     augment = None if config.augment is None else load_augment(config.augment)
 
@@ -105,9 +105,11 @@ def make_step(
         gradient = jax.value_and_grad(loss, has_aux=True)
         (total, (terms, embeddings)), grads = gradient(state.params, statistics, batch, dropout_key)
         grad_norm = optax.tree.norm(grads)
-        finite = jnp.isfinite(total) & jnp.isfinite(grad_norm)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        finite = jnp.isfinite(total) & jnp.isfinite(grad_norm)
+        for leaf in jax.tree.leaves(params):
+            finite &= jnp.isfinite(leaf).all()
         params, opt_state = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old),
             (params, opt_state),

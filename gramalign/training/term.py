@@ -1,6 +1,7 @@
 """What a term of an objective is: a loss, its settings, and what of them is learned."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -107,7 +108,8 @@ class Tempered(Term):
 
     def __post_init__(self):
         super().__post_init__()
-        check(self, "temperature", self.temperature > 0, "a positive number")
+        valid = 0 < self.temperature < math.inf
+        check(self, "temperature", valid, "a positive, finite number")
         check(
             self,
             "temperature",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from gramalign.data import FeatureStore
+from gramalign.data import FeatureStore, readable
 from gramalign.training.config import Config, Validation
 from gramalign.training.log import Log
 from gramalign.training.measure import measure
@@ -46,7 +46,7 @@ class Validator:
     ):
         self._config = config.validation
         self._last = config.steps
-        self._rows = rows
+        self._rows = None if rows is None else readable(rows)
         self._run = run
         self._log = log
         self._best = -math.inf

@@ -78,7 +78,7 @@ def warm_start(
 
     Raises:
         FileNotFoundError: as `weights_file`.
-        ValueError: nothing fits.
+        ValueError: no weight fits.
     """
     there = read_arrays(weights_file(source))
     here = dict(named(state.params)) | dict(named(statistics))
@@ -90,8 +90,8 @@ def warm_start(
         other_shape=tuple(name for name in here if name in there and name not in taken),
         left=tuple(sorted(there.keys() - here)),
     )
-    if not taken:
-        raise ValueError(f"start_from: nothing in {matched}")
+    if not set(taken) & {name for name, _ in named(state.params)}:
+        raise ValueError(f"start_from: no weight fits in {matched}")
     params = _replaced(state.params, there, taken)
     return dataclasses.replace(state, params=params), _replaced(statistics, there, taken), matched
 

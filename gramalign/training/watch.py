@@ -35,6 +35,7 @@ class Watch:
         self._pending: tuple[int, Mapping[str, Array]] | None = None
         self._in_a_row = 0
         self._first = ""
+        self._skipped = False
         self._still = False
 
     def take(self, count: int, metrics: Mapping[str, Array]) -> None:
@@ -56,7 +57,11 @@ class Watch:
         if finite:
             self._in_a_row = 0
         else:
-            self._first = self._first if self._in_a_row else _what_is_not_finite(count, metrics)
+            if not self._in_a_row:
+                self._first = _what_is_not_finite(count, metrics)
+                if not self._skipped:
+                    self._skipped = True
+                    _log.warning("%s: the step is skipped, as those like it will be", self._first)
             self._in_a_row += 1
             if self._in_a_row > self._config.max_skips:
                 raise NonFiniteLoss(
@@ -83,7 +88,8 @@ def _what_is_not_finite(count: int, metrics: Mapping[str, Array]) -> str:
     """The terms, and the modalities whose embeddings or, if there are none, gradients are not."""
     values = {name: float(x) for name, x in metrics.items() if name.startswith("loss/")}
     found = [f"{name} is {x}" for name, x in values.items() if not math.isfinite(x)]
-    found = found or ["the gradient is not finite"]
+    gradient = "gradient" if not math.isfinite(float(metrics["grad_norm"])) else "update"
+    found = found or [f"the {gradient} is not finite"]
     names = [name.removeprefix("finite/") for name in metrics if name.startswith("finite/")]
     where = [name for name in names if not metrics[f"finite/{name}"]]
     if where:

@@ -186,7 +186,7 @@ def test_differences_are_named_by_path():
         (lambda: Model(dropout=1.0), "Model.dropout is 1.0, wanted a rate in"),
         (lambda: Model(depth=0), "Model.depth is 0, wanted at least 1"),
         (lambda: Optimizer(clip_norm=0.0), "Optimizer.clip_norm is 0.0, wanted a positive number"),
-        (lambda: Gram(temperature=0.0), "Gram.temperature is 0.0, wanted a positive number"),
+        (lambda: Gram(temperature=0.0), "Gram.temperature is 0.0, wanted a positive, finite"),
         (lambda: Clip(temperature=2.0, learn_temperature=True), "2.0, wanted a start within"),
         (lambda: Gram(label_smoothing=1.0), "Gram.label_smoothing is 1.0"),
         (lambda: Pmrl(tau_instance=-1.0), "Pmrl.tau_instance is -1.0, wanted a positive number"),

@@ -89,5 +89,5 @@ def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     path = tmp_path / "others.safetensors"
     safetensors.numpy.save_file({"x": np.ones(3)}, path)
     config = dataclasses.replace(tuned_config, start_from=str(path))
-    with pytest.raises(ValueError, match="start_from: nothing in .* 0 arrays taken"):
+    with pytest.raises(ValueError, match="start_from: no weight fits in .* 0 arrays taken"):
         train(config, tmp_path / "run2", report=quiet)
