@@ -90,7 +90,9 @@ def warm_start(
         other_shape=tuple(name for name in here if name in there and name not in taken),
         left=tuple(sorted(there.keys() - here)),
     )
-    if not set(taken) & {name for name, _ in named(state.params)}:
+    # A temperature is no reason to go on as if there were a model.
+    weights = {name for name, _ in named(state.params) if name.startswith("encoder.")}
+    if not weights & set(taken):
         raise ValueError(f"start_from: no weight fits in {matched}")
     params = _replaced(state.params, there, taken)
     return dataclasses.replace(state, params=params), _replaced(statistics, there, taken), matched

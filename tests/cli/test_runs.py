@@ -68,6 +68,25 @@ def test_a_run_of_another_version(runs, capsys):
     assert "unknown magic" in json.loads(capsys.readouterr().out)[2]["error"]
 
 
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("config.json", b"[]"),
+        ("config.json", b'{"model": null}'),
+        ("config.json", b'{"optimizer": {"learning_rate": "fast"}}'),
+        ("metrics.jsonl", b'{"loss": 1}\n{"step": 2}\n'),
+        ("metrics.jsonl", b"\0\0\0\n{}\n"),
+        ("metrics.jsonl", b'{"step": 1}\n\xff\n{"step": 2}\n'),
+    ],
+)
+def test_one_that_is_damaged_hides_no_other(runs, name, content, capsys):
+    (runs / "c" / name).write_bytes(content)
+    main(["runs", str(runs), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [each["state"] == "unreadable" for each in found] == [False, False, True]
+    assert found[2]["error"]
+
+
 def test_nothing_there(tmp_path, capsys):
     main(["runs", str(tmp_path)])
     assert f"no runs in {tmp_path}" in capsys.readouterr().out.replace("\n", "")

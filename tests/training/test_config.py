@@ -1,10 +1,13 @@
 import dataclasses
 import json
+import math
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gramalign.contrast import Engine
 from gramalign.training import (
     Clip,
     Config,
@@ -91,6 +94,12 @@ def test_what_a_field_is_not_for(wrong, message, monkeypatch):
         (lambda: Model(remat="no"), "Model.remat is 'no', wanted True or False"),
         (lambda: Gram(temperature="0.07"), "Gram.temperature is '0.07', wanted a number"),
         (lambda: Uniformity(t=None), "Uniformity.t is None, wanted a number"),
+        (lambda: Gram(temperature=math.inf), "Gram.temperature is inf, wanted a positive, finite"),
+        (lambda: Gram(form="cube"), "Gram.form is 'cube', wanted volume or squared or log or root"),
+        (lambda: Gram(anchor=3), "Gram.anchor is 3, wanted"),
+        (lambda: Layout(rules=((1, 2),)), "Layout.rules is"),
+        (lambda: Config(on_bad_record="bogus"), "on_bad_record is 'bogus', wanted error or skip"),
+        (lambda: Config(settings=[]), "Config.settings is .*, wanted a mapping"),
         (lambda: Gram(learn_temperature=1), "Gram.learn_temperature is 1, wanted True or False"),
     ],
 )
@@ -98,6 +107,23 @@ def test_what_a_field_of_a_part_is_not_for(make, message, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_numbers_of_arrays_are_numbers(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    config = Config(
+        engine=Engine(tile=np.int64(16)),
+        optimizer=Optimizer(learning_rate=jnp.float32(0.5)),
+    )
+    assert config_from_json(config_to_json(config)) == config
+    assert (config.engine.tile, config.optimizer.learning_rate) == (16, 0.5)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"model": null}', '{"settings": ["gram"]}'])
+def test_json_that_is_no_object_where_one_is_wanted(text, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="config: .* wanted an object"):
+        config_from_json(text)
 
 
 def test_json_may_leave_out_what_is_default():

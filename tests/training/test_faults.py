@@ -14,7 +14,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, train
-from gramalign.training.checkpoint import DamagedCheckpoint
+from gramalign.training.checkpoint import Checkpoints, DamagedCheckpoint
 from gramalign.training.log import Log
 from gramalign.training.metrics import read_metrics
 from gramalign.training.stopping import stop_signal
@@ -233,6 +233,49 @@ def test_rows_that_are_not_finite_are_null_in_the_log(small_config, tmp_path, qu
     assert [row["skipped"] for row in rows] == [0, 1, 2, 3]
     assert [np.isnan(row["loss"]) for row in rows] == [False, True, True, True]
     assert '"loss": null' in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_a_run_whose_every_step_was_skipped(small_config, tmp_path, quiet, caplog):
+    config = small_config(objective="3e38*clip", steps=8)
+    with pytest.raises(NonFiniteLoss, match="all 8 steps had to be skipped"):
+        train(config, tmp_path, report=quiet)
+    assert not (tmp_path / "params.safetensors").exists()
+    assert "step 1: loss/clip" in caplog.text or "step 1: the gradient" in caplog.text
+    assert caplog.text.count("is skipped") == 1
+
+
+def test_an_update_that_is_not_finite_is_skipped(small_config, tmp_path, quiet):
+    optimizer = Optimizer(learning_rate=1e3, weight_decay=1e38, warmup=0)
+    config = small_config(optimizer=optimizer, max_skips=3)
+    with pytest.raises(NonFiniteLoss, match="the update is not finite"):
+        train(config, tmp_path, report=quiet)
+
+
+def test_what_could_not_be_saved_is_told_of_once(config, tmp_path, quiet, monkeypatch):
+    """Though Orbax has kept the error, and raises it again as it is closed."""
+
+    class Full:
+        def __init__(self, orbax):
+            self._orbax = orbax
+
+        def __getattr__(self, name):
+            return getattr(self._orbax, name)
+
+        def save_checkpointables_async(self, *arguments, **settings):
+            raise ValueError("RESOURCE_EXHAUSTED: no space left")
+
+        def close(self):
+            self._orbax.close()
+            raise ValueError("RESOURCE_EXHAUSTED once more")
+
+    def made(*arguments, **settings):
+        found = Checkpoints(*arguments, **settings)
+        found._orbax = Full(found._orbax)
+        return found
+
+    monkeypatch.setattr("gramalign.training.loop.Checkpoints", made)
+    with pytest.raises(OSError, match="cannot write checkpoint .* RESOURCE_EXHAUSTED: no space"):
+        train(config, tmp_path, report=quiet)
 
 
 def test_a_clock_that_goes_backwards(config, whole, tmp_path, quiet, monkeypatch):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from gramalign.training.params_file import load_params, read_about, save_params
 
@@ -19,6 +20,20 @@ def test_there_and_back(path):
     assert loaded["a.dot"] == 2
     assert read_about(path) == {"config": {"seed": 0}, "dims": {"b": 3}}
     assert [file.name for file in path.parent.iterdir()] == ["params.safetensors"]
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, -3])
+def test_a_file_that_is_cut_short(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+    for read in (read_about, lambda path: load_params(path, TREE)):
+        with pytest.raises(ValueError, match="params.safetensors is damaged, or not of a run"):
+            read(path)
+
+
+def test_a_file_of_somebody_else(path):
+    safetensors.numpy.save_file({"x": np.ones(3)}, path)
+    with pytest.raises(ValueError, match="not of a run of gramalign's: it lacks the entry 'gramal"):
+        read_about(path)
 
 
 def test_other_names_and_shapes_are_refused(path):

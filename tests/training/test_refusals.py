@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gramalign.training import train
+from gramalign.training import config_from_json, config_to_json, train
+from gramalign.training.config_json import differences
 from gramalign.training.run_folder import RunFolder
 
 
@@ -53,6 +54,16 @@ def test_a_run_that_is_there_stays(store, message, overwrite, tmp_path, small_co
     assert out.exists() == overwrite
 
 
+def test_a_run_does_not_delete_what_it_starts_from(tmp_path, small_config):
+    out = tmp_path / "run"
+    RunFolder(out).claim(small_config(), resume=False, overwrite=False)
+    (out / "params.safetensors").write_text("precious")
+    for source in (out, out / "params.safetensors"):
+        with pytest.raises(ValueError, match="itself, which overwrite would delete first"):
+            train(small_config(start_from=str(source)), out, overwrite=True)
+    assert (out / "params.safetensors").read_text() == "precious"
+
+
 @pytest.mark.parametrize("how", [{}, {"resume": True}, {"overwrite": True}])
 def test_two_processes_in_one_folder(how, tmp_path, small_config):
     folder = RunFolder(tmp_path)
@@ -65,3 +76,11 @@ def test_two_processes_in_one_folder(how, tmp_path, small_config):
 
 def test_an_objective_has_one_spelling(small_config):
     assert small_config(objective="1*gram+0.30*clip") == small_config(objective="gram + 0.3*clip")
+
+
+@pytest.mark.parametrize("weight", [1 / 3, 1.0000001, 0.12345678, 1e-9, 123456789.0])
+def test_weights_are_kept_to_the_last_digit(weight, small_config):
+    config = small_config(objective=f"{weight!r}*gram + clip")
+    assert config.weights["gram"] == weight
+    again = config_from_json(config_to_json(config))
+    assert again == config and not differences(config, again)

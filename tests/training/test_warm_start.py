@@ -91,3 +91,10 @@ def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     config = dataclasses.replace(tuned_config, start_from=str(path))
     with pytest.raises(ValueError, match="start_from: no weight fits in .* 0 arrays taken"):
         train(config, tmp_path / "run2", report=quiet)
+
+
+def test_statistics_alone_are_nothing_to_start_from(tuned_config, first, tmp_path, quiet):
+    model = Model(dim=5, hidden=7, dropout=0.2)
+    config = dataclasses.replace(tuned_config, model=model)
+    with pytest.raises(ValueError, match="start_from: no weight fits in"):
+        train(config, tmp_path, report=quiet)
