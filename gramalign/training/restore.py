@@ -124,7 +124,8 @@ def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tu
         return ()
     if fused not in fusing:
         raise ValueError(
-            f"fused is {fused!r}, but of the objective those that fuse modalities are {list(fusing)}"
+            f"fused is {fused!r}, but of the objective's terms those that fuse modalities are "
+            f"{list(fusing)}"
         )
     return fusing[fused]
 

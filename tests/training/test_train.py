@@ -77,7 +77,9 @@ def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
     ):
         with pytest.raises(ValueError, match=message):
             run.embed(features, present)
-    with pytest.raises(ValueError, match="fused is 'clip', but of the objective those that fuse"):
+    with pytest.raises(
+        ValueError, match="fused is 'clip', but of the objective's terms those that fuse"
+    ):
         run.embed({"text": text}, fused="clip")
 
 
