@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -66,7 +66,8 @@ class Compare:
 
     All runs on one data set share its split and the budget, and are evaluated under the cosine and
     any other Scores. Runs that are there already are not repeated, so an interrupted comparison
-    goes on where it stopped, and one under other Scores takes seconds.
+    goes on where it stopped, and one under other Scores takes seconds. An objective whose training
+    diverges is left out and named, and the others are compared.
 
     Each objective is tested against the best, query by query, and the ranks have intervals. Beside
     the runs stand compare.json with all figures, and the tables as compare.md and compare.tex.
@@ -121,7 +122,11 @@ class Compare:
                 objective: _Task(config, folders[data] / objective.replace(" ", ""))
                 for objective, config in of_data.items()
             }
-            tuned = self._tuned(tasks, settings[data], options, screen) if options else {}
+            diverged: dict[str, str] = {}
+            tuned = {}
+            if options:
+                tuned = self._tuned(tasks, settings[data], options, diverged, screen)
+                tasks = {objective: tasks[objective] for objective in tuned}
             tasks |= {
                 objective: _Task(
                     dataclasses.replace(
@@ -133,8 +138,8 @@ class Compare:
                 )
                 for objective, each in tuned.items()
             }
-            results = self._results(tasks, screen)
-            self._report(data, folders[data], tasks, results, tuned, screen)
+            results = self._results(tasks, diverged, screen)
+            self._report(data, folders[data], tasks, results, tuned, diverged, screen)
 
     def _configs(self, data: str) -> dict[str, Config]:
         """Objective -> the config of its first seed."""
@@ -173,9 +178,10 @@ class Compare:
         tasks: Mapping[str, _Task],
         settings: Mapping[str, Mapping[str, Config]],
         options: Options,
+        diverged: dict[str, str],
         screen: rich.console.Console,
     ) -> dict[str, Tuned]:
-        """Tries all settings of all objectives on one data set."""
+        """Tries all settings of all objectives on one data set; notes who diverged under all."""
         found = {}
         with InTurn([x for each in settings.values() for x in each.values()], screen) as turn:
             for objective, of_objective in settings.items():
@@ -189,23 +195,35 @@ class Compare:
                     else:
                         log = RunFolder(folder).metrics
                         tried[setting] = best_figure(config.validation, log)
-                found[objective] = chosen(tried, options, lowest=self.config.validation.lowest)
+                try:
+                    lowest = self.config.validation.lowest
+                    found[objective] = chosen(tried, options, lowest=lowest)
+                except NonFiniteLoss as error:
+                    diverged[objective] = str(error)
         return found
 
     def _results(
-        self, tasks: Mapping[str, _Task], screen: rich.console.Console
+        self, tasks: Mapping[str, _Task], diverged: dict[str, str], screen: rich.console.Console
     ) -> dict[str, list[Hits]]:
-        """Trains and evaluates all seeds on one data set, the baseline included."""
+        """Trains and evaluates all seeds on one data set, the baseline included.
+
+        Notes whose training diverged, by the first of its seeds that did.
+        """
         results: dict[str, list[Hits]] = {objective: [] for objective in tasks}
         with InTurn([task.config for task in tasks.values() for _ in self._seeds], screen) as turn:
             for objective, task in tasks.items():
                 for seed in self._seeds:
                     config = dataclasses.replace(task.config, seed=seed)
-                    run = turn.train(
-                        config, task.folder / f"seed{seed}", f"{objective}, seed {seed}"
-                    )
-                    results[objective].append(self._hits(run))
-        return results | self._baseline(next(iter(tasks.values())).config, screen)
+                    folder, label = task.folder / f"seed{seed}", f"{objective}, seed {seed}"
+                    try:
+                        results[objective].append(self._hits(turn.train(config, folder, label)))
+                    except NonFiniteLoss as error:
+                        diverged.setdefault(objective, f"seed {seed}: {error}")
+        results = {name: found for name, found in results.items() if name not in diverged}
+        if not results:
+            said = (f"{objective}: {why}" for objective, why in diverged.items())
+            raise NonFiniteLoss("; ".join(said))
+        return results | self._baseline(tasks[next(iter(results))].config, screen)
 
     def _hits(self, run: Run) -> Hits:
         """Of every query of the test part, under all Scores; the run keeps what the first says."""
@@ -251,10 +269,11 @@ class Compare:
         tasks: Mapping[str, _Task],
         results: Mapping[str, Sequence[Hits]],
         tuned: Mapping[str, Tuned],
+        diverged: Mapping[str, str],
         screen: rich.console.Console,
     ) -> None:
         """Compares, prints the tables and leaves them beside the runs."""
-        own = {objective: own_score(task.config) for objective, task in tasks.items()}
+        own = {name: own_score(task.config) for name, task in tasks.items() if name in results}
         rows = readable(load(data, on_bad_record=self.config.on_bad_record).part("test"))
         compared = compare(results, groups=rows.groups)
         about = {"data": data, "steps": self.config.steps, "seeds": list(self._seeds)}
@@ -263,7 +282,9 @@ class Compare:
         if tuned:
             about["tuned_by"] = self.config.validation.figure
             about["tuned"] = {objective: each.to_json() for objective, each in tuned.items()}
-        grids = self._grids(data, compared, own, tuned)
+        if diverged:
+            about["diverged"] = dict(diverged)
+        grids = self._grids(data, compared, own, tuned, diverged)
         for grid in grids:
             for part in grid.parts(_FIGURES_ACROSS):
                 screen.print(to_rich(part), "")
@@ -271,6 +292,9 @@ class Compare:
         forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}
         for name, form in forms.items():
             write_text(out / name, "\n\n".join(map(form, grids)) + "\n")
+        for objective, why in diverged.items():
+            said = f"{objective} diverged and is left out. {why}"
+            screen.print(said, markup=False, style="red", soft_wrap=True)
         screen.print(f"wrote {out}: compare.json, {', '.join(forms)}", soft_wrap=True)
 
     def _grids(
@@ -279,6 +303,7 @@ class Compare:
         compared: Comparison,
         own: Mapping[str, str],
         tuned: Mapping[str, Tuned],
+        diverged: Iterable[str],
     ) -> list[Grid]:
         shown = own if OWN in self.scores else None
         where = f" on {data}" if len(self.data) > 1 else ""
@@ -286,6 +311,9 @@ class Compare:
             mean_grid(compared, scores=shown, title=f"R@1 in percent{where}"),
             rank_grid(compared, scores=shown, title=f"Ranks by R@1{where}"),
         ]
+        if names := ", ".join(diverged):
+            note = f"; left out, as training diverged: {names}"
+            grids = [dataclasses.replace(each, caption=each.caption + note) for each in grids]
         if tuned:
             title = f"Settings, chosen on held-out rows{where}"
             grids.append(tuning_grid(tuned, self.config.validation.figure, title=title))

@@ -18,7 +18,7 @@ from typing import Any
 import tyro
 
 from gramalign.evaluation import Cell, Grid
-from gramalign.training import Config
+from gramalign.training import Config, NonFiniteLoss
 
 Options = Mapping[str, Sequence[str]]
 """What is searched: option -> what it is tried with, as text."""
@@ -115,11 +115,11 @@ def chosen(tried: Mapping[str, float], options: Options, *, lowest: bool) -> Tun
         lowest: small figures are good.
 
     Raises:
-        ValueError: no setting has a figure.
+        NonFiniteLoss: no setting has a figure.
     """
     known = {setting: figure for setting, figure in tried.items() if not math.isnan(figure)}
     if not known:
-        raise ValueError(
+        raise NonFiniteLoss(
             f"tune: training diverged under every setting: {'; '.join(tried)}; search smaller "
             "learning rates or larger temperatures"
         )

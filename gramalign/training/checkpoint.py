@@ -9,7 +9,6 @@ befalls the files later is found by their digests, which are written once they a
 import contextlib
 import dataclasses
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,7 +96,7 @@ class Checkpoints:
 
         Args:
             state: all of it.
-            figure: what it is worth, the more the better; None or NaN: not known.
+            figure: what it is worth, the more the better; None: not known.
 
         Raises:
             OSError: that one could not be written.
@@ -106,12 +105,11 @@ class Checkpoints:
         # `force`: when to save is the loop's decision; left to itself Orbax skips a checkpoint
         # while another is being written.
         step = int(state.step)
-        known = figure is not None and not math.isnan(figure)
         try:
             saving = self._orbax.save_checkpointables_async(
                 *(step, {"state": state}),
                 force=True,
-                metrics={_FIGURE: figure} if known else None,
+                metrics=None if figure is None else {_FIGURE: figure},
                 custom_metadata=self._about,
             )
         except Exception as error:

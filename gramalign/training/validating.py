@@ -70,7 +70,10 @@ class Validator:
         """Evaluates the run as it stands.
 
         Returns:
-            What it is worth: the more the better, NaN if that is not known.
+            What it is worth: the more the better.
+
+        Raises:
+            ValueError: no held-out row has what the figure is of, so that it chooses nothing.
         """
         assert self._rows is not None
         found = measure(self._run(state), self._rows, neighbours=False)
@@ -84,6 +87,11 @@ class Validator:
         named = {_PREFIX + name: x for name, x in figures.items()}
         self._log.measured({"step": int(state.step), **named})
         worth = self._signed(agreed(figures[figure]))
+        if math.isnan(worth):
+            raise ValueError(
+                f"validation.figure {figure!r} is not known, as none of the {len(self._rows)} rows "
+                "to validate on has all that it is of: choose another, or hold out other rows"
+            )
         self._note(worth)
         self._decide()
         return worth

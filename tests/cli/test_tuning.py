@@ -8,7 +8,7 @@ import pytest
 
 from gramalign.cli import main
 from gramalign.cli.tuning import SEED, chosen, fair_settings, searched
-from gramalign.training import Clip, Config, Validation
+from gramalign.training import Clip, Config, NonFiniteLoss, Validation
 from tests.cli.test_commands import TINY, complaint
 
 
@@ -90,7 +90,7 @@ def test_the_choice():
     assert smallest.chosen == "a=1,b=x,c=1" and smallest.at_edge == ("a",)
     # Of equals the first; of nothing none.
     assert chosen({"a=1": 3.0, "a=2": 3.0}, options, lowest=False).chosen == "a=1"
-    with pytest.raises(ValueError, match="diverged under every setting: a=1; a=2"):
+    with pytest.raises(NonFiniteLoss, match="diverged under every setting: a=1; a=2"):
         chosen({"a=1": math.nan, "a=2": math.nan}, options, lowest=False)
 
 
@@ -119,6 +119,25 @@ def test_compare_with_what_was_chosen(store, tmp_path, capsys):
     assert config["optimizer"]["learning_rate"] == 1e-2 and config["seed"] == 0
     assert config["validation"]["every"] is None
     assert f"| clip | {best} |" in (tmp_path / "compare.md").read_text()
+
+
+@pytest.mark.slow
+def test_compare_goes_on_without_who_diverges(store, tmp_path, capsys):
+    words = ["compare", "--data", str(store), *TINY, "--out", str(tmp_path), "--max-skips", "0"]
+    words += ["--seeds", "2", "--scores", "cosine", "--objectives"]
+    main([*words, "1e38*clip", "gram"])
+    said = capsys.readouterr().out
+    assert "1e+38*clip diverged and is left out. seed 0: step 1: " in said
+    record = json.loads((tmp_path / "compare.json").read_text())
+    assert set(record["figures"]) == {"gram", "linear GCCA"}
+    assert list(record["own_scores"]) == ["gram"]
+    assert list(record["diverged"]) == ["1e+38*clip"]
+    for name in ("compare.md", "compare.tex"):
+        assert "left out, as training diverged: 1e+38" in (tmp_path / name).read_text()
+    # Nothing to compare with is no comparison.
+    with pytest.raises(SystemExit, match="1"):
+        main([*words, "1e38*clip"])
+    assert "1e+38*clip: seed 0: step 1: " in capsys.readouterr().err
 
 
 def test_compare_refuses_a_search_before_it_trains(tmp_path, capsys):

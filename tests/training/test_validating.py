@@ -69,6 +69,21 @@ def test_what_cannot_be_validated_is_refused(changes, what, small_config, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_figure_that_no_row_has(small_config, small_store, tmp_path, quiet):
+    """Audio is with text or with video, but never with both."""
+    audio, text = (np.load(small_store / f"{name}.npy") for name in ("audio", "text"))
+    odd = np.arange(len(audio)) % 2 == 1
+    data = {"audio": audio, "text": text, "video": text}
+    for name, x in (data | {"present.text": ~odd, "present.video": odd}).items():
+        np.save(tmp_path / f"{name}.npy", x)
+    wanted = Validation(every=2, held_out=0.4, figure="text -> video R@1, cosine")
+    config = small_config(data=str(tmp_path), validation=wanted)
+    with pytest.raises(ValueError, match="'text -> video R@1, cosine' is not known, as none of"):
+        train(config, tmp_path / "run", report=quiet)
+    known = dataclasses.replace(wanted, figure="pair R@1, cosine")
+    assert train(dataclasses.replace(config, validation=known), tmp_path / "other", report=quiet)
+
+
 def test_patience_without_evaluations():
     with pytest.raises(ValueError, match="patience is 3, wanted none without validation.every"):
         Validation(patience=3)
