@@ -1,10 +1,12 @@
 """Files that appear whole or not at all, and folders that one process at a time works in."""
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -29,6 +31,20 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with whole(path) as draft:
         draft.write_text(text, "utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: it is damaged, or of another kind.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged or no JSON ({error}): bring back what it was, or make it again"
+        ) from error
 
 
 @contextmanager

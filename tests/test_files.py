@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 from gramalign.cli.figures import write_with_rows
-from gramalign.files import whole, write_text
+from gramalign.files import read_json, whole, write_text
 
 
 def names(folder):
@@ -42,6 +42,16 @@ def test_an_error_leaves_what_was_there(tmp_path):
         draft.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and names(tmp_path) == ["figures.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"R@1": 5', b"\xff\xfe"])
+def test_damaged_json_is_named(content, tmp_path):
+    path = tmp_path / "figures.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"figures\.json is damaged or no JSON \(.*bring back"):
+        read_json(path)
+    write_text(path, '{"R@1": 50.0}')
+    assert read_json(path) == {"R@1": 50.0}
 
 
 def test_figures_and_their_rows_are_of_one_measurement(tmp_path):

@@ -1,6 +1,5 @@
 """`gramalign evaluate`: what a trained space is worth, beside chance and a linear baseline."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from gramalign.evaluation import (
     tables,
 )
 from gramalign.evaluation.reranking import TOP
+from gramalign.files import read_json
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import measure, own_score
 from gramalign.training.run_data import data_of, rows_of
@@ -151,7 +151,7 @@ def evaluate_run(
 def is_evaluated(run: Run) -> bool:
     """Whether the run's folder holds an evaluation, and not a brief one."""
     path = RunFolder(run.folder).evaluation
-    return path.exists() and not json.loads(path.read_text()).get("brief", False)
+    return path.exists() and not read_json(path).get("brief", False)
 
 
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:

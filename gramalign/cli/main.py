@@ -30,7 +30,9 @@ from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
 from gramalign.cli.train import Train
-from gramalign.training import Config, config_from_json
+from gramalign.files import read_json
+from gramalign.training import Config
+from gramalign.training.config_json import config_from_dict
 from gramalign.training.run_folder import RunFolder
 
 DESCRIPTION = """Align any number of modalities in one space, and measure how well they agree.
@@ -105,7 +107,7 @@ def _to_resume(args: Sequence[str]) -> Config | None:
     if "--resume" not in args or not out:
         return None
     path = RunFolder(Path(out[0])).config
-    return config_from_json(path.read_text()) if path.exists() else None
+    return config_from_dict(read_json(path)) if path.exists() else None
 
 
 def _print_messages() -> None:

@@ -13,7 +13,8 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.evaluation.records import to_plain
-from gramalign.training.config_json import config_from_json
+from gramalign.files import read_json
+from gramalign.training.config_json import config_from_dict
 from gramalign.training.metrics import Row, read_metrics
 from gramalign.training.run_folder import RunFolder
 
@@ -73,7 +74,7 @@ def about(folder: Path) -> dict[str, Any]:
 
 def _about(folder: Path) -> dict[str, Any]:
     files = RunFolder(folder)
-    config = config_from_json(files.config.read_text())
+    config = config_from_dict(read_json(files.config))
     rows, timing = (
         read_metrics(path) if path.exists() else [] for path in (files.metrics, files.timing)
     )

@@ -1,6 +1,5 @@
 """All that a report shows of one run, read from its folder; its rows are embedded once more."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from gramalign.data import FeatureStore, load, readable
 from gramalign.evaluation import EmbeddingSet, Evaluation, checked
+from gramalign.files import read_json
 from gramalign.training import Config, Run
 from gramalign.training.metrics import Row, read_metrics
 from gramalign.training.restore import embed_store
@@ -77,7 +77,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         raise FileNotFoundError(
             f"{run.folder} holds no {files.evaluation.name}: gramalign evaluate {run.folder}"
         )
-    record = json.loads(files.evaluation.read_text())
+    record = read_json(files.evaluation)
     evaluation = Evaluation.from_json(record)
     store = load(record["data"], on_bad_record=run.config.on_bad_record)
     rows = readable(store.part(record["part"])).only(evaluation.modalities)
@@ -119,7 +119,7 @@ def _command(name: str, folder: Path, record: Mapping[str, Any]) -> str:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
 def _log(path: Path) -> list[Row]:

@@ -100,10 +100,11 @@ class Layout:
                 raise ValueError(
                     f"Layout.rules: {rule!r} is no regular expression: {error}"
                 ) from None
-            if set(axes.split(",")) - {"data", "fsdp", "model", "-"}:
+            named = [axis for axis in axes.split(",") if axis != "-"]
+            if set(named) - {"data", "fsdp", "model"} or len(set(named)) < len(named):
                 raise ValueError(
                     f"Layout.rules: {axes!r} for {rule!r}, wanted axes among data, fsdp and model, "
-                    "or -, with commas between them"
+                    "each once at most, or -, with commas between them"
                 )
 
     @property

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from gramalign.files import write_text
+from gramalign.files import read_json, write_text
 
 
 def write(folder: Path, record: Path) -> None:
@@ -17,7 +17,10 @@ def differing(folder: Path, record: Path) -> list[str]:
     """The files that are not what was recorded, missing ones among them; none without a record."""
     if not record.exists():
         return []
-    wanted, found = json.loads(record.read_text()), _digests(folder)
+    try:
+        wanted, found = dict(read_json(record)), _digests(folder)
+    except (ValueError, TypeError):
+        return [f"{record.name}, the record of its digests, cannot be read"]
     return sorted(
         f"{name} {'has changed' if name in found else 'is missing'}"
         for name, digest in wanted.items()

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,10 +88,13 @@ def train(
     mesh = mesh_of(config.layout)
     check_batch(config.batch_size, mesh)
     data = Data(store, config, mesh)
-    # Those of a run that goes on, or is finished, were measured when it began.
-    begun = resume and (folder.params.exists() or folder.statistics.exists())
-    measured = None if begun else varied(moments(store), store)
     trained_on = digest(store)
+    make_start = functools.partial(
+        Start, config, store.dims, mesh=mesh, folder=folder, trained_on=trained_on
+    )
+    # The statistics of a run that goes on, or is finished, were measured when it began.
+    begun = resume and (folder.params.exists() or folder.statistics.exists())
+    start = None if begun else make_start(measured=varied(moments(store), store))
     with folder.lock() if is_first_process() else contextlib.nullcontext():
         if is_first_process():
             folder.claim(config, resume=resume, overwrite=overwrite)
@@ -98,7 +102,7 @@ def train(
         _check_unchanged(folder, store, trained_on)
         try:
             if not folder.params.exists():
-                start = Start(config, store.dims, measured, mesh, folder, trained_on)
+                start = start or make_start(measured=None)
                 _train(config, folder, start, data, chosen, mesh, report, profiling)
         except OSError as error:
             error.add_note(

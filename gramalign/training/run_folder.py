@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gramalign.files import locked, write_text
+from gramalign.files import locked, read_json, write_text
 from gramalign.training.config import Config
-from gramalign.training.config_json import config_from_json, config_to_json, differences
+from gramalign.training.config_json import config_from_dict, config_to_json, differences
 from gramalign.training.environment import environment
 from gramalign.training.writers import WRITERS
 
@@ -168,7 +168,7 @@ class RunFolder:
         if overwrite:
             self._clear()
         if self.config.exists():
-            changed = differences(config_from_json(self.config.read_text()), config)
+            changed = differences(config_from_dict(read_json(self.config)), config)
             if changed:
                 raise ValueError(
                     f"{self.root} holds a run with another config (run -> got): "
@@ -181,7 +181,7 @@ class RunFolder:
 
     def note_start(self, step: int) -> None:
         """Adds the environment of a start at `step`."""
-        starts = json.loads(self.environment.read_text()) if self.environment.exists() else []
+        starts = read_json(self.environment) if self.environment.exists() else []
         starts.append({"step": step, **environment()})
         write_text(self.environment, json.dumps(starts, indent=2) + "\n")
 

@@ -72,6 +72,7 @@ def test_a_run_of_another_version(runs, capsys):
     "name, content",
     [
         ("config.json", b"[]"),
+        ("config.json", b'{"steps"'),
         ("config.json", b'{"model": null}'),
         ("config.json", b'{"optimizer": {"learning_rate": "fast"}}'),
         ("metrics.jsonl", b'{"loss": 1}\n{"step": 2}\n'),

@@ -134,6 +134,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     assert_same_run(broken_off, whole)
 
 
+def test_a_damaged_record_vouches_for_nothing(broken_off, config, whole, quiet, caplog):
+    cut(broken_off / "digests" / "8.json")
+    train(config, broken_off, resume=True, report=quiet)
+    assert "checkpoint 8 is damaged (8.json, the record of its digests, cannot" in caplog.text
+    assert json.loads((broken_off / "environment.json").read_text())[-1]["step"] == 4
+    assert_same_run(broken_off, whole)
+
+
 def test_no_checkpoint_is_whole(broken_off, config, whole, quiet):
     for step in ("4", "8"):
         flip(largest_file(broken_off / "checkpoints" / step))

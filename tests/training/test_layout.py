@@ -131,6 +131,7 @@ def test_an_axis_that_is_shorter_than_a_side_of_the_torus(topology):
         ({"fsdp": 0}, "Layout.fsdp is 0"),
         ({"rules": (("(", "fsdp"),)}, "is no regular expression"),
         ({"rules": (("kernel", "fsdp,pipe"),)}, "wanted axes among data, fsdp and model"),
+        ({"rules": (("kernel", "fsdp,fsdp"),)}, "each once at most"),
     ],
 )
 def test_bad_layouts(fields, message):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gramalign.training import config_from_json, config_to_json, train
+from gramalign.training import Layout, config_from_json, config_to_json, train
 from gramalign.training.config_json import differences
 from gramalign.training.run_folder import RunFolder
 
@@ -31,22 +31,23 @@ def stores(root):
 
 
 @pytest.mark.parametrize(
-    ("store", "message"),
+    ("wrong", "message"),
     [
         ("constant", "audio is the same in all .* learn from it: look at its features"),
         ("one of three", "audio is the same in all .* with --modalities depth text"),
         ("alone", "has text only: wanted two modalities"),
         ("apart", "no row for training has two of depth, text"),
-        (None, "batch_size is 49"),
+        ({"batch_size": 49}, "batch_size is 49"),
+        ({"layout": Layout(rules=(("bias$", "fsdp,-"),))}, "for more dimensions than params."),
     ],
 )
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_run_that_is_there_stays(store, message, overwrite, tmp_path, small_config):
+def test_a_run_that_is_there_stays(wrong, message, overwrite, tmp_path, small_config):
     out = tmp_path / "run"
     if overwrite:
         RunFolder(out).claim(small_config(), resume=False, overwrite=False)
         (out / "params.safetensors").write_text("precious")
-    changes = {"data": stores(tmp_path)[store]} if store else {"batch_size": 49}
+    changes = {"data": stores(tmp_path)[wrong]} if isinstance(wrong, str) else wrong
     before = sorted(out.iterdir()) if overwrite else None
     with pytest.raises(ValueError, match=message):
         train(small_config(**changes), out, overwrite=overwrite)
