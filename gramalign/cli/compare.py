@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 else:
     ScoreName = Literal[(OWN, *SCORE_NAMES, FUSED)]
 
-_FIGURES_ACROSS = 5  # that fit beside the objectives on a console
-
 
 class _Task(NamedTuple):
     """An objective on one data set: the config of its first seed, and where its runs are."""
@@ -286,7 +284,7 @@ class Compare:
             about["diverged"] = dict(diverged)
         grids = self._grids(data, compared, own, tuned, diverged)
         for grid in grids:
-            for part in grid.parts(_FIGURES_ACROSS):
+            for part in grid.parts(screen.width):
                 screen.print(to_rich(part), "")
         write_figures(out / "compare.json", about | compared.to_json())
         forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -47,8 +48,21 @@ class Grid:
                     f"{len(self.columns)} columns"
                 )
 
-    def parts(self, figures: int) -> list["Grid"]:
-        """Grids of at most so many columns of figures, each with all labels, for narrow places."""
+    def parts(self, width: int) -> list["Grid"]:
+        """For a console: as few grids as are no wider, of about as many figures, with all labels.
+
+        Of one figure each where even that is wider.
+        """
+        figures = len(self.columns) - self.labels
+        found = [self]
+        for number in range(2, figures + 1):
+            if max(map(_width, found)) <= width:
+                break
+            found = self._split(-(-figures // number))
+        return found
+
+    def _split(self, figures: int) -> list["Grid"]:
+        """Grids of at most so many columns of figures, the last with the caption."""
         labels, starts = self.labels, range(self.labels, len(self.columns), figures)
         whole = [range(start, min(start + figures, len(self.columns))) for start in starts]
         return [
@@ -61,6 +75,12 @@ class Grid:
             )
             for part in whole
         ]
+
+
+def _width(grid: Grid) -> int:
+    """Of the table on a console that has room for it, its title and caption aside."""
+    wide = Console(width=10_000)
+    return to_rich(grid).__rich_measure__(wide, wide.options).maximum
 
 
 def to_rich(grid: Grid) -> Table:
@@ -78,10 +98,11 @@ def to_rich(grid: Grid) -> Table:
     )
     marked = [any(row[place].mark for row in grid.rows) for place in range(len(grid.columns))]
     for place, name in enumerate(grid.columns):
-        # One phrase a line, so that five figures fit beside the labels.
-        header = Text(name.replace(" R@1", "\nR@1").replace(", ", "\n"))
-        figure = place >= grid.labels
-        table.add_column(header, justify="right" if figure else "left", overflow="fold")
+        if place < grid.labels:
+            table.add_column(Text(name), overflow="fold")
+        else:  # a phrase a line, so that many fit beside the labels
+            header = Text(name.replace(" R@1", "\nR@1").replace(", ", "\n"))
+            table.add_column(header, justify="right", no_wrap=True)
     for row in grid.rows:
         table.add_row(*(_text(*each) for each in zip(row, marked, strict=True)))
     return table
