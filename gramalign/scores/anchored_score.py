@@ -31,9 +31,10 @@ class AnchoredScore(ABC):
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
         """What `columns` makes of the others, vectors `[b, d]` as narrow as the embeddings."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
+        dtype = jnp.result_type(*embeddings.values())  # the anchor's as well, or nothing is won
 
         def narrow(x: Array) -> Array:
-            return as_factor(x, vectors.dtype) if x.ndim == 2 else x
+            return as_factor(x, dtype) if x.ndim == 2 else x
 
         factors = jax.tree.map(narrow, self.columns(vectors, kept))
         return Side(factors, jnp.any(kept, axis=1))

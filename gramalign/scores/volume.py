@@ -9,8 +9,9 @@ determinant per pair. The matched tuples are computed by the sheared factorisati
 tuple, exact however close they are.
 
 The logarithm is sensitive to ratios instead of differences: it is that of Vol^2 + 1e-6, halved. The
-floor is twice what a tile in float32 cannot tell from 0: with a smaller one, matched tuples, whose
-volumes are exact, would win over their own copies, and a collapsed space have no loss.
+floor is twice what a tile in float32 cannot tell from 0; of embeddings in bfloat16 it is 0.06 /
+sqrt(d), and twice that where the engine rounds both sides. With a smaller one a step of rounding
+would be a leap of the score, by which mismatched tuples win over matched ones, or lose.
 The n-th root, n the modalities present in anchor and tuple, makes tuples of different size
 comparable: a volume shrinks with every modality more.
 
@@ -38,7 +39,8 @@ from gramalign.scores.products import product, rounding
 Form = Literal["volume", "squared", "log", "root"]
 
 LOG_FLOOR = 1e-6
-"""Added to the squared volume under a logarithm, which is then -6.9 at a volume of 0."""
+"""Added to the squared volume under a logarithm, which is then -6.9 at a volume of 0; more of it
+where factors are rounded to bfloat16."""
 
 
 class _Span(NamedTuple):
@@ -88,24 +90,31 @@ class VolumeScore(SymmetricScore):
         # What is left of |a|^2 after cancellation is noise below a few epsilons; its root would be
         # a thousandfold larger, with a derivative that points anywhere.
         outside = square - inside
-        noise = 4 * rounding(rows, cols.basis[0]) * square
-        heights = sqrt(jnp.where(outside <= noise, 0, outside))
-        return self._score(cols.volume[None, :] * heights, 1 + cols.number[None, :])
+        noise = _noise(rows, cols.basis[0])
+        heights = sqrt(jnp.where(outside <= noise * square, 0, outside))
+        return self._score(cols.volume[None, :] * heights, 1 + cols.number[None, :], noise)
 
     def of_tuples(
         self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
     ) -> Float[Array, " b"]:
         """The volumes of all."""
-        size = volume(vectors, kept)
-        return self._score(size, jnp.sum(kept, axis=1, dtype=size.dtype))
+        size, number = volume(vectors, kept), jnp.sum(kept, axis=1)
+        return self._score(size, number.astype(size.dtype), _noise(vectors[:, 0], vectors[:, 1]))
 
-    def _score(self, size: Float[Array, "*n"], number: Float[Array, "*m"]) -> Float[Array, "*n"]:
-        """The volume of so many vectors in its form, negated."""
+    def _score(
+        self, size: Float[Array, "*n"], number: Float[Array, "*m"], noise: float
+    ) -> Float[Array, "*n"]:
+        """The volume of so many vectors in its form, negated, for tiles with so much noise."""
         if self.form == "squared":
             return -size * size
         if self.form == "log":
-            return -jnp.log(size * size + LOG_FLOOR) / 2
+            return -jnp.log(size * size + max(LOG_FLOOR, 2 * noise)) / 2
         if self.form == "root":
             zero = size <= 0
             return -jnp.where(zero, 0, jnp.where(zero, 1, size) ** (1 / jnp.maximum(number, 1)))
         return -size
+
+
+def _noise(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> float:
+    """Below which a squared distance in a tile is rounding, as a part of the squared length."""
+    return 4 * rounding(rows, cols)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gramalign import losses
+from gramalign.contrast import Engine
 from gramalign.scores.volume import Form
 from tests import every_loss, samples
 
@@ -43,3 +44,24 @@ def test_of_a_collapsed_space_every_match_is_one_of_as_many(form, dtype, x64):
     embeddings = dict.fromkeys("abc", same)
     found = losses.gram(embeddings, anchor="a", form=form, label_smoothing=0.0)
     np.testing.assert_allclose(found, np.log(BATCH), rtol=1e-3)
+
+
+@pytest.mark.parametrize("spread", [1e-5, 1e-4, 1e-3, 1e-2, 3e-2])
+@pytest.mark.parametrize(
+    "dtype, precision", [("float32", None), ("bfloat16", None), ("float32", "bfloat16")]
+)
+def test_rounding_is_no_leap_of_a_logarithm(spread, dtype, precision):
+    """Of a space that has all but collapsed: no worse than chance by much, whatever is rounded."""
+    rng = np.random.default_rng(0)
+    apart = spread * samples.unit(rng, 3, 64, 512)
+    rows = samples.unit(rng, 1, 512) + apart
+    rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
+    embeddings = {name: jnp.asarray(x, dtype) for name, x in zip("abc", rows, strict=True)}
+    found = losses.gram(
+        embeddings,
+        anchor="a",
+        form="log",
+        label_smoothing=0.0,
+        engine=Engine(precision=precision),
+    )
+    assert found.mean() < 1.2 * np.log(64)
