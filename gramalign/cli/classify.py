@@ -12,7 +12,7 @@ from gramalign.cli.console import console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName
-from gramalign.data import load, readable
+from gramalign.data import readable
 from gramalign.evaluation import classification_table, classify
 from gramalign.training import load_run
 from gramalign.training.measure import embed_labelled, embed_prompts, labels_of, own_score
@@ -53,6 +53,7 @@ class Classify:
         """Classify, print the table and keep the figures beside the run."""
         keep_programs()
         run, screen = load_run(self.run_folder), console()
+        files = folder_for(run.folder, self.out)
         if self.prompts_from is not None and self.prompts is None:
             raise ValueError(
                 f"--prompts-from is {self.prompts_from}, but not which modality of it: wanted "
@@ -63,7 +64,7 @@ class Classify:
         labels_of(store)
         given = None
         if self.prompts is not None and self.prompts_from is not None:
-            given = embed_prompts(run, load(self.prompts_from), self.prompts)
+            given = embed_prompts(run, readable(data_of(run, self.prompts_from)), self.prompts)
         rows = readable(store.part(self.part))
         # Rows that are measured choose nothing.
         choosing = (
@@ -80,7 +81,6 @@ class Classify:
             result = classify(
                 known, asked, score=score, validation=validation, prompts=given or self.prompts
             )
-        files = folder_for(run.folder, self.out)
         options = options_of(dataclasses.replace(self, data=source))
         record = {"data": source, "part": self.part, "options": options}
         record |= {"prompts_from": self.prompts_from, **result.to_json()}

@@ -225,13 +225,13 @@ class Compare:
 
     def _hits(self, run: Run) -> Hits:
         """Of every query of the test part, under all Scores; the run keeps what the first says."""
-        rows = rows_of(run, None, "test")
+        rows = rows_of(run, None, "test") if len(self.scores) > 1 else None
         hits: dict = {}
         for place, name in enumerate(self.scores):
             score = None if name == OWN else name
             found = (
                 measure(run, rows, score=score, neighbours=False)
-                if place
+                if place and rows is not None
                 else evaluate_run(
                     run, Evaluate(run.folder, score=score, baseline=False), brief=True
                 )

@@ -74,6 +74,7 @@ class Evaluate:
             self._contribution(run)
 
     def _contribution(self, run: Run) -> None:
+        files = folder_for(run.folder, self.out)
         source = self.data or run.config.data
         rows = rows_of(run, self.data, self.part)
         score = self.score or own_score(run.config)
@@ -83,7 +84,6 @@ class Evaluate:
         score = "cosine" if score == FUSED else score
         with console().status("retrieval with and without each modality"):
             found = contributions(checked(embeddings, present, rows.groups), score)
-        files = folder_for(run.folder, self.out)
         record = {"data": source, "part": self.part, "targets": [item.to_json() for item in found]}
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
@@ -110,6 +110,7 @@ def evaluate_run(
         brief: leave out what takes long and no summary shows: hubness, and retrieval by label.
     """
     asked = asked or Evaluate(run.folder)
+    files = folder_for(run.folder, asked.out)
     source = asked.data or run.config.data
     store = data_of(run, asked.data)
     rows = readable(store.part(asked.part))
@@ -141,7 +142,6 @@ def evaluate_run(
         options = options_of(replace(asked, data=source))
         about = {"data": source, "part": asked.part, "options": options}
         record = about | {"brief": brief} | result.to_json()
-        files = folder_for(run.folder, asked.out)
         columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
         write_with_rows(files.evaluation, record, files.ranks, columns)
         screen.print(f"wrote {files.evaluation} and {files.ranks.name}", soft_wrap=True)

@@ -13,9 +13,16 @@ from gramalign.training.run_folder import RunFolder
 
 
 def folder_for(run_folder: Path, out: Path | None) -> RunFolder:
-    """Where figures go, which is there when this returns: the run's own folder if not elsewhere."""
+    """Where figures go, which is there when this returns: the run's own folder if not elsewhere.
+
+    Raises:
+        ValueError: there is a file in its place.
+    """
     folder = run_folder if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"--out is {folder}, where a file is: wanted a folder") from error
     return RunFolder(folder)
 
 

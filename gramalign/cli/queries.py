@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from gramalign.data import FeatureStore, load
+from gramalign.data import FeatureStore, load, readable
 from gramalign.search import Index
 from gramalign.training import Run, embed_store
 
@@ -56,7 +56,7 @@ def queries(run: Run, asked: str, by: Sequence[str], source: FeatureStore | Inde
         raise ValueError(
             f"{asked!r} is no id of the {len(source)} rows and no path of a feature store: {hint}"
         )
-    store = load(Path(asked))
+    store = readable(load(Path(asked), on_bad_record=run.config.on_bad_record))
     store = store.only(by or [name for name in store.modalities if name in run.dims] or run.dims)
     return Queries(tuple(store.ids.tolist()), embed_store(run, store), store.present, True)
 
@@ -74,5 +74,6 @@ def _one_row(run: Run, row: int, by: Sequence[str], source: FeatureStore | Index
     if isinstance(source, Index):
         embeddings = {m: source.embeddings[m][row : row + 1] for m in chosen}
     else:
-        embeddings = embed_store(run, source.take(np.array([row])).only(chosen), batch_size=1)
+        one = readable(source.take(np.array([row])).only(chosen))
+        embeddings = embed_store(run, one, batch_size=1)
     return Queries((name,), embeddings, {m: np.ones(1, bool) for m in chosen}, False)

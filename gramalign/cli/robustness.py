@@ -59,6 +59,7 @@ class Robustness:
         """Measure, print and write."""
         keep_programs()
         run, screen = load_run(self.run_folder), console()
+        path = folder_for(run.folder, self.out).robustness
         source = self.data or run.config.data
         rows = rows_of(run, self.data, self.part)
         rows = rows.only([name for name in rows.modalities if name in run.dims])
@@ -87,7 +88,6 @@ class Robustness:
         asked = dataclasses.replace(self, data=source)
         record = {"data": source, "part": self.part, "options": options_of(asked)}
         record |= found.to_json()
-        path = folder_for(run.folder, self.out).robustness
         screen.print(robustness_tables(found))
         write_figures(path, record)
         screen.print(f"wrote {path}", soft_wrap=True)

@@ -15,7 +15,7 @@ from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
 from gramalign.cli.score_names import ScoreName
-from gramalign.data import FeatureStore, load, readable
+from gramalign.data import FeatureStore, readable
 from gramalign.evaluation import FUSED
 from gramalign.search import Index
 from gramalign.training import Run, embed_store, load_run
@@ -75,7 +75,7 @@ class Search:
         labels: dict[str, int | str] = {}
         if self.index is not None:
             index = Index.load(self.index)
-            source = index if self.data is None else load(self.data)
+            source = index if self.data is None else data_of(run, self.data)
             other = other_maker(index, self.index, run)
             try:
                 asked = queries(run, self.query, self.by, source)

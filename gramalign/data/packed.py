@@ -7,6 +7,7 @@ other, each checked by ArrayRecord when it is read.
 
 import itertools
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,10 @@ STORE = "store.json"
 OnBadRecord = Literal["error", "skip"]
 
 _LOCK = "lock"  # held while packing
+# What packing leaves behind, broken off or not.
+_SHARD = re.compile(r"features-\d{5,}-of-\d{5,}\.array_record(\.\d+\.part)?")
+_COLUMN = re.compile(rf"(present\..+|{'|'.join(COLUMNS)})\.npy")
+_OTHERS = re.compile(rf"{re.escape(STORE)}(\.\d+\.part)?|{_LOCK}")
 _KINDS = {"present": "b", "ids": "U", "labels": "iU", "split": "U", "groups": "i"}
 """What numpy calls the dtypes of columns."""
 _CHUNK = 4096  # rows that are written, or read again, at a time
@@ -101,8 +106,8 @@ class Records:
             if self.on_bad == "error":
                 raise FeatureStoreError(
                     f"{self._paths[shard]}: record {record} (row {row}) cannot be read: "
-                    f"{str(error).splitlines()[0]}. Pack the store again, or leave out what cannot "
-                    "be read with --on-bad-record skip"
+                    f"{str(error).splitlines()[0]}. Pack the store again, or train with "
+                    "--on-bad-record skip, which leaves out what cannot be read then and after"
                 ) from error
             self.bad.add(row)
             return np.zeros(self._width, np.uint8)
@@ -243,7 +248,10 @@ def pack(
 
 
 def _check_free(folder: Path) -> None:
-    strange = [] if not folder.exists() else [p.name for p in folder.iterdir() if not _ours(p)]
+    there = [path.name for path in folder.iterdir()] if folder.exists() else []
+    # Columns come after shards: without one they are somebody's own.
+    ours = (_SHARD, _COLUMN, _OTHERS) if any(map(_SHARD.fullmatch, there)) else (_SHARD, _OTHERS)
+    strange = [name for name in there if not any(kind.fullmatch(name) for kind in ours)]
     if strange or (folder / STORE).exists():
         held = f"{', '.join(sorted(strange)[:3])}" if strange else "a packed store already"
         raise FeatureStoreError(f"{folder} holds {held}: wanted a new folder")
@@ -273,11 +281,6 @@ def _pack(
         "shards": shards,
     }
     write_text(folder / STORE, json.dumps(about, indent=1) + "\n")
-
-
-def _ours(path: Path) -> bool:
-    named = path.name.startswith(("features-", "present.", STORE)) or path.name == _LOCK
-    return named or path.stem in COLUMNS
 
 
 def _offsets(modalities: Mapping[str, Any]) -> tuple[dict[str, int], int]:

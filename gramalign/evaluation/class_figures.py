@@ -15,9 +15,9 @@ Chance is a random order of the classes that are known; the other rows it gets w
 Intervals are for 95 %: accuracies by Wilson's rule ("Probable inference, the law of succession, and
 statistical inference", JASA 22, 1927), and where rows are in groups by the bootstrap over groups
 (`gramalign.evaluation.bootstrap`), or by Wilson's rule for as many as there are groups where all
-are right, or all wrong. Macro-F1 has the bootstrap's interval, reflected at the figure: draws lack
-classes of few rows, so that they lie below the figure as it lies below that of all rows there could
-be. It is a point where all rows are right, and of a few rows a class it holds the truth less often.
+are right, or all wrong. Macro-F1 has the bootstrap's interval, centred: draws lack classes of few
+rows, so that they lie below the figure as it lies below that of all rows there could be. Where all
+rows are right, or all wrong, it is accuracy, and has the interval of that.
 """
 
 import math
@@ -235,12 +235,13 @@ def _rate(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
 
 
 def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> Estimate:
-    if not len(true):
-        return Estimate(math.nan, math.nan, math.nan)
+    right = true == predicted
+    if not right.any() or right.all():  # and all draws alike: as accuracy, which it then is
+        return _rate(right, clusters)
     both = np.unique(np.concatenate([true, predicted]), return_inverse=True)[1]
     true, predicted = both[: len(true)], both[len(true) :]
     size = int(both.max()) + 1
-    hits = np.where(true == predicted, true, size)
+    hits = np.where(right, true, size)
 
     def statistic(rows: np.ndarray) -> float:
         # Of true, predicted and right rows, how many each class has.
@@ -254,13 +255,10 @@ def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> 
         np.arange(len(true), dtype=np.float64),
         groups=clusters,
         statistic=statistic,
-        method="percentile",
+        method="centred",
         resamples=_RESAMPLES,
     )
-    value = found.estimate
-    ends = np.array([2 * value - found.high, 2 * value - found.low])
-    low, high = np.clip([np.minimum(ends[0], value), np.maximum(ends[1], value)], 0, 100)
-    return Estimate(value, float(low), float(high))
+    return Estimate(found.estimate, max(found.low, 0.0), min(found.high, 100.0))
 
 
 def _percent(hits: np.ndarray) -> float:

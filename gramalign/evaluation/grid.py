@@ -54,7 +54,7 @@ class Grid:
         Of one figure each where even that is wider.
         """
         figures = len(self.columns) - self.labels
-        found = [self]
+        found: list[Grid] = [self]
         for number in range(2, figures + 1):
             if max(map(_width, found)) <= width:
                 break

@@ -120,8 +120,10 @@ def _check_number(name: str, value: Any) -> None:
     number = known(value)
     if number is None:
         return
-    if name in TEMPERATURES and not 0 < np.float32(number) < np.inf:
-        raise ValueError(f"{name} must be positive and finite, got {number}")
+    # Smaller ones are 0 to a device, or their inverse infinite.
+    least, most = (float(x) for x in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+    if name in TEMPERATURES and not least <= float(number) <= most:
+        raise ValueError(f"{name} must be positive and finite in float32, got {number}")
     if name in NUMBERS and not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if name in SHARES and not 0 <= number <= 1:

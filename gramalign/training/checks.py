@@ -58,7 +58,6 @@ _KINDS = {
     int: "a whole number",
     float: "a number",
     str: "a string",
-    tuple: "a tuple",
     Mapping: "a mapping",
 }
 
@@ -66,6 +65,10 @@ _KINDS = {
 def _spelt(kind: Any) -> str:
     if typing.get_origin(kind) is typing.Literal:
         return " or ".join(map(str, typing.get_args(kind)))
+    if typing.get_origin(kind) is tuple:
+        inside = [_spelt(x) for x in typing.get_args(kind) if x is not ...]
+        several = ... in typing.get_args(kind)
+        return f"a tuple, each {inside[0]}" if several else f"a tuple of {' and '.join(inside)}"
     bare = typing.get_origin(kind) or kind
     return _KINDS.get(bare) or f"a {bare.__name__}(...)"
 

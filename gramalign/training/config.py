@@ -221,8 +221,6 @@ class Config:
                 f"Optimizer.warmup is {self.optimizer.warmup}, wanted fewer than Config.steps, "
                 f"which is {self.steps}"
             )
-        known = get_args(Writer)
-        check(self, "writers", set(self.writers) <= set(known), f"some of {', '.join(known)}")
         names = self.modalities
         valid = len(names) != 1 and len(set(names)) == len(names)
         check(self, "modalities", valid, "at least two different names, or none for all")

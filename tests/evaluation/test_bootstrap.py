@@ -32,7 +32,7 @@ def test_intervals_are_those_of_scipy(method, statistic):
     assert found.high == pytest.approx(wanted.high, abs=0.06 * width)
 
 
-@pytest.mark.parametrize("method", ["bca", "percentile"])
+@pytest.mark.parametrize("method", ["bca", "percentile", "centred"])
 def test_a_mean_is_drawn_as_any_other_statistic_is(method):
     """The mean has its own way, by kinds of units; with groups of several sizes too."""
     groups = np.repeat(np.arange(40), RNG.integers(1, 8, 40))
@@ -44,7 +44,7 @@ def test_a_mean_is_drawn_as_any_other_statistic_is(method):
     assert [fast.low, fast.high] == pytest.approx([slow.low, slow.high], rel=0.03)
 
 
-@pytest.mark.parametrize("method", ["bca", "percentile"])
+@pytest.mark.parametrize("method", ["bca", "percentile", "centred"])
 def test_95_percent_intervals_hold_the_truth_about_95_times_of_100(method):
     rng = np.random.default_rng(1)
     within = 0

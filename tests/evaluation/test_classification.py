@@ -221,25 +221,28 @@ def test_groups_that_are_all_right_are_as_sure_as_so_many_rows():
     assert np.isnan([result.accuracy[1].low, result.macro_f1.high]).all()
 
 
-def test_macro_f1_of_many_classes_lies_in_its_interval():
+@pytest.mark.parametrize(
+    "size, number, share", [(300, 1500, 0.6), (100, 300, 0.9), (10, 100, 0.97), (3, 60, 0.8)]
+)
+def test_the_interval_of_macro_f1_holds_what_all_rows_would_give(size, number, share):
     """Draws miss classes of few rows, and lie below the figure: their percentiles do not do."""
 
-    def predicted(rng, number, size=300):
+    def predicted(rng, number):
         true = rng.integers(0, size, number)
-        return true, np.where(rng.random(number) < 0.6, true, rng.integers(0, size, number))
+        return true, np.where(rng.random(number) < share, true, rng.integers(0, size, number))
 
     rng = np.random.default_rng(0)
     true, said = predicted(rng, 400_000)
     limit = 100 * f1_score(true, said, average="macro")
     held = 0
-    for _ in range(20):
-        true, said = predicted(rng, 1500)
-        test = labelled({"text": np.ones((1500, 1), np.float32)}, true)
+    for _ in range(40):
+        true, said = predicted(rng, number)
+        test = labelled({"text": np.ones((number, 1), np.float32)}, true)
         found = class_figures.class_figures(
-            lambda rows, said=said: np.eye(300)[said[rows]],
-            np.arange(300),
+            lambda rows, said=said: np.eye(size)[said[rows]],
+            np.arange(size),
             test,
-            np.ones(1500, bool),
+            np.ones(number, bool),
             classifier="probe",
             modalities=("text",),
             majority=None,
@@ -247,14 +250,14 @@ def test_macro_f1_of_many_classes_lies_in_its_interval():
         ).macro_f1
         assert found.low <= found.value <= found.high
         held += found.low <= limit <= found.high
-    assert held >= 16
+    assert held >= 35, held
 
 
 def test_a_perfect_space_and_a_collapsed_one():
     eye = np.eye(len(LABELS), dtype=np.float32)
     perfect = labelled(dict.fromkeys(NAMES[:2], np.repeat(eye, 3, 0)), np.repeat(LABELS, 3))
     for each in classify(perfect, perfect, score="cosine").all:
-        assert (each.accuracy[1].value, each.macro_f1.value) == (100, 100)
+        assert (each.accuracy[1].value, each.macro_f1) == (100, each.accuracy[1])
         assert each.accuracy[1].high == 100 and 80 < each.accuracy[1].low < 90
     same = labelled(dict.fromkeys(NAMES[:2], np.ones((21, 7), np.float32)), np.repeat(LABELS, 3))
     for score in ("cosine", "volume"):
