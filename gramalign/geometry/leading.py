@@ -71,6 +71,19 @@ def _leading_eigenvector_jvp(primals, tangents):
     return vector, jnp.where(wide, times(inverse, push), 0)
 
 
+def _largest_two(
+    matrix: Float[Array, "*batch k k"], vector: Float[Array, "*batch k"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """The two largest eigenvalues, of whose first the eigenvector is known."""
+
+    def along(vector: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
+        return multiply(multiply(vector[..., None, :], matrix), vector[..., :, None])[..., 0, 0]
+
+    first = along(vector)
+    outer = vector[..., :, None] * vector[..., None, :]
+    return first, along(leading_eigenvector(matrix - first[..., None, None] * outer))
+
+
 @partial(jax.jit, static_argnames="method")
 def leading_direction(
     vectors: Float[Array, "*batch k d"],
@@ -105,6 +118,8 @@ def leading_direction(
     gram = inner_products(rows)
     # The eigenvector does not depend on the scale, but the squares on the way to it do.
     gram = gram / stop_gradient(_trace_or_one(gram))
-    weights = towards_mean(leading_eigenvector(gram), noise_of(vectors.dtype))
+    weights = leading_eigenvector(gram)
+    two = stop_gradient(_largest_two(gram, weights))
+    weights = towards_mean(weights, *two, noise_of(vectors.dtype))
     (direction,) = combine(weights[..., None, :], rows)
     return normalize(direction)

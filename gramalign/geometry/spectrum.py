@@ -50,26 +50,35 @@ def noise_of(dtype: DTypeLike) -> float:
     return 4 * eps if jnp.finfo(dtype).bits < 32 else GAP_TOLERANCE * eps
 
 
-def towards_mean(weights: Float[Array, "*batch k"], noise: float) -> Float[Array, "*batch k"]:
+def towards_mean(
+    weights: Float[Array, "*batch k"],
+    first: Float[Array, "*batch"],
+    second: Float[Array, "*batch"],
+    noise: float,
+) -> Float[Array, "*batch k"]:
     """A leading eigenvector of G, its sign such that Z w points as the modalities' mean does.
 
     As Z^T u_1 = sigma_1 w_1, the inner products of the modalities with u_1 are its entries. What is
-    below the noise, relative to all of them, counts as orthogonal.
+    below the noise, relative to all of them, counts as orthogonal: rounding in G turns w_1 by as
+    much as it is of the gap between the two largest eigenvalues.
     """
     total = jnp.sum(weights, axis=-1, keepdims=True)
     size = jnp.abs(weights)
-    least = noise * jnp.sum(size, axis=-1, keepdims=True)
-    first = jnp.argmax(size > least, axis=-1, keepdims=True)
-    first = jnp.take_along_axis(weights, first, axis=-1)
-    return jnp.where(jnp.where(jnp.abs(total) > least, total, first) < 0, -weights, weights)
+    gap = ((first - second) / jnp.where(first > 0, first, 1))[..., None]
+    least = noise / jnp.maximum(gap, noise) * jnp.sum(size, axis=-1, keepdims=True)
+    entry = jnp.argmax(size > least, axis=-1, keepdims=True)
+    entry = jnp.take_along_axis(weights, entry, axis=-1)
+    return jnp.where(jnp.where(jnp.abs(total) > least, total, entry) < 0, -weights, weights)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _decompose(rows: Rows, noise: float) -> tuple[Array, Array, Array]:
     """Singular values `[..., k]`, W^T `[..., k, k]` and u_1 `[..., d]`."""
     gram = inner_products(rows)
-    _, rotation = eigh(gram)
-    leading, others = towards_mean(rotation[..., :1, :], noise), rotation[..., 1:, :]
+    squares, rotation = eigh(gram)
+    second = squares[..., 1] if len(rows) > 1 else jnp.zeros_like(squares[..., 0])
+    leading = towards_mean(rotation[..., 0, :], squares[..., 0], second, noise)[..., None, :]
+    others = rotation[..., 1:, :]
     # By Rayleigh's quotient, free of what many rotations have added to the eigenvalue.
     largest = sqrt(multiply(multiply(leading, gram), leading.mT)[..., 0])
     values = largest

@@ -61,6 +61,18 @@ def test_without_a_mean_along_it_it_points_as_the_first_modality_does():
     np.testing.assert_allclose(directions(vectors, present), [exact, exact], atol=1e-5)
 
 
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_rounding_leaves_that_rule_alone(method, k):
+    """At slightly obtuse angles it turns the direction by much more than it is itself."""
+    pairs = samples.unit(np.random.default_rng(0), 4096, 2, 64)
+    cosine = np.einsum("nd,nd->n", *pairs.transpose(1, 0, 2))
+    obtuse = np.zeros((1024, k, 64), np.float32)
+    obtuse[:, :2] = pairs[(cosine < -1e-4) & (cosine > -0.2)][:1024]
+    found = leading_direction(jnp.asarray(obtuse), method=method)
+    assert (np.sum(np.asarray(found) * obtuse[:, 0], axis=1) > 0).all()
+
+
 def test_half_precision_leaves_that_rule_alone():
     """Rounded to bfloat16, lengths differ and the mean is square to it no more, by that much."""
     vectors = samples.unit(np.random.default_rng(0), 64, 2, 32)
