@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
+from gramalign.models.linear import Linear
 from gramalign.models.standardize import Standardize
 
 PRODUCT, HIDDEN = "product", "hidden"
@@ -28,7 +29,7 @@ class Tower(nnx.Module):
         hidden: width of each hidden layer.
         depth: number of hidden layers, at least 1.
         dropout: rate of dropout after each hidden layer, in [0, 1).
-        dtype: what is computed in; parameters and what comes out are float32.
+        dtype: what is computed in; parameters, their derivatives and what comes out are float32.
         mean: per-feature mean over the training rows.
         std: per-feature standard deviation over the training rows.
         rngs: source of the initial weights.
@@ -49,14 +50,15 @@ class Tower(nnx.Module):
     ):
         widths = [features] + [hidden] * depth
         self.standardize = Standardize(features, mean, std)
-        self.linear = nnx.Linear(features, dim, use_bias=False, dtype=dtype, rngs=rngs)
+        ends = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
+        self.linear = Linear(features, dim, use_bias=False, **ends)
         self.layers = nnx.List(
             [
-                nnx.Linear(wide, next_wide, dtype=dtype, rngs=rngs)
+                Linear(wide, next_wide, dtype=dtype, rngs=rngs)
                 for wide, next_wide in itertools.pairwise(widths)
             ]
         )
-        self.head = nnx.Linear(hidden, dim, dtype=dtype, rngs=rngs)
+        self.head = Linear(hidden, dim, **ends)
         self.dropout = dropout
 
     def __call__(
@@ -79,7 +81,7 @@ class Tower(nnx.Module):
             if dropout_keys is not None and self.dropout > 0:
                 hidden = self._drop(hidden, dropout_keys, depth)
             hidden = checkpoint_name(hidden, HIDDEN)
-        return self.linear(x).astype(jnp.float32) + self.head(hidden).astype(jnp.float32)
+        return self.linear(x) + self.head(hidden)
 
     def _drop(self, x, keys, depth):
         def keep(key):

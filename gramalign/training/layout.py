@@ -125,25 +125,27 @@ def shardings(layout: Layout, mesh: Mesh, tree: PyTree) -> PyTree[NamedSharding]
 
 
 def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]:
-    """Parameters where they are used: no longer split over `fsdp`, in what towers compute in.
+    """Parameters where they are used: no longer split over `fsdp`.
 
     Left to itself, the compiler splits the products instead, and sums up what is as large as a
-    batch's activations.
+    batch's activations. Towers travel in what they compute in, their derivatives as wide as they
+    are.
     """
     if mesh.shape["fsdp"] == 1:
         return params
-    towers = params["encoder"]["towers"]
-    dtype = config.model.dtype
-    cast = jax.tree.map(lambda x: x.astype(dtype), towers)
-    params = {**params, "encoder": {**params["encoder"], "towers": cast}}
     whole = _by_rules(config.layout, mesh, params, {"data", "model"})
     parts = shardings(config.layout, mesh, params)
+
+    def narrow(x):
+        towers = jax.tree.map(lambda x: x.astype(config.model.dtype), x["encoder"]["towers"])
+        return {**x, "encoder": {**x["encoder"], "towers": towers}}
 
     # The transpose of a constraint is the same constraint: every device would be sent the whole
     # sum of the gradient, to keep a part of it.
     @jax.custom_vjp
     def gather(x):
-        return jax.lax.with_sharding_constraint(x, whole)
+        there = jax.lax.with_sharding_constraint(narrow(x), whole)
+        return jax.tree.map(lambda y, x: y.astype(x.dtype), there, x)
 
     gather.defvjp(
         lambda x: (gather(x), None),

@@ -1,6 +1,7 @@
 """A training step compiled for a TPU slice: the step that trains, and what it is said to take."""
 
 import math
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -85,6 +86,19 @@ def test_a_batch_that_does_not_divide(size, near):
         ValueError, match=f"batch of {size} does not divide over 4.*{near}, or fewer"
     ):
         trace_step(config, DIMS, simulated())
+
+
+@pytest.mark.slow
+@tpu
+@pytest.mark.parametrize("layout", [Layout(), Layout(fsdp=4), Layout(fsdp=2, model=2)])
+def test_devices_add_up_nothing_that_is_rounded(layout):
+    """However many they are, as many times would bfloat16 be rounded."""
+    config = replace(CONFIG, model=Shape(dim=64, hidden=256, dtype="bfloat16"), layout=layout)
+    mesh = mesh_of(layout, devices_of("v5e:2x2"))
+    text = trace_step(config, {"text": 512, "audio": 256}, mesh).lower().compile().as_text()
+    sums = re.findall(r"= (.*) (?:all-reduce|reduce-scatter)(?:-start)?\(", text)
+    assert any("f32[" in each for each in sums)
+    assert not [each for each in sums if "bf16[" in each]
 
 
 @pytest.mark.slow

@@ -1,0 +1,49 @@
+"""A linear layer that may multiply in bfloat16, but never sums over the batch in it."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+
+class Linear(nnx.Linear):
+    """`nnx.Linear` for rows; its parameters' derivatives are summed in what the parameters are in.
+
+    Those are sums over the batch, and so over devices. Rounded to bfloat16 before they meet, they
+    would depend on how many devices there are, and be the worse the more.
+    """
+
+    def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Maps every row."""
+        bias = None if self.bias is None else self.bias[...]
+        out = self.preferred_element_type or self.dtype
+        return _affine(out, x.astype(self.dtype), self.kernel[...], bias)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _affine(out: DTypeLike, x: Array, kernel: Array, bias: Array | None) -> Array:
+    y = _product(x, kernel.astype(x.dtype), (1, 0), out)
+    return y if bias is None else y + bias.astype(out)[None, :]
+
+
+def _forward(out: DTypeLike, *inputs: Array | None) -> tuple[Array, tuple]:
+    return _affine(out, *inputs), inputs
+
+
+def _backward(out: DTypeLike, inputs: tuple, slope: Array) -> tuple[Array, Array, Array | None]:
+    x, kernel, bias = inputs
+    narrow = slope.astype(x.dtype)
+    d_x = _product(narrow, kernel.astype(x.dtype), (1, 1), x.dtype)
+    d_bias = None if bias is None else jnp.sum(slope, axis=0, dtype=bias.dtype)
+    return d_x, _product(x, narrow, (0, 0), kernel.dtype), d_bias
+
+
+_affine.defvjp(_forward, _backward)
+
+
+def _product(x: Array, y: Array, along: tuple[int, int], out: DTypeLike) -> Array:
+    dimensions = ((along[:1], along[1:]), ((), ()))
+    return jax.lax.dot_general(x, y, dimensions, preferred_element_type=out)
