@@ -26,12 +26,13 @@ def names_of(axis_name: AxisName) -> tuple[str, ...]:
     return names
 
 
-def check_axis(axis_name: AxisName, batch: PyTree[Array]) -> None:
+def check_axis(axis_name: AxisName, batch: PyTree[Array], called: str = "the batch is") -> None:
     """Raise `ValueError` unless the axis is one of the mesh here, and the batch is split over it.
 
     Args:
         axis_name: one axis, or several that split the batch together.
         batch: arrays along the batch.
+        called: what it is, with its verb.
     """
     for name in names_of(axis_name):
         try:
@@ -46,7 +47,7 @@ def check_axis(axis_name: AxisName, batch: PyTree[Array]) -> None:
         split = any(name in jax.typeof(x).mat.varying for x in jax.tree.leaves(batch))
         if varies and not split:
             raise ValueError(
-                f"the batch is the same on all devices of axis {name!r}: split it, with "
+                f"{called} the same on all devices of axis {name!r}: split it, with "
                 f"in_specs=jax.P({name!r}), or every example competes with its own copies"
             )
 

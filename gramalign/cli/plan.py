@@ -98,7 +98,7 @@ class Plan:
         except OutOfMemory as refused:
             first = Trial(size, False, refused.needed)
             record |= {"plan": None, "out_of_memory": {"needed": refused.needed}}
-            screen.print(refused_table(refused, self.config, self.topology, mesh.size, limit))
+            screen.print(refused_table(refused, self.config, self.topology, parts(mesh), limit))
         if self.largest:
             largest = self._search(screen, dims, mesh, first, limit)
             record |= {"largest": dataclasses.asdict(largest)}

@@ -118,28 +118,28 @@ def verdict(plan: Plan) -> str:
 
 
 def refused_table(
-    refused: OutOfMemory, config: Config, topology: str, devices: int, available: int
+    refused: OutOfMemory, config: Config, topology: str, parts: int, available: int
 ) -> Table:
-    """A step that does not fit: what it needs, what there is, what to try."""
+    """A step whose batch, in so many parts, does not fit: what it needs and has, what to try."""
     table = _table("out of memory", "")
     table.columns[1].justify = "left"
     size = config.batch_size
     needed = "more than that" if refused.needed is None else f"at least {amount(refused.needed)}"
-    table.add_row("batch", f"{size} on {topology}, {size // devices} each")
+    table.add_row("batch", f"{size} on {topology}, {size // parts} each")
     table.add_row("available on each", amount(available))
     table.add_row("needed on each", needed)
     table.add_section()
-    for number, cure in enumerate(_cures(config, devices)):
+    for number, cure in enumerate(_cures(config, parts)):
         table.add_row("try" if number == 0 else "", cure)
     if refused.needed is None:
         table.add_row("the compiler says", str(refused).splitlines()[0])
     return table
 
 
-def _cures(config: Config, devices: int) -> Iterator[str]:
+def _cures(config: Config, parts: int) -> Iterator[str]:
     if config.microbatch is None:
-        yield f"--microbatch {max(devices, 1024)}: towers keep what that many examples need"
-    elif config.microbatch > devices:
+        yield f"--microbatch {max(parts, 1024)}: towers keep what that many examples need"
+    elif config.microbatch > parts:
         yield "a smaller --microbatch"
     if config.engine.strategy != "ring":
         yield "--engine.strategy ring: no device holds all columns"

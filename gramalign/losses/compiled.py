@@ -18,6 +18,7 @@ from jax.core import Tracer
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups
 from gramalign.geometry.norms import at_least_float32
+from gramalign.mesh import AxisName, check_axis, names_of
 from gramalign.scores.sides import check_embeddings, check_unit
 from gramalign.types import Embeddings
 
@@ -85,8 +86,11 @@ def compiled(
             check_all(embeddings, settings)
             if pairs:
                 _check_whole(embeddings)
-            if "axis_name" in parameters and settings.get("axis_name") is None:
-                _warn_of_parts(loss.__name__, embeddings)
+            if "axis_name" in parameters:
+                axis_name = settings.get("axis_name")
+                if axis_name is not None and settings.get("groups") is not None:
+                    check_axis(axis_name, settings["groups"], "the groups are")
+                _warn_of_parts(loss.__name__, embeddings, axis_name)
             wide = {n: x if n in static else _widened(x) for n, x in settings.items()}
             return program(embeddings, **wide)
 
@@ -149,10 +153,12 @@ def _check_constant(name: str, value: Any) -> None:
         ) from None
 
 
-def _warn_of_parts(name: str, embeddings: Embeddings) -> None:
+def _warn_of_parts(name: str, embeddings: Embeddings, axis_name: AxisName | None) -> None:
     """Warns inside `jax.shard_map` where the batch is a part that is taken for the whole."""
-    axes = tuple(sorted(set().union(*(jax.typeof(x).mat.varying for x in embeddings.values()))))
-    if axes:
+    axes = set().union(*(jax.typeof(x).mat.varying for x in embeddings.values()))
+    named = set() if axis_name is None else set(names_of(axis_name))
+    if axes - named:
+        axes = tuple(sorted(axes))
         given = axes[0] if len(axes) == 1 else axes
         warnings.warn(
             f"{name} sees no more than this device's part of a batch that is split over "

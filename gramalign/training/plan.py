@@ -9,6 +9,10 @@ what the chips can do at most:
     moving = bytes that a chip reads and writes / bandwidth of its memory
     communication = bytes that a chip sends / bandwidth of its links
 
+Products are taken as shared out evenly. Where devices share each product (`layout.model`) and no
+rule splits a matrix over them, such as that of a tower's linear path, they all do the same, and
+have more to do than is told here.
+
 A collective-permute has one link, to the neighbour; the others are given all that a chip has. These
 are lower bounds on TPUs: elementwise work, latency and detours are left out. On GPUs they are left
 out as well, but a cache spares a part of the traffic, and a switch that adds up can be faster than
@@ -44,7 +48,7 @@ class Plan:
     memory: Memory
     """On each device."""
     flops: int
-    """Operations of matrix products, all devices together."""
+    """Operations of matrix products, all devices together, each product counted once."""
     bfloat16_flops: int
     """The same, each in float32 as those in bfloat16 that the chip runs for it, or meanwhile."""
     traffic: Traffic

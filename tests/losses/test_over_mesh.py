@@ -106,6 +106,26 @@ def test_losses_that_only_hand_a_score_to_the_engine_tell_it_of_the_mesh(name):
         assert not gathers(every_loss.without(loss, "axis_name"))
 
 
+def test_what_is_split_is_split_by_the_axes_that_are_named():
+    """Embeddings over more than those are parts of a batch, groups over fewer are of no example."""
+    embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6, "ab"))
+    groups = jnp.arange(BATCH)
+
+    def called(axis_name, of_groups):
+        def part(embeddings, groups):
+            return losses.clip(embeddings, anchor="a", groups=groups, axis_name=axis_name)
+
+        specs = P(("data", "model")), of_groups
+        wrapped = jax.shard_map(part, mesh=mesh_of(), in_specs=specs, out_specs=specs[0])
+        return wrapped(embeddings, groups if any(of_groups) else groups[: BATCH // mesh_of().size])
+
+    with pytest.warns(UserWarning, match=r"part of a batch .* give axis_name=\('data', 'model'\)"):
+        called("data", P(("data", "model")))
+    with pytest.raises(ValueError, match="the groups are the same on all devices of axis 'data'"):
+        called(("data", "model"), P())
+    assert np.isfinite(called(("data", "model"), P(("data", "model")))).all()
+
+
 @pytest.mark.parametrize("name", ["pmrl", "uniformity", "modality gap", "separation"])
 def test_gradients(name, x64):
     """Of all that do more with the batch than to contrast it."""
