@@ -1,8 +1,11 @@
 """Files that appear whole or not at all, and folders that one process at a time works in."""
 
+import contextlib
 import fcntl
 import json
 import os
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,15 +19,26 @@ def whole(path: Path) -> Iterator[Path]:
     Two processes that write one file at once leave that of the later; several files in one `with`
     take their names together, when all are written.
     """
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         draft.touch()
         mode = draft.stat().st_mode
         yield draft
         draft.chmod(mode)  # some libraries make theirs anew, for nobody else to read
+        _on_disk(draft)  # or a power cut leaves the name, and nothing in it
         os.replace(draft, path)
+        with contextlib.suppress(OSError):  # not every file system has it for folders
+            _on_disk(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _on_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,8 +73,12 @@ def locked(path: Path, message: str) -> Iterator[None]:
         FileExistsError: another process is in the block.
     """
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FileExistsError(message) from None
+        for more in reversed(range(10)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not more:
+                    raise FileExistsError(message) from None
+                time.sleep(0.01)  # somebody may only be looking
         yield

@@ -9,6 +9,8 @@ from jaxtyping import Array, Bool, Float, Shaped
 HostEmbeddings = Mapping[str, Float[np.ndarray | Array, "_examples _dim"]]
 """Per modality `[examples, dim]` of any float, on the host or a device; rows of any length."""
 
+_AT_ONCE = 2**16  # rows whose copies are in memory beside all
+
 HostPresent = Mapping[str, Bool[np.ndarray | Array, " _examples"]]
 """Per modality where it is there; a modality without a mask is present everywhere."""
 
@@ -79,15 +81,24 @@ def unit_rows(
             f"{argument}[{name!r}]: got an array of {values.dtype}, wanted one of real numbers; "
             "convert it, .astype(np.float32)"
         )
-    bad = present & ~np.isfinite(values).all(axis=1)
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(values), _AT_ONCE)]
+    bad = np.zeros(len(values), bool)
+    for some in parts:
+        bad[some] = present[some] & ~np.isfinite(values[some]).all(axis=1)
     if bad.any():
         raise ValueError(
             f"{argument}[{name!r}]: row {np.flatnonzero(bad)[0]} holds NaN or Inf "
             f"({bad.sum()} such row(s)); find the layer or input that makes it, or mark the row "
             "as absent in `present`"
         )
-    wide = np.promote_types(values.dtype, np.float32)
-    values = np.where(present[:, None], values, 0).astype(wide)
+    rows = np.zeros(values.shape, np.float32)
+    for some in parts:
+        rows[some] = _normalised(np.where(present[some, None], values[some], 0))
+    return rows
+
+
+def _normalised(values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    values = values.astype(np.promote_types(values.dtype, np.float32))
     # Two steps, so that squares of very large or small entries neither overflow nor vanish, and the
     # first in the precision that there is, which may hold what float32 does not.
     largest = np.abs(values).max(axis=1, initial=0, keepdims=True)

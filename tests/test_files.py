@@ -1,14 +1,18 @@
 """Files are whole or not there, and leave no drafts."""
 
+import fcntl
 import json
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from gramalign.cli.figures import write_with_rows
-from gramalign.files import read_json, whole, write_text
+from gramalign.files import locked, read_json, whole, write_text
 
 
 def names(folder):
@@ -42,6 +46,40 @@ def test_an_error_leaves_what_was_there(tmp_path):
         draft.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and names(tmp_path) == ["figures.json"]
+
+
+def test_threads_that_write_one_file_leave_one_of_theirs(tmp_path):
+    def write(number):
+        for _ in range(20):
+            write_text(tmp_path / "figures.json", str(number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert (tmp_path / "figures.json").read_text() in map(str, range(8))
+    assert names(tmp_path) == ["figures.json"]
+
+
+def test_a_lock_is_not_refused_for_somebody_who_looks(tmp_path):
+    def look():
+        with (tmp_path / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            looking.set()
+            time.sleep(0.03)
+
+    (tmp_path / "lock").touch()
+    looking = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        looked = pool.submit(look)
+        looking.wait()
+        with locked(tmp_path / "lock", "busy"):
+            pass
+        looked.result()
+    with (
+        locked(tmp_path / "lock", "busy"),
+        pytest.raises(FileExistsError, match="busy"),
+        locked(tmp_path / "lock", "busy"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("content", [b"", b'{"R@1": 5', b"\xff\xfe"])

@@ -1,5 +1,6 @@
 """`gramalign embed`: features in, embeddings out."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,15 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.kept_programs import keep_programs
+from gramalign.cli.targets import check_target
 from gramalign.data import load, readable
+from gramalign.data.expression import parse
+from gramalign.data.sources import EMBEDDED
 from gramalign.data.store import SPLITS
 from gramalign.files import whole
 from gramalign.training import embed_store, load_run
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,17 @@ class Embed:
             raise ValueError(
                 f"--out is {self.out}: wanted a name that ends in .npz or .safetensors"
             )
-        if self.out.exists() and Path(self.data).exists() and self.out.samefile(self.data):
-            raise ValueError(f"--out is {self.out}, the features themselves: wanted another file")
+        check_target("--out", self.out, parse(self.data, EMBEDDED))
         keep_programs()
         run = load_run(self.run_folder)
         store = readable(load(self.data, on_bad_record=run.config.on_bad_record))
+        some = np.any(
+            [store.present[name] for name in store.modalities if name in run.dims], axis=0
+        )
+        if not some.all() and some.any():
+            lost = int((~some).sum())
+            _log.warning("%d rows have nothing that the run embeds: they are left out", lost)
+            store = store.take(np.flatnonzero(some))
         with console().status(f"embedding {len(store)} rows"):
             arrays = embed_store(run, store, self.batch_size, fused=self.fused)
         arrays |= {

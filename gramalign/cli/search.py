@@ -15,9 +15,13 @@ from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
 from gramalign.cli.score_names import ScoreName
+from gramalign.cli.targets import check_target
 from gramalign.data import FeatureStore, readable
+from gramalign.data.expression import parse
+from gramalign.data.sources import EMBEDDED
 from gramalign.evaluation import FUSED
 from gramalign.search import Index
+from gramalign.search.file import check_name
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
 from gramalign.training.run_data import data_of
@@ -72,6 +76,10 @@ class Search:
             )
         keep_programs()
         run = load_run(self.run_folder)
+        if self.save_index is not None:
+            check_name(self.save_index)
+            stores = parse(self.data or run.config.data, EMBEDDED)
+            check_target("--save-index", self.save_index, stores, index=True)
         labels: dict[str, int | str] = {}
         if self.index is not None:
             index = Index.load(self.index)

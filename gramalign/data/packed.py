@@ -28,9 +28,9 @@ OnBadRecord = Literal["error", "skip"]
 
 _LOCK = "lock"  # held while packing
 # What packing leaves behind, broken off or not.
-_SHARD = re.compile(r"features-\d{5,}-of-\d{5,}\.array_record(\.\d+\.part)?")
+_SHARD = re.compile(r"features-\d{5,}-of-\d{5,}\.array_record(\.[0-9a-f]+\.part)?")
 _COLUMN = re.compile(rf"(present\..+|{'|'.join(COLUMNS)})\.npy")
-_OTHERS = re.compile(rf"{re.escape(STORE)}(\.\d+\.part)?|{_LOCK}")
+_OTHERS = re.compile(rf"{re.escape(STORE)}(\.[0-9a-f]+\.part)?|{_LOCK}")
 _KINDS = {"present": "b", "ids": "U", "labels": "iU", "split": "U", "groups": "i"}
 """What numpy calls the dtypes of columns."""
 _CHUNK = 4096  # rows that are written, or read again, at a time

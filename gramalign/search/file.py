@@ -19,9 +19,15 @@ from jaxtyping import Shaped, UInt8
 from gramalign.files import whole
 from gramalign.search.entries import Entries
 
-_KEY = "gramalign.index"
+KEY = "gramalign.index"
 _VERSION = 1
 _TEXT, _ENDS = "ids.text", "ids.ends"
+
+
+def check_name(path: Path) -> None:
+    """Raise `ValueError` for a name that does not end in .safetensors."""
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path: got {path}, wanted a name that ends in .safetensors")
 
 
 def write(path: Path, entries: Entries) -> None:
@@ -30,8 +36,7 @@ def write(path: Path, entries: Entries) -> None:
     Raises:
         ValueError: a name that does not end in .safetensors.
     """
-    if path.suffix != ".safetensors":
-        raise ValueError(f"path: got {path}, wanted a name that ends in .safetensors")
+    check_name(path)
     words = [str(name).encode() for name in entries.ids]
     arrays = {
         **{f"embeddings.{name}": x for name, x in entries.embeddings.items()},
@@ -49,7 +54,7 @@ def write(path: Path, entries: Entries) -> None:
         about |= {"made_by": entries.made_by, "made_by_checksum": _of_text(entries.made_by)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as draft:
-        safetensors.numpy.save_file(arrays, draft, metadata={_KEY: json.dumps(about)})
+        safetensors.numpy.save_file(arrays, draft, metadata={KEY: json.dumps(about)})
 
 
 def read(path: Path) -> Entries:
@@ -63,7 +68,7 @@ def read(path: Path) -> Entries:
         raise FileNotFoundError(f"{path} does not exist: wanted a file that Index.save wrote")
     try:
         with safetensors.safe_open(path, framework="numpy") as opened:
-            about = (opened.metadata() or {}).get(_KEY)
+            about = (opened.metadata() or {}).get(KEY)
             if about is None:
                 raise ValueError(f"{path} is no index: wanted a file that Index.save wrote")
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}

@@ -5,6 +5,9 @@ as much for every vector that a Score's factors hold of a row, shared out over t
 cosine, the aggregate's and the volume's m for a gallery of m modalities. Factors are kept per Score
 and gallery until `forget`. While they are made, the embeddings they are made of lie on the devices
 besides. A search adds to this no more than a few tiles of scores.
+
+Scores are those of tiles in float32: rows that a Score cannot tell from a perfect match there, as
+at distances of a thousandth of their length under the volume family, are equal, first row first.
 """
 
 from collections.abc import Sequence

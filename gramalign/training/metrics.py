@@ -20,12 +20,17 @@ class MetricsLog:
     Args:
         path: the file; made if missing.
         last_step: lines of later steps, and one cut short by a crash, are dropped at opening.
+
+    Raises:
+        ValueError: a line before those is none of a log's.
     """
 
     def __init__(self, path: Path, last_step: int = 0):
         path.touch()
+        with path.open("rb") as file:
+            end = _end_of(file, last_step)
         self._file = path.open("r+b")
-        self._file.truncate(_end_of(self._file, last_step))
+        self._file.truncate(end)
         self._file.seek(0, 2)
 
     def __enter__(self) -> "MetricsLog":
@@ -51,8 +56,16 @@ def read_metrics(path: Path) -> list[Row]:
 def _end_of(file, last_step: int) -> int:
     """Offset behind the last line that is whole and of `last_step` or before."""
     end = 0
-    for line in file:
-        if not line.endswith(b"\n") or json.loads(line)["step"] > last_step:
+    for number, line in enumerate(file, 1):
+        if not line.endswith(b"\n"):
             break
+        try:
+            if json.loads(line)["step"] > last_step:
+                break
+        except (ValueError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"{file.name}: line {number} is damaged ({error}): bring back what it was, or "
+                "delete it"
+            ) from error
         end += len(line)
     return end

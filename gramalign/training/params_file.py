@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 from gramalign.files import whole
 
-_KEY = "gramalign"  # one key: safetensors writes several in an order that changes with each run
+KEY = "gramalign"  # one key: safetensors writes several in an order that changes with each run
 
 
 def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
@@ -26,9 +26,10 @@ def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
         params: the arrays.
         about: JSON-compatible values, kept in the file's metadata.
     """
-    arrays = {name: np.asarray(leaf) for name, leaf in named(params)}
+    # In this order, or safetensors writes the numbers as they lie, in another than it says.
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named(params)}
     with whole(path) as draft:
-        safetensors.numpy.save_file(arrays, draft, metadata={_KEY: json.dumps(about)})
+        safetensors.numpy.save_file(arrays, draft, metadata={KEY: json.dumps(about)})
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def read_about(path: Path) -> dict[str, Any]:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return json.loads((file.metadata() or {})[_KEY])
+            return json.loads((file.metadata() or {})[KEY])
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise _unreadable(path, error) from error
 

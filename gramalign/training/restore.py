@@ -133,13 +133,19 @@ def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tu
 def _checked_embed(
     dims, fusing, graphdef, variables, features, present=None, fused=None
 ) -> Embeddings:
-    features, present = dict(features), dict(present or {})
+    features, masks = dict(features), dict(present or {})
     _fused_names(fusing, fused)
     if not features:
         raise ValueError(f"features holds none, wanted any of {sorted(dims)}")
-    unknown = sorted({*features, *present} - set(dims))
+    unknown = sorted({*features, *masks} - set(dims))
     if unknown:
         raise ValueError(f"features or present hold {unknown}, the run embeds {sorted(dims)}")
+    # What was not given is absent, whatever its mask says.
+    present = {
+        name: mask if isinstance(mask, jax.Array) else np.asarray(mask)
+        for name, mask in masks.items()
+        if name in features
+    }
     sizes = set()
     for name, x in features.items():
         shape = np.shape(x)

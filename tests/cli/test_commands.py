@@ -178,12 +178,41 @@ def test_safetensors_hold_ids_that_are_integers(ids, kept):
     assert (found["ids"].tolist() if "ids" in found else None) == kept
 
 
-def test_embed_does_not_write_over_its_features(run, tmp_path, capsys):
-    features = tmp_path / "features.npz"
+def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys):
+    features, model = tmp_path / "features.npz", tmp_path / "params.safetensors"
     np.savez(features, text=np.ones((3, 2)), sound=np.ones((3, 2)))
-    with pytest.raises(SystemExit):
-        main(["embed", str(run), "--data", str(features), "--out", str(features)])
-    assert "the features themselves" in capsys.readouterr().err
+    shutil.copy(run / "params.safetensors", model)
+    index, other = tmp_path / "index.safetensors", tmp_path / "other.safetensors"
+    Index({"text": np.eye(3)}).save(index)
+    safetensors.numpy.save_file({"text": np.ones((3, 2))}, other)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def refused(*words):
+        said = complaint(capsys, *map(str, words))
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        return said
+
+    for data in (features, f"{store} + {features}"):
+        said = refused("embed", run, "--data", data, "--out", features)
+        assert f"--out is {features}, the features themselves" in said
+    assert "a trained model" in refused("embed", run, "--data", store, "--out", model)
+    assert "which is an index" in refused("embed", run, "--data", store, "--out", index)
+    for path, said in ((model, "a trained model"), (other, "which holds no index")):
+        assert said in refused("search", run, "row3", "--save-index", path)
+    assert "ends in .safetensors" in refused("search", run, "row3", "--save-index", "index.npz")
+    main(["search", str(run), "row3", "--save-index", str(index)])
+    assert len(Index.load(index)) == 120
+
+
+def test_rows_without_what_the_run_embeds_are_left_out(run, tmp_path, caplog):
+    text, odd = np.ones((6, 7), np.float32), np.arange(6) % 2 == 1
+    smell = np.ones((6, 2), np.float32)
+    rows = {"text": text, "smell": smell, "present.text": odd, "ids": np.array(list("abcdef"))}
+    np.savez(tmp_path / "rows.npz", **rows)
+    out = tmp_path / "embedded.npz"
+    main(["embed", str(run), "--data", str(tmp_path / "rows.npz"), "--out", str(out)])
+    assert load(out).ids.tolist() == ["b", "d", "f"] and load(out).modalities == ("text",)
+    assert "3 rows have nothing that the run embeds" in caplog.text
 
 
 def searched(capsys, *args: str) -> list[dict]:

@@ -221,6 +221,13 @@ def test_folders_that_hold_something_else(store, folder, tmp_path):
     (tmp_path / "other" / "thesis.tex").write_text("")
     with pytest.raises(FeatureStoreError, match=r"holds thesis.tex: wanted a new folder"):
         pack(store, tmp_path / "other")
+    (tmp_path / "mine").mkdir()
+    names = ("features-text.npy", "labels.npy", "labels.csv", "present.text.npy")
+    for name in names:
+        (tmp_path / "mine" / name).write_text("")
+    with pytest.raises(FeatureStoreError, match="holds features-text.npy, labels.csv, labels.npy:"):
+        pack(store, tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == sorted(names)
     with pytest.raises(FeatureStoreError, match="shard_rows is 0"):
         pack(store, tmp_path / "new", shard_rows=0)
 

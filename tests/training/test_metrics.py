@@ -37,6 +37,15 @@ def test_a_line_cut_short_is_dropped(path, torn):
         assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("line", [b"\0\0\0\n", b"[]\n", b'{"loss": 1}\n'])
+def test_a_damaged_line_is_named(path, line):
+    path.write_bytes(line + path.read_bytes())
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"jsonl: line 1 is damaged .* delete it"):
+        MetricsLog(path, last_step=100)
+    assert path.read_bytes() == before
+
+
 def test_a_new_run_starts_with_an_empty_log(path):
     with MetricsLog(path):
         assert read_metrics(path) == []

@@ -22,6 +22,14 @@ def test_there_and_back(path):
     assert [file.name for file in path.parent.iterdir()] == ["params.safetensors"]
 
 
+def test_whatever_the_order_that_arrays_lie_in(tmp_path):
+    turned = {"w": np.arange(6.0).reshape(2, 3).T, "n": np.float32(2)}
+    save_params(tmp_path / "params.safetensors", turned, {})
+    found = load_params(tmp_path / "params.safetensors", turned)
+    np.testing.assert_array_equal(found["w"], turned["w"])
+    assert found["n"].shape == ()
+
+
 @pytest.mark.parametrize("size", [0, 5, 100, -3])
 def test_a_file_that_is_cut_short(path, size):
     path.write_bytes(path.read_bytes()[:size])

@@ -1,0 +1,37 @@
+"""Files that a command is to write, and what must not be there."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import safetensors
+
+from gramalign.search.file import KEY as INDEX
+from gramalign.training.params_file import KEY as MODEL
+
+
+def check_target(option: str, path: Path, features: Iterable[str], *, index: bool = False) -> None:
+    """Refuses to write over what would be lost: features, a trained model, an index.
+
+    Args:
+        option: how the command calls the file.
+        path: the file; what is there may be replaced if it was written by the same command.
+        features: stores, by name or path.
+        index: whether an index is what is written, and nothing else may be there.
+
+    Raises:
+        ValueError: there is something else.
+    """
+    if not path.exists():
+        return
+    if any(Path(name).exists() and path.samefile(name) for name in features):
+        raise ValueError(f"{option} is {path}, the features themselves: wanted another file")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            kinds = set(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        kinds = set()
+    if MODEL in kinds:
+        raise ValueError(f"{option} is {path}, a trained model: wanted another file")
+    if (INDEX in kinds) != index:
+        held = "holds no index" if index else "is an index"
+        raise ValueError(f"{option} is {path}, which {held}: wanted another file, or none there")
