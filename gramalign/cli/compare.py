@@ -284,15 +284,14 @@ class Compare:
             about["diverged"] = dict(diverged)
         grids = self._grids(data, compared, own, tuned, diverged)
         for grid in grids:
-            for part in grid.parts(screen.width):
-                screen.print(to_rich(part), "")
+            screen.print(to_rich(grid), "")
         write_figures(out / "compare.json", about | compared.to_json())
         forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}
         for name, form in forms.items():
             write_text(out / name, "\n\n".join(map(form, grids)) + "\n")
         for objective, why in diverged.items():
             said = f"{objective} diverged and is left out. {why}"
-            screen.print(said, markup=False, style="red", soft_wrap=True)
+            screen.print(said, style="red", soft_wrap=True)
         screen.print(f"wrote {out}: compare.json, {', '.join(forms)}", soft_wrap=True)
 
     def _grids(

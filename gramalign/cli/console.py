@@ -1,9 +1,14 @@
 """Where the commands print."""
 
+import functools
+
 import rich.console
 
 # Tables are made for this width; a pipe or a file has none of its own and would get 80.
 WIDTH = 100
+
+# Names, labels and paths may hold what rich would take for its own markup.
+_plain = functools.partial(rich.console.Console, highlight=False, markup=False)
 
 QUIET = rich.console.Console(quiet=True)
 """Prints nowhere."""
@@ -11,5 +16,5 @@ QUIET = rich.console.Console(quiet=True)
 
 def console() -> rich.console.Console:
     """The terminal at its own width, or anything else at the width the tables are made for."""
-    found = rich.console.Console(highlight=False)
-    return found if found.is_terminal else rich.console.Console(highlight=False, width=WIDTH)
+    found = _plain()
+    return found if found.is_terminal else _plain(width=WIDTH)

@@ -23,8 +23,7 @@ def classification_table(result: Classification) -> Group:
     """
     columns = [k for k in ACCURACY_AT if any(k in each.accuracy for each in result.all)]
     table = plain_table()
-    longest = max(len(name) for name in result.modalities)
-    table.add_column("", overflow="fold", min_width=longest + 2)
+    table.add_column("", overflow="fold")
     table.add_column("rows", justify="right", no_wrap=True)
     for k in columns:
         bold = "bold" if k == 1 else ""

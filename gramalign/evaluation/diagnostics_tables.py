@@ -9,6 +9,7 @@ from rich.text import Text
 
 from gramalign.evaluation.diagnostics import Diagnostics
 from gramalign.evaluation.evaluation import Evaluation
+from gramalign.evaluation.fitted import Beside, Fitted
 from gramalign.evaluation.hubness import NEIGHBOURS
 from gramalign.evaluation.table_parts import decimal, percent, plain_table, titled
 
@@ -18,17 +19,16 @@ _BARS = " ▁▂▃▄▅▆▇█"
 def diagnostics_table(evaluation: Evaluation) -> Group:
     """Geometry of the space: whole tuples and modalities on the left, pairs on the right."""
     figures = evaluation.diagnostics
-    side_by_side = Table.grid(padding=(0, 3))
-    side_by_side.add_row(Group(_tuples(figures), "", _modalities(figures)), _pairs(figures))
+    left, right = (_tuples(figures), _modalities(figures)), (_pairs(figures),)
     parts = [
         titled(
             "Space: agreement is a small volume, gap and alignment, and a large leading share",
-            side_by_side,
+            Beside(left, right),
         )
     ]
     if figures.volume.matched_histogram:
         note = "apart: probability that a match agrees better than a mismatch; each histogram"
-        parts += [_histograms(figures), Text(f"{note} to its own scale", style="dim"), ""]
+        parts += [Fitted(_histograms(figures)), Text(f"{note} to its own scale", style="dim"), ""]
     if figures.hubness:
         parts.append(hubness_table(figures))
     return Group(*parts)

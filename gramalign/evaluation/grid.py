@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
+
+from gramalign.evaluation.fitted import Fitted
 
 
 @dataclass(frozen=True)
@@ -48,54 +50,10 @@ class Grid:
                     f"{len(self.columns)} columns"
                 )
 
-    def parts(self, width: int) -> list["Grid"]:
-        """For a console: as few grids as are no wider, of about as many figures, with all labels.
 
-        Of one figure each where even that is wider.
-        """
-        figures = len(self.columns) - self.labels
-        found: list[Grid] = [self]
-        for number in range(2, figures + 1):
-            if max(map(_width, found)) <= width:
-                break
-            found = self._split(-(-figures // number))
-        return found
-
-    def _split(self, figures: int) -> list["Grid"]:
-        """Grids of at most so many columns of figures, the last with the caption."""
-        labels, starts = self.labels, range(self.labels, len(self.columns), figures)
-        whole = [range(start, min(start + figures, len(self.columns))) for start in starts]
-        return [
-            Grid(
-                self.title,
-                tuple(self.columns[i] for i in (*range(labels), *part)),
-                tuple(tuple(row[i] for i in (*range(labels), *part)) for row in self.rows),
-                self.caption if part is whole[-1] else "",
-                labels,
-            )
-            for part in whole
-        ]
-
-
-def _width(grid: Grid) -> int:
-    """Of the table on a console that has room for it, its title and caption aside."""
-    wide = Console(width=10_000)
-    return to_rich(grid).__rich_measure__(wide, wide.options).maximum
-
-
-def to_rich(grid: Grid) -> Table:
-    """For `rich.console.Console.print`."""
-    table = Table(
-        title=Text(grid.title),
-        title_justify="left",
-        title_style="bold",
-        caption=Text(grid.caption) if grid.caption else None,
-        caption_justify="left",
-        caption_style="",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
+def to_rich(grid: Grid) -> Group:
+    """For `rich.console.Console.print`: in parts where it is wider than the console."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     marked = [any(row[place].mark for row in grid.rows) for place in range(len(grid.columns))]
     for place, name in enumerate(grid.columns):
         if place < grid.labels:
@@ -105,7 +63,8 @@ def to_rich(grid: Grid) -> Table:
             table.add_column(header, justify="right", no_wrap=True)
     for row in grid.rows:
         table.add_row(*(_text(*each) for each in zip(row, marked, strict=True)))
-    return table
+    caption = [Text(grid.caption)] if grid.caption else []
+    return Group(Text(grid.title, style="bold"), Fitted(table, grid.labels), *caption)
 
 
 def _text(cell: Cell, marked: bool) -> Text:

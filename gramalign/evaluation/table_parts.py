@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from gramalign.evaluation.fitted import Fitted
 
 
 def plain_table() -> Table:
@@ -14,12 +16,10 @@ def plain_table() -> Table:
     return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def task_table(modalities: Sequence[str]) -> Table:
+def task_table() -> Table:
     """A table whose rows are the tasks of `add_tasks`, their names in its first column."""
     table = plain_table()
-    # Where the terminal is too narrow, let it be the last figures that go, not the names.
-    longest = max(len(name) for name in modalities)
-    table.add_column("", overflow="fold", min_width=max(longest + 2, len("rest -> one")))
+    table.add_column("", overflow="fold")
     return table
 
 
@@ -60,11 +60,12 @@ def add_tasks(
         table.add_row(Text(f"  {one}"), *cells(rest, (one,)))
 
 
-def titled(title: str, table: Table, notes: str = "") -> Group:
-    """A table between its title and its notes."""
+def titled(title: str, body: RenderableType, notes: str = "") -> Group:
+    """A table, in parts where it is too wide, or other contents between their title and notes."""
+    body = Fitted(body) if isinstance(body, Table) and body.show_header else body
     # Not rich's own title and caption, which wrap at the width of a narrow table.
     below = [Text(notes, style="dim")] if notes else []
-    return Group(Text(title, style="bold"), "", table, *below, "")
+    return Group(Text(title, style="bold"), "", body, *below, "")
 
 
 # A few points of the viridis colour map, which is even to the eye and legible to the colour-blind.

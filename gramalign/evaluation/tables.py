@@ -59,7 +59,7 @@ def to_text(renderable: RenderableType, *, width: int = 100) -> str:
     Returns:
         The lines, without blanks at their ends.
     """
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False)
     with console.capture() as captured:
         console.print(renderable)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
@@ -99,7 +99,7 @@ def pair_table(evaluation: Evaluation) -> Group:
 def tuple_table(evaluation: Evaluation) -> Group:
     """One -> the rest and the rest -> one: the run's Score, the cosine, GCCA and chance."""
     scores = tuple(dict.fromkeys((evaluation.score, "cosine")))
-    table = task_table(evaluation.modalities)
+    table = task_table()
     for name in scores:
         add_figures(table, name, (*(f"R@{k}" for k in RECALL_AT), "med", "mean"))
     if evaluation.baseline:
@@ -130,7 +130,7 @@ def tuple_table(evaluation: Evaluation) -> Group:
 def label_table(evaluation: Evaluation) -> Group:
     """Retrieval of all that shares the query's label, under the run's Score and the cosine."""
     scores = tuple(dict.fromkeys(result.score for result in evaluation.by_label))
-    table = task_table(evaluation.modalities)
+    table = task_table()
     for name in scores:
         add_figures(table, name, ("R@1", "MRR", "mAP", f"nDCG@{NDCG_AT}"))
     table.add_column("chance\nmAP", justify="right", no_wrap=True, style="dim")
@@ -165,7 +165,7 @@ def beside_tables(evaluation: Evaluation) -> Group:
     figures = (*(f"R@{k}" for k in RECALL_AT), "MRR")
     parts = []
     for name in dict.fromkeys(result.score for result in evaluation.beside):
-        table = task_table(evaluation.modalities)
+        table = task_table()
         add_figures(table, evaluation.score, figures)
         add_figures(table, name.removeprefix(f"{evaluation.score}, "), figures)
 

@@ -515,3 +515,16 @@ def test_help_teaches(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     assert len(capsys.readouterr().out) > 300
+
+
+def test_what_looks_like_markup_is_printed(run, store, tmp_path, capsys):
+    rows = {name: np.load(store / f"{name}.npy")[:4] for name in ("text", "video")}
+    names = np.array(["[x]", "[/x]", "[bold]", "plain"])
+    np.savez(tmp_path / "rows.npz", **rows, ids=names, labels=names)
+    words = ["--data", str(tmp_path / "rows.npz"), "--part", "all"]
+    main(["search", str(run), "[x]", "--k", "4", *words])
+    said = capsys.readouterr().out
+    assert all(said.count(name) >= 2 for name in names), "an id and a label each"
+    out = tmp_path / "b[x]"
+    main(["evaluate", str(run), *words, "--out", str(out)])
+    assert "b[x]/evaluation.json" in capsys.readouterr().out.replace("\n", "")

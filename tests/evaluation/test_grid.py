@@ -73,29 +73,15 @@ def test_the_console_keeps_figures_in_line():
 
 
 def test_a_wide_grid_comes_in_parts_that_each_say_what_a_row_is():
-    names = ("objective", "seeds", *"abcdefg")
-    rows = [tuple(Cell(f"{name}{row}") for name in names) for row in range(2)]
-    wide = grid(*rows, labels=2, columns=names)
-    parts = wide.parts(40)  # labels of 10 and 6, figures of 2, and 3 between
-    assert [part.columns[2:] for part in parts] == [tuple("abcd"), tuple("efg")]
-    parts = wide.parts(35)
-    assert [part.columns[2:] for part in parts] == [tuple("abc"), tuple("def"), ("g",)]
-    assert all(part.columns[:2] == ("objective", "seeds") and part.labels == 2 for part in parts)
-    assert parts[2].rows[1] == (Cell("objective1"), Cell("seeds1"), Cell("g1"))
-    assert [part.caption for part in parts] == ["", "", "what it means"]
-    assert grid(*SMALL.rows).parts(100) == [SMALL]
-    assert [len(part.columns) for part in wide.parts(1)] == 7 * [3]
-
-
-def test_no_part_breaks_a_figure_in_two():
     names = ("objective", *(f"rest -> {place} R@1, own" for place in "abcdef"))
     cells = Cell("clip + 0.3*gram"), *(Cell("136.4 ± 142.9", "~") for _ in range(6))
     wide = grid(cells, columns=names)
-    for width in (60, 80, 100, 160):
-        text = [to_text(to_rich(part), width=width) for part in wide.parts(width)]
-        assert sum(each.count("136.4 ± 142.9~") for each in text) == 6, width
-        assert all(len(line) <= width for each in text for line in each.splitlines())
-    assert len(wide.parts(80)) == 2
+    for width, parts in ((60, 3), (80, 2), (100, 2), (160, 1)):
+        text = to_text(to_rich(wide), width=width)
+        # Never broken in two.
+        assert text.count("136.4 ± 142.9~") == 6 and text.count("clip + 0.3*gram") == parts, width
+        assert max(map(len, text.splitlines())) <= width
+        assert text.startswith("Title\n") and text.endswith("\nwhat it means\n")
 
 
 def test_a_row_that_does_not_fit():

@@ -1,11 +1,13 @@
 import io
 import json
 import math
+import re
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from gramalign.evaluation import (
     Diagnostics,
@@ -16,6 +18,7 @@ from gramalign.evaluation import (
     tables,
     to_text,
 )
+from gramalign.evaluation.fitted import Fitted
 
 THREE = ("text", "audio", "video")
 
@@ -178,3 +181,37 @@ def test_summary_is_the_mean_over_modalities():
     assert list(evaluation.summary(baseline=True)) == list(summary)[:3]
     with pytest.raises(KeyError, match="smell"):
         evaluation.find(("smell",), ("text",), "cosine")
+
+
+@pytest.mark.parametrize("names", [THREE, ("electroencephalography of sleepers", "[b] video")])
+def test_narrow_places_cut_nothing_off(names):
+    """Tables come in parts, each with what its rows are called; `[b]` is no markup."""
+    evaluation = evaluation_of(names)
+    wide, narrow = (to_text(tables(evaluation), width=width) for width in (300, 60))
+    assert max(map(len, narrow.splitlines())) <= 60
+    figures = set(re.findall(r"\d+\.\d+|n/a", wide))
+    assert figures and figures <= set(re.findall(r"\d+\.\d+|n/a", narrow))
+    assert "…" not in narrow
+    assert all(name.split()[-1] in narrow for name in names)
+
+
+def test_parts_say_whose_figures_they_hold():
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("")
+    for head in ("volume\nR@1", "\nR@5", "cosine\nR@1", "\nR@5"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_row("of a long name", "11.1", "22.2", "33.3", "44.4")
+
+    def parts(width):
+        text = to_text(Fitted(table), width=width).rstrip("\n")
+        return [[line.split() for line in part.split("\n")] for part in text.split("\n\n")]
+
+    named = ["of", "a", "long"]
+    assert parts(32) == [
+        [[score], ["R@1", "R@5"], [*named, *figures], ["name"]]
+        for score, figures in (("volume", ["11.1", "22.2"]), ("cosine", ["33.3", "44.4"]))
+    ]
+    # One column a part: the second of a Score says which.
+    heads = [(part[0], part[1]) for part in parts(18)]
+    assert heads == [([score], [k]) for score in ("volume", "cosine") for k in ("R@1", "R@5")]
+    assert [len(parts(width)) for width in (40, 36, 32)] == [1, 1, 2]
