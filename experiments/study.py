@@ -143,11 +143,11 @@ def write(study: Study, results: Results, file: Path, command: str) -> None:
     file.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
     file.with_suffix(".svg").write_text(picture(study, results, FIGURES))
     versions = f"Python {about['python']}, jax {about['versions']['jax']}, {about['devices']}"
+    spread = f"Mean ± half of the 95 % interval over {seeds} seeds" if seeds > 1 else "One seed"
     text = [
         f"# {study.title}",
         study.text,
-        f"`{command}`, {record['date']}, {versions}. Mean ± half of the 95 % interval over {seeds} "
-        "seeds; the best of each column in bold.",
+        f"`{command}`, {record['date']}, {versions}. {spread}; the best of each column in bold.",
         f"![{study.title}]({file.with_suffix('.svg').name})",
         *map(to_markdown, grids(study, results)),
     ]

@@ -6,8 +6,8 @@ from gramalign.evaluation.comparison import Comparison, Figure
 from gramalign.evaluation.grid import Cell, Grid
 
 _CAPTION = (
-    "* the best mean; ~ not told from it at the 5 % level, by a paired test over queries and seeds "
-    "with Holm's correction for all pairs"
+    "* the best mean; ~ not told from it at the 5 % level, by a paired test over {} with Holm's "
+    "correction for all pairs"
 )
 
 
@@ -35,9 +35,12 @@ def mean_grid(
         mark = "*" if best else "~" if figure.may_be_best else ""
         return Cell(str(figure.over_seeds), mark, best)
 
-    caption = "mean ± half-width of the 95 % t-interval over seeds"
-    caption += f"; {_CAPTION}" if comparison.best else ""
-    return _grid(comparison, cell, scores, title, caption)
+    several = _seeds(comparison) > 1
+    parts = ["mean ± half-width of the 95 % t-interval over seeds"] if several else []
+    parts += [_CAPTION.format(_over(comparison))] if comparison.best else []
+    if any(_asked_others(figure) for row in comparison.figures.values() for figure in row.values()):
+        parts.append("without a mark and n/a among ranks also where other queries were asked")
+    return _grid(comparison, cell, scores, title, "; ".join(parts))
 
 
 def rank_grid(
@@ -58,8 +61,23 @@ def rank_grid(
         best = comparison.best.get(name) == objective
         return Cell("n/a" if figure.rank is None else str(figure.rank), bold=best)
 
-    caption = "rank (95 % bootstrap interval over queries and seeds); 1 is best"
+    caption = f"rank (95 % bootstrap interval over {_over(comparison)}); 1 is best"
     return _grid(comparison, cell, scores, title, caption)
+
+
+def _seeds(comparison: Comparison) -> int:
+    rows = comparison.figures.values()
+    return max(figure.over_seeds.seeds for row in rows for figure in row.values())
+
+
+def _over(comparison: Comparison) -> str:
+    """What a test or an interval draws anew."""
+    return "queries and seeds" if _seeds(comparison) > 1 else "queries"
+
+
+def _asked_others(figure: Figure) -> bool:
+    """Whether an objective has a figure, but of other queries than those that are compared."""
+    return figure.over_seeds.seeds > 0 and figure.rank is None
 
 
 def _grid(

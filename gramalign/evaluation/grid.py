@@ -51,6 +51,15 @@ class Grid:
                 )
 
 
+def _phrases(name: str) -> list[str]:
+    """What may stand below each other in the head of a column of figures.
+
+    >>> _phrases("rest -> one R@1, own")
+    ['rest -> one', 'R@1', 'own']
+    """
+    return name.replace(" R@1", "\nR@1").replace(", ", "\n").split("\n")
+
+
 def to_rich(grid: Grid) -> Group:
     """For `rich.console.Console.print`: in parts where it is wider than the console."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
@@ -59,7 +68,7 @@ def to_rich(grid: Grid) -> Group:
         if place < grid.labels:
             table.add_column(Text(name), overflow="fold")
         else:  # a phrase a line, so that many fit beside the labels
-            header = Text(name.replace(" R@1", "\nR@1").replace(", ", "\n"))
+            header = Text("\n".join(_phrases(name)))
             table.add_column(header, justify="right", no_wrap=True)
     for row in grid.rows:
         table.add_row(*(_text(*each) for each in zip(row, marked, strict=True)))
@@ -100,11 +109,16 @@ def _markdown(text: str) -> str:
 
 
 def to_latex(grid: Grid) -> str:
-    """A `table` with the rules of the package booktabs, for pdfLaTeX and its successors."""
+    """A `table` for pdfLaTeX and its successors.
+
+    With the rules of the package booktabs, and shrunk by graphicx to the width of the text where it
+    is wider.
+    """
     columns = "".join("l" if place < grid.labels else "r" for place in range(len(grid.columns)))
-    lines = [" & ".join(_latex(name) for name in grid.columns)]
+    lines = [" & ".join(map(_latex_head, grid.columns))]
     lines += [" & ".join(_latex_cell(cell) for cell in row) for row in grid.rows]
-    head, *body = [line + r" \\" for line in lines]
+    # The end of a row would take what follows for an option of its own.
+    head, *body = [("{}" if line[0] in "[*" else "") + line + r" \\" for line in lines]
     title = _latex(grid.title)
     caption = f"{title}. {_latex(grid.caption)}" if grid.caption else title
     return "\n".join(
@@ -112,16 +126,23 @@ def to_latex(grid: Grid) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{caption}}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             head,
             r"\midrule",
             *body,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
         ]
     )
+
+
+def _latex_head(name: str) -> str:
+    lines = [_latex(line) for line in _phrases(name)]
+    stacked = r"\\".join(lines)
+    return rf"\shortstack[r]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
 def _latex_cell(cell: Cell) -> str:

@@ -34,10 +34,9 @@ _jitted_spread = jax.jit(spread)
 
 
 def effective_ranks(data: EmbeddingSet) -> dict[str, float]:
-    """Effective rank of each modality's present rows; see `effective_rank`."""
-    return {
-        name: effective_rank(data.embeddings[name][data.present[name]]) for name in data.modalities
-    }
+    """Effective rank of each modality's present rows; NaN for a single one, which has no choice."""
+    rows = {name: data.embeddings[name][data.present[name]] for name in data.modalities}
+    return {name: effective_rank(x) if len(x) > 1 else math.nan for name, x in rows.items()}
 
 
 def effective_rank(rows: Float[np.ndarray, "n d"]) -> float:

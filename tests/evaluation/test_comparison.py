@@ -102,6 +102,17 @@ def test_only_those_that_were_asked_the_same_are_tested_and_ranked():
     alone = compare({"a": results["a"]}, resamples=50)
     assert alone.best == {} and alone.figures["a"][PAIRS].rank.rank == 1
     assert "best" not in mean_grid(alone).caption
+    assert "n/a among ranks" in mean_grid(compared).caption
+    assert "n/a" not in mean_grid(alone).caption
+
+
+def test_captions_speak_of_seeds_where_there_are_several():
+    results = {name: [{PAIRS: hits(0.5, 0)}] for name in "ab"}
+    captions = [each(compare(results)).caption for each in (mean_grid, rank_grid)]
+    assert "seeds" not in " ".join(captions) and "over queries" in captions[0]
+    several = {name: 2 * each for name, each in results.items()}
+    captions = [each(compare(several)).caption for each in (mean_grid, rank_grid)]
+    assert all("over queries and seeds" in each for each in captions)
 
 
 def test_examples_of_one_group_are_one_unit():

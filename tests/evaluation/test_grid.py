@@ -36,22 +36,25 @@ def test_latex():
         r"\begin{table}",
         r"\centering",
         r"\caption{Title. what it means}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{lrr}",
         r"\toprule",
-        r"objective & a R@1, own & b \\",
+        r"objective & \shortstack[r]{a\\R@1\\own} & b \\",
         r"\midrule",
         r"0.3*log\_volume & \textbf{84.0 $\pm$ 2.5}$^{*}$ & n/a \\",
         r"clip & 83.0 $\pm$ 0.1$^{\sim}$ & 1 (1-2) \\",
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         r"\end{table}",
     ]
+    # Not an option of the line before.
+    assert "\n{}[x] &" in to_latex(grid((Cell("[x]"), Cell("1"), Cell("2"))))
     assert r"\caption{Title}" in to_latex(grid(caption=""))
 
 
 def test_nothing_in_a_name_is_taken_for_a_command():
     awkward = grid((Cell(AWKWARD), Cell("1"), Cell("two\nlines")), caption=AWKWARD)
-    row = to_latex(awkward).split("\n")[7]
+    row = to_latex(awkward).split("\n")[8]
     assert row == (
         r"a\_b \& 5\% of \$x\$ \#1 \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{} "
         r"\textbar{} \textless{}i\textgreater{} $\rightarrow$ $\pm$ [z](w) `c` *d* "

@@ -1,6 +1,7 @@
 """Figures of the space against float64 numpy and scipy."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -169,6 +170,7 @@ def test_without_a_complete_tuple():
     found = diagnose(checked(embeddings, {"text": first, "audio": ~first}))
     figures = [*found.gram_value.values(), *found.coincident.values(), found.volume.separation]
     assert np.isnan(figures).all() and found.volume.matched_histogram == ()
-    assert found.effective_rank["text"] == pytest.approx(1, abs=1e-6)  # of its one row
+    assert math.isnan(found.effective_rank["text"])  # one row is a line whatever it is
+    assert not [item for item in found.warnings if "text" in item.sentence]
     assert np.isnan(next(pair.negative for pair in found.pairs if pair.examples == 0))
     json.dumps(found.to_json(), allow_nan=False)
