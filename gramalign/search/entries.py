@@ -40,9 +40,15 @@ def checked_rows(
     """Unit rows, and where they are there; a row of zeros has no direction, and so is not.
 
     Raises:
+        TypeError: what is no mapping of names to arrays.
         ValueError: no modality, no row or no dimension, sizes that differ, a mask of another shape
             or for an unknown modality, a present row with NaN or Inf.
     """
+    if not isinstance(embeddings, Mapping):
+        raise TypeError(
+            f"{argument}: got a {type(embeddings).__name__}, wanted one array [n, dim] for each "
+            "modality, by its name, such as {'text': array}"
+        )
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}
     if not arrays:
         raise ValueError(f"{argument}: got no modality, wanted one array [n, dim] for each")
@@ -64,10 +70,13 @@ def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, num
     if ids is None:
         return np.arange(number).astype(np.str_)
     given = np.asarray(ids)
+    # As a column of pandas comes.
+    if given.dtype == object and all(isinstance(name, str) for name in given.ravel()):
+        given = given.astype(np.str_)
     if given.shape != (number,) or given.dtype.kind not in "iuU":
         raise ValueError(
             f"ids: got {given.dtype} {given.shape}, wanted strings or integers ({number},); give "
-            "one to every row"
+            "one to every row, and make text of what is neither, .astype(str)"
         )
     names = given.astype(np.str_)
     order = np.argsort(names, kind="stable")

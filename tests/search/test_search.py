@@ -216,6 +216,21 @@ def test_what_makes_no_index(arguments, message):
         Index(*arguments)
 
 
+def test_arrays_without_names_are_no_embeddings(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    with pytest.raises(TypeError, match="embeddings: got a ndarray, wanted one array"):
+        Index(EYE)
+    with pytest.raises(TypeError, match="query: got a ndarray, wanted one array"):
+        Index({"a": EYE}).search(EYE, 1)
+
+
+def test_ids_as_a_column_of_pandas_has_them():
+    ids = np.array(["x", "longer", "y", "z"], dtype=object)
+    assert Index({"a": EYE}, ids=ids).ids.tolist() == ids.tolist()
+    with pytest.raises(ValueError, match=r"ids: got object \(4,\).*make text of what is neither"):
+        Index({"a": EYE}, ids=np.array(["x", 1, None, "z"], dtype=object))
+
+
 @pytest.mark.parametrize(
     ("query", "k", "options", "message"),
     [
