@@ -12,8 +12,6 @@ from gramalign.cli.console import console
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.targets import check_target
 from gramalign.data import load, readable
-from gramalign.data.expression import parse
-from gramalign.data.sources import EMBEDDED
 from gramalign.data.store import SPLITS
 from gramalign.files import whole
 from gramalign.training import embed_store, load_run
@@ -49,13 +47,12 @@ class Embed:
             raise ValueError(
                 f"--out is {self.out}: wanted a name that ends in .npz or .safetensors"
             )
-        check_target("--out", self.out, parse(self.data, EMBEDDED))
+        check_target("--out", self.out, self.data)
         keep_programs()
         run = load_run(self.run_folder)
         store = readable(load(self.data, on_bad_record=run.config.on_bad_record))
-        some = np.any(
-            [store.present[name] for name in store.modalities if name in run.dims], axis=0
-        )
+        known = [name for name in store.modalities if name in run.dims]
+        some = np.any([store.present[name] for name in known], axis=0)
         if not some.all() and some.any():
             lost = int((~some).sum())
             _log.warning("%d rows have nothing that the run embeds: they are left out", lost)

@@ -17,8 +17,6 @@ from gramalign.cli.queries import queries
 from gramalign.cli.score_names import ScoreName
 from gramalign.cli.targets import check_target
 from gramalign.data import FeatureStore, readable
-from gramalign.data.expression import parse
-from gramalign.data.sources import EMBEDDED
 from gramalign.evaluation import FUSED
 from gramalign.search import Index
 from gramalign.search.file import check_name
@@ -78,8 +76,8 @@ class Search:
         run = load_run(self.run_folder)
         if self.save_index is not None:
             check_name(self.save_index)
-            stores = parse(self.data or run.config.data, EMBEDDED)
-            check_target("--save-index", self.save_index, stores, index=True)
+            data = self.data or run.config.data
+            check_target("--save-index", self.save_index, data, index=True)
         labels: dict[str, int | str] = {}
         if self.index is not None:
             index = Index.load(self.index)

@@ -1,21 +1,22 @@
 """Files that a command is to write, and what must not be there."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import safetensors
 
+from gramalign.data.expression import parse
+from gramalign.data.sources import EMBEDDED
 from gramalign.search.file import KEY as INDEX
 from gramalign.training.params_file import KEY as MODEL
 
 
-def check_target(option: str, path: Path, features: Iterable[str], *, index: bool = False) -> None:
+def check_target(option: str, path: Path, data: str, *, index: bool = False) -> None:
     """Refuses to write over what would be lost: features, a trained model, an index.
 
     Args:
         option: how the command calls the file.
         path: the file; what is there may be replaced if it was written by the same command.
-        features: stores, by name or path.
+        data: what is read, a store or a mixture of several.
         index: whether an index is what is written, and nothing else may be there.
 
     Raises:
@@ -23,7 +24,7 @@ def check_target(option: str, path: Path, features: Iterable[str], *, index: boo
     """
     if not path.exists():
         return
-    if any(Path(name).exists() and path.samefile(name) for name in features):
+    if any(Path(name).exists() and path.samefile(name) for name in parse(data, EMBEDDED)):
         raise ValueError(f"{option} is {path}, the features themselves: wanted another file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
