@@ -1,7 +1,5 @@
 """A linear layer that may multiply in bfloat16, but never sums over the batch in it."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -19,11 +17,12 @@ class Linear(nnx.Linear):
     def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Maps every row."""
         bias = None if self.bias is None else self.bias[...]
-        out = self.preferred_element_type or self.dtype
-        return _affine(out, x.astype(self.dtype), self.kernel[...], bias)
+        kernel, out = self.kernel[...], self.preferred_element_type or self.dtype
+        # Where nothing is rounded, JAX's own derivatives are the same, and there are forward ones.
+        affine = _affine if kernel.dtype == self.dtype else _rounded
+        return affine(out, x.astype(self.dtype), kernel, bias)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _affine(out: DTypeLike, x: Array, kernel: Array, bias: Array | None) -> Array:
     y = _product(x, kernel.astype(x.dtype), (1, 0), out)
     return y if bias is None else y + bias.astype(out)[None, :]
@@ -41,7 +40,8 @@ def _backward(out: DTypeLike, inputs: tuple, slope: Array) -> tuple[Array, Array
     return d_x, _product(x, narrow, (0, 0), kernel.dtype), d_bias
 
 
-_affine.defvjp(_forward, _backward)
+_rounded = jax.custom_vjp(_affine, nondiff_argnums=(0,))
+_rounded.defvjp(_forward, _backward)
 
 
 def _product(x: Array, y: Array, along: tuple[int, int], out: DTypeLike) -> Array:

@@ -35,6 +35,12 @@ def test_it_is_that_of_flax():
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+def test_forward_derivatives_where_nothing_is_rounded():
+    layer = Linear(WIDE, NARROW, dtype="float32", rngs=nnx.Rngs(0))
+    slopes = jax.jacfwd(lambda x: layer(x[None])[0])(X[0])
+    np.testing.assert_allclose(slopes, layer.kernel[...].T, rtol=1e-6)
+
+
 @pytest.mark.parametrize("out", [None, jnp.float32])
 def test_sums_over_the_batch_are_not_rounded(out):
     y, d_x, found = derivatives(Linear, "bfloat16", preferred_element_type=out)
