@@ -17,10 +17,11 @@ class Linear(nnx.Linear):
     def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Maps every row."""
         bias = None if self.bias is None else self.bias[...]
-        kernel, out = self.kernel[...], self.preferred_element_type or self.dtype
+        kernel = self.kernel[...]
+        dtype = jnp.dtype(self.dtype or kernel.dtype)
         # Where nothing is rounded, JAX's own derivatives are the same, and there are forward ones.
-        affine = _affine if kernel.dtype == self.dtype else _rounded
-        return affine(out, x.astype(self.dtype), kernel, bias)
+        affine = _affine if kernel.dtype == dtype else _rounded
+        return affine(self.preferred_element_type or dtype, x.astype(dtype), kernel, bias)
 
 
 def _affine(out: DTypeLike, x: Array, kernel: Array, bias: Array | None) -> Array:
@@ -28,8 +29,10 @@ def _affine(out: DTypeLike, x: Array, kernel: Array, bias: Array | None) -> Arra
     return y if bias is None else y + bias.astype(out)[None, :]
 
 
-def _forward(out: DTypeLike, *inputs: Array | None) -> tuple[Array, tuple]:
-    return _affine(out, *inputs), inputs
+def _forward(
+    out: DTypeLike, x: Array, kernel: Array, bias: Array | None
+) -> tuple[Array, tuple[Array, Array, Array | None]]:
+    return _affine(out, x, kernel, bias), (x, kernel, bias)
 
 
 def _backward(out: DTypeLike, inputs: tuple, slope: Array) -> tuple[Array, Array, Array | None]:
