@@ -26,6 +26,8 @@ CLASSES = (
 )
 SIGNS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}
 """Markers that matplotlib draws, and the characters that look like them."""
+STROKES = {"━": "-", "┅": (0, (4, 2)), "┉": (0, (1.2, 1.4)), "╍": (0, (8, 3))}
+"""Characters, and the lines of matplotlib that look like them."""
 
 
 def axes(
@@ -61,6 +63,11 @@ def axes(
 def colour(place: int, palette: tuple[str, ...] = SERIES) -> str:
     """The colour of the series in this place; they come again where there are many."""
     return palette[place % len(palette)]
+
+
+def stroke(place: int) -> str:
+    """The line of the series in this place, one of `STROKES`: another each time colours begin."""
+    return list(STROKES)[place // len(SERIES) % len(STROKES)]
 
 
 def to_svg(figure: Figure, name: str) -> str:
