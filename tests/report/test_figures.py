@@ -1,5 +1,8 @@
 """Tables: what is compared with what, and where it stands."""
 
+import re
+from importlib import resources
+
 import pytest
 
 from tests.report.made import THREE, made
@@ -7,7 +10,7 @@ from tests.report.made import THREE, made
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from gramalign.report.figures import comparison, tuple_table
+from gramalign.report.figures import comparison, geometry_table, tuple_table
 
 
 def cells(table, name):
@@ -49,3 +52,10 @@ def test_queries_are_those_of_the_table():
     assert tuple_table(made("three", counts=counts)).note.startswith("40 queries a row.")
     two = made("two", modalities=THREE[:2], counts=counts)
     assert tuple_table(two).note.startswith("15 queries a row.")
+
+
+def test_tables_with_names_beside_figures_have_the_whole_width():
+    style = (resources.files("gramalign.report") / "templates" / "style.css").read_text()
+    (columns,) = re.findall(r"\.table:not\(\.heat\):has\(tr > :nth-child\((\d)\)\)", style)
+    for table in geometry_table(made("one")):
+        assert len(table.head[-1]) >= int(columns)
