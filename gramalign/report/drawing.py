@@ -8,6 +8,7 @@ ground, and they are told apart by the colour-blind.
 
 import io
 import re
+import warnings
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -81,7 +82,12 @@ def to_svg(figure: Figure, name: str) -> str:
         The element: text is text, its size is the page's affair, frames take the page's colours.
     """
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}),
+        warnings.catch_warnings(),
+    ):
+        # The page's fonts draw the text, whatever matplotlib's lack.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(file, format="svg", transparent=True, dpi=200, metadata={"Date": None})
     text = file.getvalue()
     text = text[text.index("<svg") :].strip()
