@@ -8,9 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gramalign.evaluation.comparison import Interval
-from gramalign.report.drawing import SERIES, SIGNS
+from gramalign.report.drawing import SIGNS, STROKES, colour
 
 from .studies import Study
+
+_OBJECTIVES = ("gram", "clip", "clip + gram", "log_volume")
+"""Each has the colour and the marker of its place, in the pictures of all studies."""
 
 
 def picture(
@@ -19,6 +22,8 @@ def picture(
     figures: Sequence[str],
 ) -> str:
     """An SVG file: means over seeds with their 95 % intervals, as bands or, of names, as bars.
+
+    Of several lines of one objective, all but the first are broken, and their markers hollow.
 
     Args:
         study: what was varied.
@@ -29,6 +34,9 @@ def picture(
     places = list(dict.fromkeys(place for line in results.values() for place in line))
     logarithmic, names = study.places == "logarithmic", study.places == "names"
     at = {place: float(place) if logarithmic else i for i, place in enumerate(places)}
+    objectives = {line: _objective(study, line) for line in results}
+    known = list(dict.fromkeys((*_OBJECTIVES, *objectives.values())))
+    strokes = list(STROKES.values())
     panels = drawing.subplots(1, len(figures), squeeze=False)[0]
     for panel, name in zip(panels, figures, strict=True):
         for series, (line, of_line) in enumerate(results.items()):
@@ -37,14 +45,21 @@ def picture(
             means = np.array([each.mean for each in found])
             half = np.nan_to_num([each.half_width for each in found])
             low, high = np.maximum(means - half, 0), np.minimum(means + half, 100)
-            colour = SERIES[series % len(SERIES)]
-            line_of = panel.errorbar if names else panel.plot
-            bars = {"yerr": [means - low, high - means], "linestyle": ""} if names else {}
-            x += 0.16 * (series - (len(results) - 1) / 2) if names else 0  # side by side
-            sign = list(SIGNS)[series % len(SIGNS)]
-            line_of(x, means, color=colour, marker=sign, markersize=4, label=line, **bars)
-            if not names:
-                panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+            place = known.index(objectives[line])
+            before = list(objectives.values())[:series].count(objectives[line])
+            look = {
+                "color": colour(place),
+                "marker": list(SIGNS)[place % len(SIGNS)],
+                "markersize": 4,
+                "markerfacecolor": "white" if before else colour(place),
+                "linestyle": "" if names else strokes[before % len(strokes)],
+            }
+            if names:
+                x += 0.16 * (series - (len(results) - 1) / 2)  # side by side
+                panel.errorbar(x, means, yerr=[means - low, high - means], label=line, **look)
+            else:
+                panel.plot(x, means, label=line, **look)
+                panel.fill_between(x, low, high, color=colour(place), alpha=0.15, linewidth=0)
         if logarithmic:
             panel.set_xscale("log")
         panel.set_xticks(list(at.values()), places, fontsize=8)
@@ -66,3 +81,9 @@ def picture(
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": study.axis}):
         drawing.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
+
+
+def _objective(study: Study, line: str) -> str:
+    """What a line's runs are trained by; where it has none, its own name."""
+    configs = (config for configs in study.lines[line].values() for config in configs)
+    return next((config.objective for config in configs), line)

@@ -40,7 +40,7 @@ def classification_table(result: Classification) -> Group:
         table.add_row(Text(title), style="italic")
         for each in figures:
             table.add_row(
-                Text(f"  {_subject(each, result.modalities)}"),
+                Text(f"  {subject(each, result.modalities)}"),
                 str(each.rows),
                 *(_spread(each.accuracy[k]) if k == 1 else _point(each, k) for k in columns),
                 _spread(each.macro_f1),
@@ -71,7 +71,13 @@ def classification_table(result: Classification) -> Group:
     )
 
 
-def _subject(figures: ClassFigures, modalities: Sequence[str]) -> str:
+def subject(figures: ClassFigures, modalities: Sequence[str]) -> str:
+    """What is classified, and by whose prompts: `text -> audio`, `text -> rest`, `text` or `all`.
+
+    Args:
+        figures: of a classifier.
+        modalities: all that there are.
+    """
     of = figures.modalities
     if figures.classifier != "prompts":
         return "all" if len(of) == len(modalities) > 1 else "+".join(of)

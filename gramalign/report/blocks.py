@@ -28,14 +28,14 @@ class Plot:
     """One panel.
 
     Its legend is text of the page, not of the figure: it wraps on a narrow screen, and no name of
-    a modality is ever read as markup.
+    a modality is ever read as markup. `large` is for what needs more room than curves do.
     """
 
     title: str
     figure: "Figure"
     keys: tuple[Key, ...] = ()
     note: str = ""
-    square: bool = False
+    large: bool = False
 
 
 @dataclass(frozen=True)

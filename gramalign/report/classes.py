@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gramalign.evaluation import ClassFigures, Classification, Estimate
+from gramalign.evaluation.classification_table import subject
 from gramalign.report.blocks import Block, Cell, Key, Plot, Table
-from gramalign.report.drawing import MUTED, SERIES, axes
+from gramalign.report.drawing import MUTED, axes, colour
 from gramalign.report.figures import percent
+
+_LONGEST = 30  # characters beside a panel; the table has the names in full
 
 
 def class_blocks(record: Mapping[str, Any] | None) -> list[Block]:
@@ -18,20 +21,20 @@ def class_blocks(record: Mapping[str, Any] | None) -> list[Block]:
     if record is None:
         return []
     found = Classification.from_json(record)
-    return [_plot(found.all), _table(found.all)] if found.all else []
+    return [_plot(found), _table(found.all)] if found.all else []
 
 
-def _plot(classifiers: tuple[ClassFigures, ...]) -> Plot:
+def _plot(found: Classification) -> Plot:
+    classifiers = found.all
     figure, panel = axes("accuracy in percent", height=0.6 + 0.21 * len(classifiers), width=5.2)
-    kinds = dict.fromkeys(x.classifier for x in classifiers)
-    tints = dict(zip(kinds, SERIES, strict=False))
+    tints = {kind: colour(i) for i, kind in enumerate(dict.fromkeys(map(_kind, classifiers)))}
     for place, x in enumerate(reversed(classifiers)):
-        best, tint = x.accuracy[1], tints[x.classifier]
+        best, tint = x.accuracy[1], tints[_kind(x)]
         panel.hlines(place, best.low, best.high, color=tint, linewidth=2)
         panel.plot(best.value, place, "o", color=tint, markersize=4)
     # Names may hold what matplotlib would read as mathematics.
-    names = [x.name.replace("$", r"\$") for x in reversed(classifiers)]
-    panel.set_yticks(range(len(classifiers)), names)
+    names = [_short(subject(x, found.modalities)) for x in reversed(classifiers)]
+    panel.set_yticks(range(len(classifiers)), [name.replace("$", r"\$") for name in names])
     panel.tick_params(axis="y", length=0)
     panel.grid(visible=False, axis="y")
     majority = classifiers[-1].majority
@@ -40,7 +43,18 @@ def _plot(classifiers: tuple[ClassFigures, ...]) -> Plot:
         panel.axvline(majority, color=MUTED, linewidth=0.8)
         keys.append(Key(f"the most frequent class, {majority:.1f}", "var(--muted)", "┃"))
     panel.set_xlim(0, 101)
-    return Plot("Accuracy, with 95 % intervals over rows", figure, tuple(keys))
+    note = "Lines: 95 % intervals over test rows, or over their groups where they have any."
+    return Plot("Accuracy", figure, tuple(keys), note, large=True)
+
+
+def _kind(x: ClassFigures) -> str:
+    return f"{x.classifier}, {x.score}" if x.score else x.classifier
+
+
+def _short(name: str) -> str:
+    """With the middle left out where it is long: names often begin or end alike."""
+    name = name.replace("->", "→")
+    return name if len(name) <= _LONGEST else f"{name[:17]}…{name[18 - _LONGEST :]}"
 
 
 def _table(classifiers: tuple[ClassFigures, ...]) -> Table:

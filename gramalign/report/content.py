@@ -138,9 +138,9 @@ def _ranks(runs: Sequence[Gathered]) -> Section:
     return Section(
         "ranks",
         "Ranks",
-        "How late matches are found, all queries of a kind together; every bar spans twice as many "
-        "ranks as the one before. A good space has all at the left; a second hill at the right is "
-        "a group of examples that it has not understood.",
+        "How late matches are found, all queries of a kind together, by ranks 1, 2, 3–4, 5–8 and "
+        "so on to the end of the gallery. A good space has all at the left; a second hill at the "
+        "right is a group of examples that it has not understood.",
         [Group("", rank_plots(runs))],
     )
 

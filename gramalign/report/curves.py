@@ -1,27 +1,32 @@
 """Training curves: one run's figures by family, or several runs in each panel."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+
+from matplotlib.ticker import MaxNLocator
 
 from gramalign.evaluation import correlation_over_checkpoints
 from gramalign.report.blocks import Key, Plot
-from gramalign.report.drawing import MUTED, axes, colour
+from gramalign.report.drawing import MUTED, STROKES, axes, colour, stroke
 from gramalign.report.gathered import Gathered
+from gramalign.report.tasks import PAIRS, kinds
 from gramalign.training.metrics import Row
 
 Curve = tuple[list[float], list[float]]
 """Steps and values."""
 
 _VALIDATION = "validation/"
+_SIDES = re.compile(f"^{_VALIDATION}(one -> rest|rest -> one) R@1(?=, )")
 _GEOMETRY = ("matched_volume", "mismatched_volume", "leading_share")
 
 
 def training_plots(runs: Sequence[Gathered]) -> list[Plot]:
     """Losses, validation, gradients, learned numbers and geometry, by step."""
-    logs = {run.name: curves(run.metrics) for run in runs}
+    logs = {run.name: curves(_distinct(run, alone=len(runs) == 1)) for run in runs}
     if len(runs) > 1:
         return [
-            _plot(_called(name), "", {run: log.get(name, ([], [])) for run, log in logs.items()})
+            _plot(_titled(name), "", {run: log.get(name, ([], [])) for run, log in logs.items()})
             for name in _shared(list(logs.values()))
         ]
     (run,), (log,) = runs, logs.values()
@@ -40,7 +45,7 @@ def predictor_plots(runs: Sequence[Gathered]) -> list[Plot]:
     if len(runs) > 1:
         return []
     value, x = f"{_VALIDATION}GRAM value", "1 - GRAM value"
-    rows = [{**row, x: 1 - row[value]} for row in runs[0].metrics if value in row]
+    rows = [{**row, x: 1 - row[value]} for row in _distinct(runs[0], alone=True) if value in row]
     figures = [name for row in rows[:1] for name in row if "R@" in name]
     figure, panel = axes(x, "percent")
     keys = []
@@ -58,6 +63,31 @@ def predictor_plots(runs: Sequence[Gathered]) -> list[Plot]:
         "value always goes with better retrieval."
     )
     return [Plot("Whether the GRAM value tells of retrieval", figure, tuple(keys), note)]
+
+
+def _distinct(run: Gathered, *, alone: bool) -> list[Row]:
+    """Rows of a run's log, of figures that are the same by their making the first one.
+
+    Of two modalities all tasks are pairs. Where the cosine is the run's own Score, its figures
+    stand there twice; beside other runs they stay, for these have both.
+    """
+    pairs = kinds(run.evaluation) == (PAIRS,)
+    cosine = alone and run.evaluation.score == "cosine"
+
+    def named(name: str) -> str:
+        if not name.startswith(_VALIDATION):
+            return name
+        if pairs:
+            name = _SIDES.sub(f"{_VALIDATION}pair R@1", name)
+        return re.sub(", own$", ", cosine", name) if cosine else name
+
+    found = []
+    for row in run.metrics:
+        distinct: dict[str, float | int] = {}
+        for name, value in row.items():
+            distinct.setdefault(named(name), value)
+        found.append(distinct)
+    return found
 
 
 def timing_plots(runs: Sequence[Gathered]) -> list[Plot]:
@@ -130,7 +160,7 @@ def _families(log: Mapping[str, Curve]) -> list[tuple[str, str, list[tuple[str, 
             f"Learned: {_called(setting)}", "", [(name.partition("/")[2], name) for name in of_it]
         )
     for name in tuple(rest):
-        family(_called(name), "", [(_called(name), name)])
+        family(_titled(name), "", [(_titled(name), name)])
     return families
 
 
@@ -153,9 +183,17 @@ def _shared(logs: Sequence[Mapping[str, Curve]]) -> list[str]:
 
 
 def _called(name: str) -> str:
-    """A figure's name for readers."""
-    name = name.removeprefix(_VALIDATION).replace("->", "→").replace("_", " ")
-    return name.replace("/", ": ").replace("grad norm", "norm of the gradient")
+    """A figure's name for readers; those of modalities and terms stay as they are."""
+    kind, _, of = name.partition("/")
+    if name.startswith(_VALIDATION):
+        return of.replace("->", "→")
+    kind = kind.replace("_", " ").replace("grad norm", "norm of the gradient")
+    return f"{kind}: {of}" if of else kind
+
+
+def _titled(name: str) -> str:
+    """A figure's name where nothing beside it tells what it was measured on."""
+    return f"{_called(name)}, held-out rows" if name.startswith(_VALIDATION) else _called(name)
 
 
 def _plot(
@@ -168,14 +206,23 @@ def _plot(
     log: bool = False,
 ) -> Plot:
     figure, panel = axes("step", unit)
+    whole = MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=1)
+    panel.xaxis.set_major_locator(whole)
     keys = []
     for place, (label, (steps, values)) in enumerate(lines.items()):
         if not steps:  # its colour stays free, so that a run has the same in all panels
             continue
         shown = [value if not log or value > 0 else math.nan for value in values]
-        marker = "o" if len(steps) < 25 else ""
-        panel.plot(steps, shown, color=colour(place), linewidth=1.4, marker=marker, markersize=2.5)
-        keys.append(Key(label, colour(place)))
+        sign, tint = stroke(place), colour(place)
+        panel.plot(
+            *(steps, shown),
+            color=tint,
+            linestyle=STROKES[sign],
+            linewidth=1.4,
+            marker="o" if len(steps) < 25 else "",
+            markersize=2.5,
+        )
+        keys.append(Key(label, tint, sign))
     if log and any(value > 0 for _, values in lines.values() for value in values):
         panel.set_yscale("log")
     if floor:

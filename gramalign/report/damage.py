@@ -6,7 +6,7 @@ from typing import Any
 from gramalign.evaluation import Robustness
 from gramalign.evaluation.robustness import Curve, Point
 from gramalign.report.blocks import Key, Plot
-from gramalign.report.drawing import MUTED, axes, colour
+from gramalign.report.drawing import MUTED, STROKES, axes, colour
 
 _ABOUT = {
     "missing": ("Missing modalities", "rate"),
@@ -42,12 +42,13 @@ def _panel(found: Robustness, curve: Curve) -> Plot:
             if not all(name in point.figures for point in curve.points):
                 continue
             ranges = [point.figures[name] for point in curve.points]
-            line = (0, (4, 2)) if score == "cosine" != found.score else "-"
-            panel.plot(places, [x.mean for x in ranges], color=colour(i), linestyle=line, lw=1.4)
+            sign = "┅" if score == "cosine" != found.score else "━"
+            means = [x.mean for x in ranges]
+            panel.plot(places, means, color=colour(i), linestyle=STROKES[sign], linewidth=1.4)
             low, high = [x.least for x in ranges], [x.largest for x in ranges]
             panel.fill_between(places, low, high, color=colour(i), alpha=0.2, linewidth=0)
             label = f"{task.replace('->', '→')}, {score}"
-            keys.append(Key(label, colour(i), "┅" if line != "-" else "━"))
+            keys.append(Key(label, colour(i), sign))
             drawn |= low != high
     panel.plot(places, [_chance(point) for point in curve.points], color=MUTED, linewidth=0.8)
     keys.append(Key("pair, a random order", "var(--muted)"))

@@ -8,6 +8,7 @@ ground, and they are told apart by the colour-blind.
 
 import io
 import re
+import warnings
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -26,6 +27,8 @@ CLASSES = (
 )
 SIGNS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}
 """Markers that matplotlib draws, and the characters that look like them."""
+STROKES = {"━": "-", "┅": (0, (4, 2)), "┉": (0, (1.2, 1.4)), "╍": (0, (8, 3))}
+"""Characters, and the lines of matplotlib that look like them."""
 
 
 def axes(
@@ -63,6 +66,11 @@ def colour(place: int, palette: tuple[str, ...] = SERIES) -> str:
     return palette[place % len(palette)]
 
 
+def stroke(place: int) -> str:
+    """The line of the series in this place, one of `STROKES`: another each time colours begin."""
+    return list(STROKES)[place // len(SERIES) % len(STROKES)]
+
+
 def to_svg(figure: Figure, name: str) -> str:
     """A figure as an SVG element to put into a page.
 
@@ -74,7 +82,12 @@ def to_svg(figure: Figure, name: str) -> str:
         The element: text is text, its size is the page's affair, frames take the page's colours.
     """
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}),
+        warnings.catch_warnings(),
+    ):
+        # The page's fonts draw the text, whatever matplotlib's lack.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(file, format="svg", transparent=True, dpi=200, metadata={"Date": None})
     text = file.getvalue()
     text = text[text.index("<svg") :].strip()

@@ -1,5 +1,6 @@
 """Headlines and tables: figures of retrieval beside chance and the linear baseline."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -42,7 +43,8 @@ def comparison(runs: Sequence[Gathered]) -> Table:
     """Headlines of several runs, one a row, then what they have to be compared with."""
     columns: dict[str, dict[str, float]] = {}
     beside: dict[str, dict[str, float]] = {}
-    stores = dict.fromkeys((run.data, run.part) for run in runs)
+    several = len({(run.data, run.part) for run in runs}) > 1
+    stores = {run.name: f"{run.data}, {run.part}" if several else run.data for run in runs}
     for run in runs:
         for called, score in {"own Score": run.evaluation.score, "cosine": "cosine"}.items():
             for kind in kinds(run.evaluation):
@@ -52,32 +54,36 @@ def comparison(runs: Sequence[Gathered]) -> Table:
                 name = f"{_KINDS[kind]}, {called}"
                 columns.setdefault(name, {})[run.name] = figure.value
                 for mark, value, _ in figure.marks:
-                    store = f" on {run.data}, {run.part}" if len(stores) > 1 else ""
+                    store = f" on {stores[run.name]}" if several else ""
                     beside.setdefault(mark + store, {}).setdefault(name, value)
     names = sorted(columns, key=lambda name: name.endswith("cosine"))
-    best = {name: max(columns[name].values()) for name in names}
+
+    def best(name: str, store: str) -> float:
+        values = [value for run, value in columns[name].items() if stores[run] == store]
+        return max(values) if len(values) > 1 else math.nan  # a run alone has not won
+
     rows = []
     for run in runs:
+        store = stores[run.name]
+        values = {name: columns[name].get(run.name) for name in names}
         cells = [
-            Cell(
-                percent(columns[name].get(run.name)),
-                strong=columns[name].get(run.name) == best[name],
-            )
-            for name in names
+            Cell(percent(x), strong=x is not None and x == best(name, store))
+            for name, x in values.items()
         ]
-        about = run.config.objective, run.evaluation.score, run.data, f"{run.step}"
+        about = run.config.objective, run.evaluation.score, store, f"{run.step}"
         rows.append([Cell(run.name), *(Cell(text, head=True) for text in about), *cells])
     for name, values in beside.items():
         decimals = 2 if name.startswith("chance") else 1
         cells = [Cell(percent(values.get(column), decimals), quiet=True) for column in names]
         rows.append([Cell(name, quiet=True), Cell("", span=4), *cells])
-    head = [Cell(""), *(Cell(x, head=True) for x in ("objective", "Score", "data")), Cell("steps")]
+    head = [Cell(x, head=True) for x in ("", "objective", "Score", "data", "steps")]
+    same = " on the same rows" if several else ""
     return Table(
         "R@1 in percent",
         [[*head, *map(Cell, names)]],
         rows,
-        "Bold: the best of the runs. Under its own Score a run is searched as it was trained; the "
-        "linear baseline knows the cosine only.",
+        f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was "
+        "trained; the linear baseline knows the cosine only.",
     )
 
 
@@ -240,7 +246,8 @@ def geometry_table(run: Gathered) -> list[Table]:
 
 
 def _queries(evaluation: Evaluation) -> str:
-    counts = sorted({x.queries for x in evaluation.retrieval if x.queries})
+    shown = itertools.product(kinds(evaluation)[-2:], scores(evaluation))
+    counts = sorted({x.queries for each in shown for x in tasks(evaluation, *each)})
     if not counts:
         return "No example has the modalities of any query and its match."
     number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

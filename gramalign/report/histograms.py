@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,87 +13,103 @@ from gramalign.report.gathered import Gathered
 from gramalign.report.tasks import kinds, name_in_ranks, scores, tasks
 
 
+@dataclass(frozen=True)
+class _Ranks:
+    """Ranks of all queries of some tasks, and of each task its queries and its gallery's size."""
+
+    ranks: np.ndarray
+    queries: np.ndarray
+    candidates: np.ndarray
+
+    def share(self, low: int, high: int) -> float:
+        """Of all queries, in percent, those whose match has one of these ranks."""
+        return 100 * float(np.mean((self.ranks >= low) & (self.ranks <= high)))
+
+    def chance(self, low: int, high: int) -> float:
+        """The same in a random order, which spreads the ranks evenly over each gallery."""
+        shares = np.clip(self.candidates - low + 1, 0, high - low + 1) / self.candidates
+        return 100 * float(np.average(shares, weights=self.queries))
+
+
 def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
     """For each kind of task, the share of its queries whose match has a rank in 1, 2, 3-4, 5-8, ...
 
     One run's panels set its Score, the cosine and the baseline side by side; those of several runs
-    set the runs side by side, under their own Scores and under the cosine.
+    set the runs side by side, under their own Scores and under the cosine. What a random order
+    would reach stands at each bar, as galleries differ where runs have other rows or modalities.
     """
-    panels: dict[str, dict[str, np.ndarray]] = {}
-    chances: dict[str, np.ndarray] = {}
+    panels: dict[str, dict[str, _Ranks]] = {}
     for run in runs:
         for kind in kinds(run.evaluation):
             for score in scores(run.evaluation):
-                found = list(tasks(run.evaluation, kind, score))
-                ranks = _pooled(run, found)
-                if ranks is None:
+                found = _pooled(run, list(tasks(run.evaluation, kind, score)))
+                if found is None:
                     continue
                 if len(runs) == 1:
-                    panels.setdefault(kind, {})[score] = ranks
-                    chances.setdefault(kind, _chance(found))
+                    panels.setdefault(kind, {})[score] = found
                     continue
                 # A run whose own Score is the cosine stands in both.
                 for under in {"own Score": run.evaluation.score, "cosine": "cosine"}.items():
                     if score == under[1]:
-                        title = f"{kind}, {under[0]}"
-                        panels.setdefault(title, {})[run.name] = ranks
-                        chances.setdefault(title, _chance(found))
+                        panels.setdefault(f"{kind}, {under[0]}", {})[run.name] = found
             if len(runs) == 1:
                 beside = list(tasks(run.evaluation, kind, "cosine", baseline=True))
-                ranks = _pooled(run, beside, baseline=True)
-                if ranks is not None:
-                    panels.setdefault(kind, {})["linear GCCA"] = ranks
+                found = _pooled(run, beside, baseline=True)
+                if found is not None:
+                    panels.setdefault(kind, {})["linear GCCA"] = found
     tints = {run.name: colour(i) for i, run in enumerate(runs)} if len(runs) > 1 else {}
-    return [_ranks(title, series, chances[title], tints) for title, series in panels.items()]
+    return [_panel(title, series, tints) for title, series in panels.items()]
 
 
 def _pooled(
     run: Gathered, results: Sequence[Retrieval], *, baseline: bool = False
-) -> np.ndarray | None:
+) -> _Ranks | None:
     """Ranks of all queries of some tasks; None where the run's folder does not hold them."""
     names = [name_in_ranks(result, baseline=baseline) for result in results]
     if not names or any(name not in run.ranks for name in names):
         return None
     ranks = np.concatenate([run.ranks[name] for name in names])
-    return ranks[ranks > 0]
+    return _Ranks(
+        ranks[ranks > 0],
+        np.array([result.queries for result in results]),
+        np.array([result.candidates for result in results]),
+    )
 
 
-def _chance(results: Sequence[Retrieval]) -> np.ndarray:
-    """The galleries' sizes, among which a random order spreads the ranks evenly."""
-    return np.array([result.candidates for result in results])
+def bins(largest: int, candidates: int) -> list[tuple[int, int]]:
+    """First and last rank of each bar.
 
+    From the third on, each holds twice as many as the one before; the last ends with the gallery.
 
-def bins(largest: int) -> list[tuple[int, int]]:
-    """First and last rank of each bar; each holds twice as many as the one before.
+    Args:
+        largest: rank that the last bar holds.
+        candidates: size of the gallery.
 
-    >>> bins(6)
-    [(1, 1), (2, 2), (3, 4), (5, 8)]
+    >>> bins(6, 7)
+    [(1, 1), (2, 2), (3, 4), (5, 7)]
     """
     edges = [(1, 1)]
     while edges[-1][1] < largest:
         last = edges[-1][1]
-        edges.append((last + 1, 2 * last))
+        edges.append((last + 1, min(2 * last, max(candidates, largest))))
     return edges
 
 
-def _ranks(
-    title: str,
-    series: Mapping[str, np.ndarray],
-    candidates: np.ndarray,
-    tints: Mapping[str, str],
-) -> Plot:
+def _panel(title: str, series: Mapping[str, _Ranks], tints: Mapping[str, str]) -> Plot:
     tints = {label: tints.get(label, colour(i)) for i, label in enumerate(series)}
-    bars = bins(int(max(ranks.max() for ranks in series.values())))
+    largest = max(int(each.ranks.max()) for each in series.values())
+    # Where rows are in groups, galleries differ from query to query, and their size is a mean.
+    candidates = max(math.ceil(each.candidates.max()) for each in series.values())
+    bars = bins(largest, candidates)
     figure, panel = axes("rank of the match", "% of queries")
     width = 0.84 / len(series)
     places = np.arange(len(bars))
-    for i, (label, ranks) in enumerate(series.items()):
-        shares = [100 * np.mean((ranks >= low) & (ranks <= high)) for low, high in bars]
+    for i, (label, each) in enumerate(series.items()):
         left = places - 0.42 + i * width
+        shares = [each.share(*bar) for bar in bars]
         panel.bar(left, shares, width * 0.94, align="edge", color=tints[label], linewidth=0)
-    for place, (low, high) in zip(places, bars, strict=True):
-        share = 100 * np.mean(np.clip(candidates - low + 1, 0, high - low + 1) / candidates)
-        panel.hlines(share, place - 0.46, place + 0.46, color=MUTED, linewidth=1)
+        chances = [each.chance(*bar) for bar in bars]
+        panel.hlines(chances, left, left + width, color=MUTED, linewidth=1)
     labels = [str(low) if low == high else f"{low}–{high}" for low, high in bars]
     slanted = len(bars) > 6
     named = slice(None, None, 2 if len(bars) > 10 else 1)  # every other one where all would overlap

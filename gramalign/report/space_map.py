@@ -157,4 +157,4 @@ def _scatter(
     panel.set_yticks([])
     for spine in panel.spines.values():
         spine.set_visible(False)
-    return Plot(title, figure, tuple(keys), note, square=True)
+    return Plot(title, figure, tuple(keys), note, large=True)

@@ -28,7 +28,7 @@ def live(steps: int, console: rich.console.Console | None = None) -> Iterator[Re
     Yields:
         A function that takes each row of the log, as it is logged.
     """
-    console = console or rich.console.Console()
+    console = console or rich.console.Console(markup=False, emoji=False)  # names are as they are
     clock = _Clock(steps)
     waiting = "compiling: the first rows of the log take a while"
     if not console.is_terminal or console.is_dumb_terminal:
@@ -69,8 +69,14 @@ def _columns(row: Row, clock: _Clock) -> dict[str, str]:
     # Of validation, the figure that the run goes by comes first.
     names = [name for name in row if name != "step"]
     names.sort(key=lambda n: (_place(n), "" if n.startswith("validation/") else n))
-    values = {name.replace("_", " "): f"{row[name]:.4g}" for name in names}
+    values = {_called(name): f"{row[name]:.4g}" for name in names}
     return {"step": str(step), **values, **clock.tick(step)}
+
+
+def _called(name: str) -> str:
+    """A figure's name for readers; those of modalities and terms stay as they are."""
+    kind, slash, of = name.partition("/")
+    return kind.replace("_", " ") + slash + of
 
 
 def _place(name: str) -> int:

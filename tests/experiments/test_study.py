@@ -1,6 +1,7 @@
 """Studies: the data they make, what they vary, and a small one from its runs to its picture."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from experiments.studies import STUDIES, Study, _thinned
 from experiments.study import FIGURES, grids, main, measured, write
 from gramalign.cli.console import console
 from gramalign.data import load
+from gramalign.evaluation.comparison import Interval
 from gramalign.training import Config, Model, Optimizer
 from tests.compiled import kept_programs as kept_programs
 
@@ -96,6 +98,37 @@ def test_missing_needs_its_data(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         main()
     assert "error: missing needs the emoji" in capsys.readouterr().err
+
+
+def test_an_objective_looks_the_same_in_every_picture():
+    pytest.importorskip("matplotlib")
+    from experiments.study_plot import picture
+
+    def looks(**objectives):
+        """Of each line, its colour and whether it is broken."""
+        figures = {FIGURES[0]: Interval(50.0, 1.0, 3)}
+        results = {line: dict.fromkeys("12", figures) for line in objectives}
+        lines = {
+            line: {place: [Config(objective=objective)] if objective else [] for place in "12"}
+            for line, objective in objectives.items()
+        }
+        drawing = picture(Study("", "", "place", lines), results, FIGURES[:1])
+        panel = drawing.split('<g id="legend_1">')[0]
+        # Clipped paths without a fill are lines, and those of the grid are grey.
+        styles = re.findall(r'clip-path="[^"]*" style="fill: none; ([^"]*)"', panel)
+        found = [
+            (re.findall("stroke: (#[^;]*)", style)[0], "dasharray" in style)
+            for style in styles
+            if "#dddddd" not in style
+        ]
+        return dict(zip(objectives, found, strict=True))
+
+    several = looks(a="gram", b="clip", c="clip + gram", d="pmrl", e="clip", f="")
+    assert len({tint for tint, _ in several.values()}) == 5
+    assert several["e"] == (several["b"][0], True), "the second of its objective"
+    assert sum(broken for _, broken in several.values()) == 1
+    assert looks(a="clip") == {"a": several["b"]}
+    assert looks(a="log_volume", b="clip + gram", c="gram")["c"] == several["a"]
 
 
 @pytest.mark.slow

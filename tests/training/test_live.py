@@ -56,3 +56,21 @@ def test_a_narrow_terminal_shows_whole_what_tells_most(width):
 def test_plain_lines_on_a_terminal_that_cannot_redraw(clock):
     shown = show(term="dumb", force_terminal=True)
     assert len(shown.splitlines()) == 3 and "\x1b[" not in shown
+
+
+def test_names_of_modalities_stay_as_they_are(clock):
+    more = {"grad_norm/$x_1$": 0.5, "matched_volume": 0.5}
+    first = show(more=more).splitlines()[1]
+    assert "grad norm/$x_1$ 0.5" in first and "matched volume 0.5" in first
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_are_never_markup(terminal, monkeypatch, capsys):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "200")
+    with live(200) as report:
+        report({"step": 1, "loss": 1.0, "grad_norm/[b] video": 0.5, "grad_norm/:eye:": 0.5})
+    out = capsys.readouterr().out
+    assert "[b]" in out and ":eye:" in out

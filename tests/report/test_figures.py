@@ -1,0 +1,61 @@
+"""Tables: what is compared with what, and where it stands."""
+
+import re
+from importlib import resources
+
+import pytest
+
+from tests.report.made import THREE, made
+
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+
+from gramalign.report.figures import comparison, geometry_table, tuple_table
+
+
+def cells(table, name):
+    """Of a table's row, what stands in bold."""
+    (row,) = (row for row in table.rows if row[0].text == name)
+    return [cell.text for cell in row if cell.strong]
+
+
+def test_the_best_is_the_best_on_the_same_rows():
+    runs = [
+        made("easy", data="easy.npz", rank=1),
+        made("hard", rank=9),
+        made("harder", rank=1, part="validation"),
+        made("best", rank=1),
+    ]
+    table = comparison(runs)
+    assert cells(table, "best") == ["100.0"] * 6 and not cells(table, "hard")
+    assert not cells(table, "easy") and not cells(table, "harder"), "there is nothing to beat"
+    assert "best of the runs on the same rows" in table.note
+    assert [row[3].text for row in table.rows[:3]] == [
+        *("easy.npz, test", "a.npz, test", "a.npz, validation")
+    ]
+    # On one store its name is enough.
+    table = comparison(runs[1::2])
+    assert cells(table, "best") and table.rows[0][3].text == "a.npz"
+    assert "same rows" not in table.note
+
+
+def test_headings_stand_where_their_values_do():
+    table = comparison([made("one"), made("other")])
+    row = table.rows[0]
+    assert [x.head for x in table.head[-1][1:]] == [x.head for x in row[1:]]
+
+
+def test_queries_are_those_of_the_table():
+    def counts(query, gallery):
+        return (15, 20) if len(query) == len(gallery) else (40, 54)
+
+    assert tuple_table(made("three", counts=counts)).note.startswith("40 queries a row.")
+    two = made("two", modalities=THREE[:2], counts=counts)
+    assert tuple_table(two).note.startswith("15 queries a row.")
+
+
+def test_tables_with_names_beside_figures_have_the_whole_width():
+    style = (resources.files("gramalign.report") / "templates" / "style.css").read_text()
+    (columns,) = re.findall(r"\.table:not\(\.heat\):has\(tr > :nth-child\((\d)\)\)", style)
+    for table in geometry_table(made("one")):
+        assert len(table.head[-1]) >= int(columns)

@@ -1,0 +1,42 @@
+"""Ranks: bars, and what a random order would reach."""
+
+import numpy as np
+import pytest
+
+from tests.report.made import made
+
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+
+from gramalign.report.histograms import bins, rank_plots
+
+
+def marks(plot):
+    """Heights of the random order's marks, a row for each series, a column for each bar."""
+    (panel,) = plot.figure.axes
+    return np.array([[line[0, 1] for line in x.get_segments()] for x in panel.collections])
+
+
+def test_a_random_order_is_that_of_each_run():
+    runs = [made("small", counts=lambda *_: (10, 10), rank=10), made("large", rank=10)]
+    for plot in rank_plots(runs):
+        small, large = marks(plot)
+        np.testing.assert_allclose(small, [10, 10, 20, 40, 20])
+        np.testing.assert_allclose(large, [5, 5, 10, 20, 40])
+
+
+def test_a_random_order_counts_queries_as_the_bars_do():
+    def counts(query, gallery):
+        return (90, 10) if query == ("text",) else (10, 5)
+
+    plot, *_ = rank_plots([made("gaps", counts=counts, rank=2)])
+    # Of pairs, two tasks have 90 queries each, and four have 10 each.
+    first = (180 / 10 + 40 / 5) / 220
+    np.testing.assert_allclose(marks(plot)[0], [100 * first, 100 * first])
+
+
+def test_bars_end_with_the_gallery():
+    assert bins(300, 350)[-1] == (257, 350) and bins(20, 350)[-1] == (17, 32)
+    plot, *_ = rank_plots([made("one", counts=lambda *_: (350, 350), rank=300)])
+    (panel,) = plot.figure.axes
+    assert panel.get_xticklabels()[-1].get_text() == "257–350"
