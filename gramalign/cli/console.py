@@ -8,7 +8,7 @@ import rich.console
 WIDTH = 100
 
 # Names, labels and paths may hold what rich would take for its own markup.
-_plain = functools.partial(rich.console.Console, highlight=False, markup=False)
+_plain = functools.partial(rich.console.Console, highlight=False, markup=False, emoji=False)
 
 QUIET = rich.console.Console(quiet=True)
 """Prints nowhere."""

@@ -59,7 +59,7 @@ def to_text(renderable: RenderableType, *, width: int = 100) -> str:
     Returns:
         The lines, without blanks at their ends.
     """
-    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False)
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(renderable)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"

@@ -519,7 +519,7 @@ def test_help_teaches(command, capsys):
 
 def test_what_looks_like_markup_is_printed(run, store, tmp_path, capsys):
     rows = {name: np.load(store / f"{name}.npy")[:4] for name in ("text", "video")}
-    names = np.array(["[x]", "[/x]", "[bold]", "plain"])
+    names = np.array(["[x]", "[/x]", "[bold]", ":x:"])
     np.savez(tmp_path / "rows.npz", **rows, ids=names, labels=names)
     words = ["--data", str(tmp_path / "rows.npz"), "--part", "all"]
     main(["search", str(run), "[x]", "--k", "4", *words])
