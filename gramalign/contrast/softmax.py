@@ -41,7 +41,8 @@ def contrast(
         cols: the column side, `score.cols(...)`, of the same batch; None: the rows again, for a
             symmetric score, which saves one of the backward pass's products, and on a ring all
             traffic but the columns' own.
-        matched: scores of the matched pairs, `score.matched(...)`.
+        matched: scores of the matched pairs, `score.matched(...)`; of a logarithm where the engine
+            multiplies in bfloat16, computed under `gramalign.scores.products.in_bfloat16()`.
         scale: logits are scale * score; 1 / temperature.
         label_smoothing: e in [0, 1): the target has 1 - e, plus e / n for each of n candidates.
         groups: examples with the same number are never each other's negatives (captions of one

@@ -47,7 +47,7 @@ def noise_of(dtype: DTypeLike) -> float:
     For vectors that came in half precision: these have unit length to their own rounding only.
     """
     eps = float(jnp.finfo(dtype).eps)
-    return 4 * eps if jnp.finfo(dtype).bits < 32 else GAP_TOLERANCE * eps
+    return eps / 2 if jnp.finfo(dtype).bits < 32 else GAP_TOLERANCE * eps
 
 
 def towards_mean(
@@ -66,9 +66,11 @@ def towards_mean(
     size = jnp.abs(weights)
     gap = ((first - second) / jnp.where(first > 0, first, 1))[..., None]
     least = noise / jnp.maximum(gap, noise) * jnp.sum(size, axis=-1, keepdims=True)
-    entry = jnp.argmax(size > least, axis=-1, keepdims=True)
-    entry = jnp.take_along_axis(weights, entry, axis=-1)
-    return jnp.where(jnp.where(jnp.abs(total) > least, total, entry) < 0, -weights, weights)
+    known = size > least
+    entry = jnp.take_along_axis(weights, jnp.argmax(known, axis=-1, keepdims=True), axis=-1)
+    # Where nothing stands out, the mean is as good as any modality, and no order decides.
+    by_mean = (jnp.abs(total) > least) | ~jnp.any(known, axis=-1, keepdims=True)
+    return jnp.where(jnp.where(by_mean, total, entry) < 0, -weights, weights)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -7,6 +7,7 @@ its loops anew at every call.
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups
 from gramalign.geometry.norms import at_least_float32
 from gramalign.mesh import AxisName, check_axis, names_of
+from gramalign.scores.products import in_bfloat16
 from gramalign.scores.sides import check_embeddings, check_unit
 from gramalign.types import Embeddings
 
@@ -92,7 +94,11 @@ def compiled(
                     check_axis(axis_name, settings["groups"], "the groups are")
                 _warn_of_parts(loss.__name__, embeddings, axis_name)
             wide = {n: x if n in static else _widened(x) for n, x in settings.items()}
-            return program(embeddings, **wide)
+            # What a Score makes of matched pairs may depend on how tiles are multiplied, such as
+            # what a logarithm adds to a volume.
+            engine = settings.get("engine", DEFAULT_ENGINE)
+            with nullcontext() if engine.precision is None else in_bfloat16():
+                return program(embeddings, **wide)
 
         checked.check = check_all  # pyright: ignore[reportAttributeAccessIssue]
         checked.constants = frozenset(static)  # pyright: ignore[reportAttributeAccessIssue]

@@ -16,8 +16,6 @@ Singular set: a matched or mismatched tuple of volume 0, which has a kink; deriv
 Blind spot: signs, and two modalities alike, which make any third fit: Vol(t, v, v) = 0.
 """
 
-from contextlib import nullcontext
-
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
@@ -25,7 +23,6 @@ from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import VolumeScore
-from gramalign.scores.products import in_bfloat16
 from gramalign.scores.volume import Form
 from gramalign.types import Embeddings, Present
 
@@ -73,6 +70,4 @@ def gram(
     True
     """
     loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    # What a logarithm adds to matched volumes depends on how tiles are multiplied.
-    with nullcontext() if engine.precision is None else in_bfloat16():
-        return over_anchors(lambda name: VolumeScore(name, form), loss, embeddings, anchor, present)
+    return over_anchors(lambda name: VolumeScore(name, form), loss, embeddings, anchor, present)

@@ -74,4 +74,4 @@ class CosineScore:
     ) -> tuple[Float[Array, "batch d"], DTypeLike, Bool[Array, " batch"]]:
         vectors, kept = rest(embeddings, present, "row", self.row)
         direction, valid = centroid(vectors, kept)
-        return direction, vectors.dtype, valid
+        return direction, jnp.result_type(*embeddings.values()), valid

@@ -84,6 +84,15 @@ def test_half_precision_leaves_that_rule_alone():
         assert (np.sum(np.asarray(found) * exact, axis=1) > 0.99).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_whatever_it_came_in_it_points_towards_a_mean_that_is_there(dtype):
+    tuples = jnp.asarray(samples.unit(np.random.default_rng(0), 2000, 4, 64), dtype)
+    mean = np.asarray(tuples, np.float64).mean(axis=1)
+    along = np.sum(np.asarray(leading_direction(tuples)) * mean, axis=1)
+    # Of vectors in all directions the mean may be square to it up to rounding.
+    assert np.mean(along < 0) <= (0 if dtype == "float32" else 0.04)
+
+
 def test_absent_modalities_do_not_count():
     vectors = samples.close(np.random.default_rng(0), 3, K, D, 0.5, np.float32)
     present = np.array([[True, False, True], [False, True, False], [False, False, False]])

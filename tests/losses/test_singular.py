@@ -12,6 +12,7 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
+from gramalign.scores import VolumeScore
 from gramalign.scores.volume import Form
 from tests import every_loss, samples
 
@@ -65,3 +66,12 @@ def test_rounding_is_no_leap_of_a_logarithm(spread, dtype, precision):
         engine=Engine(precision=precision),
     )
     assert found.mean() < 1.2 * np.log(64)
+    # By whatever loss it is contrasted.
+    other = losses.supcon(
+        embeddings,
+        groups=jnp.arange(64),
+        score_of=lambda name: VolumeScore(name, "log"),
+        anchor="a",
+        engine=Engine(precision=precision),
+    )
+    np.testing.assert_allclose(other.mean(), found.mean(), rtol=1e-3, atol=1e-3)
