@@ -87,6 +87,20 @@ def test_tuples_against_tuples_by_cosine(k, seed):
     assert_hits(hits, index, *dense(scores, rows, cols, k))
 
 
+def test_one_gallery_for_one_modality_and_for_several():
+    """Its factors are others, whichever was asked first."""
+    embeddings, present = batch(names="abcd")
+    index = Index(embeddings, present, devices=ONE)
+    queries = [{m: embeddings[m][:4] for m in names} for names in ("a", "ab")]
+
+    def found(index, query):
+        return index.search(query, 5, score="volume", gallery=["c", "d"])
+
+    for query in (*queries, *queries[::-1]):
+        fresh = found(Index(embeddings, present, devices=ONE), query)
+        np.testing.assert_array_equal(found(index, query).numbers, fresh.numbers)
+
+
 def test_tuples_against_tuples_by_volume():
     embeddings, _ = batch(names="abcd")
     index = Index(embeddings, devices=ONE)

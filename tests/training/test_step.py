@@ -76,6 +76,31 @@ def test_dropout_differs_between_steps_and_not_between_runs(start):
     assert loss_at(0) == loss_at(0) != loss_at(1)
 
 
+def test_dropout_differs_between_rows(start):
+    """Rows that are all the same come apart by nothing else."""
+    state, step, data = start
+    batch = next(data)
+    for x in (*batch["features"].values(), *batch["present"].values()):
+        x[:] = x[:1]
+    assert all(mask.all() for mask in batch["present"].values())
+    loss = float(step(state, batch)[1]["loss"])
+    assert abs(loss - np.log(16)) > 1e-2
+
+
+def test_the_rate_ends_with_the_run(small_config):
+    config = dataclasses.replace(small_config().optimizer, warmup=4, weight_decay=0.0)
+    tx = make_optimizer(config, steps=24)
+    params = {"bias": jnp.ones(1)}
+    opt_state, moved = tx.init(params), []
+    for _ in range(25):
+        updates, opt_state = tx.update({"bias": jnp.full(1, 1e-3)}, opt_state, params)
+        moved.append(-float(updates["bias"][0]) / config.learning_rate)
+    # Up to the peak after 4, half of it half the way from there, and nothing behind the last step.
+    np.testing.assert_allclose(
+        [moved[at] for at in (0, 2, 4, 14, 24)], [0, 0.5, 1, 0.5, 0], atol=1e-3
+    )
+
+
 def test_a_step_that_is_not_finite_changes_nothing_but_its_number(start):
     state, step, data = start
     kept = jax.tree.map(np.asarray, (state.params, state.opt_state))
