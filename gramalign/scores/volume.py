@@ -13,7 +13,8 @@ floor is twice what a tile in float32 cannot tell from 0; of embeddings in bfloa
 sqrt(d), and twice that where the engine rounds both sides. With a smaller one a step of rounding
 would be a leap of the score, by which mismatched tuples win over matched ones, or lose.
 The n-th root, n the modalities present in anchor and tuple, makes tuples of different size
-comparable: a volume shrinks with every modality more.
+comparable: a volume shrinks with every modality more. As steep at 0 as a logarithm, it is that of
+sqrt(Vol^2 + floor) in bfloat16.
 
 Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959; n-th root after HyVol's masked volume.
 Needs: an anchor; k >= 2. A missing modality is left out of the tuple.
@@ -110,6 +111,8 @@ class VolumeScore(SymmetricScore):
         if self.form == "log":
             return -jnp.log(size * size + max(LOG_FLOOR, 2 * noise)) / 2
         if self.form == "root":
+            if noise > LOG_FLOOR:
+                size = jnp.sqrt(size * size + 2 * noise)
             zero = size <= 0
             return -jnp.where(zero, 0, jnp.where(zero, 1, size) ** (1 / jnp.maximum(number, 1)))
         return -size

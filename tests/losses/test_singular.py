@@ -51,7 +51,8 @@ def test_of_a_collapsed_space_every_match_is_one_of_as_many(form, dtype, x64):
 @pytest.mark.parametrize(
     "dtype, precision", [("float32", None), ("bfloat16", None), ("float32", "bfloat16")]
 )
-def test_rounding_is_no_leap_of_a_logarithm(spread, dtype, precision):
+@pytest.mark.parametrize("form", ["log", "root"])
+def test_rounding_is_no_leap_of_what_is_steep(form, spread, dtype, precision):
     """Of a space that has all but collapsed: no worse than chance by much, whatever is rounded."""
     rng = np.random.default_rng(0)
     apart = spread * samples.unit(rng, 3, 64, 512)
@@ -61,7 +62,7 @@ def test_rounding_is_no_leap_of_a_logarithm(spread, dtype, precision):
     found = losses.gram(
         embeddings,
         anchor="a",
-        form="log",
+        form=form,
         label_smoothing=0.0,
         engine=Engine(precision=precision),
     )
@@ -70,7 +71,7 @@ def test_rounding_is_no_leap_of_a_logarithm(spread, dtype, precision):
     other = losses.supcon(
         embeddings,
         groups=jnp.arange(64),
-        score_of=lambda name: VolumeScore(name, "log"),
+        score_of=lambda name: VolumeScore(name, form),
         anchor="a",
         engine=Engine(precision=precision),
     )
