@@ -1,0 +1,60 @@
+"""What a slip in the code would change, and nothing else that is tested here."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from gramalign.contrast import Engine, contrast, score_matrix, top_k
+from gramalign.contrast.exchange import choose
+from gramalign.scores import CosineScore, Side
+
+
+@pytest.mark.parametrize(("rows", "strategy"), [(2**11, "gather"), (2**12, "ring")])
+def test_what_is_gathered_is_that_of_all_devices(rows, strategy):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    seen = []
+
+    def part(x):
+        seen.append(choose("data", None, x).strategy)
+        return x
+
+    whole = jax.ShapeDtypeStruct((8 * rows, 2048), jnp.float32)  # 16 MiB a device, or 32
+    jax.eval_shape(jax.shard_map(part, mesh=mesh, in_specs=P("data"), out_specs=P("data")), whole)
+    assert set(seen) == {strategy}
+
+
+def test_second_derivatives_where_a_match_is_far_above_all_others():
+    x = {"a": jnp.array([[1.0, 0.0], [-1.0, 0.0]]), "b": jnp.array([[1.0, 0.0], [-1.0, 0.0]])}
+    score = CosineScore("a", "b")
+
+    def loss(x):
+        return contrast(score, score.rows(x), score.cols(x), score.matched(x), scale=200.0).sum()
+
+    def slope(x):
+        return sum(
+            jnp.sum(g * v) for g, v in zip(jax.grad(loss)(x).values(), x.values(), strict=True)
+        )
+
+    assert all(jnp.isfinite(g).all() for g in jax.grad(slope)(x).values())
+
+
+def test_zeros_of_either_sign_where_not_all_are_wanted():
+    class Given:
+        def tile(self, rows, cols):
+            return rows[:, cols]
+
+    rows = Side(jnp.array([[-0.0, 0.0, -1.0, 0.0, -0.0]]), jnp.ones(1, bool))
+    for tile in (3, 5):
+        found = top_k(
+            Given(), rows, Side(jnp.arange(5), jnp.ones(5, bool)), 2, engine=Engine(tile=tile)
+        )
+        assert found[1].tolist() == [[0, 1]]
+
+
+def test_rows_that_are_not_there_have_no_scores():
+    x = {m: jnp.eye(3) for m in "ab"}
+    score = CosineScore("a", "b")
+    there = {"a": jnp.array([True, False, True])}
+    found = score_matrix(score, score.rows(x, there), score.cols(x, there))
+    assert jnp.isneginf(found[1]).all() and jnp.isfinite(found[::2]).all()

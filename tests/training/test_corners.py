@@ -1,0 +1,81 @@
+"""What a slip in the code would change, and nothing else that is tested here."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign.data import from_arrays, load
+from gramalign.training.checkpoint import Checkpoints
+from gramalign.training.layout import mesh_of
+from gramalign.training.moments import moments, varied
+from gramalign.training.run_folder import RunFolder
+from gramalign.training.start import Start
+
+
+@pytest.fixture
+def begun(small_config, tmp_path):
+    config = small_config()
+    store = load(config.data)
+    mesh = mesh_of(config.layout)
+    folder = RunFolder(tmp_path / "run")
+    folder.checkpoints.mkdir(parents=True)
+    return Start(config, store.dims, moments(store), mesh), folder
+
+
+def test_a_whole_checkpoint_of_another_model_stays_where_it_is(begun, small_config):
+    start, folder = begun
+    with Checkpoints(folder, keep=2) as checkpoints:
+        checkpoints.save(start.state())
+    other = dataclasses.replace(
+        start.abstract, params={"nothing": jax.ShapeDtypeStruct((3,), jnp.float32)}
+    )
+    with Checkpoints(folder, keep=2) as checkpoints:
+        with pytest.raises(Exception) as told:
+            checkpoints.restore(other)
+        assert "no checkpoint can be read" not in str(told.value)
+    assert (folder.checkpoints / "0").is_dir() and not folder.damaged.exists()
+
+
+def test_the_digests_of_a_damaged_checkpoint_go_with_it(begun):
+    start, folder = begun
+    with Checkpoints(folder, keep=2) as checkpoints:
+        checkpoints.save(start.state())
+    largest = max(
+        (p for p in folder.checkpoints.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+    )
+    largest.write_bytes(b"")
+    with Checkpoints(folder, keep=2) as checkpoints:
+        with pytest.raises(OSError, match="no checkpoint can be read"):
+            checkpoints.restore(start.abstract)
+    assert not folder.digest(0).exists()
+
+
+def test_what_could_not_be_written_is_told_by_the_next_save(begun, monkeypatch):
+    start, folder = begun
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("gramalign.training.digests.write", full)
+    checkpoints = Checkpoints(folder, keep=2)
+    checkpoints.save(start.state())
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(1)))
+    with checkpoints:
+        pass
+
+
+def test_a_run_whose_statistics_are_gone_does_not_go_on_without(begun, small_config):
+    _, folder = begun
+    config = small_config()
+    with pytest.raises(OSError):
+        Start(config, load(config.data).dims, None, mesh_of(config.layout), folder)
+
+
+def test_what_varies_by_rounding_does_not_vary():
+    store = from_arrays({"a": np.array([[1e6], [1e6 + 0.0625]] * 4), "b": np.arange(8.0)[:, None]})
+    with pytest.raises(ValueError, match="a is the same in all 8"):
+        varied(moments(store), store)
