@@ -12,7 +12,7 @@ from scipy import special
 
 from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
 from gramalign.evaluation.ranking import Rank, ranking
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record, to_plain
 from gramalign.evaluation.significance import PairedDifference, holm, paired_difference
 from gramalign.evaluation.units import unit_shares, unit_values
 
@@ -24,7 +24,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Record):
     """A mean over seeds with its 95 % t-interval.
 
     Attributes:
@@ -44,10 +44,6 @@ class Interval:
         if math.isnan(self.half_width):
             return f"{self.mean:.1f}"
         return f"{self.mean:.1f} ± {self.half_width:.1f}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
 
 def interval(values: Sequence[float]) -> Interval:

@@ -13,13 +13,12 @@ than it is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import (
     Retrieval,
     check_score,
@@ -85,7 +84,7 @@ def difference(
 
 
 @dataclass(frozen=True)
-class Contribution:
+class Contribution(Record):
     """How one modality is found by the others, under one Score.
 
     Attributes:
@@ -119,10 +118,6 @@ class Contribution:
             for x in results
             if x.ranks is not None
         }
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`, without ranks; NaN becomes None."""
-        return to_plain(self)
 
 
 def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, ...]:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
+from gramalign.evaluation.means import mean
 from gramalign.evaluation.records import to_plain
 from gramalign.evaluation.relevance import Relevance, numbered_labels, relevance_figures
 from gramalign.evaluation.reranking import TOP, check_asked, rerank
@@ -90,7 +91,7 @@ class Evaluation:
             NaN where none is left.
         """
         return {
-            name: _mean([task.recall[1] for task in tasks])
+            name: mean([task.recall[1] for task in tasks])
             for name, tasks in self._averaged(baseline, own).items()
         }
 
@@ -215,11 +216,6 @@ def _task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
 def _names_of(task: str, score: str) -> list[str]:
     figures = [*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank", "MRR"]
     return [f"{task} {figure}, {score}" for figure in figures]
-
-
-def _mean(values: Sequence[float]) -> float:
-    counted = [value for value in values if not math.isnan(value)]
-    return float(np.mean(counted)) if counted else math.nan
 
 
 def _hits(task: Retrieval) -> Float[np.ndarray, " examples"]:

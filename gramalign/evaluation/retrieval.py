@@ -26,7 +26,8 @@ from jaxtyping import Array, Bool, Int
 
 from gramalign.contrast import dual_softmax, ranks
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import number, to_plain
+from gramalign.evaluation.means import mean
+from gramalign.evaluation.records import Record, number
 from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of, score_named
 
 RECALL_AT = (1, 5, 10)
@@ -39,7 +40,7 @@ FUSED = "fused"
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class Retrieval(Record):
     """Figures of one kind of query against one kind of gallery; NaN where there was no query.
 
     Attributes:
@@ -70,10 +71,6 @@ class Retrieval:
     ranks: Int[np.ndarray, " examples"] | None = field(
         default=None, repr=False, compare=False, metadata={"record": False}
     )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Retrieval":
@@ -351,12 +348,12 @@ def figures_of(
         gallery=gallery,
         score=score,
         queries=int(is_query.sum()),
-        candidates=_mean(candidates),
-        recall={k: 100 * _mean(place <= k) for k in RECALL_AT},
-        chance={k: 100 * _mean(np.minimum(k / candidates, 1)) for k in RECALL_AT},
+        candidates=mean(candidates),
+        recall={k: 100 * mean(place <= k) for k in RECALL_AT},
+        chance={k: 100 * mean(np.minimum(k / candidates, 1)) for k in RECALL_AT},
         median_rank=float(np.median(place)) if place.size else math.nan,
-        mean_rank=_mean(place),
-        mean_reciprocal_rank=_mean(1 / place),
+        mean_rank=mean(place),
+        mean_reciprocal_rank=mean(1 / place),
         ranks=ranked + 1,
     )
 
@@ -371,7 +368,3 @@ def _candidates(in_gallery: np.ndarray, groups: np.ndarray | None) -> np.ndarray
 
 def _without(modalities: Sequence[str], name: str) -> tuple[str, ...]:
     return tuple(other for other in modalities if other != name)
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else math.nan

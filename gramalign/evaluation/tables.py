@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gramalign.evaluation.diagnostics_tables import diagnostics_table, warnings_list
 from gramalign.evaluation.evaluation import Evaluation
+from gramalign.evaluation.means import mean
 from gramalign.evaluation.relevance import NDCG_AT
 from gramalign.evaluation.retrieval import RECALL_AT, Retrieval
 from gramalign.evaluation.table_parts import (
@@ -83,11 +84,11 @@ def pair_table(evaluation: Evaluation) -> Group:
     notes = [f"mean {percent(evaluation.summary()['pair R@1, cosine'])}"]
     if evaluation.score != "cosine":
         own = [evaluation.find((a,), (b,), evaluation.score).recall[1] for a, b in found]
-        notes.append(f"under {evaluation.score} {percent(_mean(own))}")
+        notes.append(f"under {evaluation.score} {percent(mean(own))}")
     if evaluation.baseline:
         baseline = evaluation.summary(baseline=True)["pair R@1, cosine"]
         notes.append(f"linear GCCA {percent(baseline)}")
-    chance = _mean([result.chance[1] for result in found.values()])
+    chance = mean([result.chance[1] for result in found.values()])
     notes.append(f"chance {percent(chance, 2)}")
     return titled(
         "Pairs: R@1 in percent under the cosine, query (row) -> gallery (column)",
@@ -152,7 +153,7 @@ def label_table(evaluation: Evaluation) -> Group:
         return [*found, decimal(results[0].chance_average_precision)]
 
     add_tasks(table, evaluation.modalities, cells)
-    right = _mean([result.right for result in evaluation.by_label])
+    right = mean([result.right for result in evaluation.by_label])
     return titled(
         "Labels: all that shares the query's label is right, its own example too",
         table,
@@ -195,8 +196,3 @@ def _rank(value: float) -> str:
     if math.isnan(value):
         return "n/a"
     return f"{value:.0f}" if value == int(value) or value >= 1000 else f"{value:.1f}"
-
-
-def _mean(values: list[float]) -> float:
-    counted = [value for value in values if not math.isnan(value)]
-    return sum(counted) / len(counted) if counted else math.nan
