@@ -21,6 +21,7 @@ from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import (
     Retrieval,
+    all_but,
     check_score,
     retrieve_both_ways,
     with_cosine,
@@ -147,7 +148,7 @@ def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, .
 
 
 def _of_target(data: EmbeddingSet, target: str, score: ScoreLike) -> Contribution:
-    rest = tuple(name for name in data.modalities if name != target)
+    rest = all_but(data.modalities, target)
     asked: dict[tuple[str, ...], Retrieval] = {}
 
     def by(*query: str) -> Retrieval:
@@ -157,7 +158,7 @@ def _of_target(data: EmbeddingSet, target: str, score: ScoreLike) -> Contributio
         return asked[query]
 
     joint = by(*rest)
-    without = {name: by(*(other for other in rest if other != name)) for name in rest}
+    without = {name: by(*all_but(rest, name)) for name in rest}
     alone = {name: by(name) for name in rest}
     best = max(rest, key=lambda name: np.sum(_ranks(alone[name]) == 1))
     return Contribution(

@@ -18,6 +18,7 @@ from gramalign.evaluation.retrieval import (
     FUSED,
     RECALL_AT,
     Retrieval,
+    all_but,
     retrieval_figures,
     with_cosine,
 )
@@ -160,7 +161,7 @@ class Evaluation:
 
     def rest(self, modality: str) -> tuple[str, ...]:
         """All modalities but one."""
-        return _rest(self.modalities, modality)
+        return all_but(self.modalities, modality)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`, the summary among them; NaN becomes None."""
@@ -198,15 +199,11 @@ def figure_names(modalities: Sequence[str]) -> list[str]:
     tasks = {
         _task_name(*sides)
         for one in modalities
-        for rest in (_rest(modalities, one), *((other,) for other in modalities if other != one))
+        for rest in (all_but(modalities, one), *((other,) for other in modalities if other != one))
         for sides in (((one,), rest), (rest, (one,)))
     }
     names = [_names_of(task, score) for score in ("cosine", "own") for task in sorted(tasks)]
     return summary + [name for each in names for name in each]
-
-
-def _rest(modalities: Sequence[str], one: str) -> tuple[str, ...]:
-    return tuple(name for name in modalities if name != one)
 
 
 def _task_name(query: Sequence[str], gallery: Sequence[str]) -> str:

@@ -120,9 +120,7 @@ def tasks(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, .
     Each stands for both directions.
     """
     pairs = [((one,), (other,)) for one, other in itertools.combinations(modalities, 2)]
-    return pairs + [
-        ((one,), _without(modalities, one)) for one in modalities if len(modalities) > 2
-    ]
+    return pairs + [((one,), all_but(modalities, one)) for one in modalities if len(modalities) > 2]
 
 
 def retrieve_both_ways(
@@ -249,7 +247,7 @@ def _fused_rest(
     data: EmbeddingSet, one: str, others: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """What all modalities but one were fused to, and where that is there."""
-    if set(others) != set(_without(data.modalities, one)):
+    if set(others) != set(all_but(data.modalities, one)):
         raise ValueError(
             f"score: {FUSED!r} knows tuples of all modalities but one, got {', '.join(others)} of "
             f"{', '.join(data.modalities)}"
@@ -366,5 +364,6 @@ def _candidates(in_gallery: np.ndarray, groups: np.ndarray | None) -> np.ndarray
     return in_gallery.sum() - of_own_group + 1
 
 
-def _without(modalities: Sequence[str], name: str) -> tuple[str, ...]:
+def all_but(modalities: Sequence[str], name: str) -> tuple[str, ...]:
+    """All modalities but one."""
     return tuple(other for other in modalities if other != name)

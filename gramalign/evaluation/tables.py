@@ -36,18 +36,13 @@ def tables(evaluation: Evaluation) -> Group:
         The pair table (where there are more than two modalities), the tuple table, those of labels
         and of what was asked for besides, the diagnostics, and what these give reason to warn of.
     """
-    parts = [
-        tuple_table(evaluation),
-        diagnostics_table(evaluation),
-        warnings_list(evaluation.diagnostics),
-    ]
-    if evaluation.beside:
-        parts.insert(1, beside_tables(evaluation))
+    parts = [pair_table(evaluation)] if len(evaluation.modalities) > 2 else []
+    parts.append(tuple_table(evaluation))
     if evaluation.by_label:
-        parts.insert(1, label_table(evaluation))
-    if len(evaluation.modalities) > 2:
-        parts.insert(0, pair_table(evaluation))
-    return Group(*parts)
+        parts.append(label_table(evaluation))
+    if evaluation.beside:
+        parts.append(beside_tables(evaluation))
+    return Group(*parts, diagnostics_table(evaluation), warnings_list(evaluation.diagnostics))
 
 
 def to_text(renderable: RenderableType, *, width: int = 100) -> str:
@@ -131,26 +126,19 @@ def tuple_table(evaluation: Evaluation) -> Group:
 def label_table(evaluation: Evaluation) -> Group:
     """Retrieval of all that shares the query's label, under the run's Score and the cosine."""
     scores = tuple(dict.fromkeys(result.score for result in evaluation.by_label))
+    found = {(x.query, x.gallery, x.score): x for x in evaluation.by_label}
     table = task_table()
     for name in scores:
         add_figures(table, name, ("R@1", "MRR", "mAP", f"nDCG@{NDCG_AT}"))
     table.add_column("chance\nmAP", justify="right", no_wrap=True, style="dim")
 
     def cells(query: tuple[str, ...], gallery: tuple[str, ...]) -> list[str]:
-        results = [
-            next(
-                result
-                for result in evaluation.by_label
-                if (set(result.query), set(result.gallery)) == (set(query), set(gallery))
-                and result.score == name
-            )
-            for name in scores
-        ]
-        found = []
+        results = [found[query, gallery, name] for name in scores]
+        shown = []
         for x in results:
             means = x.mean_reciprocal_rank, x.mean_average_precision, x.ndcg
-            found += [percent(x.recall[1]), *(decimal(value) for value in means)]
-        return [*found, decimal(results[0].chance_average_precision)]
+            shown += [percent(x.recall[1]), *(decimal(value) for value in means)]
+        return [*shown, decimal(results[0].chance_average_precision)]
 
     add_tasks(table, evaluation.modalities, cells)
     right = mean([result.right for result in evaluation.by_label])
