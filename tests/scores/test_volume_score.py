@@ -4,7 +4,6 @@ from typing import get_args
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -136,8 +135,7 @@ def test_slopes_of_small_volumes(distance):
         assert np.all(errors <= 1e-4 * np.linalg.norm(exact, axis=-1)), form
 
 
-def test_what_is_no_form(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_is_no_form(unchecked):
     message = "form must be one of volume, squared, log, root, got 'cube'"
     with pytest.raises(ValueError, match=message):
         VolumeScore("a", "cube")
