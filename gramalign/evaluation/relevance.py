@@ -27,10 +27,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from gramalign.contrast import score_matrix
+from gramalign.evaluation.devices import devices_for
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.means import mean
 from gramalign.evaluation.records import Record, number
-from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, devices_for, tasks
+from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, tasks
 from gramalign.scores import Between, ScoreLike, Side, name_of
 
 NDCG_AT = 10
