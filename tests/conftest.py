@@ -49,6 +49,12 @@ def x64():
 
 
 @pytest.fixture
+def unchecked(monkeypatch):
+    """Lets one test give the library what jaxtyping would refuse before it does."""
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+
+
+@pytest.fixture
 def data_root():
     """Returns a function from the name of a data set under GRAMALIGN_DATA to its folder."""
 

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import jax
+
 from gramalign.scores import (
     AggregateScore,
     CosineScore,
@@ -75,6 +77,18 @@ VARIANTS = {
 """Made of others elementwise, which is nothing new to what goes through their tiles."""
 
 MAIN = [name for name in SCORES if name not in VARIANTS]
+
+
+def tile_of(score, embeddings, present=None):
+    """What a Score makes of all rows against all columns."""
+    rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
+    return score.tile(rows.factors, cols.factors)
+
+
+@partial(jax.jit, static_argnums=0)
+def both(score, embeddings, present=None):
+    """The same, and what it makes of matched tuples."""
+    return tile_of(score, embeddings, present), score.matched(embeddings, present)
 
 
 def score_matrix(name, embeddings, present=None):

@@ -15,10 +15,10 @@ DISTANCES = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
 def close_tuples(
-    tuples: int, modalities: int, dim: int, distance: float, seed: int = 0
+    tuples: int, modalities: int, dim: int, distance: float
 ) -> Float[np.ndarray, "n k d"]:
     """Unit float32 vectors, each `distance` away from the direction that its tuple shares."""
-    rng = np.random.default_rng([seed, modalities, round(-np.log10(distance))])
+    rng = np.random.default_rng([0, modalities, round(-np.log10(distance))])
     shared = _unit(rng.standard_normal((tuples, 1, dim)))
     apart = _unit(rng.standard_normal((tuples, modalities, dim)))
     return _unit(shared + distance * apart).astype(np.float32)

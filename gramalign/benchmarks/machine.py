@@ -5,13 +5,12 @@ import os
 import platform
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from gramalign.training.environment import git_revision
+from gramalign.training.environment import git_revision, version_of
 
 _PACKAGES = ("gramalign", "jax", "jaxlib", "numpy", "torch")
 
@@ -31,7 +30,7 @@ def machine(threads: int) -> dict[str, Any]:
         "device": devices[0].device_kind,
         "device_count": len(devices),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: version_of(name) for name in _PACKAGES},
     }
 
 
@@ -54,10 +53,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

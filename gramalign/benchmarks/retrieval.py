@@ -184,8 +184,7 @@ def _sides(number: int, modalities: int, dim: int) -> tuple[Timed, Timed]:
 
 
 def _embedded(number: int, modalities: int, dim: int) -> EmbeddingSet:
-    vectors = made_up(number, modalities, dim)
-    units = {f"m{i}": np.asarray(x) for i, x in enumerate(vectors.values())}
+    units = made_up(number, modalities, dim)
     return EmbeddingSet(units, {name: np.ones(number, bool) for name in units}, None)
 
 

@@ -118,7 +118,8 @@ def evaluate_run(
     if asked.baseline:
         known = [name for name in store.modalities if name in run.dims]
         try:
-            linear = linear_baseline(_trained_on(run).only(known), rows)
+            trained_on = load(run.config.data, on_bad_record=run.config.on_bad_record)
+            linear = linear_baseline(trained_on.only(known), rows)
         except (ValueError, OSError) as error:
             screen.print(f"no linear baseline: {error}")
     labels = rows.labels
@@ -158,10 +159,6 @@ def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.nda
     """Embeddings of `rows` by a linear GCCA that was fitted on the store's training part."""
     train, rows = readable(store.part("train")), rows.only(store.modalities)
     return fit_gcca(_arrays(train), train.present).embed(_arrays(rows), rows.present)
-
-
-def _trained_on(run: Run) -> FeatureStore:
-    return load(run.config.data, on_bad_record=run.config.on_bad_record)
 
 
 def _arrays(store: FeatureStore) -> dict[str, np.ndarray]:

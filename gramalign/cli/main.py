@@ -6,8 +6,9 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import tyro
@@ -42,23 +43,6 @@ Start with: gramalign train digits
 Then: gramalign evaluate runs/digits
 
 Versions: gramalign --version"""
-
-Command = (
-    Train
-    | Evaluate
-    | Classify
-    | Robustness
-    | Embed
-    | Export
-    | Search
-    | Compare
-    | Report
-    | Runs
-    | Pack
-    | Methods
-    | Bench
-    | Plan
-)
 
 _GOES_ON = {"train": "--resume", "compare": "the same command"}
 
@@ -118,7 +102,7 @@ def _print_messages() -> None:
     logger.propagate = False
 
 
-def _read(args: list[str]) -> Command:
+def _read(args: list[str]) -> Any:
     # The preset's values are the defaults of all other options, and the objective says which terms
     # have any, so both have to be known before these can be read. The preset is the word after the
     # command, if that is not an option.
@@ -134,29 +118,24 @@ def _read(args: list[str]) -> Command:
         start = replace(start, objective=objectives[0])
     config = options(start, objectives, args)
     shared = SharedOptions(**{each.name: getattr(config, each.name) for each in fields(config)})
-
-    def command(name: str) -> object:
-        return tyro.conf.subcommand(name, prefix_name=False)
-
-    def run(name: str, default: object) -> object:
-        return tyro.conf.subcommand(name, default=default, prefix_name=False)
-
+    compare = Compare(named, (start.data,), config=shared)
+    command = partial(tyro.conf.subcommand, prefix_name=False)
     with as_typed():
         return tyro.cli(
-            Annotated[Train, run("train", Train(named, config=config))]
+            Annotated[Train, command("train", default=Train(named, config=config))]
             | Annotated[Evaluate, command("evaluate")]
             | Annotated[Robustness, command("robustness")]
             | Annotated[Classify, command("classify")]
             | Annotated[Embed, command("embed")]
             | Annotated[Export, command("export")]
             | Annotated[Search, command("search")]
-            | Annotated[Compare, run("compare", Compare(named, (start.data,), config=shared))]
+            | Annotated[Compare, command("compare", default=compare)]
             | Annotated[Report, command("report")]
             | Annotated[Runs, command("runs")]
             | Annotated[Pack, command("pack")]
             | Annotated[Methods, command("methods")]
             | Annotated[Bench, command("bench")]
-            | Annotated[Plan, run("plan", Plan(named, config=config))],
+            | Annotated[Plan, command("plan", default=Plan(named, config=config))],
             prog="gramalign",
             description=DESCRIPTION,
             args=args,

@@ -13,15 +13,10 @@ def folders() -> list[Path]:
     return [package / "experiments", package.parent / "experiments"]
 
 
-def names() -> dict[str, str]:
-    """Every preset there is, with the first line of its docstring."""
-    found = {}
-    for folder in folders():
-        for path in sorted(folder.glob("*.py")):
-            text = path.read_text()
-            if "\nconfig = " in text:
-                found[path.stem] = text.split('"""')[1].strip().splitlines()[0]
-    return found
+def names() -> list[str]:
+    """Every preset there is."""
+    files = [path for folder in folders() for path in sorted(folder.glob("*.py"))]
+    return list(dict.fromkeys(x.stem for x in files if "\nconfig = " in x.read_text()))
 
 
 def preset(name: str) -> Config:

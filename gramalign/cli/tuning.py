@@ -18,6 +18,7 @@ from typing import Any
 import tyro
 
 from gramalign.evaluation import Cell, Grid
+from gramalign.evaluation.records import Record
 from gramalign.training import Config, NonFiniteLoss
 
 Options = Mapping[str, Sequence[str]]
@@ -30,7 +31,7 @@ _KEPT = ("data", "modalities", "objective", "seed", "steps", "validation", "star
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(Record):
     """What a search for one objective found.
 
     Attributes:
@@ -43,11 +44,6 @@ class Tuned:
     tried: Mapping[str, float]
     chosen: str
     at_edge: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        tried = {name: None if math.isnan(x) else x for name, x in self.tried.items()}
-        return {"tried": tried, "chosen": self.chosen, "at_edge": list(self.at_edge)}
 
 
 def searched(words: Iterable[str]) -> Options:

@@ -112,7 +112,7 @@ def competition(
             the mesh as the rows do.
         axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over.
         engine: how it is gone about.
-        one_way: whether only rows gather; there may be more or fewer columns then.
+        one_way: whether only rows gather; it needs `cols`, which may be more or fewer then.
         partners: of the same examples as `cols`, which are then only parts of columns: every part
             makes one with every partner. Both need numbers, and groups from 0; it is `one_way`.
         join: makes columns of them, `gramalign.contrast.rounds.Join`.
@@ -127,7 +127,6 @@ def competition(
         raise ValueError(f"scale (1 / temperature) must be one number, got shape {scale.shape}")
     others = rows if cols is None else cols
     axis = choose(axis_name, engine.strategy, others.side.factors)
-    one_way = one_way and cols is not None  # mirrored, both ways come for the price of one
     score = score if engine.precision is None else InBfloat16(score)
     walk = Walk(Tile(score, statistic), axis, engine.implementation, one_way, join)
     blocks = (

@@ -49,7 +49,6 @@ class Engine:
     in float32, and so do ranks and search. None: what the embeddings are in."""
 
     def __post_init__(self):
-        """Refuse what is none of them."""
         if self.strategy not in (None, *get_args(Strategy)):
             raise ValueError(f'strategy must be "gather", "ring" or None, got {self.strategy!r}')
         if self.implementation not in get_args(Implementation):

@@ -63,10 +63,7 @@ def ranks(
     size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
     axis = choose(axis_name, engine.strategy, cols.factors)
     group = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
-    row_blocks, col_blocks = (
-        split(rows, group, engine.tile_size(), axis),
-        split(cols, group, engine.tile_size(), axis),
-    )
+    row_blocks, col_blocks = (split(side, group, engine.tile_size(), axis) for side in (rows, cols))
 
     # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. A
     # branch has kernels of its own, which are the same wherever a tile is computed: what follows

@@ -73,7 +73,7 @@ class Records:
         key = rows.tobytes()
         with self._lock:
             # All modalities of a batch are asked for in turn, and come from the same records.
-            if self._last[0] != key or not len(rows):
+            if self._last[0] != key:
                 self._last = key, self._read(rows)
             return self._last[1]
 
@@ -253,7 +253,7 @@ def _check_free(folder: Path) -> None:
     ours = (_SHARD, _COLUMN, _OTHERS) if any(map(_SHARD.fullmatch, there)) else (_SHARD, _OTHERS)
     strange = [name for name in there if not any(kind.fullmatch(name) for kind in ours)]
     if strange or (folder / STORE).exists():
-        held = f"{', '.join(sorted(strange)[:3])}" if strange else "a packed store already"
+        held = ", ".join(sorted(strange)[:3]) or "a packed store already"
         raise FeatureStoreError(f"{folder} holds {held}: wanted a new folder")
 
 

@@ -44,8 +44,8 @@ def load(name_or_path: str | Path, *, on_bad_record: OnBadRecord = "error") -> F
 
 
 def _load(name_or_path: str | Path, on_bad_record: OnBadRecord) -> FeatureStore:
-    if str(name_or_path) in EMBEDDED and not isinstance(name_or_path, Path):
-        return EMBEDDED[str(name_or_path)]()
+    if isinstance(name_or_path, str) and name_or_path in EMBEDDED:
+        return EMBEDDED[name_or_path]()
     if not Path(name_or_path).exists():
         raise FeatureStoreError(
             f"no data {str(name_or_path)!r}: wanted {' or '.join(map(repr, EMBEDDED))}, or the "

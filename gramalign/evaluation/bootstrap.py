@@ -9,13 +9,13 @@ then hold the truth is measured by `gramalign bench --only statistics`.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy import special
 
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record
 
 Method = Literal["bca", "percentile", "centred"]
 
@@ -24,7 +24,7 @@ _BINOMIAL = 16  # what a number of the binomial distribution costs in those of t
 
 
 @dataclass(frozen=True)
-class BootstrapInterval:
+class BootstrapInterval(Record):
     """A figure and its bootstrap interval.
 
     Attributes:
@@ -36,10 +36,6 @@ class BootstrapInterval:
     estimate: float
     low: float
     high: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
 
 def bootstrap_interval(

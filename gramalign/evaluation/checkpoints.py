@@ -11,15 +11,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record
 
 
 @dataclass(frozen=True)
-class Correlation:
+class Correlation(Record):
     """How two figures go together.
 
     Attributes:
@@ -34,10 +33,6 @@ class Correlation:
     outcome: str
     spearman: float
     checkpoints: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
 
 def correlation_over_checkpoints(

@@ -30,7 +30,8 @@ from jaxtyping import Bool, Float, Integer, Shaped
 
 from gramalign.evaluation.bootstrap import bootstrap_interval
 from gramalign.evaluation.labelled import Label, Labelled
-from gramalign.evaluation.records import number, to_plain
+from gramalign.evaluation.means import mean
+from gramalign.evaluation.records import Record, number
 
 ACCURACY_AT = (1, 5, 10)
 
@@ -51,7 +52,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class ClassFigures:
+class ClassFigures(Record):
     """What one classifier is worth on the test rows.
 
     Attributes:
@@ -99,10 +100,6 @@ class ClassFigures:
         if self.classifier == "prompts":
             return f"{self.prompts} prompts -> {of}, {self.score}"
         return f"{self.classifier}, {of}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "ClassFigures":
@@ -183,8 +180,8 @@ def class_figures(
         unknown=tuple(np.unique(test.labels[counted & ~known]).tolist()),
         accuracy={k: _rate(ranks[some] <= k, clusters) for k in at},
         macro_f1=_macro_f1(test.labels[some], predicted[some], clusters),
-        chance={k: _percent(known[some]) * min(k / max(len(classes), 1), 1) for k in at},
-        majority=_percent(test.labels[some] == majority) if majority is not None else math.nan,
+        chance={k: 100 * mean(known[some]) * min(k / max(len(classes), 1), 1) for k in at},
+        majority=100 * mean(test.labels[some] == majority) if majority is not None else math.nan,
         settings=settings,
         ranks=ranks,
         predicted=predicted,
@@ -231,7 +228,7 @@ def _rate(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
     else:
         found = bootstrap_interval(100.0 * hits, groups=clusters, resamples=_RESAMPLES)
         low, high = found.low, found.high
-    return Estimate(_percent(hits), low, high)
+    return Estimate(100 * mean(hits), low, high)
 
 
 def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> Estimate:
@@ -259,10 +256,6 @@ def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> 
         resamples=_RESAMPLES,
     )
     return Estimate(found.estimate, max(found.low, 0.0), min(found.high, 100.0))
-
-
-def _percent(hits: np.ndarray) -> float:
-    return 100 * float(hits.mean()) if hits.size else math.nan
 
 
 def _slices(rows: int, classes: int) -> list[slice]:

@@ -12,13 +12,13 @@ from gramalign.evaluation.labelled import Labelled, spelt
 from gramalign.evaluation.neighbours import nearest_neighbours
 from gramalign.evaluation.probe import linear_probe
 from gramalign.evaluation.prompts import Prompts, classify_by_prompts, prompts_of
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import with_cosine
 from gramalign.scores import ScoreLike, name_of
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Record):
     """All figures of classifying one set of test rows.
 
     Attributes:
@@ -57,10 +57,6 @@ class Classification:
                 columns[f"rank, {figures.name}"] = figures.ranks
                 columns[f"predicted, {figures.name}"] = figures.predicted
         return columns
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Classification":

@@ -12,7 +12,7 @@ from scipy import special
 
 from gramalign.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
 from gramalign.evaluation.ranking import Rank, ranking
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record, to_plain
 from gramalign.evaluation.significance import PairedDifference, holm, paired_difference
 from gramalign.evaluation.units import unit_shares, unit_values
 
@@ -24,7 +24,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Record):
     """A mean over seeds with its 95 % t-interval.
 
     Attributes:
@@ -44,10 +44,6 @@ class Interval:
         if math.isnan(self.half_width):
             return f"{self.mean:.1f}"
         return f"{self.mean:.1f} ± {self.half_width:.1f}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -196,42 +192,37 @@ def _compared(
         if all(name in each for each in of_seeds)
     }
     asked = {objective: ~np.isnan(values) for objective, values in hits.items()}
-    values = {
-        objective: unit_values(hits[objective], groups)
-        for objective in hits
-        if asked[objective].any()
-    }
+    asked = {objective: found for objective, found in asked.items() if found.any()}
+    values = {objective: unit_values(hits[objective], groups) for objective in asked}
     queries = {
-        objective: (asked[objective][0].tobytes(), *asked[objective].shape[1:])
-        for objective in values
+        objective: (found[0].tobytes(), *found.shape[1:]) for objective, found in asked.items()
     }
     usual = Counter(queries.values()).most_common(1)  # of several, the first
     alike = [objective for objective in values if queries[objective] == usual[0][0]]
     means = {objective: float(values[objective].mean()) for objective in alike}
     ranks = ranking({objective: values[objective] for objective in alike}) if alike else {}
     best = max(means, key=means.__getitem__) if len(alike) > 1 else None
-    others = [objective for objective in alike if best not in (None, objective)]
     shares = {objective: unit_shares(hits[objective], groups) for objective in alike}
     differences = {
         objective: paired_difference(shares[objective], shares[best], resamples=resamples)
-        for objective in others
-        if best is not None
+        for objective in alike
+        if best is not None and objective != best
     }
     p_values = np.array([x.over_both.p_value for x in differences.values()], np.float64)
     corrected = dict(
         zip(differences, holm(p_values, family=len(alike) * (len(alike) - 1) // 2), strict=True)
     )
-    nothing = BootstrapInterval(math.nan, math.nan, math.nan)
-    found = {}
+    figures = {}
     for objective in results:
-        there = objective in values
-        found[objective] = Figure(
-            over_seeds=interval(list(values[objective].mean(1)) if there else []),
-            over_queries=bootstrap_interval(values[objective].mean(0), resamples=resamples)
-            if there
-            else nothing,
+        seeds, over_queries = [], BootstrapInterval(math.nan, math.nan, math.nan)
+        if objective in values:
+            seeds = list(values[objective].mean(1))
+            over_queries = bootstrap_interval(values[objective].mean(0), resamples=resamples)
+        figures[objective] = Figure(
+            over_seeds=interval(seeds),
+            over_queries=over_queries,
             rank=ranks.get(objective),
             from_best=differences.get(objective),
             p_corrected=float(corrected.get(objective, math.nan)),
         )
-    return found, best
+    return figures, best

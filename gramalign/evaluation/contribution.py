@@ -13,15 +13,15 @@ than it is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import (
     Retrieval,
+    all_but,
     check_score,
     retrieve_both_ways,
     with_cosine,
@@ -85,7 +85,7 @@ def difference(
 
 
 @dataclass(frozen=True)
-class Contribution:
+class Contribution(Record):
     """How one modality is found by the others, under one Score.
 
     Attributes:
@@ -120,10 +120,6 @@ class Contribution:
             if x.ranks is not None
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`, without ranks; NaN becomes None."""
-        return to_plain(self)
-
 
 def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, ...]:
     """Measure what every modality contributes to finding every other.
@@ -152,7 +148,7 @@ def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, .
 
 
 def _of_target(data: EmbeddingSet, target: str, score: ScoreLike) -> Contribution:
-    rest = tuple(name for name in data.modalities if name != target)
+    rest = all_but(data.modalities, target)
     asked: dict[tuple[str, ...], Retrieval] = {}
 
     def by(*query: str) -> Retrieval:
@@ -162,7 +158,7 @@ def _of_target(data: EmbeddingSet, target: str, score: ScoreLike) -> Contributio
         return asked[query]
 
     joint = by(*rest)
-    without = {name: by(*(other for other in rest if other != name)) for name in rest}
+    without = {name: by(*all_but(rest, name)) for name in rest}
     alone = {name: by(name) for name in rest}
     best = max(rest, key=lambda name: np.sum(_ranks(alone[name]) == 1))
     return Contribution(

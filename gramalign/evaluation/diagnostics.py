@@ -34,12 +34,12 @@ from gramalign.evaluation.hubness import Hubness, hubness
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.modality_figures import effective_ranks, repeated_rows, uniformity
 from gramalign.evaluation.pair_figures import PairFigures, pair_figures
-from gramalign.evaluation.records import number, to_plain
+from gramalign.evaluation.records import Record, number
 from gramalign.evaluation.tuple_figures import TupleFigure, gram_values, tuple_figures
 
 
 @dataclass(frozen=True)
-class Diagnostics:
+class Diagnostics(Record):
     """Diagnostics of one set of embeddings; NaN where no example could be measured.
 
     Attributes:
@@ -69,10 +69,6 @@ class Diagnostics:
     repeated: Mapping[str, float] = field(default_factory=dict)
     hubness: tuple[Hubness, ...] = ()
     warnings: tuple[Degeneracy, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Diagnostics":

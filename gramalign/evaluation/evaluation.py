@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
+from gramalign.evaluation.means import mean
 from gramalign.evaluation.records import to_plain
 from gramalign.evaluation.relevance import Relevance, numbered_labels, relevance_figures
 from gramalign.evaluation.reranking import TOP, check_asked, rerank
@@ -17,6 +18,7 @@ from gramalign.evaluation.retrieval import (
     FUSED,
     RECALL_AT,
     Retrieval,
+    all_but,
     retrieval_figures,
     with_cosine,
 )
@@ -90,7 +92,7 @@ class Evaluation:
             NaN where none is left.
         """
         return {
-            name: _mean([task.recall[1] for task in tasks])
+            name: mean([task.recall[1] for task in tasks])
             for name, tasks in self._averaged(baseline, own).items()
         }
 
@@ -159,7 +161,7 @@ class Evaluation:
 
     def rest(self, modality: str) -> tuple[str, ...]:
         """All modalities but one."""
-        return _rest(self.modalities, modality)
+        return all_but(self.modalities, modality)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`, the summary among them; NaN becomes None."""
@@ -197,15 +199,11 @@ def figure_names(modalities: Sequence[str]) -> list[str]:
     tasks = {
         _task_name(*sides)
         for one in modalities
-        for rest in (_rest(modalities, one), *((other,) for other in modalities if other != one))
+        for rest in (all_but(modalities, one), *((other,) for other in modalities if other != one))
         for sides in (((one,), rest), (rest, (one,)))
     }
     names = [_names_of(task, score) for score in ("cosine", "own") for task in sorted(tasks)]
     return summary + [name for each in names for name in each]
-
-
-def _rest(modalities: Sequence[str], one: str) -> tuple[str, ...]:
-    return tuple(name for name in modalities if name != one)
 
 
 def _task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
@@ -215,11 +213,6 @@ def _task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
 def _names_of(task: str, score: str) -> list[str]:
     figures = [*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank", "MRR"]
     return [f"{task} {figure}, {score}" for figure in figures]
-
-
-def _mean(values: Sequence[float]) -> float:
-    counted = [value for value in values if not math.isnan(value)]
-    return float(np.mean(counted)) if counted else math.nan
 
 
 def _hits(task: Retrieval) -> Float[np.ndarray, " examples"]:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
 from gramalign.evaluation.labelled import Label, Labelled
-from gramalign.evaluation.retrieval import FUSED, anonymous, check_score
+from gramalign.evaluation.retrieval import FUSED, all_but, anonymous, check_score
 from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of
 from gramalign.unit_rows import unit_rows
 
@@ -126,7 +126,7 @@ def classify_by_prompts(
     """
     check_score(score, fused=True)
     named = prompts.modality if prompts is not None else modality or ""
-    names = tuple(name for name in test.modalities if name != named)
+    names = all_but(test.modalities, named)
     chosen = names if clip is None else tuple(clip)
     if not chosen or not set(chosen) <= set(names):
         raise ValueError(
@@ -172,7 +172,7 @@ def _fused(
     test: Labelled, prompts: str, clip: tuple[str, ...]
 ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
     """What a tuple was fused to; nothing is there for a modality whose rest was not fused."""
-    rest = tuple(name for name in test.modalities if name != prompts)
+    rest = all_but(test.modalities, prompts)
     if not test.data.fused or set(clip) != set(rest):
         raise ValueError(
             f"score: got {FUSED!r} for {', '.join(clip)}, but what is fused are all modalities but "

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from gramalign.evaluation.bootstrap import drawn_weights
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record
 
 
 @dataclass(frozen=True)
-class Rank:
+class Rank(Record):
     """The place of a method among others.
 
     Attributes:
@@ -28,10 +27,6 @@ class Rank:
     def __str__(self) -> str:
         """E.g. `2 (1-3)`, without the interval where it is that place alone."""
         return f"{self.rank}" if self.low == self.high else f"{self.rank} ({self.low}-{self.high})"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`."""
-        return to_plain(self)
 
 
 def ranking(

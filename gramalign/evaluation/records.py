@@ -28,6 +28,14 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+class Record:
+    """A dataclass of results."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dump`; NaN becomes None."""
+        return to_plain(self)
+
+
 def number(value: float | None) -> float:
     """A number that `to_plain` wrote; null becomes NaN again."""
     return math.nan if value is None else value

@@ -14,7 +14,6 @@ The score matrix is never stored: some rows of it at a time, as many as `BUDGET`
 computed on the device and sorted on the host.
 """
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,9 +27,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from gramalign.contrast import score_matrix
+from gramalign.evaluation.devices import devices_for
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import number, to_plain
-from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, devices_for, tasks
+from gramalign.evaluation.means import mean
+from gramalign.evaluation.records import Record, number
+from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, tasks
 from gramalign.scores import Between, ScoreLike, Side, name_of
 
 NDCG_AT = 10
@@ -43,7 +44,7 @@ _AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)
-class Relevance:
+class Relevance(Record):
     """Figures of one kind of query where all that shares its label is right; NaN without a query.
 
     Attributes:
@@ -71,10 +72,6 @@ class Relevance:
     mean_average_precision: float
     chance_average_precision: float
     ndcg: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Relevance":
@@ -179,12 +176,12 @@ def retrieve_by_label(
         score=name_of(score),
         queries=len(rows),
         candidates=len(cols),
-        right=_mean(right[rows]),
-        recall={k: 100 * _mean(each.first_place <= k) for k in RECALL_AT},
-        mean_reciprocal_rank=_mean(1 / each.first_place),
-        mean_average_precision=_mean(each.average_precision),
-        chance_average_precision=_mean(_chance(right[rows], len(cols))),
-        ndcg=_mean(each.ndcg),
+        right=mean(right[rows]),
+        recall={k: 100 * mean(each.first_place <= k) for k in RECALL_AT},
+        mean_reciprocal_rank=mean(1 / each.first_place),
+        mean_average_precision=mean(each.average_precision),
+        chance_average_precision=mean(_chance(right[rows], len(cols))),
+        ndcg=mean(each.ndcg),
     )
 
 
@@ -286,7 +283,3 @@ def _chance(right: Integer[np.ndarray, " q"], size: int) -> Float[np.ndarray, " 
     """Average precision expected of a random order of `size`, so many of it right."""
     harmonic = (1 / np.arange(1, size + 1)).sum()
     return (harmonic + (right - 1) / max(size - 1, 1) * (size - harmonic)) / size
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else math.nan

@@ -20,15 +20,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import top_k
+from gramalign.evaluation.devices import Batch, on_devices
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.retrieval import (
-    Batch,
     Retrieval,
     anonymous,
     check_score,
     check_sides,
     figures_of,
-    on_devices,
     task_of,
 )
 from gramalign.scores import Between, Score, ScoreLike, name_of

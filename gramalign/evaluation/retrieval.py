@@ -14,32 +14,28 @@ depends on that size (volume, singular value) compares them as they are; the cos
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int
 
 from gramalign.contrast import dual_softmax, ranks
+from gramalign.evaluation.devices import Batch, on_devices
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import number, to_plain
+from gramalign.evaluation.means import mean
+from gramalign.evaluation.records import Record, number
 from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of, score_named
 
 RECALL_AT = (1, 5, 10)
-
-Batch = tuple[dict[str, Any], dict[str, Any], Any]
-"""Embeddings and masks under the names of a task, and groups or None."""
 
 FUSED = "fused"
 """The Score of VAST: the cosine with the one embedding that a trained fusion made of a tuple."""
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class Retrieval(Record):
     """Figures of one kind of query against one kind of gallery; NaN where there was no query.
 
     Attributes:
@@ -70,10 +66,6 @@ class Retrieval:
     ranks: Int[np.ndarray, " examples"] | None = field(
         default=None, repr=False, compare=False, metadata={"record": False}
     )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Retrieval":
@@ -123,9 +115,7 @@ def tasks(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, .
     Each stands for both directions.
     """
     pairs = [((one,), (other,)) for one, other in itertools.combinations(modalities, 2)]
-    return pairs + [
-        ((one,), _without(modalities, one)) for one in modalities if len(modalities) > 2
-    ]
+    return pairs + [((one,), all_but(modalities, one)) for one in modalities if len(modalities) > 2]
 
 
 def retrieve_both_ways(
@@ -252,7 +242,7 @@ def _fused_rest(
     data: EmbeddingSet, one: str, others: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """What all modalities but one were fused to, and where that is there."""
-    if set(others) != set(_without(data.modalities, one)):
+    if set(others) != set(all_but(data.modalities, one)):
         raise ValueError(
             f"score: {FUSED!r} knows tuples of all modalities but one, got {', '.join(others)} of "
             f"{', '.join(data.modalities)}"
@@ -262,55 +252,6 @@ def _fused_rest(
     if fused is None:
         return np.zeros(data.embeddings[one].shape, np.float32), np.zeros_like(there)
     return np.asarray(fused), there
-
-
-_AXIS = "examples"
-ROWS_PER_DEVICE = 2048
-"""Fewer are not worth another device: the queries of a smaller set stay together."""
-
-
-def devices_for(queries: int) -> list[Any]:
-    """The devices here that so many queries are worth."""
-    return jax.local_devices()[: max(queries // ROWS_PER_DEVICE, 1)]
-
-
-def on_devices(program: Callable[..., Any], batch: Batch) -> list[np.ndarray]:
-    """What a program makes of a batch, on the host, by all devices here.
-
-    Args:
-        program: hashable, of a batch and of the mesh axis that it is split over or None, to a tuple
-            of arrays `[examples, ...]`.
-        batch: the examples; what fills them up for the devices is absent.
-    """
-    _, present, _ = batch
-    size = len(next(iter(present.values())))
-    devices = devices_for(size)
-    if len(devices) == 1:
-        return jax.device_get(list(_on_device(program, batch)))
-    mesh = Mesh(devices, (_AXIS,))
-    missing = -size % len(devices)
-
-    def filled(x: np.ndarray) -> np.ndarray:
-        return np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
-
-    # What fills up is absent: its masks are False.
-    batch = jax.device_put(
-        jax.tree.map(filled, batch), jax.NamedSharding(mesh, PartitionSpec(_AXIS))
-    )
-    found = _on_mesh(program, mesh, batch)
-    return [x[:size] for x in jax.device_get(list(found))]
-
-
-@partial(jax.jit, static_argnames=("program", "axis_name"))
-def _on_device(program: Callable[..., Any], batch: Batch, axis_name: str | None = None) -> Any:
-    return program(batch, axis_name)
-
-
-@partial(jax.jit, static_argnames=("program", "mesh"))
-def _on_mesh(program: Callable[..., Any], mesh: Mesh, batch: Batch) -> Any:
-    split = PartitionSpec(_AXIS)
-    part = partial(_on_device, program, axis_name=_AXIS)
-    return jax.shard_map(part, mesh=mesh, in_specs=(split,), out_specs=split)(batch)
 
 
 @dataclass(frozen=True)
@@ -351,12 +292,12 @@ def figures_of(
         gallery=gallery,
         score=score,
         queries=int(is_query.sum()),
-        candidates=_mean(candidates),
-        recall={k: 100 * _mean(place <= k) for k in RECALL_AT},
-        chance={k: 100 * _mean(np.minimum(k / candidates, 1)) for k in RECALL_AT},
+        candidates=mean(candidates),
+        recall={k: 100 * mean(place <= k) for k in RECALL_AT},
+        chance={k: 100 * mean(np.minimum(k / candidates, 1)) for k in RECALL_AT},
         median_rank=float(np.median(place)) if place.size else math.nan,
-        mean_rank=_mean(place),
-        mean_reciprocal_rank=_mean(1 / place),
+        mean_rank=mean(place),
+        mean_reciprocal_rank=mean(1 / place),
         ranks=ranked + 1,
     )
 
@@ -369,9 +310,6 @@ def _candidates(in_gallery: np.ndarray, groups: np.ndarray | None) -> np.ndarray
     return in_gallery.sum() - of_own_group + 1
 
 
-def _without(modalities: Sequence[str], name: str) -> tuple[str, ...]:
+def all_but(modalities: Sequence[str], name: str) -> tuple[str, ...]:
+    """All modalities but one."""
     return tuple(other for other in modalities if other != name)
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else math.nan

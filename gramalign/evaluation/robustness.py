@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from gramalign.evaluation.inputs import EmbeddingSet, HostEmbeddings, HostPresent, checked
+from gramalign.evaluation.means import mean
 from gramalign.evaluation.perturbations import (
     PRECISIONS,
     add_noise,
@@ -31,7 +32,7 @@ from gramalign.evaluation.perturbations import (
     lose_modalities,
     store_as,
 )
-from gramalign.evaluation.records import number, to_plain
+from gramalign.evaluation.records import Record, number
 from gramalign.evaluation.retrieval import (
     Retrieval,
     check_score,
@@ -94,7 +95,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Robustness:
+class Robustness(Record):
     """Curves of one set of embeddings.
 
     Attributes:
@@ -117,10 +118,6 @@ class Robustness:
     def tasks(self) -> tuple[str, ...]:
         """Those that differ: of two modalities all are pairs."""
         return TASKS[:1] if len(self.modalities) == 2 else TASKS
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Robustness":
@@ -254,11 +251,11 @@ def _figures(data: EmbeddingSet, score: ScoreLike) -> dict[str, float]:
         results, name = retrieval_figures(data, each), name_of(each)
         for task in TASKS:
             chosen = [result for result in results if _is(task, result, len(data.modalities))]
-            figures[f"{task} R@1, {name}"] = _mean([result.recall[1] for result in chosen])
+            figures[f"{task} R@1, {name}"] = mean([result.recall[1] for result in chosen])
             ranks = [result.mean_reciprocal_rank for result in chosen]
-            figures[f"{task} MRR, {name}"] = _mean(ranks)
+            figures[f"{task} MRR, {name}"] = mean(ranks)
             if name == "cosine":
-                figures[f"{task} chance R@1"] = _mean([result.chance[1] for result in chosen])
+                figures[f"{task} chance R@1"] = mean([result.chance[1] for result in chosen])
     return figures
 
 
@@ -273,12 +270,7 @@ def _range(values: list[float]) -> Range:
     counted = [value for value in values if not math.isnan(value)]
     if not counted:
         return Range(math.nan, math.nan, math.nan)
-    return Range(_mean(counted), min(counted), max(counted))
-
-
-def _mean(values: list[float]) -> float:
-    counted = [value for value in values if not math.isnan(value)]
-    return float(np.mean(counted)) if counted else math.nan
+    return Range(mean(counted), min(counted), max(counted))
 
 
 def _check(

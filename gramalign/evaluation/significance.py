@@ -16,14 +16,13 @@ how sure their difference is, twice over:
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy import special
 
 from gramalign.evaluation.bootstrap import bootstrap_interval
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record
 
 # Sums of signed sizes are followed exactly up to so many of them: hits of thousands of queries are.
 _EXACT = 2**15
@@ -40,7 +39,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
+class PairedDifference(Record):
     """How much better one method is than another on the same queries.
 
     Attributes:
@@ -53,10 +52,6 @@ class PairedDifference:
     difference: float
     over_queries: Evidence
     over_both: Evidence
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dump`; NaN becomes None."""
-        return to_plain(self)
 
 
 def paired_difference(

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gramalign.evaluation.diagnostics_tables import diagnostics_table, warnings_list
 from gramalign.evaluation.evaluation import Evaluation
+from gramalign.evaluation.means import mean
 from gramalign.evaluation.relevance import NDCG_AT
 from gramalign.evaluation.retrieval import RECALL_AT, Retrieval
 from gramalign.evaluation.table_parts import (
@@ -35,18 +36,13 @@ def tables(evaluation: Evaluation) -> Group:
         The pair table (where there are more than two modalities), the tuple table, those of labels
         and of what was asked for besides, the diagnostics, and what these give reason to warn of.
     """
-    parts = [
-        tuple_table(evaluation),
-        diagnostics_table(evaluation),
-        warnings_list(evaluation.diagnostics),
-    ]
-    if evaluation.beside:
-        parts.insert(1, beside_tables(evaluation))
+    parts = [pair_table(evaluation)] if len(evaluation.modalities) > 2 else []
+    parts.append(tuple_table(evaluation))
     if evaluation.by_label:
-        parts.insert(1, label_table(evaluation))
-    if len(evaluation.modalities) > 2:
-        parts.insert(0, pair_table(evaluation))
-    return Group(*parts)
+        parts.append(label_table(evaluation))
+    if evaluation.beside:
+        parts.append(beside_tables(evaluation))
+    return Group(*parts, diagnostics_table(evaluation), warnings_list(evaluation.diagnostics))
 
 
 def to_text(renderable: RenderableType, *, width: int = 100) -> str:
@@ -83,11 +79,11 @@ def pair_table(evaluation: Evaluation) -> Group:
     notes = [f"mean {percent(evaluation.summary()['pair R@1, cosine'])}"]
     if evaluation.score != "cosine":
         own = [evaluation.find((a,), (b,), evaluation.score).recall[1] for a, b in found]
-        notes.append(f"under {evaluation.score} {percent(_mean(own))}")
+        notes.append(f"under {evaluation.score} {percent(mean(own))}")
     if evaluation.baseline:
         baseline = evaluation.summary(baseline=True)["pair R@1, cosine"]
         notes.append(f"linear GCCA {percent(baseline)}")
-    chance = _mean([result.chance[1] for result in found.values()])
+    chance = mean([result.chance[1] for result in found.values()])
     notes.append(f"chance {percent(chance, 2)}")
     return titled(
         "Pairs: R@1 in percent under the cosine, query (row) -> gallery (column)",
@@ -130,29 +126,22 @@ def tuple_table(evaluation: Evaluation) -> Group:
 def label_table(evaluation: Evaluation) -> Group:
     """Retrieval of all that shares the query's label, under the run's Score and the cosine."""
     scores = tuple(dict.fromkeys(result.score for result in evaluation.by_label))
+    found = {(x.query, x.gallery, x.score): x for x in evaluation.by_label}
     table = task_table()
     for name in scores:
         add_figures(table, name, ("R@1", "MRR", "mAP", f"nDCG@{NDCG_AT}"))
     table.add_column("chance\nmAP", justify="right", no_wrap=True, style="dim")
 
     def cells(query: tuple[str, ...], gallery: tuple[str, ...]) -> list[str]:
-        results = [
-            next(
-                result
-                for result in evaluation.by_label
-                if (set(result.query), set(result.gallery)) == (set(query), set(gallery))
-                and result.score == name
-            )
-            for name in scores
-        ]
-        found = []
+        results = [found[query, gallery, name] for name in scores]
+        shown = []
         for x in results:
             means = x.mean_reciprocal_rank, x.mean_average_precision, x.ndcg
-            found += [percent(x.recall[1]), *(decimal(value) for value in means)]
-        return [*found, decimal(results[0].chance_average_precision)]
+            shown += [percent(x.recall[1]), *(decimal(value) for value in means)]
+        return [*shown, decimal(results[0].chance_average_precision)]
 
     add_tasks(table, evaluation.modalities, cells)
-    right = _mean([result.right for result in evaluation.by_label])
+    right = mean([result.right for result in evaluation.by_label])
     return titled(
         "Labels: all that shares the query's label is right, its own example too",
         table,
@@ -195,8 +184,3 @@ def _rank(value: float) -> str:
     if math.isnan(value):
         return "n/a"
     return f"{value:.0f}" if value == int(value) or value >= 1000 else f"{value:.1f}"
-
-
-def _mean(values: list[float]) -> float:
-    counted = [value for value in values if not math.isnan(value)]
-    return sum(counted) / len(counted) if counted else math.nan

@@ -54,7 +54,7 @@ def affine_hull(vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batc
     # The first of them is the base, or absent: the hull of n points has n - 1 directions.
     directions = tuple(unstack(span.vectors, -2)[1:])
     foot = base - sum(jnp.sum(base * q, axis=-1, keepdims=True) * q for q in directions)
-    factorials = jnp.asarray([math.factorial(n) for n in range(len(rows) + 1)], foot.dtype)
+    factorials = jnp.asarray([math.factorial(n) for n in range(len(rows))], foot.dtype)
     return Hull(foot, directions, span.volume / factorials[jnp.sum(others, -1, dtype=jnp.int32)])
 
 

@@ -112,7 +112,7 @@ def _uses(
             yield _Use(kind, started, 1, sent, leaving, exact=True, read=told is not None)
         elif opcode == "while":
             times, inside = trips(program, computation, instruction, known)
-            body = program.computations[instruction.attribute("body") or ""]
+            body = program.called(instruction)
             for use in _uses(program, body, hosts, inside, asynchronous=asynchronous):
                 exact = use.exact and times is not None
                 yield use._replace(times=use.times * (1 if times is None else times), exact=exact)
@@ -123,8 +123,7 @@ def _uses(
             ]
             yield from max(branches, key=lambda uses: sum(use.times * use.sent for use in uses))
         elif opcode in ("fusion", "call", "async-start"):
-            called = instruction.attribute("calls") or instruction.attribute("to_apply") or ""
-            inside = program.computations[called]
+            inside = program.called(instruction)
             starts = opcode == "async-start" or _starts(inside)
             if starts or not _goes_on(inside):
                 yield from _uses(program, inside, hosts, None, asynchronous=asynchronous or starts)

@@ -91,6 +91,11 @@ class Program:
     devices: int
     """How many run it together."""
 
+    def called(self, instruction: Instruction) -> Computation:
+        """What a fusion or a call, or the start of one, runs; of a loop its body."""
+        names = map(instruction.attribute, ("calls", "to_apply", "body"))
+        return self.computations[next(filter(None, names), "")]
+
 
 def parse(text: str) -> Program:
     """Takes a program's text apart.

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-from jax.sharding import AxisType, Mesh
-
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.gpus import GPUS, gpu_devices
 from gramalign.programs.tpus import tpu_devices
@@ -30,8 +27,3 @@ def devices_of(topology: str) -> list[Any]:
         f"no topology {topology!r}: wanted TPUs, {', '.join(tpus)}, such as v5e:4x4, or GPUs, "
         f"{', '.join(GPUS)}, such as h100:8"
     )
-
-
-def mesh_along(topology: str) -> Mesh:
-    """All devices of a topology along one axis, "data"; raises as `devices_of`."""
-    return Mesh(np.array(devices_of(topology)), ("data",), axis_types=(AxisType.Auto,))

@@ -67,8 +67,7 @@ def _of(
     opcode = instruction.opcode
     if opcode == "while":
         times, inside = trips(program, computation, instruction, known)
-        body = program.computations[instruction.attribute("body") or ""]
-        once = _of_all(program, body, inside)
+        once = _of_all(program, program.called(instruction), inside)
         if times is None:
             return Traffic(once.moved, exact=not once.moved)
         return Traffic(times * once.moved, once.exact)
@@ -77,7 +76,7 @@ def _of(
         found = [_of_all(program, branch, None) for branch in branches]
         return max(found, key=lambda branch: branch.moved)
     if opcode in ("call", "async-start"):
-        return _of_all(program, _called(program, instruction), None)
+        return _of_all(program, program.called(instruction), None)
     if opcode in _NOTHING or opcode.endswith(("-done", "-update")) or _allocates(instruction):
         return Traffic(0)
     read = 0
@@ -91,7 +90,7 @@ def _read(program: Program, computation: Computation, instruction: Instruction, 
     """Bytes that an instruction takes of one of its operands, wherever that is."""
     places = [place for place, operand in enumerate(instruction.operands) if operand == name]
     if instruction.opcode == "fusion":
-        inside = _called(program, instruction)
+        inside = program.called(instruction)
         return sum(
             sum(_read_inside(program, inside, parameter))
             for parameter, x in inside.instructions.items()
@@ -119,7 +118,7 @@ def _written(program: Program, computation: Computation, instruction: Instructio
     shapes = [instruction.result]
     sources = [(computation, instruction)]
     if instruction.opcode == "fusion":
-        inside = _called(program, instruction)
+        inside = program.called(instruction)
         sources = [(inside, inside.result)]
         if inside.result.opcode == "tuple":
             shapes = elements(instruction.result)
@@ -140,14 +139,9 @@ def _put(program: Program, computation: Computation, instruction: Instruction) -
     if instruction.opcode in _SAME:
         return _put(program, computation, computation.instructions[instruction.operands[0]])
     if instruction.opcode == "fusion":
-        inside = _called(program, instruction)
+        inside = program.called(instruction)
         return _put(program, inside, inside.result)
     return array_bytes(instruction.result)
-
-
-def _called(program: Program, instruction: Instruction) -> Computation:
-    name = instruction.attribute("calls") or instruction.attribute("to_apply") or ""
-    return program.computations[name]
 
 
 def _allocates(instruction: Instruction) -> bool:

@@ -1,5 +1,6 @@
 """What `gramalign classify` has measured: accuracies with their intervals, and all in a table."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ from gramalign.evaluation import ClassFigures, Classification, Estimate
 from gramalign.evaluation.classification_table import subject
 from gramalign.report.blocks import Block, Cell, Key, Plot, Table
 from gramalign.report.drawing import MUTED, axes, colour
-from gramalign.report.figures import percent
+from gramalign.report.figures import NONE, percent
 
 _LONGEST = 30  # characters beside a panel; the table has the names in full
 
@@ -39,7 +40,7 @@ def _plot(found: Classification) -> Plot:
     panel.grid(visible=False, axis="y")
     majority = classifiers[-1].majority
     keys = [Key(kind, tint, "●") for kind, tint in tints.items()]
-    if majority == majority:
+    if not math.isnan(majority):
         panel.axvline(majority, color=MUTED, linewidth=0.8)
         keys.append(Key(f"the most frequent class, {majority:.1f}", "var(--muted)", "┃"))
     panel.set_xlim(0, 101)
@@ -66,7 +67,7 @@ def _table(classifiers: tuple[ClassFigures, ...]) -> Table:
             Cell(x.name),
             Cell(str(x.rows)),
             Cell(_estimate(x.accuracy[1]), strong=True),
-            *(Cell(_estimate(x.accuracy[k]) if k in x.accuracy else "–") for k in others),
+            *(Cell(_estimate(x.accuracy[k]) if k in x.accuracy else NONE) for k in others),
             Cell(_estimate(x.macro_f1)),
         ]
         for x in classifiers
@@ -75,6 +76,6 @@ def _table(classifiers: tuple[ClassFigures, ...]) -> Table:
 
 
 def _estimate(x: Estimate) -> str:
-    if x.value != x.value:
-        return "–"
+    if math.isnan(x.value):
+        return NONE
     return f"{percent(x.value)} [{percent(x.low)}, {percent(x.high)}]"

@@ -61,9 +61,9 @@ def axes(
     return figure, panel
 
 
-def colour(place: int, palette: tuple[str, ...] = SERIES) -> str:
+def colour(place: int) -> str:
     """The colour of the series in this place; they come again where there are many."""
-    return palette[place % len(palette)]
+    return SERIES[place % len(SERIES)]
 
 
 def stroke(place: int) -> str:

@@ -15,19 +15,17 @@ from gramalign.report.thumbnails import Thumbnails
 from gramalign.scores import Score, score_named
 
 _ANCHOR = "anchor"  # as in retrieval: one compilation for all tasks of one size
+_QUERIES = 6  # of each kind, each of another example
+_ABOVE = 4  # of those found before the match
 _Candidates = tuple[Float[Array, " n"], Bool[Array, " n"]]
 
 
-def galleries(
-    run: Gathered, pictures: Thumbnails, *, count: int = 6, above: int = 4
-) -> list[Gallery]:
+def galleries(run: Gathered, pictures: Thumbnails) -> list[Gallery]:
     """The worst queries of each kind of tuple retrieval (of two modalities, of pairs).
 
     Args:
         run: the run; none without its ranks.
         pictures: of its rows.
-        count: queries of each kind, each of another example.
-        above: how many of those found before the match.
 
     Returns:
         A gallery for each kind that has failures, under the run's Score; under the cosine where
@@ -36,7 +34,7 @@ def galleries(
     score = "cosine" if run.evaluation.score == FUSED else run.evaluation.score
     found = []
     for kind in kinds(run.evaluation)[-2:]:
-        worst = _worst(run, list(tasks(run.evaluation, kind, score)), count)
+        worst = _worst(run, list(tasks(run.evaluation, kind, score)))
         failures = [
             Failure(
                 task=f"{_side(task.query)} → {_side(task.gallery)}",
@@ -45,7 +43,7 @@ def galleries(
                 query=_item(run, pictures, row, row),
                 above=tuple(
                     _item(run, pictures, other, row)
-                    for other in _before(run, task, score, row, min(above, rank - 1))
+                    for other in _before(run, task, score, row, min(_ABOVE, rank - 1))
                 ),
             )
             for rank, row, task in worst
@@ -55,18 +53,18 @@ def galleries(
     return found
 
 
-def _worst(run: Gathered, results: list[Retrieval], count: int) -> list[tuple[int, int, Retrieval]]:
+def _worst(run: Gathered, results: list[Retrieval]) -> list[tuple[int, int, Retrieval]]:
     """Rank, row and task of the latest matches that were not found first, each of another row."""
     places = []
     for task in results:
         ranks = run.ranks.get(name_in_ranks(task))
         if ranks is not None:
-            last = np.argsort(-ranks, kind="stable")[:count]
+            last = np.argsort(-ranks, kind="stable")[:_QUERIES]
             places += [(int(ranks[row]), int(row), task) for row in last if ranks[row] > 1]
     chosen: dict[int, tuple[int, int, Retrieval]] = {}
     for place in sorted(places, key=lambda place: -place[0]):
         chosen.setdefault(place[1], place)
-    return list(chosen.values())[:count]
+    return list(chosen.values())[:_QUERIES]
 
 
 def _before(run: Gathered, task: Retrieval, score: str, row: int, count: int) -> list[int]:

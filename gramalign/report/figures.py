@@ -2,12 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
 
 from gramalign.evaluation import Evaluation, Retrieval
+from gramalign.evaluation.means import mean
 from gramalign.evaluation.relevance import NDCG_AT
 from gramalign.evaluation.retrieval import RECALL_AT
 from gramalign.report.blocks import Cell, Headline, Table
@@ -29,11 +30,11 @@ def headlines(evaluation: Evaluation) -> list[Headline]:
 
 
 def _headline(evaluation: Evaluation, kind: str, score: str) -> Headline | None:
-    value = mean(x.recall[1] for x in tasks(evaluation, kind, score))
+    value = mean([x.recall[1] for x in tasks(evaluation, kind, score)])
     if math.isnan(value):
         return None
-    chance = mean(x.chance[1] for x in tasks(evaluation, kind, score))
-    linear = mean(x.recall[1] for x in tasks(evaluation, kind, "cosine", baseline=True))
+    chance = mean([x.chance[1] for x in tasks(evaluation, kind, score)])
+    linear = mean([x.recall[1] for x in tasks(evaluation, kind, "cosine", baseline=True)])
     marks = [("chance", chance, "var(--muted)"), ("linear GCCA", linear, "var(--mark)")]
     kept = tuple(mark for mark in marks if not math.isnan(mark[1]))
     return Headline(f"{_KINDS[kind]}, {score}", value, kept)
@@ -114,8 +115,8 @@ def heat_maps(run: Gathered) -> list[Table]:
             ]
             for query in names
         ]
-        average = mean(x.recall[1] for x in results.values())
-        chance = mean(x.chance[1] for x in results.values())
+        average = mean([x.recall[1] for x in results.values()])
+        chance = mean([x.chance[1] for x in results.values()])
         note = f"Mean {percent(average)}, chance {percent(chance, 2)}."
         head = [[Cell("query ↓ gallery →"), *map(Cell, names)]]
         tables.append(Table(f"R@1 in percent, {title}", head, rows, note, heat=True))
@@ -263,12 +264,6 @@ def _heated(value: float) -> Cell:
     ink = "#101010" if luminance > 0.18 else "#ffffff"
     back = "#" + "".join(f"{round(255 * part):02x}" for part in (red, green, blue))
     return Cell(percent(value), back, ink)
-
-
-def mean(values: Iterable[float]) -> float:
-    """Mean of the values that are known; NaN where none is."""
-    counted = [value for value in values if not math.isnan(value)]
-    return sum(counted) / len(counted) if counted else math.nan
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

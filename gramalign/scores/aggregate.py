@@ -54,7 +54,6 @@ class AggregateScore(AnchoredScore):
     weight_temperature: float = 0.1
 
     def __post_init__(self):
-        """Refuse what is no temperature."""
         if not self.weight_temperature > 0:
             raise ValueError(f"weight_temperature must be positive, got {self.weight_temperature}")
 

@@ -75,7 +75,6 @@ class Between:
     gallery: tuple[str, ...]
 
     def __post_init__(self):
-        """Refuse what cannot be compared."""
         score_named(self.score, _ANCHOR)
         for argument, names in (("query", self.query), ("gallery", self.gallery)):
             if not names or len(set(names)) < len(names):

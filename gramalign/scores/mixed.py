@@ -56,7 +56,6 @@ class MixedScore:
     weights: tuple[float, ...]
 
     def __post_init__(self):
-        """Refuse what does not go together."""
         if not self.scores or len(self.scores) != len(self.weights):
             raise ValueError(
                 f"scores and weights must be as many, one at least, got {len(self.scores)} and "

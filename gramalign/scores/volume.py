@@ -70,7 +70,6 @@ class VolumeScore(SymmetricScore):
     form: Form = "volume"
 
     def __post_init__(self):
-        """Refuse what is no form."""
         if self.form not in get_args(Form):
             raise ValueError(f"form must be one of {', '.join(get_args(Form))}, got {self.form!r}")
 

@@ -23,7 +23,16 @@ from gramalign.scores import Between, ScoreLike, Side
 from gramalign.search import file
 from gramalign.search.entries import Entries, checked_ids, checked_rows
 from gramalign.search.hits import Hits
-from gramalign.search.programs import Devices, best, columns, mesh_over, padded, tile_on, upload
+from gramalign.search.programs import (
+    Devices,
+    best,
+    columns,
+    filled,
+    mesh_over,
+    padded,
+    tile_on,
+    upload,
+)
 from gramalign.unit_rows import HostEmbeddings, HostPresent
 
 if TYPE_CHECKING:
@@ -174,14 +183,8 @@ class Index:
             number = min(len(asked) - start, QUERIES[-1])
             size = next(size for size in QUERIES if size >= number)
             chunk = slice(start, start + number)
-            batch = {
-                name: _filled(x[chunk], size)
-                for name, x in zip(between.query, rows.values(), strict=True)
-            }
-            there = {
-                name: _filled(x[chunk], size)
-                for name, x in zip(between.query, masks.values(), strict=True)
-            }
+            parts = ([filled(x[chunk], size) for x in each.values()] for each in (rows, masks))
+            batch, there = (dict(zip(between.query, part, strict=True)) for part in parts)
             both = best(between, batch, there, cols, k=room, mesh=self._mesh, tile=tile)
             found.append([np.asarray(x)[:number, :k] for x in both])
         scores, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -264,19 +267,14 @@ class Index:
         if key not in self._factors:
             tile = tile_on(self._mesh)
             size = padded(len(self), self._mesh, tile)
-            parts = (self._entries.embeddings, self._entries.present)
-            named = (
-                dict(zip(between.gallery, (part[name] for name in searched), strict=True))
-                for part in parts
+            names = dict(zip(between.gallery, searched, strict=True))
+            on_devices = (
+                upload({role: part[name] for role, name in names.items()}, size, self._mesh)
+                for part in (self._entries.embeddings, self._entries.present)
             )
-            on_devices = (upload(part, size, self._mesh) for part in named)
             self._factors[key] = columns(between, *on_devices, mesh=self._mesh, tile=tile)
         return self._factors[key]
 
 
 def _places(side: str, number: int) -> tuple[str, ...]:
     return tuple(f"{side} {place}" for place in range(number))
-
-
-def _filled(x: Shaped[np.ndarray, "n ..."], size: int) -> Shaped[np.ndarray, "size ..."]:
-    return np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)])

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from gramalign.contrast import Engine, top_k
 from gramalign.contrast.engine import TILES
@@ -44,15 +44,16 @@ def padded(size: int, mesh: Mesh, tile: int) -> int:
     return -(-part // tile) * tile * mesh.size
 
 
+def filled(x: Shaped[np.ndarray, "n ..."], rows: int) -> Shaped[np.ndarray, "rows ..."]:
+    """An array with zeros behind it, up to so many rows."""
+    if len(x) == rows:
+        return x
+    return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
+
+
 def upload(tree: Mapping[str, np.ndarray], rows: int, mesh: Mesh) -> dict[str, Array]:
-    """Arrays `[n, ...]` filled up with zeros to so many rows, and split over the devices."""
-
-    def fill(x: np.ndarray) -> np.ndarray:
-        if len(x) == rows:
-            return x
-        return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
-
-    whole = {name: fill(x) for name, x in tree.items()}
+    """Arrays `[n, ...]` filled up to so many rows, and split over the devices."""
+    whole = {name: filled(x, rows) for name, x in tree.items()}
     return jax.device_put(whole, NamedSharding(mesh, _SPLIT))
 
 

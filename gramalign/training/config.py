@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from gramalign.contrast import Engine
 from gramalign.data.packed import OnBadRecord
@@ -41,7 +41,6 @@ class Model:
         for name in ("dim", "hidden", "depth"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
         check(self, "dropout", 0 <= self.dropout < 1, "a rate in [0, 1)")
-        check(self, "dtype", self.dtype in get_args(Dtype), "float32 or bfloat16")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: version_of(name) for name in _PACKAGES},
         "git": git_revision(Path(__file__)),
         "devices": f"{len(devices)} x {devices[0].device_kind}",
     }
@@ -43,7 +43,8 @@ def _git(file: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Of an installed package; None if it is not."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -30,11 +30,7 @@ def own_score(config: Config) -> str:
 
 
 def measure(
-    run: Run,
-    rows: FeatureStore,
-    *,
-    score: str | None = None,
-    **options: Any,
+    run: Run, rows: FeatureStore, *, score: str | None = None, **options: Any
 ) -> Evaluation:
     """Embeds rows and evaluates them.
 
@@ -54,7 +50,7 @@ def measure(
         {name: rows.present[name] for name in embeddings},
         score=score,
         groups=rows.groups,
-        fused=_fused_rests(run, rows) if score == FUSED and "vast" in run.fusing else None,
+        fused=_fused_rests(run, rows, score),
         **options,
     )
 
@@ -77,7 +73,7 @@ def embed_labelled(run: Run, rows: FeatureStore, *, score: str) -> Labelled:
         labels,
         {name: rows.present[name] for name in embeddings},
         rows.groups,
-        _fused_rests(run, rows) if score == FUSED and "vast" in run.fusing else None,
+        _fused_rests(run, rows, score),
     )
 
 
@@ -112,8 +108,10 @@ def labels_of(rows: FeatureStore) -> Shaped[np.ndarray, " n"]:
     return rows.labels
 
 
-def _fused_rests(run: Run, rows: FeatureStore) -> dict[str, np.ndarray]:
-    """What VAST's heads make of all modalities but one, by the name of that one."""
+def _fused_rests(run: Run, rows: FeatureStore, score: str) -> dict[str, np.ndarray] | None:
+    """What VAST's heads make of all modalities but one, by the name of that one, for its Score."""
+    if score != FUSED or "vast" not in run.fusing:
+        return None
     made = embed_store(run, rows, fused="vast")
     names = {one: fused_rest(run.dims, one) for one in run.dims}
     return {one: made[name] for one, name in names.items() if one in made and name in made}

@@ -12,7 +12,7 @@ from functools import partial
 
 from gramalign import losses
 from gramalign.models import FusionHead, Number
-from gramalign.scores import anchored
+from gramalign.scores import SCORE_NAMES
 from gramalign.scores.named import called
 from gramalign.scores.volume import Form
 from gramalign.training.checks import check
@@ -180,8 +180,7 @@ class _OfAnyScore(Tempered, Anchored):
 
     def __post_init__(self):
         super().__post_init__()
-        known = anchored("any")
-        check(self, "of", self.of in known, f"one of {', '.join(known)}")
+        check(self, "of", self.of in SCORE_NAMES, f"one of {', '.join(SCORE_NAMES)}")
 
     @property
     def score(self) -> str:

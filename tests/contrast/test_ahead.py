@@ -8,8 +8,7 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.programs.topology import mesh_along
-from tests.compilers import cuda, tpu
+from tests.compilers import cuda, mesh_along, tpu
 
 DIM, MIB = 512, 2**20
 GATHERED = 1.1 * 3 * 32768 * DIM * (2 + 4) / MIB

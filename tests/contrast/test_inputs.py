@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax.numpy as jnp
-import jaxtyping
 import pytest
 
 from gramalign.contrast import Engine, contrast, ranks, score_matrix, sigmoid_contrast, top_k
@@ -14,9 +13,7 @@ from gramalign.scores import CosineScore, Side
 SCORE = CosineScore("a", "b")
 
 
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def side(size):

@@ -7,6 +7,7 @@ from gramalign.cli import main
 from gramalign.data import FeatureStoreError, batches, load, packed
 from gramalign.data.opening import from_arrays
 from gramalign.data.packed import STORE, open_packed, pack
+from tests.shards import spoil
 
 ROWS = 100
 
@@ -136,14 +137,6 @@ def test_batches_are_those_of_the_arrays(store, folder):
         for kind in ("features", "present"):
             for name, x in plain[kind].items():
                 np.testing.assert_array_equal(packed[kind][name], x)
-
-
-def spoil(path):
-    """A byte within a record."""
-    content = bytearray(path.read_bytes())
-    used = np.flatnonzero(np.frombuffer(content, np.uint8))  # the rest is padding
-    content[used[len(used) // 2]] ^= 0xFF
-    path.write_bytes(content)
 
 
 def test_a_corrupt_record_is_named(folder):

@@ -84,7 +84,6 @@ def bad_row(value):
         ),
     ],
 )
-def test_bad_input_is_refused_with_its_cure(embeddings, options, message, monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_bad_input_is_refused_with_its_cure(embeddings, options, message, unchecked):
     with pytest.raises(ValueError, match=message):
         evaluate(embeddings, **options, score="cosine")

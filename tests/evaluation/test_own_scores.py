@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import partial
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -155,7 +154,6 @@ class cosine(Mine):  # noqa: N801
         ("area", ValueError, "score: got 'area', wanted one of cosine"),
     ],
 )
-def test_what_makes_no_score(data, monkeypatch, score, error, complaint):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_makes_no_score(data, unchecked, score, error, complaint):
     with pytest.raises(error, match=complaint):
         retrieve_both_ways(data, ["text"], ["audio"], score)

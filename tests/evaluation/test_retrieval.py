@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gramalign.evaluation import (
     SCORE_NAMES,
     checked,
+    devices,
     evaluate,
-    retrieval,
     retrieval_figures,
     retrieve_both_ways,
     tables,
@@ -182,9 +182,9 @@ def test_order_and_absent_examples_change_nothing(seed, score):
 
 def test_all_tasks_of_one_size_share_a_compilation():
     embeddings = random_embeddings(np.random.default_rng(0), 29, names=tuple("abcde"))
-    before = retrieval._on_device._cache_size()
+    before = devices._on_device._cache_size()
     retrieval_figures(checked(embeddings), "cosine")
-    assert retrieval._on_device._cache_size() - before == 2  # pairs and tuples
+    assert devices._on_device._cache_size() - before == 2  # pairs and tuples
 
 
 @partial(jax.jit, static_argnames="score")
@@ -234,10 +234,10 @@ def test_several_devices_give_what_one_gives(monkeypatch, score, dual_temperatur
         return [result.ranks for result in both]
 
     alone = ranks()
-    monkeypatch.setattr(retrieval, "ROWS_PER_DEVICE", 9)  # three devices, one row to fill up
-    before = retrieval._on_mesh._cache_size()
+    monkeypatch.setattr(devices, "ROWS_PER_DEVICE", 9)  # three devices, one row to fill up
+    before = devices._on_mesh._cache_size()
     np.testing.assert_array_equal(ranks(), alone)
-    assert retrieval._on_mesh._cache_size() == before + 1
+    assert devices._on_mesh._cache_size() == before + 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gramalign.evaluation import (
     Robustness,
     checked,
-    retrieval,
+    devices,
     retrieval_figures,
     robustness,
     robustness_tables,
@@ -114,7 +114,7 @@ def measured():
     data = some()
     features, embed = embed_of(data)
     seen = []
-    before = retrieval._on_device._cache_size()
+    before = devices._on_device._cache_size()
     found = robustness(
         data,
         "volume",
@@ -124,7 +124,7 @@ def measured():
         embed=embed,
         report=lambda done, total: seen.append((done, total)),
     )
-    return found, seen, retrieval._on_device._cache_size() - before
+    return found, seen, devices._on_device._cache_size() - before
 
 
 def test_curves_begin_where_nothing_has_happened(measured):

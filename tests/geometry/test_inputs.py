@@ -1,7 +1,6 @@
 """Messages for what cannot be computed, as users meet them: without run-time type checks."""
 
 import jax.numpy as jnp
-import jaxtyping
 import pytest
 
 from gramalign.geometry import gram_matrix, leading_direction, singular_values, volume
@@ -9,9 +8,7 @@ from gramalign.geometry import gram_matrix, leading_direction, singular_values, 
 FUNCTIONS = [gram_matrix, leading_direction, singular_values, volume]
 
 
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -86,8 +85,7 @@ def test_modalities_that_sum_to_zero():
     assert all(np.isfinite(rows).all() for rows in gradient.values())
 
 
-def test_a_modality_by_the_name_of_the_centroid(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_a_modality_by_the_name_of_the_centroid(unchecked):
     x = samples.as_jax(embeddings_of("ab"))
     x["centroid"] = x["a"]
     with pytest.raises(ValueError, match=r"entry 'centroid', .* or say barycentre='centroid'"):

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -82,11 +81,6 @@ def test_over_a_mesh_where_mappings_are_put_in_order():
     x = samples.as_jax(embeddings_of(names, np.float32))
     mesh = jax.make_mesh((8,), ("data",))
     np.testing.assert_allclose(losses.over_mesh(losses.confu, mesh)(x), losses.confu(x), rtol=1e-5)
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -14,10 +13,7 @@ from gramalign.scores import VolumeScore
 ROWS = jnp.eye(4, 3)
 
 
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 FUNCTIONS = {
     "gram": lambda x: losses.gram(x, anchor="text"),
@@ -224,8 +220,7 @@ def test_masks_that_are_none(present, message):
         (losses.pmrl, {"anchor": "text"}, TypeError, r"pmrl has no \['anchor'\], it has \['tau_"),
     ],
 )
-def test_settings(loss, settings, error, message, monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_settings(loss, settings, error, message):
     with pytest.raises(error, match=message):
         loss({"text": ROWS, "b": ROWS}, **settings)
 

@@ -244,8 +244,7 @@ def test_fused_rows_that_are_not_of_unit_length():
 
 
 @pytest.mark.parametrize("groups", [jnp.arange(8), np.arange(12), list(range(16))])
-def test_groups_that_are_not_of_the_batch(groups, monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_groups_that_are_not_of_the_batch(groups, unchecked):
     with pytest.raises(ValueError, match=r"groups must be an array of integers \(16,\)"):
         losses.over_mesh(losses.clip, mesh_of())(batch("ab")[0], groups=groups)
 

@@ -325,8 +325,7 @@ def test_a_ring_takes_no_more_for_more_devices(negatives):
     assert eight <= 1.05 * two
 
 
-def test_negatives_that_there_are_not(monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_negatives_that_there_are_not(unchecked):
     one = jnp.eye(3)[jnp.zeros(4, int)]
     two = {m: one for m in "ab"}
     with pytest.raises(ValueError, match='must be "shuffled" or "all", got \'n\''):

@@ -1,6 +1,5 @@
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -108,8 +107,7 @@ def test_modalities_that_make_no_sense(modalities):
         head(modalities)
 
 
-def test_embeddings_that_do_not_fit(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_embeddings_that_do_not_fit(unchecked):
     with pytest.raises(ValueError, match=r"\['a', 'x'\] are fused, but embeddings holds \['a', 'b"):
         head(("a", "x"))(samples.as_jax(EMBEDDINGS))
     with pytest.raises(ValueError, match=r"embeddings\['a'\] is 3 wide, wanted 4"):

@@ -9,8 +9,7 @@ import pytest
 from gramalign import losses
 from gramalign.contrast import Engine
 from gramalign.programs.collectives import Collective, collectives
-from gramalign.programs.topology import mesh_along
-from tests.compilers import cuda, tpu
+from tests.compilers import cuda, mesh_along, tpu
 
 DEVICES = 8
 ROWS, DIM = 4, 16  # of each device

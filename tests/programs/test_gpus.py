@@ -4,8 +4,7 @@ import pytest
 
 from gramalign.programs import gpus
 from gramalign.programs.chips import CHIPS, chip_of
-from gramalign.programs.topology import mesh_along
-from tests.compilers import cuda
+from tests.compilers import cuda, mesh_along
 
 
 @pytest.mark.parametrize("gpu", gpus.GPUS.values())

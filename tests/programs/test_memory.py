@@ -6,8 +6,7 @@ import pytest
 
 from gramalign.programs.chips import GIB, MIB, chip_of
 from gramalign.programs.memory import OutOfMemory, available, compiled
-from gramalign.programs.topology import mesh_along
-from tests.compilers import cuda, tpu
+from tests.compilers import cuda, mesh_along, tpu
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
-from gramalign.programs.topology import mesh_along
 from gramalign.programs.traffic import Traffic, traffic
-from tests.compilers import cuda, tpu
+from tests.compilers import cuda, mesh_along, tpu
 
 SIDE = 512
 SIZE = SIDE * SIDE * 4  # bytes

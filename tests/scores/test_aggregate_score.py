@@ -1,7 +1,5 @@
 """What is special to weighted others: limits of the weights' temperature, others that cancel."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +7,9 @@ import pytest
 
 from gramalign.scores import AggregateScore, CosineScore
 from tests import samples
+from tests.every_score import both, tile_of
 
 BATCH, DIM = 8, 16
-
-
-@partial(jax.jit, static_argnums=0)
-def both(score, embeddings):
-    tile = score.tile(score.rows(embeddings).factors, score.cols(embeddings).factors)
-    return tile, score.matched(embeddings)
 
 
 def embeddings_of(names):
@@ -72,8 +65,8 @@ def test_others_that_cancel():
         np.testing.assert_array_equal(found, 0)
 
     def total(x):
-        tile = score.tile(score.rows(x).factors, score.cols(x).factors)
-        return jnp.vdot(tile, jnp.arange(1.0, 5).reshape(2, 2)) + score.matched(x).sum()
+        weights = jnp.arange(1.0, 5).reshape(2, 2)
+        return jnp.vdot(tile_of(score, x), weights) + score.matched(x).sum()
 
     for rows in jax.jit(jax.grad(total))(x).values():
         np.testing.assert_array_equal(rows, 0)

@@ -113,7 +113,7 @@ def test_joint_volume_of_what_both_sides_share_is_0_and_has_finite_derivatives()
     score = Between("volume", ("text", "audio"), ("video", "depth"))
 
     def total(embeddings):
-        tile = score.tile(score.rows(embeddings).factors, score.cols(embeddings).factors)
+        tile = every_score.tile_of(score, embeddings)
         return tile.sum(), jnp.diagonal(tile)
 
     embeddings = {m: jnp.asarray(x) for m, x in embeddings.items()}

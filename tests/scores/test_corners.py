@@ -12,10 +12,7 @@ from gramalign.scores import (
     VolumeScore,
 )
 from tests import samples
-
-
-def tile_of(score, x):
-    return score.tile(score.rows(x).factors, score.cols(x).factors)
+from tests.every_score import tile_of
 
 
 def of_matched(score, t, others):

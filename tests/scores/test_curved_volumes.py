@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gramalign.scores import HyperbolicVolumeScore, KernelVolumeScore
-from tests import reference, samples
+from tests import every_score, reference, samples
 
 SCORES = {"hyperbolic": HyperbolicVolumeScore("a"), "kernel": KernelVolumeScore("a", 0.8)}
 VOLUMES = {
@@ -27,8 +27,7 @@ def by_name(tuples):
 
 
 def tile_of(name, tuples):
-    score, embeddings = SCORES[name], by_name(tuples)
-    return score.tile(score.rows(embeddings).factors, score.cols(embeddings).factors)
+    return every_score.tile_of(SCORES[name], by_name(tuples))
 
 
 def matched_of(name, tuples, there=None):

@@ -1,7 +1,6 @@
 """Messages for embeddings that no Score can compare, as users meet them: without type checks."""
 
 import jax.numpy as jnp
-import jaxtyping
 import pytest
 
 from gramalign.scores import (
@@ -13,11 +12,7 @@ from gramalign.scores import (
 )
 from tests.every_score import SCORES
 
-
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 ONES = jnp.ones((4, 3))
 

@@ -1,7 +1,5 @@
 """What is special to the volume of a kernel's features: the bandwidth, its range, its ends."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,20 +7,14 @@ import pytest
 
 from gramalign.scores import KernelVolumeScore
 from tests import reference, samples
-
-
-@partial(jax.jit, static_argnums=1)
-def both(embeddings, bandwidth):
-    score = KernelVolumeScore("a", bandwidth)
-    tile = score.tile(score.rows(embeddings).factors, score.cols(embeddings).factors)
-    return tile, score.matched(embeddings)
+from tests.every_score import both
 
 
 def scores(tuples, bandwidth=1.0):
     """Tile and matched of [batch, k, dim], in numpy."""
     names = "abcd"[: tuples.shape[1]]
     embeddings = {name: jnp.asarray(tuples[:, i]) for i, name in enumerate(names)}
-    return [np.asarray(x) for x in both(embeddings, bandwidth)]
+    return [np.asarray(x) for x in both(KernelVolumeScore("a", bandwidth), embeddings)]
 
 
 @pytest.mark.parametrize("bandwidth", [0.3, 5.0])
@@ -60,7 +52,8 @@ def test_what_is_many_bandwidths_apart_is_all_the_same():
     names = "abc"
 
     def total(tuples, bandwidth):
-        tile, matched = both({name: tuples[:, i] for i, name in enumerate(names)}, bandwidth)
+        embeddings = {name: tuples[:, i] for i, name in enumerate(names)}
+        tile, matched = both(KernelVolumeScore("a", bandwidth), embeddings)
         return tile.sum() + matched.sum()
 
     for bandwidth in (0.05, 0.0005):

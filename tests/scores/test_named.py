@@ -6,6 +6,7 @@ import pytest
 from gramalign.scores import AggregateScore, Between, KernelVolumeScore, VolumeScore, score_named
 from gramalign.scores.named import called
 from tests import samples
+from tests.every_score import tile_of
 
 NAMES = ("a", "b", "c", "d")
 
@@ -31,9 +32,7 @@ def test_what_is_named_is_the_score_with_its_settings(score, batch):
     text = called(name[type(score)], **settings)
     assert "=" in text and score_named(text, "a") == score
     between = Between(text, ("a",), NAMES[1:])
-    found = between.tile(between.rows(*batch).factors, between.cols(*batch).factors)
-    expected = score.tile(score.rows(*batch).factors, score.cols(*batch).factors)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(tile_of(between, *batch), tile_of(score, *batch))
 
 
 def test_of_a_joined_tuple_too(batch):

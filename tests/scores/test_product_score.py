@@ -1,7 +1,5 @@
 """What is special to the product: its scale, what it is between two, and its blind spots."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,19 +7,13 @@ import pytest
 
 from gramalign.scores import CosineScore, ProductScore
 from tests import reference, samples
+from tests.every_score import both
 
 DIM = 16
 
 
-@partial(jax.jit, static_argnames="scaled")
-def both(embeddings, present, scaled):
-    score = ProductScore("a", scaled=scaled)
-    rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
-    return score.tile(rows.factors, cols.factors), score.matched(embeddings, present)
-
-
 def scores(embeddings, present=None, scaled=False):
-    return both({m: jnp.asarray(x) for m, x in embeddings.items()}, present, scaled)
+    return both(ProductScore("a", scaled), samples.as_jax(embeddings), present)
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -40,10 +32,7 @@ def test_tile_and_matched_in_float64(k, scaled, x64):
 
 def test_between_two_it_is_the_inner_product():
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 7, DIM, "ab"))
-    cosine = CosineScore("a", "b")
-    exact = jax.jit(lambda x: cosine.tile(cosine.rows(x).factors, cosine.cols(x).factors))(
-        embeddings
-    )
+    exact, _ = both(CosineScore("a", "b"), embeddings)
     for found, wanted in zip(scores(embeddings), (exact, jnp.diag(exact)), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     scaled, _ = scores(embeddings, scaled=True)

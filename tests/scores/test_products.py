@@ -10,7 +10,7 @@ import pytest
 from gramalign import losses
 from gramalign.scores.products import product, rounding
 from tests import samples
-from tests.every_score import MAIN, SCORES
+from tests.every_score import MAIN, SCORES, both
 
 BATCH, DIM = 64, 512
 
@@ -24,11 +24,7 @@ def narrow_and_wide():
 
 @jax.jit
 def everything(embeddings):
-    def one(score):
-        rows, cols = score.rows(embeddings), score.cols(embeddings)
-        return score.tile(rows.factors, cols.factors), score.matched(embeddings)
-
-    return {name: one(SCORES[name]) for name in MAIN}
+    return {name: both(SCORES[name], embeddings) for name in MAIN}
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 from gramalign.programs.flops import matmul_flops
 from gramalign.scores import SimplexScore
 from tests import reference, samples
+from tests.every_score import both
 
 BATCH, DIM = 8, 16
 PLAIN, SQUARED = SimplexScore("a"), SimplexScore("a", squared=True)
@@ -17,11 +18,7 @@ PLAIN, SQUARED = SimplexScore("a"), SimplexScore("a", squared=True)
 
 @jax.jit
 def all_four(embeddings, present):
-    def both(score):
-        rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
-        return score.tile(rows.factors, cols.factors), score.matched(embeddings, present)
-
-    return both(PLAIN), both(SQUARED)
+    return both(PLAIN, embeddings, present), both(SQUARED, embeddings, present)
 
 
 def scores(embeddings, present=None):

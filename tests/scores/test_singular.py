@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import samples
-from tests.every_score import SCORES
+from tests.every_score import SCORES, tile_of
 
 
 @jax.jit
@@ -14,7 +14,7 @@ def everything(stacked):
     def one(score, x):
         def total(x):
             embeddings = dict(zip("abc", x, strict=True))
-            tile = score.tile(score.rows(embeddings).factors, score.cols(embeddings).factors)
+            tile = tile_of(score, embeddings)
             # Not a plain sum, of whose derivative symmetry might cancel what is not finite.
             weights = jnp.arange(1.0, 1 + tile.size).reshape(tile.shape)
             return jnp.vdot(tile, weights) + score.matched(embeddings).sum(), tile

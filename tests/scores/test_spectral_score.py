@@ -1,21 +1,20 @@
 """What is special to the leading singular value: the secular equation, and derivatives of tiles."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gramalign.scores import SpectralScore
-from tests import reference, samples
+from tests import every_score, reference, samples
 
 SCORE = SpectralScore("a")
 NAMES = "abcd"
 
 
-def tile_of(embeddings):
-    return SCORE.tile(SCORE.rows(embeddings).factors, SCORE.cols(embeddings).factors)
-
-
+tile_of = partial(every_score.tile_of, SCORE)
 tiles = jax.jit(tile_of)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests import reference, samples
-from tests.every_score import MAIN, SCORES, score_matrix, valid
+from tests.every_score import MAIN, SCORES, both, score_matrix, valid
 
 BATCH, DIM = 7, 16
 # Of modalities, and the Scores to try: what others make of a Score is the same of any number.
@@ -79,10 +79,7 @@ def test_the_masks_of_these_tests_leave_all_kinds_of_tuples():
 def test_half_precision_embeddings_give_float32_scores(name):
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), 4, 8))
     half = {other: x.astype("bfloat16") for other, x in embeddings.items()}
-    score = SCORES[name]
-    tile, matched = jax.eval_shape(
-        lambda x: (score.tile(score.rows(x).factors, score.cols(x).factors), score.matched(x)), half
-    )
+    tile, matched = jax.eval_shape(partial(both, SCORES[name]), half)
     assert tile.dtype == matched.dtype == np.float32
 
 

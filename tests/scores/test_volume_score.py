@@ -4,26 +4,20 @@ from typing import get_args
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
 from gramalign.scores import VolumeScore
 from gramalign.scores.volume import LOG_FLOOR, Form
 from tests import reference, samples
+from tests.every_score import both, tile_of
 
 SCORE = VolumeScore("a")
 
 
-@jax.jit
-def both(embeddings):
-    tile = SCORE.tile(SCORE.rows(embeddings).factors, SCORE.cols(embeddings).factors)
-    return tile, SCORE.matched(embeddings)
-
-
 def scores(embeddings):
-    tile, matched = both({name: jnp.asarray(x, jnp.float32) for name, x in embeddings.items()})
-    return np.asarray(tile), np.asarray(matched)
+    narrow = {name: jnp.asarray(x, jnp.float32) for name, x in embeddings.items()}
+    return [np.asarray(x) for x in both(SCORE, narrow)]
 
 
 def by_name(tuples):
@@ -69,11 +63,7 @@ FORMS = {form: VolumeScore("a", form) for form in get_args(Form)}
 
 @jax.jit
 def every_form(embeddings, present):
-    def one(score):
-        rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
-        return score.tile(rows.factors, cols.factors), score.matched(embeddings, present)
-
-    return {form: one(score) for form, score in FORMS.items()}
+    return {form: both(score, embeddings, present) for form, score in FORMS.items()}
 
 
 def test_of_two_it_is_the_sine():
@@ -136,8 +126,7 @@ def test_slopes_of_small_volumes(distance):
         assert np.all(errors <= 1e-4 * np.linalg.norm(exact, axis=-1)), form
 
 
-def test_what_is_no_form(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_is_no_form(unchecked):
     message = "form must be one of volume, squared, log, root, got 'cube'"
     with pytest.raises(ValueError, match=message):
         VolumeScore("a", "cube")
@@ -150,5 +139,5 @@ def test_a_logarithm_makes_no_leap_at_the_noise_floor():
     anchors = np.stack([axes[0], samples.normalized(axes[0] + 1e-3 * axes[2])])
     x = {"a": anchors, "b": axes[:1].repeat(2, 0), "c": axes[1:2].repeat(2, 0)}
     x = {name: jnp.asarray(rows, jnp.float32) for name, rows in x.items()}
-    on_it, above = np.asarray(score.tile(score.rows(x).factors, score.cols(x).factors))[:, 0]
+    on_it, above = np.asarray(tile_of(score, x))[:, 0]
     assert 6.5 < above < on_it < 7.5

@@ -230,8 +230,7 @@ def test_what_makes_no_index(arguments, message):
         Index(*arguments)
 
 
-def test_arrays_without_names_are_no_embeddings(monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_arrays_without_names_are_no_embeddings(unchecked):
     with pytest.raises(TypeError, match="embeddings: got a ndarray, wanted one array"):
         Index(EYE)
     with pytest.raises(TypeError, match="query: got a ndarray, wanted one array"):
@@ -261,7 +260,6 @@ def test_ids_as_a_column_of_pandas_has_them():
         ({"a": EYE}, 1, {"present": {"b": np.ones(4, bool)}}, "mask for b"),
     ],
 )
-def test_what_cannot_be_searched(query, k, options, message, monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_what_cannot_be_searched(query, k, options, message, unchecked):
     with pytest.raises(ValueError, match=message):
         Index({"a": EYE, "b": EYE}).search(query, k, **options)

@@ -37,15 +37,13 @@ def test_json_there_and_back(config):
     assert config_from_json(config_to_json(config)) == config
 
 
-def test_places_may_be_paths(monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_places_may_be_paths(unchecked):
     config = Config(data=Path("a/b"), start_from=Path("c"))  # pyright: ignore
     assert (config.data, config.start_from) == ("a/b", "c")
     assert config_from_json(config_to_json(config)) == config
 
 
-def test_numbers_of_numpy_and_lists_are_as_good(monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_numbers_of_numpy_and_lists_are_as_good(unchecked):
     config = Config(
         seed=np.int64(3),  # pyright: ignore
         modalities=["a", "b"],  # pyright: ignore
@@ -79,8 +77,7 @@ def test_numbers_of_numpy_and_lists_are_as_good(monkeypatch):
         ({"data": {"text": np.ones(9)}}, r"Config.data is a dict, wanted the name .* np.savez"),
     ],
 )
-def test_what_a_field_is_not_for(wrong, message, monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_what_a_field_is_not_for(wrong, message, unchecked):
     with pytest.raises(ValueError, match=message):
         Config(**wrong)
 
@@ -103,14 +100,12 @@ def test_what_a_field_is_not_for(wrong, message, monkeypatch):
         (lambda: Gram(learn_temperature=1), "Gram.learn_temperature is 1, wanted True or False"),
     ],
 )
-def test_what_a_field_of_a_part_is_not_for(make, message, monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_what_a_field_of_a_part_is_not_for(make, message, unchecked):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_numbers_of_arrays_are_numbers(monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_numbers_of_arrays_are_numbers(unchecked):
     config = Config(
         engine=Engine(tile=np.int64(16)),
         optimizer=Optimizer(learning_rate=jnp.float32(0.5)),
@@ -120,8 +115,7 @@ def test_numbers_of_arrays_are_numbers(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '{"model": null}', '{"settings": ["gram"]}'])
-def test_json_that_is_no_object_where_one_is_wanted(text, monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_json_that_is_no_object_where_one_is_wanted(text, unchecked):
     with pytest.raises(ValueError, match="config: .* wanted an object"):
         config_from_json(text)
 
@@ -218,8 +212,7 @@ def test_differences_are_named_by_path():
         (lambda: Pmrl(tau_instance=-1.0), "Pmrl.tau_instance is -1.0, wanted a positive number"),
     ],
 )
-def test_bad_values_name_field_got_and_wanted(build, message, monkeypatch):
-    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+def test_bad_values_name_field_got_and_wanted(build, message, unchecked):
     with pytest.raises(ValueError, match=message):
         build()
 

@@ -11,6 +11,7 @@ from gramalign.data import FeatureStoreError, digest, from_arrays, load, same_ro
 from gramalign.data.packed import pack
 from gramalign.training import export, load_run, train
 from gramalign.training.run_data import data_of
+from tests.shards import spoil
 
 
 @pytest.fixture
@@ -67,11 +68,7 @@ def test_a_record_that_is_damaged_is_no_other_data(small_config, arrays, tmp_pat
     pack(from_arrays(arrays), folder, shard_rows=20)
     config = small_config(data=str(folder), steps=3)
     run = train(config, tmp_path / "run", report=quiet)
-    shard = sorted(folder.glob("*.array_record*"))[0]
-    content = bytearray(shard.read_bytes())
-    used = np.flatnonzero(np.frombuffer(content, np.uint8))
-    content[used[len(used) // 2]] ^= 0xFF
-    shard.write_bytes(content)
+    spoil(min(folder.glob("*.array_record*")))
     skipping = dataclasses.replace(config, on_bad_record="skip")
     (run.folder / "params.safetensors").unlink()
     again = train(skipping, run.folder, resume=True, report=quiet)
@@ -126,10 +123,7 @@ def test_what_is_measured_leaves_out_what_cannot_be_read(
     run = train(config, tmp_path / "run", report=quiet)
     whole = evaluate_run(run)
     for shard in sorted(folder.glob("*.array_record*"))[:2]:
-        content = bytearray(shard.read_bytes())
-        used = np.flatnonzero(np.frombuffer(content, np.uint8))
-        content[used[len(used) // 2]] ^= 0xFF
-        shard.write_bytes(content)
+        spoil(shard)
     found = evaluate_run(run)
     assert found.examples == whole.examples - 1 == 19
     for message in ("1 of 20 rows cannot be read", "1 of 40 rows"):  # these for the baseline
