@@ -33,9 +33,9 @@ def start(platform: str | None, threads: int, devices: int) -> str:
     try:
         found = jax.default_backend()
     except RuntimeError as error:
-        raise ValueError(f"--platform {platform}: {error}") from None
+        raise ValueError(_not_there(platform, str(error).splitlines()[0])) from None
     if platform not in (None, "cpu") and found == "cpu":
-        raise ValueError(f"--platform {platform}: JAX finds no such device on this machine")
+        raise ValueError(_not_there(platform))
     if found == "cpu":
         # Threads and devices are counted once, when the CPU is started: so start it again.
         clear_backends()
@@ -45,6 +45,18 @@ def start(platform: str | None, threads: int, devices: int) -> str:
     if devices > len(jax.devices()):
         raise ValueError(f"--devices {devices}: JAX sees {len(jax.devices())} x {found}")
     return found
+
+
+def _not_there(platform: str | None, why: str = "") -> str:
+    said = f" ({why})" if why else ""
+    if platform is None:
+        return f"JAX finds no device{said}: see what JAX_PLATFORMS says, or give --platform"
+    extra = f": pip install 'gramalign[{platform}]'" if platform in ("cuda", "tpu") else ""
+    return (
+        f"--platform {platform}: JAX finds no such device on this machine{said}. Leave --platform "
+        f"out for the best that it finds; or if there is one, see that its driver works, and "
+        f"install JAX for it{extra}"
+    )
 
 
 def use_threads(count: int) -> None:

@@ -23,15 +23,16 @@ class Unfinished(ChildProcessError):
                 self.last = json.loads(line)
 
 
-def in_new_process(name: str, *arguments: object, seconds: int | None = None) -> dict[str, Any]:
+def in_new_process(
+    name: str, *arguments: object, seconds: int | None = None, platforms: str = "cpu"
+) -> dict[str, Any]:
     """What a module of this package prints last when it is run, lines of JSON.
-
-    JAX keeps to the CPU there.
 
     Args:
         name: of the module.
         *arguments: the words behind it.
         seconds: after which it is ended; None: never.
+        platforms: those that JAX may take there, as in JAX_PLATFORMS; empty: the best it finds.
 
     Raises:
         Unfinished: it failed, for instance because it ran out of memory, or took too long.
@@ -43,7 +44,7 @@ def in_new_process(name: str, *arguments: object, seconds: int | None = None) ->
         done = subprocess.run(
             [sys.executable, "-m", module, *words],
             cwd=Path(__file__).resolve().parents[module.count(".")],
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            env={**os.environ, "JAX_PLATFORMS": platforms},
             capture_output=True,
             text=True,
             check=False,

@@ -57,12 +57,19 @@ def measure(repeats: int, say: Say, sizes: Sizes | None = None) -> dict[str, Any
     sizes = sizes or Sizes()
     small, *_, large = sizes.volume
     say(f"retrieval: {large} x {large} by volume, in a fresh process")
-    alone = in_new_process("retrieval", large, sizes.modalities, sizes.dim)
+    alone = in_new_process("retrieval", large, sizes.modalities, sizes.dim, platforms=_platforms())
     return {
         "ranks": _ranks(sizes.ranked, sizes.ranked_dim, repeats, say),
         "volume": _volume(small, sizes.modalities, sizes.dim, repeats, say),
         "large": alone,
     }
+
+
+def _platforms() -> str:
+    """Those of this process, but for a TPU, which serves one process at a time."""
+    if jax.default_backend() in ("cpu", "tpu"):
+        return "cpu"
+    return jax.config.jax_platforms or ""  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def figures_by_sorting(scores: Float[np.ndarray, "n n"]) -> dict[str, float]:
@@ -193,7 +200,7 @@ def main(number: int, modalities: int, dim: int) -> None:
     ours, bare = (_once(side) for side in _sides(number, modalities, dim))
     seconds, peak = ours
     compared = _compared(number, modalities, dim, seconds, bare[0])
-    print(json.dumps({**compared, "peak_bytes": peak}))
+    print(json.dumps({**compared, "backend": jax.default_backend(), "peak_bytes": peak}))
 
 
 def _once(side: Timed) -> tuple[float, int]:

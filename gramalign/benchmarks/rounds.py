@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 FILL = 0.2
 """Seconds that the calls of one round last, if one call is shorter."""
+ANEW = 5.0
+"""Seconds of a call beside which taking its memory anew counts for nothing."""
 PAUSE = 0.05
 """Seconds after which the threads of the side that ran before have gone to sleep."""
 
@@ -42,11 +44,12 @@ class Failed:
 class Timed:
     """What is timed, the seconds of each round, and once it has failed, why.
 
-    `clean` runs behind each round, untimed: what a side keeps for itself, the others lack.
+    `clean` runs behind each round, untimed: what a side keeps for itself, the others lack. The
+    first call of its next round then takes it again, which is not timed either.
     """
 
     run: Callable[[], Any]
-    clean: Callable[[], None] = lambda: None
+    clean: Callable[[], None] | None = None
     seconds: list[float] = field(default_factory=list)
     failed: str | None = None
 
@@ -93,21 +96,24 @@ def rounds(
 
 
 def _round(side: Timed) -> list[float]:
+    if side.clean is None:
+        return list(_calls(side.run, FILL))
     try:
-        return list(_calls(side.run))
+        return list(_calls(side.run, max(FILL, ANEW)))
     finally:
         side.clean()
 
 
-def _calls(run: Callable[[], Any]) -> Iterator[float]:
-    """Seconds of single calls, for as long as a round lasts; the first is left out of several."""
-    spent, first = 0.0, None
-    while spent < FILL:
+def _calls(run: Callable[[], Any], short: float) -> Iterator[float]:
+    """Seconds of single calls, for as long as a round lasts; a first `short` one is left out."""
+    spent, first, timed = 0.0, None, False
+    while spent < FILL or not timed:
         start = time.perf_counter()
         run()
         seconds = time.perf_counter() - start
         spent += seconds
-        if first is None and spent < FILL:
+        if first is None and spent < short:
             first = seconds  # its data had left the caches while the other sides ran
         else:
+            timed = True
             yield seconds

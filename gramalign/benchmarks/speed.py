@@ -144,7 +144,7 @@ def _theirs(
         start = time.perf_counter()
         loss, gradients = sides[threads].values()
         note = slow if time.perf_counter() - start > limit else None
-        clean = partial(peer.release, where)
+        clean = partial(peer.release, where) if where == "cuda" else None
         timed = {n: Timed(each.run, clean) for n, each in sorted(sides.items()) if not note}
         return Theirs(note, loss, gradients, timed, sides[threads].peak_bytes())
 

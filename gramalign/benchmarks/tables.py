@@ -72,7 +72,7 @@ def _resident(rows: Sequence[Report]) -> Group:
         body,
         "Float32, the engine's own tiles. With interpreter, libraries and compiler; the limit is "
         f"{bytes_(rows[0]['limit_bytes'])}.",
-        "The peer is not run at this size: its B x B x k x k tensors want tens of GiB.",
+        "The peer is not run here: of B x B x k x k numbers it holds several arrays at once.",
     )
 
 
@@ -146,8 +146,8 @@ def _retrieval(found: Report) -> Group:
         f"Given scores: beside a sort and a search per query, {same}. By cosine d = "
         f"{ranks['dim']}. By volume k = {large['modalities']}, d = {large['dim']}, beside the bare "
         "matrix products.",
-        f"The last in a fresh process, compilation included: {bytes_(large['peak_bytes'])} at its "
-        "peak.",
+        f"The last in a fresh process on a {large['backend'].upper()}, compilation included: "
+        f"{bytes_(large['peak_bytes'])} of the host's memory at its peak.",
     )
 
 

@@ -16,8 +16,9 @@ Intervals are for 95 %: accuracies by Wilson's rule ("Probable inference, the la
 statistical inference", JASA 22, 1927), and where rows are in groups by the bootstrap over groups
 (`gramalign.evaluation.bootstrap`), or by Wilson's rule for as many as there are groups where all
 are right, or all wrong. Macro-F1 has the bootstrap's interval, centred: draws lack classes of few
-rows, so that they lie below the figure as it lies below that of all rows there could be. Where all
-rows are right, or all wrong, it is accuracy, and has the interval of that.
+rows, so that they lie below the figure as it lies below that of all rows there could be. Of classes
+of which there are a few rows, or none, that is not enough, and it holds the truth less often. Where
+all rows are right, or all wrong, it is accuracy, and has the interval of that.
 """
 
 import math

@@ -128,8 +128,8 @@ def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]
     """Parameters where they are used: no longer split over `fsdp`.
 
     Left to itself, the compiler splits the products instead, and sums up what is as large as a
-    batch's activations. Towers travel in what they compute in, their derivatives as wide as they
-    are.
+    batch's activations. What towers multiply by travels in what they compute in, its derivatives as
+    wide as it is; they may add biases in float32.
     """
     if mesh.shape["fsdp"] == 1:
         return params
@@ -137,7 +137,10 @@ def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]
     parts = shardings(config.layout, mesh, params)
 
     def narrow(x):
-        towers = jax.tree.map(lambda x: x.astype(config.model.dtype), x["encoder"]["towers"])
+        def of_towers(leaf):
+            return leaf.astype(config.model.dtype) if leaf.ndim > 1 else leaf
+
+        towers = jax.tree.map(of_towers, x["encoder"]["towers"])
         return {**x, "encoder": {**x["encoder"], "towers": towers}}
 
     # The transpose of a constraint is the same constraint: every device would be sent the whole

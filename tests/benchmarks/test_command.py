@@ -274,8 +274,17 @@ def test_devices_that_are_not_there(monkeypatch):
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
     with pytest.raises(ValueError, match="--devices 9: JAX sees 8 x cpu"):
         start(None, 1, 9)
-    with pytest.raises(ValueError, match="--platform tpu: JAX finds no such device"):
+    with pytest.raises(ValueError, match=r"--platform tpu: JAX finds no such .* 'gramalign.tpu.'"):
         start("tpu", 1, 1)
+
+    def fails():
+        raise RuntimeError("Unable to initialize backend\nand more")
+
+    monkeypatch.setattr(jax, "default_backend", fails)
+    with pytest.raises(ValueError, match=r"rocm: .* \(Unable to initialize backend\)\. Leave"):
+        start("rocm", 1, 1)
+    with pytest.raises(ValueError, match="see what JAX_PLATFORMS says"):
+        start(None, 1, 1)
 
 
 def test_what_was_measured_before_an_error_is_kept(tmp_path, monkeypatch, short_rounds):

@@ -1,5 +1,6 @@
 """What retrieval costs is measured, here of next to nothing."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ def test_all_is_measured():
     assert (found["volume"]["examples"], large["examples"]) == (300, 500)
     for row in (found["volume"], large):
         assert row["over_products"] == row["seconds"] / row["products_seconds"] > 0
-    assert 2**26 < large["peak_bytes"] < 2**31
+    assert 2**26 < large["peak_bytes"] < 2**31 and large["backend"] == "cpu"
     assert not report.problems({"retrieval": found})
     shown = to_text(tables.tables({"retrieval": found}), width=200)
     assert "500 x 500 by volume" in shown and "the same figures" in shown
@@ -27,6 +28,14 @@ def test_all_is_measured():
         "retrieval: the figures differ from those by sorting"
     ]
     assert "OTHER FIGURES" in to_text(tables.tables({"retrieval": found}), width=200)
+
+
+def test_the_new_process_computes_where_this_one_does(monkeypatch):
+    assert retrieval._platforms() == "cpu"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert retrieval._platforms() == (jax.config.jax_platforms or "")
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert retrieval._platforms() == "cpu", "one process at a time"
 
 
 def test_the_peer_finds_what_is_found_here():

@@ -296,10 +296,23 @@ def test_rounds_hold_median_calls(monkeypatch):
     now = iter([0.0, 0.15, 1.0, 1.06, 2.0, 2.08])
     monkeypatch.setattr(rounds.time, "perf_counter", lambda: next(now))
     # The first of several calls is not counted; those after it fill the round.
-    assert list(rounds._calls(lambda: None)) == pytest.approx([0.06])
+    assert rounds._round(Timed(lambda: None)) == pytest.approx([0.06])
     long = iter([0.0, 3.0])
     monkeypatch.setattr(rounds.time, "perf_counter", lambda: next(long))
-    assert list(rounds._calls(lambda: None)) == [3.0]
+    assert rounds._round(Timed(lambda: None)) == [3.0]
+
+
+def test_taking_memory_anew_is_not_timed(monkeypatch):
+    monkeypatch.setattr(rounds, "FILL", 0.2)
+    cleaned = []
+
+    def spent(*times):
+        now = iter(times)
+        monkeypatch.setattr(rounds.time, "perf_counter", lambda: next(now))
+        return rounds._round(Timed(lambda: None, clean=lambda: cleaned.append(True)))
+
+    assert spent(0.0, 3.0, 4.0, 6.5) == [2.5] and cleaned == [True]
+    assert spent(0.0, 60.0) == [60.0], "a call beside which it counts for nothing"
 
 
 def test_sides_take_turns():

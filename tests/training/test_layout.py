@@ -4,15 +4,20 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from safetensors.numpy import load_file
 
 from gramalign.data import load
 from gramalign.programs.topology import devices_of
-from gramalign.training import Layout, Validation, config_from_json, train
-from gramalign.training.layout import mesh_of, own_places, shardings
+from gramalign.training import Layout, Model, Validation, config_from_json, train
+from gramalign.training.layout import gathered, mesh_of, own_places, shardings
 from gramalign.training.metrics import read_metrics
+from gramalign.training.model import Model as Whole
+from gramalign.training.model import split
+from gramalign.training.moments import moments
 from gramalign.training.start import Start
 from tests.compilers import tpu
 from tests.processes import all_succeed, free_port
@@ -83,6 +88,25 @@ def test_initial_numbers_do_not_depend_on_the_layout(config):
         Start(config, dims, {}, mesh_of(layout)).state() for layout in (config.layout, LAYOUT)
     )
     jax.tree.map(np.testing.assert_array_equal, one.params, jax.device_get(many.params))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gathered_parameters_embed_as_whole_ones(config, dtype):
+    """To the bit: what a tower adds in float32 is not rounded on the way."""
+    config = dataclasses.replace(config, model=Model(dim=8, hidden=16, dtype=dtype), layout=LAYOUT)
+    store = load(config.data).part("train")
+    model = Whole(config, store.dims, moments(store), rngs=nnx.Rngs(params=0))
+    graphdef, params, statistics = split(model)
+    params = jax.tree.map(lambda x: x + 1 / 3 if x.ndim == 1 else x, params)  # biases start at 0
+    features = {name: jnp.asarray(x[:8]) for name, x in store.features.items()}
+
+    def embed(params):
+        return nnx.merge(graphdef, params, statistics).encoder(features)
+
+    whole, parts = jax.jit(lambda x: (embed(x), embed(gathered(x, config, mesh_of(LAYOUT)))))(
+        params
+    )
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
 @pytest.mark.parametrize(
