@@ -71,4 +71,6 @@ class _Sums:
 
     def moments(self) -> Moments:
         std = np.sqrt(self._squares / max(1, self._count))
-        return self._mean.astype(np.float32), std.astype(np.float32)
+        # Devices take for zero what is below the normal numbers, and would divide by it.
+        normal = std >= np.finfo(np.float32).tiny
+        return self._mean.astype(np.float32), np.where(normal, std, 0).astype(np.float32)
