@@ -33,7 +33,9 @@ _COLUMN = re.compile(rf"(present\..+|{'|'.join(COLUMNS)})\.npy")
 _OTHERS = re.compile(rf"{re.escape(STORE)}(\.[0-9a-f]+\.part)?|{_LOCK}")
 _KINDS = {"present": "b", "ids": "U", "labels": "iU", "split": "U", "groups": "i"}
 """What numpy calls the dtypes of columns."""
-_CHUNK = 4096  # rows that are written, or read again, at a time
+# What is written, or read again, at a time, at most.
+_CHUNK = 4096  # rows
+_BYTES = 2**26  # and bytes of them
 
 
 class Records:
@@ -297,8 +299,10 @@ def _encoded(store: FeatureStore, rows: np.ndarray) -> UInt8[np.ndarray, "n widt
     return np.concatenate([part.view(np.uint8).reshape(len(rows), -1) for part in parts], axis=1)
 
 
-def _chunks(rows: np.ndarray) -> list[np.ndarray]:
-    return np.split(rows, range(_CHUNK, len(rows), _CHUNK))
+def _chunks(store: FeatureStore, rows: np.ndarray) -> list[np.ndarray]:
+    width = sum(x.shape[1] * x.dtype.itemsize for x in store.features.values())
+    step = max(1, min(_CHUNK, _BYTES // width))
+    return np.split(rows, range(step, len(rows), step))
 
 
 def _write(path: Path, store: FeatureStore, rows: np.ndarray) -> None:
@@ -306,7 +310,7 @@ def _write(path: Path, store: FeatureStore, rows: np.ndarray) -> None:
         # One record a group: every row can be read without its neighbours. Floats hardly compress.
         try:
             writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
-            for chunk in _chunks(rows):
+            for chunk in _chunks(store, rows):
                 for record in _encoded(store, chunk):
                     writer.write(record.tobytes())
             writer.close()
@@ -325,7 +329,7 @@ def _holds(path: Path, store: FeatureStore, rows: np.ndarray) -> bool:
         return all(
             b"".join(reader.read(int(part[0] - rows[0]), int(part[-1] - rows[0]) + 1))
             == _encoded(store, part).tobytes()
-            for part in _chunks(rows)
+            for part in _chunks(store, rows)
         )
     except (RuntimeError, ValueError, IndexError, OSError):
         return False

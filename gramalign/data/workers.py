@@ -1,6 +1,9 @@
 """Batches that other processes read."""
 
+import multiprocessing
 import os
+import signal
+import threading
 from typing import Any
 
 import grain
@@ -41,7 +44,25 @@ def in_workers(
         store.lose(batch.pop("lost"))
         return batch
 
-    return filled.mp_prefetch(grain.MultiprocessingOptions(workers)).map(received)
+    return filled.mp_prefetch(grain.MultiprocessingOptions(workers), _begin).map(received)
+
+
+def _begin(worker: int, workers: int) -> None:
+    """What each process does first: it ends with the one that started it, not before.
+
+    A scheduler sends SIGTERM to all processes of a run, which wants batches until it is saved; one
+    that is killed tells nobody, and they would keep their memory for ever.
+    """
+    del worker, workers
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _check_memory(workers: int, size: int) -> None:

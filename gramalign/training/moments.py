@@ -7,7 +7,9 @@ from jaxtyping import Float, Float32
 
 from gramalign.data import FeatureStore, gather
 
-_CHUNK = 8192  # rows read at once: memory-mapped features are never loaded whole
+# What is read at once, at most: memory-mapped features are never loaded whole.
+_CHUNK = 8192  # rows
+_VALUES = 2**24  # and features of them
 
 _log = logging.getLogger(__name__)
 
@@ -23,8 +25,9 @@ def moments(store: FeatureStore) -> dict[str, Moments]:
     if len(store) > _CHUNK:
         _log.info("measuring the features of %d rows of %s", len(store), store.source)
     sums = {name: _Sums(dim) for name, dim in store.dims.items()}
-    for start in range(0, len(store), _CHUNK):
-        found = gather(store, np.arange(start, min(start + _CHUNK, len(store))))
+    step = max(1, min(_CHUNK, _VALUES // sum(store.dims.values())))
+    for start in range(0, len(store), step):
+        found = gather(store, np.arange(start, min(start + step, len(store))))
         for name, of_name in sums.items():
             of_name.add(found["features"][name][found["present"][name]])
     return {name: of_name.moments() for name, of_name in sums.items()}
@@ -71,4 +74,6 @@ class _Sums:
 
     def moments(self) -> Moments:
         std = np.sqrt(self._squares / max(1, self._count))
-        return self._mean.astype(np.float32), std.astype(np.float32)
+        # Devices take for zero what is below the normal numbers, and would divide by it.
+        normal = std >= np.finfo(np.float32).tiny
+        return self._mean.astype(np.float32), np.where(normal, std, 0).astype(np.float32)

@@ -63,6 +63,18 @@ def test_whatever_the_order_of_bytes(dtype, tmp_path):
     np.testing.assert_array_equal(np.asarray(load(tmp_path / "packed").features["text"]), values)
 
 
+def test_wide_rows_are_packed_fewer_at_once(tmp_path, monkeypatch):
+    wide = np.arange(7 * 2**21, dtype=np.float32).reshape(7, -1)  # of 8 MiB each
+    store = from_arrays({"wide": wide})
+    encoded, counts = packed._encoded, []
+    monkeypatch.setattr(packed, "_BYTES", 2**25)
+    monkeypatch.setattr(packed, "_encoded", lambda *x: counts.append(len(x[1])) or encoded(*x))
+    pack(store, tmp_path / "packed")
+    assert counts == 2 * [4, 3]
+    again = load(tmp_path / "packed").features["wide"]
+    np.testing.assert_array_equal(np.asarray(again), wide)
+
+
 def test_a_mixture_is_packed_store_by_store(store, tmp_path):
     for name in ("a", "b"):
         np.savez(tmp_path / f"{name}.npz", **store.features)

@@ -5,6 +5,10 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
@@ -72,6 +76,47 @@ def test_an_error_in_a_worker_arrives(folder):
     with pytest.raises(FeatureStoreError, match=r"00001-of-00003.*record \d+ \(row \d+\) cannot"):
         read(load(folder / "damaged"), 10, workers=1)
     assert not multiprocessing.active_children()
+
+
+def test_a_signal_to_all_processes_leaves_the_batches_that_a_run_is_saved_after(folder):
+    store = load(folder / "plain")
+    with contextlib.closing(batches(store, batch_size=12, seed=1, workers=1)) as iterator:
+        found = [next(iterator)]
+        (reader,) = multiprocessing.active_children()
+        os.kill(reader.pid, signal.SIGTERM)
+        found += itertools.islice(iterator, 20)
+    assert_same(found, read(store, 21))
+    assert not multiprocessing.active_children()
+
+
+_SCRIPT = """
+import multiprocessing, sys, time
+from gramalign.data import batches, load
+
+if __name__ == "__main__":
+    iterator = batches(load(sys.argv[1]), batch_size=12, seed=1, workers=1)
+    next(iterator)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_leaves_no_process_behind(folder, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    command = [sys.executable, script, folder / "plain"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        reader = int(process.stdout.readline())
+        process.kill()
+    for _ in range(100):
+        try:
+            os.kill(reader, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(reader, signal.SIGKILL)
+    raise AssertionError("the process that reads is still there")
 
 
 def test_a_store_travels_by_its_place(folder):

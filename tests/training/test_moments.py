@@ -1,10 +1,13 @@
 """Means and deviations of features, read in parts."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign.data import from_arrays, load
+from gramalign.data import FeatureStore, from_arrays, gather, load
 from gramalign.data.packed import pack
+from gramalign.models.standardize import Standardize
 from gramalign.training import moments as module
 from gramalign.training.moments import moments
 from tests.data.test_packed import shards, spoil
@@ -42,6 +45,26 @@ def test_rows_that_are_there():
     assert_moments(found["gaps"], np.float64(values[there]))
     assert [x.tolist() for x in found["same"]] == [[1.0], [0.0]]
     assert [x.tolist() for x in found["never"]] == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_a_feature_too_small_for_a_device_does_not_make_all_of_them_nan():
+    values = RNG.standard_normal((ROWS, 3))
+    values[:, 1] *= 1e-40  # as a class that no softmax has ever thought of
+    measured = moments(from_arrays({"text": values}))["text"]
+    assert measured[1][1] == 0
+    standardised = jax.jit(Standardize(3, *measured))(values.astype(np.float32))
+    assert jnp.isfinite(standardised).all()
+
+
+def test_wide_features_are_read_fewer_rows_at_once(monkeypatch):
+    wide = np.broadcast_to(RNG.standard_normal(2**22).astype(np.float32), (7, 2**22))
+    store = FeatureStore({"wide": wide}, {"wide": np.ones(7, bool)}, np.arange(7).astype(str))
+    read = []
+    monkeypatch.setattr(module, "gather", lambda *of: read.append(of[1]) or gather(*of))
+    mean, std = moments(store)["wide"]
+    assert [len(rows) for rows in read] == [4, 3]
+    np.testing.assert_allclose(mean, wide[0], rtol=1e-6)
+    assert not std.any()
 
 
 def test_records_that_cannot_be_read_do_not_count(tmp_path):
