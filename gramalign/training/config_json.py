@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gramalign.data.expression import parse
+from gramalign.data.sources import EMBEDDED
 from gramalign.training.checks import as_tuples
 from gramalign.training.config import Config
 from gramalign.training.terms import TERMS
@@ -37,28 +39,37 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
     return _build(Config, values, path="")
 
 
-def differences(old: Config, new: Config) -> list[str]:
+def differences(old: Config, new: Config, *, moved: bool = False) -> list[str]:
     """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`.
 
     Of the settings only those of terms that both objectives have: no other make a difference, and
     neither does what may change when a run goes on: its layout, what reads its data, what it keeps,
     and what it puts up with.
+
+    Args:
+        old: the one.
+        new: the other.
+        moved: whether stores that are no longer where they were may be those of another place.
     """
     before, after = dict(_flatten(old)), dict(_flatten(new))
     return [
         f"{path}: {before[path]!r} -> {after[path]!r}"
         for path in before
-        if path in after and before[path] != after[path] and not _same_place(path, before, after)
+        if path in after and before[path] != after[path]
+        if path != "data" or not _same_stores(old.data, new.data, moved)
     ]
 
 
-def _same_place(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether two names are of one store, from the folder where this process is."""
-    return name == "data" and Path(before[name]).exists() and _resolved(before) == _resolved(after)
+def _same_stores(before: str, after: str, moved: bool) -> bool:
+    """Whether two expressions mix the same stores, from the folder where this process is."""
+    old, new = parse(before, EMBEDDED), parse(after, EMBEDDED)
 
+    def same(name: str, other: str) -> bool:
+        if name in EMBEDDED or other in EMBEDDED:
+            return name == other
+        return Path(name).resolve() == Path(other).resolve() if Path(name).exists() else moved
 
-def _resolved(config: Mapping[str, Any]) -> Path:
-    return Path(config["data"]).resolve()
+    return list(old.values()) == list(new.values()) and all(map(same, old, new))
 
 
 def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:

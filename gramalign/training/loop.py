@@ -125,8 +125,8 @@ def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) ->
         return
     if not same_rows(read_about(folder.statistics).get("trained_on") or trained_on, trained_on):
         raise ValueError(
-            f"{store.source} has changed since the run in {folder.root} began, and its rows for "
-            "testing may be others: bring back what it was, or start a new run in another folder"
+            f"{store.source} is not what it was when the run in {folder.root} began, and its rows "
+            "for testing may be others: bring that back, or start a new run in another folder"
         )
 
 

@@ -168,7 +168,9 @@ class RunFolder:
         if overwrite:
             self._clear()
         if self.config.exists():
-            changed = differences(config_from_dict(read_json(self.config)), config)
+            # Whether data that have moved are what they were, the statistics tell.
+            before, moved = config_from_dict(read_json(self.config)), self.statistics.exists()
+            changed = differences(before, config, moved=moved)
             if changed:
                 raise ValueError(
                     f"{self.root} holds a run with another config (run -> got): "

@@ -171,6 +171,28 @@ def test_one_store_may_be_called_by_two_names(tmp_path, monkeypatch):
     assert differences(near, far) and differences(Config(data="../store"), far) == []
 
 
+@pytest.mark.parametrize(
+    "before, after, same",
+    [
+        ("old", "new", True),
+        ("here", "new", False),
+        ("digits", "new", False),
+        ("old", "digits", False),
+        ("0.7*old + here", "0.7*new + ./here", True),
+        ("0.7*old + here", "0.6*new + here", False),
+        ("0.7*old + here", "0.7*new", False),
+        ("old + here", "here + new", False),
+    ],
+)
+def test_data_may_have_moved_from_where_nothing_is(before, after, same, tmp_path, monkeypatch):
+    for name in ("here", "new"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    old, new = Config(data=before), Config(data=after)
+    assert differences(old, new)
+    assert (differences(old, new, moved=True) == []) == same
+
+
 def test_differences_are_named_by_path():
     found = differences(Config(), OTHER)
     assert "optimizer.learning_rate: 0.002 -> 0.0003" in found

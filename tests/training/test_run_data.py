@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -58,8 +59,31 @@ def test_a_run_does_not_go_on_with_other_data(run, finished, arrays, tmp_path, q
         (run.folder / "params.safetensors").unlink()
     assert train(run.config, run.folder, resume=True, report=quiet).step == 3
     shuffled(tmp_path / "data.npz", arrays)
-    with pytest.raises(ValueError, match="has changed since the run in .* began"):
+    with pytest.raises(ValueError, match="data.npz is not what it was when the run in .* began"):
         train(run.config, run.folder, resume=True, report=quiet)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_goes_on_with_data_that_have_moved(run, finished, arrays, tmp_path, quiet):
+    if not finished:
+        (run.folder / "params.safetensors").unlink()
+    moved = dataclasses.replace(run.config, data=str(tmp_path / "elsewhere.npz"))
+    (tmp_path / "data.npz").rename(moved.data)
+    again = train(moved, run.folder, resume=True, report=quiet)
+    assert finished or again.config == moved
+    jax.tree.map(np.testing.assert_array_equal, again.variables, run.variables)
+    shuffled(moved.data, arrays)
+    with pytest.raises(ValueError, match="elsewhere.npz is not what it was when"):
+        train(moved, run.folder, resume=True, report=quiet)
+
+
+def test_a_run_that_has_measured_nothing_yet_has_its_data_for_good(run, arrays, tmp_path, quiet):
+    (run.folder / "params.safetensors").unlink()
+    (run.folder / "statistics.safetensors").unlink()
+    moved = dataclasses.replace(run.config, data=str(tmp_path / "elsewhere.npz"))
+    (tmp_path / "data.npz").rename(moved.data)
+    with pytest.raises(ValueError, match="holds a run with another config"):
+        train(moved, run.folder, resume=True, report=quiet)
 
 
 def test_a_record_that_is_damaged_is_no_other_data(small_config, arrays, tmp_path, quiet, caplog):
