@@ -74,7 +74,10 @@ class Embed:
                 with draft.open("wb") as file:
                     np.savez(file, allow_pickle=False, **arrays)
             else:
-                safetensors.numpy.save_file(without_text(arrays), draft)
+                kept = without_text(arrays)
+                safetensors.numpy.save_file(kept, draft)
+                if lost := " and ".join(name for name in arrays if name not in kept):
+                    _log.warning("%s are text, and left out: an .npz holds them", lost)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
         console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)
 

@@ -102,16 +102,18 @@ def _apart(rows: Block, cols: Block) -> Bool[Array, "r c"]:
 def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
     """The groups; raise `ValueError` unless they are integers `[size]`, which JAX keeps whole."""
     dtype, shape = getattr(groups, "dtype", None), np.shape(groups)
+    anew = "groups = np.unique(groups, return_inverse=True)[1]"
     if dtype is None or shape != (size,) or not jnp.issubdtype(dtype, jnp.integer):
         found = f"a {type(groups).__name__}" if dtype is None else dtype
+        cure = f": number them, {anew}" if shape == (size,) else ""
         raise ValueError(
-            f"groups must be an array of integers {(size,)}, got {found} of shape {shape}"
+            f"groups must be an array of integers {(size,)}, got {found} of shape {shape}{cure}"
         )
     kept = jnp.iinfo(jax.dtypes.canonicalize_dtype(dtype))
     if isinstance(groups, np.ndarray) and ((groups < kept.min) | (groups > kept.max)).any():
         raise ValueError(
             f"groups hold numbers of more than {kept.bits} bits, which JAX cuts off: number them "
-            "anew, groups = np.unique(groups, return_inverse=True)[1]"
+            f"anew, {anew}"
         )
     return groups
 

@@ -116,16 +116,17 @@ def _check_names(arrays: Located, modalities: list[str]) -> None:
 
 
 def _check_features(where: str, array: np.ndarray) -> None:
+    rename = f"if it says something of each row, call it one of {', '.join(COLUMNS)}"
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        cure = rename if array.dtype.kind in "US" else "save it as float32"
         raise FeatureStoreError(
-            f"{where} has dtype {array.dtype}: features are real numbers; save it as float32"
+            f"{where} has dtype {array.dtype}: features are real numbers; {cure}"
         )
     if array.ndim != 2:
         cure = (
             f"save array.reshape({len(array)}, -1), or pool the axes between"
             if array.ndim > 2
-            else "if it says something of each row, call it one of "
-            f"{', '.join(COLUMNS)}; if each row is one number, save array[:, None]"
+            else f"{rename}; if each row is one number, save array[:, None]"
         )
         raise FeatureStoreError(f"{where} has shape {array.shape}: wanted [rows, width]; {cure}")
     if 0 in array.shape:
@@ -150,17 +151,18 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
     if array.dtype.kind in "iub":
         return
     step = max(1, _CHUNK // array.shape[1])
+    bad = np.zeros(len(array), bool)
     for start in range(0, len(array), step):
         values = np.asarray(array[start : start + step])
         # What is too large for float32 becomes Inf, and is found.
         with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(values.astype(np.float32, copy=False)).all(axis=1)
-        bad = np.flatnonzero(~finite & present[start : start + step])
-        if len(bad):
-            raise FeatureStoreError(
-                f"{where}: row {start + bad[0]} holds NaN or Inf (or a number too large for "
-                f"float32): mend the row, or mark it as missing in 'present.{name}'"
-            )
+        bad[start : start + step] = ~finite & present[start : start + step]
+    if bad.any():
+        raise FeatureStoreError(
+            f"{where}: row {np.argmax(bad)} holds NaN or Inf (or a number too large for float32; "
+            f"{bad.sum()} such row(s)): mend them, or mark them as missing in 'present.{name}'"
+        )
 
 
 def _ids(where: str, ids: np.ndarray) -> np.ndarray:

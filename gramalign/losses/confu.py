@@ -43,6 +43,14 @@ def fused_pairs(modalities: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {JOIN.join(pair): pair for pair in combinations(sorted(modalities), 2)}
 
 
+def lacking(fused: list[str], embeddings: Embeddings) -> ValueError:
+    """The error to raise where fused embeddings are needed that nobody made."""
+    return ValueError(
+        f"embeddings lacks the fused {fused}, it holds {sorted(embeddings)}: make them of the "
+        "others with gramalign.models.FusionHead"
+    )
+
+
 def _modalities_and_fused(
     embeddings: Embeddings,
 ) -> tuple[list[str], dict[str, tuple[str, str]]]:
@@ -53,7 +61,7 @@ def _modalities_and_fused(
     fused = fused_pairs(modalities)
     missing = sorted(fused.keys() - embeddings.keys())
     if missing:
-        raise ValueError(f"embeddings lacks the fused {missing}, it holds {sorted(embeddings)}")
+        raise lacking(missing, embeddings)
     strange = sorted(embeddings.keys() - fused.keys() - set(modalities))
     if strange:
         raise ValueError(f"embeddings holds {strange}, which join no two of {sorted(modalities)}")

@@ -48,7 +48,7 @@ def gram(
         form: "volume" as published, or its square, logarithm or n-th root, n the modalities there
             are, which makes tuples of different size comparable (`gramalign.scores.VolumeScore`).
         temperature: of the softmax, a number or a scalar that is learned (0.07 as published).
-        label_smoothing: as published, 0.1.
+        label_smoothing: 0.1 as in the published code; 0 for the formula of the paper.
         present: which examples have which modality; the volume is then that of those present.
         groups: examples with one number are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.

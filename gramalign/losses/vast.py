@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_pairs, softmax
 from gramalign.losses.compiled import compiled
-from gramalign.losses.confu import JOIN
+from gramalign.losses.confu import JOIN, lacking
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import check_modality, check_unit
 from gramalign.types import Embeddings, Present
@@ -53,6 +53,8 @@ def _pairs(embeddings: Embeddings, anchor: str | None, fused: str | None) -> lis
     anchors = modalities if anchor is None else [anchor]
     pairs = [(name, fused_rest(modalities, name) if fused is None else fused) for name in anchors]
     for name, of_rest in pairs:
+        if fused is None and of_rest not in embeddings:
+            raise lacking([of_rest], embeddings)
         check_modality("fused", of_rest, embeddings)
         if name == of_rest:
             raise ValueError(f"fused is {fused!r}, the anchor itself: name what the rest fuse to")

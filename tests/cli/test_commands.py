@@ -156,10 +156,11 @@ def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):
     assert list(embedded.split) == list(load(str(store)).split)
 
 
-def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys):
+def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys, caplog):
     out = tmp_path / "embedded.safetensors"
     main(["embed", str(run), "--data", str(store), "--out", str(out)])
     assert list(open_store(out).split) == list(load(str(store)).split)
+    assert "ids are text, and left out: an .npz holds them" in caplog.text
 
 
 @pytest.mark.parametrize(

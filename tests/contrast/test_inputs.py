@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from gramalign.contrast import Engine, contrast, ranks, score_matrix, sigmoid_contrast, top_k
@@ -47,6 +48,12 @@ def sigmoid(rows, cols, **options):
         (side(4), side(4), {"groups": jnp.ones(4)}, r"groups must be an array of integers \(4,\)"),
         (side(4), side(4), {"groups": jnp.ones(3, int)}, r"got int32 of shape \(3,\)"),
         (side(4), side(4), {"groups": [1, 2, 3, 4]}, r"got a list of shape \(4,\)"),
+        (
+            side(4),
+            side(4),
+            {"groups": np.array(["cat", "dog", "cat", "owl"])},
+            r"got <U3 of shape \(4,\): number them, groups = np.unique\(groups, return_inv",
+        ),
         (side(4), side(4), {"groups": 1}, r"got a int of shape \(\)"),
         (side(4), side(4), {"axis_name": ()}, r"one mesh axis or several, each once, got \(\)"),
         (side(4), side(4), {"axis_name": ("x", "x")}, r"each once, got \('x', 'x'\)"),

@@ -139,18 +139,19 @@ BAD = {
         "text has 4 rows, but audio has 6: every array needs the same rows in the same order",
     ),
     "NaN": (
-        lambda c: c["text"].__setitem__((4, 1), np.nan),
-        "text: row 4 holds NaN or Inf (or a number too large for float32): mend the row, or mark "
-        "it as missing in 'present.text'",
+        lambda c: c["text"].__setitem__((slice(3, 5), 1), np.nan),
+        "text: row 3 holds NaN or Inf (or a number too large for float32; 2 such row(s)): mend "
+        "them, or mark them as missing in 'present.text'",
     ),
     "Inf": (lambda c: c["audio"].__setitem__((5, 0), -np.inf), "audio: row 5 holds NaN or Inf"),
     "beyond float32": (
         lambda c: c.update(text=np.full((6, 2), 1e300)),
-        "text: row 0 holds NaN or Inf (or a number too large for float32)",
+        "text: row 0 holds NaN or Inf (or a number too large for float32; 6 such row(s))",
     ),
     "strings": (
         lambda c: c.update(text=np.full((6, 2), "word")),
-        "text has dtype <U4: features are real numbers; save it as float32",
+        "text has dtype <U4: features are real numbers; if it says something of each row, call it "
+        "one of ids, labels, split, groups",
     ),
     "complex": (lambda c: c.update(text=np.ones((6, 2), complex)), "text has dtype complex128"),
     "objects": (lambda c: c.update(text=np.full((6, 2), None)), "text has dtype object"),

@@ -38,6 +38,7 @@ def test_who_lacks_the_fused_entry_takes_no_part():
     [
         ("abc", {"anchor": "a", "fused": "a"}, "fused is 'a', the anchor itself"),
         ("abc", {"anchor": "a", "fused": ""}, "fused is '', but the modalities are"),
+        ("abc", {"anchor": "a"}, r"lacks the fused \['b\+c'\], .*gramalign.models.FusionHead"),
         ("abc", {"anchor": None, "fused": "c"}, "fused='c' is of the rest of one anchor"),
         (["a+b", "b+c"], {"anchor": None}, "embeddings holds fused ones only, no anchor"),
     ],
