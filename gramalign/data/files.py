@@ -4,8 +4,10 @@ Array bytes lie uncompressed in .npy files, in .safetensors files and in those .
 `numpy.savez` wrote, so all three are mapped at the place where they start.
 """
 
+import functools
 import io
 import json
+import logging
 import math
 import struct
 import tokenize
@@ -21,6 +23,10 @@ from safetensors import SafetensorError, safe_open
 from gramalign.data.store import FeatureStoreError
 
 _SUFFIXES = (".npz", ".safetensors")
+_FOREIGN = (
+    *(".csv", ".tsv", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".mat"),
+    *(".parquet", ".feather", ".arrow"),
+)
 
 _SAFETENSORS = {
     "F64": "<f8",
@@ -37,6 +43,8 @@ _SAFETENSORS = {
     "U8": "u1",
     "BOOL": "?",
 }
+
+_log = logging.getLogger(__name__)
 
 Located = dict[str, tuple[str, np.ndarray]]
 """Arrays by name, each with the place to name in a message: `text.npy`, or `store.npz[text]`."""
@@ -76,7 +84,19 @@ def _read_folder(path: Path) -> Located:
     for file in files:
         with file.open("rb") as stream:
             arrays[file.stem] = (file.name, _map_npy(stream, file, file.name))
+    others = sorted(x.name for x in path.iterdir() if x.suffix in (*_SUFFIXES, *_FOREIGN))
+    if others:
+        _tell_unread(path, ", ".join(others))
     return arrays
+
+
+@functools.cache  # of what a command opens several times, once
+def _tell_unread(folder: Path, names: str) -> None:
+    _log.warning(
+        "%s is read as a folder of .npy files, without %s: if these are features too, save them "
+        "with numpy.save",
+        *(folder, names),
+    )
 
 
 def _read_npz(path: Path) -> Located:

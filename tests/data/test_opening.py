@@ -308,6 +308,18 @@ def test_folder_without_arrays(tmp_path):
         open_store(tmp_path)
 
 
+def test_features_in_another_format_are_not_left_out_unsaid(tmp_path, caplog):
+    write_folder(tmp_path / "store", arrays())
+    open_store(tmp_path / "store")
+    assert not caplog.records
+    for name in ("notes.txt", "image.csv", "depth.npz"):
+        (tmp_path / "store" / name).write_text("1,2")
+    open_store(tmp_path / "store")
+    open_store(tmp_path / "store")
+    (record,) = caplog.records
+    assert "without depth.npz, image.csv: if these are features" in record.getMessage()
+
+
 def test_folder_that_holds_another_store(tmp_path):
     path = write_npz(tmp_path / "features", arrays())
     with pytest.raises(FeatureStoreError, match=re.escape(f"did you mean {path}?")):
