@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import grain
@@ -45,6 +47,24 @@ def in_workers(
         return batch
 
     return filled.mp_prefetch(grain.MultiprocessingOptions(workers), _begin).map(received)
+
+
+def next_of(batches: Iterator[Any]) -> Any:
+    """The next batch.
+
+    Raises:
+        ChildProcessError: a process that reads was ended by another than this one.
+    """
+    try:
+        return next(batches)
+    except RuntimeError as error:
+        code = re.search(r"terminated unexpectedly with exit code (-?\d+)", str(error))
+        if code is None:
+            raise
+        raise ChildProcessError(
+            f"a process that reads batches has ended with status {code[1]}; if that is -9, memory "
+            "ran out: take fewer workers, or none"
+        ) from error
 
 
 def _begin(worker: int, workers: int) -> None:

@@ -11,6 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from gramalign.data import FeatureStore, digest, same_rows
+from gramalign.data.workers import next_of
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
@@ -212,7 +213,7 @@ def _run(
                 break
             profile.before(count)
             with timing.on("input"):
-                batch = next(batches)
+                batch = next_of(batches)
             with timing.on("compute"):
                 state, metrics = step(state, batch)
             # Metrics are read one step late, so the host prepares a step while the device computes.

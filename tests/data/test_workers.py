@@ -18,6 +18,7 @@ from gramalign.data import FeatureStoreError, batches, load, open_store
 from gramalign.data import workers as in_workers
 from gramalign.data.packed import Records, pack
 from gramalign.data.store import MappedRows
+from gramalign.data.workers import next_of
 from tests.data.test_packed import shards, spoil
 
 
@@ -87,6 +88,18 @@ def test_a_signal_to_all_processes_leaves_the_batches_that_a_run_is_saved_after(
         found += itertools.islice(iterator, 20)
     assert_same(found, read(store, 21))
     assert not multiprocessing.active_children()
+
+
+def test_a_reader_that_is_killed_is_an_error_with_a_cure(folder):
+    with contextlib.closing(
+        batches(load(folder / "plain"), batch_size=12, seed=1, workers=1)
+    ) as it:
+        next_of(it)
+        (reader,) = multiprocessing.active_children()
+        reader.kill()
+        with pytest.raises(ChildProcessError, match="status -9; .* fewer workers"):
+            for _ in range(100):
+                next_of(it)
 
 
 _SCRIPT = """
