@@ -62,8 +62,8 @@ def next_of(batches: Iterator[Any]) -> Any:
         if code is None:
             raise
         raise ChildProcessError(
-            f"a process that reads batches has ended with status {code[1]}; if that is -9, memory "
-            "ran out: take fewer workers, or none"
+            f"a process that reads batches has ended with status {code[1]}, in most cases "
+            "because memory ran out: take fewer workers, or none"
         ) from error
 
 

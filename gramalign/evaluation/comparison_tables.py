@@ -35,8 +35,9 @@ def mean_grid(
         mark = "*" if best else "~" if figure.may_be_best else ""
         return Cell(str(figure.over_seeds), mark, best)
 
-    several = _seeds(comparison) > 1
-    parts = ["mean ± half-width of the 95 % t-interval over seeds"] if several else []
+    seeds = _seeds(comparison)
+    parts = ["mean ± half-width of the 95 % t-interval over seeds"] if seeds > 1 else []
+    parts += ["which two seeds make wide; with three it is a third of that"] if seeds == 2 else []
     parts += [_CAPTION.format(_over(comparison))] if comparison.best else []
     if any(_asked_others(figure) for row in comparison.figures.values() for figure in row.values()):
         parts.append("without a mark and n/a among ranks also where other queries were asked")

@@ -91,15 +91,14 @@ def test_a_signal_to_all_processes_leaves_the_batches_that_a_run_is_saved_after(
 
 
 def test_a_reader_that_is_killed_is_an_error_with_a_cure(folder):
-    with contextlib.closing(
-        batches(load(folder / "plain"), batch_size=12, seed=1, workers=1)
-    ) as it:
-        next_of(it)
+    store = load(folder / "plain")
+    with contextlib.closing(batches(store, batch_size=12, seed=1, workers=1)) as iterator:
+        next_of(iterator)
         (reader,) = multiprocessing.active_children()
         reader.kill()
         with pytest.raises(ChildProcessError, match="status -9; .* fewer workers"):
             for _ in range(100):
-                next_of(it)
+                next_of(iterator)
 
 
 _SCRIPT = """
