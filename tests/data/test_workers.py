@@ -96,7 +96,7 @@ def test_a_reader_that_is_killed_is_an_error_with_a_cure(folder):
         next_of(iterator)
         (reader,) = multiprocessing.active_children()
         reader.kill()
-        with pytest.raises(ChildProcessError, match="status -9; .* fewer workers"):
+        with pytest.raises(ChildProcessError, match="status -9, .* fewer workers"):
             for _ in range(100):
                 next_of(iterator)
 
