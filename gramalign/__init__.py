@@ -1,7 +1,7 @@
 """gramalign: align any number of modalities in one space, and measure how well they agree.
 
-Geometry of tuples `[..., k, d]` is at the top; `losses` train, `scores` compare, `contrast` does
-either without ever holding a score matrix, and an `Index` is searched by them.
+The geometry of tuples `[..., k, d]` is at the top level. `losses` train, `scores` compare, and
+`contrast` computes both without ever holding a full score matrix. An `Index` searches embeddings.
 """
 
 from gramalign import contrast, losses, scores

@@ -27,72 +27,69 @@ PARTS: tuple[Part, ...] = ("speed", "memory", "accuracy")
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure loss and gradient: how fast, in how much memory, how exact.
+    """Measure the speed, memory and accuracy of loss and gradient.
 
-    Every row of the speed table is one method at one size, beside two others: the published code
-    in torch, where it is installed and can compute on the same kind of device, and the bare
-    matrix products, the floor under any implementation. Everything runs on the same numbers and
-    takes turns, so that whatever else the machine does meets all alike. Prints tables and writes
-    every figure to a JSON file. Ends with status 1 if gramalign and the published code computed
-    different losses, a process took more memory than it may, or an interval held the truth too
-    seldom.
+    Each row of the speed table is one method at one size, beside two baselines: the published code
+    in torch, if installed for the same kind of device, and the bare matrix products, a floor under
+    any implementation. All run on the same inputs and take turns, so that other load on the machine
+    affects them alike. Prints tables and writes every figure to a JSON file. Ends with status 1 if
+    gramalign and the published code computed different losses, a process took more memory than
+    allowed, or an interval covered the truth too rarely.
 
     Examples: `gramalign bench`, `gramalign bench --only speed --methods gram --batches 4096
     --tiles 256 512 1024 2048`, `gramalign bench --platform cpu --devices 4 --batches 2048`.
     """
 
     only: Part | None = None
-    """Measure one part; all of them by default, but for three. training: what the loop costs beside
-    its compiled step, for how long a save stops it, how fast it is fed; 3 GB on disk for a while.
+    """Measure one part; None: speed, memory, accuracy. training: overhead of the loop beside its
+    compiled step, how long a save stops it, how fast input is read; takes 3 GB on disk meanwhile.
     retrieval: ranks beside sorting, and a gallery of 100 000 by volume; minutes on a CPU.
-    statistics: how often intervals hold the truth and tests err, by simulation; two minutes."""
+    statistics: coverage of intervals and errors of tests, by simulation; two minutes."""
     methods: tuple[str, ...] = workload.PUBLISHED
-    """Losses to measure: objectives that `gramalign methods` lists, or all of them that so many
-    modalities allow. Published code stands beside gram, pmrl and clip."""
+    """Losses to measure: objectives from `gramalign methods`, or all: those that --modalities
+    allows. Published code exists for gram, pmrl and clip."""
     batches: tuple[int, ...] | None = None
-    """Batch sizes to time, for every method. If not given, those that suit the platform: on a CPU
-    gram 2048 4096 8192, pmrl 256 1024 and others 2048; on a GPU or TPU up to 262144; each cut to a
-    multiple of --devices."""
+    """Batch sizes to time, for every method. None: on a CPU gram 2048 4096 8192, pmrl 256 1024 and
+    others 2048; on a GPU or TPU up to 262144; each cut to a multiple of --devices."""
     dtypes: tuple[DType, ...] | None = None
-    """Of the embeddings. If not given, float32 on a CPU, bfloat16 on a GPU or TPU."""
+    """Dtypes of the embeddings; None: float32 on a CPU, bfloat16 on a GPU or TPU."""
     modalities: int = 4
     """Modalities in a tuple, k; the first is the anchor."""
     dim: int = 512
     """Width of the embeddings, d."""
     tiles: tuple[int, ...] | None = None
-    """Sizes of the score blocks to compare, the fastest is marked; the engine's own for this
-    platform if not given. Compiled memory is read for the first."""
+    """Tile sizes to compare; the fastest is marked. None: the engine's own for this platform.
+    Compiled memory is that of the first."""
     devices: int = 1
-    """Split the batch over so many devices, for the speed; on a CPU they are simulated."""
+    """Devices to split the batch over in the speed part; simulated on a CPU."""
     strategies: tuple[Strategy, ...] | None = None
-    """How the columns come to all of several devices: gather, ring; both if not given."""
+    """How several devices share columns: gather or ring; None: both."""
     implementations: tuple[Implementation, ...] | None = None
-    """What computes the tiles: xla or, on a TPU, the fused kernel pallas; all there are if not
-    given."""
+    """What computes the tiles: xla or, on a TPU, the fused kernel pallas; None: all available."""
     platform: Literal["cpu", "cuda", "rocm", "tpu"] | None = None
-    """Where to compute; the best that JAX finds if not given."""
+    """Where to compute; None: the best that JAX finds."""
     threads: int = 2
-    """Of a CPU, for gramalign and for torch; of no account to a GPU or TPU."""
+    """CPU threads, for gramalign and torch; ignored on a GPU or TPU."""
     repeats: int = 5
-    """Rounds in which all sides take their turn; figures are medians over them."""
+    """Rounds in which all take a turn; figures are medians over rounds."""
     peer_limit: int | None = None
-    """Largest batch to try the published code with. If not given, 4096 on a CPU, where gram takes
-    some 6 GiB there and four times that at twice the batch, and none on a GPU."""
+    """Largest batch for the published code. None: 4096 on a CPU, where its gram takes some 6 GiB,
+    and four times that at twice the batch; no limit on a GPU."""
     peer_seconds: int = 60
-    """Longest call of the published code: it is left out where one takes longer, or would by what
-    it takes of fewer examples."""
+    """Longest call of the published code; it is left out where it takes longer, or would, judging
+    by fewer examples."""
     peer_largest: bool = False
-    """On a GPU: also double the published code's batch until it is out of memory or takes too long,
-    and time both there."""
+    """On a GPU: also double the published code's batch until it runs out of memory or time, and
+    time both there."""
     memory_batches: tuple[int, ...] | None = None
-    """Batch sizes for which memory is read off the compiled program; nothing is run. If not given,
-    8192 to 32768 on a CPU, 65536 to 262144 on a GPU or TPU."""
+    """Batch sizes for which memory is read from the compiled program; nothing is run. None: 8192 to
+    32768 on a CPU, 65536 to 262144 on a GPU or TPU."""
     resident_batch: int = 8192
-    """Batch size at which the memory of a fresh process is measured, on a CPU."""
+    """Batch size for measuring a fresh process's memory, on a CPU."""
     accuracy_modalities: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
-    """Sizes of the tuples whose volume is checked."""
+    """Sizes of tuples whose volume is checked."""
     out: Path = Path("runs/bench.json")
-    """JSON file for the figures, written anew; its folder is made."""
+    """JSON file for the figures, overwritten; its folder is created."""
 
     def __post_init__(self):
         """Refuse what cannot be measured, by the option's name."""

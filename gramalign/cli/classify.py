@@ -21,33 +21,32 @@ from gramalign.training.run_data import data_of
 
 @dataclass(frozen=True)
 class Classify:
-    """Classify the rows of a labelled store by a trained run.
+    """Classify the rows of a labelled store with a trained run.
 
     By prompts (each class an anchor, ranked by a Score against the tuple of the other modalities),
-    by linear probes and by nearest neighbours. Classes are the store's labels; what has to learn
-    them learns from its training rows.
+    by linear probes and by nearest neighbours. Classes are the store's labels, learned from its
+    training rows.
 
-    Prints a table and writes classification.json into the run's folder, and predictions.npz: for
-    each row what is predicted and the rank of its own class, beside the ids and labels.
+    Prints a table and writes classification.json and predictions.npz to the run's folder.
+    predictions.npz holds each row's id, label, predicted classes and its own class's ranks.
     """
 
     run_folder: tyro.conf.Positional[Path]
     """Folder of a finished run."""
     data: str | None = None
-    """Another feature store, its training rows included; the one it was trained on if not given."""
+    """Feature store, with training rows; None: the one the run was trained on."""
     part: Literal["test", "validation"] = "test"
-    """Which rows of the store are classified."""
+    """Part of the store to classify."""
     score: FusedOrScoreName | None = None
-    """Score that ranks prompts beside the cosine; the objective's own if not given."""
+    """Score that ranks prompts beside the cosine; None: the objective's own."""
     prompts: str | None = None
-    """The modality of the prompts; each in turn if not given. They are made of training rows: the
-    mean direction of each class."""
+    """Modality of the prompts; None: each in turn. A prompt is the mean direction of a class's
+    training rows."""
     prompts_from: str | None = None
-    """A feature store whose rows are the prompts, one or several for each class, its label; with
-    --prompts. This is zero-shot: the prompts have seen no training row."""
+    """Feature store of prompts, one or more rows per class, labelled; needs --prompts. This is
+    zero-shot: prompts have seen no training row."""
     out: Path | None = None
-    """Folder for the figures, such as those of other data; the run's own, for its report, if not
-    given."""
+    """Folder to write to, say with --data; None: the run's own folder, for its report."""
 
     def run(self) -> None:
         """Classify, print the table and keep the figures beside the run."""

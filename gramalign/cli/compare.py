@@ -60,38 +60,38 @@ class _Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Compare:
-    """Train several objectives with several seeds, and set them side by side on each data set.
+    """Train several objectives with several seeds, and compare them on each data set.
 
-    All runs on one data set share its split and the budget, and are evaluated under the cosine and
-    any other Scores. Runs that are there already are not repeated, so an interrupted comparison
-    goes on where it stopped, and one under other Scores takes seconds. An objective whose training
-    diverges is left out and named, and the others are compared.
+    All runs on a data set share its split and the budget, and are evaluated under the cosine and
+    any other Scores. Existing runs are not repeated, so an interrupted comparison continues where
+    it stopped, and one under other Scores takes seconds. An objective whose training diverges is
+    named and left out of the comparison.
 
-    Each objective is tested against the best, query by query, and the ranks have intervals. Beside
-    the runs stand compare.json with all figures, and the tables as compare.md and compare.tex.
+    Each objective is tested against the best, query by query; ranks have intervals. All figures are
+    in compare.json beside the runs, the tables in compare.md and compare.tex.
 
     Examples: `gramalign compare digits --objectives clip gram pmrl "clip + gram" --seeds 5`,
     `gramalign compare digits --objectives clip gram --tune temperature=0.03,0.05,0.07,0.1`.
     """
 
     preset: tyro.conf.Positional[str] = "digits"
-    """Start from this file of experiments/ (its name, or a path); the options below change it."""
+    """Preset to start from: a file of experiments/ (name or path); options below override it."""
     data: tuple[str, ...] = ("digits",)
-    """Feature stores, each with runs and tables of its own: `digits`, or the path of a folder or
-    file; or mixtures, such as "0.7*stores/a.npz + 0.3*stores/b"."""
+    """Feature stores, each with its own runs and tables: `digits`, the path of a folder or file, or
+    a mixture such as "0.7*stores/a.npz + 0.3*stores/b"."""
     objectives: tuple[str, ...] = ("clip", "gram", "pmrl", "clip + gram", "clip + pmrl")
     """Weighted terms, such as "gram + 0.3*clip"."""
     scores: tuple[ScoreName, ...] = (OWN,)
-    """Scores beside the cosine: the same for all objectives, or "own", that which each trains."""
+    """Scores beside the cosine: the same for all objectives, or "own", the one each trains."""
     seeds: int = 5
-    """Runs of each, with consecutive seeds, from --seed on."""
+    """Runs per objective, with consecutive seeds starting at --seed."""
     tune: tuple[str, ...] = ()
-    """Options to choose for each objective, such as optimizer.learning-rate=1e-3,3e-3, or
-    temperature=0.03,0.07 for all terms that have one. Every combination is trained once, with
-    another seed; the one with the best --validation.figure on held-out rows is compared."""
+    """Options to tune for each objective, such as optimizer.learning-rate=1e-3,3e-3, or
+    temperature=0.03,0.07 for all terms that have one. Each combination is trained once, with
+    another seed; the best by --validation.figure on held-out rows is compared."""
     out: Path | None = None
-    """Folder of the runs and tables, with one for each of several data sets in it;
-    runs/compare-DATA if not given."""
+    """Folder of runs and tables, with a subfolder for each of several data sets; None:
+    runs/compare-DATA."""
     config: Annotated[SharedOptions, tyro.conf.arg(name="")] = field(default_factory=SharedOptions)
 
     def run(self) -> None:

@@ -21,11 +21,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embed:
-    """Embed a feature store with a trained run, into one file that is a feature store itself.
+    """Embed a feature store with a trained run, into one file, itself a feature store.
 
-    The file holds an array per modality (unit rows, zeros where a modality is absent),
-    `present.MODALITY` masks, and the store's ids, split, labels and groups (a .safetensors holds
-    no text, so ids and labels are left out there unless they are integers). Example:
+    The file holds one array per modality (unit rows, zeros where absent),
+    `present.MODALITY` masks, and the store's ids, split, labels and groups. A .safetensors file
+    holds no text: ids and labels are left out of it unless they are integers. Example:
     `gramalign embed runs/digits --data digits --out digits.npz`.
     """
 
@@ -38,8 +38,7 @@ class Embed:
     batch_size: int = 1024
     """Rows embedded at a time."""
     fused: str | None = None
-    """A term whose heads fuse modalities, vast or confu, for what they make of them besides, as
-    arrays such as audio+video."""
+    """Also write what this term's heads fuse (vast or confu), as arrays such as audio+video."""
 
     def run(self) -> None:
         """Embed and write."""

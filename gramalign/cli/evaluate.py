@@ -1,4 +1,4 @@
-"""`gramalign evaluate`: what a trained space is worth, beside chance and a linear baseline."""
+"""`gramalign evaluate`: figures of a trained space, beside chance and a linear baseline."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,33 +37,32 @@ Part = Literal["test", "validation", "train", "all"]
 class Evaluate:
     """Evaluate a trained run: retrieval between all modalities, and the geometry of the space.
 
-    Prints tables and writes evaluation.json into the run's folder, and ranks.npz: each example's
-    rank for statistics of your own, by names such as "text -> audio, cosine", beside the ids.
+    Prints tables and writes evaluation.json and ranks.npz to the run's folder. ranks.npz holds ids
+    and each example's ranks, for your own statistics, by names such as "text -> audio, cosine".
     """
 
     run_folder: tyro.conf.Positional[Path]
     """Folder of a finished run."""
     data: str | None = None
-    """Another feature store to evaluate on; the one it was trained on if not given."""
+    """Feature store to evaluate on; None: the one the run was trained on."""
     part: Part = "test"
-    """Which rows of the store."""
+    """Part of the store to use."""
     score: FusedOrScoreName | None = None
-    """Score beside the cosine; the objective's own if not given."""
+    """Score beside the cosine; None: the objective's own."""
     baseline: bool = True
-    """Fit a linear GCCA on the rows that the run was trained on, for comparison."""
+    """Fit a linear GCCA on the run's training rows, for comparison."""
     contribution: bool = False
-    """Measure what each modality contributes to finding every other: with and without it. Writes
-    contribution.json, and the rank of every query to contribution.npz."""
+    """Measure how much each modality helps to find every other: with and without it. Writes
+    contribution.json, and every query's rank to contribution.npz."""
     dual_softmax: float | None = None
-    """Temperature of a dual softmax, over all queries and the whole gallery at once, whose figures
-    are set beside the plain ones; 0.05, say."""
+    """Temperature, such as 0.05, of a dual softmax over all queries and the whole gallery; adds its
+    figures beside the plain ones."""
     rerank: ScoreName | None = None
-    """Another Score to re-rank the best of each query by; its figures are set beside the raw."""
+    """Score to re-rank each query's best by; adds its figures beside the plain ones."""
     rerank_top: int = TOP
-    """How many are re-ranked."""
+    """How many to re-rank per query."""
     out: Path | None = None
-    """Folder for the figures, such as those of other data; the run's own, for its report, if not
-    given."""
+    """Folder to write to, say with --data; None: the run's own folder, for its report."""
 
     def run(self) -> None:
         """Evaluate and print."""

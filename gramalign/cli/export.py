@@ -12,19 +12,19 @@ from gramalign.training import export
 
 @dataclass(frozen=True)
 class Export:
-    """Make a finished run of a checkpoint of one that was stopped, or that trains at this moment.
+    """Make a finished run from a checkpoint of a run that was stopped or is still training.
 
-    Every other command takes what comes out; its params.safetensors is the model. The run that it
-    comes from is only read, on whatever devices it trains. Example:
+    Every other command accepts the result; its params.safetensors is the model. The original run is
+    only read, whatever devices it trains on. Example:
     `gramalign export runs/mine --checkpoint best --out runs/mine-best`.
     """
 
     run_folder: tyro.conf.Positional[Path]
     """Folder of a run with checkpoints."""
     out: Path
-    """Folder to make."""
+    """Folder to create."""
     checkpoint: Literal["latest", "best"] | int = "latest"
-    """The newest, the best by the run's own validation, or the one of this step."""
+    """The newest, the best by the run's validation, or the one of this step."""
 
     def run(self) -> None:
         """Export."""

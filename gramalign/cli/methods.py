@@ -21,14 +21,14 @@ _WIDE = 110  # columns from which there is room for what a method needs
 
 @dataclass(frozen=True)
 class Methods:
-    """List the objectives and Scores there are, or explain one of them.
+    """List all objectives and Scores, or explain one of them.
 
-    Of one: formula, source, what it needs and costs, where it is not differentiable, what it is
+    An explanation has formula, source, needs, cost, where it is not differentiable, what it is
     blind to, and the settings of its term. Example: `gramalign methods gram`.
     """
 
     name: tyro.conf.Positional[str | None] = None
-    """Explain this one."""
+    """Objective or Score to explain."""
     json: bool = False
     """Print everything as JSON."""
     markdown: bool = False

@@ -23,7 +23,7 @@ class Options(Config):
     settings: Annotated[Mapping[str, Term], tyro.conf.arg(name="")] = field(
         default_factory=dict, hash=False
     )
-    """Of terms, by name; those of the objective that are left out take their defaults."""
+    """Settings of terms, by name; the objective's other terms take their defaults."""
 
 
 @dataclass(frozen=True)

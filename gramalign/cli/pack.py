@@ -15,16 +15,16 @@ from gramalign.data.packed import pack
 class Pack:
     """Write a feature store as ArrayRecord shards, for training on more rows than memory holds.
 
-    Every shard is read again and compared. Broken off, the same command goes on. What comes out is
-    a feature store like any other. Example: `gramalign pack my_features/ packed/`.
+    Each shard is verified by reading it back. If interrupted, run the same command again. The
+    result is a feature store like any other. Example: `gramalign pack my_features/ packed/`.
     """
 
     data: tyro.conf.Positional[str]
     """Feature store to pack."""
     out: tyro.conf.Positional[Path]
-    """Folder to make."""
+    """Folder to create."""
     shard_rows: int = 65536
-    """Rows of a shard."""
+    """Rows per shard."""
 
     def run(self) -> None:
         """Pack."""

@@ -37,27 +37,27 @@ from gramalign.training.rows import chosen_rows
 
 @dataclass(frozen=True)
 class Plan:
-    """Compile a training step for TPUs or GPUs that need not be there, and say what it takes.
+    """Compile a training step for TPUs or GPUs you need not have, and report what it takes.
 
     Prints memory per device, matrix products, collectives, whether communication can hide behind
-    compute, and the largest batch that fits. Needs libtpu, or JAX's CUDA plugin, on Linux. Of the
-    data only the widths matter, so a batch may be larger than they are. Ends with status 1 if the
+    compute, and the largest batch that fits. Needs libtpu, or JAX's CUDA plugin, on Linux. Only the
+    widths of the data matter, so a batch may have more rows than they do. Ends with status 1 if the
     batch does not fit.
 
     Example: `gramalign plan digits --topology v5e:4x4 --batch-size 4096`.
     """
 
     preset: tyro.conf.Positional[str] = "digits"
-    """Start from this file of experiments/ (its name, or a path); the options below change it."""
+    """Preset to start from: a file of experiments/ (name or path); options below override it."""
     topology: str | None = None
-    """Generation and layout of a slice, such as v5e:4x4, v5p:8x8x8 or v6e:16x16; or GPUs, such as
+    """TPU generation and slice layout, such as v5e:4x4, v5p:8x8x8 or v6e:16x16; or GPUs, such as
     h100:8 in one host or h200:4x8 in four."""
     largest: bool = True
-    """Search for the largest batch that fits; each attempt is a compilation."""
+    """Search for the largest batch that fits; each attempt compiles once."""
     attempts: int = 4
-    """How many batches to try in that search, at most."""
+    """Most batches to try in that search."""
     cap: int = CAP
-    """The largest batch to try in it."""
+    """Largest batch to try in it."""
     out: Path | None = None
     """JSON file for all figures."""
     config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)

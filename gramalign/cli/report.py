@@ -20,11 +20,11 @@ from gramalign.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Report:
-    """Write a page about a finished run, or about several side by side.
+    """Write a report on a finished run, or on several side by side.
 
-    The page is one HTML file that needs no network: how the run was trained, its curves, retrieval
-    beside chance and a linear baseline, ranks, the geometry and a map of the space, and the worst
-    queries. A run that has not been evaluated, or only in brief by `compare` or a study, is, on the
+    One HTML file that needs no network: how the run was trained, its curves, retrieval beside
+    chance and a linear baseline, ranks, the geometry and a map of the space, and the worst queries.
+    A run not evaluated in full (`compare` and studies do so in brief) is evaluated first, on the
     test part. Needs the extra `report`.
 
     Example: `gramalign report runs/digits`, `gramalign report runs/a runs/b --out both.html`.
@@ -33,12 +33,12 @@ class Report:
     run_folders: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of finished runs."""
     out: Path | None = None
-    """File to write; report.html in the folder of the first run if not given."""
+    """File to write; None: report.html in the first run's folder."""
     images: tuple[str, ...] = ()
-    """Modalities whose rows are pictures, as MODALITY:HxW (grey) or MODALITY:HxWx3 (RGB)."""
+    """Modalities whose rows are images, as MODALITY:HxW (grey) or MODALITY:HxWx3 (RGB)."""
     map: tuple[Literal["pca", "tsne", "umap"], ...] = ("pca",)
-    """Ways to draw the space in a plane, a pair of panels each; tsne takes some seconds more, umap
-    needs the package umap-learn."""
+    """Projections of the space, a pair of panels each; tsne takes some seconds more, umap needs the
+    package umap-learn."""
 
     def run(self) -> None:
         """Gather, render, write."""

@@ -30,30 +30,29 @@ else:
 
 @dataclass(frozen=True)
 class Robustness:
-    """Retrieval of a trained run as modalities are lost, features grow noisy, embeddings coarse.
+    """Measure a run's retrieval with missing modalities, noisy features and coarse embeddings.
 
-    Prints a table for each curve, R@1 under the cosine and the run's Score, and writes all figures,
-    the mean reciprocal rank among them, as robustness.json into the run's folder.
+    Prints a table per curve, R@1 under the cosine and the run's Score. Writes all figures, also the
+    mean reciprocal rank, to robustness.json in the run's folder.
     """
 
     run_folder: tyro.conf.Positional[Path]
     """Folder of a finished run."""
     data: str | None = None
-    """Another feature store to measure on; the one it was trained on if not given."""
+    """Feature store to measure on; None: the one the run was trained on."""
     part: Part = "test"
-    """Which rows of the store."""
+    """Part of the store to use."""
     score: ScoreName | None = None
-    """Score beside the cosine; the objective's own if not given, but for fused, which would have to
-    be made anew at every point."""
+    """Score beside the cosine; None: the objective's own, unless fused, which would need new
+    embeddings at every point."""
     curves: tuple[CurveName, ...] = CURVES
-    """Which: missing modalities, noise on features, dropped dimensions, precision of storage."""
+    """Damage: missing modalities, feature noise, dropped dimensions, storage precision."""
     repeats: int = 3
-    """Repetitions where chance has a part."""
+    """Repetitions of what is random."""
     seed: int = 0
-    """Of the first repetition."""
+    """Seed of the first repetition."""
     out: Path | None = None
-    """Folder for the figures, such as those of other data; the run's own, for its report, if not
-    given."""
+    """Folder to write to, say with --data; None: the run's own folder, for its report."""
 
     def run(self) -> None:
         """Measure, print and write."""

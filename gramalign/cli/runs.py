@@ -21,14 +21,14 @@ from gramalign.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Runs:
-    """List the runs in some folders and below: what they train, how far they are, how they do.
+    """List all runs in and below some folders: what they train, progress, how well they do.
 
     A run is `finished` (it has its params.safetensors), `running` (a process holds its lock) or
-    `stopped`: `gramalign train --out RUN --resume` goes on with it.
+    `stopped`: `gramalign train --out RUN --resume` continues it.
     """
 
     folders: tyro.conf.Positional[tuple[Path, ...]] = (Path("runs"),)
-    """Where to look."""
+    """Folders to search."""
     json: bool = False
     """Print everything as JSON."""
 

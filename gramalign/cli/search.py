@@ -31,7 +31,7 @@ _HITS = 10  # where no number is asked for
 
 @dataclass(frozen=True)
 class Search:
-    """Find the rows that fit a query best, by any of its modalities, in any of theirs.
+    """Find the rows that best match a query, from any modalities to any others.
 
     Examples: `gramalign search runs/digits 17 --by sums`, `gramalign search runs/digits new.npz
     --against fourier gradients --score volume`.
@@ -41,27 +41,24 @@ class Search:
     """Folder of a finished run."""
     query: tyro.conf.Positional[str]
     """Id of a row of the data, or path of a feature store whose rows are all queries; a path that
-    is called like an id is reached as ./NAME."""
+    looks like an id is written ./NAME."""
     by: tuple[str, ...] = ()
-    """Modalities of the query; if not given, the first that a row has, or all that a store has."""
+    """Modalities of the query; if not given, the first that a row has, or all of a store."""
     against: tuple[str, ...] = ()
-    """Modalities to search; if not given, all that the query does not use, or all if it uses every
-    one."""
+    """Modalities to search; if not given, those the query does not use, or all if it uses all."""
     data: str | None = None
-    """Feature store to search and to take ids from; the one the run was trained on if not given."""
+    """Feature store to search and take ids from; None: the one the run was trained on."""
     part: Part = "all"
-    """Which of its rows to search; an id may be of any row."""
+    """Part of the store to search; the query's id may be of any row."""
     index: Path | None = None
-    """Search this saved index in the place of a store; ids are then of its rows, unless --data says
-    of which store. Queries that the run has to embed are refused if other parameters made the
-    index."""
+    """Search this saved index instead of a store; ids are then of its rows, or of the store --data.
+    Queries that the run must embed are refused if other parameters made the index."""
     save_index: Path | None = None
-    """Keep what is searched as an index, in a .safetensors file."""
+    """Save what is searched as an index, a .safetensors file."""
     score: ScoreName | None = None
-    """Score to search by; if not given the objective's own, or the cosine where that is of a
-    fusion."""
+    """Score to search by; None: the objective's own, or the cosine if that is fused."""
     k: int | None = None
-    """How many rows to find; 10 if not given, or all where there are fewer."""
+    """How many rows to find; None: 10, or all if there are fewer."""
     json: bool = False
     """Print everything as JSON."""
 

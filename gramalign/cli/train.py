@@ -24,22 +24,22 @@ class Train:
     `gramalign train --data my_features/ --steps 3000 --out runs/mine`.
 
     A feature store is a folder of .npy files, an .npz or a .safetensors file with one [rows, dim]
-    array per modality; optional are ids, labels, groups, split and present.MODALITY.
+    array per modality; ids, labels, groups, split and present.MODALITY are optional.
     """
 
     preset: tyro.conf.Positional[str] = "digits"
-    """Start from this file of experiments/ (its name, or a path); the options below change it."""
+    """Preset to start from: a file of experiments/ (name or path); options below override it."""
     out: Path | None = None
-    """Folder of the run; runs/PRESET, or runs/DATA with --data, if not given."""
+    """Folder of the run; None: runs/PRESET, or with --data runs/DATA."""
     resume: bool = False
-    """Go on from the last checkpoint in that folder, to the same bits: --out RUN --resume is all
-    that it takes."""
+    """Continue from the last checkpoint in that folder, to the same bits; needs no option but --out
+    RUN."""
     overwrite: bool = False
-    """Delete the run in that folder first."""
+    """Delete an existing run in that folder first."""
     evaluation: bool = True
-    """Evaluate on the test part when done."""
+    """Evaluate on the test part after training."""
     profile: tuple[int, int] | None = None
-    """First and last step to trace with jax.profiler, into profile/ in that folder."""
+    """First and last step to trace with jax.profiler, into that folder's profile/."""
     cluster: Cluster = field(default_factory=Cluster)
     config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
 

@@ -27,7 +27,7 @@ Precision = Literal["bfloat16"]
 
 @dataclass(frozen=True)
 class Engine:
-    """How all pairs are gone through: speed and memory; results differ by rounding at most.
+    """How all pairs are computed: affects speed and memory, results only by rounding.
 
     Raises:
         ValueError: for an unknown strategy, implementation or precision, or a tile that is no
@@ -35,18 +35,17 @@ class Engine:
     """
 
     strategy: Strategy | None = None
-    """On a mesh, every device gathers all columns, or they travel round a ring, and memory does not
-    grow with the number of devices; None gathers up to 128 MiB."""
+    """On a mesh, each device gathers all columns, or columns travel round a ring, where memory does
+    not grow with the number of devices; None gathers up to 128 MiB."""
     tile: int | None = None
-    """At most this many rows and columns of a score matrix exist at a time; None: what suits the
-    platform, `TILES`."""
+    """Most rows and columns of a score matrix held at a time; None: the platform's, `TILES`."""
     implementation: Implementation = "xla"
-    """Tiles as XLA compiles them or, for a loss on a TPU, in a fused kernel ("pallas"), where they
-    never leave the chip; on a CPU that kernel is interpreted, slowly, for tests."""
+    """Tiles compiled by XLA or, for a loss on a TPU, computed in a fused kernel ("pallas") that
+    keeps them on the chip; on a CPU it is interpreted, slowly, for tests."""
     precision: Precision | None = None
-    """What a loss multiplies all pairs in: "bfloat16" takes an accelerator a sixth of the time of
-    float32, or less, and rounds each pair by a few parts in a thousand. Sums and matched pairs stay
-    in float32, and so do ranks and search. None: what the embeddings are in."""
+    """Dtype in which a loss multiplies all pairs: on an accelerator "bfloat16" takes a sixth of
+    float32's time or less, and rounds each pair by a few parts in a thousand. Sums and matched
+    pairs stay in float32, and so do ranks and search. None: that of the embeddings."""
 
     def __post_init__(self):
         if self.strategy not in (None, *get_args(Strategy)):

@@ -131,7 +131,7 @@ def decompose(
 
     Args:
         vectors: `[..., k, d]`.
-        present: which of them are there, `[..., k]`; None: all.
+        present: which vectors are present, `[..., k]`; None: all.
 
     Returns:
         What `singular_values` and `leading_direction` return.
@@ -151,7 +151,7 @@ def singular_values(
 
     Args:
         vectors: `[..., k, d]`; for unit vectors the squares sum to k.
-        present: which of them are there, `[..., k]`; None: all.
+        present: which vectors are present, `[..., k]`; None: all.
 
     Returns:
         `[..., k]`, float32 or wider; every absent modality adds a zero at the end. One value,

@@ -24,7 +24,7 @@ def volume(
     Args:
         vectors: `[..., k, d]`, of lengths 1e-18 to 1e18 in float32; unit vectors have a volume in
             [0, 1].
-        present: which of them are there, `[..., k]`; None: all.
+        present: which vectors are present, `[..., k]`; None: all.
 
     Returns:
         `[...]`, float32 or wider: the volume of the present vectors, 1 when none is.
@@ -45,11 +45,11 @@ def volume(
 def log_volume(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"] | None = None
 ) -> Float[Array, "*batch"]:
-    """Logarithm of the volume; for many close modalities it lives on where the volume underflows.
+    """Logarithm of the volume; stays finite where the volume of many close vectors underflows.
 
     Args:
         vectors: `[..., k, d]`.
-        present: which of them are there, `[..., k]`; None: all.
+        present: which vectors are present, `[..., k]`; None: all.
 
     Returns:
         `[...]`, float32 or wider; -inf, with derivative 0, for linearly dependent tuples.

@@ -43,17 +43,17 @@ QUERIES = (1, 4, 16, 64, 256, 1024)
 
 
 class Index:
-    """Embedded examples, to be searched by any of their modalities.
+    """Embedded examples, searchable by any of their modalities.
 
     Args:
-        embeddings: per modality `[n, dim]`, one dim for all, row i the same example. Rows are
-            scaled to unit length.
+        embeddings: per modality `[n, dim]`, the same dim for all; row i is the same example. Rows
+            are scaled to unit length.
         present: per modality bool `[n]`; a modality without a mask is present everywhere. A row of
             zeros is absent too: it has no direction.
-        ids: a name for each row, each once; None: their numbers.
-        made_by: what embedded the rows, such as a model's name and version, for the file to say;
-            queries by anything else are of another space.
-        devices: those to share the rows out over; None: all of this process.
+        ids: a unique name for each row; None: row numbers.
+        made_by: what embedded the rows, such as a model's name and version, kept in the file;
+            queries embedded by anything else are in another space.
+        devices: to split the rows over; None: all of this process.
 
     Raises:
         ValueError: embeddings, masks or ids that do not go together; a present row with NaN or Inf;

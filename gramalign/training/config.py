@@ -20,7 +20,7 @@ Dtype = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Model:
-    """The towers, one per modality, all of one shape."""
+    """The towers: one per modality, all of the same shape."""
 
     dim: int = 64
     """Width of the common space."""
@@ -31,10 +31,9 @@ class Model:
     dropout: float = 0.4
     """Rate of dropout after each hidden layer."""
     dtype: Dtype = "float32"
-    """What towers compute in; parameters, moments and embeddings are float32."""
+    """Dtype the towers compute in; parameters, moments and embeddings are float32."""
     remat: bool = False
-    """Keep of each hidden layer only what comes out of it, and compute the rest again in the
-    backward pass."""
+    """Keep only the output of each hidden layer, and recompute the rest in the backward pass."""
 
     def __post_init__(self):
         as_declared(self)
@@ -45,17 +44,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW with a warm-up, a cosine decay to zero and clipped gradients."""
+    """AdamW with warm-up, cosine decay to zero and gradient clipping."""
 
     learning_rate: float = 2e-3
     """Peak learning rate, reached at the end of the warm-up."""
     warmup: int | None = None
-    """Steps of linear warm-up from zero; if not given 100, or a quarter of all if these are fewer
-    than 400."""
+    """Steps of linear warm-up from zero; None: 100, or a quarter of all steps if fewer than 400."""
     weight_decay: float = 1e-2
-    """Decay of the weight matrices; biases and learned numbers are spared."""
+    """Decay of weight matrices; biases and learned numbers are exempt."""
     clip_norm: float = 1.0
-    """Gradients are scaled down to this global norm."""
+    """Maximum global norm; larger gradients are scaled down."""
 
     def __post_init__(self):
         as_declared(self)
@@ -71,21 +69,21 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Layout:
-    """How devices share a run (`gramalign.training.layout`); what it computes is the same."""
+    """How devices share a run (`gramalign.training.layout`); results do not depend on it."""
 
     data: int | None = None
-    """Devices with examples of their own; none given: all that the other axes leave."""
+    """Devices with their own examples; None: all that the other axes leave."""
     fsdp: int = 1
-    """Of the devices with examples of their own, as many share out parameters and their moments."""
+    """Devices, of those with their own examples, that shard parameters and their moments."""
     model: int = 1
-    """Devices that share each matrix product."""
+    """Devices that split each matrix product."""
     rules: tuple[tuple[str, str], ...] = (
         (r"layers\.\d+\.kernel$", "fsdp,model"),
         (r"layers\.\d+\.bias$", "model"),
         (r"head\.kernel$", "model,fsdp"),
         (r"kernel$", "fsdp,-"),
     )
-    """Regular expression of names -> axis of each dimension, "-" for none; the first counts."""
+    """Regular expression of names -> axis per dimension, "-" for none; first match counts."""
 
     def __post_init__(self):
         as_declared(self)
@@ -117,23 +115,22 @@ class Layout:
 
 @dataclass(frozen=True)
 class Validation:
-    """Evaluation while training, on rows that neither train nor test: it chooses the model."""
+    """Evaluation during training, on rows not used to train or test; chooses the model."""
 
     every: int | None = None
-    """Steps between evaluations; none given: there are none, and the last step is the model."""
+    """Steps between evaluations; None: never, and the last step is the model."""
     figure: str = "rest -> one R@1, own"
-    """What chooses: a figure of retrieval, under the objective's own Score or the cosine, such as
+    """Figure that chooses: of retrieval, under the objective's own Score or the cosine, such as
     "pair R@1, cosine" or "text -> audio+video R@5, own"; of ranks ("text -> audio median rank,
-    own") the lowest is the best."""
+    own") the lowest is best."""
     patience: int | None = None
-    """Evaluations in a row without a better figure after which the run ends."""
+    """Evaluations in a row without improvement after which the run ends."""
     keep: int = 1
-    """How many of the best checkpoints stay, besides the latest."""
+    """Best checkpoints to keep, besides the latest."""
     held_out: float = 0.1
-    """Of the training rows, chosen by a hash of their ids, where the store has no validation
-    rows."""
+    """Fraction of training rows, by a hash of their ids, if the store has no validation rows."""
     rows: int | None = None
-    """At most so many rows, the first ones; all, if not given."""
+    """Use at most this many rows, the first ones; None: all."""
 
     def __post_init__(self):
         as_declared(self)
@@ -157,48 +154,48 @@ class Config:
     """A training run, but for where it is kept."""
 
     data: str = "digits"
-    """Feature store: `digits`, or the path of a folder or file; or several that are mixed, such as
-    `0.7*stores/a.npz + 0.3*stores/b`, so much of each batch from each."""
+    """Feature store: `digits`, the path of a folder or file, or a mixture by shares of each batch,
+    such as `0.7*stores/a.npz + 0.3*stores/b`."""
     modalities: tuple[str, ...] = ()
-    """Modalities to train on; empty takes all there are."""
+    """Modalities to train on; if not given, all."""
     objective: str = "gram"
-    """Weighted terms, such as `gram + 0.3*clip`; `gramalign methods` lists what there is."""
+    """Weighted sum of terms, such as `gram + 0.3*clip`; `gramalign methods` lists them."""
     settings: Mapping[str, Term] = field(default_factory=dict, hash=False)
-    """Of terms, by name; those of the objective that are left out take their defaults."""
+    """Settings of terms, by name; the objective's other terms take their defaults."""
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     steps: int = 1000
     """Number of updates."""
     batch_size: int = 256
-    """Examples per update, each the others' negative."""
+    """Examples per update, each a negative for the others."""
     augment: str | None = None
-    """Function that changes each example as it comes, FILE.py:NAME or MODULE:NAME
+    """Function that changes each example of each step: FILE.py:NAME or MODULE:NAME
     (`gramalign.training.augment`)."""
     microbatch: int | None = None
-    """Examples that the towers embed at a time, to save memory; the result is the same."""
+    """Examples the towers embed at a time, to save memory; the result is the same."""
     engine: Engine = field(default_factory=Engine)
-    """How all pairs are gone through: speed and memory; results differ by rounding at most."""
+    """How all pairs are computed: affects speed and memory, results only by rounding."""
     layout: Layout = field(default_factory=Layout)
     validation: Validation = field(default_factory=Validation)
     on_bad_record: OnBadRecord = "error"
-    """A record of a packed store that cannot be read stops the run and is named ("error"), or is
-    left out ("skip")."""
+    """An unreadable record of a packed store stops the run and is named ("error"), or is left out
+    ("skip")."""
     workers: int = 0
-    """Processes that read batches, where a thread of this one (0) does not keep up."""
+    """Processes that read batches, if one thread of this process (0) is too slow."""
     seed: int = 0
-    """Seeds the initial weights, dropout and the order of the examples."""
+    """Seed of the initial weights, dropout and the order of examples."""
     checkpoint_every: int = 500
-    """Steps between checkpoints; the last step always leaves one."""
+    """Steps between checkpoints; the last step always writes one."""
     keep_checkpoints: int = 2
-    """How many of the latest checkpoints stay."""
+    """How many of the latest checkpoints to keep."""
     max_skips: int = 10
-    """Steps in a row that may be skipped because loss or gradient is not finite."""
+    """Most steps in a row to skip because loss or gradient is not finite."""
     log_every: int = 50
     """Steps between lines of the log; the last step always writes one."""
     writers: tuple[Writer, ...] = ()
-    """Where the log goes besides metrics.jsonl and timing.jsonl; each is an extra to install."""
+    """Where else the log goes, besides metrics.jsonl and timing.jsonl; each needs its extra."""
     start_from: str | None = None
-    """Folder of a trained run whose weights to start from, where names and shapes are the same."""
+    """Folder of a trained run to start from: its weights of the same names and shapes."""
 
     def __post_init__(self):
         if not isinstance(self.data, (str, os.PathLike)):

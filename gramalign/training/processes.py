@@ -39,18 +39,18 @@ def on_host(x: Array | np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Several processes that train one run together; this command is started for each of them."""
+    """Several processes that train one run together; start this command once for each."""
 
     join: bool = False
-    """Join the processes of a TPU pod, Slurm, Open MPI or Kubernetes, which say who they are."""
+    """Join the processes of a TPU pod, Slurm, Open MPI or Kubernetes, found automatically."""
     coordinator: str | None = None
-    """HOST:PORT of the first process, to join others without such help."""
+    """HOST:PORT of the first process, to join without such a system."""
     processes: int | None = None
     """Number of processes, with --cluster.coordinator."""
     process: int | None = None
     """Number of this process, from 0, with --cluster.coordinator."""
     timeout: int = 100
-    """Seconds after which a process that gives no sign of life is dead, and the others end."""
+    """Seconds without a sign of life after which a process counts as dead and the others end."""
 
     def __post_init__(self):
         named = [self.coordinator, self.processes, self.process]

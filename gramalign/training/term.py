@@ -92,7 +92,7 @@ class Anchored(Term):
     """A term with an anchor."""
 
     anchor: str | None = None
-    """Modality that is held against the others; None takes each in turn."""
+    """Modality compared with the others; None: each in turn."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class Tempered(Term):
     learns = {"temperature": LogitScale}
 
     temperature: float = 0.07
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
     learn_temperature: bool = False
-    """Learn the temperature, within [0.01, 1]; it falls until small data are known by heart."""
+    """Learn the temperature, within [0.01, 1]; on small data it falls until they are memorised."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -123,7 +123,7 @@ class Smoothed(Tempered):
     """A term with a softmax over the batch, whose target is smoothed."""
 
     label_smoothing: float = 0.0
-    """Share of the softmax's target spread over all candidates, in [0, 1)."""
+    """Share of the softmax target spread over all candidates, in [0, 1)."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -26,9 +26,9 @@ class Gram(Contrastive):
     loss = staticmethod(losses.gram)
 
     form: Form = "volume"
-    """The volume, its square, its logarithm or its n-th root, n the modalities there are."""
+    """Volume, its square, its logarithm or its n-th root, for n present modalities."""
     label_smoothing: float = 0.1
-    """Share of the softmax's target spread over all candidates, in [0, 1)."""
+    """Share of the softmax target spread over all candidates, in [0, 1)."""
 
     @property
     def score(self) -> str:
@@ -41,9 +41,9 @@ class LogVolume(Gram):
     """GRAM with the logarithm of the volume."""
 
     form: Form = "log"
-    """The volume, its square, its logarithm or its n-th root, n the modalities there are."""
+    """Volume, its square, its logarithm or its n-th root, for n present modalities."""
     temperature: float = 0.1
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ class SquaredVolume(Gram):
     """GRAM with the squared volume."""
 
     form: Form = "squared"
-    """The volume, its square, its logarithm or its n-th root, n the modalities there are."""
+    """Volume, its square, its logarithm or its n-th root, for n present modalities."""
     temperature: float = 0.3
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
 
 
 @dataclass(frozen=True)
 class Simplex(Contrastive):
-    """The volume of the simplex with the modalities for corners, contrasted over the batch."""
+    """The volume of the simplex whose corners are the modalities, contrasted over the batch."""
 
     loss = staticmethod(losses.simplex)
     score = "simplex"
 
     temperature: float = 0.03
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
     squared: bool = False
     """Contrast the squared volume, which is smooth everywhere."""
 
@@ -77,7 +77,7 @@ class Triangle(Contrastive):
     score = "simplex"
 
     temperature: float = 0.03
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
     root: bool = True
     """The area as published, or twice its square as released."""
 
@@ -102,13 +102,13 @@ class Hypergram(Contrastive):
     learns = {**Contrastive.learns, "mix": partial(Number, low=0.0, high=1.0)}
 
     temperature: float = 0.3
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
     mix: float = 0.5
-    """Share of the Euclidean volume, or where a learned one starts."""
+    """Share of the Euclidean volume, or initial value of a learned one."""
     learn_mix: bool = True
     """Learn the share, within [0, 1]."""
     label_smoothing: float = 0.1
-    """Share of the softmax's target spread over all candidates, in [0, 1)."""
+    """Share of the softmax target spread over all candidates, in [0, 1)."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -122,7 +122,7 @@ class KernelVolume(Contrastive):
     loss = staticmethod(losses.kernel_volume)
 
     temperature: float = 0.015
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
     bandwidth: float = 1.0
     """The kernel's width."""
 
@@ -144,7 +144,7 @@ class Spectral(Contrastive):
     score = "spectral"
 
     temperature: float = 0.015
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Sca(Contrastive):
     loss = staticmethod(losses.sca)
 
     weight_temperature: float = 0.1
-    """Temperature of the softmax that weighs the others."""
+    """Temperature of the softmax that weights the others."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -176,7 +176,7 @@ class Clip(Contrastive):
 @dataclass(frozen=True)
 class _OfAnyScore(Tempered, Anchored):
     of: str = "cosine"
-    """Score that is trained: the cosine of pairs, or one of an anchor against all others."""
+    """Score to train: the cosine of pairs, or one of an anchor against all others."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -203,15 +203,15 @@ class Supcon(_OfAnyScore):
 
 @dataclass(frozen=True)
 class Siglip(_OfAnyScore):
-    """SigLIP: every pair is asked on its own whether it is matched."""
+    """SigLIP: each pair is classified on its own as matched or not."""
 
     loss = staticmethod(losses.siglip)
     learns = {**Tempered.learns, "bias": Number}
 
     temperature: float = 0.05
-    """Scores are divided by it, or by a learned one that starts there."""
+    """Temperature that divides scores, or initial value of a learned one."""
     bias: float = -10.0
-    """Added to the scores then, or where a learned bias starts."""
+    """Bias then added to scores, or initial value of a learned one."""
     learn_bias: bool = True
     """Learn the bias."""
 
@@ -223,18 +223,18 @@ class Centrobind(Smoothed):
     loss = staticmethod(losses.centrobind)
 
     temperature: float = 0.12
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
 
 
 @dataclass(frozen=True)
 class Barybind(Smoothed):
-    """BaryBind: GRAM's volume with a barycentre for an anchor."""
+    """BaryBind: GRAM's volume with a barycentre as the anchor."""
 
     loss = staticmethod(losses.barybind)
     score = "volume"
 
     label_smoothing: float = 0.1
-    """Share of the softmax's target spread over all candidates, in [0, 1)."""
+    """Share of the softmax target spread over all candidates, in [0, 1)."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class Vast(Contrastive):
     score = "fused"
 
     label_smoothing: float = 0.1
-    """Share of the softmax's target spread over all candidates, in [0, 1)."""
+    """Share of the softmax target spread over all candidates, in [0, 1)."""
 
     def heads(self, modalities, dim, rngs):  # noqa: D102
         heads = {}
@@ -265,7 +265,7 @@ class Confu(Smoothed):
     fused_weight: float = 0.5
     """Share of the fused pairs' terms, in [0, 1]."""
     head_hidden: int = 128
-    """Width of the hidden layer of the perceptrons that fuse."""
+    """Width of the fusing perceptrons' hidden layer."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -290,11 +290,11 @@ class Symile(Tempered):
     loss = staticmethod(losses.symile)
 
     temperature: float = 0.2
-    """Temperature, or where a learned one starts."""
+    """Temperature, or initial value of a learned one."""
     negatives: losses.Negatives = "shuffled"
-    """As many combinations of the others as examples, or, of three modalities, all of them."""
+    """As many combinations of the others as examples (shuffled) or, for three modalities, all."""
     scaled: bool = True
-    """Multiply products by dim^((k - 1) / 2), which makes them of size 1."""
+    """Multiply products by dim^((k - 1) / 2), which brings them to size 1."""
 
     def check_modalities(self, modalities):  # noqa: D102
         if self.negatives == "all" and len(modalities) != 3:
@@ -331,12 +331,12 @@ class Pmrl(Term):
 
 @dataclass(frozen=True)
 class Alignment(Term):
-    """How far the modalities of an example lie apart."""
+    """Distance between the modalities of an example."""
 
     loss = staticmethod(losses.alignment)
 
     power: float = 2.0
-    """Of the distance, at least 1."""
+    """Power of the distance, at least 1."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -359,7 +359,7 @@ class Uniformity(Term):
 
 @dataclass(frozen=True)
 class ModalityGap(Term):
-    """How far the modalities' centres lie apart."""
+    """Distance between the modalities' centres."""
 
     loss = staticmethod(losses.modality_gap)
 
