@@ -1,4 +1,4 @@
-"""How the engine goes about its work; nothing here changes what comes out, but for rounding."""
+"""Settings of the engine; none changes the result, except for rounding."""
 
 from dataclasses import dataclass
 from numbers import Integral
@@ -19,7 +19,7 @@ TILES = {
     "gpu": 2048,
     "tpu": 1024,
 }
-"""Tiles by platform, where none are asked for."""
+"""Default tile sizes by platform."""
 
 Implementation = Literal["xla", "pallas"]
 Precision = Literal["bfloat16"]
@@ -27,26 +27,26 @@ Precision = Literal["bfloat16"]
 
 @dataclass(frozen=True)
 class Engine:
-    """How all pairs are gone through: speed and memory; results differ by rounding at most.
+    """How the scores of all pairs are computed: affects speed and memory, results only by rounding.
 
     Raises:
-        ValueError: for an unknown strategy, implementation or precision, or a tile that is no
+        ValueError: for an unknown strategy, implementation or precision, or a tile that is not a
         positive whole number.
     """
 
     strategy: Strategy | None = None
-    """On a mesh, every device gathers all columns, or they travel round a ring, and memory does not
-    grow with the number of devices; None gathers up to 128 MiB."""
+    """On a mesh: "gather", every device gathers all columns; "ring", columns travel round a ring,
+    and memory does not grow with the number of devices; None gathers up to 128 MiB."""
     tile: int | None = None
-    """At most this many rows and columns of a score matrix exist at a time; None: what suits the
-    platform, `TILES`."""
+    """At most this many rows and columns of a score matrix exist at a time; None: the platform's
+    default, `TILES`."""
     implementation: Implementation = "xla"
-    """Tiles as XLA compiles them or, for a loss on a TPU, in a fused kernel ("pallas"), where they
-    never leave the chip; on a CPU that kernel is interpreted, slowly, for tests."""
+    """"xla": tiles as XLA compiles them; "pallas", for a loss on a TPU: in a fused kernel, whose
+    tiles never leave the chip. On a CPU that kernel is interpreted, slowly, for tests."""
     precision: Precision | None = None
-    """What a loss multiplies all pairs in: "bfloat16" takes an accelerator a sixth of the time of
-    float32, or less, and rounds each pair by a few parts in a thousand. Sums and matched pairs stay
-    in float32, and so do ranks and search. None: what the embeddings are in."""
+    """The dtype in which a loss multiplies all pairs: "bfloat16" takes an accelerator a sixth of
+    the time of float32, or less, and rounds each pair by a few parts in a thousand. Sums, matched
+    pairs, ranks and search stay in float32. None: the embeddings' dtype."""
 
     def __post_init__(self):
         if self.strategy not in (None, *get_args(Strategy)):
@@ -63,11 +63,11 @@ class Engine:
             raise ValueError(f"tile must be a whole number of at least 1, got {self.tile!r}")
 
     def tile_size(self) -> int:
-        """The tile, or for None that of the platform which is being traced for."""
+        """The tile; for None, the default of the platform being traced for."""
         return TILES.get(platform(), TILES["cpu"]) if self.tile is None else self.tile
 
     def multiple(self) -> int:
-        """What the size of a block of rows or columns has to be a multiple of."""
+        """The size of a block of rows or columns must be a multiple of this."""
         return 128 if self.implementation == "pallas" else 1
 
 
