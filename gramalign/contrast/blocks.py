@@ -12,15 +12,15 @@ from gramalign.mesh import AxisName, check_axis, gathered
 from gramalign.scores import Side
 
 NOBODY = -1
-"""The number of padding in a block, and the group of a column that is in no row's group."""
+"""The number that padding gets, and the group of a column that is in no row's group."""
 
 
 class Block(NamedTuple):
     """Examples on one side: a Score's factors, which are valid, and which pairs compete.
 
     Row i and column j compete if both are valid and their groups differ. By default an example's
-    group is its own number, so it never competes with its match alone. `number` is given where a
-    group's other members must be told from the match.
+    group is its own number, so that only its match does not compete with it. `number` is given
+    where a group's other members must be told from the match.
     """
 
     factors: PyTree[Array]
@@ -148,7 +148,7 @@ def check_sides(
     Raises:
         TypeError: for anything but a Side.
         ValueError: if a side is empty, ragged, or (for `square`) the sizes differ; for an axis that
-        does not exist, or does not split the columns (for `square`, nor the rows).
+        does not exist, or does not split the columns (or, for `square`, the rows).
     """
     for name, side in (("rows", rows), ("cols", cols)):
         if not isinstance(side, Side):

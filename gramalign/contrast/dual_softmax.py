@@ -63,7 +63,7 @@ def dual_softmax(
         temperature: of both softmaxes; the lower, the more exclusively a column goes to its best
             query.
         axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over.
-        engine: how pairs are computed; it does not change the result.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Raises:
         ValueError: for a temperature that is not positive, empty sides, or sizes that differ.

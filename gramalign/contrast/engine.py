@@ -41,8 +41,8 @@ class Engine:
     """At most this many rows and columns of a score matrix exist at a time; None: the platform's
     default, `TILES`."""
     implementation: Implementation = "xla"
-    """"xla": tiles as XLA compiles them; "pallas", for a loss on a TPU: in a fused kernel, whose
-    tiles never leave the chip. On a CPU that kernel is interpreted, slowly, for tests."""
+    """Tiles as XLA compiles them ("xla") or, for a loss on a TPU, in a fused kernel ("pallas"),
+    where they never leave the chip; on a CPU that kernel is interpreted, slowly, for tests."""
     precision: Precision | None = None
     """The dtype in which a loss multiplies all pairs: "bfloat16" takes an accelerator a sixth of
     the time of float32, or less, and rounds each pair by a few parts in a thousand. Sums, matched

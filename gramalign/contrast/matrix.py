@@ -21,7 +21,7 @@ def score_matrix(
         score: the Score of rows against columns.
         rows: the queries.
         cols: the gallery.
-        engine: how pairs are computed; it does not change the result.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
         `[rows, cols]`, -inf where the row or the column is not valid.

@@ -44,7 +44,7 @@ def ranks(
         groups: members of one group do not compete with each other.
         axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over; ranks are
             then among the examples of all devices.
-        engine: how pairs are computed; it does not change the result.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
         Two `[batch]`: for row i, the number of valid columns that score at least as high as its
@@ -136,7 +136,7 @@ def top_k(
         k: how many to return, at most the size of the gallery.
         axis_name: inside `jax.shard_map`, the mesh axis that queries and gallery are split over;
             the gallery is then that of all devices, its columns numbered consecutively.
-        engine: how pairs are computed; it does not change the result.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
         Scores, best first, and column numbers, `[rows, k]` each; equal scores are in order of

@@ -62,7 +62,7 @@ def sigmoid_contrast(
         bias: makes up for the large number of negatives; it is not adapted to the batch size.
         groups: examples with the same number are never each other's negatives.
         axis_name: inside `jax.shard_map`, the mesh axis (or axes) that the batch is split over.
-        engine: how pairs are computed; it does not change the result.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
         `[batch]`: the loss of each example; 0 for an example whose row or column is not valid,

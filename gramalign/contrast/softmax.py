@@ -53,7 +53,7 @@ def contrast(
             evenly over the match and the group's other members, and all compete.
         axis_name: inside `jax.shard_map`, the mesh axis (or axes) that the batch is split over:
             negatives and gradients are then exactly those of the whole axis.
-        engine: how pairs are computed; it does not change the result.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
         `[batch]`: the loss of each example; 0 for an example whose row or column is not valid,
