@@ -1,4 +1,4 @@
-"""What code that also runs inside `jax.shard_map` has to know of axes, constants and devices."""
+"""Axes, constants and devices, for code that also runs inside `jax.shard_map`."""
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +8,18 @@ AxisName = str | tuple[str, ...]
 
 
 def platform() -> str:
-    """What kind of device the code that is being traced will run on: "cpu", "gpu" or "tpu".
+    """The kind of device that the traced code will run on: "cpu", "gpu" or "tpu".
 
-    Inside `jax.shard_map`, or where a mesh is set, that of the mesh, which need not be this
-    machine's: a program for TPUs can be compiled where there are none. Elsewhere that of JAX's
-    default backend.
+    Inside `jax.shard_map`, or where a mesh is set, it is the mesh's, which need not be this
+    machine's: a program for TPUs can be compiled where there are none. Elsewhere it is that of
+    JAX's default backend.
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
     return jax.default_backend() if device is None else device.platform
 
 
 def names_of(axis_name: AxisName) -> tuple[str, ...]:
-    """The axes' names; raises a `ValueError` for none, and for one that is named twice."""
+    """The axes' names; raises a `ValueError` if there are none, or one is named twice."""
     names = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"axis_name must name one mesh axis or several, each once, got {names}")
@@ -27,12 +27,12 @@ def names_of(axis_name: AxisName) -> tuple[str, ...]:
 
 
 def check_axis(axis_name: AxisName, batch: PyTree[Array], called: str = "the batch is") -> None:
-    """Raise `ValueError` unless the axis is one of the mesh here, and the batch is split over it.
+    """Raise `ValueError` unless the axis exists in the current mesh and splits the batch.
 
     Args:
         axis_name: one axis, or several that split the batch together.
         batch: arrays along the batch.
-        called: what it is, with its verb.
+        called: subject and verb of the error message.
     """
     for name in names_of(axis_name):
         try:
@@ -53,22 +53,22 @@ def check_axis(axis_name: AxisName, batch: PyTree[Array], called: str = "the bat
 
 
 def in_mesh_order(axis_name: AxisName) -> AxisName:
-    """The same axes in the order of the mesh: who comes after whom on a ring is no matter."""
+    """The same axes in the order of the mesh; the order of devices on a ring does not matter."""
     if isinstance(axis_name, str):
         return axis_name
     return tuple(sorted(axis_name, key=jax.sharding.get_abstract_mesh().axis_names.index))
 
 
 def gathered(tree: PyTree[Array], axis_name: AxisName | None) -> PyTree[Array]:
-    """The arrays of all devices, one device's behind the other's; without an axis the same."""
+    """The arrays of all devices, concatenated by device; without an axis, unchanged."""
     return tree if axis_name is None else jax.lax.all_gather(tree, axis_name, tiled=True)
 
 
 def varying_as(tree: PyTree[Array], like: Array | jax.ShapeDtypeStruct) -> PyTree[Array]:
     """Mark arrays as varying over the mesh axes that `like` varies over; a no-op elsewhere.
 
-    The carry of a loop must have one type from start to end: if the body mixes in what differs from
-    device to device, the start has to be declared to differ as well.
+    The carry of a loop must have one type from start to end: if the body mixes in values that vary
+    over devices, the start must be marked as varying too.
     """
 
     def vary(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The two mappings that every floor speaks: embeddings by modality, and which of them are there."""
+"""The two mappings that every floor uses: embeddings by modality, and which are present."""
 
 from collections.abc import Mapping
 

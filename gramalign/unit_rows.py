@@ -1,4 +1,4 @@
-"""Embeddings from outside: checked, and brought to unit rows, before anything compiles."""
+"""Embeddings from outside: checked, and normalised to unit rows, before anything compiles."""
 
 from collections.abc import Mapping
 
@@ -7,21 +7,21 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 HostEmbeddings = Mapping[str, Float[np.ndarray | Array, "_examples _dim"]]
-"""Per modality `[examples, dim]` of any float, on the host or a device; rows of any length."""
+"""Per modality `[examples, dim]`, of any float dtype, on host or device; rows of any length."""
 
-_AT_ONCE = 2**16  # rows whose copies are in memory beside all
+_AT_ONCE = 2**16  # rows that are copied at a time
 
 HostPresent = Mapping[str, Bool[np.ndarray | Array, " _examples"]]
-"""Per modality where it is there; a modality without a mask is present everywhere."""
+"""Per modality, where it is present; a modality without a mask is present everywhere."""
 
 
 def check_alike(
     arrays: Mapping[str, Shaped[np.ndarray, "..."]], argument: str = "embeddings"
 ) -> int:
-    """The number of examples, which all modalities have, as they have one dim.
+    """The number of examples, after checking that all modalities share it and the dim.
 
     Raises:
-        ValueError: an array that is not `[examples, dim]`, or sizes that differ.
+        ValueError: for an array that is not `[examples, dim]`, or sizes that differ.
     """
     shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
     if any(values.ndim != 2 for values in arrays.values()):
@@ -42,7 +42,7 @@ def check_alike(
 def every_mask(
     present: HostPresent, modalities: tuple[str, ...], examples: int
 ) -> dict[str, Bool[np.ndarray, " examples"]]:
-    """A mask for every modality, whether one was given or not.
+    """A mask for every modality, all True where none was given.
 
     Raises:
         ValueError: a mask of another shape or dtype, or for an unknown modality.
@@ -71,10 +71,10 @@ def unit_rows(
     present: Bool[np.ndarray, " n"],
     argument: str = "embeddings",
 ) -> Float[np.ndarray, "n d"]:
-    """Rows of length 1 in float32; zeros where absent, and where there were only zeros.
+    """Rows of length 1 in float32; zeros where absent, or where all entries are zero.
 
     Raises:
-        ValueError: what is no array of real numbers, or a present row with NaN or Inf.
+        ValueError: for an array that is not of real numbers, or a present row with NaN or Inf.
     """
     if not (jnp.issubdtype(values.dtype, jnp.floating) or np.issubdtype(values.dtype, np.integer)):
         raise ValueError(
@@ -99,8 +99,8 @@ def unit_rows(
 
 def _normalised(values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     values = values.astype(np.promote_types(values.dtype, np.float32))
-    # Two steps, so that squares of very large or small entries neither overflow nor vanish, and the
-    # first in the precision that there is, which may hold what float32 does not.
+    # Two steps, so that squares of very large or small entries neither overflow nor vanish; the
+    # first in the input's precision, whose range may exceed float32's.
     largest = np.abs(values).max(axis=1, initial=0, keepdims=True)
     values = (values / np.where(largest == 0, 1, largest)).astype(np.float32)
     length = np.linalg.norm(values, axis=1, keepdims=True)

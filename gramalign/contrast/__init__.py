@@ -1,4 +1,4 @@
-"""Floor 2: the engine that consumes Scores, tile by tile, whatever method they are."""
+"""Floor 2: the engine that computes with any Score, tile by tile."""
 
 from gramalign.contrast.dual_softmax import dual_softmax
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine

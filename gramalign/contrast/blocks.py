@@ -1,4 +1,4 @@
-"""Cutting the two sides of a score matrix in blocks, so that no more than one tile of it exists."""
+"""Cuts the two sides of a score matrix into blocks, so that only one tile exists at a time."""
 
 from typing import NamedTuple
 
@@ -12,15 +12,15 @@ from gramalign.mesh import AxisName, check_axis, gathered
 from gramalign.scores import Side
 
 NOBODY = -1
-"""The number of what fills up a block, and the group of a column that no row belongs to."""
+"""The number that padding gets, and the group of a column that is in no row's group."""
 
 
 class Block(NamedTuple):
-    """Examples on one side: a Score's factors, who is valid, and who competes with whom.
+    """Examples on one side: a Score's factors, which are valid, and which pairs compete.
 
     Row i and column j compete if both are valid and their groups differ. By default an example's
-    group is its own number, so the one thing that it never competes with is its match. Where
-    members of a group are told from the match itself, there is the number beside the group.
+    group is its own number, so that only its match does not compete with it. `number` is given
+    where a group's other members must be told from the match.
     """
 
     factors: PyTree[Array]
@@ -29,7 +29,7 @@ class Block(NamedTuple):
     number: Int[Array, "*n"] | None = None
 
     def numbers(self) -> Int[Array, "*n"]:
-        """The numbers; raises a TypeError for a block that was made without."""
+        """The numbers; raises a TypeError for a block without them."""
         if self.number is None:
             raise TypeError("this block has no numbers: give them to split")
         return self.number
@@ -43,15 +43,16 @@ def split(
     multiple: int = 1,
     numbers: Int[Array, " n"] | None = None,
 ) -> Block:
-    """Blocks of one size, stacked along a new first axis, the last filled up with invalid rows.
+    """Blocks of equal size, stacked along a new first axis, the last padded with invalid rows.
 
     Args:
         side: the examples.
-        groups: of each.
-        tile: at most this many in a block.
-        axis: over which they will be exchanged: a ring needs an even number of blocks.
-        multiple: that a block's size has to be of.
-        numbers: of the examples, where they are needed beside the groups.
+        groups: the group of each.
+        tile: the most examples in a block.
+        axis: the mesh axis over which blocks will be exchanged: a ring needs an even number of
+            them.
+        multiple: a block's size is a multiple of this.
+        numbers: the examples' numbers, if needed beside the groups.
     """
     size = side.valid.shape[0]
     count = -(-size // (-(-tile // multiple) * multiple))
@@ -71,7 +72,7 @@ def split(
 
 
 def unsplit(stacked: PyTree[Array], size: int) -> PyTree[Array]:
-    """Undo `split`: join the blocks and cut off what filled up the last."""
+    """Undo `split`: join the blocks and cut off the padding."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:size], stacked)
 
 
@@ -81,12 +82,12 @@ def competing(rows: Block, cols: Block) -> Bool[Array, "r c"]:
 
 
 def others(rows: Block, cols: Block) -> Bool[Array, "r c"]:
-    """Which pairs are not of one example."""
+    """Which pairs are of two different examples."""
     return _apart(rows, cols) & _valid(rows, cols)
 
 
 def mates(rows: Block, cols: Block) -> Bool[Array, "r c"]:
-    """Which pairs are of two examples of one group."""
+    """Which pairs are of two different examples of one group."""
     same = rows.group[:, None] == cols.group[None, :]
     return same & _apart(rows, cols) & _valid(rows, cols)
 
@@ -100,7 +101,7 @@ def _apart(rows: Block, cols: Block) -> Bool[Array, "r c"]:
 
 
 def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
-    """The groups; raise `ValueError` unless they are integers `[size]`, which JAX keeps whole."""
+    """The groups; raises `ValueError` unless they are integers `[size]` that fit JAX's dtype."""
     dtype, shape = getattr(groups, "dtype", None), np.shape(groups)
     anew = "groups = np.unique(groups, return_inverse=True)[1]"
     if dtype is None or shape != (size,) or not jnp.issubdtype(dtype, jnp.integer):
@@ -119,19 +120,19 @@ def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
 
 
 def own_numbers(size: int, axis_name: AxisName | None = None) -> Int[Array, " n"]:
-    """A number for each example that no other has, here or on another device."""
+    """A unique number for each example, across devices."""
     numbers = jnp.arange(size, dtype=jnp.int32)
     return numbers if axis_name is None else numbers + jax.lax.axis_index(axis_name) * size
 
 
 def counted_from_0(groups: Int[Array, " n"], axis_name: AxisName | None = None) -> Int[Array, " n"]:
-    """The same groups under other numbers, none of them negative, here and on other devices."""
+    """The same groups, renumbered without negative numbers, alike on all devices."""
     everyone = jnp.sort(gathered(groups, axis_name))
     return jnp.searchsorted(everyone, groups).astype(jnp.int32)
 
 
 def check_matched(matched: Float[Array, " n"], size: int) -> None:
-    """Raise `ValueError` unless there is one score for each of so many matched pairs."""
+    """Raise `ValueError` unless there is one score for each of `size` matched pairs."""
     if jnp.shape(matched) != (size,):
         raise ValueError(
             f"matched must be one score for each pair, of shape {(size,)}, "
@@ -142,12 +143,12 @@ def check_matched(matched: Float[Array, " n"], size: int) -> None:
 def check_sides(
     rows: Side, cols: Side, *, square: bool, axis_name: AxisName | None = None
 ) -> tuple[int, int]:
-    """Both sizes.
+    """The sizes of both sides.
 
     Raises:
-        TypeError: for what is no Side.
+        TypeError: for anything but a Side.
         ValueError: if a side is empty, ragged, or (for `square`) the sizes differ; for an axis that
-        is not there, or that the columns (for `square`, or the rows) are not split over.
+        does not exist, or does not split the columns (or, for `square`, the rows).
     """
     for name, side in (("rows", rows), ("cols", cols)):
         if not isinstance(side, Side):

@@ -1,21 +1,21 @@
-"""What every row and every column gathers over a score matrix that never exists.
+"""Statistics of every row and column of a score matrix that is never stored.
 
-For logits l_ij = scale * s_ij, over the competitors j of row i (and the competitors i of column j),
-a statistic of them (`gramalign.contrast.statistics`): log-sum-exps, or sums of softplus.
+The statistic (`gramalign.contrast.statistics`), such as a log-sum-exp or a sum of softplus, is of
+the logits l_ij = scale * s_ij over the competitors j of row i (and the competitors i of column j).
 
-The matrix is walked through in tiles. The forward pass keeps a few numbers an example; the backward
-pass computes every tile again (`gramalign.contrast.tile`). So memory is O(rows + columns) for every
-Score, the derivative's cost is one more forward pass and the Score's own transposes, and a new
-Score needs nothing from here.
+The matrix is computed in tiles. The forward pass keeps a few numbers per example; the backward pass
+recomputes every tile (`gramalign.contrast.tile`). So memory is O(rows + columns) for every Score,
+the derivative costs one more forward pass and the Score's own transposes, and a new Score needs no
+code here.
 
-Where a side competes with itself under a symmetric Score, its columns are its rows: their
-statistics are gathered once, and as l_ij and l_ji have the same derivative, that with respect to
-the rows is taken with dl_ij + dl_ji and is the whole of it.
+Where a side competes with itself under a symmetric Score, its columns are its rows: statistics are
+gathered once, and as l_ij = l_ji, the derivative by the rows, taken with dl_ij + dl_ji, is the
+whole derivative.
 
-Columns that are more than there are examples come in rounds (`gramalign.contrast.rounds`).
+If there are more columns than examples, they come in rounds (`gramalign.contrast.rounds`).
 
-On a mesh the columns of all devices come by (`gramalign.contrast.exchange`), once for the forward
-and once for the backward pass: between the two, a device keeps no columns but its own.
+On a mesh, the columns of all devices visit each device (`gramalign.contrast.exchange`), once in the
+forward and once in the backward pass: between the two, a device keeps only its own columns.
 """
 
 from dataclasses import dataclass
@@ -40,14 +40,14 @@ from gramalign.scores import Side, Tiled
 
 @dataclass(frozen=True)
 class Walk:
-    """What is gathered on the way, what computes a block, and where the columns are.
+    """What is gathered, how a block is computed, and where the columns are.
 
     Attributes:
-        tile: the Score that is walked through, and the statistic of it.
-        axis: the mesh axis that both sides are split over; None: there is only this device.
+        tile: the Score, and the statistic to gather.
+        axis: the mesh axis that both sides are split over; None: one device.
         implementation: of the tiles.
         one_way: whether columns gather nothing.
-        join: makes columns of parts and partners; None: they are what they are.
+        join: makes columns of parts and partners; None: columns are given as they are.
     """
 
     tile: Tile
@@ -58,10 +58,10 @@ class Walk:
 
     @property
     def of_blocks(self):
-        """The module that goes through a block of rows."""
+        """The module that computes a block of rows."""
         if self.implementation == "xla":
             return scanned
-        from gramalign.contrast import fused  # which takes as long to import as all the rest
+        from gramalign.contrast import fused  # it takes as long to import as all the rest
 
         return fused
 
@@ -71,10 +71,10 @@ class Candidates:
     """One side of a competition.
 
     Attributes:
-        side: its factors, and which of them take part.
+        side: its factors, and which examples take part.
         groups: row i and column j compete if their groups differ.
-        numbers: of the examples, for a statistic that tells members of a group from the match, or
-            for rounds.
+        numbers: the examples' numbers, for rounds, or for a statistic that tells a group's other
+            members from the match.
     """
 
     side: Side
@@ -101,21 +101,22 @@ def competition(
     partners: Candidates | None = None,
     join: Join | None = None,
 ) -> tuple[Any, Any]:
-    """What each row gathers of the columns that it competes with, and each column of the rows.
+    """The statistic of each row over its competing columns, and of each column over its rows.
 
     Args:
-        score: gives the scores.
-        statistic: what is gathered.
+        score: the Score of rows against columns.
+        statistic: what to gather.
         rows: the row side.
-        cols: the column side; None: the rows again, the score being symmetric.
+        cols: the column side; None: the rows again, for a symmetric score.
         scale: factor from scores to logits (1 / temperature); inside `jax.shard_map` it varies over
             the mesh as the rows do.
         axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over.
-        engine: how it is gone about.
-        one_way: whether only rows gather; it needs `cols`, which may be more or fewer then.
+        engine: how pairs are computed.
+        one_way: only rows gather; needs `cols`, whose number may then differ from the rows'.
         partners: of the same examples as `cols`, which are then only parts of columns: every part
-            makes one with every partner. Both need numbers, and groups from 0; it is `one_way`.
-        join: makes columns of them, `gramalign.contrast.rounds.Join`.
+            makes a column with every partner. Both need numbers, and groups from 0; requires
+            `one_way`.
+        join: makes columns of parts and partners, `gramalign.contrast.rounds.Join`.
 
     Returns:
         The finished statistic of the rows `[rows]`, and of the columns `[columns]` or None.
@@ -148,10 +149,10 @@ def among_themselves(
     axis_name: AxisName | None,
     engine: Engine,
 ) -> tuple[Float[Array, " n"], Targets]:
-    """Of the logits of each example and all others: log-sum-exp, and sum and number.
+    """Log-sum-exp, and sum and number, of each example's logits with all others.
 
     Raises:
-        ValueError: for an empty side, bad groups, an axis that is not there.
+        ValueError: for an empty side, bad groups, or an axis that does not exist.
     """
     size, _ = check_sides(side, side, square=True, axis_name=axis_name)
     numbers = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
@@ -176,7 +177,7 @@ def _start(walk: Walk, side: Block, scale: Float[Array, ""]) -> Any:
 
 def _forward(walk, rows, cols, partners, scale):
     # The masks of tiles depend on fewer of these than logits do, and must not be known before them:
-    # where all this is in a loop that is differentiated, JAX would take masks of all pairs out.
+    # inside a differentiated loop, JAX would hoist the masks of all pairs out of it.
     rows, cols, partners, scale = jax.lax.optimization_barrier((rows, cols, partners, scale))
     mirrored, statistic = cols is None, walk.tile.statistic
 
@@ -254,12 +255,12 @@ def _backward(walk, kept, cotangents):
 
 
 def _add(x, y):
-    # The cotangents of counts are of a type that knows no sums.
+    # The cotangents of counts are float0, which cannot be added.
     return x if x.dtype == jax.dtypes.float0 else x + y
 
 
 def _narrowed(slopes, side):
-    """Derivatives in the dtype of what they are with respect to; there are none by the masks."""
+    """Derivatives in the dtype of the factors; masks have none."""
     factors = jax.tree.map(lambda d, x: d.astype(x.dtype), slopes, side.factors)
     return side._replace(factors=factors, valid=None, group=None, number=None)
 

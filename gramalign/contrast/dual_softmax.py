@@ -3,11 +3,11 @@
     s'_ij = log [ softmax_j(s_ij / tau) softmax_i(s_ij / tau) ]
           = 2 s_ij / tau - logsumexp_j(s_ij / tau) - logsumexp_i(s_ij / tau)
 
-It lowers columns that fit every query (hubs). All queries have to be known at once, each other's
-rivals, so a figure under it is not that of a search for one query: it stands beside the plain one,
-never in its place. The score matrix is gone through twice and never stored.
+It lowers columns that fit every query (hubs). All queries must be known at once, because they
+compete, so its figures do not describe a search with one query: they stand beside the plain ones,
+never in their place. The score matrix is computed twice and never stored.
 
-Sources: as a prior of the other direction, Cheng et al. (CAMoE), 2021, arXiv 2109.04290; the
+Sources: as a prior from the other direction, Cheng et al. (CAMoE), 2021, arXiv 2109.04290; the
 product of both, Sun et al. (LoFTR), CVPR 2021, arXiv 2104.00680.
 """
 
@@ -31,7 +31,7 @@ class DualSoftmax:
     """A Score whose tiles are another's under the dual softmax; made by `dual_softmax`.
 
     Attributes:
-        score: the other.
+        score: the other Score.
         temperature: tau.
     """
 
@@ -39,7 +39,7 @@ class DualSoftmax:
     temperature: float
 
     def tile(self, rows: Any, cols: Any) -> Float[Array, "r c"]:
-        """The other's tile and the two normalisers."""
+        """The other Score's tile, less the two normalisers."""
         (row_factors, over_cols), (col_factors, over_rows) = rows, cols
         logits = self.score.tile(row_factors, col_factors) / self.temperature
         return 2 * logits - over_cols[:, None] - over_rows[None, :]
@@ -57,13 +57,13 @@ def dual_softmax(
     """A Score and sides for `ranks` or `top_k`, with every row and every column normalised.
 
     Args:
-        score: what fills the score matrix.
+        score: the Score of rows against columns.
         rows: the queries.
         cols: the gallery.
-        temperature: of both softmaxes; the less, the more a column's best query takes it for
-            itself.
+        temperature: of both softmaxes; the lower, the more exclusively a column goes to its best
+            query.
         axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over.
-        engine: how it is gone about; what comes out is the same.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Raises:
         ValueError: for a temperature that is not positive, empty sides, or sizes that differ.
@@ -82,7 +82,7 @@ def dual_softmax(
     size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
     numbers = own_numbers(size, axis_name)
     dtype = jax.eval_shape(score.tile, rows.factors, cols.factors).dtype
-    # No column is of any row's group, so that all pairs count, the matched ones too.
+    # No column is in any row's group, so that all pairs count, matched ones too.
     over_cols, over_rows = competition(
         score,
         LogSumExp(),
@@ -94,7 +94,7 @@ def dual_softmax(
     )
 
     def with_normaliser(side: Side, normaliser: Float[Array, " n"]) -> Side:
-        # Of what is not valid there is none.
+        # Invalid examples have no normaliser.
         return Side((side.factors, jnp.where(side.valid, normaliser, 0)), side.valid)
 
     return (

@@ -1,4 +1,4 @@
-"""How the engine goes about its work; nothing here changes what comes out, but for rounding."""
+"""Settings of the engine; none changes the result, except for rounding."""
 
 from dataclasses import dataclass
 from numbers import Integral
@@ -19,7 +19,7 @@ TILES = {
     "gpu": 2048,
     "tpu": 1024,
 }
-"""Tiles by platform, where none are asked for."""
+"""Default tile sizes by platform."""
 
 Implementation = Literal["xla", "pallas"]
 Precision = Literal["bfloat16"]
@@ -30,7 +30,7 @@ class Engine:
     """How all pairs are computed: affects speed and memory, results only by rounding.
 
     Raises:
-        ValueError: for an unknown strategy, implementation or precision, or a tile that is no
+        ValueError: for an unknown strategy, implementation or precision, or a tile that is not a
         positive whole number.
     """
 
@@ -62,11 +62,11 @@ class Engine:
             raise ValueError(f"tile must be a whole number of at least 1, got {self.tile!r}")
 
     def tile_size(self) -> int:
-        """The tile, or for None that of the platform which is being traced for."""
+        """The tile; for None, the default of the platform being traced for."""
         return TILES.get(platform(), TILES["cpu"]) if self.tile is None else self.tile
 
     def multiple(self) -> int:
-        """What the size of a block of rows or columns has to be a multiple of."""
+        """The size of a block of rows or columns must be a multiple of this."""
         return 128 if self.implementation == "pallas" else 1
 
 

@@ -1,7 +1,7 @@
-"""Rows meet the columns of every device, and what the columns collect there comes home.
+"""Rows meet the columns of every device, and what the columns collect there returns to them.
 
 The batch is split over a mesh axis (inside `jax.shard_map`), each device holding its own rows and
-columns. Two forms bring them together, and what they yield is the same:
+columns. Two strategies bring them together, with the same result:
 
 * gather: every device holds all columns at once, and what they have collected there is reduced
   and scattered. One collective each way; memory grows with the number of devices.
@@ -23,21 +23,21 @@ from gramalign.mesh import AxisName, gathered, in_mesh_order, zeros_as
 
 Strategy = Literal["gather", "ring"]
 
-# Gathered columns and their derivative cost this much twice. Up to there they are one collective
-# and a fraction of what towers take; beyond, the ring's memory, which does not grow, wins.
+# Gathered columns and their derivative each take this much. Up to here, they are one collective and
+# a fraction of the towers' memory; beyond, the ring's constant memory wins.
 GATHER_LIMIT = 128 * 2**20
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A mesh axis (or several) that the batch is split over, and the form of the exchange."""
+    """A mesh axis (or several) that the batch is split over, and the strategy of the exchange."""
 
     name: AxisName
     strategy: Strategy
 
 
 def choose(axis_name: AxisName | None, strategy: Strategy | None, cols: PyTree) -> Axis | None:
-    """The exchange to use: by name or, for None, by the bytes of all devices' columns."""
+    """The exchange to use: as given or, for None, by the bytes of all devices' columns."""
     if axis_name is None:
         return None
     if strategy is None:
@@ -51,9 +51,9 @@ class Collecting(NamedTuple):
     """What columns collect on their visits.
 
     Attributes:
-        nothing: from columns to what they have collected before any visit, stacked like them.
-        home: from what all devices' columns, one device's behind the other's, have collected here,
-            to what this device's columns have collected on all devices.
+        nothing: from columns to the initial value of what they collect, stacked like them.
+        home: from what all devices' columns, concatenated by device, have collected here to what
+            this device's columns have collected on all devices.
     """
 
     nothing: Callable[[PyTree], PyTree]
@@ -61,7 +61,7 @@ class Collecting(NamedTuple):
 
 
 def sums(like: Callable[[PyTree], PyTree]) -> Collecting:
-    """Collecting what adds up, in the shapes and dtypes of `like(columns)`."""
+    """Collecting sums, in the shapes and dtypes of `like(columns)`."""
     return Collecting(
         nothing=lambda cols: zeros_as(like(cols)),
         home=lambda x, axis_name: jax.lax.psum_scatter(x, axis_name, tiled=True),
@@ -78,19 +78,20 @@ def exchange(
     axis: Axis | None,
     collecting: Collecting = NOTHING,
 ) -> tuple[PyTree, PyTree]:
-    """Let this device's rows be visited by the columns of all devices, its own among them.
+    """Let the columns of all devices, this one's included, visit this device's rows.
 
     Args:
-        visit: takes what stays here, some columns (any number of blocks of them), and what these
-            have collected so far, stacked like them; gives what stays and what is collected now.
+        visit: takes what the rows have collected, some columns (any number of blocks), and what
+            these have collected so far, stacked like them; returns the rows' and the columns'
+            update.
         stay: what the rows have collected at the start.
         cols: this device's columns, stacked blocks: every leaf is `[blocks, ...]`, for a ring an
             even number of them.
-        axis: which devices, and how; None: there is only this one.
+        axis: which devices, and how; None: only this one.
         collecting: what the columns collect.
 
     Returns:
-        What stays, and what this device's columns have collected on all devices.
+        What the rows have collected, and what this device's columns have on all devices.
     """
     if axis is None:
         return visit(stay, cols, collecting.nothing(cols))
@@ -113,6 +114,6 @@ def exchange(
     travelling = cols, collecting.nothing(cols)
     first = jax.tree.map(lambda x: x[:half], travelling)
     second = jax.tree.map(lambda x: x[half:], travelling)
-    # Twice as many steps as devices: both halves have then visited each and are at home again.
+    # Twice as many steps as devices: then both halves have visited each, and are home again.
     (stay, first, second), _ = jax.lax.scan(step, (stay, first, second), length=2 * number)
     return stay, jax.tree.map(lambda *halves: jnp.concatenate(halves), first[1], second[1])

@@ -1,13 +1,13 @@
 """A block of rows against blocks of columns in one Pallas kernel: tiles never leave the TPU's core.
 
-XLA writes a tile to memory and reads it again between one product and the next. Here it lives in
-VMEM from its scores to its statistics, or to the products with its derivative. The kernel serves
-any Score made of matrix products and elementwise operations: it calls `score.tile`, and backward
-`jax.vjp` of it, on what it has loaded.
+XLA writes a tile to memory and reads it again between products. Here it stays in VMEM from its
+scores to its statistics, or to the products with its derivative. The kernel serves any Score made
+of matrix products and elementwise operations: it calls `score.tile`, and in the backward pass its
+`jax.vjp`, on the loaded blocks.
 
-Columns are the grid's outer loop and rows the inner one: what a column collects is complete before
-it is written, and what the rows collect stays in VMEM throughout, which is why one block of rows is
-all that a kernel takes. Every pair is met once forward and once backward.
+Columns are the grid's outer loop and rows the inner one: a column's statistics are complete before
+they are written, and the rows' stay in VMEM throughout, which is why a kernel takes only one block
+of rows. Every pair is computed once forward and once backward.
 """
 
 from collections.abc import Callable
@@ -26,18 +26,18 @@ from gramalign.contrast.fused_layout import Layout
 from gramalign.contrast.tile import Tile, no_slopes
 from gramalign.mesh import platform, varying_as
 
-# Sides of a tile, the largest that divides the blocks and that there is memory for.
+# Sides of a tile: the largest that divides the blocks and fits in memory is used.
 SIZES = (256, 128)
-# What a core has inside, less some for the compiler: 64 MiB or more but for the oldest.
+# Memory inside a core, less some for the compiler: 64 MiB or more, except on the oldest.
 MIB = 2**20
 VMEM_BYTES = {"TPU v2": 14 * MIB, "TPU v3": 14 * MIB, "TPU v4": 14 * MIB}
 ELSEWHERE = 60 * MIB
 
 
 def _derivatives_of(plain: Callable) -> Callable[[Callable], Callable]:
-    """Give a function the derivatives of one with the same results: a kernel has none of its own.
+    """Give a function the derivatives of an equivalent one: a kernel has no derivatives of its own.
 
-    What is here is a derivative already, of first order, so these are asked for by higher ones.
+    First derivatives are computed by kernels too, so only higher ones need these.
     """
 
     def decorate(fused: Callable) -> Callable:
@@ -66,8 +66,8 @@ def meet_all(
     """As `gramalign.contrast.scanned.meet_all`.
 
     Raises:
-        ValueError: on a GPU, for a Score whose factors are more than vectors or numbers, or for
-        more of these than a TPU's core can hold (8 vectors of 1024 in float32 it can).
+        ValueError: on a GPU, for a Score with factors other than vectors or numbers, or with more
+        of these than a TPU's core can hold (it can hold 8 float32 vectors of 1024).
     """
     _check(tile, row, cols)
 
@@ -121,12 +121,12 @@ def _collect(
     cols: PyTree[Array],
     by_col: PyTree[Array],
 ) -> tuple[PyTree[Array], PyTree[Array]]:
-    """Go through the tiles of a block of rows, and let rows and columns collect what `tile` yields.
+    """Compute the tiles of a block of rows; rows and columns accumulate what `tile` returns.
 
     Args:
-        tile: from the scale, some rows and some columns to what either side gets.
-        together: what a side had and what it gets now.
-        scale: handed to `tile`.
+        tile: from the scale, some rows and some columns to what each side gets.
+        together: joins what a side had and what it gets now.
+        scale: passed to `tile`.
         row: arrays `[rows, ...]`.
         by_row: what they have collected before.
         cols: arrays `[blocks, tile, ...]`.
@@ -164,7 +164,7 @@ def _collect(
         in_specs=[scalar, of_rows.blocks(row), of_cols.blocks(cols), resident, passing],
         out_specs=[resident, passing],
         out_shape=[of_rows.shapes(by_row, scale), of_cols.shapes(by_col, scale)],
-        # What is collected grows in place.
+        # What is collected is updated in place.
         input_output_aliases={before + n: n for n in range(sums)},
         compiler_params=pltpu.CompilerParams(vmem_limit_bytes=_vmem_bytes()),
         interpret=_interpreted(scale),
@@ -176,14 +176,14 @@ def _collect(
 def _layouts(
     row: PyTree[Array], by_row: PyTree[Array], cols: PyTree[Array], by_col: PyTree[Array]
 ) -> tuple[Layout, Layout]:
-    """Tiles as large as there is memory for; raise `ValueError` if there is not enough for any."""
+    """The largest tiles that fit in memory; raises `ValueError` if none fit."""
     number = jax.tree.leaves(row)[0].shape[0]
     needed = 0
     for size in SIZES:
         of_rows, of_cols = Layout.of(row, size, rows=True), Layout.of(cols, size, rows=False)
-        # All comes and goes in two buffers, so that the next is there in time. What is collected
-        # has a place where it comes from and one where it goes. And there are the factors once
-        # more, in the parts that float32 is multiplied in, and a dozen tiles.
+        # Everything is double-buffered, so that the next block is there in time. What is collected
+        # has an input and an output buffer. Add the factors once more, in the parts that float32 is
+        # multiplied in, and a dozen tiles.
         factors = size * (of_rows.bytes_each(row) + of_cols.bytes_each(cols))
         sums = number * of_rows.bytes_each(by_row) + size * of_cols.bytes_each(by_col)
         needed = 4 * factors + 4 * sums + 12 * 4 * size * size
@@ -208,15 +208,15 @@ def _either(which: Array, x: PyTree[Array], y: PyTree[Array]) -> PyTree[Array]:
 
 
 def _interpreted(scale: Float[Array, ""]) -> bool | pltpu.InterpretParams:
-    """Whether the kernel is interpreted, and by which of the two interpreters."""
+    """Whether to interpret the kernel, and by which of the two interpreters."""
     if platform() == "tpu":
         return False
-    # The one does not know of arrays that vary over a mesh, the other of float64.
+    # The simple one does not support arrays that vary over a mesh, the other not float64.
     return pltpu.InterpretParams() if jax.typeof(scale).mat.varying else True
 
 
 def _check(tile: Tile, row: Block, cols: Block) -> None:
-    """Refuse what would not compile, or run compilation out of memory."""
+    """Reject what would not compile, or would make compilation run out of memory."""
     if platform() not in ("tpu", "cpu"):
         raise ValueError(
             f'implementation="pallas" is for TPUs, and this is a {platform()}: leave it at "xla"'

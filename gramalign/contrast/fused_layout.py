@@ -1,8 +1,8 @@
-"""How arrays along the rows, or along the columns, of a tile lie in a TPU's memory.
+"""How arrays along the rows or columns of a tile are laid out in a TPU's memory.
 
-A TPU's memory is made of tiles of 8 x 128 numbers, so nothing has one axis only: what is a number a
-row becomes a column of width 1, what is a number a column a row of height 1, as in the tile that
-they are combined with. Truth values become integers.
+A TPU's memory consists of tiles of 8 x 128 numbers, so no array has only one axis: one number per
+row becomes a column of width 1, one number per column a row of height 1, as in the tile that they
+are combined with. Booleans become integers.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from jaxtyping import Array, PyTree
 
 @dataclass(frozen=True)
 class Layout:
-    """One side's arrays `[n, ...]`, cut in blocks of `size` along the first axis.
+    """One side's arrays `[n, ...]`, cut into blocks of `size` along the first axis.
 
     Attributes:
         rows: whether this is the row side, the inner loop of the grid (columns, rows).
@@ -31,11 +31,11 @@ class Layout:
 
     @classmethod
     def of(cls, tree: PyTree[Array], size: int, *, rows: bool) -> "Layout":
-        """That of arrays whose length is a multiple of the size."""
+        """The layout of arrays whose length is a multiple of the size."""
         return cls(rows, size, jax.tree.leaves(tree)[0].shape[0] // size)
 
     def laid_out(self, tree: PyTree[Array]) -> PyTree[Array]:
-        """The arrays as they lie in memory."""
+        """The arrays in their memory layout."""
         return jax.tree.map(self._lay, tree)
 
     def taken_up(self, tree: PyTree[Array], like: PyTree[Array]) -> PyTree[Array]:
@@ -43,7 +43,7 @@ class Layout:
         return jax.tree.map(self._take, tree, like)
 
     def shapes(self, tree: PyTree[Array], varying_as: Array) -> PyTree[jax.ShapeDtypeStruct]:
-        """Shapes of the arrays `laid_out`, which vary over the mesh as another array does."""
+        """Shapes of the arrays `laid_out`, varying over the mesh as another array does."""
         kind = jax.typeof(varying_as).mat
 
         def shape(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -64,7 +64,7 @@ class Layout:
         return jax.tree.map(spec, jax.eval_shape(self.laid_out, tree))
 
     def read(self, refs: PyTree[Any], like: PyTree[Array], at: Any = ...) -> PyTree[Array]:
-        """What lies in a block, or in a part of the whole, in the form of `like`."""
+        """The values in a block, or in a part of the whole, in the form of `like`."""
         return jax.tree.map(lambda x, ref: self._take(ref[at], x), like, refs)
 
     def write(self, refs: PyTree[Any], values: PyTree[Array], at: Any = ...) -> None:
@@ -76,7 +76,7 @@ class Layout:
         jax.tree.map(put, values, refs)
 
     def bytes_each(self, tree: PyTree[Array]) -> int:
-        """What an example takes in memory, with what fills up its tiles of 8 x 128."""
+        """Bytes of memory per example, including the padding of its tiles of 8 x 128."""
 
         def each(x: Array) -> int:
             if x.ndim == 1:

@@ -1,4 +1,4 @@
-"""Some rows of a score matrix as they are, for what has to see all of a row at once."""
+"""Some rows of a score matrix in full, for computations that need a whole row at once."""
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +13,18 @@ from gramalign.scores import Side, Tiled
 def score_matrix(
     score: Tiled, rows: Side, cols: Side, *, engine: Engine = DEFAULT_ENGINE
 ) -> Float[Array, "rows cols"]:
-    """Scores of every row against every column: keep the rows few, this is what they cost.
+    """Scores of every row against every column, all in memory: pass few rows.
 
-    What a Score needs besides exists for no more than a tile of columns at a time.
+    A Score's intermediate arrays exist for one tile of columns at a time.
 
     Args:
-        score: what fills the matrix.
+        score: the Score of rows against columns.
         rows: the queries.
         cols: the gallery.
-        engine: how it is gone about; what comes out is the same.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
-        `[rows, cols]`, -inf where either is not valid.
+        `[rows, cols]`, -inf where the row or the column is not valid.
 
     Raises:
         ValueError: for empty sides.

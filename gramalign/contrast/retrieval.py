@@ -38,17 +38,17 @@ def ranks(
     """Rank of column i for row i, and of row i for column i: 0 is best.
 
     Args:
-        score: what fills the score matrix.
+        score: the Score of rows against columns.
         rows: the row side, `score.rows(...)`.
         cols: the column side of the same examples.
-        groups: members of one group are left out of each other's competition.
-        axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over; a rank is
-            then among all devices' examples.
-        engine: how it is gone about; what comes out is the same.
+        groups: members of one group do not compete with each other.
+        axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over; ranks are
+            then among the examples of all devices.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
-        Two `[batch]`: how many valid columns score row i at least as high as its match does, and
-        how many valid rows do so for column i; -1 where the query or its match is not valid.
+        Two `[batch]`: for row i, the number of valid columns that score at least as high as its
+        match; for column i, that of valid rows. -1 where the query or its match is not valid.
 
     Raises:
         ValueError: for sizes that differ, empty sides or bad groups.
@@ -65,10 +65,10 @@ def ranks(
     group = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
     row_blocks, col_blocks = (split(side, group, engine.tile_size(), axis) for side in (rows, cols))
 
-    # The matches come from tiles too, so that a duplicate of one is rounded as it is, and ties. A
-    # branch has kernels of its own, which are the same wherever a tile is computed: what follows
-    # would be fused into them otherwise, and what a loop does not change taken out. The barrier
-    # keeps XLA from knowing beforehand that it is taken, as where nothing is absent.
+    # Matches come from tiles too, so that a duplicate of a match is rounded alike, and ties. A
+    # branch has its own kernels, the same wherever a tile is computed; otherwise XLA would fuse
+    # later operations into them, and hoist out what a loop does not change. The barrier hides from
+    # XLA that the branch is always taken, as where nothing is absent.
     def tile_of(row: Block, col: Block) -> Array:
         def scores(factors: tuple[PyTree, PyTree]) -> Array:
             return scores_of(score, *factors)
@@ -92,7 +92,7 @@ def ranks(
                 col_block, col_match = col
                 scores = tile_of(row_block, col_block)
                 mask = competing(row_block, col_block)
-                # Not <, rather than >=: a NaN counts against the query as well.
+                # "Not <" instead of >=, so that a NaN counts against the query too.
                 beaten = mask & ~(scores < row_match[:, None])
                 outdone = mask & ~(scores < col_match[None, :])
                 row_rank += jnp.sum(beaten, axis=1, dtype=jnp.int32)
@@ -130,17 +130,18 @@ def top_k(
     """The k best columns for every row.
 
     Args:
-        score: what fills the score matrix.
+        score: the Score of rows against columns.
         rows: the queries.
         cols: the gallery; its number of examples may differ from that of the queries.
         k: how many to return, at most the size of the gallery.
         axis_name: inside `jax.shard_map`, the mesh axis that queries and gallery are split over;
-            the gallery is then that of all devices, its columns numbered through.
-        engine: how it is gone about; what comes out is the same.
+            the gallery is then that of all devices, its columns numbered consecutively.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
-        Scores, best first and by number where equal, and column numbers, `[rows, k]` each; -inf
-        and -1 where the row is not valid or the gallery has fewer than k valid columns.
+        Scores, best first, and column numbers, `[rows, k]` each; equal scores are in order of
+        column number. -inf and -1 where the row is not valid or the gallery has fewer than k valid
+        columns.
 
     Raises:
         ValueError: for empty sides, or k below 1 or above the size of the gallery.
@@ -160,7 +161,7 @@ def top_k(
             f"k must be a whole number from 1 to the gallery's size {gallery}, got {k!r}"
         )
     row_blocks = split(rows, own_numbers(row_number), engine.tile_size())
-    # As group, every column brings its number along.
+    # Every column's group is its number.
     col_blocks = split(cols, own_numbers(col_number, axis_name), engine.tile_size(), axis)
 
     def visit(
@@ -172,16 +173,17 @@ def top_k(
             def one_tile(best: tuple[Array, Array], col: Block) -> tuple[tuple[Array, Array], None]:
                 scores = scores_of(score, row_block.factors, col.factors)
                 mask = row_block.valid[:, None] & col.valid[None, :] & ~jnp.isnan(scores)
-                # The tile's own best first, so that what is sorted is 2 k numbers and not a tile.
-                # Of equal ones top_k takes the first, and a block's numbers ascend; but it takes 0
-                # to be above -0.
+                # Take the tile's own best first, so that 2 k numbers are sorted, not a tile. Of
+                # equal scores top_k takes the first, and a block's numbers ascend; but it ranks 0
+                # above -0.
                 few = min(k, scores.shape[1])
                 scores = jnp.where(scores == 0, jnp.zeros_like(scores), scores)
                 scores, places = jax.lax.top_k(jnp.where(mask, scores, -jnp.inf), few)
                 numbers = jnp.where(jnp.isneginf(scores), -1, col.group[places])
                 scores = jnp.concatenate([best[0], scores], axis=1)
                 numbers = jnp.concatenate([best[1], numbers], axis=1)
-                # By number where scores are equal: in which order the columns come by is no matter.
+                # Equal scores are sorted by number: the order in which columns arrive does not
+                # matter.
                 least, numbers = jax.lax.sort((-scores, numbers), num_keys=2)
                 return (-least[:, :k], numbers[:, :k]), None
 

@@ -1,9 +1,9 @@
-"""Columns made of two parts, each of another example: all N^2 of them, in N rounds of N.
+"""Columns made of two parts from any two examples: all N^2 of them, in N rounds of N.
 
-In a round every part is joined with a partner of its own, and in the next one with that partner's
-neighbour. A round's columns exist while rows meet them, forward and once more backward, so memory
-grows with N and not with its square. On a mesh the partners of all devices are exchanged as well,
-at every visit of parts: on a ring, they go round while parts rest.
+In each round every part is joined with a different partner, and in the next with that partner's
+neighbour. A round's columns exist only while rows meet them, once forward and once backward, so
+memory grows with N, not with its square. On a mesh, all devices' partners are exchanged as well, at
+every visit of parts: on a ring, partners go all the way round while the parts stay.
 """
 
 from collections.abc import Callable
@@ -21,17 +21,17 @@ from gramalign.contrast.tile import no_slopes
 from gramalign.geometry.norms import at_least_float32
 
 Join = Callable[[PyTree, PyTree], PyTree]
-"""From the factors of parts, and of as many partners, to those of columns; elementwise."""
+"""From the factors of parts and of as many partners to those of columns; elementwise."""
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """What a visit of columns is made into: one of parts, in as many rounds as there are partners.
+    """Turns a visit of columns into one of parts, in as many rounds as there are partners.
 
     Attributes:
-        join: makes columns.
+        join: makes columns of parts and partners.
         partners: this device's, stacked blocks.
-        axis: over which they are exchanged.
+        axis: the mesh axis over which they are exchanged.
     """
 
     join: Join
@@ -39,7 +39,7 @@ class Rounds:
     axis: Axis | None
 
     def meeting(self, meet: Callable) -> Callable:
-        """From what rows gather of some columns to what they gather of all that parts go into."""
+        """Extend a function that gathers from given columns to all columns of given parts."""
 
         def visit(stats: Any, parts: Block, _: None) -> tuple[Any, None]:
             def meet_partners(stats: Any, partners: Block, _: None) -> tuple[Any, None]:
@@ -55,7 +55,7 @@ class Rounds:
         return visit
 
     def deriving(self, derive: Callable) -> Callable:
-        """The same of derivatives, with those by all partners' factors beside those that stay."""
+        """The same for derivatives; those by the partners' factors stay here as well."""
 
         def visit(stay: tuple, parts_and_none: tuple, d_parts: PyTree) -> tuple[tuple, PyTree]:
             parts, _ = parts_and_none
@@ -92,7 +92,7 @@ class Rounds:
 
 @dataclass(frozen=True)
 class _Joined:
-    """Some parts with some partners, stacked blocks of both."""
+    """Some parts and some partners, both as stacked blocks."""
 
     join: Join
     parts: Block
@@ -103,9 +103,9 @@ class _Joined:
         return jnp.arange(self.partners.valid.size, dtype=jnp.int32)
 
     def columns(self, shift: Int[Array, ""]) -> Block:
-        """A column of one group's parts is of that group, any other is nobody's.
+        """The columns of a round; one whose parts share a group is in it, any other in none.
 
-        It is valid if both parts are; of an example's own two, one is enough.
+        A column is valid if both its parts are; for an example's own two parts, one is enough.
         """
         parts = self.parts
         partner = jax.tree.map(partial(self._chosen, shift), self.partners._replace(factors=None))

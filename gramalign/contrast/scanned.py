@@ -19,15 +19,15 @@ def meet_all(
     cols: Block,
     col_stats: Any | None,
 ) -> tuple[Any, Any | None]:
-    """Go on with what the rows of one block, and the columns of all, have gathered.
+    """Update the statistics of one block of rows, and those of all columns.
 
     Args:
-        tile: what is gathered, of which scores.
+        tile: the Score, and the statistic to gather.
         scale: factor from scores to logits.
         row: a block of rows.
-        row_stats: what they have gathered before.
+        row_stats: their statistics so far.
         cols: stacked blocks of columns.
-        col_stats: what these have gathered before; None if they do not.
+        col_stats: the columns' statistics so far; None if columns gather nothing.
     """
 
     def one_tile(row_stats: Any, col: Block) -> tuple[Any, Any | None]:
@@ -47,17 +47,17 @@ def derive_all(
     by_col: Any | None,
     d_cols: PyTree[Array] | None,
 ) -> tuple[PyTree[Array], PyTree[Array] | None, Float[Array, ""]]:
-    """Derivatives by the rows of one block, and those by the columns of all and by the scale.
+    """Derivatives by one block of rows, by all columns, and by the scale.
 
     Args:
-        tile: what was gathered, of which scores.
+        tile: the Score, and the statistic that was gathered.
         scale: factor from scores to logits.
         row: a block of rows.
-        by_row: what became of them.
+        by_row: their outcome (`Statistic.outcome`).
         cols: stacked blocks of columns.
-        by_col: what became of these; None if they have gathered nothing.
-        d_cols: the derivatives by the columns' factors to go on with; None where the columns are
-            the rows again.
+        by_col: the columns' outcome; None if columns gathered nothing.
+        d_cols: derivatives by the columns' factors so far; None where the columns are the rows
+            again.
     """
 
     def one_tile(derivatives: tuple, numbered: tuple[Array, Block, Any]) -> tuple[tuple, None]:

@@ -1,11 +1,11 @@
-"""The sigmoid loss of any Score: every pair is a question of its own, matched or not.
+"""The sigmoid loss of any Score: every pair is classified on its own, as matched or not.
 
     L_i = -log sigmoid(l_ii) - 1/2 sum_j log sigmoid(-l_ij) - 1/2 sum_j log sigmoid(-l_ji),
     l_ij = scale * s_ij + bias
 
-The sum over the batch is that over all pairs once, as in SigLIP (Zhai et al., ICCV 2023, arXiv
-2303.15343, equation 1), whose loss is the mean of these values. Through the same tiles as the
-softmax (`gramalign.contrast.softmax`), with the matched scores to full precision as there.
+The sum over the batch counts every pair once, as in SigLIP (Zhai et al., ICCV 2023, arXiv
+2303.15343, equation 1), whose loss is the mean of these values. It uses the same tiles as the
+softmax (`gramalign.contrast.softmax`), and matched scores to full precision as there.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class _Shifted(NamedTuple):
 
 @dataclass(frozen=True)
 class _Biased:
-    """A Score plus a number that travels with the rows, so that it has a derivative."""
+    """A Score plus a bias, which is part of the row factors so that it has a derivative."""
 
     score: Tiled
 
@@ -54,23 +54,23 @@ def sigmoid_contrast(
     """Sigmoid loss of row i against column i, every other valid pair a negative.
 
     Args:
-        score: what fills the score matrix; larger is better aligned.
+        score: the Score to contrast; larger is better aligned.
         rows: the row side, `score.rows(...)`.
         cols: the column side, `score.cols(...)`, of the same batch.
         matched: scores of the matched pairs, `score.matched(...)`.
         scale: logits are scale * score + bias; not 0.
-        bias: makes up for the negatives' being so many; it does not change with the batch.
+        bias: makes up for the large number of negatives; it is not adapted to the batch size.
         groups: examples with the same number are never each other's negatives.
         axis_name: inside `jax.shard_map`, the mesh axis (or axes) that the batch is split over.
-        engine: how it is gone about; what comes out is the same.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
-        `[batch]`: the loss of each example; 0 where its row or its column is not valid, which takes
-        no part: average over `rows.valid & cols.valid`.
+        `[batch]`: the loss of each example; 0 for an example whose row or column is not valid,
+        which takes no part: average over `rows.valid & cols.valid`.
 
     Raises:
         ValueError: for sizes that differ, empty sides, bad groups, a scale or bias that is not one
-        number, an axis that is not there or that the batch is not split over.
+        number, an axis that does not exist or does not split the batch.
     """
     size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
     check_matched(matched, size)

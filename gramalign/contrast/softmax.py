@@ -3,9 +3,9 @@
     L_i = 1/2 [ CE_j( s_ij / tau, target i ) + CE_j( s_ji / tau, target i ) ]
 
 with label smoothing e spread over all candidates as in the usual cross-entropy. The matched scores,
-which training drives to the limit of what floats resolve, come from `Score.matched` to full
-precision; only the competitors come from the tiles (`gramalign.contrast.competition`). Derivatives
-are those of reverse mode, of any order; `jax.jvp` of a loss is not defined.
+which training drives to the limit of floating-point resolution, come from `Score.matched` to full
+precision; only the competitors come from the tiles (`gramalign.contrast.competition`). Reverse-mode
+derivatives of any order are supported; `jax.jvp` of a loss is not.
 """
 
 import jax
@@ -36,31 +36,34 @@ def contrast(
     """Bidirectional softmax loss of row i against column i, every other valid pair a negative.
 
     Args:
-        score: what fills the score matrix; larger is better aligned.
+        score: the Score to contrast; larger is better aligned.
         rows: the row side, `score.rows(...)`.
         cols: the column side, `score.cols(...)`, of the same batch; None: the rows again, for a
-            symmetric score, which saves one of the backward pass's products, and on a ring all
-            traffic but the columns' own.
-        matched: scores of the matched pairs, `score.matched(...)`; of a logarithm where the engine
-            multiplies in bfloat16, computed under `gramalign.scores.products.in_bfloat16()`.
+            symmetric score, which saves one of the backward pass's products and, on a ring, all
+            traffic but that of the columns themselves.
+        matched: scores of the matched pairs, `score.matched(...)`; for the logarithm of a volume,
+            if the engine multiplies in bfloat16, computed under
+            `gramalign.scores.products.in_bfloat16()`.
         scale: logits are scale * score; 1 / temperature.
-        label_smoothing: e in [0, 1): the target has 1 - e, plus e / n for each of n candidates.
+        label_smoothing: e in [0, 1): the target is 1 - e for the match, plus e / n for each of n
+            candidates.
         groups: examples with the same number are never each other's negatives (captions of one
             video, members of one class).
-        supervised: whether they are each other's positives instead: the target is spread evenly
-            over the match and the group's other members, and all compete.
+        supervised: treat members of a group as each other's positives instead: the target is spread
+            evenly over the match and the group's other members, and all compete.
         axis_name: inside `jax.shard_map`, the mesh axis (or axes) that the batch is split over:
-            negatives then come from the whole axis, exactly, and so do gradients.
-        engine: how it is gone about; what comes out is the same.
+            negatives and gradients are then exactly those of the whole axis.
+        engine: how pairs are computed; it changes results only by rounding.
 
     Returns:
-        `[batch]`: the loss of each example; 0 where its row or its column is not valid, which takes
-        no part: average over `rows.valid & cols.valid`. An example without competitors has loss 0.
+        `[batch]`: the loss of each example; 0 for an example whose row or column is not valid,
+        which takes no part: average over `rows.valid & cols.valid`. An example without competitors
+        has loss 0.
 
     Raises:
         ValueError: for sizes that differ, empty sides, a label smoothing outside [0, 1) or beside
-        `supervised`, bad groups or none for `supervised`, an axis that is not there or that the
-        batch is not split over.
+        `supervised`, bad groups, `supervised` without groups, or an axis that does not exist or
+        does not split the batch.
     """
     others = rows if cols is None else cols
     size, _ = check_sides(rows, others, square=True, axis_name=axis_name)
@@ -98,9 +101,9 @@ def contrast(
 def _cross_entropy(
     matched: Float[Array, " n"], others: LogSumExps, share: float
 ) -> Float[Array, " n"]:
-    """Cross-entropy of a target that has 1 - share for the match, the rest evenly for all summed.
+    """Cross-entropy of a target of 1 - share for the match, plus share spread over all summed.
 
-    As softplus of the difference, because a loss near 0 would cancel in log-sum-exp minus logit.
+    As softplus of the difference: log-sum-exp minus logit would cancel for a loss near 0.
     """
     loss = jax.nn.softplus(others.logsumexp - matched)
     if others.targets is None:

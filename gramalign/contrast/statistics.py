@@ -1,8 +1,8 @@
-"""What every row (or column) gathers from the logits that it meets, tile by tile.
+"""Statistics that every row (or column) gathers from its logits, tile by tile.
 
-A statistic is a function of all logits of a row that can be gathered in any order: softmax losses
-need log-sum-exps, sigmoid losses sums of softplus. The engine moves them about without looking
-inside; a new kind of loss is a new statistic here.
+A statistic is a function of all logits of a row that can be accumulated in any order: softmax
+losses need log-sum-exps, sigmoid losses sums of softplus. The engine never looks inside them; a new
+kind of loss is a new statistic here.
 """
 
 from dataclasses import dataclass
@@ -21,33 +21,33 @@ class Statistic(Protocol):
     """What is gathered, and how it is differentiated; a small hashable value."""
 
     def start(self, zeros: Float[Array, "*n"]) -> Any:
-        """Nothing met yet, for each of some examples."""
+        """The initial value, for each example."""
         ...
 
     def measure(self, logits: Float[Array, "r c"], row: Block, col: Block, axis: int) -> Any:
-        """What is met in one tile, along an axis of it."""
+        """The statistic of one tile, along an axis of it."""
         ...
 
     def join(self, a: Any, b: Any) -> Any:
-        """What is met in two places together."""
+        """The statistic of two parts together."""
         ...
 
     def scatter(self, everywhere: Any, axis_name: AxisName) -> Any:
-        """Join what columns have met on each device, on the device whose columns they are."""
+        """Join each device's statistics of all columns, on the device that owns the columns."""
         ...
 
     def finish(self, running: Any) -> Any:
-        """The statistic, when all has been met: a named tuple of arrays `[...]`."""
+        """The final statistic: a named tuple of arrays `[...]`."""
         ...
 
     def outcome(self, finished: Any, cotangent: Any) -> Any:
-        """What the derivatives by the logits are made from, arrays `[...]` per example."""
+        """What `slope` needs of each example: arrays `[...]`."""
         ...
 
     def slope(
         self, logits: Float[Array, "r c"], row: Block, by_row: Any, col: Block, by_col: Any | None
     ) -> Float[Array, "r c"]:
-        """Derivatives by the logits of a tile, through its rows and (unless None) its columns."""
+        """Derivatives by a tile's logits, through its rows and (unless None) its columns."""
         ...
 
 
@@ -59,14 +59,14 @@ class Targets(NamedTuple):
 
 
 class LogSumExps(NamedTuple):
-    """Log-sum-exp of the competitors' logits, and of the targets' what was asked for."""
+    """Log-sum-exp of the competitors' logits, and the targets' sums if requested."""
 
     logsumexp: Float[Array, "*n"]
     targets: Targets | None
 
 
 class _Running(NamedTuple):
-    """A log-sum-exp under way: exp(largest) * sum, with the targets beside it."""
+    """A log-sum-exp in progress, of exp(largest) * sum, with the targets beside it."""
 
     largest: Float[Array, "*n"]
     sum: Float[Array, "*n"]
@@ -81,12 +81,12 @@ class _LogSumExpOutcome(NamedTuple):
 
 @dataclass(frozen=True)
 class LogSumExp:
-    """For softmax losses: log sum_j exp(l_ij) and, if asked for, sum_j l_ij and how many j.
+    """For softmax losses: log sum_j exp(l_ij) and, if requested, sum_j l_ij and the number of j.
 
     Attributes:
-        targets: of which logits sum and number are gathered too: all competitors', or those of
-            the group, whose members then are each other's positives and compete as all others do;
-            None: of none, which spares every tile two sums along either axis.
+        targets: the logits whose sum and number are gathered too: "competitors", or "group", whose
+            members are then each other's positives and compete as all others do; None: none, which
+            saves every tile two sums along either axis.
     """
 
     targets: Literal["competitors", "group"] | None = None
@@ -104,8 +104,8 @@ class LogSumExp:
     def measure(  # noqa: D102
         self, logits: Float[Array, "r c"], row: Block, col: Block, axis: int
     ) -> _Running:
-        # The logit of who does not compete, such as the match, may be so much larger that its
-        # exponential is infinite, and so no number in a second derivative.
+        # The logit of an example that does not compete, such as the match, may be so much larger
+        # that its exponential is infinite, and NaN in a second derivative.
         masked = jnp.where(self._against(row, col), logits, -jnp.inf)
         largest = jnp.max(masked, axis=axis)
         shift = jnp.expand_dims(_finite_or_zero(largest), axis)
@@ -126,8 +126,8 @@ class LogSumExp:
         return _Running(largest, total, jax.tree.map(jnp.add, a.targets, b.targets))
 
     def scatter(self, everywhere: _Running, axis_name: AxisName) -> _Running:  # noqa: D102
-        # Subtracting the same on all devices cancels out, in derivatives as well: so it needs none,
-        # which JAX does not know of pmax.
+        # Subtracting the same number on all devices cancels out, in derivatives too: so it needs no
+        # derivative, and JAX has none for pmax.
         largest = jax.lax.pmax(jax.lax.stop_gradient(everywhere.largest), axis_name)
         scaled = everywhere.sum * jnp.exp(everywhere.largest - _finite_or_zero(largest))
         parts = scaled, everywhere.targets
@@ -137,7 +137,7 @@ class LogSumExp:
         return _Running(jax.lax.dynamic_slice_in_dim(largest, place, blocks), sums, targets)
 
     def finish(self, running: _Running) -> LogSumExps:
-        """A log-sum-exp is -inf where there is no competitor."""
+        """The log-sum-exp is -inf where there is no competitor."""
         none = running.sum <= 0  # not > 0: NaN is no absence of competitors
         logsumexp = running.largest + jnp.log(jnp.where(none, 1, running.sum))
         return LogSumExps(jnp.where(none, -jnp.inf, logsumexp), running.targets)

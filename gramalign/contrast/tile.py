@@ -1,8 +1,8 @@
-"""One tile of a score matrix: what its rows and columns meet in it, and the derivatives of that.
+"""One tile of a score matrix: the statistics of its rows and columns, and their derivatives.
 
-The logits l_ij = scale * s_ij of a tile exist here and nowhere else. Backward they are computed
-again; the derivative with respect to them has a closed form, which the statistic knows, and which
-`jax.vjp(score.tile)` takes on to the factors.
+The logits l_ij = scale * s_ij of a tile exist only here. The backward pass recomputes them; the
+derivative with respect to them has a closed form, given by the statistic, which
+`jax.vjp(score.tile)` pulls back to the factors.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from gramalign.scores.products import in_bfloat16
 
 
 def scores_of(score: Tiled, rows: PyTree[Array], cols: PyTree[Array]) -> Float[Array, "r c"]:
-    """A Score's tile; raises a `ValueError` if that is not one number for every pair."""
+    """A Score's tile; raises a `ValueError` unless it is one number for every pair."""
     scores = score.tile(rows, cols)
     shape = tuple(jax.tree.leaves(side)[0].shape[0] for side in (rows, cols))
     if scores.shape != shape:
@@ -34,11 +34,11 @@ def scores_of(score: Tiled, rows: PyTree[Array], cols: PyTree[Array]) -> Float[A
 
 @dataclass(frozen=True)
 class Tile:
-    """What is computed of a tile.
+    """What to compute on a tile.
 
     Attributes:
-        score: whose `tile` gives the scores.
-        statistic: what rows and columns gather of the logits.
+        score: its `tile` gives the scores.
+        statistic: what rows and columns gather from the logits.
     """
 
     score: Tiled
@@ -57,7 +57,7 @@ class Tile:
     ) -> tuple[PyTree[Array], PyTree[Array], Float[Array, " c"]]:
         """Derivatives by the rows' factors, by the columns', by the scale (a part per column).
 
-        In at least float32, because there will be many tiles to add up.
+        In at least float32, because many tiles are added up.
         """
         scores, transpose = jax.vjp(self.score.tile, row.factors, col.factors)
         d_logits = self.statistic.slope(scale * scores, row, by_row, col, by_col)
@@ -67,7 +67,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class InBfloat16:
-    """A Score whose tiles are products in bfloat16, whatever its factors are in."""
+    """A Score whose tiles multiply in bfloat16, whatever the dtype of its factors."""
 
     score: Tiled
 
@@ -78,5 +78,5 @@ class InBfloat16:
 
 
 def no_slopes(factors: PyTree[Array]) -> PyTree[Array]:
-    """Zeros to add slopes to, in the shapes of factors and at least float32."""
+    """Zeros to accumulate slopes in, in the factors' shapes and at least float32."""
     return zeros_as(jax.tree.map(at_least_float32, factors))

@@ -3,22 +3,23 @@
     [ alpha  z^T ]
     [   z     L  ],   L diagonal
 
-is what a symmetric matrix becomes in the eigenbasis of all of it but one row and column. Its
+is the form of a symmetric matrix in the eigenbasis of all but one of its rows and columns. Its
 eigenvalues are the roots of the secular equation lambda = alpha + sum_l z_l^2 / (lambda -
 lambda_l), found elementwise.
 
-Source: Golub, 1973, doi 10.1137/1015032. Cost: about 20 m elementwise a pair. Singular set: two
-largest eigenvalues alike, where a subgradient is returned. First derivatives only: a second one,
-which would miss how eigenvectors turn into each other, raises a `NotImplementedError`.
+Source: Golub, 1973, doi 10.1137/1015032. Cost: about 20 m elementwise per pair. Singular set: equal
+two largest eigenvalues, where a subgradient is returned. First derivatives only: a second one,
+which would miss how eigenvectors rotate into each other, raises a `NotImplementedError`.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Newton steps from above on the secular equation. Convergence is monotone and in the end quadratic,
-# but where poles crowd below an anchor that hardly touches the topmost one, the error at first only
-# falls threefold a step: 6 steps leave 1 pair in 5000 of random tuples (k = 4, d = 16) off by 1e-4.
+# Newton steps from above on the secular equation. Convergence is monotone and eventually quadratic,
+# but where poles crowd below an anchor that hardly couples to the topmost one, the error at first
+# falls only threefold per step: 6 steps leave 1 pair in 5000 of random tuples (k = 4, d = 16) off
+# by 1e-4.
 NEWTON_STEPS = 12
 
 
@@ -29,10 +30,10 @@ def leading_eigenvalue(
     """Largest eigenvalue of every arrowhead matrix [[alpha_r, links_rc], [., diag(gram_c)]].
 
     Args:
-        alpha: the corner of every row, `[r]`.
-        links: what joins row and column, `[m, r, c]`.
-        gram: the rest of every column, `[c, m, m]`, diagonal in value; the derivative is with
-            respect to the whole of it.
+        alpha: each row's corner entry, `[r]`.
+        links: the entries that couple row and column, `[m, r, c]`.
+        gram: each column's block, `[c, m, m]`, diagonal in value; derivatives are with respect to
+            all of its entries.
 
     >>> import jax.numpy as jnp
     >>> print(leading_eigenvalue(jnp.ones(1), jnp.full((1, 1, 1), 0.5), jnp.ones((1, 1, 1))))
@@ -88,7 +89,7 @@ def _secular(
     lost = length <= tiny
     scale = jnp.where(lost, 0, 1 / jnp.sqrt(jnp.where(lost, 1, length)))
     entries = [entry * scale for entry in entries]
-    # A row without any link leaves the larger of alpha and the columns' own leading direction.
+    # Without any link, the larger of alpha and the column's own leading eigenvalue wins.
     column_wins = lost & (offset >= 0)
     entries[0] = jnp.where(lost & (offset < 0), 1, entries[0])
     for m in range(size):

@@ -1,7 +1,7 @@
 """An orthonormal basis of each tuple's span, with the volume: sheared, preconditioned Cholesky.
 
-A determinant of the k x k Gram matrix loses every float32 digit once the modalities are 1e-4
-apart, which is where training leads. Two exact identities save them:
+The determinant of the k x k Gram matrix loses every float32 digit once the modalities are 1e-4
+apart, which is where training leads. Two exact identities avoid this:
 
 * shear: a vector less any of those before it leaves the volume as it is, and the difference of two
   close floats is exact, so what follows works with differences to full relative precision,
@@ -16,9 +16,9 @@ What is left to differentiate is a tuple whose Gram matrix is I + E with E at ro
 which log-volume and an orthonormal basis are short polynomials in E: a few matrix products, well
 conditioned wherever the volume is not 0, exact in first and second derivatives.
 
-Cost: O(k^2 d) per tuple. Singular set: tuples of lower rank than count, where the volume is 0 (to
-rounding: a vector within 16 machine epsilons of the span of those before it). The
-volume has a kink there, or a flat spot if the rank is lower by 2 or more; derivatives are 0.
+Cost: O(k^2 d) per tuple. Singular set: tuples whose rank is below their number of vectors, where
+the volume is 0 (to rounding: a vector within 16 machine epsilons of the span of those before it).
+The volume has a kink there, or a flat spot if the rank is lower by 2 or more; derivatives are 0.
 """
 
 from typing import NamedTuple
@@ -46,7 +46,7 @@ RANK_TOLERANCE = 16
 
 
 class Basis(NamedTuple):
-    """What a tuple spans.
+    """A basis of a tuple's span, and its volume.
 
     Attributes:
         vectors: orthonormal rows `[..., k, d]`; zero rows where a modality is absent or adds
@@ -67,16 +67,15 @@ def orthonormal_basis(
     """Orthonormal basis of each tuple's span, and the volume that the tuple spans.
 
     Args:
-        vectors: tuples of k vectors, `[..., k, d]`, of lengths whose squares are in range (1e-18 to
-            1e18 in float32); bfloat16 is computed in float32.
-        present: which of them are there, `[..., k]`; None: all. What an absent row holds is
-            never looked at.
+        vectors: tuples of k vectors, `[..., k, d]`, with lengths whose squares are in range (1e-18
+            to 1e18 in float32); bfloat16 is computed in float32.
+        present: which vectors are present, `[..., k]`; None: all. Absent rows may hold anything.
 
     Returns:
         A `Basis`, in float32 or wider.
 
     Raises:
-        ValueError: if the shapes do not fit or the vectors are not floating point.
+        ValueError: for shapes that do not match, or vectors that are not floating point.
 
     >>> import jax.numpy as jnp
     >>> basis = orthonormal_basis(jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]]))
@@ -99,7 +98,8 @@ def orthonormal_basis(
     trace = jnp.trace(error / 2 - square / 4, axis1=-2, axis2=-1)
 
     degenerate = jnp.any(kept & ~independent, axis=-1)
-    # A comparison with NaN is False, so a tuple that holds one looks degenerate; it is not 0.
+    # A comparison with NaN is False, so a tuple with a NaN looks degenerate; its volume is NaN, not
+    # 0.
     zero = 0 * jnp.sum(lengths, axis=-1)
     heights = jnp.where(independent, heights * lengths, 1)
     log_volume = trace + jnp.sum(jnp.log(heights), axis=-1)
@@ -111,20 +111,20 @@ def orthonormal_basis(
 
 
 def _shear(vectors: Rows) -> tuple[list[Float[Array, "*batch d"]], Float[Array, "*batch k"]]:
-    """Unit rows of the same span, and the lengths they had: volume = prod(lengths) * theirs.
+    """Unit rows of the same span, and their former lengths: volume = prod(lengths) * theirs.
 
-    From each vector, the one of those before it that explains most of it is taken as often as its
-    projection says; exactly once (or minus once) when that is near, because then the subtraction is
-    free of rounding.
+    From each vector, its projection on the earlier vector that explains most of it is subtracted;
+    if the coefficient is near 1 (or -1), exactly that vector, because then the subtraction is free
+    of rounding.
     """
     inner = stop_gradient(inner_products(vectors))
-    # Number by number: of arithmetic on whole k x k matrices XLA makes arrays in a TPU's memory.
+    # Entry by entry: XLA would store the results of arithmetic on k x k matrices in a TPU's memory.
     squares = [inner[..., n, n] for n in range(len(vectors) - 1)]
     squares = [jnp.where(square > 0, square, 1) for square in squares]
     rows = []
     for m, vector in enumerate(vectors):
         base, times = jnp.zeros_like(vector), jnp.zeros_like(inner[..., m, m])
-        most = times  # of the vector's square, what another explains
+        most = times  # how much of the vector's square another explains
         for n, square in enumerate(squares[:m]):
             share = inner[..., m, n] / square
             explained = share * inner[..., m, n]

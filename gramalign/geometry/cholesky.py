@@ -1,6 +1,6 @@
 """Cholesky factors of small matrices, with their inverses: one column at a time, over the batch.
 
-They have a say in what becomes of a pivot that is lost in rounding, where `jnp.linalg.cholesky` has
+They control what happens to a pivot that is lost in rounding, where `jnp.linalg.cholesky` returns
 NaN for the whole matrix.
 """
 

@@ -1,4 +1,4 @@
-"""Gram matrices of tuples, and the convention for modalities that are missing from them."""
+"""Gram matrices of tuples, and the convention for missing modalities."""
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +26,14 @@ def gram_matrix(
 
     Args:
         vectors: tuples of k vectors, `[..., k, d]`.
-        present: which of them are there, `[..., k]`; None: all.
+        present: which vectors are present, `[..., k]`; None: all.
 
     Returns:
         `[..., k, k]`, float32 or wider. Its determinant is the squared volume of the present
         vectors (GRAM, arXiv 2412.11959).
 
     Raises:
-        ValueError: if the shapes do not fit or the vectors are not floating point.
+        ValueError: for shapes that do not match, or vectors that are not floating point.
 
     >>> import jax.numpy as jnp
     >>> gram_matrix(jnp.array([[1.0, 0.0], [0.5, 0.5]])).tolist()

@@ -1,12 +1,11 @@
-"""Tuples in the feature space of a Gaussian kernel: their volume, and what makes them orthonormal.
+"""Tuples in the feature space of a Gaussian kernel: their volume, and how to orthonormalise them.
 
     <phi(x), phi(y)> = exp(-rate |x - y|^2),   |phi(x) - phi(y)|^2 = -2 expm1(-rate |x - y|^2)
 
-Features have unit length and no coordinates: all that is known of them is inner products. A Gram
-matrix of features that lie close together has lost what tells them apart. That of the first one,
-phi_0, and of (phi_l - phi_0) / length has not, and its determinant times the squared lengths is the
-same: its entries are sums of squared distances, which `expm1` of squared differences has to full
-relative precision.
+Features have unit length and no coordinates: only their inner products are known. The Gram matrix
+of close features has lost what tells them apart. That of the first one, phi_0, and of (phi_l -
+phi_0) / length has not, and its determinant times the squared lengths is the same: its entries are
+sums of squared distances, which `expm1` gives to full relative precision.
 
 Cost: O(k^2 d) per tuple. Singular set: two equal vectors, or features whose height above those
 before them is lost in rounding (some 1e-3 of their distance in float32): the volume is 0, with
@@ -31,12 +30,12 @@ RANK_TOLERANCE = 16
 
 
 class Features(NamedTuple):
-    """What the features of a tuple span.
+    """Orthonormal combinations of a tuple's features, and their volume.
 
     Attributes:
-        weights: W, lower triangular `[..., k, k]`, with W K W^T = 1 for the kernel's matrix K; zero
+        weights: W, lower triangular `[..., k, k]`, with W K W^T = 1 for the kernel matrix K; zero
             rows and columns where a modality is absent or adds nothing to the span.
-        volume: sqrt(det K) of the present ones, `[...]`, in [0, 1]; 1 if none.
+        volume: sqrt(det K) of the present vectors, `[...]`, in [0, 1]; 1 if there are none.
     """
 
     weights: Float[Array, "*batch k k"]
@@ -47,15 +46,15 @@ class Features(NamedTuple):
 def orthonormal_features(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"], rate: float
 ) -> Features:
-    """Combinations of a tuple's features that are orthonormal, and the volume of the features.
+    """Orthonormal combinations of a tuple's features, and the volume of the features.
 
     Args:
         vectors: tuples of k vectors, `[..., k, d]`; bfloat16 is computed in float32.
-        present: which of them are there, `[..., k]`. What an absent row holds is never looked at.
+        present: which vectors are present, `[..., k]`. Absent rows may hold anything.
         rate: of the kernel, exp(-rate |x - y|^2).
 
     Raises:
-        ValueError: if the shapes do not fit or the vectors are not floating point.
+        ValueError: for shapes that do not match, or vectors that are not floating point.
 
     >>> import jax.numpy as jnp
     >>> apart = jnp.array([[0.0], [1.0]])
@@ -67,7 +66,7 @@ def orthonormal_features(
     _, first = first_kept(rows, present)
     apart = -2 * jnp.expm1(-rate * squared_distances(rows))
     from_first = jnp.sum(jnp.where(first[..., None, :], apart, 0), axis=-1)
-    # Like any factor of a determinant's rows, lengths are constants to the derivative.
+    # As scales of a determinant's rows, lengths are constants to the derivative.
     lengths = stop_gradient(sqrt(jnp.where(present & ~first, from_first, 1)))
     inverse = 1 / jnp.where(lengths > 0, lengths, 1)
 

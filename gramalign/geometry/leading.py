@@ -1,9 +1,9 @@
-"""The leading direction of a tuple: the unit vector that all its modalities share most of.
+"""The leading direction of a tuple: the unit vector that its modalities share most.
 
     u_1 = Z w_1 / sigma_1,  w_1 the leading eigenvector of G      (PMRL, arXiv 2507.17343)
 
-Its sign and its singular set are those of `gramalign.geometry.spectrum`, from which it comes by
-default; here is also the power iteration, which finds nothing else and is cheaper for that.
+By default it comes from `gramalign.geometry.spectrum`, which documents its sign and singular set.
+The power iteration here finds nothing else, and is cheaper for that.
 """
 
 from functools import partial
@@ -23,11 +23,11 @@ from gramalign.geometry.tuples import combine, inner_products, multiply, take_ap
 def leading_eigenvector(matrix: Float[Array, "*batch k k"]) -> Float[Array, "*batch k"]:
     """Leading eigenvector of symmetric positive semidefinite matrices by power iteration.
 
-    The power is taken by repeated squaring, in matrix products only, so it needs no starting
-    vector that might be orthogonal to the answer, and compiles to little on any accelerator. It is
-    squared as often as the mantissa has bits: 2^23 steps in float32 (2^52 in float64) separate
-    eigenvalues whose relative gap is a few machine epsilons, all that the dtype can tell apart.
-    Differentiated implicitly: (lambda_1 - G) dw = (1 - w w^T) dG w.
+    The power is taken by repeated squaring, in matrix products only, so it needs no starting vector
+    that might be orthogonal to the answer, and compiles to little on any accelerator. It is squared
+    as often as the mantissa has bits: 2^23 steps in float32 (2^52 in float64) separate eigenvalues
+    whose relative gap is a few machine epsilons, the limit of the dtype. Differentiated implicitly:
+    (lambda_1 - G) dw = (1 - w w^T) dG w.
     """
 
     def square(_, power):
@@ -63,8 +63,9 @@ def _leading_eigenvector_jvp(primals, tangents):
     eye = jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
     outer = vector[..., :, None] * vector[..., None, :]
     system = (value + least)[..., None, None] * eye - matrix + value[..., None, None] * outer
-    # The inverse's norm is 1 / gap. No gap to rounding, no derivative: the system may be singular
-    # then, and what is not used must be finite too, or its transpose turns zeros into NaN.
+    # The inverse's norm is 1 / gap. If the gap is 0 to rounding, there is no derivative: the system
+    # may be singular, and even unused values must be finite, or their transpose turns zeros into
+    # NaN.
     size = jnp.linalg.norm(jnp.linalg.inv(stop_gradient(system)), axis=(-2, -1))
     wide = (size * GAP_TOLERANCE * least < 1)[..., None]
     inverse = jnp.linalg.inv(jnp.where(wide[..., None], system, eye))
@@ -74,7 +75,7 @@ def _leading_eigenvector_jvp(primals, tangents):
 def _largest_two(
     matrix: Float[Array, "*batch k k"], vector: Float[Array, "*batch k"]
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """The two largest eigenvalues, of whose first the eigenvector is known."""
+    """The two largest eigenvalues, given the eigenvector of the first."""
 
     def along(vector: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
         return multiply(multiply(vector[..., None, :], matrix), vector[..., :, None])[..., 0, 0]
@@ -95,9 +96,9 @@ def leading_direction(
 
     Args:
         vectors: `[..., k, d]`.
-        present: which of them are there, `[..., k]`; None: all.
-        method: how the k x k eigenproblem is solved: "eigh" for all of it, or "power" iteration for
-            the leading eigenvector alone, cheaper for many modalities. They agree to rounding.
+        present: which vectors are present, `[..., k]`; None: all.
+        method: "eigh" solves the whole k x k eigenproblem, "power" iteration finds the leading
+            eigenvector alone, which is cheaper for many modalities. They agree to rounding.
 
     Returns:
         Unit vectors `[..., d]`, float32 or wider; 0 for a tuple of zeros.
@@ -116,7 +117,7 @@ def leading_direction(
         raise ValueError(f'method must be "eigh" or "power", got {method!r}')
     rows = take_apart(vectors, present)
     gram = inner_products(rows)
-    # The eigenvector does not depend on the scale, but the squares on the way to it do.
+    # The eigenvector does not depend on the scale, but intermediate squares do.
     gram = gram / stop_gradient(_trace_or_one(gram))
     weights = leading_eigenvector(gram)
     two = stop_gradient(_largest_two(gram, weights))

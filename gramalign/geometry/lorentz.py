@@ -1,16 +1,16 @@
-"""Tuples lifted to the hyperboloid: their volume, and the span of what is lifted.
+"""Tuples lifted to the hyperboloid: their volume and span.
 
     pi(x) = (sqrt(1 + |x|^2), x),   <x, y>_L = -x_0 y_0 + x_1 y_1 + .. + x_d y_d
     V = sqrt(|det G_L|),  G_L: products <., .>_L of the lifted vectors
 
-G_L is indefinite and has no Cholesky factor. But Lorentz boosts leave it as it is, and the one that
-takes b, the first of a tuple, to (1, 0, .., 0) turns the volume into the Euclidean one of what the
-others become. Linear, it takes the difference of two lifted vectors to
+G_L is indefinite and has no Cholesky factor. But Lorentz boosts leave it unchanged, and the one
+that takes b, the first of a tuple, to (1, 0, .., 0) turns the volume into the Euclidean volume of
+the boosted others. Being linear, it takes the difference of two lifted vectors to
 
     boost(x) - boost(y) = d + ((b.d) / (1 + b_0) - d.(x + y) / (x_0 + y_0)) b,   d = x - y,
 
-which keeps all digits of close ones. As boost(b) = 0, and the volume stays when an earlier vector
-is taken from a later one, each is taken as its difference to the nearest before it.
+which keeps all digits for close vectors. As boost(b) = 0, and subtracting an earlier vector from a
+later one preserves the volume, each is replaced by its difference from the nearest before it.
 
 Cost: O(k^2 d) per tuple. Singular set: lifted vectors that are linearly dependent (two equal ones;
 of unit vectors also four on a circle), where the volume is 0, with derivative 0.
@@ -31,10 +31,10 @@ class LorentzSpan(NamedTuple):
     """A basis of lifted vectors: pi(base), and vectors orthonormal to it and to each other.
 
     Attributes:
-        base: the first vector that is there, `[..., d]`.
-        times: of the others' basis, k - 1 times `[...]`, zero for an absent one.
-        spaces: its other coordinates, k - 1 times `[..., d]`.
-        volume: of the tuple, `[...]`; 1 for one vector or none.
+        base: the first present vector, `[..., d]`.
+        times: time coordinates of the others' basis, k - 1 times `[...]`, zero for an absent one.
+        spaces: its space coordinates, k - 1 times `[..., d]`.
+        volume: the tuple's volume, `[...]`; 1 for one vector or none.
     """
 
     base: Float[Array, "*batch d"]
@@ -58,10 +58,10 @@ def time(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
 def lorentz_span(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"]
 ) -> LorentzSpan:
-    """What the present ones of k vectors span once they are lifted.
+    """The span of the present ones of k vectors, lifted.
 
     Raises:
-        ValueError: if the shapes do not fit or the vectors are not floating point.
+        ValueError: for shapes that do not match, or vectors that are not floating point.
 
     >>> import jax.numpy as jnp
     >>> there = jnp.ones(2, bool)

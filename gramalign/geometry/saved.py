@@ -1,7 +1,7 @@
-"""What `jax.checkpoint` saves where it computes the rest anew for a derivative.
+"""What `jax.checkpoint` saves while it recomputes the rest for a derivative.
 
-The few numbers an example that take most of the work: what shears, scales and turns its tuple, and
-what it gathers from all others.
+The few numbers per example that take most of the work: shear, scales and rotation of its tuple, and
+its statistics over all others.
 """
 
 import jax
@@ -11,9 +11,9 @@ from jaxtyping import Array, Shaped
 _NAME = "gramalign.geometry.saved"
 
 SAVE = jax.checkpoint_policies.save_only_these_names(_NAME)
-"""A policy of `jax.checkpoint`."""
+"""A policy for `jax.checkpoint`: save these numbers, recompute the rest."""
 
 
 def saved(x: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
-    """The same, marked as one of those numbers."""
+    """The same array, marked to be saved."""
     return checkpoint_name(x, _NAME)

@@ -1,11 +1,10 @@
-"""The simplex whose corners are a tuple's vectors: its volume, and the flat in which it lies.
+"""The simplex whose corners are a tuple's vectors: its volume, and its affine hull.
 
     V(x_1..x_k) = sqrt(det D D^T) / (k - 1)!,   D = (x_2 - x_1, .., x_k - x_1)
 
-Computed from the differences, of each corner to the nearest before it, which leaves det D D^T as it
-is and is exact however close any of them are. Cost: O(k^2 d) per tuple.
-Singular set: corners that lie in a flat of fewer dimensions, where the volume is 0, with
-derivative 0.
+Computed from each corner's difference to the nearest before it, which leaves det D D^T unchanged
+and is accurate however close the corners are. Cost: O(k^2 d) per tuple.
+Singular set: affinely dependent corners, where the volume is 0, with derivative 0.
 """
 
 import math
@@ -20,12 +19,12 @@ from gramalign.geometry.tuples import first_kept, nearest_before, take_apart, un
 
 
 class Hull(NamedTuple):
-    """The flat through a tuple's vectors, and the simplex in it.
+    """The affine hull of a tuple's vectors, and the volume of their simplex.
 
     Attributes:
-        foot: the flat's point nearest to the origin, `[..., d]`.
-        directions: orthonormal ones along the flat, k - 1 times `[..., d]`; zeros for those that it
-            lacks.
+        foot: the hull's point nearest to the origin, `[..., d]`.
+        directions: an orthonormal basis of its directions, k - 1 times `[..., d]`; zeros where it
+            has fewer.
         volume: of the simplex, `[...]`; 1 for a point.
     """
 
@@ -36,10 +35,10 @@ class Hull(NamedTuple):
 
 @jax.jit
 def affine_hull(vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"]) -> Hull:
-    """The flat through the present ones of k vectors.
+    """The affine hull of the present ones of k vectors.
 
     Raises:
-        ValueError: if the shapes do not fit or the vectors are not floating point.
+        ValueError: for shapes that do not match, or vectors that are not floating point.
 
     >>> import jax.numpy as jnp
     >>> there = jnp.ones(2, bool)
@@ -62,7 +61,7 @@ def affine_hull(vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batc
 def simplex_volume(
     vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batch k"]
 ) -> Float[Array, "*batch"]:
-    """Volume of the simplex with the present ones of k vectors for corners: 1 for a point.
+    """Volume of the simplex whose corners are the present ones of k vectors; 1 for a point.
 
     Raises:
         ValueError: as `affine_hull`.

@@ -4,25 +4,24 @@
 
 `jnp.linalg.svd` of the d x k matrix works on d-dimensional factors (the published code forms U as d
 x d), has no derivative for the full form, and NaN derivatives where singular values coincide. Here
-W comes from the k x k eigenproblem of G, solved twice: the squares in G have lost what is below the
-root of the rounding (3e-4 sigma_1 in float32), but the vectors rotated by W have not, and the Gram
-matrix of those behind the first has the small squares by themselves. So every singular value has an
-error at the rounding level of the largest. Lengths must be within 1e-18 to 1e18 in float32,
-or their squares are not.
+W comes from the k x k eigenproblem of G, solved twice: the squares in G have lost singular values
+below the root of the rounding error (3e-4 sigma_1 in float32), but the vectors rotated by W have
+not, and the Gram matrix of all but the first holds the small squares alone. So every singular value
+has an error at the rounding level of the largest. Lengths must be within 1e-18 to 1e18 in float32,
+or their squares are out of range.
 
-An eigenvector has no sign; the published code leaves it to chance (its u_1 points along the
-modalities' mean in half of the samples), so that the cosines between the u_1 of two samples have
-random signs. Here u_1 has a positive inner product with the modalities' mean or, where that is 0
-(always so for two unit vectors at an obtuse angle, whose u_1 is along their difference), with the
-first modality that is not orthogonal to it.
+An eigenvector's sign is arbitrary; the published code leaves it so (its u_1 points along the
+modalities' mean in half of the samples), so that cosines between the u_1 of two samples have random
+signs. Here u_1 has a positive inner product with the modalities' mean or, where that is 0 (always
+so for two unit vectors at an obtuse angle, whose u_1 is along their difference), with the first
+modality that is not orthogonal to it.
 
 First derivatives d sigma_j = u_j^T dZ w_j need no gap between singular values; that of u_1 has size
 1 / (sigma_1 - sigma_2). Singular set: sigma_j = 0 (a kink; derivative 0 here); repeated values,
-where single ones are not differentiable but symmetric functions of the repeated ones are, and come
-out right (in first derivatives; second ones miss what turns the repeated ones into each other);
-sigma_1 = sigma_2, where u_1 is not unique (some unit vector of the leading space) and its
-derivative leaves out the turn within that space; tuples whose mean is orthogonal to u_1, across
-which its sign flips.
+which are not differentiable one by one, though symmetric functions of them are, with correct first
+derivatives (second ones miss the rotation of the repeated ones into each other); sigma_1 = sigma_2,
+where u_1 is not unique (some unit vector of the leading subspace) and its derivative leaves out the
+rotation within that subspace; tuples whose mean is orthogonal to u_1, across which its sign flips.
 """
 
 from functools import partial
@@ -42,9 +41,9 @@ GAP_TOLERANCE = 32
 
 
 def noise_of(dtype: DTypeLike) -> float:
-    """Up to where a sum of such an eigenvector's entries is 0, relative to that of their sizes.
+    """A sum of an eigenvector's entries below this, relative to their sizes, counts as 0.
 
-    For vectors that came in half precision: these have unit length to their own rounding only.
+    It depends on the input's dtype: half-precision vectors have unit length only to their rounding.
     """
     eps = float(jnp.finfo(dtype).eps)
     return eps / 2 if jnp.finfo(dtype).bits < 32 else GAP_TOLERANCE * eps
@@ -56,11 +55,11 @@ def towards_mean(
     second: Float[Array, "*batch"],
     noise: float,
 ) -> Float[Array, "*batch k"]:
-    """A leading eigenvector of G, its sign such that Z w points as the modalities' mean does.
+    """A leading eigenvector of G, signed so that Z w points to the side of the modalities' mean.
 
-    As Z^T u_1 = sigma_1 w_1, the inner products of the modalities with u_1 are its entries. What is
-    below the noise, relative to all of them, counts as orthogonal: rounding in G turns w_1 by as
-    much as it is of the gap between the two largest eigenvalues.
+    As Z^T u_1 = sigma_1 w_1, its entries are proportional to the modalities' inner products with
+    u_1. Those below the noise, relative to the sum of all sizes, count as 0: rounding in G rotates
+    w_1 by its ratio to the gap between the two largest eigenvalues.
     """
     total = jnp.sum(weights, axis=-1, keepdims=True)
     size = jnp.abs(weights)
@@ -68,7 +67,7 @@ def towards_mean(
     least = noise / jnp.maximum(gap, noise) * jnp.sum(size, axis=-1, keepdims=True)
     known = size > least
     entry = jnp.take_along_axis(weights, jnp.argmax(known, axis=-1, keepdims=True), axis=-1)
-    # Where nothing stands out, the mean is as good as any modality, and no order decides.
+    # If no entry stands out, the mean decides, so that the order of the modalities does not.
     by_mean = (jnp.abs(total) > least) | ~jnp.any(known, axis=-1, keepdims=True)
     return jnp.where(jnp.where(by_mean, total, entry) < 0, -weights, weights)
 
@@ -81,7 +80,7 @@ def _decompose(rows: Rows, noise: float) -> tuple[Array, Array, Array]:
     second = squares[..., 1] if len(rows) > 1 else jnp.zeros_like(squares[..., 0])
     leading = towards_mean(rotation[..., 0, :], squares[..., 0], second, noise)[..., None, :]
     others = rotation[..., 1:, :]
-    # By Rayleigh's quotient, free of what many rotations have added to the eigenvalue.
+    # A Rayleigh quotient, free of the rounding that many rotations add to the eigenvalue.
     largest = sqrt(multiply(multiply(leading, gram), leading.mT)[..., 0])
     values = largest
     if len(rows) > 1:
@@ -100,7 +99,7 @@ def _decompose_jvp(noise, primals, tangents):
     turned = multiply(rotation, multiply(inner_products(changes, rows), rotation.mT))
 
     # d sigma_j = u_j^T dZ w_j. Written without d w_j, whose 1 / gap would cancel only in exact
-    # arithmetic. A value at rounding level is a zero whose direction is noise.
+    # arithmetic. A value at rounding level counts as zero: its direction is noise.
     zero = values <= GAP_TOLERANCE * jnp.finfo(values.dtype).eps * values[..., :1]
     nonzero = jnp.where(zero, 1, values)
     d_values = jnp.where(zero, 0, jnp.diagonal(turned, axis1=-2, axis2=-1) / nonzero)
@@ -134,10 +133,10 @@ def decompose(
         present: which vectors are present, `[..., k]`; None: all.
 
     Returns:
-        What `singular_values` and `leading_direction` return.
+        What `singular_values` and `leading_direction` return, as a pair.
 
     Raises:
-        ValueError: if the shapes do not fit or the vectors are not floating point.
+        ValueError: for shapes that do not match, or vectors that are not floating point.
     """
     values, _, direction = _decompose(take_apart(vectors, present), noise_of(vectors.dtype))
     return values, direction
@@ -158,7 +157,7 @@ def singular_values(
         sqrt(k), and zeros mean perfect alignment up to sign; k ones mean orthogonality.
 
     Raises:
-        ValueError: if the shapes do not fit or the vectors are not floating point.
+        ValueError: for shapes that do not match, or vectors that are not floating point.
 
     >>> import jax.numpy as jnp
     >>> print(singular_values(jnp.array([[1.0, 0.0], [1.0, 0.0]])).round(4))

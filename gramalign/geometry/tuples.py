@@ -1,9 +1,9 @@
 """Tuples taken apart: k arrays `[..., d]`, and the small products between them.
 
-A batched matrix product of k x d matrices is little but overhead where k is far below any tile of
-one. Written as sums over whole arrays `[..., d]`, the products of few vectors are some fused passes
-over memory, and neither they nor their transposes ever join the arrays or cut them. As that is k^2
-operations to compile, more vectors are joined and multiplied as matrices.
+A batched matrix product of k x d matrices is mostly overhead where k is far below the hardware's
+tile size. Written as sums over whole arrays `[..., d]`, the products of few vectors are a few fused
+passes over memory, and neither they nor their transposes ever concatenate or slice. As that is k^2
+operations to compile, more vectors are stacked and multiplied as matrices.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ def take_apart(
 
 
 def unstack(x: Array, axis: int) -> list[Array]:
-    """The slices along an axis; their transpose joins them, where indexing would add k paddings."""
+    """The slices along an axis; their transpose is a concatenation, that of indexing k paddings."""
     axis %= x.ndim
     return [jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis)]
 
@@ -62,7 +62,7 @@ def unstack(x: Array, axis: int) -> list[Array]:
 def first_kept(
     rows: Rows, kept: Bool[Array, "*batch k"]
 ) -> tuple[Float[Array, "*batch d"], Bool[Array, "*batch k"]]:
-    """The first vector of each tuple that is kept (or the first, if none is), and which it is."""
+    """The first kept vector of each tuple (or the first, if none is), and a mask of its place."""
     first, is_first, sought = rows[0], [], jnp.ones_like(kept[..., 0])
     for m, row in enumerate(rows):
         is_first.append(sought & kept[..., m])
@@ -72,7 +72,7 @@ def first_kept(
 
 
 def nearest_before(rows: Rows, kept: Bool[Array, "*batch k"]) -> list[Float[Array, "*batch d"]]:
-    """For each vector of a tuple, the nearest of those kept before it; itself if there is none."""
+    """For each vector of a tuple, the nearest kept one before it; itself if there is none."""
     nearest = []
     for m, row in enumerate(rows):
         near, least = row, jnp.inf
@@ -86,7 +86,7 @@ def nearest_before(rows: Rows, kept: Bool[Array, "*batch k"]) -> list[Float[Arra
 
 
 def inner_products(left: Rows, right: Rows | None = None) -> Float[Array, "*batch k m"]:
-    """All inner products of two tuples, or within one, to full precision on every backend."""
+    """Inner products between two tuples, or within one, to full precision on every backend."""
     if len(left) * len(right or left) > FEW_PRODUCTS:
         a = jnp.stack(left, axis=-2)
         b = a if right is None else jnp.stack(right, axis=-2)
@@ -97,7 +97,7 @@ def inner_products(left: Rows, right: Rows | None = None) -> Float[Array, "*batc
 
 
 def squared_distances(rows: Rows) -> Float[Array, "*batch k k"]:
-    """Between any two vectors of a tuple, from their difference: exact however close they are."""
+    """Between all vectors of a tuple, from their differences: accurate however close they are."""
     return _symmetric(lambda a, b: jnp.sum((a - b) ** 2, axis=-1), rows)
 
 
@@ -120,7 +120,7 @@ def combine(weights: Float[Array, "*batch m k"], rows: Rows) -> list[Float[Array
         return unstack(sums, -2)
 
     def weighted_sum(line: Array) -> Array:
-        # Each keeps its axis, along which it is a factor of vectors.
+        # Each number keeps an axis, to broadcast along its vector.
         numbers = jax.lax.split(line, (1,) * len(rows), line.ndim - 1)
         terms = [number * row for number, row in zip(numbers, rows, strict=True)]
         return sum(terms[1:], start=terms[0])
@@ -131,10 +131,10 @@ def combine(weights: Float[Array, "*batch m k"], rows: Rows) -> list[Float[Array
 def multiply(
     left: Float[Array, "*batch k m"], right: Float[Array, "*batch m n"]
 ) -> Float[Array, "*batch k n"]:
-    """Products of matrices as small as k x k, elementwise."""
+    """Products of small matrices, such as k x k, elementwise."""
     return jnp.sum(left[..., :, :, None] * right[..., None, :, :], axis=-2)
 
 
 def identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
-    """The identity, once for every matrix."""
+    """An identity matrix for every matrix of the batch."""
     return jnp.broadcast_to(np.eye(like.shape[-1], dtype=like.dtype), like.shape)

@@ -2,7 +2,7 @@
 
     Vol(m1..mk) = sqrt(det G),  G = M M^T            (GRAM, arXiv 2412.11959)
 
-For unit vectors 0 <= Vol <= 1: 0 when they are linearly dependent (all aligned, but also two alike,
+For unit vectors 0 <= Vol <= 1: 0 when they are linearly dependent (all aligned, but also two equal,
 opposite, or coplanar), 1 when they are orthonormal. At k = 2 it is |sin|. Computed by a sheared
 Cholesky factorisation (`gramalign.geometry.basis`), not by a determinant, which in float32 has no
 correct digit once the modalities are 1e-4 apart. The published code takes sqrt(|det|) and has a NaN
@@ -27,10 +27,10 @@ def volume(
         present: which vectors are present, `[..., k]`; None: all.
 
     Returns:
-        `[...]`, float32 or wider: the volume of the present vectors, 1 when none is.
+        `[...]`, float32 or wider: the volume of the present vectors, 1 if there are none.
 
     Raises:
-        ValueError: if the shapes do not fit or the vectors are not floating point.
+        ValueError: for shapes that do not match, or vectors that are not floating point.
 
     >>> import jax.numpy as jnp
     >>> float(volume(jnp.eye(3)))

@@ -2,7 +2,8 @@
 
     L = mean over pairs (a, b) of |a_i - b_i|^p
 
-No example is compared with another: alone, it is least where everything collapses to one point.
+No example is compared with another: on its own, the loss is minimal where everything collapses to
+one point.
 
 Source: Wang and Isola, ICML 2020, arXiv 2005.10242, section 4.1; p = 2 there.
 Needs: k >= 2, all pairs.
@@ -52,7 +53,7 @@ def alignment(
         x, y = (at_least_float32(embeddings[name]) for name in pair)
         both = mask_of(embeddings, present, pair[0]) & mask_of(embeddings, present, pair[1])
         difference = jnp.where(both[:, None], x - y, 0)
-        if power == 2:  # whose square the root would only be taken of to be undone
+        if power == 2:  # skip a root that the square would undo
             return jnp.sum(difference * difference, axis=-1)
         distance = norm(difference)
         apart = distance > 0

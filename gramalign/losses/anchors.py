@@ -1,4 +1,4 @@
-"""The loss that many methods are: of a Score with each anchor, or of cosines pair by pair."""
+"""What many losses share: a Score with each anchor, or cosines pair by pair."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,8 +20,8 @@ from gramalign.scores.sides import check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
 FEW_ANCHORS, FEW_PAIRS = 5, 10
-"""Of five modalities. So many losses may be parts of one program, which a CPU is the faster for;
-for more it would take minutes to compile, and the memory of all of them together."""
+"""Those of five modalities. Up to so many losses are unrolled into one program, which is faster on
+a CPU; more would take minutes to compile, and the memory of all of them together."""
 
 
 def softmax(
@@ -31,7 +31,7 @@ def softmax(
     axis_name: AxisName | None,
     engine: Engine,
 ) -> Callable[..., Float[Array, " batch"]]:
-    """`contrast` with everything but Score, sides and matched scores filled in."""
+    """`contrast`, with all arguments bound but the Score, its sides and matched scores."""
     return partial(
         contrast,
         scale=1 / temperature,
@@ -54,15 +54,16 @@ def over_anchors(
 
     Args:
         score_of: the Score of an anchor.
-        loss: `softmax`, or another loss of a Score, its sides and matched scores.
+        loss: takes a Score, its two sides and matched scores, as `softmax(...)` does.
         embeddings: by modality, `[batch, dim]`.
-        anchor: a modality; None: every one in turn, in a loop if they are more than `FEW_ANCHORS`
-            and their Scores are symmetric, and the same but for the anchor.
+        anchor: a modality; None: each in turn, in a loop if there are more than `FEW_ANCHORS` and
+            their Scores are symmetric and differ only in the anchor.
         present: which examples have which modality.
-        **numbers: what the Score's `rows` and `matched` take besides, to be differentiated by.
+        **numbers: further arguments of the Score's `rows` and `matched`, which are differentiated
+            too.
 
     Returns:
-        `[batch]`; 0 for an example that lacks the anchor or everything else.
+        `[batch]`; 0 for an example that lacks the anchor or all the others.
 
     Raises:
         ValueError: for an unknown anchor.
@@ -70,7 +71,7 @@ def over_anchors(
     if anchor is not None:
         check_modality("anchor", anchor, embeddings)
 
-    # What leads from embeddings to factors is cheap beside the pairs, and need not be kept.
+    # The way from embeddings to factors is cheap beside the pairs: recompute, don't store.
     again = partial(jax.checkpoint, policy=SAVE)
     names = list(embeddings) if anchor is None else [anchor]
     scores = [score_of(name) for name in names]
@@ -92,7 +93,7 @@ def over_anchors(
 
         return mean_over(names, one, embeddings, present)
 
-    # They differ in who is the anchor, and that alone: each modality takes the first one's place.
+    # The Scores differ only in the anchor: each modality in turn takes the first one's place.
     everyone = range(len(names))
     orders = jnp.array([[n, *(m for m in everyone if m != n)] for n in everyone])
     masks = [mask_of(embeddings, present, name) for name in names]
@@ -107,9 +108,9 @@ def over_anchors(
 
 
 def _kind(score: Score) -> Any:
-    """What it is whoever is the anchor, if that makes no difference to matched tuples.
+    """A key that ignores the anchor, equal for Scores whose matched scores are the same.
 
-    Of any other Score, something that is equal to nothing else.
+    For any other Score, an object that equals no other.
     """
     if isinstance(score, MixedScore):
         return score.weights, *map(_kind, score.scores)
@@ -154,8 +155,8 @@ def over_pairs(
     Args:
         loss: of a Score, its sides and matched scores, as for `over_anchors`.
         embeddings: by modality, `[batch, dim]`.
-        pairs: of modalities, such as `pairs_of` gives. More than `FEW_PAIRS` are gone through in a
-            loop, as large a program for any number of them.
+        pairs: of modalities, such as `pairs_of` gives. More than `FEW_PAIRS` run in a loop, whose
+            program is equally large for any number.
         present: which examples have which modality.
 
     Returns:
@@ -182,8 +183,8 @@ def over_pairs(
 
 
 def _loop(loss: Callable[[Int[Array, " n"]], Array], tasks: Int[Array, "tasks n"]) -> Array:
-    """The loss of each task, one after another: a program as large for any number of them.
+    """The loss of each task, one after another: the program does not grow with their number.
 
-    For derivatives, a few numbers an example and task are kept; vectors are picked anew.
+    For derivatives, a few numbers per example and task are stored; vectors are gathered again.
     """
     return jax.lax.map(jax.checkpoint(loss, policy=SAVE, prevent_cse=False), tasks)

@@ -2,17 +2,17 @@
 
     L = 1/2 (L_B2M + L_M2B),  softmax over -Vol(b_i, b_i - m1_j, .., b_i - mk_j) / tau
 
-Differences to b are shears along b, which leave a volume as it is: Vol(b, b - m1, ..) =
-Vol(b, m1, ..). So this is GRAM with the barycentre for an anchor, and is computed as that. The
-paper's further terms are not part of it.
+Subtracting b from the others is a shear, which preserves the volume: Vol(b, b - m1, ..) = Vol(b,
+m1, ..). So this is GRAM with the barycentre as the anchor, and is computed as such. The paper's
+further terms are left out.
 
 Source: BaryBind, NeurIPS 2026; GRAM: Cicchetti et al., ICLR 2025, arXiv 2412.11959.
-Needs: a barycentre (in the paper a learned map of one modality), or two modalities or more, of
-    which it is then the centroid; any k.
+Needs: a barycentre (in the paper a learned map of one modality), or two modalities or more, whose
+    centroid it then is; any k.
 Cost: 2 k B^2 d flops forward, four times that with the gradient; memory O(B k d).
 Singular set: that of the volume: a barycentre within the span of the modalities, or dependent
-    modalities; the volume and its derivative are 0. It is where every matched tuple is whose
-    barycentre is its centroid.
+    modalities; the volume and its derivative are 0. Every matched tuple is there if the barycentre
+    is the centroid.
 Blind spot: signs, as for the volume. With the centroid, whether modalities agree at all: it lies
     in their span, so every matched volume is 0 (to rounding) whatever they are, and the loss drives
     mismatched tuples apart, no more.
@@ -50,21 +50,21 @@ def barybind(
         embeddings: unit rows by modality, `[batch, dim]` each; two entries or more.
         barycentre: the name of the entry that is the barycentre; None: the normalised mean of the
             modalities that an example has.
-        temperature: of the softmax, a number or a scalar that is learned.
+        temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which entry; the volume is then that of those present.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that lacks the barycentre or everything else, or, if that is
-        the centroid, has fewer than two modalities (`participants` says which).
+        `[batch]`; 0 for an example that lacks the barycentre or all other entries, or, with the
+        centroid, has fewer than two modalities (`participants` says which).
 
     Raises:
-        ValueError: for an unknown barycentre, fewer than two entries, or shapes that differ; for
-            a modality named "centroid" if that is to be computed; for rows that are neither of unit
-            length nor zero (if called on numbers, not traced).
+        ValueError: for an unknown barycentre, fewer than two entries, or shapes that differ; for a
+            modality named "centroid" if the centroid is to be computed; for rows that are neither
+            of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)
@@ -91,7 +91,7 @@ def barybind(
 
 
 def _with_centroid(embeddings: Embeddings, present: Present | None) -> tuple[Embeddings, Present]:
-    """The centroid among the embeddings, which are as wide: rounded, it would leave their span."""
+    """Add the centroid in float32, and widen the rest: rounded, it would leave their span."""
     if CENTROID in embeddings:
         raise ValueError(
             f"embeddings has an entry {CENTROID!r}, which is to be computed: give it another name, "

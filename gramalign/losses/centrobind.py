@@ -3,7 +3,7 @@
     L = mean over m of 1/2 [ CE_j(<m_i, c_j> / tau) + CE_j(<m_j, c_i> / tau) ]
     c = normalize(sum over m of m)
 
-No modality is an anchor. The centroid is that of the embeddings given, augmented or not, and has
+No modality is an anchor. The centroid is that of the given embeddings, augmented or not. It has
 unit length, so that scores are cosines however well the modalities agree.
 
 Source: Jeong et al., 2024, arXiv 2410.02086.
@@ -43,12 +43,12 @@ def centrobind(
 
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
-        temperature: of the softmax, a number or a scalar that is learned.
+        temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which modality; the centroid is that of those present.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
         `[batch]`; 0 for an example with fewer than two modalities, which takes no part
@@ -56,7 +56,7 @@ def centrobind(
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of
-            unit length nor zero (if called on numbers, not traced).
+            unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)

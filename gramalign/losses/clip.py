@@ -2,8 +2,8 @@
 
     L = mean over pairs (a, b) of 1/2 [ CE_j(<a_i, b_j> / tau) + CE_j(<a_j, b_i> / tau) ]
 
-With an anchor: every other modality is pulled to it, as in ImageBind (arXiv 2305.05665). Without:
-all k (k - 1) / 2 pairs.
+With an anchor, every other modality is pulled to it, as in ImageBind (arXiv 2305.05665); without,
+the pairs are all k (k - 1) / 2.
 
 Source: Radford et al., 2021, arXiv 2103.00020.
 Needs: an anchor, or all pairs; k >= 2.
@@ -37,13 +37,13 @@ def clip(
 
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
-        anchor: the modality to which the others are compared, one by one; None: all pairs.
-        temperature: of the softmax, a number or a scalar that is learned.
+        anchor: the modality with which the others are compared, one by one; None: all pairs.
+        temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which modality.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
         `[batch]`; 0 for an example that has no such pair and so takes no part (`participants`
@@ -51,7 +51,7 @@ def clip(
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or rows
-        that are neither of unit length nor zero (if called on numbers, not traced).
+        that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)

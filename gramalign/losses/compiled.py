@@ -1,7 +1,7 @@
-"""Losses as programs: fast also where they are called outside of `jax.jit`, as in a notebook.
+"""Compiled losses: fast even when called outside `jax.jit`, as in a notebook.
 
-Operation by operation, a loss of all pairs takes seconds on a CPU, most of which go into tracing
-its loops anew at every call.
+Run operation by operation, a loss over all pairs takes seconds on a CPU, most of them spent
+retracing its loops at every call.
 """
 
 import inspect
@@ -27,35 +27,34 @@ from gramalign.types import Embeddings
 Loss = TypeVar("Loss", bound=Callable[..., Any])
 
 CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
-"""The settings of most losses that are no numbers of the program, but shape it."""
+"""Settings of most losses that are static: they shape the compiled program."""
 
 ARRAYS = ("present", "groups", "key")
 TEMPERATURES = ("temperature", "tau_alignment", "tau_instance")
 SHARES = ("mix", "fused_weight")
-"""Of the other settings, which are numbers: those above 0, and those from 0 to 1."""
+"""Numeric settings that may be traced: `TEMPERATURES` are above 0, `SHARES` from 0 to 1."""
 NUMBERS = ("label_smoothing", "t", "power", "bandwidth", "weight_temperature")
-"""Those that are numbers and yet shape the program."""
+"""Numeric settings that are static."""
 
 
 Check = Callable[[Embeddings, Mapping[str, Any]], None]
-"""Raises an error for embeddings, or for settings of a loss, that are seen to be wrong."""
+"""Raises an error for invalid embeddings or settings of a loss."""
 
 
 def compiled(
     *constants: str, check: Check | None = None, pairs: bool = True
 ) -> Callable[[Loss], Loss]:
-    """Decorates a loss: it is compiled, once for every shape and constant, and called as before.
+    """Decorate a loss to be compiled, once per shape and constants, and called as before.
 
-    For `over_mesh` the loss also has `check(embeddings, settings)`, of numbers that are not traced
-    yet, and `constants`, the names of the settings that are not to be.
+    For `over_mesh` the loss also has `check(embeddings, settings)`, called before anything is
+    traced, and `constants`, the names of its static settings.
 
     Args:
-        constants: the settings that shape the program beside `CONSTANTS`: whatever is checked, or
-            decides between two formulas. All others may be traced.
-        check: of what only numbers can be asked, which they are before they are traced; such as
-            `unit_rows`.
-        pairs: whether examples meet each other in it, which JAX does not let them where they are
-            split over an axis that it has in their type.
+        constants: static settings besides `CONSTANTS`: those that are checked, or choose between
+            formulas. All others may be traced.
+        check: of concrete values, before they are traced; such as `unit_rows`.
+        pairs: whether examples are compared with each other, which JAX does not allow where the
+            batch is split over an explicit mesh axis.
     """
 
     def decorate(loss: Loss) -> Loss:
@@ -94,8 +93,8 @@ def compiled(
                     check_axis(axis_name, settings["groups"], "the groups are")
                 _warn_of_parts(loss.__name__, embeddings, axis_name)
             wide = {n: x if n in static else _widened(x) for n, x in settings.items()}
-            # What a Score makes of matched pairs may depend on how tiles are multiplied, such as
-            # what a logarithm adds to a volume.
+            # A Score's matched pairs may depend on the precision of tiles: the floor that a
+            # logarithm adds to a volume does.
             engine = settings.get("engine", DEFAULT_ENGINE)
             with nullcontext() if engine.precision is None else in_bfloat16():
                 return program(embeddings, **wide)
@@ -108,21 +107,21 @@ def compiled(
 
 
 def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for rows that are not of length 1, where it is cosines that they are for.
+    """Raise `ValueError` for rows that are not of length 1, in losses that take cosines.
 
-    A loss that is given a Score has its `score_of`, and then asks nothing of the rows.
+    With a `score_of`, a loss requires nothing of the rows.
     """
     if settings.get("score_of") is None:
         check_unit(embeddings, settings["present"])
 
 
 def known(value: Any) -> np.ndarray | None:
-    """A setting as numbers, which arrays of JAX are not under `jax.jit`; None: it is traced."""
+    """A setting's concrete value; None if it is traced."""
     return None if isinstance(value, Tracer) else np.asarray(value)
 
 
 def _check_number(name: str, value: Any) -> None:
-    """Raise `TypeError` for what is no number, `ValueError` for several or, if known, a bad one."""
+    """Raise `TypeError` unless a number, `ValueError` for an array or, if concrete, a bad value."""
     if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if np.shape(value) != ():
@@ -130,7 +129,7 @@ def _check_number(name: str, value: Any) -> None:
     number = known(value)
     if number is None:
         return
-    # Smaller ones are 0 to a device, or their inverse infinite.
+    # Devices flush smaller ones to 0, or their inverse is infinite.
     least, most = (float(x) for x in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
     if name in TEMPERATURES and not least <= float(number) <= most:
         raise ValueError(f"{name} must be positive and finite in float32, got {number}")
@@ -141,14 +140,14 @@ def _check_number(name: str, value: Any) -> None:
 
 
 def _widened(value: Any) -> Any:
-    """A number in 16 bits in 32: the inverse of a temperature may be more than those hold."""
+    """Widen a 16-bit number to 32: the inverse of a temperature may overflow 16 bits."""
     array = isinstance(value, (np.generic, np.ndarray, jax.Array)) and np.ndim(value) == 0
     floating = array and jnp.issubdtype(value.dtype, jnp.floating)
     return at_least_float32(jnp.asarray(value)) if floating else value
 
 
 def _check_constant(name: str, value: Any) -> None:
-    """Raise `TypeError` for an array where it is the program that differs, not its numbers."""
+    """Raise `TypeError` for an array as a static setting."""
     try:
         hash(value)
     except TypeError:
@@ -160,7 +159,7 @@ def _check_constant(name: str, value: Any) -> None:
 
 
 def _warn_of_parts(name: str, embeddings: Embeddings, axis_name: AxisName | None) -> None:
-    """Warns inside `jax.shard_map` where the batch is a part that is taken for the whole."""
+    """Warn inside `jax.shard_map` if a device's shard is taken for the whole batch."""
     axes = set().union(*(jax.typeof(x).mat.varying for x in embeddings.values()))
     named = set() if axis_name is None else set(names_of(axis_name))
     if axes - named:
@@ -174,7 +173,7 @@ def _warn_of_parts(name: str, embeddings: Embeddings, axis_name: AxisName | None
 
 
 def _check_whole(embeddings: Embeddings) -> None:
-    """Raise `ValueError` for an array that is split over a mesh axis which JAX has in its type."""
+    """Raise `ValueError` for an array that is split over an explicit mesh axis."""
     for name, x in embeddings.items():
         spec = jax.typeof(x).sharding.spec
         if any(spec):

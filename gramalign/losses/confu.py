@@ -3,11 +3,11 @@
     L = 1/2 [ w mean_{m, n; o} c(f_mn, z_o) + (1 - w) mean_{m, n} c(z_m, z_n) ]
     c = symmetric InfoNCE of cosines,  f_mn = fusion of z_m and z_n
 
-For three modalities this is the published sum of six terms over 6, to which the paper keeps. The
-two means are what keeps the meaning of w for more of them, as there are k - 2 times as many fused
-terms as pairs. An example's means are over the terms that it has; without three modalities it has
-the pair alone, at its usual weight. The published code can also drop random features before they
-are fused, and at w = 0 divides by 3 instead of 6.
+For three modalities, the only case in the paper, this is the published sum of six terms over 6. For
+more, there are k - 2 times as many fused terms as pairs; taking two means keeps the meaning of w.
+An example's means are over the terms that it has; one with two modalities has the pair alone, at
+its usual weight. The published code can also drop random features before fusing, and at w = 0
+divides by 3 instead of 6.
 
 Source: Koutoupis et al., CVPR 2026, arXiv 2511.21331.
 Needs: three modalities or more, and the fused embedding of every two, named as `fused_pairs` says.
@@ -35,7 +35,7 @@ JOIN = "+"
 def fused_pairs(modalities: Iterable[str]) -> dict[str, tuple[str, str]]:
     """The fused embeddings that ConFu needs: their names, and which two modalities each joins.
 
-    Names are in alphabetical order, because a mapping that goes through `jax.jit` is.
+    Names are in alphabetical order, because `jax.jit` sorts a mapping's keys.
 
     >>> fused_pairs("bac")
     {'a+b': ('a', 'b'), 'a+c': ('a', 'c'), 'b+c': ('b', 'c')}
@@ -44,7 +44,7 @@ def fused_pairs(modalities: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def lacking(fused: list[str], embeddings: Embeddings) -> ValueError:
-    """The error to raise where fused embeddings are needed that nobody made."""
+    """The error to raise for missing fused embeddings."""
     return ValueError(
         f"embeddings lacks the fused {fused}, it holds {sorted(embeddings)}: make them of the "
         "others with gramalign.models.FusionHead"
@@ -54,7 +54,7 @@ def lacking(fused: list[str], embeddings: Embeddings) -> ValueError:
 def _modalities_and_fused(
     embeddings: Embeddings,
 ) -> tuple[list[str], dict[str, tuple[str, str]]]:
-    """The names without a join, and those that are needed with one, all of which are there."""
+    """The modalities, and the fused pairs they need; raises `ValueError` unless all are there."""
     modalities = [name for name in embeddings if JOIN not in name]
     if len(modalities) < 3:
         raise ValueError(f"confu needs three modalities or more, got {sorted(modalities)}")
@@ -71,7 +71,7 @@ def _modalities_and_fused(
 def _present(
     embeddings: Embeddings, present: Present | None, fused: Mapping[str, tuple[str, str]]
 ) -> Present:
-    """The masks, in which a fused entry is there where both of its modalities are as well."""
+    """The masks, with a fused entry present only where both of its modalities are."""
     masks = dict(present or {})
     for name, parts in fused.items():
         first, second = (mask_of(embeddings, present, part) for part in parts)
@@ -102,20 +102,20 @@ def confu(
         embeddings: unit rows `[batch, dim]` by name: three modalities or more, and the fused
             embedding of every two of them, such as "audio+text", made by a `FusionHead`.
         fused_weight: share of the fused terms, in [0, 1].
-        temperature: of the softmax, a number or a scalar that is learned (0.07 as published).
+        temperature: of the softmax, a number or a learned scalar (0.07 as published).
         label_smoothing: in [0, 1).
         present: which examples have which entry; a fused one needs both of its modalities.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
         `[batch]`; 0 for an example with fewer than two modalities, which takes no part.
 
     Raises:
         ValueError: for fewer than three modalities, a fused embedding that is missing or joins no
-            two of them, shapes that differ, or (if called on numbers, not traced) a weight outside
-            [0, 1] or rows that are neither of unit length nor zero.
+            two modalities, shapes that differ, or (checked on concrete arrays only) a weight
+            outside [0, 1] or rows that are neither of unit length nor zero.
 
     >>> import jax.numpy as jnp
     >>> names = ["text", "audio", "video"]

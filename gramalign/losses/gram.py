@@ -2,11 +2,11 @@
 
     L = 1/2 (L_D2A + L_A2D),  softmax over -Vol(a_i, m2_j .. mk_j) / tau along j and along i
 
-The anchor of one tuple is compared with the others of another, which always move together.
-`anchor=None` averages over every modality in the anchor's place, so that none is special. The
-published code needs k^2 B^2 numbers, and differs in three ways that are mistakes, not choices: it
-detaches the gathered tuples (each modality gets half of its gradient), has NaN gradients at volume
-0, and forms Gram entries in half precision.
+The anchor of one tuple is compared with the other modalities of another, which stay together.
+`anchor=None` averages over every modality as the anchor, so that none is special. The published
+code holds k^2 B^2 numbers, and differs in three ways that are mistakes, not choices: it detaches
+the gathered tuples (each modality gets half of its gradient), has NaN gradients at volume 0, and
+forms Gram entries in half precision.
 
 Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959.
 Needs: an anchor, or each in turn; k >= 2.
@@ -45,22 +45,23 @@ def gram(
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
-        form: "volume" as published, or its square, logarithm or n-th root, n the modalities there
-            are, which makes tuples of different size comparable (`gramalign.scores.VolumeScore`).
-        temperature: of the softmax, a number or a scalar that is learned (0.07 as published).
+        form: "volume" as published, or its square, its logarithm, or its n-th root for n modalities
+            present, which makes tuples of different sizes comparable
+            (`gramalign.scores.VolumeScore`).
+        temperature: of the softmax, a number or a learned scalar (0.07 as published).
         label_smoothing: 0.1 as in the published code; 0 for the formula of the paper.
         present: which examples have which modality; the volume is then that of those present.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that lacks the anchor or everything else and so takes no
-        part (`participants` says which).
+        `[batch]`; 0 for an example that lacks the anchor or all the others, which takes no part
+        (`participants` says which).
 
     Raises:
-        ValueError: for an unknown anchor or form, fewer than two modalities, shapes that
-        differ, or rows that are neither of unit length nor zero (if called on numbers, not traced).
+        ValueError: for an unknown anchor or form, fewer than two modalities, shapes that differ, or
+        rows that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

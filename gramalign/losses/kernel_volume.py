@@ -3,8 +3,8 @@
     V = sqrt(det K),   K_mn = exp( -|x_m - x_n|^2 / (2 s^2) )
     L = 1/2 (L_rows + L_cols),  softmax over -V(a_i, m2_j .. mk_j) / tau along j and along i
 
-Every modality is a unit vector of the feature space, and only near ones have anything in common: s
-says how near. Opposite vectors are as good as orthogonal ones, instead of parallel ones.
+Every modality is a unit vector in feature space, and only nearby ones are correlated there: s sets
+how near. Opposite vectors count as orthogonal, not as parallel.
 
 Source: kernel Gram matrix after SemMSA; the contrast, after Cicchetti et al. (GRAM), ICLR 2025,
 arXiv 2412.11959.
@@ -12,7 +12,8 @@ Needs: an anchor, or each in turn; k >= 2; a bandwidth.
 Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, and some k^2 B^2
 elementwise, per anchor; memory O(B k d).
 Singular set: two modalities alike, where the volume is 0 and has a kink; derivatives are 0 there.
-Blind spot: two modalities alike, which make any third fit; and whatever is much farther than s.
+Blind spot: two modalities alike, which make any third fit; and differences at distances far beyond
+s.
 """
 
 from jaxtyping import Array, Float, Int
@@ -44,15 +45,15 @@ def kernel_volume(
         embeddings: rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
         bandwidth: the kernel's s, positive.
-        temperature: of the softmax, a number or a scalar that is learned.
+        temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which modality; the volume is then that of those present.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that lacks the anchor or everything else and so takes no part
+        `[batch]`; 0 for an example that lacks the anchor or all the others, which takes no part
         (`participants` says which).
 
     Raises:

@@ -2,8 +2,8 @@
 
     L = mean over pairs (a, b) of | mean_i a_i - mean_i b_i |
 
-over the examples that have both. One number for the whole batch: every example has the same value,
-that of the pairs it has.
+over the examples that have both. A gap is one number for the whole batch: an example's value is the
+mean over the pairs it has.
 
 Source: Liang et al., NeurIPS 2022, arXiv 2203.02053.
 Needs: k >= 2, all pairs.

@@ -21,11 +21,11 @@ from gramalign.types import Embeddings, Present
 Loss = Callable[..., Float[Array, " batch"]]
 
 OF_THE_BATCH = ("present", "groups", "axis_name", "engine")
-"""What all losses are called with, though not every one has a use for all of it."""
+"""Passed to every loss that takes them; not every loss takes all."""
 
 
 def without_unused(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords without those of the batch that a loss does not take.
+    """The given keywords, without those in `OF_THE_BATCH` that a loss does not take.
 
     >>> from gramalign.losses import alignment
     >>> without_unused(alignment, {"present": None, "groups": None, "power": 1.0})
@@ -39,29 +39,30 @@ def without_unused(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss:
-    """The same loss, of the whole batch's embeddings, with the work split over a mesh.
+    """The same loss of the whole batch, with the work split over a mesh.
 
-    What comes out, gradients included, is what one device would give. Inside a `jax.shard_map` of
-    your own, give the loss an `axis_name` instead. Make it once and keep it: each has a program of
-    its own. Of a mesh with explicit axes, which is what `jax.make_mesh` gives, JAX takes gradients
-    under `jax.jit` or `jax.set_mesh`. It can't be mapped over embeddings by `jax.vmap`, nor so by
-    `jax.jacrev`: the batch has its place on the mesh; numbers such as the temperature can.
+    Values and gradients equal those of one device. Inside your own `jax.shard_map`, give the loss
+    an `axis_name` instead. Call `over_mesh` once and keep the result: each call compiles its own
+    program. On a mesh with explicit axes, as `jax.make_mesh` makes, JAX takes gradients only under
+    `jax.jit` or `jax.set_mesh`. `jax.vmap`, and so `jax.jacrev`, cannot map over embeddings,
+    because the batch is laid out on the mesh; they can map over numbers such as the temperature.
 
     Args:
-        loss: `gram`, `pmrl`, `clip`, or any function that is called as they are.
+        loss: `gram`, `pmrl`, `clip`, or any function with the same calling convention.
         mesh: the devices, `jax.make_mesh(...)`.
-        axis_name: the axis (or axes) to split the batch over; None: all that the mesh has, so that
-            every device has work. Along others the work is repeated.
+        axis_name: the axis (or axes) to split the batch over; None: all axes of the mesh, so that
+            every device has work. Along other axes the work is repeated.
 
     Returns:
-        A function of the loss's arguments without `axis_name`. Arrays may lie anywhere, and are
-        split as needed; the values per example `[batch]` are split over the mesh. It is compiled.
+        A function of the loss's arguments without `axis_name`. It is compiled. Arrays on any device
+        are accepted and split as needed; the values per example `[batch]` are split over the mesh.
 
     Raises:
-        ValueError: for an axis that the mesh does not have, one that is named twice, or any that is
-        Manual; when called, for a batch that is empty or does not divide by the number of devices,
-        a loss that gives anything but a value per example, and whatever the loss raises.
-        TypeError: for a loss that is under `jax.jit` already; when called with an `axis_name`.
+        ValueError: for an axis that the mesh does not have, one named twice, or a mesh with a
+        Manual axis; when called, for a batch that is empty or does not divide by the number of
+        devices, a loss that returns anything but one value per example, and whatever the loss
+        raises.
+        TypeError: for a loss that is already jitted; when called with an `axis_name`.
 
     >>> import jax.numpy as jnp
     >>> from gramalign import losses
@@ -91,7 +92,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     )
 
     inner, fixed = (loss.func, loss.keywords) if isinstance(loss, partial) else (loss, {})
-    # A loss of ours says what to check of it, and which of its numbers shape the program.
+    # Our losses carry their own checks, and the names of the settings that shape the program.
     check = getattr(inner, "check", lambda embeddings, settings: None)
     shaping = getattr(inner, "constants", None)
 
@@ -130,7 +131,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     ) -> Float[Array, " batch"]:
         if "axis_name" in settings:
             raise TypeError("give axis_name to over_mesh: a loss over a mesh has it already")
-        # What a partial brings along is of the whole batch too.
+        # Arguments bound by a partial are those of the whole batch too.
         present = fixed.get("present") if present is None else present
         groups = fixed.get("groups") if groups is None else groups
         check_embeddings(embeddings, present)

@@ -1,4 +1,4 @@
-"""Who takes part in a loss, and means over those who do."""
+"""Which examples take part in a loss, and means over them."""
 
 from collections.abc import Callable, Iterable
 
@@ -39,7 +39,7 @@ def participants(
 
 
 def masked_mean(values: Float[Array, " batch"], where: Bool[Array, " batch"]) -> Float[Array, ""]:
-    """Mean of the values that count; 0 when none does.
+    """Mean of the values where `where` is True; 0 if it is nowhere.
 
     Raises:
         ValueError: unless `where` is bool, of the values' shape.
@@ -62,7 +62,7 @@ def mean_over(
     embeddings: Embeddings,
     present: Present | None,
 ) -> Float[Array, " batch"]:
-    """Mean of a loss over the tasks that an example takes part in, and 0 if it does in none.
+    """Mean of a loss over the tasks that an example takes part in; 0 if there is none.
 
     Args:
         tasks: anchors, or pairs of modalities.
@@ -84,7 +84,7 @@ def mean_over(
 def mean_of(
     values: Float[Array, "tasks batch"], taking_part: Bool[Array, "tasks batch"]
 ) -> Float[Array, " batch"]:
-    """Of each example, the mean over the tasks that it takes part in; 0 if it does in none."""
+    """Each example's mean over the tasks that it takes part in; 0 if there is none."""
     number = jnp.sum(taking_part, axis=0, dtype=jnp.int32)
     total = jnp.sum(values, axis=0)
     return total / jnp.maximum(number, 1).astype(total.dtype)

@@ -8,19 +8,19 @@ No modality is an anchor. L^M is log k for orthogonal modalities and, when all a
 log(1 + (k - 1) exp(-sqrt(k) / tau1)), which is 0 to rounding at the published tau1. As
 <u_i, u_i> = 1, L^M' has a constant positive: it only spreads the examples, it aligns nothing.
 
-The published code takes an SVD with d x d factors per example, contrasts the local batch only, and
-leaves the sign of u to chance, which turns the exponentials of L^M' into random mixtures of exp(c)
-and exp(-c); here the sign is that of the modalities' mean. `signed=False` squares the similarity
-instead, which needs no sign and spreads directions apart from both c = 1 and c = -1.
+The published code computes an SVD with d x d factors per example, contrasts the local batch only,
+and leaves the sign of u arbitrary, which turns the exponentials of L^M' into random mixtures of
+exp(c) and exp(-c). Here u points to the side of the modalities' mean. `signed=False` squares the
+similarity instead, which needs no sign and pushes directions away from both c = 1 and c = -1.
 
 Source: Liu et al., 2025, arXiv 2507.17343; tau1 = 0.05 and tau2 = 0.1 as published.
-Needs: all modalities alike, no anchor; k >= 2.
+Needs: no anchor, all modalities are treated alike; k >= 2.
 Cost: two k x k eigenproblems per example and 6 B^2 d flops with the gradient; memory O(B k d).
-Singular set: sigma_1 = sigma_2, a kink of L^M; its derivative is that of one choice of the two
-vectors, and that by orthonormal modalities lies along themselves, so that normalised ones do not
-leave it; that of u is of size 1 / gap beside it and leaves out the turn there. And u at right
-angles to the modalities' mean, as of two at an obtuse angle, where its sign flips. Gradients are
-finite everywhere.
+Singular set: sigma_1 = sigma_2, a kink of L^M, whose derivative there is that of one choice of the
+two vectors. With orthonormal modalities, the derivative with respect to each is parallel to it, so
+that normalised ones stay there. The derivative of u grows as 1 / gap nearby; at the kink it leaves
+out the rotation of u. Also u orthogonal to the modalities' mean, as for two at an obtuse angle,
+where its sign flips. Gradients are finite everywhere.
 Blind spot: mismatched tuples: none is ever compared with a matched one. Signs, in L^M.
 """
 
@@ -56,11 +56,11 @@ def pmrl(
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         tau_alignment: temperature of the softmax over singular values, tau1 (0.05 as published).
         tau_instance: temperature of the softmax over examples, tau2 (0.1 as published).
-        signed: similarity of directions as a cosine, or squared (False).
+        signed: compare directions by their cosine; False: by its square.
         present: which examples have which modality.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
         `[batch]`; 0 for an example with fewer than two modalities, which takes no part
@@ -68,7 +68,7 @@ def pmrl(
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of
-        unit length nor zero (if called on numbers, not traced).
+        unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> one = {"text": jnp.array([[1.0, 0, 0]]), "audio": jnp.array([[0, 1.0, 0]])}
@@ -97,7 +97,7 @@ def pmrl_alignment(
     temperature: Float[Array, ""] | float = 0.05,
     present: Present | None = None,
 ) -> Float[Array, " batch"]:
-    """PMRL's L^M: cross-entropy of the softmax over a tuple's singular values with the first.
+    """PMRL's L^M: softmax cross-entropy over a tuple's singular values, the first as the target.
 
     Absent modalities are left out of the softmax. Arguments and errors as in `pmrl`.
     """
@@ -139,7 +139,7 @@ def _alignment(
     temperature: Float[Array, ""] | float,
 ) -> Float[Array, " batch"]:
     """L^M of singular values."""
-    # They come largest first, so those of absent modalities are the last.
+    # Values are sorted in descending order, so those of absent modalities come last.
     number = jnp.sum(kept, axis=1, dtype=jnp.int32)
     exists = jax.lax.broadcasted_iota(jnp.int32, values.shape, 1) < number[:, None]
     behind = jnp.exp((values - values[:, :1]) / temperature)
@@ -159,7 +159,7 @@ def _instance(
     axis_name: AxisName | None,
     engine: Engine,
 ) -> Float[Array, " batch"]:
-    """L^M' of leading directions, those of embeddings of a dtype."""
+    """L^M' of leading directions; `dtype` is that of the embeddings."""
     valid = jnp.sum(kept, axis=1, dtype=jnp.int32) >= 2
     return contrast(
         DirectionScore(signed),

@@ -1,4 +1,4 @@
-"""Columns that are no one's: each modality of another example, as shuffling has it."""
+"""Recombined columns: each modality from another example, by shuffling."""
 
 from functools import reduce
 
@@ -22,14 +22,14 @@ def shuffled(
     key: PRNGKeyArray | None,
     most: int,
 ) -> Int[Array, " n"]:
-    """Whom each gets, of those who are shuffled.
+    """The index of the example that each one receives in the shuffle.
 
     Args:
-        ranks: of those asked about, from 0.
-        number: of all who are shuffled.
-        shift: without a key, everyone gets who is so many places further on, cyclically.
-        key: otherwise they are permuted at random.
-        most: bound of the number, the same on all devices.
+        ranks: of the receiving examples among those that are shuffled, from 0.
+        number: of examples that are shuffled.
+        shift: without a key, each receives the one so many places further on, cyclically.
+        key: with a key, they are permuted at random.
+        most: a static upper bound on `number`, the same on all devices.
 
     >>> import jax.numpy as jnp
     >>> shuffled(jnp.arange(3), jnp.array(3), 1, None, 4).tolist()
@@ -53,13 +53,13 @@ def recombined(
     """As many columns as examples, every modality but the anchor in an order of its own.
 
     Args:
-        score: gives the factors of columns.
+        score: computes the columns' factors.
         embeddings: of this device's examples.
-        kept: the modalities but the anchor, where they are there to be recombined.
-        groups: from 0. A column is of a group if all that it has is of it, otherwise nobody's.
-        key: for orders at random.
-        axis_name: of the mesh, all of whose examples are recombined.
-        engine: whether each device gathers all embeddings, or they travel round a ring.
+        kept: masks of the modalities but the anchor, True where they are to be recombined.
+        groups: from 0. A column belongs to a group if all of its parts do, otherwise to none.
+        key: for random permutations.
+        axis_name: the mesh axis whose examples are all recombined.
+        engine: decides whether each device gathers all embeddings, or they travel round a ring.
     """
     size = groups.shape[0]
     takes = reduce(jnp.logical_or, kept.values())
@@ -84,7 +84,7 @@ def recombined(
 def _places(
     takes: Bool[Array, " b"], axis_name: AxisName | None
 ) -> tuple[Int[Array, " b"], Int[Array, ""], int]:
-    """Those who take part numbered through, over all devices; how many they are, and may be."""
+    """Numbers of the examples taking part, over all devices; their count, and its upper bound."""
     until = jnp.cumsum(takes, dtype=jnp.int32)
     totals = gathered(until[-1:], axis_name)
     if axis_name is not None:
@@ -95,7 +95,7 @@ def _places(
 
 
 def _found(offered: Block, wanted: Int[Array, " b"]) -> tuple[Int[Array, " b"], Bool[Array, " b"]]:
-    """Where those who are wanted are among some who are offered, and whether they are."""
+    """The places of the wanted examples among the offered, and whether each is there."""
     places = offered.numbers().ravel()
     at = jnp.searchsorted(jax.lax.cummax(places), wanted)
     return at, (wanted != NOBODY) & (places.at[at].get(mode="fill", fill_value=NOBODY) == wanted)
@@ -128,14 +128,14 @@ def _bring_back(axis, saved, cotangents):
         at, here = _found(visiting, wanted)
         more = jnp.where(here[:, None], slopes, 0)
         flat = d_offered.reshape(-1, *slopes.shape[1:])
-        # Nobody is wanted twice, so this adds one number to 0 and rounds nothing.
+        # No example is wanted twice, so this adds one number to 0 and rounds nothing.
         return None, flat.at[at].add(more, mode="drop").reshape(d_offered.shape)
 
     _, d_offered = exchange(visit, None, offered, axis, sums(nothing))
     return offered._replace(factors=d_offered, valid=None, group=None, number=None), None
 
 
-# Those who are wanted, of what all devices offer; nothing in place of nobody. With a derivative of
-# its own, because that of a loop would remember every device's visit.
+# The wanted examples, of those that all devices offer; zeros where NOBODY is wanted. A custom
+# derivative, because that of a loop would store every device's visit.
 _fetched = jax.custom_vjp(lambda *arguments: _fetch(*arguments)[0], nondiff_argnums=(0,))
 _fetched.defvjp(_fetch, _bring_back)

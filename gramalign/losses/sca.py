@@ -7,7 +7,7 @@ Source: SCA / SCALAR, weighted aggregation; tau_w = 0.1 as published.
 Needs: an anchor, or each in turn; k >= 2 (at k = 2 it is CLIP).
 Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, and some k^2 B^2
 elementwise, per anchor; memory O(B k d).
-Singular set: others whose weighted sum vanishes; score and derivatives are 0 there.
+Singular set: a weighted sum of the others that vanishes; score and derivatives are 0 there.
 Blind spot: a modality that fits nothing is weighted away: one good modality is enough.
 """
 
@@ -39,22 +39,22 @@ def sca(
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
-        weight_temperature: of the softmax that weighs the others (0.1 as published).
-        temperature: of the softmax, a number or a scalar that is learned.
+        weight_temperature: of the softmax that weights the others (0.1 as published).
+        temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which modality.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that lacks the anchor or everything else and so takes no part
+        `[batch]`; 0 for an example that lacks the anchor or all the others, which takes no part
         (`participants` says which).
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, a
         weight_temperature that is not positive, or rows that are neither of unit length nor zero
-        (if called on numbers, not traced).
+        (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

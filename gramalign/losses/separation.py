@@ -1,9 +1,9 @@
-"""Spectral separation: the leading directions of different examples pushed towards orthogonality.
+"""Spectral separation: push the leading directions of different examples towards orthogonality.
 
     L_i = mean_{j != i} <u_i, u_j>^2,   u = leading direction of an example's tuple
 
-The square needs no sign of u, which an eigenvector does not have: PMRL's instance term without its
-random mixture of exp(c) and exp(-c), and without a temperature.
+The square needs no sign of u, which is arbitrary for an eigenvector: PMRL's instance term without
+its random mixture of exp(c) and exp(-c), and without a temperature.
 
 Source: SemMSA's separation term; the leading direction, Liu et al. (PMRL), 2025, arXiv 2507.17343.
 Needs: k >= 2; no anchor.
@@ -38,17 +38,17 @@ def separation(
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         present: which examples have which modality.
-        groups: examples with one number are not compared.
+        groups: one integer per example; examples with equal integers are not compared.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how all pairs are gone through.
+        engine: how all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example with fewer than two modalities, which takes no part, or with
-        nothing to be compared with.
+        `[batch]`; 0 for an example with fewer than two modalities, which takes no part, or with no
+        other to compare with.
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of
-        unit length nor zero (if called on numbers, not traced).
+        unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> x = jnp.eye(2)

@@ -1,12 +1,12 @@
-"""SigLIP: every pair is asked on its own whether it is matched, under cosine or any Score.
+"""SigLIP: classify every pair on its own as matched or not, by cosine or any Score.
 
     L = -1/B sum_ij log sigmoid( z_ij (s_ij / tau + b) ),   z_ij = 1 if i = j, else -1
 
-Each pair of two examples is halved between them, so that there is a value per example. Nothing is
-normalised over the batch: the sum over the negatives grows with it, and the bias makes up for that.
+Each pair's loss is halved between its two examples, which gives a value per example. Nothing is
+normalised over the batch: the sum over negatives grows with it, and the bias makes up for that.
 
 Source: Zhai et al., ICCV 2023, arXiv 2303.15343, equation 1; tau = 0.1 and b = -10 to start with.
-Needs: an anchor, or all pairs; k >= 2. A Score other than the cosine wants a bias of its own.
+Needs: an anchor, or all pairs; k >= 2. A Score other than the cosine needs its own bias.
 Cost: that of the Score's tiles: for cosines 2 B^2 d flops forward per pair, four times that with
 the gradient; memory O(B d).
 Singular set: the Score's; cosines have none.
@@ -44,22 +44,22 @@ def siglip(
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the others; None: all pairs, or every anchor.
         score_of: the Score of an anchor against the tuple of the others, by name or class, such as
-            `VolumeScore`; None: cosines, pair by pair. A function of one's own has to be the same
-            one at every call, as it is part of the program.
-        temperature: scores are divided by it; a number or a scalar that is learned.
-        bias: added to them then; a number or a scalar that is learned.
+            `VolumeScore`; None: cosines, pair by pair. Pass your own function as the same object at
+            every call: a new one compiles a new program.
+        temperature: divides the scores; a number or a learned scalar.
+        bias: added after the division; a number or a learned scalar.
         present: which examples have which modality.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that has nothing to compare and so takes no part (`participants`
+        `[batch]`; 0 for an example that has nothing to compare, which takes no part (`participants`
         says which).
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or, with
-        cosines, rows that are neither of unit length nor zero (if called on numbers, not traced).
+        cosines, rows that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> one = {"text": jnp.eye(2)[:1], "audio": jnp.eye(2)[:1]}

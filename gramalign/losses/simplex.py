@@ -3,8 +3,8 @@
     V(x_1..x_k) = sqrt(det D D^T) / (k - 1)!,   D = (x_2 - x_1, .., x_k - x_1)
     L = 1/2 (L_rows + L_cols),  softmax over -V(a_i, m2_j .. mk_j) / tau along j and along i
 
-Unlike GRAM's parallelotope it is 0 only where the points themselves are dependent, so that opposite
-vectors are as far apart as can be.
+Unlike the volume of GRAM's parallelotope, it is 0 only where the points are affinely dependent:
+opposite vectors are as far apart as can be.
 
 Source: Cicchetti et al. (TRIANGLE), NeurIPS 2025, arXiv 2509.24734, for k = 3; Cayley and Menger's
 simplex volume for any k.
@@ -45,20 +45,20 @@ def simplex(
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
         squared: contrast the squared volume, which is smooth everywhere.
-        temperature: of the softmax, a number or a scalar that is learned.
+        temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which modality.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that lacks the anchor or everything else and so takes no part
+        `[batch]`; 0 for an example that lacks the anchor or all the others, which takes no part
         (`participants` says which).
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or rows
-        that are neither of unit length nor zero (if called on numbers, not traced).
+        that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

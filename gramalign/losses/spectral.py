@@ -3,7 +3,7 @@
     L = 1/2 (L_rows + L_cols),  softmax over sigma_1([a_i, m2_j .. mk_j]) / tau along j and along i
 
 PMRL maximises sigma_1 of matched tuples and never compares it with mismatched ones. Here it is the
-similarity: an anchor and the others of another example share less of one direction.
+similarity: mismatched tuples share less of one direction.
 
 Source: sigma_1 as similarity, Liu et al. (PMRL), 2025, arXiv 2507.17343; the contrast, after
 Cicchetti et al. (GRAM), ICLR 2025, arXiv 2412.11959.
@@ -12,7 +12,7 @@ Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, and s
 elementwise, per anchor; memory O(B k d).
 Singular set: sigma_1 = sigma_2, a kink; a subgradient is returned. First derivatives only: second
 ones raise a `NotImplementedError`.
-Blind spot: signs; and an anchor that is orthogonal to others which agree changes nothing.
+Blind spot: signs; and an anchor orthogonal to others that agree changes nothing.
 """
 
 from jaxtyping import Array, Float, Int
@@ -42,20 +42,20 @@ def spectral(
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
-        temperature: of the softmax, a number or a scalar that is learned.
+        temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which modality.
-        groups: examples with one number are never each other's negatives.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that lacks the anchor or everything else and so takes no part
+        `[batch]`; 0 for an example that lacks the anchor or all the others, which takes no part
         (`participants` says which).
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or rows
-        that are neither of unit length nor zero (if called on numbers, not traced).
+        that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

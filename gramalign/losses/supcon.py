@@ -1,9 +1,9 @@
-"""Supervised contrast: members of a group are each other's positives, under cosine or any Score.
+"""Supervised contrast: members of a group are each other's positives, by cosine or any Score.
 
     L_i = -1/|P_i| sum_{p in P_i} log softmax_j( s_ij / tau )[p],   P_i = the members of i's group
 
-for rows against columns and columns against rows, i itself in P_i; the mean is outside of the
-logarithm, L_out of the paper. All valid examples compete, the group's own among them.
+averaged over rows against columns and columns against rows; P_i contains i. The mean is outside the
+logarithm, the paper's L_out. All valid examples compete, the group's own among them.
 
 Source: Khosla et al., NeurIPS 2020, arXiv 2004.11362, equation 2.
 Needs: groups (labels); an anchor, or all pairs; k >= 2.
@@ -44,21 +44,21 @@ def supcon(
         groups: the label of each example.
         anchor: the modality that is compared with the others; None: all pairs, or every anchor.
         score_of: the Score of an anchor against the tuple of the others, by name or class, such as
-            `VolumeScore`; None: cosines, pair by pair. A function of one's own has to be the same
-            one at every call, as it is part of the program.
-        temperature: of the softmax, a number or a scalar that is learned.
+            `VolumeScore`; None: cosines, pair by pair. Pass your own function as the same object at
+            every call: a new one compiles a new program.
+        temperature: of the softmax, a number or a learned scalar.
         present: which examples have which modality.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that has nothing to compare and so takes no part (`participants`
+        `[batch]`; 0 for an example that has nothing to compare, which takes no part (`participants`
         says which).
 
     Raises:
         ValueError: without groups, for an unknown anchor, fewer than two modalities, shapes that
-        differ, or, with cosines, rows that are neither of unit length nor zero (if called on
-        numbers, not traced).
+        differ, or, with cosines, rows that are neither of unit length nor zero (checked on concrete
+        arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)[jnp.array([0, 0, 1, 1])]

@@ -3,29 +3,29 @@
     L_i = mean over anchors a of -log [ e_ii.. / (e_ii.. + sum over (j, k, ..) of e_jk..) ],
     e_jk.. = exp(sum_d a_i[d] b_j[d] c_k[d] .. / tau)
 
-The anchor stays and the others vary, so that the loss bounds their total correlation: what all
-modalities share, and not only pairs of them. Of combinations (j, k, ..) there are "shuffled" as
-many as examples, each modality being shuffled by itself, or, of three modalities, "all" N^2. One
-that is wholly of one example, or of one group, is no negative to its own; the published code leaves
-out the column of an example's own number instead, whatever has been shuffled there. So with two
-modalities "shuffled" is CLIP on that pair.
+The anchor stays and the others vary, so that the loss bounds the total correlation: what all
+modalities share, not only pairs of them. "shuffled" has as many combinations (j, k, ..) as there
+are examples, with each modality shuffled separately; "all", for three modalities, has all N^2. A
+combination wholly from one example, or one group, is no negative of that example or group; the
+published code instead omits the column with the example's own index, whatever was shuffled into it.
+So with two modalities "shuffled" is CLIP on that pair.
 
-Without a key the modalities are shifted against each other, by one place more for each in the
-mapping: in a batch that is drawn at random these are as random as any. With a key, they are
+Without a key, modalities are shifted cyclically, each by one place more than the one before it in
+the mapping: in a randomly drawn batch that is as random as any permutation. With a key, they are
 permuted at random.
 
-An absent modality is left out of a product, as in `gramalign.scores.ProductScore`. An example
-recombines, for an anchor, if it has the anchor and any other modality; one that does not might as
-well not be in the batch. Shuffled, a product is of what its examples have. Of all combinations only
-those of two that are there compete, and every example's own others as they are, so that a modality
-that nobody has might as well not be in the mapping (but for the places that others are shifted by).
+An absent modality is left out of a product, as in `gramalign.scores.ProductScore`. For an anchor,
+only examples that have it and any other modality are recombined; the rest might as well not be in
+the batch. With "shuffled", a product is over what its examples have. With "all", only combinations
+whose two modalities are both present compete, and each example's own others as they are. A modality
+that no example has might as well not be in the mapping (except that it counts in the shifts).
 
 Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053; `scaled`: Rheude et al., 2026, arXiv
 2604.05834.
 Needs: no anchor; k >= 2 modalities, exactly three for "all".
 Cost: per anchor 2 N^2 d flops forward, or 2 N^3 d for "all", and four times that with the gradient;
-memory O(N k d) either way. On a ring N are a device's own; groups and a key add an integer for each
-example of all devices.
+memory O(N k d) either way. On a ring, N counts a device's own examples; groups and a key add an
+integer per example of the whole batch.
 Singular set: none; smooth everywhere.
 Blind spot: that of the product (`gramalign.scores.product`).
 """
@@ -76,27 +76,27 @@ def symile(
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
-    """Symile loss of every example, the mean over the anchors, which each modality is in turn.
+    """Symile loss of every example, the mean over every modality as the anchor.
 
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
-        negatives: N combinations of the others, "shuffled", or of three modalities "all" N^2.
-        temperature: of the softmax, a number or a scalar that is learned, as published.
-        scaled: whether products are times dim^((k - 1) / 2), which makes them of size 1.
+        negatives: "shuffled", N combinations of the others; "all", N^2, for three modalities.
+        temperature: of the softmax, a number or a learned scalar, as published.
+        scaled: multiply products by dim^((k - 1) / 2), which makes them of order 1.
         present: which examples have which modality.
-        groups: combinations of examples with one number are no negatives to these.
+        groups: one integer per example; a combination wholly from one group is no negative of it.
         key: for "shuffled", to permute at random instead of shifting; the same on all devices.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all combinations are gone through.
+        engine: how the scores of all combinations are computed.
 
     Returns:
         `[batch]`; 0 for an example with fewer than two modalities, which takes no part
         (`participants` says which), and for one without negatives.
 
     Raises:
-        ValueError: for fewer than two modalities, shapes that differ or an empty batch, for other
-        negatives than these, for "all" without exactly three modalities or with a key, or for rows
-        that are neither of unit length nor zero (if called on numbers, not traced).
+        ValueError: for fewer than two modalities, shapes that differ or an empty batch, for unknown
+        `negatives`, for "all" without exactly three modalities or with a key, or for rows that are
+        neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

@@ -3,8 +3,8 @@
     A(x, y, z) = 1/2 sqrt( <u,u> <v,v> - <u,v>^2 ),   u = x - y,  v = x - z
     L = 1/2 (L_D2T + L_T2D),  softmax over -A / tau along the columns and along the rows
 
-`root=False` contrasts (<u,u> <v,v> - <u,v>^2) / 2 = 2 A^2 as the released code does, which has left
-out the root. Any number of modalities: `simplex`. For search, the paper mixes in the cosine of two
+`root=False` contrasts (<u,u> <v,v> - <u,v>^2) / 2 = 2 A^2 as the released code does, which omits
+the root. `simplex` takes any number of modalities. For search, the paper mixes in the cosine of two
 of the three: `MixedScore((SimplexScore(x), CosineScore(x, y)), (1.0, alpha))`.
 
 Source: Cicchetti et al., NeurIPS 2025, arXiv 2509.24734.
@@ -44,12 +44,12 @@ def triangle(
         embeddings: unit rows of three modalities, `[batch, dim]` each.
         anchor: the modality that is compared with the other two; None: the mean over all.
         root: the area as published, or twice its square as released.
-        temperature: of the softmax, a number or a scalar that is learned.
+        temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
-        present: which examples have which modality; two points have a distance instead of an area.
-        groups: examples with one number are never each other's negatives.
+        present: which examples have which modality; with only two, the area becomes a distance.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
         `[batch]`; 0 for an example that lacks the anchor or both others and so takes no part
@@ -57,7 +57,7 @@ def triangle(
 
     Raises:
         ValueError: for other than three modalities, an unknown anchor, shapes that differ, or rows
-        that are neither of unit length nor zero (if called on numbers, not traced).
+        that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

@@ -2,8 +2,8 @@
 
     L = mean over modalities m of log mean_{i != j} exp( -t |x_m,i - x_m,j|^2 )
 
-0 if all are one point, about -2 t for an even spread in many dimensions. One number for the whole
-batch: every example has the same value, that of the modalities it has.
+0 if all vectors coincide, about -2 t for an even spread in many dimensions. A modality has one
+number for the whole batch: an example's value is the mean over the modalities it has.
 
 Source: Wang and Isola, ICML 2020, arXiv 2005.10242, section 4.1; t = 2 there.
 Needs: unit vectors; no anchor.
@@ -46,17 +46,17 @@ def uniformity(
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         t: how fast the potential falls with the squared distance; positive.
         present: which examples have which modality.
-        groups: two examples with one number are no pair.
+        groups: one integer per example; examples with equal integers are no pair.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how all pairs are gone through.
+        engine: how all pairs are computed.
 
     Returns:
-        `[batch]`: the mean over the modalities that an example has, in which one without a pair
-        counts as 0; 0 for an example with fewer than two, which takes no part.
+        `[batch]`: the mean over the modalities that an example has, where one without a pair counts
+        as 0; 0 for an example with fewer than two modalities, which takes no part.
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, a t that is not positive, or
-        rows that are neither of unit length nor zero (if called on numbers, not traced).
+        rows that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> both = {"text": jnp.eye(4), "audio": jnp.eye(4)}
@@ -99,7 +99,7 @@ def spread(
     )
     there = targets.count > 0
     largest = jax.lax.stop_gradient(jnp.max(jnp.where(there, potential, -jnp.inf)))
-    # Not as integers: the pairs of 46341 examples are more than an int32 counts.
+    # Summed as floats: the pairs of 46341 examples overflow an int32.
     number = jnp.sum(targets.count.astype(potential.dtype))
     if axis_name is not None:
         largest, number = jax.lax.pmax(largest, axis_name), jax.lax.psum(number, axis_name)

@@ -3,16 +3,16 @@
     L = 1/2 [ CE_j(<a_i, f_j> / tau) + CE_j(<a_j, f_i> / tau) ],   f = normalize(W [m_2; ..; m_k])
 
 f is an entry of the embeddings like any other, made by `gramalign.models.FusionHead`; the loss is
-that of CLIP between the two. The paper adds it up over several sets of fused modalities, each with
-a head of its own, beside losses of matching and captioning. The published code detaches what it
-gathers from other devices; here gradients are whole.
+that of CLIP between the two. The paper sums it over several sets of fused modalities, each with its
+own head, and adds losses for matching and captioning. The published code detaches what it gathers
+from other devices; here gradients are complete.
 
 Source: Chen et al., NeurIPS 2023, arXiv 2305.18500.
 Needs: an anchor and a fused embedding of the others; any k.
 Cost: 2 B^2 d flops forward, four times that with the gradient; memory O(B d).
 Singular set: none; smooth everywhere.
 Blind spot: the modalities themselves, which it compares neither with the anchor nor with each
-    other: a fusion that listens to one of them and ignores the rest is as good as any.
+    other: a fusion that uses one of them and ignores the rest is as good as any.
 """
 
 from collections.abc import Iterable, Mapping
@@ -62,7 +62,7 @@ def _pairs(embeddings: Embeddings, anchor: str | None, fused: str | None) -> lis
 
 
 def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
-    """Only anchors and fused entries have to be of unit length, whatever others there are."""
+    """Check the unit length of anchors and fused entries only."""
     names = chain(*_pairs(embeddings, settings["anchor"], settings["fused"]))
     check_unit({name: embeddings[name] for name in names}, settings["present"])
 
@@ -83,17 +83,17 @@ def vast(
     """VAST loss of every example.
 
     Args:
-        embeddings: unit rows `[batch, dim]` by name; those of the anchor and of the fused entry
-            are used, others may be there.
+        embeddings: unit rows `[batch, dim]` by name; those of the anchor and of the fused entry are
+            used, others are allowed.
         anchor: the modality that is compared with the fused embedding of the others; None: the mean
             over all.
         fused: the name of the fused embedding; None: as `fused_rest` says, such as "audio+video".
-        temperature: of the softmax, a number or a scalar that is learned (0.07 as published).
+        temperature: of the softmax, a number or a learned scalar (0.07 as published).
         label_smoothing: as published, 0.1.
-        present: which examples have which entry; a `FusionHead` says where its own is.
-        groups: examples with one number are never each other's negatives.
+        present: which examples have which entry; a `FusionHead` gives the mask of its own.
+        groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.
-        engine: how the scores of all pairs are gone through.
+        engine: how the scores of all pairs are computed.
 
     Returns:
         `[batch]`; 0 for an example that lacks the anchor or the fused embedding and so takes no
@@ -101,8 +101,8 @@ def vast(
 
     Raises:
         ValueError: for an unknown anchor or fused entry, one entry for both, a fused entry for all
-        anchors, shapes that differ, or rows that are neither of unit length nor zero (if called on
-        numbers, not traced).
+        anchors, shapes that differ, or rows that are neither of unit length nor zero (checked on
+        concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)

@@ -1,4 +1,4 @@
-"""Towers into the common space, heads that fuse what is in it, and numbers that are learned."""
+"""Towers into the common space, heads that fuse embeddings in it, and learned numbers."""
 
 from gramalign.models.fusion import FusionHead as FusionHead
 from gramalign.models.number import LogitScale as LogitScale

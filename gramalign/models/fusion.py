@@ -1,4 +1,4 @@
-"""One embedding made of several: a linear map, or a perceptron, of their concatenation."""
+"""Fuses several embeddings into one: a linear map, or a perceptron, of their concatenation."""
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,14 @@ class FusionHead(nnx.Module):
     """Maps some modalities' embeddings to one in the same space, for `losses.vast` and `confu`.
 
     A linear map is the fusion of VAST (arXiv 2305.18500), a perceptron that of ConFu (arXiv
-    2511.21331, whose hidden layer is a ReLU with dropout). Both papers fuse what lies before the
-    projections into the common space; here the embeddings themselves are fused.
+    2511.21331, whose hidden layer is a ReLU with dropout). Both papers fuse the features before
+    their projection into the common space; here the embeddings themselves are fused.
 
     Args:
-        modalities: what is fused, in this order.
+        modalities: those to fuse, in this order.
         dim: width of the common space, of every input and of the output.
         hidden: width of the hidden layer; None: a linear map.
-        all_needed: whether an example must have all of the modalities (ConFu) or just any (VAST).
+        all_needed: whether an example needs all of the modalities (ConFu) or any of them (VAST).
         rngs: source of the initial weights.
 
     Raises:
@@ -58,11 +58,11 @@ class FusionHead(nnx.Module):
             present: which examples have which modality.
 
         Returns:
-            Unit rows `[batch, dim]` in float32, zeros where an example lacks what it needs, and
-            which examples do not, `[batch]`.
+            Unit rows `[batch, dim]` in float32, zeros where an example lacks needed modalities; and
+            the mask `[batch]` of the examples that have them.
 
         Raises:
-            ValueError: for a modality that is not there or not `dim` wide.
+            ValueError: for a modality that is missing or not `dim` wide.
         """
         parts, masks = [], []
         for name in self.modalities:

@@ -8,10 +8,10 @@ from jaxtyping import Array, Float
 
 
 class Linear(nnx.Linear):
-    """`nnx.Linear` for rows; its parameters' derivatives are summed in what the parameters are in.
+    """`nnx.Linear` for rows; its parameters' derivatives are summed in the parameters' dtype.
 
-    Those are sums over the batch, and so over devices. Rounded to bfloat16 before they meet, they
-    would depend on how many devices there are, and be the worse the more.
+    They are sums over the batch, and so over devices. If each device's part were rounded to
+    bfloat16, they would depend on the number of devices, and get worse with it.
     """
 
     def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -19,7 +19,7 @@ class Linear(nnx.Linear):
         bias = None if self.bias is None else self.bias[...]
         kernel = self.kernel[...]
         dtype = jnp.dtype(self.dtype or kernel.dtype)
-        # Where nothing is rounded, JAX's own derivatives are the same, and there are forward ones.
+        # Where nothing is rounded, JAX's own derivatives are the same, and include forward mode.
         affine = _affine if kernel.dtype == dtype else _rounded
         return affine(self.preferred_element_type or dtype, x.astype(dtype), kernel, bias)
 

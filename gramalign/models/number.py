@@ -1,4 +1,4 @@
-"""Numbers that are learned: a softmax's temperature, a sigmoid's bias, a mix of two scores."""
+"""Learned numbers: a softmax's temperature, a sigmoid's bias, a mix of two scores."""
 
 import functools
 import math
@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 class Number(nnx.Module):
     """A learnable number, kept within bounds.
 
-    It is clamped in the forward pass. At a bound and beyond it the gradient passes only if a
-    descent step would move the parameter back inside, so it never runs away and never gets stuck.
+    It is clamped in the forward pass. At or beyond a bound, the gradient passes only if a descent
+    step would move the parameter back inside, so it neither runs away nor gets stuck.
 
     Args:
         start: initial value.
@@ -43,7 +43,7 @@ class LogitScale(Number):
     """A learnable temperature, kept within bounds.
 
     The parameter is the logarithm of the inverse temperature, as in CLIP (Radford et al. 2021,
-    section 2.5): a step changes the temperature by a ratio, whatever its size.
+    section 2.5): a step changes the temperature by a factor, however large or small it is.
 
     Args:
         temperature: initial value.

@@ -13,16 +13,16 @@ class Statistic(nnx.Variable):
 class Standardize(nnx.Module):
     """Shifts and scales every feature to zero mean and unit deviation over the training rows.
 
-    A feature whose deviation is mere rounding of its mean is shifted only: dividing by that would
-    blow noise up to the size of a signal.
+    A feature whose deviation is mere rounding of its mean is only shifted: dividing by that
+    deviation would blow noise up to the size of a signal.
 
     Args:
         features: width of the input.
-        mean: per-feature mean; None leaves the input where it is.
-        std: per-feature standard deviation; None leaves the input as wide as it is.
+        mean: per-feature mean; None: no shift.
+        std: per-feature standard deviation; None: no scaling.
 
     Raises:
-        ValueError: a statistic that has not one entry per feature.
+        ValueError: for a statistic without exactly one entry per feature.
     """
 
     def __init__(

@@ -14,14 +14,14 @@ from gramalign.models.linear import Linear
 from gramalign.models.standardize import Standardize
 
 PRODUCT, HIDDEN = "product", "hidden"
-"""Names for a policy of `jax.checkpoint`: a hidden layer before its activation, and after all."""
+"""Names for a `jax.checkpoint` policy: a hidden layer before its activation, and its output."""
 
 
 class Tower(nnx.Module):
     """Maps one modality's features into the common space: `W x + mlp(x)`, x standardised.
 
     The linear path alone is a linear projection such as CCA learns, so training starts from a
-    sensible space and the perceptron adds what lines cannot express.
+    sensible space and the perceptron adds what a linear map cannot express.
 
     Args:
         features: width of the input.
@@ -29,7 +29,7 @@ class Tower(nnx.Module):
         hidden: width of each hidden layer.
         depth: number of hidden layers, at least 1.
         dropout: rate of dropout after each hidden layer, in [0, 1).
-        dtype: what is computed in; parameters, their derivatives and what comes out are float32.
+        dtype: that of the computation; parameters, their derivatives and the output are float32.
         mean: per-feature mean over the training rows.
         std: per-feature standard deviation over the training rows.
         rngs: source of the initial weights.
@@ -71,8 +71,8 @@ class Tower(nnx.Module):
 
         Args:
             x: raw features.
-            dropout_keys: one per row, `[batch]`, so that what is dropped from an example depends
-                neither on its batch nor on its device; None means evaluation.
+            dropout_keys: one per row, `[batch]`, so that an example's dropout depends neither on
+                its batch nor on its device; None means evaluation.
         """
         x = self.standardize(x)
         hidden = x

@@ -15,7 +15,7 @@ from gramalign.types import Embeddings, Present
 
 
 class Towers(nnx.Module):
-    """A `Tower` per modality; its embeddings have unit rows, and zero rows where absent.
+    """A `Tower` per modality; embeddings are unit rows, or zero rows where absent.
 
     Args:
         dims: width of each modality's features.
@@ -23,9 +23,9 @@ class Towers(nnx.Module):
         hidden: width of each tower's hidden layers.
         depth: number of hidden layers of each tower.
         dropout: rate of dropout after each hidden layer.
-        dtype: what towers compute in.
+        dtype: that of the towers' computation.
         statistics: `(mean, std)` of each modality's training rows; a modality without an entry is
-            taken as it comes.
+            not standardised.
         rngs: source of the initial weights.
     """
 
@@ -70,11 +70,11 @@ class Towers(nnx.Module):
 
         Args:
             features: raw features of each modality; absent rows may hold anything, even NaN.
-            present: which rows are there.
+            present: which examples have which modality.
             dropout_keys: one per row, `[batch]`, switch dropout on; None means evaluation.
 
         Raises:
-            ValueError: a modality that has no tower.
+            ValueError: for a modality that has no tower.
         """
         unknown = sorted(set(features) - set(self.towers))
         if unknown:

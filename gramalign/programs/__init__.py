@@ -1,1 +1,1 @@
-"""Floor 0: compiled programs, and what they take, told before they run."""
+"""Floor 0: compiled programs, and their costs, known before they run."""

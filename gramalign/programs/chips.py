@@ -1,15 +1,16 @@
-"""What TPU chips and NVIDIA's GPUs can do at most, as published.
+"""Published peaks of TPU chips and NVIDIA GPUs.
 
-TPUs: Google Cloud's pages of each generation, docs.cloud.google.com/tpu/docs/ with `v4`, `v5e`,
-`v5p`, `v6e` or `tpu7x` behind it, give compute, memory, how fast that is and, from v5e on, the
-bandwidth of all links of a chip in both directions together, half of which is what a chip can send.
-The v4 page lacks it: six links of 50 GB/s each way are in Jouppi et al., "TPU v4" (ISCA 2023),
-table 4. Links follow from the torus: two for each dimension.
+TPUs: Google Cloud's pages of each generation, docs.cloud.google.com/tpu/docs/ followed by `v4`,
+`v5e`, `v5p`, `v6e` or `tpu7x`, give compute, memory, its bandwidth and, from v5e on, the bandwidth
+of all links of a chip in both directions together, of which a chip can send half. The v4 page lacks
+it: six links of 50 GB/s each way are in Jouppi et al., "TPU v4" (ISCA 2023), table 4. The number of
+links follows from the torus: two for each dimension.
 
 GPUs: NVIDIA's data sheets of A100, H100 and H200 (SXM) and of the HGX B200 give compute without
-sparsity (half of what they print), the bandwidth of memory, and NVLink in both directions together.
-A switch joins all GPUs of a host, so its links are one here, that leads to each of them. Between
-hosts there is what a DGX has, one network card for each GPU. Memory is what nvidia-smi shows.
+sparsity (half of what they print), memory bandwidth, and NVLink in both directions together. A
+switch joins all GPUs of a host, so a GPU's links count as one, which leads to each of the others.
+Between hosts, the figures are a DGX's, with one network card per GPU. Memory is what nvidia-smi
+shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ GIB, MIB, GB, TERA = 2**30, 2**20, 1e9, 1e12
 
 @dataclass(frozen=True)
 class Chip:
-    """Published peaks of one chip, or of one device that it shows itself as."""
+    """Published peaks of one chip, or of one of the devices that it appears as."""
 
     name: str
     memory: int
@@ -36,15 +37,15 @@ class Chip:
     memory_bandwidth: float
     """Bytes a second that it can read and write."""
     parts: int = 1
-    """Devices that it shows itself as."""
+    """Devices that it appears as."""
     float32_flops: float | None = None
-    """Operations a second in float32; None: they are put together from those in bfloat16."""
+    """Operations a second in float32; None: they are composed of bfloat16 ones."""
     network_bandwidth: float | None = None
-    """Bytes a second that it can send to another host; None: its links lead there."""
+    """Bytes a second that it can send to another host; None: links lead there too."""
 
     @property
     def noun(self) -> str:
-        """What one of the devices is called."""
+        """What to call one of the devices."""
         if self.network_bandwidth is not None:
             return "GPU"
         return "chip" if self.parts == 1 else "device"
@@ -56,10 +57,10 @@ class Chip:
 
     @property
     def passes(self) -> Mapping[str, float]:
-        """Operations in bfloat16 that take as long as one in float32, by JAX's precisions.
+        """By JAX's precisions, the bfloat16 operations that take as long as one in float32.
 
         A GPU computes float32 as TensorFloat32, at half the rate of bfloat16, unless the highest
-        precision is asked for.
+        precision is requested.
         """
         if self.float32_flops is None:
             return FLOAT32_PASSES
@@ -76,7 +77,7 @@ def _gpu(
     link: float,
     network: float,
 ) -> Chip:
-    """In bytes, GB/s, TFLOP/s (both), and GB/s again."""
+    """Units: bytes, GB/s, TFLOP/s (both), and GB/s (both)."""
     return Chip(
         name,
         memory,
@@ -104,16 +105,16 @@ CHIPS = {
 
 
 def chip_of(devices: Sequence[Any]) -> Chip:
-    """The peaks of each of some devices, all of one generation.
+    """The peaks of each of the given devices, all of one generation.
 
-    Where a chip shows itself as two devices (tpu7x), each has half of everything, bandwidth of the
-    chip's links included.
+    Where a chip appears as two devices (tpu7x), each has half of everything, including the
+    bandwidth of the chip's links.
 
     Args:
-        devices: of a whole slice, as JAX lists them.
+        devices: those of a whole slice, as JAX lists them.
 
     Raises:
-        ValueError: for a generation whose figures are not known here.
+        ValueError: for a generation not in `CHIPS`.
     """
     kind = devices[0].device_kind
     if kind not in CHIPS:

@@ -1,4 +1,4 @@
-"""What the devices of a mesh send each other, read from the program that XLA has compiled."""
+"""What the devices of a mesh send each other, read from a program compiled by XLA."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from gramalign.programs.hlo import (
     trips,
 )
 
-# Bytes that a device sends, from those of the result and the number of devices that take part: what
-# a ring of them takes, which no other way undercuts where only devices compute. (The switch that
-# joins GPUs can add up, and then an all-reduce takes half.)
+# Bytes that a device sends, from those of the result and the number of devices that take part, on a
+# ring: no algorithm sends less where only devices compute. (The switch that joins GPUs can add, and
+# then an all-reduce takes half.)
 _SENT = {
     "all-gather": lambda size, group: size * (group - 1) // group,
     "all-reduce": lambda size, group: 2 * size * (group - 1) // group,
@@ -38,15 +38,15 @@ class Collective:
     asynchronous: bool
     """Whether the device can compute between its start and its end."""
     count: int
-    """How many run, each as often as the loops around it do."""
+    """How many run; one in a loop counts as often as the loop runs."""
     sent: int
     """Bytes that a device sends in all of them."""
     exact: bool
-    """False if one stands in a loop of unknown length, which was taken to run once."""
+    """False if one is in a loop of unknown length, which counts as running once."""
     leaving: int = 0
-    """Bytes that leave a host on behalf of a device, where each has a way out of its own."""
+    """Bytes that leave a host on behalf of a device, where each has its own way out."""
     unread: int = 0
-    """How many are written in a way that does not tell who takes part, and count as of all."""
+    """How many have groups that could not be read, and count as collectives of all devices."""
 
 
 class _Use(NamedTuple):
@@ -62,16 +62,16 @@ class _Use(NamedTuple):
 def collectives(text: str, hosts: Sequence[int] | None = None) -> list[Collective]:
     """The collectives that a compiled program runs, by kind, most bytes first.
 
-    Of a conditional, the branch that sends more counts. Those that leave a host are told apart from
-    those that do not.
+    Of a conditional, the branch that sends more counts. Collectives that leave a host are listed
+    separately from those that do not.
 
     Args:
         text: from `compiled.as_text()`.
-        hosts: which host each device sits in, in the order of the program's numbers; None: it does
+        hosts: the host of each device, in the order of the program's device numbers; None: it does
             not matter.
 
     Raises:
-        ValueError: for a text that is no program's.
+        ValueError: for a text that is not a program.
     """
     program = parse(text)
     count, sent, leaving, unread, exact = Counter(), Counter(), Counter(), Counter(), {}
@@ -99,7 +99,7 @@ def _uses(
     *,
     asynchronous: bool,
 ) -> Iterator[_Use]:
-    """Every collective that a computation runs, itself or in what it calls."""
+    """Every collective that a computation runs, itself or in computations that it calls."""
     for instruction in computation.instructions.values():
         opcode = instruction.opcode
         kind = opcode.removesuffix("-start")
@@ -129,13 +129,13 @@ def _uses(
                 yield from _uses(program, inside, hosts, None, asynchronous=asynchronous or starts)
 
 
-# A GPU's compiler starts all of them, and marks those between whose start and end there is nothing.
+# A GPU's compiler makes all collectives asynchronous, and marks those that nothing overlaps.
 def _waits(instruction: Instruction) -> bool:
     return '"is_sync":true' in instruction.attributes
 
 
-# A TPU's compiler cuts a collective in pieces and puts them in the fusions that compute meanwhile:
-# each holds the whole collective again, under the number of its chain, and only the first counts.
+# A TPU's compiler cuts a collective into pieces and puts them into the fusions that compute
+# meanwhile: each repeats the whole collective, with the number of its chain; only the first counts.
 def _starts(computation: Computation) -> bool:
     return any("AsyncCollectiveStart" in x.attributes for x in computation.instructions.values())
 
@@ -147,15 +147,15 @@ def _goes_on(computation: Computation) -> bool:
 
 
 def _sent(kind: str, instruction: Instruction, group: int) -> int:
-    """Bytes that a device sends at least, one of a group of so many."""
+    """Bytes that a device in a group of this size sends at least."""
     return _SENT[kind](array_bytes(instruction.result), group)
 
 
 def _leaving(kind: str, sent: int, groups: Sequence[Sequence[int]], hosts: Sequence[int]) -> int:
-    """Bytes that leave a host on behalf of a device, of those that it sends.
+    """Of the bytes that a device sends, those that leave a host on its behalf.
 
-    A ring enters and leaves a host once, with all that a device sends; where several devices of a
-    host take part, there are as many rings with a share each, every one by another way out.
+    A ring enters and leaves a host once, with all that a device sends. Where several devices of a
+    host take part, there are as many rings, each with a share and its own way out.
     """
     counts = [Counter(hosts[number] for number in group) for group in groups]
     fewest = min((min(count.values()) for count in counts if len(count) > 1), default=0)

@@ -1,4 +1,4 @@
-"""Floating-point operations of a function, counted from what it traces to."""
+"""Floating-point operations of a function, counted in its jaxpr."""
 
 from collections.abc import Callable, Mapping
 from math import prod
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-# A TPU multiplies bfloat16 numbers. A product of float32 ones is put together from that many
-# products of their bfloat16 parts, by the precision asked for; anything narrower takes one.
+# A TPU multiplies bfloat16 numbers. A float32 product is composed of that many products of bfloat16
+# parts, depending on the precision; anything narrower takes one.
 FLOAT32_PASSES = {
     "DEFAULT": 1.0,
     "HIGH": 3.0,
@@ -21,19 +21,19 @@ FLOAT32_PASSES = {
 
 
 def matmul_flops(function: Callable, *args: Any, **kwargs: Any) -> int:
-    """Floating-point operations of all matrix products that a call of a function runs.
+    """Floating-point operations of all matrix products in a call of a function.
 
-    A multiplication and an addition count as two. Loops count as often as they run, where the
-    compiler's own analysis takes a loop's body once. Inside `jax.shard_map` the devices' parts are
-    added up. What nothing uses is left out, as compilers do. Nothing is compiled or run.
+    A multiplication and an addition count as two. A loop's body counts as often as it runs, whereas
+    the compiler's own analysis counts it once. Inside `jax.shard_map` the devices' parts are added
+    up. Unused results are left out, as compilers do. Nothing is compiled or run.
 
     Args:
-        function: what is called.
+        function: the function to call.
         *args: arrays, or `jax.ShapeDtypeStruct` in their place.
         **kwargs: the same, by name.
 
     Raises:
-        ValueError: for a `while` loop around matrix products, whose length nobody knows.
+        ValueError: for a `while` loop around matrix products, whose length is unknown.
 
     >>> import jax.numpy as jnp
     >>> matmul_flops(jnp.matmul, jnp.ones((2, 3)), jnp.ones((3, 5)))
@@ -43,15 +43,15 @@ def matmul_flops(function: Callable, *args: Any, **kwargs: Any) -> int:
 
 
 def traced_flops(traced: ClosedJaxpr, passes: Mapping[str, float] | None = None) -> int:
-    """The same of what a function has been traced to.
+    """The same for an already traced function.
 
     Args:
         traced: from `jax.make_jaxpr`, or `jax.jit(function).trace(...).jaxpr`.
-        passes: count the operations that a matrix unit for bfloat16 runs, or could run meanwhile:
-            for one of float32 numbers so many, by precision (`FLOAT32_PASSES` on a TPU).
+        passes: count bfloat16 operations instead: how many a float32 one consists of, or takes as
+            long as, by precision (`FLOAT32_PASSES` on a TPU).
 
     Raises:
-        ValueError: for a `while` loop around matrix products, whose length nobody knows.
+        ValueError: for a `while` loop around matrix products, whose length is unknown.
     """
     return round(_count(traced.jaxpr, passes))
 

@@ -1,7 +1,7 @@
-"""GPUs that are not there, to compile for on any x86 Linux machine.
+"""GPUs to compile for without having them, on any x86 Linux machine.
 
-JAX's CUDA plugin compiles for a GPU that is described to it: by how much of everything it has, as
-NVIDIA's architecture papers give it. No driver, and none of CUDA's libraries, is needed for that.
+JAX's CUDA plugin compiles for a GPU from a description of its resources, which NVIDIA's
+architecture papers give. This needs no driver, and none of CUDA's libraries.
 """
 
 import re
@@ -14,7 +14,7 @@ from jax.experimental import topologies
 from gramalign.programs.chips import CHIPS, MIB
 
 KIB = 2**10
-# The libraries that the compiled program would run with: those that JAX asks for at least.
+# The libraries that the compiled program would run with: the oldest that JAX supports.
 _VERSIONS = "dnn_version_info { major: 9 minor: 12 } runtime_version { major: 13 }"
 
 
@@ -24,13 +24,13 @@ class _Inside(NamedTuple):
     capability: tuple[int, int]
     cores: int
     units: int
-    """For float32, in each core."""
+    """Float32 units in each core."""
     clock: float
     """In GHz."""
     cache: int
     """Bytes that all cores share."""
     shared: int
-    """Bytes inside a core, of which a block of threads can have all but 1 KiB."""
+    """Bytes inside a core, of which a block of threads can use all but 1 KiB."""
 
 
 GPUS = {
@@ -42,11 +42,11 @@ GPUS = {
 """By the name that a topology starts with."""
 
 MOST = 16
-"""GPUs in a host, as some clouds have it; others have 8."""
+"""The most GPUs in a host: some clouds have 16, others 8."""
 
 
 def missing() -> str | None:
-    """What this machine lacks to compile for GPUs; None if nothing."""
+    """What this machine lacks to compile for GPUs; None: nothing."""
     if any(find_spec(f"jax_cuda{version}_plugin") is not None for version in (12, 13)):
         return None
     return (
@@ -59,7 +59,7 @@ def gpu_devices(topology: str) -> list[Any]:
     """GPUs for ahead-of-time compilation; nothing can run on them.
 
     Args:
-        topology: a generation with the number of GPUs in a host, or of hosts and of GPUs in each,
+        topology: a generation and the number of GPUs in a host, or of hosts and of GPUs in each,
             such as `h100:8` or `h200:4x8`.
 
     Raises:
@@ -86,13 +86,13 @@ def gpu_devices(topology: str) -> list[Any]:
             target_config=_described(GPUS[generation]),
             topology=f"1x{hosts or 1}x{each}",
         )
-    except RuntimeError as error:  # that JAX knows of no such platform, and it has logged why
+    except RuntimeError as error:  # JAX says that there is no such platform, and has logged why
         raise OSError(f"JAX's CUDA plugin can't start here: {error}") from None
     return list(found.devices)
 
 
 def _described(gpu: _Inside) -> str:
-    """As XLA wants a GPU described: `GpuTargetConfigProto`, as text."""
+    """A GPU's description for XLA: a `GpuTargetConfigProto` as text."""
     major, minor = gpu.capability
     return f"""
 gpu_device_info {{

@@ -1,7 +1,7 @@
-"""Which devices take part in a collective together, as a compiled program has it written.
+"""Which devices take part in a collective together, as written in a compiled program.
 
-Groups are listed, or so many of so many are counted along axes, or they go along the axes of a mesh
-or along the larger or smaller part of one (here of b, the larger):
+Groups are listed, or given as a shape and an order of counting, or lie along axes of a mesh or
+along the larger or smaller part of an axis (here of b, the larger):
 
     replica_groups={{0,1},{2,3}}
     replica_groups=[2,2]<=[2,2]T(1,0)
@@ -9,7 +9,8 @@ or along the larger or smaller part of one (here of b, the larger):
     replica_groups=mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}
     source_target_pairs={{0,1},{1,0}}
 
-Where nothing is written, or `{}`, all devices are one group. XLA may come to write them otherwise.
+If nothing is written, or `{}`, all devices are one group. Future versions of XLA may write them
+differently.
 """
 
 import re
@@ -19,11 +20,11 @@ import numpy as np
 
 
 def groups_of(attributes: str, devices: int) -> Sequence[Sequence[int]] | None:
-    """The numbers of the devices that exchange something with each other; None: can't be read.
+    """The numbers of the devices that communicate with each other; None if not readable.
 
     Args:
-        attributes: of the instruction.
-        devices: how many run the program.
+        attributes: the instruction's attributes.
+        devices: the number of devices that run the program.
 
     >>> [list(group) for group in groups_of("replica_groups=[2,2]<=[2,2]T(1,0)", 4)]
     [[0, 2], [1, 3]]
@@ -48,14 +49,14 @@ def _integers(text: str) -> list[int]:
 
 
 def _counted(text: str) -> np.ndarray:
-    """Numbers from 0 in some axes, `[4,2]`, in order of others, `[4,2]T(1,0)`."""
+    """Numbers from 0 in an array of a shape, `[4,2]`, or its transpose, `[4,2]T(1,0)`."""
     shape, order = re.findall(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", text)[0]
     numbers = np.arange(np.prod(_integers(shape))).reshape(_integers(shape))
     return numbers.transpose(_integers(order)) if order else numbers
 
 
 def _along(axes: str, order: str | None, chosen: str) -> list[list[int]]:
-    """Devices of a mesh that differ in their places along some axes, or in part of a place."""
+    """Groups of a mesh's devices that differ only along some axes, or a part of an axis."""
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
     along = dict(zip(sizes, np.indices([*sizes.values()]).reshape(len(sizes), -1), strict=True))
     for name, before, part in re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", chosen):

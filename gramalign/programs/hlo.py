@@ -1,7 +1,7 @@
-"""The text of a compiled program, taken apart: its computations, and what each calls how often.
+"""Parses the text of a compiled program: its computations, which they call, and how often.
 
-XLA prints a program as computations, each a list of instructions, where loops, branches and fusions
-name the computations that they call:
+XLA prints a program as computations, each a list of instructions; loops, branches and fusions name
+the computations that they call:
 
     %body (p: (s32[], f32[8])) -> (s32[], f32[8]) {
       %p = (s32[], f32[8]{0}) parameter(0)
@@ -30,31 +30,31 @@ class Instruction:
     """One line of a computation."""
 
     shape: str
-    """Of the result, such as `f32[8,2]{1,0}`, or a tuple of such."""
+    """The result's shape, such as `f32[8,2]{1,0}`, or a tuple of shapes."""
     opcode: str
     argument: str
-    """What stands between the parentheses."""
+    """The text between the parentheses."""
     attributes: str
-    """What stands behind them."""
+    """The text behind them."""
 
     @property
     def operands(self) -> list[str]:
-        """Names of the instructions, of the same computation, that it takes."""
+        """Names of its operands, instructions of the same computation."""
         return re.findall(r"%([\w.\-]+)", self.argument)
 
     @property
     def result(self) -> str:
-        """Shape of the result, also of what has only been started."""
+        """Shape of the result, even if the instruction only starts the operation."""
         shape, opcode = self.shape, self.opcode
         if opcode == "copy-start":  # (result, operand, ...)
             return elements(shape)[0]
-        # Others are (operands, result, ...), but for an all-reduce before jax 0.12.
+        # Others are (operands, result, ...), except for an all-reduce before jax 0.12.
         if opcode.endswith("-start") and (opcode != "all-reduce-start" or shape.startswith("((")):
             return elements(shape)[1]
         return shape
 
     def attribute(self, name: str) -> str | None:
-        """A name or a number that stands among the attributes as `name=...`."""
+        """The name or number in the attribute `name=...`."""
         found = re.search(rf"\b{name}=%?([\w.\-]+)", self.attributes)
         return found and found[1]
 
@@ -92,19 +92,19 @@ class Program:
     """How many run it together."""
 
     def called(self, instruction: Instruction) -> Computation:
-        """What a fusion or a call, or the start of one, runs; of a loop its body."""
+        """The computation that a fusion, a call or the start of one runs; for a loop, its body."""
         names = map(instruction.attribute, ("calls", "to_apply", "body"))
         return self.computations[next(filter(None, names), "")]
 
 
 def parse(text: str) -> Program:
-    """Takes a program's text apart.
+    """Parses a program's text.
 
     Args:
         text: from `compiled.as_text()`.
 
     Raises:
-        ValueError: if no computation is marked as the one to start with.
+        ValueError: if no computation is marked as the entry.
     """
     computations: dict[str, Computation] = {}
     entry, name, root, inside = None, "", "", None
@@ -128,11 +128,11 @@ def parse(text: str) -> Program:
 
 
 def array_bytes(shape: str, *, only_main: bool = False) -> int:
-    """Bytes of an array of a shape, or of all arrays of a tuple.
+    """Bytes of an array with this shape, or of all arrays of a tuple.
 
     Args:
-        shape: as an instruction has it.
-        only_main: leave out what its layout places elsewhere than in the device's main memory, such
+        shape: as written in an instruction.
+        only_main: leave out arrays whose layout places them outside the device's main memory, such
             as inside a TPU's core.
 
     >>> array_bytes("(f32[8,2]{1,0:T(8,128)}, pred[3]{0:S(1)}, u32[])")
@@ -150,7 +150,7 @@ def array_bytes(shape: str, *, only_main: bool = False) -> int:
 
 
 def elements(shape: str) -> list[str]:
-    """The shapes that a tuple consists of; a tuple inside it stays one.
+    """The shapes in a tuple; a nested tuple stays one.
 
     >>> elements("((f32[8]{0}, f32[2]{0}), f32[4]{0:T(128)})")
     ['(f32[8]{0}, f32[2]{0})', 'f32[4]{0:T(128)}']
@@ -175,7 +175,7 @@ def _instruction(text: str) -> Instruction:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the parenthesis that opens at `start` is closed."""
+    """The place of the parenthesis that closes the one at `start`."""
     depth = 0
     for place in range(start, len(text)):
         depth += (text[place] == "(") - (text[place] == ")")
@@ -185,11 +185,11 @@ def _closing(text: str, start: int) -> int:
 
 
 Known = Callable[[int], int | None]
-"""The value of one element of the tuple that a computation is called with, if it is a constant."""
+"""The value of one element of the tuple that a computation is called with, if constant."""
 
 
 def constant(computation: Computation, name: str, known: Known | None = None) -> int | None:
-    """The integer that an instruction yields, if it is a constant, copied or not."""
+    """The integer that an instruction yields, if it is a constant or a copy of one."""
     found = computation.instructions.get(name)
     if found is None:
         return None
@@ -206,17 +206,17 @@ def trips(
 ) -> tuple[int | None, Known]:
     """How often a `while` loop runs its body.
 
-    Some compilers state it. From others it is read off the loop itself: a counter that starts at a
-    constant, grows by a constant and is compared with a constant.
+    Some compilers state it. Otherwise it is inferred from the loop itself: a counter that starts at
+    a constant, grows by a constant and is compared with a constant.
 
     Args:
-        program: what holds the loop's computations.
-        caller: the computation that the loop stands in.
+        program: the program that contains the loop.
+        caller: the computation that contains the loop.
         loop: the loop.
-        known: constants that the caller has been called with.
+        known: constants that the caller was called with.
 
     Returns:
-        The number, or None if it cannot be told; and the constants that the body is called with.
+        The number, or None if it is unknown; and the constants that the body is called with.
     """
     condition, body = (program.computations[loop.attribute(x) or ""] for x in ("condition", "body"))
     start = caller.instructions[loop.operands[0]]
@@ -252,7 +252,7 @@ def trips(
 
 
 def _element_of_parameter(computation: Computation, name: str) -> int | None:
-    """Which element of the computation's parameter an instruction yields, copied or not."""
+    """The index of the parameter's element that an instruction yields, copied or not."""
     found = computation.instructions[name]
     if found.opcode in _PASSED_ON:
         return _element_of_parameter(computation, found.operands[0])

@@ -1,7 +1,7 @@
-"""How much memory a program takes, and whether a device has it, before anything runs.
+"""How much memory a program takes, and whether a device has that much, before anything runs.
 
-The compiler lays out all memory itself. A TPU's refuses what does not fit. A GPU's does not look:
-there JAX shares out a part of the memory, and what is more than that part is refused here.
+The compiler lays out all memory itself. A TPU's compiler rejects what does not fit. A GPU's does
+not check: there JAX reserves a part of the memory, and this module rejects what exceeds that part.
 """
 
 import os
@@ -31,8 +31,8 @@ class OutOfMemory(RuntimeError):
     """A program needs more memory than a device has.
 
     Attributes:
-        needed: bytes it needs on a device; None if the compiler does not say.
-        available: bytes there are; None if it does not say.
+        needed: bytes that it needs on a device; None if the compiler does not say.
+        available: bytes that a device has; None if the compiler does not say.
     """
 
     def __init__(self, message: str, needed: int | None = None, available: int | None = None):
@@ -47,9 +47,9 @@ class Memory:
     """Bytes that a program takes on each device."""
 
     arguments: int
-    """What it is called with; results that take its place are counted here."""
+    """Its arguments, and results that reuse their memory."""
     results: int
-    """Results that take a place of their own."""
+    """Results with memory of their own."""
     temporary: int
     """What it needs while it runs."""
     program: int
@@ -62,15 +62,15 @@ class Memory:
 
 
 def compiled(lowered: jax.stages.Lowered, mesh: Mesh) -> tuple[jax.stages.Compiled, Memory]:
-    """Compiles, and tells what the program takes on each device of a mesh.
+    """Compiles, and returns the memory that the program takes on each device of a mesh.
 
     Raises:
         OutOfMemory: the program needs more memory than a device has.
-        ValueError: one of its kernels needs more than there is inside a core.
+        ValueError: one of its kernels needs more memory than a core has inside.
     """
     try:
         with warnings.catch_warnings():
-            # JAX keeps the program, if it is told to, but can't load what this machine can't run.
+            # JAX may cache the program, but can't load from the cache what this machine can't run.
             warnings.filterwarnings("ignore", "Error reading persistent compilation cache")
             program = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -90,10 +90,10 @@ def compiled(lowered: jax.stages.Lowered, mesh: Mesh) -> tuple[jax.stages.Compil
 
 
 def memory(program: jax.stages.Compiled) -> Memory:
-    """What a compiled program takes.
+    """The memory that a compiled program takes.
 
     Raises:
-        ValueError: from a compiler that keeps no account of it.
+        ValueError: for a compiler that does not report it.
     """
     found = program.memory_analysis()
     if found is None:
@@ -107,13 +107,13 @@ def memory(program: jax.stages.Compiled) -> Memory:
 
 
 def available(mesh: Mesh) -> int | None:
-    """Bytes that a program gets on each device: a little less than a TPU has, a part of a GPU's."""
+    """Bytes available to a program on each device: nearly all of a TPU's, part of a GPU's."""
     limit = _shared_out(mesh)
     return _told_by_refusal(mesh) if limit is None else limit
 
 
 def _shared_out(mesh: Mesh) -> int | None:
-    """The part of a GPU's memory that JAX takes for arrays; None for what is no GPU.
+    """The part of a GPU's memory that JAX reserves for arrays; None for other devices.
 
     Three quarters, or what XLA_CLIENT_MEM_FRACTION says.
     """
@@ -127,7 +127,7 @@ def _shared_out(mesh: Mesh) -> int | None:
 
 
 def _told_by_refusal(mesh: Mesh) -> int | None:
-    """A TPU's compiler says what there is when it refuses: it is given what no device can hold."""
+    """What a TPU's compiler reports as available when given more than any device can hold."""
     split = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
     shape = (mesh.size * 2**20, _TOO_MUCH // 2**22)
     much = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=split)

@@ -1,4 +1,4 @@
-"""TPU slices and GPUs that are not there, by their names."""
+"""TPU slices and GPUs to compile for without having them, by name."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def devices_of(topology: str) -> list[Any]:
         topology: as for `tpu_devices`, such as `v5e:4x4`, or for `gpu_devices`, such as `h100:8`.
 
     Raises:
-        OSError: where their compiler is not installed or cannot start.
+        OSError: if their compiler is not installed or cannot start.
         ValueError: for a topology that does not exist.
     """
     generation = topology.partition(":")[0]

@@ -1,8 +1,8 @@
-"""TPU slices that are not there, to compile for on any x86 Linux machine.
+"""TPU slices to compile for without having them, on any x86 Linux machine.
 
-libtpu makes up slices that nobody can have, and aborts the process over some of them. Those that
-there are stand on Google Cloud's pages of each generation (`gramalign.programs.chips`): few of two
-dimensions; of three, few small ones, and cubes of 4x4x4 chips put together.
+libtpu accepts slices that do not exist, and aborts the process for some of them. Google Cloud's
+pages of each generation (`gramalign.programs.chips`) list those that exist: a few of two
+dimensions; of three, a few small ones, and combinations of cubes of 4x4x4 chips.
 """
 
 import os
@@ -15,8 +15,8 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-# The compiler comes as a library that otherwise looks for chips of its own: asks the cloud who it
-# is, and locks the machine against a second process.
+# Without these, the compiler's library looks for local chips: it queries the cloud's metadata
+# server, and locks the machine against a second process.
 SETTINGS = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-1",
@@ -28,12 +28,12 @@ _ONE = "1x1"
 _FLAT = [_ONE, "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16"]
 _SMALL = ["2x2x1", "2x2x2", "2x2x4", "2x4x4"]
 _CUBE = 4
-# Chips of the largest slice of each generation that has three dimensions.
+# Chips in the largest slice of each three-dimensional generation.
 _MOST = {"v4": 4096, "v5p": 6144, "tpu7x": 9216}
 
 
 def missing() -> str | None:
-    """What this machine lacks to compile for TPUs; None if nothing."""
+    """What this machine lacks to compile for TPUs; None: nothing."""
     if find_spec("libtpu") is None:
         return "needs libtpu, on Linux: pip install 'gramalign[tpu]'"
     if not Path("/sys/devices/system/cpu").is_dir():
@@ -45,11 +45,11 @@ def tpu_devices(topology: str) -> list[Any]:
     """The chips of a TPU slice, for ahead-of-time compilation; nothing can run on them.
 
     Args:
-        topology: a generation and how its chips are laid out, such as `v5e:4x4`, `v5p:8x8x8`,
+        topology: a generation and the layout of its chips, such as `v5e:4x4`, `v5p:8x8x8`,
             `v6e:16x16`.
 
     Raises:
-        OSError: where libtpu is not installed or cannot start.
+        OSError: if libtpu is not installed or cannot start.
         ValueError: for a topology that does not exist.
     """
     if (problem := missing()) is not None:
@@ -60,7 +60,7 @@ def tpu_devices(topology: str) -> list[Any]:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     options: dict[str, Any] = {}
-    if generation == "v4":  # one device to JAX on a TPU; left alone, the compiler makes two of it
+    if generation == "v4":  # one device to JAX on a TPU; by default, the compiler makes it two
         options["chip_config_name"] = "megacore"
     if layout == _ONE:  # elsewhere a host has four
         options["chips_per_host_bounds"] = [1, 1, 1]
@@ -72,7 +72,7 @@ def tpu_devices(topology: str) -> list[Any]:
 
 
 def _exists(generation: str, layout: str) -> bool:
-    """Whichever way round the sides are named."""
+    """Whether such a slice exists, in any order of its sides."""
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)+", layout):
         return False
     sides = layout.split("x")

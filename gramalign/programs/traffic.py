@@ -1,10 +1,10 @@
 """What a compiled program reads from a device's main memory and writes to it.
 
 Every instruction that is not inside a fusion reads its operands and writes its results, each once,
-as often as the loops around it run. Of an array that is only sliced the slices count, and of one
-that is updated in place the update. What a TPU's compiler has placed inside the core counts for
-nothing, so that this is what a TPU moves at least. A GPU's compiler does not place: it is what the
-kernels move, and what the GPU's cache still holds of that does not come from its memory.
+as often as the loops around it run. If an array is only sliced, only the slices count; if it is
+updated in place, only the update. What a TPU's compiler has placed inside the core does not count,
+so this is a lower bound of a TPU's traffic. A GPU's compiler places nothing: the figure is what the
+kernels move, and whatever the GPU's cache still holds of that does not come from its memory.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _NOTHING = {
     *("opt-barrier", "partition-id", "replica-id"),
 }
 _SLICES = ("dynamic-slice", "slice", "gather")
-# Where among the operands stands what they put into the first.
+# The index of the operand that is put into the first one.
 _IN_PLACE = {"dynamic-update-slice": 1, "scatter": 2}
 _SAME = ("bitcast", "reshape")
 
@@ -38,11 +38,11 @@ class Traffic:
     moved: int
     """Bytes read and written."""
     exact: bool = True
-    """False if some are moved in a loop of unknown length, which was taken to run once."""
+    """False if some are moved in a loop of unknown length, which counts as running once."""
 
 
 def traffic(text: str) -> Traffic:
-    """What each device moves from and to its main memory in a run of a compiled program.
+    """What each device moves from and to its main memory in one run of a compiled program.
 
     Of a conditional, the branch that moves more counts.
 
@@ -50,7 +50,7 @@ def traffic(text: str) -> Traffic:
         text: from `compiled.as_text()`.
 
     Raises:
-        ValueError: for a text that is no program's.
+        ValueError: for a text that is not a program.
     """
     program = parse(text)
     return _of_all(program, program.computations[program.entry], None)
@@ -87,7 +87,7 @@ def _of(
 
 
 def _read(program: Program, computation: Computation, instruction: Instruction, name: str) -> int:
-    """Bytes that an instruction takes of one of its operands, wherever that is."""
+    """Bytes that an instruction reads of one of its operands, in any memory."""
     places = [place for place, operand in enumerate(instruction.operands) if operand == name]
     if instruction.opcode == "fusion":
         inside = program.called(instruction)
@@ -124,7 +124,7 @@ def _written(program: Program, computation: Computation, instruction: Instructio
             shapes = elements(instruction.result)
             sources = [(inside, inside.instructions[name]) for name in inside.result.operands]
     elif 'custom_call_target="__cublas' in instruction.attributes:
-        shapes = elements(instruction.result)[:1]  # the other is a place to work in
+        shapes = elements(instruction.result)[:1]  # the other is a workspace
     return sum(
         min(array_bytes(shape, only_main=True), _put(program, *source))
         for shape, source in zip(shapes, sources, strict=True)
@@ -132,7 +132,7 @@ def _written(program: Program, computation: Computation, instruction: Instructio
 
 
 def _put(program: Program, computation: Computation, instruction: Instruction) -> int:
-    """Bytes that come to be for an instruction's result."""
+    """Bytes written for an instruction's result."""
     if instruction.opcode in _IN_PLACE:
         update = instruction.operands[_IN_PLACE[instruction.opcode]]
         return array_bytes(computation.instructions[update].shape)

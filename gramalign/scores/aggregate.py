@@ -2,13 +2,13 @@
 
     s_ij = <a_i, z> / |z|,   z = sum_m w_m z_m,j,   w = softmax_m( <a_i, z_m,j> / tau_w )
 
-The weights depend on the anchor, so that z differs from pair to pair and is never formed: its
-length follows from the others' Gram matrix. An absent modality has weight 0.
+The weights depend on the anchor, so z differs from pair to pair. It is never formed: its length
+follows from the others' Gram matrix. An absent modality has weight 0.
 
 Source: SCA / SCALAR, weighted aggregation; tau_w = 0.1 as published.
 Needs: an anchor; k >= 2 (at k = 2 the cosine).
 Cost: 2 (k - 1) d flops a pair and some k^2 elementwise; memory O(B k d).
-Singular set: others whose weighted sum vanishes, where score and derivative are 0.
+Singular set: a weighted sum of the others that vanishes, where score and derivative are 0.
 Blind spot: a modality that fits nothing is weighted away: one good modality is enough.
 """
 
@@ -31,16 +31,16 @@ from gramalign.types import Embeddings, Present
 class _Others(NamedTuple):
     vectors: tuple[Float[Array, "c d"], ...]
     there: tuple[Float[Array, " c"], ...]  # 1 or 0
-    # Row by row of the lower triangle, as numbers: matrices would keep a fused kernel from it.
+    # Lower triangle, row by row, one number each: fused kernels do not take matrices.
     gram: tuple[tuple[Float[Array, " c"], ...], ...]
 
 
 @dataclass(frozen=True)
 class AggregateScore(AnchoredScore):
-    """Cosine of the anchor with the others' sum, weighted by a softmax of their own cosines.
+    """Cosine of the anchor with a sum of the others, weighted by a softmax of their cosines to it.
 
     Attributes:
-        weight_temperature: of the weights' softmax.
+        weight_temperature: temperature of that softmax.
 
     Raises:
         ValueError: for a temperature that is not positive.
@@ -58,7 +58,7 @@ class AggregateScore(AnchoredScore):
             raise ValueError(f"weight_temperature must be positive, got {self.weight_temperature}")
 
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> _Others:
-        """The others, which are there, and their Gram matrix's entries."""
+        """The others, which of them are present, and the entries of their Gram matrix."""
         rows = take_apart(vectors, kept)
         table = [unstack(line, -1) for line in unstack(inner_products(rows), -2)]
         gram = tuple(tuple(line[: m + 1]) for m, line in enumerate(table))
@@ -72,7 +72,7 @@ class AggregateScore(AnchoredScore):
     def matched(
         self, embeddings: Embeddings, present: Present | None = None
     ) -> Float[Array, " batch"]:
-        """The same of the corresponding rows."""
+        """The same for corresponding rows and columns."""
         anchor = at_least_float32(self.rows(embeddings, present).factors)
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         cosines = [jnp.sum(anchor * x, axis=-1) for x in take_apart(vectors, kept)]
@@ -80,9 +80,9 @@ class AggregateScore(AnchoredScore):
         return self._aggregate(cosines, cols.there, cols.gram)
 
     def _aggregate(self, cosines: Sequence, there: Sequence, gram: Sequence[Sequence]) -> Array:
-        """Elementwise, from arrays of one rank."""
+        """The score, elementwise, from arrays of one rank."""
         pairs = list(zip(there, cosines, strict=True))
-        # The score does not change with the weights' sum, so they need no more than the right size.
+        # Scaling all weights does not change the score, so they need not sum to 1.
         known = jnp.stack([jnp.where(t > 0, c, -jnp.inf) for t, c in pairs])
         top = jax.lax.stop_gradient(jnp.max(known, axis=0))
         top = jnp.where(jnp.isneginf(top), 0, top)

@@ -1,4 +1,4 @@
-"""What Scores that hold an anchor against the tuple of all other modalities have in common."""
+"""The base of Scores that compare an anchor with the tuple of all other modalities."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class AnchoredScore(ABC):
         return one(embeddings, present, "anchor", self.anchor)
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """What `columns` makes of the others, vectors `[b, d]` as narrow as the embeddings."""
+        """The result of `columns` on the others, vectors `[b, d]` in the embeddings' dtype."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         dtype = jnp.result_type(*embeddings.values())  # the anchor's as well, or nothing is won
 
@@ -41,7 +41,7 @@ class AnchoredScore(ABC):
 
     @abstractmethod
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> PyTree[Array]:
-        """The factors of tuples of the others, of which `kept` says which are there."""
+        """The factors of the others' tuples; `kept` says which modalities are present."""
 
     @abstractmethod
     def tile(self, rows: Float[Array, "r d"], cols: Any) -> Float[Array, "r c"]:
@@ -56,10 +56,10 @@ class AnchoredScore(ABC):
 
 @dataclass(frozen=True)
 class SymmetricScore(AnchoredScore):
-    """One to which, of a matched tuple, the anchor is a modality like any other.
+    """A Score whose matched score does not depend on which modality is the anchor.
 
-    It knows no modality by name but the anchor: with two modalities in each other's place, it
-    gives what it gave of the one for the other.
+    It knows no modality by name but the anchor: exchanging two modalities in the embeddings has the
+    same effect as exchanging them as anchors.
     """
 
     def matched(
@@ -72,4 +72,4 @@ class SymmetricScore(AnchoredScore):
     def of_tuples(
         self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
     ) -> Float[Array, " b"]:
-        """Scores of whole tuples, of which `kept` says which are there."""
+        """Scores of whole tuples; `kept` says which modalities are present."""

@@ -1,4 +1,4 @@
-"""Any Score between any two sets of modalities, what is asked with and what is looked through.
+"""Any Score between any two sets of modalities: those of the query and those of the gallery.
 
     one -> any           the Score itself, the one modality as its anchor
     any -> one           the same, turned round
@@ -52,15 +52,15 @@ class _Tuples(NamedTuple):
 class Between:
     """A Score whose rows are tuples of some modalities and whose columns are tuples of others.
 
-    A missing modality is left out of its tuple; a side is valid where it has any.
+    A missing modality is left out of its tuple; a side is valid where any modality is present.
 
     Attributes:
-        score: one of `SCORE_NAMES`, with settings if any, or a class of your own (`score_named`).
+        score: one of `SCORE_NAMES`, with any settings, or your own class (`score_named`).
         query: modalities on the row side.
         gallery: modalities on the column side.
 
     Raises:
-        TypeError: for what is no Score.
+        TypeError: for anything but a Score.
         ValueError: for an unknown Score, a side without a modality, or one named twice.
 
     >>> import jax.numpy as jnp
@@ -83,11 +83,11 @@ class Between:
                 )
 
     def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """Factors of the query's modalities, whatever others there are."""
+        """Factors of the query's modalities; other modalities are ignored."""
         return self._side(embeddings, present, "query", self.query, self._turned)
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """Factors of the gallery's modalities, whatever others there are."""
+        """Factors of the gallery's modalities; other modalities are ignored."""
         return self._side(embeddings, present, "gallery", self.gallery, not self._turned)
 
     def tile(self, rows: Any, cols: Any) -> Float[Array, "r c"]:
@@ -133,23 +133,23 @@ class Between:
 
     @property
     def _by_bases(self) -> bool:
-        """Whether a joined tuple's score follows from what each side spans."""
+        """Whether a joined tuple's score follows from the bases of both sides."""
         return isinstance(self._inner, VolumeScore) and self._inner.form == "volume"
 
     @property
     def _turned(self) -> bool:
-        """Whether the gallery's one modality is the anchor."""
+        """Whether the gallery's only modality is the anchor."""
         return len(self.gallery) == 1 < len(self.query)
 
     @property
     def _joined(self) -> bool:
-        """Whether what counts is the tuple that both sides make together."""
+        """Whether the score is that of the joined tuple of both sides."""
         several = len(self.query) > 1 and len(self.gallery) > 1
         inner = self._inner
         return several and (hasattr(inner, "of_tuples") or isinstance(inner, ProductScore))
 
     def _of_scaled(self, vectors: Float[Array, "... d"]) -> float:
-        """What is too much where both sides scale all they have, and not all but an anchor."""
+        """Corrects a scaled product: here both sides were scaled, not all but an anchor."""
         return vectors.shape[-1] ** -0.5 if self._inner.scaled else 1.0
 
     def _side(
@@ -168,7 +168,7 @@ class Between:
             return Side(self._joint_factors(vectors, kept), valid)
         if of_others:
             named, masks = _named(vectors, kept)
-            # Nothing of the anchor goes into the factors of the others, but it has to be there.
+            # The others' factors do not depend on the anchor, but the Score requires one.
             return self._inner.cols({_ANCHOR: vectors[:, 0], **named}, masks)
         anchor, there = _direction(vectors, kept)
         named = {_ANCHOR: as_factor(anchor, vectors.dtype), "other": vectors[:, 0]}
@@ -195,27 +195,27 @@ def _named(
 def _direction(
     vectors: Float[Array, "n k d"], kept: Bool[Array, "n k"]
 ) -> tuple[Float[Array, "n d"], Bool[Array, " n"]]:
-    """One modality as it is; of several the direction of their sum."""
+    """A single modality as it is; for several, their normalised sum."""
     if vectors.shape[1] == 1:
         return vectors[:, 0], kept[:, 0]
     return centroid(vectors, kept)
 
 
 def _joint_volume(rows: _Span, cols: _Span) -> Float[Array, "r c"]:
-    """Volumes of all rows' tuples, each joined with each of the columns'."""
+    """Volumes of every row's tuple joined with every column's."""
     if len(rows.basis) > len(cols.basis):
         return _joint_volume(cols, rows).T
     cosines = [[product(q, p) for p in cols.basis] for q in rows.basis]
     noise = 4 * rounding(rows.basis[0], cols.basis[0])
-    # Cholesky of I - M M^T, all tuples at once: pivot n is how far the n-th direction of the row is
-    # from the span of the column and of the directions before it, squared.
+    # Cholesky of I - M M^T, all tuples at once: pivot n is the squared distance of the row's n-th
+    # direction from the span of the column and of the directions before it.
     factor: list[list[Array]] = []
     square = jnp.ones((), cosines[0][0].dtype)
     for n, line in enumerate(cosines):
         entries = []
         for m in range(n + 1):
             entry = float(n == m) - sum(a * b for a, b in zip(line, cosines[m], strict=True))
-            # As long as the shorter of the two.
+            # Stops at the shorter of the two.
             before = zip(entries, factor[m] if m < n else entries, strict=False)
             entry -= sum(a * b for a, b in before)
             if m < n:

@@ -8,7 +8,7 @@ Source: the usual similarity; Radford et al. (CLIP), ICML 2021, arXiv 2103.00020
 Needs: one modality, against another or against all others; k >= 2.
 Cost: 2 d flops a pair; memory O(B d).
 Singular set: others that sum to zero, for which the score and its derivative are 0.
-Blind spot: how the others lie about their sum: it does not say whether they agree.
+Blind spot: how the others are spread around their sum: it does not show whether they agree.
 """
 
 from dataclasses import dataclass

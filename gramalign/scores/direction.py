@@ -1,16 +1,16 @@
-"""PMRL's instance similarity as a Score: whether two tuples lead in the same direction.
+"""PMRL's instance similarity as a Score: whether two tuples share their leading direction.
 
     s_ij = <u_i, u_j>  or  <u_i, u_j>^2,   u = leading direction of a tuple
 
-u is an eigenvector and has no sign of its own. The published code takes whichever the SVD returns,
-so the similarity of two examples has a random sign; here the sign is that of the modalities' mean,
-or squaring makes it irrelevant.
+u is an eigenvector, whose sign is arbitrary. The published code takes whichever the SVD returns, so
+the similarity of two examples has a random sign; here u points to the side of the modalities' mean,
+or squaring makes the sign irrelevant.
 
 Source: Liu et al. (PMRL), 2025, arXiv 2507.17343, instance term.
 Needs: whole tuples on both sides, no anchor; k >= 2.
 Cost: 2 d flops a pair, and one k x k eigenproblem a tuple; memory O(B d).
 Singular set: that of `gramalign.geometry.leading_direction`: a tuple whose two largest singular
-values are equal has no one direction, and the derivative leaves out the turn there.
+values are equal has no unique direction, and the derivative leaves out the rotation there.
 Blind spot: whether a tuple's modalities agree: the match of an example with itself is always 1.
 """
 

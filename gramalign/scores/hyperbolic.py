@@ -3,18 +3,20 @@
     pi(x) = (sqrt(1 + |x|^2), x),   <x, y>_L = -x_0 y_0 + x_1 y_1 + .. + x_d y_d
     V(a_i, M_j) = sqrt(|det G_L|),  G_L: products <., .>_L of pi(a_i) and of pi(m), m in M_j
 
-With b, the first of tuple j, an orthonormal basis (t_l, s_l) of what its others add to it
-(`gramalign.geometry.lorentz`), and their volume c_j,
+With b the first vector of tuple j, (t_l, s_l) an orthonormal basis of what the rest add to its span
+(`gramalign.geometry.lorentz`), and c_j their volume,
 
     V = c_j sqrt(w_0^2 - 1 - w_1^2 - w_2^2 ..),   w_0 = b.a - b_0 a_0,   w_l = s_l.a - t_l a_0
 
-so that a tile is k - 1 matrix products and a root. V is not bounded by 1: sqrt(8) for two opposite
-unit vectors. The paper learns a mix with the Euclidean volume; this is the hyperbolic part alone.
+so that a tile takes k - 1 matrix products and a root. V is not bounded by 1: sqrt(8) for two
+opposite unit vectors. The paper learns a mix with the Euclidean volume; this is the hyperbolic part
+alone.
 
 Source: Hyperbolic Gramian Volumes for Multimodal Alignment (HyperGRAM), CVPR 2026; GRAM:
     Cicchetti et al., ICLR 2025, arXiv 2412.11959.
-Needs: an anchor; two modalities or more, any k; unit length is usual, but not needed. Of k >= 3 in
-    float32, mismatched ones cancel by the square of their length: at 30 derivatives err by 1e-4.
+Needs: an anchor; two modalities or more, any k; unit length is usual, but not needed. In float32
+    with k >= 3, mismatched tuples lose accuracy with the square of their length: at length 30,
+    derivatives err by 1e-4.
 Cost: 2 (k - 1) d flops per pair; memory O(B k d).
 Singular set: lifted vectors that are linearly dependent (two equal modalities; of unit vectors
     also four on a circle): a kink, where the score is 0, the largest possible; derivatives are 0
@@ -46,7 +48,7 @@ class HyperbolicVolumeScore(SymmetricScore):
     """
 
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> LorentzSpan:
-        """The first of the others, what the rest add to it, the volume."""
+        """The first of the others, a basis of what the rest add to it, and the volume."""
         return lorentz_span(vectors, kept)
 
     def tile(self, rows: Float[Array, "r d"], cols: LorentzSpan) -> Float[Array, "r c"]:

@@ -3,13 +3,13 @@
     V(a_i, M_j) = sqrt(det K),   K_mn = exp(-|x_m - x_n|^2 / (2 bandwidth^2)),  x of a_i and M_j
 
 A kernel is the inner product of features phi(x) of unit length, so K is a Gram matrix: 0 <= V <= 1.
-With W, the inverse Cholesky factor of the others' K, and c_j, their own volume,
+With W the inverse Cholesky factor of the others' K, and c_j their own volume,
 
     V = c_j sqrt(1 - |W k|^2),   k_l = exp(-|a_i - m_l|^2 / (2 bandwidth^2))
 
-a tile is k - 1 matrix products, as many exponentials, and a root. W, c_j and the matched volumes
-come from squared distances in feature space (`gramalign.geometry.kernel`), to all digits however
-close the modalities are.
+so that a tile takes k - 1 matrix products, as many exponentials, and a root. W, c_j and the matched
+volumes come from squared distances in feature space (`gramalign.geometry.kernel`), to full
+precision however close the modalities are.
 
 Source: the kernel Gram matrix of SemMSA; its volume, that of GRAM: Cicchetti et al., ICLR 2025,
     arXiv 2412.11959.
@@ -17,8 +17,8 @@ Needs: an anchor; two modalities or more, any k; a bandwidth on the scale of the
 Cost: 2 (k - 1) d flops per pair and about k^2 / 2 elementwise; memory O(B k d).
 Singular set: two equal modalities (distinct features are independent, to rounding): a kink, where
     the score is 0, the largest possible; derivatives are 0 there.
-Blind spot: two equal non-anchor vectors make every anchor fit, and what is many bandwidths apart
-    has volume 1 and derivative 0 however far it is. Signs do matter.
+Blind spot: two equal non-anchor vectors make every anchor fit, and vectors many bandwidths apart
+    have volume 1 and derivative 0 however far they are. Signs do matter.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class KernelVolumeScore(SymmetricScore):
             apart = square + _square(vectors)[None, :] - 2 * product(rows, vectors)
             kernels.append(jnp.exp(-self._rate * jnp.maximum(apart, 0)))
             nearest = jnp.maximum(nearest, kernels[-1])
-        # Relative to itself a kernel errs by some epsilons, times the squares that cancelled.
+        # A kernel's relative error is some epsilons, times the squares that cancelled.
         error = max(rounding(rows, vectors, as_given=True) for vectors in cols.vectors)
         error *= 2 * (1 + 2 * self._rate * square) * nearest
         outside, noise = jnp.ones_like(kernels[0]), jnp.zeros_like(kernels[0])

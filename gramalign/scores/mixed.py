@@ -3,8 +3,8 @@
     s_ij = sum_n w_n s^(n)_ij
 
 HyperGRAM mixes the hyperbolic with the Euclidean volume, TRIANGLE searches by area and cosine, and
-any two that have one row and one column side go together. The weights travel with the rows, so that
-they can be learned.
+any Scores with the same modalities on either side can be mixed. The weights are part of the row
+factors, so that they can be learned.
 
 Source: Cicchetti et al. (TRIANGLE), NeurIPS 2025, arXiv 2509.24734, for area and cosine; HyperGRAM,
 CVPR 2026, for two volumes.
@@ -37,10 +37,10 @@ class MixedScore:
     """Weighted sum of several Scores.
 
     Attributes:
-        scores: of the same modalities on either side; a row or a column takes part if it does under
-            all of them.
-        weights: one for each. `rows` and `matched` take others, which may be traced arrays: a Score
-            is a constant to a compiled function, its weights need not be.
+        scores: with the same modalities on either side; a row or column is valid if it is valid
+            under all of them.
+        weights: one for each Score. `rows` and `matched` also accept weights, which may be traced:
+            a Score is a constant of a compiled function, its weights need not be.
 
     Raises:
         ValueError: unless there are as many weights as Scores, one at least.
@@ -68,7 +68,7 @@ class MixedScore:
         present: Present | None = None,
         weights: Weights | None = None,
     ) -> Side:
-        """What each Score has on the row side, and the weights `[b]`."""
+        """Each Score's row factors, and the weights `[b]`."""
         weights = self._weights(weights)
         side = self._together([score.rows(embeddings, present) for score in self.scores])
         wide = at_least_float32(next(iter(embeddings.values()))).dtype
@@ -77,7 +77,7 @@ class MixedScore:
         return Side(_Rows(side.factors, spread), side.valid)
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """What each Score has on the column side."""
+        """Each Score's column factors."""
         return self._together([score.cols(embeddings, present) for score in self.scores])
 
     def tile(self, rows: _Rows, cols: tuple[Any, ...]) -> Float[Array, "r c"]:
@@ -92,7 +92,7 @@ class MixedScore:
         present: Present | None = None,
         weights: Weights | None = None,
     ) -> Float[Array, " batch"]:
-        """The weighted sum of the Scores' own."""
+        """The weighted sum of the Scores' matched scores."""
         weights = self._weights(weights)
         scores = [score.matched(embeddings, present) for score in self.scores]
         terms = [

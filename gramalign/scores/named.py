@@ -1,4 +1,4 @@
-"""Scores by name, with settings that are not the defaults: what records and tables say.
+"""Scores by name, with non-default settings, as records and tables show them.
 
 volume
 kernel_volume(bandwidth=0.3)
@@ -14,10 +14,11 @@ from gramalign.scores.protocol import Score
 from gramalign.scores.registry import SCORES, anchored
 
 ScoreLike = str | Callable[[str], Score]
-"""A name, with settings in brackets if any; or what makes a Score of its anchor, as its class."""
+"""A name, with any settings in brackets; or what makes a Score from its anchor, as its class
+does."""
 
 SCORE_NAMES = tuple(anchored("anchor"))
-"""The Scores that hold one modality against others, and so any set of them against any."""
+"""The Scores of one modality against the others; `Between` extends them to any two sets."""
 
 _ROLES = ("anchor", "row", "col")
 
@@ -26,14 +27,14 @@ def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score
     """The Score of an anchor against the tuple of all others.
 
     Args:
-        score: one of `SCORE_NAMES`, with settings in brackets if any; or a class of your own, or
-            another function of the anchor.
+        score: one of `SCORE_NAMES`, with any settings in brackets; or your own class, or another
+            function of the anchor.
         anchor: the modality.
-        argument: what an error calls the Score.
+        argument: the name of this argument in error messages.
 
     Raises:
-        TypeError: for what is neither, such as a Score that has its anchor already.
-        ValueError: no such Score, or a setting that it does not have or refuses.
+        TypeError: for anything else, such as a Score that already has its anchor.
+        ValueError: no such Score, or a setting that it does not have or rejects.
 
     >>> score_named("kernel_volume(bandwidth=0.3)", "text")
     KernelVolumeScore(anchor='text', bandwidth=0.3)
@@ -71,10 +72,10 @@ def _read_score(text: str, anchor: str, argument: str) -> Score:
 
 
 def name_of(score: ScoreLike) -> str:
-    """What records and tables call a Score: its name here, or its class's, and its settings.
+    """A Score's name in records and tables: its registered name, or its class's, and settings.
 
     Raises:
-        ValueError: a Score of your own that is called as one of these.
+        ValueError: your own Score has the name of a registered one.
 
     >>> from gramalign.scores import VolumeScore
     >>> name_of("volume"), name_of(VolumeScore), name_of(lambda a: VolumeScore(a, form="root"))
@@ -94,7 +95,7 @@ def name_of(score: ScoreLike) -> str:
 
 
 def called(name: str, **settings: Any) -> str:
-    """The text that `score_named` reads, which leaves out settings that are the defaults.
+    """The text that `score_named` reads, without settings that equal the defaults.
 
     >>> called("kernel_volume", bandwidth=0.3), called("kernel_volume", bandwidth=1.0)
     ('kernel_volume(bandwidth=0.3)', 'kernel_volume')
@@ -108,7 +109,7 @@ def _written(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]
 
 
 def _read(text: str) -> tuple[str, dict[str, Any]]:
-    """A name and its settings; of a text that is neither, itself."""
+    """A name and its settings; for any other text, the text itself."""
     try:
         found = ast.parse(text, mode="eval").body
         if isinstance(found, ast.Call) and isinstance(found.func, ast.Name) and not found.args:

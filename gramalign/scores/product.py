@@ -4,22 +4,22 @@
 
 The others of a tuple are multiplied once, so a score matrix is one matrix product. Between two
 modalities it is the inner product. An absent modality is left out, as if it were all ones, and k
-counts the modalities that are there.
+counts the present modalities.
 
-The entries of a unit vector are of size d^(-1/2), so that every further modality makes the score
-d^(1/2) times smaller: between random directions it has variance d^(1 - k). Scaled, that is 1 for
-every k and d, and tuples with an absentee compare with whole ones; between two modalities it is
-then d^(1/2) times the inner product.
+The entries of a unit vector are of order d^(-1/2), so that every further modality makes the score
+d^(1/2) times smaller: between random directions its variance is d^(1 - k). With `scaled`, the
+variance is 1 for every k and d, so that incomplete tuples are comparable with complete ones;
+between two modalities the score is then d^(1/2) times the inner product.
 
 Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053, section 3; the scale: Rheude et al., 2026,
 arXiv 2604.05834.
 Needs: an anchor; k >= 2 modalities.
-Cost: 2 d flops a pair, whatever k is; one vector an example and side.
+Cost: 2 d flops a pair, whatever k is; one vector per example and side.
 Singular set: none; smooth everywhere.
-Blind spot: alignment as such. The axes matter: turning all modalities together changes the score,
-and equal unit vectors score 1 on one axis and d^(1 - k/2) when spread over all. Flipping two of
-three cancels out. Where the supports of two are disjoint the score is 0 and no third has a
-gradient; where those of every two are, none has.
+Blind spot: alignment as such. The axes matter: rotating all modalities together changes the score,
+and equal unit vectors score 1 on one axis and d^(1 - k/2) when spread over all. Flipping the signs
+of two of three cancels out. Where two modalities have disjoint supports, the score is 0 and no
+third has a gradient; where every two have, none has a gradient.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class ProductScore(AnchoredScore):
     scaled: bool = False
 
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> Array:
-        """Products of all others that are there, `[b, d]`."""
+        """The product of all present others, `[b, d]`."""
         parts = zip(unstack(vectors, 1), unstack(kept, 1), strict=True)
         return reduce(jnp.multiply, [neutral(*part, self.scaled) for part in parts])
 
@@ -65,16 +65,16 @@ class ProductScore(AnchoredScore):
     def matched(
         self, embeddings: Embeddings, present: Present | None = None
     ) -> Float[Array, " batch"]:
-        """Products summed over the coordinates."""
+        """The products, summed over the coordinates."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         anchor = at_least_float32(self.rows(embeddings, present).factors)
         return jnp.sum(anchor * self.columns(vectors, kept), axis=-1)
 
 
 def neutral(vectors: Float[Array, "b d"], kept: Bool[Array, " b"], scaled: bool) -> Array:
-    """What an elementwise product takes of one modality, `[b, d]`: ones where it is absent.
+    """One modality as a factor of an elementwise product, `[b, d]`: ones where it is absent.
 
-    Scaled vectors have entries of size 1, so that products of many neither grow nor vanish.
+    Scaled vectors have entries of order 1, so that products of many neither grow nor vanish.
     """
     wide = at_least_float32(vectors)
     return jnp.where(kept[:, None], wide * vectors.shape[1] ** 0.5 if scaled else wide, 1)

@@ -1,11 +1,11 @@
-"""The matrix product that tiles are made of: factors as narrow as the embeddings, sums in float32.
+"""The matrix product that tiles are made of: factors in the embeddings' dtype, sums in float32.
 
 Embeddings in bfloat16 are multiplied in bfloat16, at the full rate of an accelerator and half the
-memory and traffic of float32 (where `Precision.HIGHEST` takes six such passes on a TPU). What is
-rounded is the factors that a Score has computed from them, and the derivative with respect to a
-tile: one part in 256, at random, so that their sums over the d dimensions err by far less. The
-matched pairs never come from here (`Score.matched`). Wider embeddings lose nothing, unless
-`in_bfloat16` asks for it: then what is multiplied is rounded, and what comes out is not.
+memory and traffic of float32 (where `Precision.HIGHEST` takes six such passes on a TPU). This
+rounds the factors that a Score computes from them, and the derivative with respect to a tile, by
+random errors of one part in 256, so that sums over the d dimensions err by far less. Matched pairs
+are never computed here (see `Score.matched`). Wider embeddings lose nothing, except under
+`in_bfloat16`, which rounds the inputs of a product but not its output.
 """
 
 import math
@@ -23,16 +23,16 @@ _IN_BFLOAT16 = "BF16_BF16_F32"
 
 
 def in_bfloat16() -> AbstractContextManager:
-    """Where every `product` rounds its factors, and on accelerators so do JAX's own products.
+    """A context in which every `product`, and on accelerators JAX's own, rounds its factors.
 
-    It is a setting of JAX's, which so knows what it has traced under another; set for a whole
-    program it holds for ranks and search too.
+    It is a JAX setting, so JAX retraces what was traced under another; set for a whole program, it
+    applies to ranks and search too.
     """
     return jax.default_matmul_precision(_IN_BFLOAT16)
 
 
 def as_factor(x: Float[Array, "*n d"], dtype: DTypeLike) -> Float[Array, "*n d"]:
-    """A factor of tiles, in the dtype that goes with embeddings of this `dtype`.
+    """A factor of tiles, in the dtype used for embeddings of this `dtype`.
 
     bfloat16 stays; float16, whose range is too small for derivatives, becomes float32.
     """
@@ -49,18 +49,18 @@ def product(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array
 def rounding(
     rows: Float[Array, "r d"], cols: Float[Array, "c d"], *, as_given: bool = False
 ) -> float:
-    """Relative error of a `product` of unit vectors, from that of its factors.
+    """Relative error of a `product` of unit vectors, due to the rounding of its factors.
 
     Args:
-        rows: the one side.
-        cols: the other.
-        as_given: these are embeddings, which lose nothing where bfloat16 is what they are in.
+        rows: one side.
+        cols: the other side.
+        as_given: the factors are the embeddings themselves, which lose nothing if already bfloat16.
     """
     asked = _asked() and not _given_in_bfloat16(rows, cols)
     if not asked and (as_given or not _given_in_bfloat16(rows, cols)):
         return float(jnp.finfo(at_least_float32(rows).dtype).eps)
-    # The d entries err independently of each other, and so their sum less than any, by sqrt(d).
-    # If both sides are rounded here, those of vectors that are close err alike.
+    # The d entries err independently, so their sum errs less than any of them, by sqrt(d). If both
+    # sides are rounded here, the errors of close vectors are alike.
     return (2 if asked else 1) * float(jnp.finfo(jnp.bfloat16).eps) / math.sqrt(rows.shape[1])
 
 
@@ -91,7 +91,7 @@ def _forward(rows: Array, cols: Array) -> tuple[Array, tuple[Array, Array]]:
 
 
 def _backward(factors: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
-    # The transpose that JAX would derive multiplies float32 with bfloat16, at the rate of float32.
+    # JAX's own transpose would multiply float32 by bfloat16, at the rate of float32.
     rows, cols = factors
     slope, x, y = (array.astype(jnp.bfloat16) for array in (slope, rows, cols))
     return _sums(slope, y, (1, 0)).astype(rows.dtype), _sums(slope, x, (0, 0)).astype(cols.dtype)

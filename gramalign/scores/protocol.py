@@ -1,4 +1,4 @@
-"""The one idea: a Score says how well row tuples match column tuples, and each method is one."""
+"""The central concept: a Score says how well row tuples match column tuples; each method is one."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -8,10 +8,10 @@ from gramalign.types import Embeddings, Present
 
 
 class Side(NamedTuple):
-    """What one side of a comparison brings: computed once per example, used in every tile.
+    """One side of a comparison: computed once per example, used in every tile.
 
     Attributes:
-        factors: arrays with a leading batch axis; what they are is the Score's own business.
+        factors: arrays with a leading batch axis; only the Score knows what they mean.
         valid: `[batch]`, False where the example lacks all modalities of this side.
     """
 
@@ -21,7 +21,7 @@ class Side(NamedTuple):
 
 @runtime_checkable
 class Tiled(Protocol):
-    """What the engine asks of a Score: any block of its score matrix."""
+    """What the engine requires of a Score: any block of its score matrix."""
 
     def tile(self, rows: Any, cols: Any) -> Float[Array, "r c"]:
         """Scores of every row against every column, for any block of each side's `factors`."""
@@ -33,8 +33,9 @@ class Score(Tiled, Protocol):
     """How well row tuples match column tuples; larger is better aligned.
 
     A Score is a small hashable value (a frozen dataclass), so it can be closed over or passed as a
-    static argument. It splits the work for a score matrix in what is done once per row, once per
-    column, and once per pair; the last is `tile`, and should be matrix products first.
+    static argument. It splits the work for a score matrix into what is done once per row, once per
+    column, and once per pair; the last is `tile`, which should do most of its work in matrix
+    products.
     """
 
     def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
@@ -51,7 +52,7 @@ class Score(Tiled, Protocol):
         """Score of row i against column i, from the embeddings themselves.
 
         The pairs that training draws together need more digits than the factors carry: a tile may
-        cancel where its row and column all but coincide. Equal to the diagonal of the tiles to
-        rounding.
+        suffer cancellation where its row and column nearly coincide. Equals the diagonal of the
+        tiles up to rounding.
         """
         ...

@@ -29,7 +29,7 @@ SCORES: dict[str, type[Score]] = {
 
 
 def anchored(anchor: str) -> dict[str, Score]:
-    """Every Score that holds one modality against the tuple of all others, with defaults."""
+    """Every Score of one modality against the tuple of all others, with default settings."""
     return {
         name: kind(**{role: anchor})
         for name, kind in SCORES.items()

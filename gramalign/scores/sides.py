@@ -1,4 +1,4 @@
-"""What all Scores do first: check the embeddings, pick modalities, blank out the absent ones."""
+"""The first steps of every Score: check the embeddings, pick modalities, zero absent ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,14 +16,14 @@ from gramalign.scores.protocol import Side
 from gramalign.types import Embeddings, Present
 
 UNIT_TOLERANCE = 1e-2
-"""How far from 1 the length of a unit row may be; rounding to bfloat16 takes a fifth of that."""
+"""Tolerance on the length of a unit row; rounding to bfloat16 uses up a fifth of it."""
 
 
 def check_embeddings(embeddings: Embeddings, present: Present | None) -> None:
-    """Raise an error unless all modalities are `[batch, dim]` alike and masks `[batch]`.
+    """Raise an error unless all modalities have one shape `[batch, dim]` and masks `[batch]`.
 
     Raises:
-        TypeError: for what is no mapping, or no array.
+        TypeError: for anything but a mapping of names to arrays.
         ValueError: for fewer than two modalities, or shapes and dtypes that do not fit.
     """
     shapes = {name: shape for name, (shape, _) in _arrays("embeddings", embeddings).items()}
@@ -47,7 +47,7 @@ def check_embeddings(embeddings: Embeddings, present: Present | None) -> None:
 
 
 def _arrays(argument: str, mapping: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], Any]]:
-    """Shape and dtype by name; raises a `TypeError` for what is no mapping of names to arrays."""
+    """Shape and dtype by name; raises `TypeError` for anything but a mapping of names to arrays."""
     if not isinstance(mapping, Mapping):
         raise TypeError(
             f"{argument} must map the names of modalities to arrays, got a {type(mapping).__name__}"
@@ -61,16 +61,16 @@ def _arrays(argument: str, mapping: Mapping[str, Any]) -> dict[str, tuple[tuple[
 
 
 def check_modality(argument: str, name: str, embeddings: Embeddings) -> None:
-    """Raise `ValueError`, naming the modalities there are, unless `name` is one of them."""
+    """Raise `ValueError`, listing the modalities, unless `name` is one of them."""
     if name not in embeddings:
         raise ValueError(f"{argument} is {name!r}, but the modalities are {sorted(embeddings)}")
 
 
 def check_unit(embeddings: Embeddings, present: Present | None) -> None:
-    """Raise `ValueError` if a row that is there has neither length 1 nor length 0.
+    """Raise `ValueError` if a present row has neither length 1 nor length 0.
 
-    Only numbers are looked at: an array that is being traced costs nothing and is let through, and
-    so is NaN, which is to show in the loss.
+    Only concrete arrays are checked: a traced array is accepted at no cost. NaN is accepted too,
+    and shows up in the loss.
     """
     vectors = list(embeddings.values())
     masks = [mask_of(embeddings, present, name) for name in embeddings]
@@ -96,7 +96,7 @@ def _traced(*trees: PyTree) -> bool:
 def _lengths_off_one(
     vectors: Sequence[Float[Array, "batch d"]], masks: Sequence[Bool[Array, " batch"]]
 ) -> list[tuple[Float[Array, ""], Float[Array, ""]]]:
-    """The least and the largest length that is wrong, of each modality; inf and 0 if none is."""
+    """The smallest and the largest wrong length of each modality; inf and 0 if none is wrong."""
 
     def range_of(x: Float[Array, "batch d"], kept: Bool[Array, " batch"]) -> tuple[Array, Array]:
         length = norm(x)
@@ -110,14 +110,14 @@ def _lengths_off_one(
 def stack(
     embeddings: Embeddings, present: Present | None, names: Sequence[str]
 ) -> tuple[Float[Array, "batch k d"], Bool[Array, "batch k"]]:
-    """The named modalities as tuples `[batch, k, d]`, and which of them are there `[batch, k]`."""
+    """The named modalities as tuples `[batch, k, d]`, and which are present, `[batch, k]`."""
     vectors = jnp.stack([embeddings[name] for name in names], axis=1)
     masks = [mask_of(embeddings, present, name) for name in names]
     return vectors, jnp.stack(masks, axis=1)
 
 
 def mask_of(embeddings: Embeddings, present: Present | None, name: str) -> Bool[Array, " batch"]:
-    """Where one modality is present; everywhere if the mapping does not say."""
+    """Where one modality is present: everywhere if the mapping has no entry for it."""
     mask = (present or {}).get(name)
     return jnp.ones(embeddings[name].shape[0], bool) if mask is None else mask
 
@@ -136,7 +136,7 @@ def one(embeddings: Embeddings, present: Present | None, argument: str, name: st
 def rest(
     embeddings: Embeddings, present: Present | None, argument: str, name: str
 ) -> tuple[Float[Array, "batch k d"], Bool[Array, "batch k"]]:
-    """All modalities but one as tuples, and which of them are there."""
+    """All modalities but one as tuples, and which are present."""
     check_embeddings(embeddings, present)
     check_modality(argument, name, embeddings)
     return stack(embeddings, present, [other for other in embeddings if other != name])
@@ -145,7 +145,7 @@ def rest(
 def whole(
     embeddings: Embeddings, present: Present | None
 ) -> tuple[Float[Array, "batch k d"], Bool[Array, "batch k"]]:
-    """All modalities as tuples, and which of them are there."""
+    """All modalities as tuples, and which are present."""
     check_embeddings(embeddings, present)
     return stack(embeddings, present, list(embeddings))
 
@@ -153,7 +153,7 @@ def whole(
 def centroid(
     vectors: Float[Array, "batch k d"], kept: Bool[Array, "batch k"]
 ) -> tuple[Float[Array, "batch d"], Bool[Array, " batch"]]:
-    """Direction of the sum of a tuple's vectors that are there, and where there are any.
+    """The normalised sum of a tuple's present vectors, and whether it has any.
 
     In at least float32; zero, with derivative zero, where they sum to zero.
     """

@@ -4,19 +4,20 @@
     V(a_i, M_j) = V(M_j) dist(a_i, affine hull of M_j) / (k - 1)
     s_ij = -V,  or  -V^2 if squared
 
-The length of the edge at k = 2, TRIANGLE's area at k = 3. With f_j the point of the hull that is
-nearest to the origin, and Q_j an orthonormal basis of its directions, the squared distance is
-|a|^2 + |f|^2 - 2 a.f - |Q a|^2: k - 1 matrix products, where the published code holds all B^2 d
-differences. Matched tuples are computed from their differences, exact however close they are.
+An edge's length at k = 2, TRIANGLE's area at k = 3. With f_j the point of the hull nearest to the
+origin, and Q_j an orthonormal basis of the hull's directions, the squared distance is |a|^2 + |f|^2
+- 2 a.f - |Q a|^2: k - 1 matrix products, where the published code holds all B^2 d differences.
+Matched tuples are computed from their differences, accurate however close they are.
 
 Source: Cicchetti et al. (TRIANGLE), NeurIPS 2025, arXiv 2509.24734, for k = 3; Cayley and Menger's
 simplex volume for any k.
-Needs: an anchor; k >= 2. With a modality missing, the simplex of the others: other units.
+Needs: an anchor; k >= 2. With a modality missing, the simplex is that of the others, in other
+units.
 Cost: 2 (k - 1) d flops a pair; memory O(B k d).
 Singular set: an anchor within the hull of the others (or others that are dependent), where the
 score is 0, the largest, and has a kink unless squared; derivatives are 0 there.
 Blind spot: points on a line have no area: parallel differences, or two equal others, fit every
-anchor. Signs are seen.
+anchor. Signs do matter.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class SimplexScore(SymmetricScore):
     """Minus the volume, or its square, of the simplex of the anchor and the other modalities.
 
     Attributes:
-        squared: the square, smooth everywhere.
+        squared: use the square, which is smooth everywhere.
 
     >>> import jax.numpy as jnp
     >>> emb = {"text": jnp.eye(3)[:2], "audio": jnp.eye(3)[:2]}
@@ -48,7 +49,7 @@ class SimplexScore(SymmetricScore):
     squared: bool = False
 
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> Hull:
-        """The others' hull; the volume by the number of corners that it will have."""
+        """The others' hull, its volume divided by their number: the anchor adds a corner."""
         hull = affine_hull(vectors, kept)
         corners = jnp.sum(kept, axis=1, dtype=hull.volume.dtype)
         return hull._replace(volume=hull.volume / jnp.maximum(corners, 1))
@@ -67,7 +68,7 @@ class SimplexScore(SymmetricScore):
     def of_tuples(
         self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
     ) -> Float[Array, " b"]:
-        """Minus the simplex of all corners."""
+        """Minus the volume of the whole simplex, or its square."""
         return self._score(simplex_volume(vectors, kept))
 
     def _score(self, size: Float[Array, "*n"]) -> Float[Array, "*n"]:

@@ -1,8 +1,8 @@
-"""PMRL's leading singular value as a Score: what one direction explains of row and column.
+"""PMRL's leading singular value as a Score: how much one direction explains of row and column.
 
     s_ij = sigma_1([a_i, M_j])
 
-From 1 (nothing shared, for a pair of unit vectors) to sqrt(k) (all parallel, up to sign).
+It ranges from 1 (an orthogonal pair of unit vectors) to sqrt(k) (all parallel, up to sign).
 
 The eigenproblems of the columns' Gram matrices are solved once. In their eigenbasis the joined
 Gram matrix is an arrowhead,
@@ -19,7 +19,7 @@ Needs: an anchor; k >= 2.
 Cost: 2 (k - 1) d flops a pair and about 20 k elementwise; memory O(B k d).
 Singular set: sigma_1 = sigma_2, a kink, where a subgradient is returned, and zero tuples, where it
 is 0. First derivatives only: second ones of tiles raise a `NotImplementedError`.
-Blind spot: signs, as for the volume; and an anchor that is orthogonal to others which agree.
+Blind spot: signs, as for the volume; and an anchor orthogonal to others that agree.
 """
 
 from dataclasses import dataclass
@@ -57,11 +57,11 @@ class SpectralScore(SymmetricScore):
     """
 
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> _Eigenbasis:
-        """The others turned into their eigenbasis, and their Gram matrix.
+        """The others rotated into their eigenbasis, and the Gram matrix of the result.
 
-        The turn is a constant to the derivative, which is taken through the whole turned Gram
-        matrix instead: its zeros off the diagonal are zero in value, not in derivative. So no gap
-        between the columns' own eigenvalues is ever divided by.
+        The rotation is a constant to the derivative, which is taken through the whole rotated Gram
+        matrix instead: its off-diagonal entries are zero in value, not in derivative. So nothing is
+        ever divided by a gap between the columns' own eigenvalues.
         """
         rows = take_apart(vectors, kept)
         _, turn = eigh(stop_gradient(inner_products(rows)))

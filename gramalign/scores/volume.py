@@ -4,16 +4,16 @@
     s_ij = -Vol,  -Vol^2,  -log Vol,  or  -Vol^(1/n)
 
 Q_j is an orthonormal basis of the span of tuple j's other vectors and c_j their own volume, so a
-score matrix is k - 1 matrix products and a square root, where the published code takes a k x k
-determinant per pair. The matched tuples are computed by the sheared factorisation of the whole
-tuple, exact however close they are.
+score matrix takes k - 1 matrix products and a square root, where the published code takes a k x k
+determinant per pair. Matched tuples are computed by the sheared factorisation of the whole tuple,
+accurate however close the modalities are.
 
-The logarithm is sensitive to ratios instead of differences: it is that of Vol^2 + 1e-6, halved. The
-floor is twice what a tile in float32 cannot tell from 0; of embeddings in bfloat16 it is 0.06 /
-sqrt(d), and twice that where the engine rounds both sides. With a smaller one a step of rounding
-would be a leap of the score, by which mismatched tuples win over matched ones, or lose.
-The n-th root, n the modalities present in anchor and tuple, makes tuples of different size
-comparable: a volume shrinks with every modality more. As steep at 0 as a logarithm, it is that of
+The logarithm, log(Vol^2 + 1e-6) / 2, is sensitive to ratios instead of differences. The floor is
+twice what a float32 tile cannot tell from 0; for bfloat16 embeddings it is 0.06 / sqrt(d), and
+twice that where the engine rounds both sides. With a smaller floor, one step of rounding would be a
+jump in the score, by which mismatched tuples would beat matched ones, or lose to them. The n-th
+root, for n modalities present in anchor and tuple, makes tuples of different sizes comparable: a
+volume shrinks with every further modality. It is as steep at 0 as a logarithm, and so is taken of
 sqrt(Vol^2 + floor) in bfloat16.
 
 Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959; n-th root after HyVol's masked volume.
@@ -40,7 +40,7 @@ from gramalign.scores.products import product, rounding
 Form = Literal["volume", "squared", "log", "root"]
 
 LOG_FLOOR = 1e-6
-"""Added to the squared volume under a logarithm, which is then -6.9 at a volume of 0; more of it
+"""Added to the squared volume under the logarithm, which is then -6.9 at a volume of 0; larger
 where factors are rounded to bfloat16."""
 
 
@@ -55,7 +55,7 @@ class VolumeScore(SymmetricScore):
     """Minus the volume that the anchor and the other modalities of a tuple span.
 
     Attributes:
-        form: what is made of the volume: itself, its square, logarithm or n-th root.
+        form: the volume itself, its square, logarithm or n-th root.
 
     Raises:
         ValueError: for an unknown form.
@@ -74,7 +74,7 @@ class VolumeScore(SymmetricScore):
             raise ValueError(f"form must be one of {', '.join(get_args(Form))}, got {self.form!r}")
 
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> _Span:
-        """Of the others: basis (zeros for an absent one), volume, number."""
+        """The others' basis (zeros for an absent one), volume and number."""
         span = orthonormal_basis(vectors, kept)
         number = jnp.sum(kept, axis=1, dtype=span.volume.dtype)
         return _Span(tuple(unstack(span.vectors, 1)), span.volume, number)
@@ -87,8 +87,8 @@ class VolumeScore(SymmetricScore):
         for vectors in cols.basis:
             along = product(rows, vectors)
             inside += along * along
-        # What is left of |a|^2 after cancellation is noise below a few epsilons; its root would be
-        # a thousandfold larger, with a derivative that points anywhere.
+        # The rest of |a|^2 after cancellation is noise below a few epsilons; its root would be a
+        # thousandfold larger, with a derivative in an arbitrary direction.
         outside = square - inside
         noise = _noise(rows, cols.basis[0])
         heights = sqrt(jnp.where(outside <= noise * square, 0, outside))
@@ -97,14 +97,14 @@ class VolumeScore(SymmetricScore):
     def of_tuples(
         self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
     ) -> Float[Array, " b"]:
-        """The volumes of all."""
+        """The scores of whole tuples, in the given form."""
         size, number = volume(vectors, kept), jnp.sum(kept, axis=1)
         return self._score(size, number.astype(size.dtype), _noise(vectors[:, 0], vectors[:, 1]))
 
     def _score(
         self, size: Float[Array, "*n"], number: Float[Array, "*m"], noise: float
     ) -> Float[Array, "*n"]:
-        """The volume of so many vectors in its form, negated, for tiles with so much noise."""
+        """The negated volume of `number` vectors, in the given form, for tiles with this noise."""
         if self.form == "squared":
             return -size * size
         if self.form == "log":
@@ -118,5 +118,5 @@ class VolumeScore(SymmetricScore):
 
 
 def _noise(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> float:
-    """Below which a squared distance in a tile is rounding, as a part of the squared length."""
+    """Squared distances in a tile below this share of the squared length are rounding noise."""
     return 4 * rounding(rows, cols)
