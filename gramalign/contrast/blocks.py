@@ -16,7 +16,7 @@ NOBODY = -1
 
 
 class Block(NamedTuple):
-    """Examples on one side: a Score's factors, which are valid, and which pairs compete.
+    """Examples on one side: a Score's factors, which examples are valid, and which pairs compete.
 
     Row i and column j compete if both are valid and their groups differ. By default an example's
     group is its own number, so that only its match does not compete with it. `number` is given

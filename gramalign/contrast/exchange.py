@@ -6,8 +6,8 @@ columns. Two strategies bring them together, with the same result:
 * gather: every device holds all columns at once, and what they have collected there is reduced
   and scattered. One collective each way; memory grows with the number of devices.
 * ring: the columns travel from neighbour to neighbour with what they have collected, in two halves:
-  while one is visiting, the other is on its way. So communication hides behind computation, and one
-  and a half times a device's columns is all that is ever alive, however many devices there are.
+  while one is visiting, the other is on its way. So communication hides behind computation, and at
+  most one and a half times a device's columns are ever alive, however many devices there are.
 """
 
 from collections.abc import Callable

@@ -3,9 +3,9 @@
 The determinant of the k x k Gram matrix loses every float32 digit once the modalities are 1e-4
 apart, which is where training leads. Two exact identities avoid this:
 
-* shear: a vector less any of those before it leaves the volume as it is, and the difference of two
-  close floats is exact, so what follows works with differences to full relative precision,
-  whichever vectors are close;
+* shear: subtracting an earlier vector from a later one preserves the volume, and the difference of
+  two close floats is exact, so later steps have differences to full relative precision, whichever
+  vectors are close;
 * precondition: vol(P S) = |det P| vol(S) for any constant P, and S and P S span the same space.
   P is the inverse Cholesky factor of S, found in two passes, the second on the vectors that
   the first made nearly orthonormal (CholeskyQR2; Yamamoto et al., 2015, ETNA 44, p. 306). This

@@ -5,7 +5,7 @@
 Features have unit length and no coordinates: only their inner products are known. The Gram matrix
 of close features has lost what tells them apart. That of the first one, phi_0, and of (phi_l -
 phi_0) / length has not, and its determinant times the squared lengths is the same: its entries are
-sums of squared distances, which `expm1` gives to full relative precision.
+sums of squared distances, which `expm1` of squared differences gives to full relative precision.
 
 Cost: O(k^2 d) per tuple. Singular set: two equal vectors, or features whose height above those
 before them is lost in rounding (some 1e-3 of their distance in float32): the volume is 0, with

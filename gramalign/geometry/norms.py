@@ -16,7 +16,7 @@ def sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
     Both branches of a `where` are differentiated, so the argument is made harmless first: the
     derivative of `jnp.sqrt` at 0 is infinite, and infinite times the masked zero would be NaN.
     """
-    # Not x > 0 and its negation: a NaN must stay NaN instead of becoming 0.
+    # Not x > 0 and its negation: NaN satisfies neither comparison, and must stay NaN, not become 0.
     zero = x <= 0
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, x)))
 

@@ -4,8 +4,8 @@
 
 f is an entry of the embeddings like any other, made by `gramalign.models.FusionHead`; the loss is
 that of CLIP between the two. The paper sums it over several sets of fused modalities, each with its
-own head, and adds losses for matching and captioning. The published code detaches what it gathers
-from other devices; here gradients are complete.
+own head, and adds losses for matching and captioning. The published code detaches the embeddings
+that it gathers from other devices; here gradients are complete.
 
 Source: Chen et al., NeurIPS 2023, arXiv 2305.18500.
 Needs: an anchor and a fused embedding of the others; any k.

@@ -82,7 +82,7 @@ class AggregateScore(AnchoredScore):
     def _aggregate(self, cosines: Sequence, there: Sequence, gram: Sequence[Sequence]) -> Array:
         """The score, elementwise, from arrays of one rank."""
         pairs = list(zip(there, cosines, strict=True))
-        # Scaling all weights does not change the score, so they need not sum to 1.
+        # Scaling all weights does not change the score: they need the right size, not a sum of 1.
         known = jnp.stack([jnp.where(t > 0, c, -jnp.inf) for t, c in pairs])
         top = jax.lax.stop_gradient(jnp.max(known, axis=0))
         top = jnp.where(jnp.isneginf(top), 0, top)

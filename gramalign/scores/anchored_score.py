@@ -29,7 +29,7 @@ class AnchoredScore(ABC):
         return one(embeddings, present, "anchor", self.anchor)
 
     def cols(self, embeddings: Embeddings, present: Present | None = None) -> Side:
-        """The result of `columns` on the others, vectors `[b, d]` in the embeddings' dtype."""
+        """The result of `columns` on the others, with vectors `[b, d]` cast by `as_factor`."""
         vectors, kept = rest(embeddings, present, "anchor", self.anchor)
         dtype = jnp.result_type(*embeddings.values())  # the anchor's as well, or nothing is won
 
