@@ -53,7 +53,7 @@ def next_of(batches: Iterator[Any]) -> Any:
     """The next batch.
 
     Raises:
-        ChildProcessError: a process that reads was ended by another than this one.
+        ChildProcessError: a process that reads has ended, but not because this one told it to.
     """
     try:
         return next(batches)
@@ -61,9 +61,14 @@ def next_of(batches: Iterator[Any]) -> Any:
         code = re.search(r"terminated unexpectedly with exit code (-?\d+)", str(error))
         if code is None:
             raise
+        why = (
+            "in most cases because memory ran out: take fewer workers, or none"
+            if code[1].startswith("-")  # by a signal
+            else "and has said why above. A script keeps what it does under "
+            '`if __name__ == "__main__":`, or each such process would do it again'
+        )
         raise ChildProcessError(
-            f"a process that reads batches has ended with status {code[1]}, in most cases "
-            "because memory ran out: take fewer workers, or none"
+            f"a process that reads batches has ended with status {code[1]}, {why}"
         ) from error
 
 

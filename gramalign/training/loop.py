@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from gramalign.training.live import Report
 from gramalign.training.log import Log, opened
 from gramalign.training.model import joined
 from gramalign.training.moments import moments, varied
-from gramalign.training.params_file import read_about, save_params
+from gramalign.training.params_file import save_params
 from gramalign.training.processes import is_first_process, meet, on_host
 from gramalign.training.profile import Profile
 from gramalign.training.restore import Run, load_run, make_run
@@ -117,14 +118,14 @@ def train(
             "%d records of %s could not be read and were left out: rows %s",
             *(len(store.lost), store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
         )
-    return load_run(folder.root)
+    run = load_run(folder.root)
+    # Of a finished run whose data have moved since, too.
+    return dataclasses.replace(run, config=dataclasses.replace(run.config, data=config.data))
 
 
 def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) -> None:
     """Raises a ValueError where a run that goes on, or is finished, began with other rows."""
-    if not folder.statistics.exists():
-        return
-    if not same_rows(read_about(folder.statistics).get("trained_on") or trained_on, trained_on):
+    if not same_rows(folder.trained_on() or trained_on, trained_on):
         raise ValueError(
             f"{store.source} is not what it was when the run in {folder.root} began, and its rows "
             "for testing may be others: bring that back, or start a new run in another folder"

@@ -13,6 +13,7 @@ from gramalign.files import locked, read_json, write_text
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict, config_to_json, differences
 from gramalign.training.environment import environment
+from gramalign.training.params_file import read_about
 from gramalign.training.writers import WRITERS
 
 
@@ -168,9 +169,8 @@ class RunFolder:
         if overwrite:
             self._clear()
         if self.config.exists():
-            # Whether data that have moved are what they were, the statistics tell.
-            before, moved = config_from_dict(read_json(self.config)), self.statistics.exists()
-            changed = differences(before, config, moved=moved)
+            before = config_from_dict(read_json(self.config))
+            changed = differences(before, config, moved=self.trained_on() is not None)
             if changed:
                 raise ValueError(
                     f"{self.root} holds a run with another config (run -> got): "
@@ -180,6 +180,16 @@ class RunFolder:
         else:
             self.root.mkdir(parents=True, exist_ok=True)
             write_text(self.config, config_to_json(config))
+
+    def trained_on(self) -> str | None:
+        """The digest of a run's rows, by which data that have moved are known again.
+
+        None: it has measured nothing yet, or was begun by a version that kept none.
+
+        Raises:
+            ValueError: the file that holds it is damaged.
+        """
+        return read_about(self.statistics).get("trained_on") if self.statistics.exists() else None
 
     def note_start(self, step: int) -> None:
         """Adds the environment of a start at `step`."""

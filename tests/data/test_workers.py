@@ -101,6 +101,15 @@ def test_a_reader_that_is_killed_is_an_error_with_a_cure(folder):
                 next_of(iterator)
 
 
+def test_a_reader_that_ends_by_itself_did_not_run_out_of_memory():
+    def batches():
+        raise RuntimeError("Worker process was terminated unexpectedly with exit code 1. Search")
+        yield
+
+    with pytest.raises(ChildProcessError, match="status 1, and has said why .*if __name__ == "):
+        next_of(batches())
+
+
 _SCRIPT = """
 import multiprocessing, sys, time
 from gramalign.data import batches, load

@@ -5,12 +5,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from gramalign.cli import main
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.data import FeatureStoreError, digest, from_arrays, load, same_rows
 from gramalign.data.packed import pack
 from gramalign.training import export, load_run, train
+from gramalign.training.params_file import save_params
 from gramalign.training.run_data import data_of
 from tests.shards import spoil
 
@@ -70,16 +72,23 @@ def test_a_run_goes_on_with_data_that_have_moved(run, finished, arrays, tmp_path
     moved = dataclasses.replace(run.config, data=str(tmp_path / "elsewhere.npz"))
     (tmp_path / "data.npz").rename(moved.data)
     again = train(moved, run.folder, resume=True, report=quiet)
-    assert finished or again.config == moved
+    assert again.config == moved
+    assert len(data_of(again)) == 60
     jax.tree.map(np.testing.assert_array_equal, again.variables, run.variables)
     shuffled(moved.data, arrays)
     with pytest.raises(ValueError, match="elsewhere.npz is not what it was when"):
         train(moved, run.folder, resume=True, report=quiet)
 
 
-def test_a_run_that_has_measured_nothing_yet_has_its_data_for_good(run, arrays, tmp_path, quiet):
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_run_that_cannot_tell_its_data_has_them_for_good(run, earlier, tmp_path, quiet):
+    """It has measured nothing yet, or an earlier version kept no digest."""
     (run.folder / "params.safetensors").unlink()
-    (run.folder / "statistics.safetensors").unlink()
+    statistics = run.folder / "statistics.safetensors"
+    measured = load_file(statistics)
+    statistics.unlink()
+    if earlier:
+        save_params(statistics, measured, {})
     moved = dataclasses.replace(run.config, data=str(tmp_path / "elsewhere.npz"))
     (tmp_path / "data.npz").rename(moved.data)
     with pytest.raises(ValueError, match="holds a run with another config"):
