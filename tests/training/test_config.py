@@ -267,9 +267,8 @@ def test_what_may_not():
     }
     for name, value in changes.items():
         new = dataclasses.replace(Config(), **{name: value})
-        assert [
-            line.partition(":")[0].partition(".")[0] for line in differences(Config(), new)
-        ] == [name]
+        (line,) = differences(Config(), new)
+        assert line.startswith((f"{name}:", f"{name}."))
     free = {"layout", "workers", "on_bad_record", "max_skips", "checkpoint_every"}
     free |= {"keep_checkpoints", "writers"}
     of_their_own = {"data", "settings"}

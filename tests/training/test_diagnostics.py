@@ -49,7 +49,10 @@ def test_tuples_of_one_modality_do_not_count():
 
 def test_a_modality_that_is_absent_everywhere_changes_nothing():
     keys = jax.random.split(jax.random.key(0))
-    two = {name: normalize(jax.random.normal(key, (4, 6))) for name, key in zip("bc", keys)}
+    two = {
+        name: normalize(jax.random.normal(key, (4, 6)))
+        for name, key in zip("bc", keys, strict=True)
+    }
     three = {"b": two["b"], "bb": jnp.zeros((4, 6)), "c": two["c"]}
     found = diagnostics(three, everywhere(three) | {"bb": jnp.zeros(4, bool)})
     jax.tree.map(
