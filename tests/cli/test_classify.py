@@ -64,3 +64,20 @@ def test_errors_name_the_cure(run, store, tmp_path, capsys):
     wanted = "wanted one of sound, text, video"
     assert wanted in complaint(capsys, "classify", str(run), "--prompts", "x")
     assert not list(run.glob("*.part"))
+
+
+@pytest.mark.parametrize("part, sizes", [("test", (60, 25, 35)), ("validation", (60, 35, None))])
+def test_rows_that_are_measured_choose_nothing(part, sizes, run, store, tmp_path, monkeypatch):
+    arrays = {name: np.load(store / f"{name}.npy") for name in ("sound", "text", "video", "labels")}
+    split = np.repeat(["train", "validation", "test"], [60, 35, 25])
+    np.savez(tmp_path / "store.npz", **arrays, split=split)
+    seen = []
+
+    def classify(known, asked, *, validation, **_):
+        seen.extend([len(known), len(asked), validation and len(validation)])
+        raise ValueError("enough")
+
+    monkeypatch.setattr("gramalign.cli.classify.classify", classify)
+    with pytest.raises(SystemExit):
+        main(["classify", str(run), "--data", str(tmp_path / "store.npz"), "--part", part])
+    assert tuple(seen) == sizes

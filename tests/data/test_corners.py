@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gramalign.data import from_arrays, packed
+from gramalign.data.batches import _Fill
 from gramalign.data.examples import readable
 from gramalign.data.mixture import mix
 from gramalign.data.packed import open_packed, pack
@@ -22,8 +23,11 @@ def test_rows_that_one_modality_alone_has_lost(tmp_path):
     shard = sorted((tmp_path / "b").glob("features-*"))[1]
     shard.write_bytes(shard.read_bytes()[:60])
     stores = [open_packed(tmp_path / name, "skip") for name in "ab"]
-    left = readable(mix(stores, [1.0, 1.0], "both"))
-    assert len(left) == 72
+    both = mix(stores, [1.0, 1.0], "both")
+    assert len(readable(both)) == 72
+    rows = np.arange(80)
+    told = _Fill(both, rows, tell_lost=True)(rows)["lost"]  # by a process that reads
+    assert told.tolist() == sorted(both.lost) == list(range(48, 56))
 
 
 def test_a_shard_that_is_not_what_was_written(tmp_path, monkeypatch):

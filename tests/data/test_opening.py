@@ -231,6 +231,10 @@ BAD = {
         lambda c: c.update(split=np.array([0, 1, 2, 3, 0, 0])),
         "split: row 3 is 3: wanted one of train, validation, test",
     ),
+    "split number below": (
+        lambda c: c.update(split=np.array([0, 1, -1, 2, 0, 0])),
+        "split: row 2 is -1: wanted one of train, validation, test",
+    ),
     "split dtype": (
         lambda c: c.update(split=np.ones(6, bool)),
         "split has dtype bool: wanted strings (or 0, 1, 2)",
@@ -279,6 +283,7 @@ def test_row_numbers_count_from_the_start_of_the_file(monkeypatch):
     content["text"][5] = np.nan
     with pytest.raises(FeatureStoreError, match="text: row 5 holds NaN"):
         from_arrays(content)
+    assert len(from_arrays({**content, "present.text": np.arange(7) != 5})) == 7
 
 
 @pytest.mark.parametrize("write", [write_folder, write_npz, write_compressed])
@@ -411,6 +416,9 @@ def test_load_divides_rows_where_the_store_does_not(tmp_path):
         write_folder(tmp_path / "given", arrays(rows=6, split=np.array([0, 0, 0, 0, 1, 2])))
     )
     assert again.split.tolist() == ["train"] * 4 + ["validation", "test"]
+    pairs = np.arange(50) // 2
+    grouped = load(write_folder(tmp_path / "grouped", arrays(rows=50, groups=pairs)))
+    assert (grouped.split[::2] == grouped.split[1::2]).all(), "no group is divided"
 
 
 def test_load_names_what_there_is():

@@ -1,5 +1,7 @@
 """Stores as ArrayRecord shards: the same rows, and what becomes of damage."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -166,6 +168,7 @@ def test_or_left_out_and_counted(store, folder):
     batch = next(batches(damaged, batch_size=ROWS, seed=0))
     lost = damaged.lost
     assert 1 <= len(lost) < 20 and min(lost) >= 32
+    assert pickle.loads(pickle.dumps(damaged)).lost == lost, "another process knows them too"
     order = np.random.default_rng([0, 0]).permutation(ROWS)
     for row, place in zip(order, range(ROWS), strict=True):
         for name, mask in batch["present"].items():

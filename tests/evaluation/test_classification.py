@@ -12,6 +12,7 @@ from gramalign.evaluation import (
     FUSED,
     SCORE_NAMES,
     Classification,
+    bootstrap_interval,
     class_figures,
     class_prompts,
     classification_table,
@@ -253,6 +254,29 @@ def test_the_interval_of_macro_f1_holds_what_all_rows_would_give(size, number, s
     assert held >= 35, held
 
 
+def test_draws_that_lack_a_class_are_means_over_the_others():
+    rng = np.random.default_rng(1)
+    true = rng.integers(0, 8, 20)
+    said = np.where(rng.random(20) < 0.5, true, rng.integers(0, 8, 20))
+
+    def macro_f1(drawn):
+        t, p = true[drawn.astype(int)], said[drawn.astype(int)]
+        each = [2 * np.sum((t == c) & (p == c)) / np.sum([t == c, p == c]) for c in {*t, *p}]
+        return 100 * np.mean(each)
+
+    rows = np.arange(20.0)
+    wanted = bootstrap_interval(rows, statistic=macro_f1, method="centred", resamples=1000)
+    found = class_figures._macro_f1(true, said, np.arange(20))
+    ends = [wanted.estimate, wanted.low, wanted.high]
+    assert [found.value, found.low, found.high] == pytest.approx(ends)
+
+
+@pytest.mark.parametrize("classes, at", [(2, [1]), (5, [1]), (6, [1, 5])])
+def test_among_as_many_as_there_are_every_row_would_be_right(classes, at):
+    same = labelled({"text": np.eye(classes, dtype=np.float32)}, np.arange(classes))
+    assert list(nearest_neighbours(same, same, ("text",)).accuracy) == at
+
+
 def test_a_perfect_space_and_a_collapsed_one():
     eye = np.eye(len(LABELS), dtype=np.float32)
     perfect = labelled(dict.fromkeys(NAMES[:2], np.repeat(eye, 3, 0)), np.repeat(LABELS, 3))
@@ -300,6 +324,18 @@ def test_a_modality_that_training_lacks_has_no_figures_rather_than_wrong_ones():
         assert each.rows == (0 if alone else 60)
     assert "n/a" in text and "nan" not in text
     json.dumps(result.to_json(), allow_nan=False)
+
+
+def test_what_is_known_of_training_rows_is_so_of_all_classifiers():
+    rng = np.random.default_rng(4)
+    train, test = rows(rng, 62, noise=2), rows(rng, 60, noise=2, classes=LABELS[1:])
+    others = labelled(rows(rng, 40).data.embeddings, rng.permutation(np.resize(LABELS, 40)))
+    found = classify(train, test, score="cosine", validation=others)
+    most = 100 * np.mean(test.labels == train.most_frequent)
+    assert train.most_frequent != test.most_frequent
+    assert [x.majority for x in found.all] == pytest.approx([most] * len(found.all))
+    chosen = linear_probe(train, test, NAMES, validation=others)
+    assert found.probe[-1] == chosen != linear_probe(train, test, NAMES)
 
 
 def test_given_prompts_are_zero_shot_and_one_modality_is_enough():

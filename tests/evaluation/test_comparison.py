@@ -126,6 +126,7 @@ def test_examples_of_one_group_are_one_unit():
     single = compare(results).figures["second"][PAIRS]
     grouped = compare(results, groups=groups).figures["second"][PAIRS]
     assert single.over_seeds.to_json() == grouped.over_seeds.to_json()
+    assert grouped.over_queries == bootstrap_interval(unit_values(second, groups))
     assert single.p_corrected == pytest.approx(2 / 2**10)
     assert grouped.p_corrected == 1  # one group differs, and might have done so the other way
 

@@ -14,6 +14,8 @@ from gramalign.evaluation import (
     retrieval_figures,
     to_text,
 )
+from gramalign.evaluation.contribution import Difference
+from gramalign.evaluation.contribution_table import _points
 from tests import samples
 
 NAMES = ("text", "audio", "video")
@@ -93,6 +95,12 @@ def test_difference_is_mcnemars():
     assert found.p_value == pytest.approx(2 * stats.binom.cdf(1, 4, 0.5))
     none = difference(np.zeros(3, int), np.ones(3, int))
     assert none.queries == 0 and np.isnan(none.points)
+
+
+def test_what_differs_from_0_has_a_mark():
+    shown = {p: _points(Difference(40, -7.5, 1, 4, p)) for p in (0.04, 0.2)}
+    assert shown == {0.04: "-7.5*", 0.2: "-7.5 "}
+    assert _points(Difference(0, np.nan, 0, 0, 1.0)) == "n/a "
 
 
 def test_what_has_no_contributions():

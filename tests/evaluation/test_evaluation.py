@@ -62,3 +62,14 @@ def test_tables_show_both_side_by_side(evaluation):
         "Labels: all that",
     ):
         assert title in shown
+
+
+def test_a_baseline_is_measured_as_the_space_is():
+    """By the same masks and groups."""
+    rng = np.random.default_rng(1)
+    same = random_embeddings(rng, names=("text", "audio"))
+    present = {"audio": rng.random(EXAMPLES) > 0.2}
+    groups = np.arange(EXAMPLES) // 3
+    found = evaluate(same, present, groups=groups, baseline_embeddings=same, neighbours=False)
+    assert found.baseline == found.retrieval
+    assert found.diagnostics.hubness == ()

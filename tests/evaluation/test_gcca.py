@@ -63,6 +63,24 @@ def test_two_views_give_classical_canonical_correlations():
         assert mine == pytest.approx(np.corrcoef(theirs[0][:, i], theirs[1][:, i])[0, 1], abs=1e-4)
 
 
+def test_every_step_by_numpy():
+    train = Views().draw(60)
+    found = fit_gcca(train, dim=3, components=6, ridge=0.2).embed(train)
+    white = []
+    for x in train.values():
+        z = (x - x.mean(axis=0)) / x.std(axis=0)
+        _, scale, axes = np.linalg.svd(z, full_matrices=False)
+        variance = scale[:6] ** 2 / 59
+        white.append(z @ axes[:6].T / np.sqrt(variance + 0.2 * variance.mean()))
+    _, strength, shared = np.linalg.svd(np.concatenate(white, axis=1), full_matrices=False)
+    weights = shared[:3].T * (strength[:3] / strength[0]) ** 2
+    wanted = np.concatenate([w @ part for w, part in zip(white, np.split(weights, 3), strict=True)])
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    # But for the signs of directions, which cosines do not see.
+    cosines = [x @ x.T for x in (np.concatenate([*found.values()]), wanted)]
+    np.testing.assert_allclose(*cosines, atol=1e-5)
+
+
 def test_incomplete_rows_are_left_out_of_the_fit_and_masked_in_the_result():
     views = Views()
     train, test = views.draw(200), views.draw(20)

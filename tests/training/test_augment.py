@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gramalign.training import Layout, train
-from gramalign.training.augment import load_augment
+from gramalign.training.augment import augmented, load_augment
 from gramalign.training.metrics import read_metrics
 
 HOOKS = """
@@ -55,6 +57,15 @@ def losses(hooks, small_config, tmp_path_factory, quiet):
         return [row["loss"] for row in read_metrics(folder / "metrics.jsonl")]
 
     return run
+
+
+def test_each_example_draws_its_own():
+    def noise(key, features, present):
+        return {name: jax.random.normal(key, x.shape) for name, x in features.items()}, present
+
+    of = {"a": jnp.zeros((4, 3))}, {"a": jnp.ones(4, bool)}
+    found, _ = augmented(noise, jax.random.key(0), *of)
+    assert len(np.unique(found["a"])) == 12
 
 
 @pytest.mark.slow

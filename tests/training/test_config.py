@@ -17,6 +17,7 @@ from gramalign.training import (
     Optimizer,
     Pmrl,
     Uniformity,
+    Validation,
     config_from_json,
     config_to_json,
 )
@@ -255,3 +256,20 @@ def test_what_may_change_when_a_run_goes_on():
     new = dataclasses.replace(old, layout=Layout(fsdp=2), **changes)
     assert differences(old, new) == []
     assert differences(old, dataclasses.replace(new, steps=7000)) == ["steps: 1000 -> 7000"]
+
+
+def test_what_may_not():
+    changes = {
+        **{"objective": "clip", "steps": 7000, "batch_size": 8, "microbatch": 4, "seed": 1},
+        **{"modalities": ("a", "b"), "augment": "a:b", "start_from": "runs/a", "log_every": 1},
+        **{"model": Model(remat=True), "optimizer": Optimizer(clip_norm=2.0)},
+        **{"engine": Engine(tile=8), "validation": Validation(every=9)},
+    }
+    for name, value in changes.items():
+        new = dataclasses.replace(Config(), **{name: value})
+        (line,) = differences(Config(), new)
+        assert line.startswith((f"{name}:", f"{name}."))
+    free = {"layout", "workers", "on_bad_record", "max_skips", "checkpoint_every"}
+    free |= {"keep_checkpoints", "writers"}
+    of_their_own = {"data", "settings"}
+    assert {x.name for x in dataclasses.fields(Config)} == {*changes, *free, *of_their_own}

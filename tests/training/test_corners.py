@@ -68,6 +68,18 @@ def test_what_could_not_be_written_is_told_by_the_next_save(begun, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize("keep_best, kept", [(2, {2, 4, 7}), (0, {7})])
+def test_which_checkpoints_stay(begun, keep_best, kept):
+    start, folder = begun
+    figures = {1: 3.0, 2: 5.0, 3: None, 4: 5.0, 5: 1.0, 6: None, 7: 0.0}
+    with Checkpoints(folder, 1, keep_best) as checkpoints:
+        for step, figure in figures.items():
+            checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(step)), figure)
+        best = checkpoints.best(start.abstract)
+    assert {int(path.name) for path in folder.checkpoints.iterdir()} == kept
+    assert int(best.step) == (4 if keep_best else 7), "of equal ones the newest"
+
+
 def test_a_run_whose_statistics_are_gone_does_not_go_on_without(begun, small_config):
     _, folder = begun
     config = small_config()

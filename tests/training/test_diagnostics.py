@@ -45,3 +45,18 @@ def test_tuples_of_one_modality_do_not_count():
     # a of row 0 meets b of row 1, a of row 2 meets b of row 3, a of row 1 meets none.
     pairs = np.array([a[0] @ b[1], a[2] @ b[3]])
     np.testing.assert_allclose(found["mismatched_volume"], np.sqrt(1 - pairs**2).mean(), rtol=1e-5)
+
+
+def test_a_modality_that_is_absent_everywhere_changes_nothing():
+    keys = jax.random.split(jax.random.key(0))
+    two = {
+        name: normalize(jax.random.normal(key, (4, 6)))
+        for name, key in zip("bc", keys, strict=True)
+    }
+    three = {"b": two["b"], "bb": jnp.zeros((4, 6)), "c": two["c"]}
+    found = diagnostics(three, everywhere(three) | {"bb": jnp.zeros(4, bool)})
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5),
+        found,
+        diagnostics(two, everywhere(two)),
+    )

@@ -12,7 +12,7 @@ from gramalign.training.model import Model, split
 from gramalign.training.moments import moments
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state
-from gramalign.training.step import make_step
+from gramalign.training.step import is_logged, make_step
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,21 @@ def test_three_steps(start):
     }
     # Diagnostics are computed at logged steps only.
     assert [float(row["leading_share"]) > 0.4 for row in rows] == [False, True, False]
+
+
+def test_diagnostics_know_what_is_absent(start):
+    state, step, data = start
+    batch = next(data)
+    for kind in ("present", "features"):
+        batch[kind]["text"][:] = 0
+    _, metrics = step(dataclasses.replace(state, step=jnp.int32(1)), batch)
+    # There is no tuple, and a single vector would have all its length in one direction.
+    assert metrics["leading_share"] == metrics["matched_volume"] == 0
+
+
+def test_the_last_step_is_logged_as_well(small_config):
+    config = small_config(steps=5, log_every=2)
+    assert [step for step in range(1, 6) if is_logged(step, config)] == [2, 4, 5]
 
 
 def test_dropout_differs_between_steps_and_not_between_runs(start):

@@ -1,0 +1,72 @@
+"""What `gramalign compare` makes of its runs, without training any."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gramalign.cli.compare import Compare, _Task
+from gramalign.cli.console import QUIET
+from gramalign.cli.evaluate import linear_baseline
+from gramalign.cli.in_turn import InTurn
+from gramalign.cli.options import SharedOptions
+from gramalign.data import load
+from gramalign.evaluation import compare, evaluate, fit_gcca
+from gramalign.evaluation.records import to_plain
+from gramalign.training import Config, Validation
+
+
+@pytest.fixture(scope="module")
+def pairs(store):
+    """The store, each two rows of which are a group."""
+    arrays = {path.stem: np.load(path) for path in store.glob("*.npy")}
+    arrays["text"][1::2] = arrays["text"][::2]
+    path = store.parent / "pairs.npz"
+    np.savez(path, **arrays, groups=np.arange(120) // 2)
+    return str(path)
+
+
+def test_the_baseline_learns_from_training_rows_and_what_is_there(store):
+    data = load(str(store))
+    train, rows = data.part("train"), data.part("test")
+    fitted = fit_gcca({m: np.asarray(x) for m, x in train.features.items()}, train.present)
+    wanted = fitted.embed({m: np.asarray(x) for m, x in rows.features.items()}, rows.present)
+    found = linear_baseline(data, rows)
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
+def test_the_baseline_is_measured_as_the_runs_are(pairs):
+    """By the same rows, masks, groups and modalities."""
+    config = Config(data=pairs, modalities=("text", "sound"))
+    (hits,) = Compare(scores=("own",))._baseline(config, QUIET)["linear GCCA"]
+    store = load(pairs).only(config.modalities)
+    rows = store.part("test")
+    wanted = evaluate(
+        linear_baseline(store, rows), rows.present, groups=rows.groups, neighbours=False
+    )
+    assert hits.keys() == wanted.summary_hits(own=True).keys()
+    for name, values in wanted.summary_hits(own=True).items():
+        np.testing.assert_array_equal(hits[name], values)
+
+
+def test_groups_are_drawn_together(pairs, tmp_path):
+    groups = load(pairs).part("test").groups
+    rng = np.random.default_rng(0)
+    results = {name: [{"R@1": 100.0 * (rng.random((1, len(groups))) < 0.5)}] for name in "ab"}
+    Compare(data=(pairs,))._report(pairs, tmp_path, {}, results, {}, {}, QUIET)
+    record = json.loads((tmp_path / "compare.json").read_text())
+    assert record["figures"] == to_plain(compare(results, groups=groups).to_json())["figures"]
+
+
+def test_of_ranks_the_lowest_is_chosen(monkeypatch, tmp_path):
+    ranks = iter([9.0, 2.0, 5.0])
+    monkeypatch.setattr(InTurn, "train", lambda *_: None)
+    monkeypatch.setattr("gramalign.cli.compare.best_figure", lambda *_: next(ranks))
+    figure = Validation(figure="text -> sound mean rank, own")
+    asked = Compare(config=SharedOptions(validation=figure))
+    tried = dict.fromkeys(("seed=1", "seed=2", "seed=3"), asked.config)
+    of_clip = _Task(asked.config, tmp_path)
+    options = {"seed": ("1", "2", "3")}
+    found = asked._tuned({"clip": of_clip}, {"clip": tried}, options, {}, QUIET)
+    assert found["clip"].chosen == "seed=2"
