@@ -45,7 +45,7 @@ class Degeneracy:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Degeneracy":
-        """What `to_plain` made of it."""
+        """The inverse of `to_plain`."""
         return cls(record["kind"], dict(record["figures"]), record["sentence"])
 
 

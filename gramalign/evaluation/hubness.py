@@ -48,7 +48,7 @@ class Hubness:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Hubness":
-        """What `to_plain` made of it."""
+        """The inverse of `to_plain`."""
         figures = {name: number(record[name]) for name in ("skewness", "largest")}
         return cls(query=record["query"], gallery=record["gallery"], **figures)
 

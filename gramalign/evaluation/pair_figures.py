@@ -34,7 +34,7 @@ class PairFigures:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "PairFigures":
-        """What `to_plain` made of it; records without `negative` are read as well."""
+        """The inverse of `to_plain`; also reads records without `negative`."""
         return cls(
             first=record["first"],
             second=record["second"],

@@ -54,7 +54,7 @@ class TupleFigure:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "TupleFigure":
-        """What `to_plain` made of it; records without distributions are read as well."""
+        """The inverse of `to_plain`; also reads records without distributions."""
         return cls(
             matched=number(record["matched"]),
             mismatched=number(record["mismatched"]),
