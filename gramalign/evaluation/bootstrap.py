@@ -205,7 +205,7 @@ def _corrected(
     spread = np.sum(off**2) ** 1.5
     acceleration = np.sum(off**3) / (6 * spread) if spread > 0 else 0.0
     moved = bias + quantiles
-    # With few units the outermost levels lie beyond the formula's pole, which is then their limit.
+    # With few units the outermost levels may lie beyond the formula's pole: held just before it.
     return bias + moved / np.maximum(1 - acceleration * moved, 1e-9)
 
 

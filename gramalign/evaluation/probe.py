@@ -48,8 +48,8 @@ def linear_probe(
         test: the rows to classify.
         modalities: the inputs; several are concatenated, with zeros for absent ones, so that
             linear classifiers of their sum are among those it may find.
-        validation: rows to choose the regularisation by; if None, or empty, parts of the training
-            rows are held out for that.
+        validation: rows to choose the regularisation by; if None, or if none has the modalities,
+            parts of the training rows are held out for that.
 
     Returns:
         The figures; their settings include the chosen `C` and whether the fit `converged`, 1 or 0.

@@ -13,7 +13,7 @@ from gramalign.training.checks import as_tuples
 from gramalign.training.config import Config
 from gramalign.training.terms import TERMS
 
-# Else the cure that an error names, or a machine of another size, is refused.
+# Free to change on resumption, so that an error's cure or a machine of another size is accepted.
 _FREE = (
     *("layout", "workers", "on_bad_record", "max_skips"),
     *("checkpoint_every", "keep_checkpoints", "writers"),

@@ -24,7 +24,7 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
 
 
 def _matrices(params: PyTree) -> PyTree:
-    """Which parameters decay: only matrices; biases and learned numbers must not go to zero."""
+    """Which parameters decay: only matrices; for biases and learned numbers, 0 is not simpler."""
     return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
 
 

@@ -26,7 +26,7 @@ def _tensorboard(folder: Path, config: dict[str, Any], begun: int) -> Iterator[W
     """
     from tensorboardX import SummaryWriter
 
-    # From the next step: at the purge step itself, existing events are kept.
+    # From the next step on, so that events of step `begun` itself are kept.
     purge = begun + 1 if begun else None
     files = folder / "tensorboard"
     # Files are named by the second, and two starts within a second would share a file.
