@@ -1,4 +1,4 @@
-"""How many digits of a volume survive in float32, the closer the vectors of a tuple lie."""
+"""How many digits of a volume survive in float32 as the vectors of a tuple get closer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ DISTANCES = (1e-1, 1e-2, 1e-3, 1e-4)
 def close_tuples(
     tuples: int, modalities: int, dim: int, distance: float
 ) -> Float[np.ndarray, "n k d"]:
-    """Unit float32 vectors, each `distance` away from the direction that its tuple shares."""
+    """Unit float32 vectors, each `distance` away from the common direction of its tuple."""
     rng = np.random.default_rng([0, modalities, round(-np.log10(distance))])
     shared = _unit(rng.standard_normal((tuples, 1, dim)))
     apart = _unit(rng.standard_normal((tuples, modalities, dim)))
@@ -55,7 +55,7 @@ METHODS: dict[str, Callable] = {
 
 
 def measure(modalities: int, dim: int, distance: float, tuples: int = 256) -> dict[str, Any]:
-    """Median relative error of each method at one distance; None where most results are NaN."""
+    """Median relative error of each method at one distance; None if most results are NaN."""
     vectors = close_tuples(tuples, modalities, dim, distance)
     wanted = reference(vectors)
     errors = {}

@@ -13,7 +13,7 @@ NONE = "n/a"
 
 
 def table(*columns: str, gap: int = 2) -> Table:
-    """Columns by their heads; those that start with > are aligned to the right."""
+    """A table with these column heads; columns whose head starts with > are right-aligned."""
     made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
     for column in columns:
         right = column.startswith(">")
@@ -22,12 +22,12 @@ def table(*columns: str, gap: int = 2) -> Table:
 
 
 def titled(title: str, body: Table, *notes: str) -> Group:
-    """A title above, notes below."""
+    """A table with a title above and notes below."""
     return Group(Text(title, style="bold"), "", body, *(Text(x, style="dim") for x in notes), "")
 
 
 def seconds(value: float | None) -> str:
-    """Milliseconds below a second."""
+    """A time as text: milliseconds below a second."""
     if value is None:
         return NONE
     return f"{1000 * value:.2f} ms" if value < 1 else f"{value:.2f} s"
@@ -59,7 +59,7 @@ def rate(value: float | None) -> str:
 
 
 def bytes_(value: int | None) -> str:
-    """MiB, or GiB from one on."""
+    """A size in MiB, or in GiB from 1 GiB on."""
     if value is None:
         return NONE
     if value < 10 * 2**20:
@@ -68,5 +68,5 @@ def bytes_(value: int | None) -> str:
 
 
 def error(value: float | None) -> str:
-    """An error's size; None is one that is not a number."""
+    """The size of an error; None stands for NaN."""
     return "NaN" if value is None else f"{value:.0e}"

@@ -1,34 +1,34 @@
-"""The devices to measure on: started as asked for, and what they tell about their memory."""
+"""The devices to measure on: how they are started, and the memory that they report."""
 
 import os
 
 import jax
 from jax.extend.backend import clear_backends
 
-# JAX would take three quarters of a GPU's memory at once, and torch have to do with the rest.
+# JAX would take three quarters of a GPU's memory at once, and leave torch only the rest.
 _GROW = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def start(platform: str | None, threads: int, devices: int) -> str:
-    """Starts JAX, on a CPU with so many threads and simulated devices.
+    """Starts JAX; on a CPU, with a given number of threads and simulated devices.
 
-    To be called before JAX computes anything.
+    Call it before JAX computes anything.
 
     Args:
         platform: `cpu`, `cuda`, `rocm` or `tpu`; None: the best that JAX finds.
-        threads: of a CPU, for this process and those it starts.
-        devices: wanted at least.
+        threads: on a CPU, for this process and those it starts.
+        devices: the least number of devices.
 
     Returns:
-        What JAX calls the platform: `cpu`, `gpu` or `tpu`.
+        JAX's name for the platform: `cpu`, `gpu` or `tpu`.
 
     Raises:
-        ValueError: if there is no such platform, or not so many of its devices.
+        ValueError: there is no such platform, or it has too few devices.
     """
     for name, value in _GROW.items():
         os.environ.setdefault(name, value)
     if platform is not None:
-        # With the CPU behind it, because JAX fails on an assertion where it finds nothing at all.
+        # With the CPU as a fallback, as JAX fails on an assertion if it finds no platform at all.
         jax.config.update("jax_platforms", platform if platform == "cpu" else f"{platform},cpu")
     try:
         found = jax.default_backend()
@@ -37,7 +37,7 @@ def start(platform: str | None, threads: int, devices: int) -> str:
     if platform not in (None, "cpu") and found == "cpu":
         raise ValueError(_not_there(platform))
     if found == "cpu":
-        # Threads and devices are counted once, when the CPU is started: so start it again.
+        # Threads and devices are counted once, when the CPU backend starts: so start it again.
         clear_backends()
         use_threads(threads)
         jax.config.update("jax_platforms", "cpu")
@@ -67,5 +67,5 @@ def use_threads(count: int) -> None:
 
 
 def peak_bytes() -> int | None:
-    """Most memory of the first device that was ever in use; None where it does not tell."""
+    """Peak memory in use on the first device; None if the device does not report it."""
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

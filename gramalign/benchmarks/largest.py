@@ -1,9 +1,9 @@
-"""The largest batch that the peer can hold on a device, in a process of its own.
+"""The largest batch that the peer can run on a device, found in a process of its own.
 
     python -m gramalign.benchmarks.largest gram 4 512 bfloat16 cuda 60 1048576
                 (method, modalities, dim, dtype, torch's device, seconds of a call, highest batch)
 
-Of its own, so that no memory of JAX's stands in the peer's way.
+A process of its own, so that JAX holds no memory that the peer could use.
 """
 
 import json
@@ -39,10 +39,10 @@ def find(
     """Doubles the batch until the peer fails, or a call would take over `limit` seconds.
 
     Yields:
-        Whenever there is more of it, `batch`: the largest that it computed, None where that is not
-        even the smallest; `ended_at`: what the peer failed of, such as `out of memory`, the
-        seconds, the highest batch, None before the end; `seconds` and `peak_bytes` at the largest,
-        of a first call before the end.
+        After every step, `batch`: the largest batch computed, None if even the smallest failed;
+        `ended_at`: why the search ended, such as `out of memory`, the seconds, or the highest
+        batch, None before the end; `seconds` and `peak_bytes` at the largest batch, before the end
+        those of a first call.
     """
 
     def peer(batch: int) -> Peer:
@@ -80,11 +80,11 @@ def find(
 def elsewhere(
     method: Method, modalities: int, dim: int, dtype: DType, device: str, limit: int, *rest: int
 ) -> Found:
-    """The last of `find`, in a process where JAX leaves the accelerator to torch.
+    """The last result of `find`, in a process where JAX leaves the accelerator to torch.
 
-    If that process fails or hangs, `ended_at` says so, and the rest is what it had found.
+    If that process fails or hangs, `ended_at` says so, and the rest is what it had found so far.
     """
-    # Calls of at most `limit` seconds, twice as long each, and three rounds of the longest.
+    # Calls that double up to `limit` seconds, and three rounds of the longest.
     patient = 60 + 6 * limit
     words = method, modalities, dim, dtype, device, limit, *rest
     try:
@@ -95,7 +95,7 @@ def elsewhere(
 
 
 def main(method: str, modalities: str, dim: str, dtype: str, device: str, *numbers: str) -> None:
-    """The arguments as words of the command line."""
+    """Takes its arguments as words of the command line."""
     of = cast(Method, method), int(modalities), int(dim), cast(DType, dtype)
     for found in find(*of, device, *map(int, numbers)):
         print(json.dumps(found), flush=True)

@@ -1,4 +1,4 @@
-"""Where, when and with what figures were made."""
+"""Where, when and with which software figures were measured."""
 
 import datetime
 import os

@@ -1,4 +1,4 @@
-"""Memory of loss and gradient: what the compiler reserves, what a new process takes."""
+"""Memory of loss and gradient: what the compiler reserves, and what a new process takes."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -21,7 +21,7 @@ def compiled_bytes(
     not fit the device.
 
     Raises:
-        ValueError: if the platform does not tell.
+        ValueError: the platform does not report it.
     """
     shapes = dict.fromkeys(inputs(method, modalities), jax.ShapeDtypeStruct((batch, dim), dtype))
     compiled = attempt(lambda: step(method, Way(tile)).lower(shapes).compile())
@@ -46,7 +46,7 @@ def growth(
 ) -> dict[str, Any]:
     """Temporary memory at each batch size, and its growth relative to the batch's.
 
-    Growth 1.0 is linear; a loss that holds the score matrix has the quotient of the batch sizes.
+    Growth 1.0 is linear; for a loss that holds the score matrix it is the ratio of the batch sizes.
     """
     sizes = []
     for batch in batches:
@@ -72,8 +72,8 @@ def resident(method: str, batch: int, modalities: int, dim: int) -> dict[str, An
     """Peak resident memory of a new process that computes loss and gradient once.
 
     Returns:
-        `peak_bytes` with everything (interpreter, libraries, compilation), `before_bytes` before
-        the step was compiled, and the loss.
+        `peak_bytes` including everything (interpreter, libraries, compilation), `before_bytes`
+        before the step was compiled, and the loss.
 
     Raises:
         ChildProcessError: the process failed, for instance because it ran out of memory.

@@ -1,6 +1,6 @@
-"""Whether the peer takes too long, told beforehand: a call that has begun cannot be ended.
+"""Predicts whether the peer takes too long: a call that has begun cannot be interrupted.
 
-On a GPU torch takes the decompositions of many small matrices one by one, minutes of them.
+On a GPU torch decomposes many small matrices one by one, which can take minutes.
 """
 
 import time
@@ -17,13 +17,13 @@ SMALLEST = 32
 
 
 def fits(run: Callable[[int], object], method: Method, batch: int, limit: int) -> bool:
-    """Whether a call with a whole batch will take up to `limit` seconds, as fewer examples tell.
+    """Whether a call with a whole batch will take up to `limit` seconds, judged by smaller batches.
 
     Args:
-        run: calls the peer with so many examples.
+        run: calls the peer with a number of examples.
         method: whose peer it is.
-        batch: examples in the whole batch, with which it is not called.
-        limit: seconds. No call is begun that the one before it says takes longer.
+        batch: examples in the whole batch, which is never run here.
+        limit: seconds. No call is begun that would take longer, judged by the previous one.
     """
     sizes = []
     while batch // TIMES >= SMALLEST:
@@ -43,7 +43,7 @@ def may_double(method: Method, taken: float, limit: int) -> bool:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """What one call takes."""
+    """Seconds of one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""The published code as an opponent: where it can run, and one loss with its gradients."""
+"""The published code as a peer to compare with: where it can run, one loss and its gradients."""
 
 import os
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ def torch_is_there() -> bool:
 
 
 def why_not(workload: Workload, devices: int, limit: int | None) -> str | None:
-    """Why a workload has no peer here, or None where it has one.
+    """Why a workload has no peer here, or None if it has one.
 
     Args:
-        workload: what is to be computed.
-        devices: how many compute it on gramalign's side.
+        workload: what to compute.
+        devices: how many devices gramalign uses.
         limit: largest batch to try the peer with; None: any.
     """
     platform = jax.default_backend()
@@ -51,7 +51,7 @@ def why_not(workload: Workload, devices: int, limit: int | None) -> str | None:
 
 
 def least_bytes(workload: Workload) -> int:
-    """Memory without which the published code cannot be: of what it holds at once, the largest."""
+    """A lower bound on the published code's memory: the largest array that it holds."""
     pairs, tuples, k = workload.batch**2, workload.batch, workload.modalities
     # Computed in the embeddings' dtype, and then in float32 beside it.
     number = 4 if workload.dtype == "float32" else 2 + 4
@@ -63,7 +63,7 @@ def least_bytes(workload: Workload) -> int:
 
 
 def _memory(where: str) -> int:
-    """Bytes of the device that torch computes on, free or not."""
+    """Total memory in bytes of the device that torch computes on, free or not."""
     if where == "cuda":
         import torch  # pyright: ignore[reportMissingImports]
 
@@ -72,7 +72,7 @@ def _memory(where: str) -> int:
 
 
 class Peer:
-    """Loss and gradients of a method in torch, on the numbers and the device that JAX has."""
+    """Loss and gradients of a method in torch, with JAX's inputs on JAX's device."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Peer:
         ]
 
     def run(self) -> tuple[Any, tuple[Any, ...]]:
-        """Loss and gradients as tensors, once they are there."""
+        """Loss and gradients as tensors, once they are computed."""
         if self._device == "cpu":
             self._torch.set_num_threads(self._threads)
         loss = self._loss(self._leaves)
@@ -109,7 +109,7 @@ class Peer:
         return loss.item(), [gradient.float().cpu().numpy() for gradient in gradients]
 
     def peak_bytes(self) -> int | None:
-        """Most memory that torch has held on the GPU for it so far; None on a CPU."""
+        """Peak memory that torch has held for it on the GPU so far; None on a CPU."""
         return self._torch.cuda.max_memory_allocated() if self._device == "cuda" else None
 
 
@@ -119,7 +119,7 @@ def peer_device() -> str:
 
 
 def release(device: str) -> None:
-    """Gives back what torch has kept of a GPU's memory, and forgets its peak."""
+    """Frees the GPU memory that torch has cached, and resets its peak."""
     if device == "cuda":
         import torch  # pyright: ignore[reportMissingImports]
 
@@ -131,7 +131,7 @@ def gradient_difference(
     ours: Mapping[str, Float[np.ndarray, "batch dim"]],
     theirs: list[Float[np.ndarray, "batch dim"]],
 ) -> float:
-    """Largest difference of two gradients, relative to their largest entry."""
+    """Largest difference between two gradients, relative to their largest entry."""
     largest = max(float(np.abs(x).max()) for x in theirs)
     pairs = zip(ours.values(), theirs, strict=True)
     return max(float(np.abs(x.astype(np.float32) - y).max()) for x, y in pairs) / largest

@@ -2,18 +2,18 @@
 
 What a user would run instead of gramalign, written from the formulas:
 
-- GRAM (Cicchetti et al., ICLR 2025, arXiv 2412.11959): the k x k Gram matrix of every one of B^2
-  pairs is formed, and `torch.linalg.det` taken of each.
-- PMRL (Liu et al., 2025, arXiv 2507.17343): a singular value decomposition with d x d left factors
-  of every tuple.
+- GRAM (Cicchetti et al., ICLR 2025, arXiv 2412.11959): `torch.linalg.det` of the k x k Gram matrix
+  of each of the B^2 pairs.
+- PMRL (Liu et al., 2025, arXiv 2507.17343): a singular value decomposition of every tuple, with
+  d x d left factors.
 - CLIP (Radford et al., 2021, arXiv 2103.00020): the whole matrix of logits for every modality
   besides the anchor, and its cross-entropy along both sides.
 
 Products run in the embeddings' dtype; determinants, decompositions and cross-entropies in float32,
 which is what autocast makes of the published code.
 
-One line is not theirs: the sign of PMRL's leading directions, which `svd` leaves to chance, is
-turned towards the tuple's mean. Without it the loss is a random number, and nothing could be
+One line is not theirs: the sign of PMRL's leading directions, which `svd` leaves arbitrary, is
+chosen to point towards the tuple's mean. Without it the loss would be random, and nothing could be
 compared; it costs less than a thousandth of the decomposition.
 """
 

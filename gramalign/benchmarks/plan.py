@@ -36,7 +36,7 @@ class Plan:
 
     @property
     def workloads(self) -> list[Workload]:
-        """What is timed, the smallest batches first."""
+        """The workloads to time, the smallest batches first."""
         return [
             Workload(method, batch, self.modalities, self.dim, dtype)
             for method in self.methods
@@ -45,7 +45,7 @@ class Plan:
         ]
 
     def ways_for(self, workload: Workload) -> list[Way]:
-        """The ways that differ for a workload: a tile is no larger than a device's part of it."""
+        """The distinct ways for a workload: a tile is at most a device's part of the batch."""
         ways = [
             replace(way, tile=min(way.tile, workload.batch // way.devices)) for way in self.ways
         ]

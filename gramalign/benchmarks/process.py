@@ -1,4 +1,4 @@
-"""A program of the benchmarks in a process of its own, with nothing of this one in its memory."""
+"""Runs a program of the benchmarks in a process of its own, with fresh memory."""
 
 import json
 import os
@@ -12,7 +12,7 @@ class Unfinished(ChildProcessError):
     """A program failed, or took too long.
 
     Attributes:
-        last: what it had printed last, if it had printed anything.
+        last: its last output, if there was any.
     """
 
     def __init__(self, why: str, printed: str):
@@ -26,13 +26,13 @@ class Unfinished(ChildProcessError):
 def in_new_process(
     name: str, *arguments: object, seconds: int | None = None, platforms: str = "cpu"
 ) -> dict[str, Any]:
-    """What a module of this package prints last when it is run, lines of JSON.
+    """The last line of JSON that a module of this package prints when run as a program.
 
     Args:
         name: of the module.
-        *arguments: the words behind it.
-        seconds: after which it is ended; None: never.
-        platforms: those that JAX may take there, as in JAX_PLATFORMS; empty: the best it finds.
+        *arguments: its command-line arguments.
+        seconds: time after which it is ended; None: never.
+        platforms: those that JAX may use there, as in JAX_PLATFORMS; empty: the best it finds.
 
     Raises:
         Unfinished: it failed, for instance because it ran out of memory, or took too long.

@@ -1,4 +1,4 @@
-"""The floor under a loss: nothing but the matrix products that it cannot do without."""
+"""A lower bound on a loss's time: only the matrix products that it cannot avoid."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice, permutations
@@ -28,11 +28,11 @@ _CALLS = 8
 
 
 def operands(method: Method, embeddings: Embeddings, devices: int) -> tuple[Rows, Cols]:
-    """Rows, and the columns that each meets, as many as the loss says when it is traced.
+    """Rows, and the columns that each meets, as many as the traced loss has.
 
-    Those are the modalities' own embeddings, for GRAM and CLIP the anchor's and each other one's;
-    a Score's factors have their shape. Nothing, if a loss takes no products of all pairs, or other
-    ones besides. On several devices the rows are split and each holds all columns: nothing is sent.
+    They are the modalities' own embeddings, for GRAM and CLIP the anchor's and each other one's; a
+    Score's factors have the same shape. Nothing if a loss takes no products of all pairs, or others
+    as well. On several devices the rows are split and each device has all columns: nothing is sent.
     """
     dim = next(iter(embeddings.values())).shape[1]
 
@@ -41,7 +41,7 @@ def operands(method: Method, embeddings: Embeddings, devices: int) -> tuple[Rows
         return matmul_flops(step(method, Way(batch)), shapes)
 
     once = (3 if method in MIRRORED else 4) * 2 * _FEW * _FEW * dim
-    # Of all pairs are those that quadruple with twice the batch; an example's own only double.
+    # Products of all pairs quadruple with twice the batch; those within an example only double.
     number, more = divmod((flops(2 * _FEW) - 2 * flops(_FEW)) // 2, once)
     every = embeddings.values()
     # No pair twice, which a compiler would multiply once.
@@ -56,11 +56,11 @@ def operands(method: Method, embeddings: Embeddings, devices: int) -> tuple[Rows
 
 
 def bare_products(method: Method, way: Way) -> Callable[[Rows, Cols], list[Results]]:
-    """The jitted function of `operands` that takes a method's products, tile by tile.
+    """The jitted function of `operands` that computes a method's products, tile by tile.
 
     Four of B x B x d for rows and columns: the scores, the scores again for the backward pass, and
-    one for the gradient of either side. Where columns are the rows, one gradient and one set of
-    columns. Scores stand in for their own gradients here: the numbers mean nothing, the time does.
+    one for the gradient of either side. If columns are the rows, one gradient and one set of
+    columns. Scores stand in for their own gradients: only the time is meaningful, not the result.
     """
 
     def run(rows: Rows, cols: Cols) -> list[Results]:
@@ -75,13 +75,13 @@ def bare_products(method: Method, way: Way) -> Callable[[Rows, Cols], list[Resul
 
 
 def square_rate(dtype: str, size: int, repeats: int) -> float:
-    """FLOP/s of large square products, one after the other: what the device is capable of."""
-    # Numbers that are all alike would take less power, and so less time where that is the limit.
+    """FLOP/s of large square products, one after the other: what the device can reach."""
+    # Equal numbers would take less power, and so less time on a device limited by power.
     x = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(dot)
 
     def several() -> None:
-        # The next one is on its way to the device before the last is done.
+        # The next product is dispatched before the last is done.
         jax.block_until_ready([product(x, x) for _ in range(_CALLS)])
 
     several()
@@ -133,6 +133,6 @@ def blocks(x: Float[Array, "n d"], tile: int) -> Float[Array, "blocks tile d"]:
 
 
 def dot(x: Float[Array, "a b"], y: Float[Array, "b c"]) -> Float[Array, "a c"]:
-    """One product, at the precision of the engine's."""
+    """One product, at the engine's precision."""
     precision = Precision.HIGHEST if x.dtype == jnp.float32 else Precision.DEFAULT
     return jnp.matmul(x, y, precision=precision, preferred_element_type=jnp.float32)

@@ -1,4 +1,4 @@
-"""Everything that a plan asks for, measured, and what is wrong with the results."""
+"""Measures everything that a plan asks for, and checks the results."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -32,8 +32,8 @@ def measure(
 
     Args:
         plan: what to run.
-        say: is told what happens, one line at a time.
-        keep: is given the report as far as it goes, whenever there is more of it.
+        say: called with progress messages, one line at a time.
+        keep: called with the report so far, whenever it has grown.
 
     Returns:
         The report that goes into the JSON file.
@@ -46,8 +46,8 @@ def measure(
 
 
 def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
-    """What is measured, piece by piece; a part that grows comes again."""
-    # First, while JAX has taken no memory.
+    """The parts of the report as they are measured; a part that grows is yielded again."""
+    # First, while JAX has no memory allocated.
     if plan.peer_largest:
         for rows in _peer_largest(plan, lambda text: say(f"peer's largest batch: {text}")):
             yield "peer_largest", rows
@@ -73,7 +73,7 @@ def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
 
 
 def problems(report: Report) -> list[str]:
-    """What is wrong with the results, other than their being slow."""
+    """What is wrong with the results, apart from speed."""
     found = []
     for row in report.get("speed", []):
         where = f"{row['method']} at B = {row['batch']} in {row['dtype']}, tile {row['tile']}"
@@ -128,7 +128,7 @@ def _speed(
 
 
 def _peer_largest(plan: Plan, say: Say) -> Iterator[list[Report]]:
-    """Again whenever there is more: every row's search, and then gramalign beside it."""
+    """Yields all rows whenever one grows: the peer's search, and then gramalign beside it."""
     rows = []
     for method, dtype in product(filter(PUBLISHED.__contains__, plan.methods), plan.dtypes):
         say(f"{method}, {dtype}")

@@ -2,8 +2,8 @@
 
     python -m gramalign.benchmarks.resident gram 8192 4 512        (method, batch, modalities, dim)
 
-A program of its own, because a process's peak never falls again: `gramalign bench` starts it afresh
-for every figure.
+A program of its own, because a process's peak never falls: `gramalign bench` starts it anew for
+every figure.
 """
 
 import json
@@ -21,10 +21,10 @@ from gramalign.contrast import Engine
 
 
 def peak_bytes() -> int:
-    """Most memory that this process has held at any time.
+    """Peak memory of this process.
 
-    From /proc where there is one: Linux lets `getrusage` of a new process start from the peak of
-    the process that started it.
+    From /proc if it exists: on Linux, `getrusage` of a new process starts from the peak of the
+    process that started it.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -35,7 +35,7 @@ def peak_bytes() -> int:
 
 
 def main(method: Method, batch: int, modalities: int, dim: int) -> None:
-    """One line of JSON; status 1 if the results are not finite."""
+    """Prints one line of JSON; returns status 1 if the results are not finite."""
     embeddings = jax.device_put(made_up_for(method, batch, modalities, dim))
     before = peak_bytes()
     loss, gradients = jax.block_until_ready(step(method, Way(Engine().tile_size()))(embeddings))

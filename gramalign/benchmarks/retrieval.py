@@ -2,8 +2,8 @@
 
     python -m gramalign.benchmarks.retrieval 100000 3 256           (examples, modalities, dim)
 
-ranks one large gallery both ways and prints seconds, those of the bare matrix products, and the
-peak memory of this process, as JSON: a program of its own, because a peak never falls again.
+ranks one large gallery both ways and prints its seconds, those of the bare matrix products, and the
+peak memory of this process, as JSON: a program of its own, because a process's peak never falls.
 """
 
 import json
@@ -50,9 +50,9 @@ def measure(repeats: int, say: Say, sizes: Sizes | None = None) -> dict[str, Any
     """Measures everything.
 
     Args:
-        repeats: rounds in which all sides take their turn; medians are given.
-        say: is told what happens.
-        sizes: how much; None: as much as counts.
+        repeats: rounds in which all sides take turns; figures are medians.
+        say: called with progress messages.
+        sizes: how much to measure; None: the full sizes.
     """
     sizes = sizes or Sizes()
     small, *_, large = sizes.volume
@@ -66,17 +66,17 @@ def measure(repeats: int, say: Say, sizes: Sizes | None = None) -> dict[str, Any
 
 
 def _platforms() -> str:
-    """Those of this process, but for a TPU, which serves one process at a time."""
+    """The platforms of this process, except a TPU, which serves one process at a time."""
     if jax.default_backend() in ("cpu", "tpu"):
         return "cpu"
     return jax.config.jax_platforms or ""  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def figures_by_sorting(scores: Float[np.ndarray, "n n"]) -> dict[str, float]:
-    """Figures as the published evaluation has them: every row sorted, and the match looked for.
+    """Figures as in the published evaluation: every row is sorted, and searched for the match.
 
     The loop over queries, with `list.index` in a list of the whole gallery, is theirs; numpy sorts
-    in the place of torch.
+    instead of torch.
     """
     found = {}
     for direction, matrix in (("forward", scores), ("backward", scores.T)):
@@ -87,13 +87,13 @@ def figures_by_sorting(scores: Float[np.ndarray, "n n"]) -> dict[str, float]:
 
 
 class Given:
-    """A score matrix that is there already, as a Score: rows hold theirs, columns their numbers.
+    """A given score matrix as a Score: rows hold their scores, columns hold their numbers.
 
-    Its size has to be a multiple of the engine's blocks, so that none is filled up.
+    Its size must be a multiple of the engine's blocks, so that none is padded.
     """
 
     def tile(self, rows: Float[Array, "r n"], cols: Int[Array, " c"]) -> Float[Array, "r c"]:
-        """Cut out."""
+        """A block cut from the matrix."""
         return jax.lax.dynamic_slice_in_dim(rows, cols[0], len(cols), axis=1)
 
 
@@ -139,7 +139,7 @@ def _ranks(number: int, dim: int, repeats: int, say: Say) -> dict[str, Any]:
 
 
 def figures(way: str, places: Int[np.ndarray, " n"]) -> dict[str, float]:
-    """Of ranks from 0."""
+    """Figures of ranks that count from 0."""
     found = {f"{way} R@{k}": 100 * float(np.mean(places < k)) for k in RECALL_AT}
     return {**found, f"{way} median": np.median(places) + 1, f"{way} mean": places.mean() + 1}
 
@@ -196,7 +196,7 @@ def _embedded(number: int, modalities: int, dim: int) -> EmbeddingSet:
 
 
 def main(number: int, modalities: int, dim: int) -> None:
-    """One line of JSON."""
+    """Prints one line of JSON."""
     ours, bare = (_once(side) for side in _sides(number, modalities, dim))
     seconds, peak = ours
     compared = _compared(number, modalities, dim, seconds, bare[0])
@@ -204,7 +204,7 @@ def main(number: int, modalities: int, dim: int) -> None:
 
 
 def _once(side: Timed) -> tuple[float, int]:
-    """Seconds of one call, which compiles besides, and the peak memory after it."""
+    """Seconds of one call, compilation included, and the peak memory after it."""
     start = time.perf_counter()
     side.run()
     return time.perf_counter() - start, peak_bytes()

@@ -1,4 +1,4 @@
-"""Sides that take their turn in rounds, and what becomes of one that fails."""
+"""Times sides that take turns in rounds, and handles those that fail."""
 
 import statistics
 import time
@@ -17,9 +17,9 @@ OUT_OF_MEMORY = "out of memory"
 
 T = TypeVar("T")
 
-# Neither JAX nor torch has a class for it that all versions know. As they stand in the messages, an
-# underscore being a blank; the last are of libraries whose first call finds no memory left for a
-# handle, and says so in its own way.
+# Neither JAX nor torch has an error class for it in all versions. As in the messages, with blanks
+# for underscores; the last are from libraries whose first call finds no memory left for a handle,
+# and say so in their own way.
 _SIGNS = (
     "resource exhausted",  # XLA
     "out of memory",  # torch and CUDA
@@ -35,17 +35,17 @@ _SIGNS = (
 
 @dataclass(frozen=True)
 class Failed:
-    """In the place of what a call would have returned: why, `OUT_OF_MEMORY` or what it raised."""
+    """Replaces the result of a failed call: why, `OUT_OF_MEMORY` or what it raised."""
 
     why: str
 
 
 @dataclass
 class Timed:
-    """What is timed, the seconds of each round, and once it has failed, why.
+    """What is timed, the seconds of each round and, once it has failed, why.
 
-    `clean` runs behind each round, untimed: what a side keeps for itself, the others lack. The
-    first call of its next round then takes it again, which is not timed either.
+    `clean` runs after each round, untimed: memory that a side keeps is memory that the others lack.
+    The first call of its next round then allocates it again, which is not timed either.
     """
 
     run: Callable[[], Any]
@@ -59,12 +59,12 @@ class Timed:
 
 
 def attempt(run: Callable[[], T]) -> T | Failed:
-    """What a call returns, or why a device or a library refused; mistakes of callers pass."""
+    """A call's result, or why a device or library failed; errors of the caller propagate."""
     try:
         return run()
     except MemoryError:
         return Failed(OUT_OF_MEMORY)
-    except RuntimeError as error:  # JAX's and torch's own are among them
+    except RuntimeError as error:  # JAX's and torch's own are subclasses
         text = str(error).lower().replace("_", " ")
         if any(sign in text for sign in _SIGNS):
             return Failed(OUT_OF_MEMORY)
@@ -72,7 +72,7 @@ def attempt(run: Callable[[], T]) -> T | Failed:
 
 
 def in_turn(sides: Sequence[Timed], repeats: int, say: Callable[[str], None]) -> None:
-    """Runs every side once in every round, so that whatever else the machine does meets all."""
+    """Runs every side once in every round, so that other load on the machine affects all."""
     for _ in rounds(sides, repeats, say):
         pass
 

@@ -1,4 +1,4 @@
-"""What was measured of a workload, and the row of figures that tables and JSON make of it."""
+"""The measurements of a workload, and the row of figures that tables and JSON show."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Ours:
-    """One way of gramalign's: what its first call told, and the sides that were timed."""
+    """One way of gramalign: what its first call gave, and the sides that were timed."""
 
     way: Way
     timed: Timed
@@ -49,7 +49,7 @@ class Theirs:
 def row(workload: Workload, way: Way, ours: Ours | Failed, theirs: Theirs) -> Row:
     """All figures of one way, None where there was nothing to measure.
 
-    Its `status` is `ok`, or why there is not.
+    Its `status` is `ok`, or why there are none.
     """
     if isinstance(ours, Ours) and ours.timed.failed:
         ours = Failed(ours.timed.failed)
@@ -59,7 +59,7 @@ def row(workload: Workload, way: Way, ours: Ours | Failed, theirs: Theirs) -> Ro
 
 
 def mark_fastest(rows: list[Row]) -> list[Row]:
-    """The rows of one workload with `fastest` set: True for one of several that were timed."""
+    """The rows of one workload with `fastest` set: True for the fastest of several timed ones."""
     seconds = [row["seconds"] or math.inf for row in rows]
     several = sum(map(math.isfinite, seconds)) > 1
     best = seconds.index(min(seconds))
@@ -109,7 +109,7 @@ def _agreement(workload: Workload, ours: Ours | None, theirs: Theirs) -> Row:
     difference = None
     if ours is not None and theirs.loss is not None:
         difference = abs(ours.loss - theirs.loss) / abs(theirs.loss)
-    # Not >, so that a NaN on either side is no agreement.
+    # `<=` and not `not >`, so that a NaN on either side is no agreement.
     agree = None if difference is None else difference <= LOSS_TOLERANCE[workload.dtype]
     return {
         "agree": agree,
@@ -121,5 +121,5 @@ def _agreement(workload: Workload, ours: Ours | None, theirs: Theirs) -> Row:
 
 
 def over(value: float | None, other: float | None) -> float | None:
-    """The quotient of two figures, None where one was not measured."""
+    """The ratio of two figures, None if one was not measured."""
     return None if value is None or other is None else value / other

@@ -1,4 +1,4 @@
-"""Seconds for loss and gradient: gramalign, the published way in torch, and the bare products."""
+"""Seconds for loss and gradient: gramalign, the published code in torch, the bare products."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ from gramalign.benchmarks.steps import made_up_for, place, step
 from gramalign.benchmarks.workload import Way, Workload
 from gramalign.programs.flops import matmul_flops
 
-# The small decompositions of LAPACK can run faster on one thread, on a busy machine by far. The
-# peer is then timed both ways, and the faster one counts.
+# LAPACK's small decompositions can be faster on one thread, on a busy machine by far. The peer is
+# then timed both ways, and the faster one counts.
 _ALSO_THREADS = {"pmrl": {1}}
 
 Say = Callable[[str], None]
@@ -39,12 +39,12 @@ def measure(
 
     Args:
         workload: what to run.
-        ways: of gramalign's to go about it, on one number of devices.
+        ways: gramalign's ways to compute it, all on one number of devices.
         repeats: number of rounds.
-        threads: for torch on a CPU; JAX takes those that it found when it started.
+        threads: for torch on a CPU; JAX keeps the number that it found when it started.
         peer_limit: largest batch to try the peer with; None: any.
         peer_seconds: longest call of the peer.
-        say: is told what happens.
+        say: called with progress messages.
 
     Yields:
         A row of figures for every way (`gramalign.benchmarks.rows`), again after each round.
@@ -61,7 +61,7 @@ def measure(
         return
     embeddings, placed = sides
     note = peer.why_not(workload, devices, peer_limit)
-    # The peer comes second: it may fail in a way that leaves a GPU to nobody.
+    # The peer comes second: it may fail in a way that leaves a GPU unusable.
     ours = {
         way: attempt(lambda way=way: _ours(workload, way, placed, told, keep=note is None))
         for way in ways
@@ -88,7 +88,7 @@ def _sides(workload: Workload, devices: int) -> tuple[dict[str, np.ndarray], dic
 def _ours(
     workload: Workload, way: Way, embeddings: dict[str, jax.Array], say: Say, *, keep: bool
 ) -> Ours:
-    """Compiles, and calls once; keeps the gradients if they are to be compared."""
+    """Compiles, and calls once; keeps the gradients if they will be compared."""
     say(f"{way}: compiling")
     traced = step(workload.method, way)
     compiled = traced.lower(embeddings).compile()
@@ -114,7 +114,7 @@ def _ours(
         flops=matmul_flops(traced, embeddings),
         product_flops=matmul_flops(products, *factors),
         temporary_bytes=None if analysis is None else analysis.temp_size_in_bytes,
-        # A peak never falls: where others had more before, this one's is not known.
+        # A peak never falls: if others had a higher one before, this one's is not known.
         device_peak_bytes=peak if peak is not None and peak > (before or 0) else None,
     )
 
@@ -149,5 +149,5 @@ def _theirs(
         return Theirs(note, loss, gradients, timed, sides[threads].peak_bytes())
 
     found = attempt(first)
-    attempt(lambda: peer.release(where))  # what failed may have left the GPU to nobody
+    attempt(lambda: peer.release(where))  # a failure may have left the GPU unusable
     return Theirs(found.why) if isinstance(found, Failed) else found

@@ -23,7 +23,7 @@ _FULL = "no memory"
 
 
 def speed_table(rows: Sequence[Report]) -> Group:
-    """Seconds, the peer's beside them, and whether both computed the same."""
+    """Seconds beside the peer's, and whether both computed the same."""
     heads = (">gramalign", ">spread", ">torch peer", ">faster", ">same loss")
     body = table(*_heads(rows), *heads, gap=_gap(rows))
     for row in rows:
@@ -52,7 +52,7 @@ def speed_table(rows: Sequence[Report]) -> Group:
 
 
 def work_table(rows: Sequence[Report]) -> Group:
-    """Seconds against the floor, FLOP/s against what was measured of the device, and memory."""
+    """Seconds against the bare products, FLOP/s against the device's measured rate, and memory."""
     accelerator = any(row["share_of_device"] is not None for row in rows)
     more = (">of\ndevice", ">device\npeak") if accelerator else ()
     heads = (">to\nproducts", "> \nFLOP/s", ">of\ntheirs", "> \ntemporary", *more)
@@ -104,7 +104,7 @@ def largest_table(rows: Sequence[Report]) -> Group:
 
 
 def _columns(rows: Sequence[Report]) -> dict[str, str]:
-    """What rows differ in, by its head; the rest is said above the table."""
+    """The columns, by head, in which rows differ; the rest is stated above the table."""
     columns = {"dtype": "dtype", "strategy": "strategy", "by": "implementation"}
     return {head: name for head, name in columns.items() if len({row[name] for row in rows}) > 1}
 
@@ -114,7 +114,7 @@ def _heads(rows: Sequence[Report]) -> list[str]:
 
 
 def _gap(rows: Sequence[Report]) -> int:
-    """Blanks between columns: with a column more they move together."""
+    """Blanks between columns: fewer if there is one more column."""
     return 1 if _columns(rows) else 2
 
 

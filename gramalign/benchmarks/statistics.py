@@ -1,7 +1,7 @@
-"""Whether intervals hold the truth, and tests their level, as often as they say: by simulation.
+"""Simulates whether intervals cover the truth, and tests keep their level, as often as they claim.
 
-Values are drawn of which the mean is known, or methods that do not differ, again and again; what
-`gramalign.evaluation` makes of them is counted. Every draw has its fixed seed.
+Values with a known mean, or methods that do not differ, are drawn again and again; coverage and
+rejections of `gramalign.evaluation` are counted. Every draw has a fixed seed.
 """
 
 import math
@@ -41,7 +41,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of values, the mean of all that there could be, and how many are drawn."""
+    """A distribution of values, its mean, and how many values are drawn."""
 
     name: str
     draw: Draw
@@ -53,8 +53,8 @@ def measure(say: Say, sizes: Sizes | None = None) -> dict[str, Any]:
     """Measures everything.
 
     Args:
-        say: is told what happens.
-        sizes: how much; None: as much as counts.
+        say: called with progress messages.
+        sizes: how much to measure; None: the full sizes.
     """
     sizes = sizes or Sizes()
     coverage = []
@@ -76,7 +76,7 @@ def measure(say: Say, sizes: Sizes | None = None) -> dict[str, Any]:
 
 
 def cases() -> list[Case]:
-    """What the figures of retrieval look like, then the textbooks' hard cases."""
+    """Values like those of retrieval, then the textbooks' hard cases."""
     ranks = np.arange(1, LARGEST_RANK + 1)
     reciprocal = float(np.sum(np.diff(np.log(ranks)) / ranks[:-1]))
     reciprocal /= math.log(LARGEST_RANK)
@@ -96,24 +96,24 @@ def _hits(rate: float) -> Draw:
 
 
 def _grouped_hits(rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """One to eight queries a group, and each group with its own rate: captions of a video."""
+    """One to eight queries per group, and a rate for each group: captions of a video."""
     groups = np.repeat(np.arange(number), rng.integers(1, 9, number))
     rates = rng.beta(2, 1, number)[groups]
     return np.where(rng.random(len(groups)) < rates, 1.0, 0.0), groups
 
 
 def _reciprocal_ranks(rng: np.random.Generator, number: int) -> tuple[np.ndarray, None]:
-    """Ranks spread evenly on a logarithmic scale: many are 1, a few are hundreds."""
+    """Ranks that are uniform on a logarithmic scale: many are 1, a few are hundreds."""
     return 1 / np.floor(np.exp(rng.random(number) * math.log(LARGEST_RANK))), None
 
 
 def equal_methods(
     rng: np.random.Generator, seeds: int, points: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hits `[seeds, queries]` of two methods that do not differ but by chance.
+    """Hits `[seeds, queries]` of two methods that differ only by chance.
 
-    A query has its difficulty, a method its own strengths among the queries, and each of its
-    models a level, which moves its hits by about so many points, and its own luck.
+    Each query has a difficulty, each method its own strengths among the queries, and each of its
+    models its own noise and a level that moves its hits by about that many points.
     """
     spread = math.sqrt(3)  # of all but the level
     place = special.ndtri(HIT_RATE)
@@ -164,13 +164,13 @@ def _type_one_error(seeds: int, points: int, sizes: Sizes) -> dict[str, Any]:
 
 
 def share(count: int, of: int) -> dict[str, float]:
-    """With the standard error that a simulation of so many has."""
+    """A share with the standard error of a simulation of this size."""
     found = count / of
     return {"share": found, "standard_error": math.sqrt(found * (1 - found) / of)}
 
 
 def problems(found: dict[str, Any]) -> list[str]:
-    """Intervals that hold too little, and a test that errs too often."""
+    """Intervals that cover the truth too rarely, and tests that err too often."""
     small = [row for row in found["coverage"] if row["coverage"]["share"] < LEAST]
     often = [row for row in found["type_one_error"] if row["over_both"]["share"] > MOST]
     return [

@@ -1,4 +1,4 @@
-"""What the benchmarks run: one batch of made-up embeddings, and loss with gradient in JAX."""
+"""What the benchmarks run: one batch of synthetic embeddings, and loss with gradient in JAX."""
 
 from collections.abc import Callable, Mapping
 
@@ -30,7 +30,7 @@ def objective(method: Method) -> Term:
 
 
 def inputs(method: Method, modalities: int) -> list[str]:
-    """The modalities, and what the method's heads would make of them: embeddings like any other."""
+    """The modalities, and those that the method's heads would add: embeddings like any other."""
     given = names(modalities)
     heads = objective(method).heads(tuple(given), 1, nnx.Rngs(0))
     return [*given, *heads]
@@ -39,7 +39,7 @@ def inputs(method: Method, modalities: int) -> list[str]:
 def made_up_for(
     method: Method, batch: int, modalities: int, dim: int
 ) -> dict[str, Float[np.ndarray, "batch dim"]]:
-    """`made_up` rows of all that a method takes."""
+    """`made_up` rows for all inputs of a method."""
     wanted = inputs(method, modalities)
     return dict(zip(wanted, made_up(batch, len(wanted), dim).values(), strict=True))
 
@@ -59,14 +59,14 @@ def made_up(batch: int, modalities: int, dim: int) -> dict[str, Float[np.ndarray
 
 
 def mesh_of(devices: int) -> Mesh:
-    """The first so many devices, along one axis."""
+    """The first devices, this many, along one axis."""
     return jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
 
 
 def place(
     embeddings: Mapping[str, Float[np.ndarray, "batch dim"]], dtype: str, devices: int
 ) -> dict[str, Float[Array, "batch dim"]]:
-    """The embeddings in a dtype, on the device or split over several."""
+    """The embeddings in a dtype, on one device or split over several."""
     split = jax.NamedSharding(mesh_of(devices), jax.P("data"))
     to = split if devices > 1 else jax.devices()[0]
     return {n: jax.device_put(x.astype(jnp.dtype(dtype)), to) for n, x in embeddings.items()}
@@ -75,7 +75,7 @@ def place(
 def step(method: Method, way: Way) -> Callable:
     """The jitted function from embeddings to mean loss and gradients.
 
-    Of a method that needs labels, two examples each have one.
+    For a method that needs labels, every two examples share one.
     """
     term, engine = objective(method), Engine(way.strategy, way.tile, way.implementation)
     loss = term if way.devices == 1 else losses.over_mesh(term, mesh_of(way.devices))

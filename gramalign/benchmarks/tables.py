@@ -20,7 +20,7 @@ from gramalign.benchmarks.speed_tables import largest_table, speed_table, work_t
 
 
 def tables(report: Report) -> Group:
-    """The tables of those parts that were measured."""
+    """The tables of the parts that were measured."""
     parts: list[RenderableType] = []
     if "speed" in report:
         parts += [speed_table(report["speed"]), work_table(report["speed"])]

@@ -48,9 +48,9 @@ def measure(repeats: int, say: Say, sizes: Sizes | None = None) -> dict[str, Any
     """Measures everything.
 
     Args:
-        repeats: of each measurement; medians are given.
-        say: is told what happens.
-        sizes: how much; None: as much as counts.
+        repeats: of each measurement; figures are medians.
+        say: called with progress messages.
+        sizes: how much to measure; None: the full sizes.
     """
     sizes = sizes or Sizes()
     with tempfile.TemporaryDirectory() as name:
@@ -103,7 +103,7 @@ def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
 
 
 def _save(folder: Path, saved: int, moments_each: int, repeats: int, say: Say) -> dict[str, Any]:
-    """Seconds for which a save of so many parameters, and their moments, stops the loop."""
+    """Seconds for which a save of parameters, and of their moments, stops the loop."""
     tx = optax.adam(1e-3) if moments_each else optax.sgd(1e-3)
     params = {str(n): jnp.full((saved // 100,), n, jnp.float32) for n in range(100)}
     state = init_state(params, tx, jax.random.key(0))
@@ -127,7 +127,7 @@ def _save(folder: Path, saved: int, moments_each: int, repeats: int, say: Say) -
 
 
 def _input(folder: Path, rows: int, repeats: int, say: Say) -> list[dict[str, Any]]:
-    """Examples a second that a thread reads of a packed store, four modalities of 512 floats."""
+    """Examples per second that one thread reads from a packed store: 4 modalities, 512 floats."""
     store = _packed(folder, rows, 512, say)
     found = []
     for size in (256, 1024):
@@ -147,7 +147,7 @@ def _input(folder: Path, rows: int, repeats: int, say: Say) -> list[dict[str, An
 
 
 def _restart(folder: Path, rows: int, repeats: int, say: Say) -> dict[str, Any]:
-    """Seconds until batches of a store that is open, begun anew in the middle, are there again."""
+    """Seconds until an open store's batches, restarted in the middle, are available again."""
     store = _packed(folder, rows, 4, say)
     first = []
     for number in range(repeats):

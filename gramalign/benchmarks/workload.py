@@ -1,4 +1,4 @@
-"""What is measured: a method on a batch of one size and dtype, and how gramalign goes about it."""
+"""What is measured: a method on a batch of one size and dtype, and how gramalign computes it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ DType = Literal["float32", "bfloat16"]
 BATCHES: dict[str, dict[Method, tuple[int, ...]]] = {
     # Minutes on two cores, the peers included.
     "cpu": {"gram": (2048, 4096, 8192), "pmrl": (256, 1024), "clip": (2048,)},
-    # The first of each is a size at which the published way still fits one GPU.
+    # The first of each is a size at which the published code still fits one GPU.
     "gpu": {
         "gram": (8192, 65536, 262144),
         "pmrl": (1024, 65536, 262144),
@@ -57,13 +57,13 @@ class Workload:
     dtype: DType = "float32"
 
     def __str__(self):
-        """As it stands in front of a line of progress."""
+        """The text that begins a progress message."""
         return f"{self.method}, B = {self.batch}, {self.dtype}"
 
 
 @dataclass(frozen=True)
 class Way:
-    """How gramalign goes about a workload; what comes out is the same."""
+    """How gramalign computes a workload; the result is the same."""
 
     tile: int
     """At most this many rows and columns of scores at a time."""
@@ -74,6 +74,6 @@ class Way:
     """Of the tiles."""
 
     def __str__(self):
-        """As it stands in a line of progress."""
+        """The text for a progress message."""
         several = f" on {self.devices} devices, {self.strategy}" if self.strategy else ""
         return f"tile {self.tile} by {self.implementation}{several}"

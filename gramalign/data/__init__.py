@@ -1,4 +1,4 @@
-"""Feature stores, the embedded digits, mixtures of them, and batches."""
+"""Feature stores, the built-in digits, mixtures of stores, and batches."""
 
 from gramalign.data.batches import batches
 from gramalign.data.digest import digest, same_rows

@@ -12,9 +12,9 @@ from gramalign.data.order import MixedOrder, Order
 from gramalign.data.store import FeatureStore, MappedRows, from_file
 from gramalign.data.workers import in_workers
 
-# One thread reads files ahead while the device computes; more of them only compete for memory. A
+# One thread reads files ahead while the device computes; more threads only compete for memory. A
 # small batch from memory is copied in less time than a thread takes to hand it over, and a large
-# one while the device computes the step before.
+# one while the device computes the previous step.
 _AHEAD = 4
 _FILES = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
 _MEMORY = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
@@ -32,33 +32,33 @@ def batches(
 ) -> grain.DatasetIterator:
     """Iterates over shuffled batches for ever.
 
-    The order is new in each epoch and follows from the seed alone. Every row comes once an epoch;
-    a batch that an epoch's end falls into is filled from the next epoch, so all have one shape. Of
-    a mixture, every batch holds as many rows of each store as its weight says, and each store has
+    Every epoch is shuffled anew, by the seed alone. Every row comes once per epoch; a batch that
+    reaches an epoch's end is filled from the next epoch, so all batches have one shape. For a
+    mixture, every batch holds rows of each store in proportion to its weight, and each store has
     epochs of its own.
 
-    What a batch holds follows from its number, so a run resumes on the same rows by `start` alone,
-    and each of several processes can read its own `places` of the same batches.
+    The contents of a batch follow from its number, so a run resumes on the same rows by `start`
+    alone, and each of several processes can read its own `places` of the same batches.
 
     Args:
         store: where rows come from.
-        batch_size: rows in a batch, at most those of the store.
+        batch_size: rows per batch, at most those of the store.
         seed: any integer >= 0.
         start: number of the first batch, from 0.
         places: which of a batch's rows to read, by their places in it; None: all.
-        workers: processes that read, each every so many batches; 0: this process does, in a thread
-            if features are in files. They end when the iterator is closed. As everywhere in Python,
-            a script that starts them keeps what it does under `if __name__ == "__main__":`.
-        put: what becomes of a batch in the end, where it is read: it goes to devices.
+        workers: number of processes that take turns to read batches; 0: this process reads, in a
+            thread if features are in files. They end when the iterator is closed. As always in
+            Python, a script that starts them keeps its code under `if __name__ == "__main__":`.
+        put: applied to each batch by the process that iterates, such as a transfer to devices.
 
     Returns:
         Iterator of `{"features": {m: f32[b, d_m]}, "present": {m: bool[b]}, "groups": i32[b]}`,
-        and `"labels": i32[b]` where the store has them; features are zero where not present, groups
-        are row numbers where the store has none.
+        and `"labels": i32[b]` if the store has them; features are zero where not present, groups
+        are row numbers if the store has none.
 
     Raises:
         ValueError: a batch size below 1 or over the number of rows, or a negative seed or number of
-            workers; of a mixture, a store of which a batch would hold no row, or more rows than
+            workers; for a mixture, a store of which a batch would hold no row, or more rows than
             there are, or rows without any modality.
         OSError: more workers than there is shared memory for.
     """
@@ -84,7 +84,7 @@ def batches(
 
 
 def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
-    """Raises a ValueError as `batches` does, and starts nothing."""
+    """Raises a ValueError as `batches` does, without starting anything."""
     if not 1 <= batch_size <= len(store):
         raise ValueError(
             f"batch_size is {batch_size}, but {store.source} has {len(store)} rows here: wanted "
@@ -105,9 +105,9 @@ def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
 
 
 class _Fill:
-    """The rows of a batch, given their numbers.
+    """Reads the rows of a batch, given their numbers.
 
-    Goes to other processes without what no batch holds: names of rows can be larger than all else.
+    Pickles without what no batch needs: the ids of the rows can be larger than everything else.
     """
 
     def __init__(self, store: FeatureStore, places: np.ndarray, tell_lost: bool):

@@ -1,4 +1,4 @@
-"""A fingerprint of a store, by which a run knows the rows again that it was trained on."""
+"""A fingerprint of a store, by which a run recognises the rows that it was trained on."""
 
 import hashlib
 
@@ -13,11 +13,10 @@ _COLUMNS = ("labels", "groups")
 
 
 def digest(store: FeatureStore) -> str:
-    """Words: one of all ids and masks in their order, and one of each of some rows' features.
+    """Words: one for all ids and masks in their order, and one per sampled row for its features.
 
-    And `labels=` and `groups=` what these are, by which numbers they have in their order. Rows that
-    are shuffled, added or made anew change it; one number in one row may not. To be compared by
-    `same_rows`.
+    Also `labels=` and `groups=`, a hash of each, numbered in sorted order. Shuffled, added or
+    recomputed rows change the digest; one number in one row may not. Compare by `same_rows`.
     """
     head = hashlib.blake2b(digest_size=16)
     head.update("\n".join(map(str, store.ids)).encode())
@@ -30,9 +29,9 @@ def digest(store: FeatureStore) -> str:
 
 
 def same_rows(one: str, other: str) -> bool:
-    """Whether two digests are of the same rows, as far as both tell of them.
+    """Whether two digests are of the same rows, as far as both describe them.
 
-    Some records could not be read, and earlier versions told of neither labels nor groups.
+    Some records may be unreadable, and earlier versions recorded neither labels nor groups.
 
     >>> from gramalign.data import from_arrays
     >>> some = {"text": np.eye(3, dtype=np.float32), "audio": np.ones((3, 2), np.float32)}
@@ -63,13 +62,13 @@ def _of_column(values: np.ndarray | None) -> str:
 
 
 def _of_row(store: FeatureStore, row: int) -> str:
-    """Of one row's features; `_UNREAD` of a record that is damaged."""
+    """The word for one row's features; `_UNREAD` for a damaged record."""
     try:
         found = gather(store, np.array([row]))
     except FeatureStoreError:
         return _UNREAD
     if any(found["present"][name][0] != store.present[name][row] for name in store.modalities):
-        return _UNREAD  # as damaged, and left out
+        return _UNREAD  # damaged, and left out
     word = hashlib.blake2b(digest_size=4)
     for name in sorted(store.modalities):
         word.update(np.ascontiguousarray(found["features"][name], np.float32).tobytes())

@@ -1,7 +1,7 @@
-"""The embedded default: four derived views of scikit-learn's handwritten digits.
+"""The built-in default: four derived views of scikit-learn's handwritten digits.
 
 All four are functions of the same 8 x 8 pixels, so they are views of one image, not modalities.
-Each leaves out what another keeps, so that finding one by the others has to be learned.
+Each omits what another keeps, so that finding one by the others has to be learned.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from gramalign.data.store import FeatureStore
 
 
 def digits() -> FeatureStore:
-    """Opens the 1797 digits that scikit-learn brings along, as four derived views.
+    """Opens the 1797 digits that come with scikit-learn, as four derived views.
 
     The views: `sums` (rows and columns, 16), `diagonals` (projections at 45 and 135 degrees, 30),
     `fourier` (magnitudes of the spectrum, 40) and `gradients` (histograms of gradient direction
@@ -30,7 +30,7 @@ def digits() -> FeatureStore:
 
 
 def digit_images() -> tuple[Float[np.ndarray, "1797 8 8"], Int[np.ndarray, "1797"]]:
-    """The images, of ink in [0, 16], and the digits that they show."""
+    """The images, with ink in [0, 16], and the digits that they show."""
     from sklearn.datasets import load_digits  # takes a second to import
 
     pixels, labels = load_digits(return_X_y=True)

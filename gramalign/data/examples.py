@@ -23,11 +23,11 @@ def read(
     present: Mapping[str, Bool[np.ndarray, " n"]],
     rows: Int[np.ndarray, " b"],
 ) -> dict[str, dict[str, np.ndarray]]:
-    """As `gather`, from no more of a store than it takes."""
+    """As `gather`, from only the parts of a store that it needs."""
     there = {name: mask[rows] for name, mask in present.items()}
     found = {}
     for name, array in features.items():
-        # Only in absent rows: the others were checked.
+        # NaN and Inf occur only in absent rows: the others were checked.
         with np.errstate(over="ignore", invalid="ignore"):
             values = array[rows].astype(np.float32, copy=False)
         if isinstance(array, MappedRows):
@@ -39,10 +39,10 @@ def read(
 
 
 def readable(store: FeatureStore) -> FeatureStore:
-    """The rows of a store that can be read, all of which it reads to know.
+    """The rows of a store that can be read; reads every one to find out.
 
-    Those are all, or an error comes when one is read, unless the store is packed and was opened to
-    leave out what is damaged: for what measures rows, and not as many batches as there are.
+    Only a packed store that was opened to leave out damaged records is read; of any other store all
+    rows count, and reading one that is damaged raises. For measuring rows, not for training.
 
     Raises:
         FeatureStoreError: none can be read.
@@ -71,8 +71,8 @@ def examples(store: FeatureStore, batch_size: int) -> Iterator[tuple[dict[str, A
         batch_size: rows in a batch, at least 1.
 
     Yields:
-        A batch as from `gather`, and how many of its rows count: the last batch is filled up with
-        rows in which nothing is present.
+        A batch as from `gather`, and how many of its rows count: the last batch is padded with rows
+        in which nothing is present.
 
     Raises:
         ValueError: a batch size below 1.

@@ -8,18 +8,18 @@ from gramalign.data.store import FeatureStoreError
 
 
 def parse(expression: str, embedded: Collection[str] = ()) -> dict[str, float]:
-    """Reads what to mix.
+    """Parses a mixture.
 
     Args:
-        expression: names or paths, or `weight*path`, joined by a plus between spaces. One that is
-            there under the very name, plus and star included, is a path.
-        embedded: names that are no paths.
+        expression: names or paths, or `weight*path`, joined by a plus between spaces. Text that
+            exists as a path, plus and star included, is that path.
+        embedded: names of built-in sets, which are not paths.
 
     Returns:
         The weight of each, in the order of the expression.
 
     Raises:
-        FeatureStoreError: a weight that is no positive number, or a store that comes twice.
+        FeatureStoreError: a weight that is not a positive number, or a store that occurs twice.
 
     >>> parse("0.7*stores/a.npz + digits")
     {'stores/a.npz': 0.7, 'digits': 1.0}
@@ -40,9 +40,9 @@ def parse(expression: str, embedded: Collection[str] = ()) -> dict[str, float]:
 
 
 def short_names(names: list[str]) -> list[str]:
-    """What to call each of several stores, all differently.
+    """A unique name for each of several stores.
 
-    As their files are called, or as they are written, or with a number.
+    The names of their files or, if two are equal, the expressions as written, or these numbered.
 
     >>> short_names(["stores/a.npz", "stores/b"]), short_names(["old/a.npz", "new/a.npz"])
     (['a', 'b'], ['old/a.npz', 'new/a.npz'])

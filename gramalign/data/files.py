@@ -54,7 +54,7 @@ def read_arrays(path: Path) -> Located:
     """Reads every array of a folder of .npy files, one .npz or one .safetensors.
 
     Raises:
-        FeatureStoreError: nothing is there, or it is no such file, or it needs unpickling.
+        FeatureStoreError: nothing is there, it is not such a file, or it needs unpickling.
     """
     if path.is_dir():
         return _read_folder(path)
@@ -90,7 +90,7 @@ def _read_folder(path: Path) -> Located:
     return arrays
 
 
-@functools.cache  # of what a command opens several times, once
+@functools.cache  # once for a file that a command opens several times
 def _tell_unread(folder: Path, names: str) -> None:
     _log.warning(
         "%s is read as a folder of .npy files, without %s: if these are features too, save them "
@@ -107,7 +107,7 @@ def _read_npz(path: Path) -> Located:
                 name = member.filename.removesuffix(".npy")
                 where = f"{path.name}[{name}]"
                 if member.compress_type == zipfile.ZIP_STORED:
-                    # Behind a local header of 30 bytes, whose last two fields are the lengths of
+                    # After a local header of 30 bytes, whose last two fields are the lengths of
                     # the name and of an extra field that may differ from the directory's.
                     stream.seek(member.header_offset + 26)
                     stream.seek(sum(struct.unpack("<HH", stream.read(4))), 1)

@@ -1,4 +1,4 @@
-"""One modality of several stores, the rows of each after those of the one before."""
+"""One modality of several stores, their rows concatenated."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from gramalign.data.store import MappedRows
 
 
 class JoinedRows:
-    """Arrays one after the other, each row read from its own, and from no other.
+    """Concatenated arrays; a row is read from its own array only.
 
-    Stands behind `MappedRows`, as an array in a file does.
+    Used behind `MappedRows`, like an array in a file.
 
     Args:
-        parts: an array for each store, of one width; None, which reads as zeros, where a store
-            lacks the modality, but not for all.
-        lengths: the stores' rows.
+        parts: one array per store, all of one width; None, which reads as zeros, where a store
+            lacks the modality; not all may be None.
+        lengths: number of rows of each store.
     """
 
     def __init__(self, parts: Sequence[np.ndarray | MappedRows | None], lengths: Sequence[int]):
@@ -39,7 +39,7 @@ class JoinedRows:
 
     @property
     def may_lose(self) -> bool:
-        """Whether rows that cannot be read are left out, and no error."""
+        """Whether unreadable rows are left out instead of raising an error."""
         return any(isinstance(part, MappedRows) and part.may_lose for part in self._parts)
 
     @property
@@ -48,12 +48,12 @@ class JoinedRows:
         rows = set()
         for part, start in zip(self._parts, self._starts, strict=False):
             if isinstance(part, MappedRows) and part.bad:
-                # What is bad counts as the file does, which need not be as the part does.
+                # `bad` has row numbers of the file, which need not be those of the part.
                 rows.update((start + np.flatnonzero(part.lost(slice(None)))).tolist())
         return rows
 
     def lost(self, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-        """Which of these rows could not be read, when they were."""
+        """Which of these rows proved unreadable when they were read."""
         lost = np.zeros(len(rows), bool)
         for part, places, within in self._split(rows):
             if isinstance(part, MappedRows):
@@ -61,13 +61,13 @@ class JoinedRows:
         return lost
 
     def lose(self, rows: Int[np.ndarray, " n"]) -> None:
-        """Counts rows among those that could not be read."""
+        """Records rows as unreadable."""
         for part, _, within in self._split(rows):
             if isinstance(part, MappedRows):
                 part.lose(within)
 
     def _split(self, rows: np.ndarray) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-        """Each array that has some of the rows, their places, and what rows of its own they are."""
+        """Each array with some of the rows, their places, and their row numbers in that array."""
         number_of = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(number_of).tolist():
             if self._parts[number] is not None:

@@ -1,4 +1,4 @@
-"""Memory-mapped arrays on their way to another process: where they lie, not what they hold."""
+"""Sends memory-mapped arrays to another process: their place in a file, not their contents."""
 
 import mmap
 from pathlib import Path
@@ -22,8 +22,8 @@ class Place(NamedTuple):
 
 
 def place_of(array: object) -> Place | None:
-    """Where an array lies, or None if it is not one that was mapped from a file as a whole."""
-    # Slices of a mapped array still have its offset, so they are not where they say.
+    """The place of an array, or None unless it was mapped from a file as a whole."""
+    # Slices of a mapped array still report its offset, which is not their own.
     if not isinstance(array, np.memmap) or not isinstance(array.base, mmap.mmap):
         return None
     if array.filename is None:

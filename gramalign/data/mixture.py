@@ -12,20 +12,19 @@ from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows, fr
 
 
 def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -> FeatureStore:
-    """Puts the rows of several stores one after the other.
+    """Concatenates the rows of several stores.
 
-    The modalities are those of all, in the order in which they first come; in the rows of a store
-    that lacks one it is not present. Features are read from where they are, when they are asked
-    for.
+    The modalities are those of all stores, in order of first appearance; a modality that a store
+    lacks is absent in its rows. Features stay where they are and are read when needed.
 
-    Ids are `store/id`, by the name of the store's file; where two are called alike, by the whole
-    source, and a number if that is the same too. Labels are kept if all stores have them: a number
-    is one class, in whichever store. No group is in two stores. The split is that of each store,
-    and left out unless all have one.
+    Ids are `store/id`, with the name of the store's file; if two names are equal, with the whole
+    source, and a number if that is equal too. Labels are kept if all stores have them: a label is
+    one class, in whichever store. No group spans two stores. Each store keeps its split; the
+    mixture has none unless all have one.
 
     Args:
-        stores: what to mix, two or more.
-        weights: of each, a positive number.
+        stores: the stores to mix, at least two.
+        weights: a positive number for each.
         source: what to call the result in messages.
 
     Raises:

@@ -11,7 +11,7 @@ from gramalign.data.store import COLUMNS, SPLITS, FeatureStore, FeatureStoreErro
 _MASK = "present."
 _RESERVED = (*COLUMNS, "present")
 
-_CHUNK = 2**22  # values looked at together: a mapped file never fills the memory
+_CHUNK = 2**22  # values checked at a time: a mapped file never fills the memory
 
 
 def open_store(path: str | Path) -> FeatureStore:
@@ -19,12 +19,12 @@ def open_store(path: str | Path) -> FeatureStore:
 
     The path is a folder with one .npy file per modality (`text.npy`, `audio.npy`, ...), one .npz or
     one .safetensors with one array per modality. Features are `[rows, width]`, of any real dtype.
-    Arrays of these names say more about the rows, and all may be left out:
+    Arrays with these names describe the rows; all are optional:
 
     - `present.text` (file `present.text.npy`), bool: which rows really have the modality `text`;
       the others may hold anything, NaN included
     - `ids`, strings or integers, unique
-    - `labels`, the class of each, strings or integers
+    - `labels`, the class of each row, strings or integers
     - `split`, one of "train", "validation" and "test" for each row, or 0, 1 and 2 in their place
       (.safetensors holds no strings)
     - `groups`, integers or strings: rows of one group are never each other's negatives
@@ -40,10 +40,10 @@ def open_store(path: str | Path) -> FeatureStore:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], source: str = "arrays") -> FeatureStore:
-    """Makes a store of arrays in memory, with the names and the checks of `open_store`.
+    """Makes a store from arrays in memory, with the names and the checks of `open_store`.
 
     Args:
-        arrays: features `[n, d_m]` by modality, and what else is known of the rows.
+        arrays: features `[n, d_m]` by modality, and the optional arrays about the rows.
         source: what to call it in messages.
 
     Raises:
@@ -154,7 +154,7 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
     bad = np.zeros(len(array), bool)
     for start in range(0, len(array), step):
         values = np.asarray(array[start : start + step])
-        # What is too large for float32 becomes Inf, and is found.
+        # Values too large for float32 become Inf, and are found.
         with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(values.astype(np.float32, copy=False)).all(axis=1)
         bad[start : start + step] = ~finite & present[start : start + step]
@@ -202,7 +202,7 @@ def _split(where: str, split: np.ndarray) -> np.ndarray:
 
 def _groups(where: str, groups: np.ndarray) -> np.ndarray:
     _check_column(where, groups, "iuUS", "integers or strings")
-    # Numbered anew: only equality counts, and the numbers have to fit 32 bits.
+    # Renumbered: only equality counts, and the numbers must fit 32 bits.
     return np.unique(groups, return_inverse=True)[1].astype(np.int32)
 
 
@@ -211,7 +211,7 @@ def _as_text(where: str, values: np.ndarray) -> np.ndarray:
         if values.dtype.kind == "S":
             return np.char.decode(values, "utf-8")
         named = values.astype(np.str_)
-        np.char.encode(named, "utf-8")  # as what is hashed and written has to be
+        np.char.encode(named, "utf-8")  # for hashing and writing
         return named
     except UnicodeError:
         row = next(row for row, value in enumerate(values.tolist()) if not _is_utf8(value))

@@ -13,12 +13,12 @@ from gramalign.data.shares import Mixture
 class Order:
     """Endless shuffled epochs of rows, cut into batches.
 
-    Whole batches, rather than Grain's own shuffle and batch: those handle rows one by one in
+    Yields whole batches, unlike Grain's own shuffle and batch: those handle rows one by one in
     Python, which takes longer than copying the features.
 
     Args:
-        rows: how many there are.
-        batch_size: how many of them a batch holds, at most all.
+        rows: number of rows.
+        batch_size: rows per batch, at most all.
         seed: integers >= 0.
     """
 
@@ -48,10 +48,10 @@ class Order:
 
 
 class MixedOrder:
-    """As many rows of each mixed store in every batch as is its share.
+    """Batches that hold each mixed store's share of rows.
 
-    Each store has epochs of its own, and its rows lie evenly among those of the others, so that any
-    part of a batch holds some of all.
+    Each store has epochs of its own, and its rows are spread evenly among those of the others, so
+    that any part of a batch holds some of all.
 
     Raises:
         ValueError: as `Mixture.shares`.

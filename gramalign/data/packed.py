@@ -1,8 +1,8 @@
 """Feature stores as ArrayRecord shards: for more rows than fit into memory, on any file system.
 
-A folder holds `store.json`, shards of records, and what is known of the rows as .npy files with the
-names that `open_store` knows. A record is one row: the bytes of all its modalities, one after the
-other, each checked by ArrayRecord when it is read.
+A folder holds `store.json`, shards of records, and the arrays about the rows as .npy files with the
+names that `open_store` knows. A record is one row: the concatenated bytes of all its modalities,
+checked by ArrayRecord when it is read.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import Any, Literal, get_args
 
-import ml_dtypes  # noqa: F401  (numpy knows bfloat16 by its name then)
+import ml_dtypes  # noqa: F401  (so that numpy knows bfloat16 by name)
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from jaxtyping import Bool, Int, Shaped, UInt8
@@ -27,26 +27,26 @@ STORE = "store.json"
 OnBadRecord = Literal["error", "skip"]
 
 _LOCK = "lock"  # held while packing
-# What packing leaves behind, broken off or not.
+# What packing leaves behind, interrupted or not.
 _SHARD = re.compile(r"features-\d{5,}-of-\d{5,}\.array_record(\.[0-9a-f]+\.part)?")
 _COLUMN = re.compile(rf"(present\..+|{'|'.join(COLUMNS)})\.npy")
 _OTHERS = re.compile(rf"{re.escape(STORE)}(\.[0-9a-f]+\.part)?|{_LOCK}")
 _KINDS = {"present": "b", "ids": "U", "labels": "iU", "split": "U", "groups": "i"}
 """What numpy calls the dtypes of columns."""
-# What is written, or read again, at a time, at most.
+# The most that is written, or read back, at a time.
 _CHUNK = 4096  # rows
 _BYTES = 2**26  # and bytes of them
 
 
 class Records:
-    """Rows of a packed store, read wherever they are asked for.
+    """Rows of a packed store, read in any order.
 
     Args:
-        folder: the store's.
+        folder: of the store.
         shards: name and number of rows of each file.
         width: bytes of a record.
-        on_bad: what becomes of a record that cannot be read: an error, or a row of zeros that is
-            counted among `bad`, and is not there.
+        on_bad: what an unreadable record becomes: an error, or a row of zeros that is absent and
+            recorded in `bad`.
     """
 
     def __init__(self, folder: Path, shards: Mapping[str, int], width: int, on_bad: OnBadRecord):
@@ -62,19 +62,19 @@ class Records:
         """Rows that were found to be unreadable."""
 
     def __reduce__(self):
-        # Another process opens the shards itself, and knows what is bad.
+        # Another process opens the shards itself, and is told which rows are bad.
         return Records, self._about, {"bad": self.bad}
 
     def read(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n width"]:
         """The records of some rows.
 
         Raises:
-            FeatureStoreError: one cannot be read; names file and record.
+            FeatureStoreError: one is unreadable; the message names file and record.
         """
         rows = np.asarray(rows)
         key = rows.tobytes()
         with self._lock:
-            # All modalities of a batch are asked for in turn, and come from the same records.
+            # All modalities of a batch are read in turn, from the same records.
             if self._last[0] != key:
                 self._last = key, self._read(rows)
             return self._last[1]
@@ -95,7 +95,7 @@ class Records:
 
     def _records(self, shard: int, within: list[int]) -> np.ndarray:
         if shard not in self._readers:
-            # Rows come in no order: to read ahead would be to read what is not wanted.
+            # Rows come in random order: reading ahead would read rows that are not needed.
             options = "readahead_buffer_size:0"
             self._readers[shard] = ArrayRecordReader(str(self._paths[shard]), options)
         content = b"".join(self._readers[shard].read(within))
@@ -116,7 +116,7 @@ class Records:
 
 
 class PackedArray:
-    """One modality of a packed store, as an array of whose rows some are read at a time."""
+    """One modality of a packed store, as an array whose rows are read when indexed."""
 
     def __init__(self, records: Records, rows: int, width: int, dtype: np.dtype, offset: int):
         self.shape = (rows, width)
@@ -133,34 +133,34 @@ class PackedArray:
 
     @property
     def may_lose(self) -> bool:
-        """Whether rows that cannot be read are left out, and no error."""
+        """Whether unreadable rows are left out instead of raising an error."""
         return self._records.on_bad == "skip"
 
     @property
     def bad(self) -> set[int]:
-        """Rows that could not be read so far."""
+        """Rows that have proved unreadable so far."""
         return self._records.bad
 
     def lost(self, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-        """Which of these rows could not be read, when they were."""
+        """Which of these rows proved unreadable when they were read."""
         bad = self._records.bad
         return np.isin(rows, list(bad)) if bad else np.zeros(len(rows), bool)
 
     def lose(self, rows: Int[np.ndarray, " n"]) -> None:
-        """Counts rows among those that could not be read."""
+        """Records rows as unreadable."""
         self._records.bad.update(rows.tolist())
 
 
 def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
-    """Opens what `pack` has written, which was checked then.
+    """Opens a store that `pack` has written and checked.
 
     Args:
         folder: holds `store.json`.
-        on_bad: a record that cannot be read is an "error", or a row where nothing is present
-            ("skip"); it is named or counted either way.
+        on_bad: what an unreadable record becomes: an "error" that names it, or with "skip" a row in
+            which nothing is present, and which is counted.
 
     Raises:
-        FeatureStoreError: a shard that is missing, or a column that does not fit.
+        FeatureStoreError: a missing shard, or an array about the rows that does not fit.
     """
     if on_bad not in get_args(OnBadRecord):
         raise FeatureStoreError(f"on_bad_record is {on_bad!r}: wanted error or skip")
@@ -216,16 +216,16 @@ def pack(
     shard_rows: int = 65536,
     report: Callable[[int], None] = lambda rows: None,
 ) -> None:
-    """Writes a store as ArrayRecord shards, and reads each again to compare it.
+    """Writes a store as ArrayRecord shards, and reads each back to compare it.
 
-    A shard appears whole or not at all. Where packing was broken off, those that are there are
-    compared with the store, and written anew only if they differ.
+    A shard appears whole or not at all. After an interrupted pack, existing shards are compared
+    with the store, and rewritten only if they differ.
 
     Args:
-        store: what to pack.
-        folder: where to; a new one, or one that packing was broken off in.
-        shard_rows: rows of a shard.
-        report: takes how many rows are done.
+        store: the store to pack.
+        folder: a new folder, or one where packing was interrupted.
+        shard_rows: rows per shard.
+        report: called with the number of rows done.
 
     Raises:
         FeatureStoreError: the folder holds something else, or a shard is not what was written.
@@ -251,7 +251,7 @@ def pack(
 
 def _check_free(folder: Path) -> None:
     there = [path.name for path in folder.iterdir()] if folder.exists() else []
-    # Columns come after shards: without one they are somebody's own.
+    # Arrays about the rows come after the shards: without a shard, they are somebody else's.
     ours = (_SHARD, _COLUMN, _OTHERS) if any(map(_SHARD.fullmatch, there)) else (_SHARD, _OTHERS)
     strange = [name for name in there if not any(kind.fullmatch(name) for kind in ours)]
     if strange or (folder / STORE).exists():
@@ -272,7 +272,7 @@ def _pack(
         shards[name] = len(rows)
         report(int(rows[-1]) + 1)
     for left in {*folder.glob("*.npy"), *folder.glob("features-*")} - {folder / x for x in shards}:
-        left.unlink()  # of another store, or of other shards, whose packing was broken off
+        left.unlink()  # of another store or other shards, from an interrupted pack
     columns = {name: getattr(store, name) for name in COLUMNS}
     columns |= {f"present.{name}": mask for name, mask in store.present.items()}
     for name, values in columns.items():
@@ -307,14 +307,14 @@ def _chunks(store: FeatureStore, rows: np.ndarray) -> list[np.ndarray]:
 
 def _write(path: Path, store: FeatureStore, rows: np.ndarray) -> None:
     with whole(path) as draft:
-        # One record a group: every row can be read without its neighbours. Floats hardly compress.
+        # One record per group: every row can be read alone. Floats hardly compress.
         try:
             writer = ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
             for chunk in _chunks(store, rows):
                 for record in _encoded(store, chunk):
                     writer.write(record.tobytes())
             writer.close()
-        except RuntimeError as error:  # a full disk, such as it is
+        except RuntimeError as error:  # such as a full disk
             raise OSError(f"cannot write {path}: {str(error).partition(chr(10))[0]}") from error
         if not _holds(draft, store, rows):
             raise FeatureStoreError(f"{draft} does not hold what was written to it: check the disk")

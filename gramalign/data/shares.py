@@ -1,4 +1,4 @@
-"""Several stores in one: which of them each row is of, and what share of a batch each has."""
+"""Several stores in one: which store each row is from, and each store's share of a batch."""
 
 import dataclasses
 import math
@@ -9,12 +9,12 @@ from jaxtyping import Int
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Mixture:
-    """What the rows of a store were mixed of.
+    """The stores that a mixture's rows come from.
 
     Attributes:
-        names: of the stores that were mixed.
-        weights: a positive number for each; its part of their sum is its share of a batch.
-        of: number of the store that each row is of.
+        names: of the mixed stores.
+        weights: a positive number for each; a store's share of a batch is proportional to it.
+        of: number of the store that each row comes from.
     """
 
     names: tuple[str, ...]
@@ -22,7 +22,7 @@ class Mixture:
     of: Int[np.ndarray, " n"]
 
     def take(self, rows: Int[np.ndarray, " m"]) -> "Mixture":
-        """Of the given rows; all stores keep their numbers."""
+        """The mixture of the given rows; all stores keep their numbers."""
         return dataclasses.replace(self, of=self.of[rows])
 
     def rows(self, number: int) -> Int[np.ndarray, " m"]:
@@ -30,15 +30,15 @@ class Mixture:
         return np.flatnonzero(self.of == number)
 
     def shares(self, batch_size: int) -> list[int]:
-        """How many rows of each store a batch holds, which are `batch_size` in all.
+        """How many rows of each store a batch holds, `batch_size` in all.
 
-        By weight; where that gives no whole number, the largest remainders are rounded up, of equal
-        ones the first.
+        In proportion to the weights; where that is not a whole number, the largest remainders are
+        rounded up, of equal ones the first.
 
         Raises:
-            ValueError: a store would have no row in a batch, or more than there are of it.
+            ValueError: a store would have no row in a batch, or more rows than it holds.
         """
-        weights = np.array(self.weights) / max(self.weights)  # whose sum is no overflow
+        weights = np.array(self.weights) / max(self.weights)  # so that their sum cannot overflow
         exact = batch_size * weights / weights.sum()
         shares = np.floor(exact).astype(int)
         shares[np.argsort(shares - exact, kind="stable")[: batch_size - shares.sum()]] += 1

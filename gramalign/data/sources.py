@@ -1,4 +1,4 @@
-"""Features by name: the embedded set, a path, or a mixture of several."""
+"""Features by name: the built-in set, a path, or a mixture of several."""
 
 import dataclasses
 from pathlib import Path
@@ -15,31 +15,30 @@ EMBEDDED = {"digits": digits}
 
 
 def load(name_or_path: str | Path, *, on_bad_record: OnBadRecord = "error") -> FeatureStore:
-    """Opens an embedded set by its name or any feature store by its path, always with a split.
+    """Opens a built-in set by its name or any feature store by its path, always with a split.
 
-    Several become one by an expression such as `"0.7*stores/a.npz + 0.3*stores/b"`: all their rows
-    (`gramalign.data.mixture.mix`), of which every batch holds as many of each as the weights say.
-    A weight that is left out is 1; the plus stands between spaces.
+    An expression such as `"0.7*stores/a.npz + 0.3*stores/b"` mixes several stores
+    (`gramalign.data.mixture.mix`): every batch then holds rows of each in proportion to its weight.
+    A weight that is left out is 1; put spaces around the plus.
 
     Args:
-        name_or_path: "digits", or what `open_store` takes, or a mixture of these. A path that is
-            called like an embedded set is reached as "./digits".
-        on_bad_record: of a packed store, `open_packed`.
+        name_or_path: "digits", or what `open_store` takes, or a mixture of these. A path with the
+            name of a built-in set is written as "./digits".
+        on_bad_record: for packed stores, see `open_packed`.
 
     Returns:
-        The store. Where it does not say which rows are for testing, `hash_split` decides, for each
-        of those that are mixed by its own ids.
+        The store. If it does not say which rows are for testing, `hash_split` decides; in a
+        mixture, for each store by its own ids.
 
     Raises:
-        FeatureStoreError: no such set or file, or as `open_store`, or as `mix`; a malformed
-            mixture.
+        FeatureStoreError: no such set or file, a malformed mixture, or as `open_store` or `mix`.
     """
     if isinstance(name_or_path, Path):
         return _load(name_or_path, on_bad_record)
     weights = parse(name_or_path, EMBEDDED)
     stores = [_load(name, on_bad_record) for name in weights]
     if len(stores) == 1:
-        return stores[0]  # of which its weight is all
+        return stores[0]  # its weight makes no difference
     return mix(stores, list(weights.values()), source=name_or_path)
 
 

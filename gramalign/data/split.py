@@ -1,4 +1,4 @@
-"""Parts of the rows by a hash of their names: the same everywhere, whatever the order of rows."""
+"""Splits rows by a hash of their ids: the same everywhere, whatever the order of rows."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ def hash_split(
     """Divides rows into "train" (four fifths) and "test".
 
     A row is a test row if `int(sha1(id).hexdigest(), 16) % 5 == 0`. With groups, all rows of a
-    group follow its first row, so that nothing of a test row is seen in training.
+    group follow its first row, so that nothing about a test row is seen in training.
 
     >>> import numpy as np
     >>> hash_split(np.array(["0", "1", "2", "3", "4", "5", "6", "7"])).tolist()
@@ -36,7 +36,7 @@ def held_out(
 
 
 def _names(ids: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """What decides of each row: its id, or that of its group's first."""
+    """The id that decides for each row: its own, or that of its group's first row."""
     names = np.asarray(ids)
     if groups is None:
         return names

@@ -1,4 +1,4 @@
-"""The feature store: one array per modality over the same rows, and what is known of each row."""
+"""The feature store: one array per modality over the same rows, and arrays about the rows."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -26,8 +26,8 @@ class FeatureStoreError(ValueError):
 class MappedRows:
     """Some rows of an array in a file, read from it only where they are indexed.
 
-    A part of a store that is larger than memory stays as cheap as the store. `np.asarray` reads all
-    of it. Another process is told where the file is, and reads it itself.
+    So taking a part of a store that is larger than memory reads nothing. `np.asarray` reads all of
+    it. Another process is told where the file is, and reads it itself.
     """
 
     def __init__(self, array: "np.ndarray | PackedArray | JoinedRows", rows: Int[np.ndarray, " n"]):
@@ -59,7 +59,7 @@ class MappedRows:
         return np.asarray(self[:], dtype=dtype)
 
     def lost(self, index: Any) -> Bool[np.ndarray, " m"]:
-        """Which rows could not be read, when they were; only those of a packed store ever can."""
+        """Which rows proved unreadable when they were read; only a packed store can have such."""
         rows = self._rows[index]
         if isinstance(self._array, np.ndarray):
             return np.zeros(len(rows), bool)
@@ -67,21 +67,21 @@ class MappedRows:
 
     @property
     def may_lose(self) -> bool:
-        """Whether rows that cannot be read are left out, and no error."""
+        """Whether unreadable rows are left out instead of raising an error."""
         return not isinstance(self._array, np.ndarray) and self._array.may_lose
 
     @property
     def bad(self) -> set[int]:
-        """All rows of the array that could not be read so far."""
+        """All rows of the array that have proved unreadable so far."""
         return set() if isinstance(self._array, np.ndarray) else self._array.bad
 
     def lose(self, index: Any) -> None:
-        """Counts rows among those that could not be read, which another process found out."""
+        """Records rows as unreadable that another process found to be so."""
         if not isinstance(self._array, np.ndarray):
             self._array.lose(self._rows[index])
 
     def take(self, rows: Int[np.ndarray, " m"]) -> "MappedRows":
-        """The same array, seen through fewer or other rows."""
+        """A view of the same array with fewer or other rows."""
         return MappedRows(self._array, self._rows[rows])
 
 
@@ -96,12 +96,12 @@ class FeatureStore:
             it. Rows that are not present may hold anything.
         present: which rows have the modality; one mask for every modality.
         ids: a unique name for each row.
-        labels: class of each row, integers or strings, or None.
+        labels: the class of each row, integers or strings, or None.
         split: "train", "validation" or "test" for each row, or None.
         groups: rows with equal numbers show the same thing and are never each other's negatives
             (several captions of one video); None: every row stands for itself.
         source: where the features come from, for messages and records.
-        mixture: which of several stores that were mixed each row is of, or None: there is only one.
+        mixture: which of the mixed stores each row comes from; None if there is only one store.
     """
 
     features: dict[str, np.ndarray | MappedRows]
@@ -132,9 +132,9 @@ class FeatureStore:
 
     @property
     def lost(self) -> set[int]:
-        """Rows of the packed store behind this one that could not be read so far.
+        """Rows of the packed store behind this one that have proved unreadable so far.
 
-        Of a mixture, in which the rows of one store follow those of the other, with its numbers.
+        For a mixture, numbered as its rows: those of one store follow those of the other.
         """
         rows = set()
         for array in self.features.values():
@@ -143,7 +143,7 @@ class FeatureStore:
         return rows
 
     def lose(self, rows: Int[np.ndarray, " m"]) -> None:
-        """Counts rows of this store among the lost, which another process could not read."""
+        """Records rows of this store as lost that another process could not read."""
         for array in self.features.values():
             if isinstance(array, MappedRows):
                 array.lose(rows)
@@ -172,7 +172,7 @@ class FeatureStore:
             name: "train", "validation", "test", or "all" rows.
 
         Raises:
-            FeatureStoreError: the store has no split, or no row in this part of it.
+            FeatureStoreError: the store has no split, or no row in this part.
         """
         if name == "all":
             return self
@@ -194,7 +194,7 @@ class FeatureStore:
         return self.take(rows)
 
     def only(self, modalities: Iterable[str]) -> "FeatureStore":
-        """The named modalities, in the named order; rows stay, even if they have none of these.
+        """The named modalities, in the order given; rows stay, even if they have none of these.
 
         Raises:
             FeatureStoreError: no name is given, or the store has no modality of this name.
@@ -214,7 +214,7 @@ class FeatureStore:
 
 
 def from_file(array: np.ndarray | MappedRows) -> np.ndarray | MappedRows:
-    """An array that is memory-mapped as rows of a file; any other as it is."""
+    """A memory-mapped array as rows of its file; any other array as it is."""
     return MappedRows(array, np.arange(len(array))) if isinstance(array, np.memmap) else array
 
 

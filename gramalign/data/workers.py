@@ -16,7 +16,7 @@ from absl import flags
 from gramalign.data.store import FeatureStore
 
 SHARED = "/dev/shm"
-_AHEAD = 4  # batches that one worker has in shared memory at most: read, sent, and received
+_AHEAD = 4  # most batches of one worker in shared memory: read, sent, and received
 
 
 def in_workers(
@@ -24,14 +24,14 @@ def in_workers(
 ) -> grain.IterDataset:
     """The same batches in the same order, read by processes that take turns.
 
-    Each opens the store anew and reads rows by itself; what it finds to be lost, under "lost" in a
-    batch, is counted in `store` here.
+    Each opens the store anew and reads rows by itself; rows that it finds lost come under "lost" in
+    a batch, and are recorded in `store` here.
 
     Args:
         filled: the batches.
-        workers: processes, at least 1.
-        store: what they are of.
-        batch_size: rows of it that a batch has.
+        workers: number of processes, at least 1.
+        store: where the batches come from.
+        batch_size: rows per batch.
 
     Raises:
         OSError: there is too little shared memory for that many batches.
@@ -53,7 +53,7 @@ def next_of(batches: Iterator[Any]) -> Any:
     """The next batch.
 
     Raises:
-        ChildProcessError: a process that reads has ended, but not because this one told it to.
+        ChildProcessError: a reading process was ended by something other than this process.
     """
     try:
         return next(batches)
@@ -73,10 +73,10 @@ def next_of(batches: Iterator[Any]) -> Any:
 
 
 def _begin(worker: int, workers: int) -> None:
-    """What each process does first: it ends with the one that started it, not before.
+    """Run first by each process: it ends with the process that started it, not before.
 
-    A scheduler sends SIGTERM to all processes of a run, which wants batches until it is saved; one
-    that is killed tells nobody, and they would keep their memory for ever.
+    A scheduler sends SIGTERM to all processes of a run, but the run needs batches until it is
+    saved. And a run that is killed tells nobody, and its readers would keep their memory for ever.
     """
     del worker, workers
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -91,7 +91,7 @@ def _end_with_parent() -> None:
 
 
 def _check_memory(workers: int, size: int) -> None:
-    """A process that finds shared memory full would be killed without a word."""
+    """Raises before a process finds shared memory full, and is killed without a message."""
     if not os.path.isdir(SHARED):
         return
     about = os.statvfs(SHARED)

@@ -1,9 +1,9 @@
 """Floor 4: how well do embeddings agree? Retrieval, classes, diagnostics, a baseline, tables.
 
-`evaluate` measures and `tables` shows it; `classify` and `classification_table` do so for classes;
-`fit_gcca` gives the floor that a learned space should clear; `compare` sets objectives over seeds
-side by side and tells which differences to trust, with the bootstrap intervals, tests and ranks
-that stand here for use on their own. All of it works on host arrays by modality and knows nothing
+`evaluate` measures a space and `tables` shows the result; `classify` and `classification_table` do
+the same for classes; `fit_gcca` is the baseline that a learned space should beat; `compare` sets
+objectives side by side over seeds and says which differences to trust. Its bootstrap intervals,
+tests and ranks can be used on their own. Everything takes host arrays by modality and knows nothing
 of how they were learned.
 """
 

@@ -1,9 +1,9 @@
 """How far a figure of per-query values would move with other queries: bootstrap intervals.
 
-Queries, or whole groups of them, are drawn with replacement as often as there are any, and the
-figure is computed of each such draw (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
-Draws of few units vary too little, for which the levels make up (`expanded`). How often intervals
-then hold the truth is measured by `gramalign bench --only statistics`.
+Each resample draws as many queries as there are, or groups of them, with replacement, and computes
+the figure again (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). Resamples of few
+units vary too little; the levels compensate for that (`expanded`). `gramalign bench --only
+statistics` measures how often the intervals cover the truth.
 """
 
 import math
@@ -20,7 +20,7 @@ from gramalign.evaluation.records import Record
 Method = Literal["bca", "percentile", "centred"]
 
 _CHUNK = 2**18  # drawn weights in memory at a time
-_BINOMIAL = 16  # what a number of the binomial distribution costs in those of the uniform one
+_BINOMIAL = 16  # cost of a binomial random number, in uniform ones
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class BootstrapInterval(Record):
 
     Attributes:
         estimate: the figure of the values as they are.
-        low: lower end; NaN if there is one unit alone, which says nothing of variation.
+        low: lower end; NaN for a single unit, which says nothing about variation.
         high: upper end.
     """
 
@@ -51,23 +51,23 @@ def bootstrap_interval(
     """Interval of the mean, or of any other figure, of per-query values.
 
     Args:
-        values: one a query, e.g. its reciprocal rank.
+        values: one per query, e.g. its reciprocal rank.
         groups: queries with one label are drawn together or not at all, e.g. captions of a video.
         statistic: the figure of an array `[n]`; the mean if not given, which is much faster.
-        method: "percentile" takes the percentiles, expanded as few units want it; "bca" corrects
-            them besides for bias and for a spread that changes with the figure (Efron, 1987);
-            "centred", for figures that draws with replacement are far from, takes off the draws'
-            mean bias, or reflects the percentiles at the figure, whichever reaches further.
+        method: "percentile" takes the percentiles, expanded for few units; "bca" also corrects them
+            for bias and for a spread that changes with the figure (Efron, 1987); "centred", for
+            figures that resampling shifts far, subtracts the mean bias of the resamples or reflects
+            the percentiles at the figure, whichever reaches further.
         level: of confidence.
-        resamples: number of draws.
-        seed: of the draws; one seed gives one interval.
+        resamples: number of resamples.
+        seed: of the resamples; the same seed gives the same interval.
 
     Returns:
-        The figure and its interval: a point where all draws give the same.
+        The figure and its interval: a point if all resamples give the same figure.
 
     Raises:
-        ValueError: no value, values of several axes, a NaN, a group for each of another number of
-            values, or a method, level or number of resamples that is none.
+        ValueError: no value, values with several axes, a NaN, a number of groups that is not that
+            of the values, or an invalid method, level or number of resamples.
 
     >>> hits = np.repeat([0.0, 1.0], [30, 70])
     >>> bootstrap_interval(hits).to_json()
@@ -102,20 +102,20 @@ def bootstrap_interval(
 
 
 def expanded(shares: Float[np.ndarray, " ends"], units: int) -> Float[np.ndarray, " ends"]:
-    """Normal quantiles of the levels to take, further out than asked by what few units need.
+    """Normal quantiles of the levels to use, further out than those asked for if units are few.
 
-    The mean of n draws with replacement has the variance of the values with divisor n, not n - 1,
-    and a percentile stands for a normal quantile where Student's t is due. With these levels the
-    percentiles of a normal mean are the ends of its t interval (Hesterberg, What Teachers Should
-    Know About the Bootstrap, The American Statistician 69, 2015, doi 10.1080/00031305.2015.1089789;
-    for BCa too, as in his R package resample).
+    The mean of n draws with replacement has a variance with divisor n, not n - 1, and a percentile
+    stands for a normal quantile where Student's t is due. With these levels the percentiles of a
+    normal mean are the ends of its t interval (Hesterberg, What Teachers Should Know About the
+    Bootstrap, The American Statistician 69, 2015, doi 10.1080/00031305.2015.1089789; for BCa too,
+    as in his R package resample).
 
     Args:
         shares: levels between 0 and 1.
-        units: how many were drawn from, at least two.
+        units: number of units drawn from, at least two.
 
     Returns:
-        The quantiles; from some hundreds of units on nearly those of the levels themselves.
+        The quantiles; from a few hundred units on, nearly those of the levels themselves.
 
     >>> expanded(np.array([0.025, 0.975]), 20).round(2).tolist()
     [-2.15, 2.15]
@@ -131,9 +131,9 @@ def drawn_weights(
     """How often each unit is drawn, some resamples at a time.
 
     Args:
-        counts: how many equal units each stands for; as many as there are in all are drawn.
-        resamples: number of draws.
-        rng: where chance comes from.
+        counts: how many equal units each entry stands for; their sum is the number drawn.
+        resamples: number of resamples.
+        rng: the random generator.
 
     Yields:
         The weights of some resamples; each row sums to the number of units.
@@ -155,10 +155,10 @@ def drawn_weights(
 def _of_mean(
     values: np.ndarray, labels: np.ndarray, units: int, resamples: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The mean of each draw, without each unit in turn, and of all."""
+    """The mean of each resample, without each unit in turn, and of all units."""
     sums, sizes = np.bincount(labels, values), np.bincount(labels).astype(np.float64)
     total, number = sums.sum(), sizes.sum()
-    # Units with the same values are one kind: hits are of two, however many queries there are.
+    # Units with equal values are one kind: hits have two kinds, however many queries there are.
     kinds, of_kind, counts = np.unique(
         np.stack([sums, sizes]), axis=1, return_inverse=True, return_counts=True
     )
@@ -178,7 +178,7 @@ def _of_any(
     resamples: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, float]:
-    """Any figure of each draw, and of all."""
+    """Any figure of each resample, and of all units."""
     estimate = float(statistic(values))
     if math.isnan(estimate):
         raise ValueError("statistic is NaN of the values as they are; wanted a number")
@@ -195,7 +195,7 @@ def _of_any(
 def _corrected(
     quantiles: np.ndarray, drawn: np.ndarray, left_out: np.ndarray, estimate: float
 ) -> np.ndarray:
-    """Which normal quantiles BCa takes instead."""
+    """The normal quantiles that BCa uses instead."""
     near = 1e-9 * max(np.ptp(drawn), np.finfo(float).tiny)  # sums in another order round otherwise
     below = np.mean(drawn < estimate - near)
     share = below + np.mean(np.abs(drawn - estimate) <= near) / 2
@@ -205,7 +205,7 @@ def _corrected(
     spread = np.sum(off**2) ** 1.5
     acceleration = np.sum(off**3) / (6 * spread) if spread > 0 else 0.0
     moved = bias + quantiles
-    # Of a few units the outermost levels lie beyond the formula's pole: there it is at its end.
+    # With few units the outermost levels may lie beyond the formula's pole: held just before it.
     return bias + moved / np.maximum(1 - acceleration * moved, 1e-9)
 
 

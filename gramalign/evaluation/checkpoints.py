@@ -1,10 +1,10 @@
-"""Whether a figure of the space tells how good retrieval is, over the checkpoints of a run.
+"""Whether a figure of the space predicts retrieval quality, over the checkpoints of a run.
 
-GRAM's paper plots one minus the GRAM value against retrieval over a run, and holds that the one
-predicts the other. Here the same is asked of any two figures that were measured at the same steps,
-by Spearman's rank correlation, for which neither has to be a straight function of the other.
+GRAM's paper plots one minus the GRAM value against retrieval over a run, and claims that the one
+predicts the other. This module asks the same of any two figures measured at the same steps, by
+Spearman's rank correlation, which does not assume a linear relation.
 
-There is no p-value: checkpoints of one run follow from each other, and are no independent sample.
+There is no p-value: checkpoints of one run follow from each other; they are no independent sample.
 """
 
 import itertools
@@ -19,14 +19,14 @@ from gramalign.evaluation.records import Record
 
 @dataclass(frozen=True)
 class Correlation(Record):
-    """How two figures go together.
+    """How two figures correlate.
 
     Attributes:
         predictor: a figure's name.
         outcome: another's.
-        spearman: rank correlation, -1 to 1; NaN for fewer than three checkpoints, or where one of
-            the figures does not change.
-        checkpoints: number of those at which both were measured.
+        spearman: rank correlation, -1 to 1; NaN for fewer than three checkpoints, or if one of the
+            figures does not change.
+        checkpoints: number of checkpoints at which both were measured.
     """
 
     predictor: str
@@ -41,8 +41,8 @@ def correlation_over_checkpoints(
     """Rank correlation of every predictor with every outcome.
 
     Args:
-        rows: what was measured, a mapping from names to values for each step, such as the lines of
-            a run's log; rows that lack a figure, or have NaN there, do not count for it.
+        rows: a mapping from names to measured values for each step, such as the lines of a run's
+            log; rows that lack a figure, or have NaN for it, do not count.
         predictors: names of figures, such as `validation/GRAM value`.
         outcomes: names of figures, such as `validation/rest -> one R@1, own`.
 

@@ -1,24 +1,24 @@
 """Figures of a classifier: accuracies, macro-F1, their intervals, and what guessing would reach.
 
-The rules. A test row counts where the modalities that are classified are there; of a tuple one of
-them is enough. All classes that the classifier knows compete for it, and its rank is 1 + the number
-of other classes that score at least as high as its own: ties count against the row, so a collapsed
-space is at 0 percent and not at the share of the class that happens to come first. What is
-predicted is its own class where that ranks first, and the best of the others elsewhere. A row whose
+The rules. A test row counts if the classified modality is present; for a tuple, if at least one of
+its modalities is. All classes that the classifier knows compete for it, and its rank is 1 + the
+number of other classes that score at least as high as its own: ties count against the row, so a
+collapsed space has 0 percent and not the share of the class that happens to come first. The
+prediction is the row's own class if that ranks first, otherwise the best of the others. A row whose
 class the classifier does not know counts as wrong.
 
-Accuracy at k is the share of rows of rank k or less, for k below the number of classes. Macro-F1 is
-the mean of F1 over the classes that occur as truth or prediction.
+Accuracy at k is the share of rows with rank k or less, for k below the number of classes. Macro-F1
+is the mean F1 over the classes that occur as truth or prediction.
 
-Chance is a random order of the classes that are known; the other rows it gets wrong as well.
+Chance is a random order of the known classes; it too gets rows of unknown classes wrong.
 
-Intervals are for 95 %: accuracies by Wilson's rule ("Probable inference, the law of succession, and
-statistical inference", JASA 22, 1927), and where rows are in groups by the bootstrap over groups
-(`gramalign.evaluation.bootstrap`), or by Wilson's rule for as many as there are groups where all
-are right, or all wrong. Macro-F1 has the bootstrap's interval, centred: draws lack classes of few
-rows, so that they lie below the figure as it lies below that of all rows there could be. Of classes
-of which there are a few rows, or none, that is not enough, and it holds the truth less often. Where
-all rows are right, or all wrong, it is accuracy, and has the interval of that.
+Intervals are for 95 %. Accuracies have Wilson's ("Probable inference, the law of succession, and
+statistical inference", JASA 22, 1927); with groups, the bootstrap's over groups
+(`gramalign.evaluation.bootstrap`), or Wilson's for the number of groups if all rows are right or
+all are wrong. Macro-F1 has the bootstrap's centred interval: resamples miss classes of few rows,
+which puts them below the figure, as the figure itself is below its value on all possible rows. For
+classes with few rows or none this is not enough, and the interval covers the truth less often. If
+all rows are right, or all wrong, macro-F1 is accuracy, and has its interval.
 """
 
 import math
@@ -39,13 +39,13 @@ ACCURACY_AT = (1, 5, 10)
 ClassScores = Callable[[slice], Float[np.ndarray, "rows classes"]]
 """Scores of some test rows for every class, larger is likelier."""
 
-_BLOCK = 2**22  # scores looked at together
+_BLOCK = 2**22  # scores processed at a time
 _RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure in percent and its 95 % interval; NaN where no row counts, or one alone."""
+    """A figure in percent and its 95 % interval; NaN if no row counts, or only one."""
 
     value: float
     low: float
@@ -54,25 +54,25 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ClassFigures(Record):
-    """What one classifier is worth on the test rows.
+    """How well one classifier does on the test rows.
 
     Attributes:
         classifier: "prompts", "probe" or "neighbours".
         modalities: what is classified; several mean the tuple of them.
-        score: the Score that ranks classes for a tuple, of prompts; "" for the others.
-        prompts: modality of the prompts; "" for the others.
+        score: for prompts, the Score that ranks classes for a tuple; "" for other classifiers.
+        prompts: modality of the prompts; "" for other classifiers.
         rows: number of test rows that count.
-        classes: number of classes among which it chooses.
-        unknown: classes of test rows among which it cannot choose; these rows count as wrong.
+        classes: number of classes to choose from.
+        unknown: classes of test rows that the classifier does not know; their rows count as wrong.
         accuracy: k -> percent of rows whose class is among the first k.
         macro_f1: mean F1 over classes, in percent.
         chance: k -> accuracy of a random order, in percent; NaN where no row counts.
-        majority: accuracy of always naming the class that training has most rows of, in percent;
-            NaN where that is not known.
-        settings: what the classifier was run with, by name.
-        ranks: of each test row, the rank of its own class, 0 where the row does not count; and
-        predicted: its predicted label, which says nothing where the row does not count. Neither is
-            part of the record, and both are None if that is where the figures are from.
+        majority: accuracy of always predicting the most frequent training class, in percent; NaN
+            where that is not known.
+        settings: the classifier's settings, by name.
+        ranks: for each test row, the rank of its own class, 0 where the row does not count; and
+        predicted: its predicted label, meaningless where the row does not count. Neither is part of
+            the record, so both are None in figures that were read from one.
     """
 
     classifier: str
@@ -138,17 +138,17 @@ def class_figures(
     score: str = "",
     prompts: str = "",
 ) -> ClassFigures:
-    """Figures of class scores, which are asked for block by block and never all held.
+    """Figures of class scores, which are computed block by block and never all held.
 
     Args:
-        scores: gives the scores of a slice of the test rows, counted or not; None where there is
-            no choice of classes to make, and then no row counts.
+        scores: gives the scores of a slice of the test rows, counted or not; None if there are no
+            classes to choose from, and then no row counts.
         classes: labels of the columns, sorted.
         test: the test rows.
-        counted: which of them have what is classified.
-        classifier: and what follows goes into the record; `majority` is a label.
+        counted: which test rows have what is classified.
+        classifier: this and the following go into the record; `majority` is a label.
         modalities: see `ClassFigures`.
-        majority: the class that training has most rows of, or None.
+        majority: the most frequent training class, or None.
         settings: see `ClassFigures`.
         score: see `ClassFigures`.
         prompts: see `ClassFigures`.
@@ -192,11 +192,11 @@ def class_figures(
 def placed(
     scores: Float[np.ndarray, "rows classes"], truth: Integer[np.ndarray, " rows"]
 ) -> tuple[Integer[np.ndarray, " rows"], Integer[np.ndarray, " rows"]]:
-    """Rank of each row's own class, 1 is best, and the class that is predicted.
+    """Rank of each row's own class, 1 is best, and the predicted class.
 
     Args:
-        scores: of every class; NaN counts against the row, wherever it stands.
-        truth: column of each row's own class; -1 where it has none, for a rank behind all classes.
+        scores: of every class; NaN, for whichever class, counts against the row.
+        truth: column of each row's own class; -1 if it has none, for a rank behind all classes.
 
     Returns:
         Ranks and predicted columns.
@@ -208,7 +208,7 @@ def placed(
     rows, number_of_classes = scores.shape
     each = np.arange(rows)
     own = scores[each, truth]
-    # Not <, rather than >=, for NaN; the own class counts itself, which makes the best rank 1.
+    # `~(a < b)` and not `>=`, so that NaN counts; the own class counts too, so the best rank is 1.
     ranks = np.maximum(np.sum(~(scores < own[:, None]), axis=1), 1)
     ranks = np.where(truth < 0, number_of_classes + 1, ranks)
     others = np.array(scores)
@@ -234,7 +234,7 @@ def _rate(hits: np.ndarray, clusters: np.ndarray) -> Estimate:
 
 def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> Estimate:
     right = true == predicted
-    if not right.any() or right.all():  # and all draws alike: as accuracy, which it then is
+    if not right.any() or right.all():  # all resamples are equal, and macro-F1 is accuracy
         return _rate(right, clusters)
     both = np.unique(np.concatenate([true, predicted]), return_inverse=True)[1]
     true, predicted = both[: len(true)], both[len(true) :]
@@ -242,7 +242,7 @@ def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> 
     hits = np.where(right, true, size)
 
     def statistic(rows: np.ndarray) -> float:
-        # Of true, predicted and right rows, how many each class has.
+        # How many true, predicted and right rows each class has.
         drawn = rows.astype(np.int64)
         counts = [np.bincount(of[drawn], minlength=size)[:size] for of in (true, predicted, hits)]
         occurs = counts[0] + counts[1]
@@ -260,7 +260,7 @@ def _macro_f1(true: np.ndarray, predicted: np.ndarray, clusters: np.ndarray) -> 
 
 
 def _slices(rows: int, classes: int) -> list[slice]:
-    """Of one length, so that what computes the scores is compiled once; the last two overlap."""
+    """Slices of one length, so that scores compile once; the last two may overlap."""
     size = min(rows, max(1, _BLOCK // classes))
     starts = [*range(0, rows - size, size), rows - size]
     return [slice(start, start + size) for start in starts]

@@ -1,4 +1,4 @@
-"""One call that classifies embeddings in every way there is here, and the record it returns."""
+"""One call that classifies embeddings with every classifier, and the record it returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Classification(Record):
         modalities: names, in the order given.
         train_rows: number of labelled training rows.
         test_rows: number of test rows, whatever modalities they have.
-        zero_shot: whether prompts were given and not made of training rows.
+        zero_shot: whether prompts were given, and not made from training rows.
         prompts: classes ranked by prompts.
         probe: linear probes of each modality, then of all together.
         neighbours: nearest neighbours in each modality, then in all together.
@@ -47,9 +47,9 @@ class Classification(Record):
         return self.prompts + self.probe + self.neighbours
 
     def predictions(self) -> dict[str, Shaped[np.ndarray, " examples"]]:
-        """Rank of each test row's own class, 0 where it does not count, and what is predicted.
+        """Rank of each test row's own class, 0 where the row does not count, and its prediction.
 
-        By names such as `rank, probe, text` and `predicted, probe, text`.
+        Keys are such as `rank, probe, text` and `predicted, probe, text`.
         """
         columns = {}
         for figures in self.all:
@@ -88,21 +88,21 @@ def classify(
     """Classify test rows by prompts, by linear probes and by nearest neighbours.
 
     Args:
-        train: labelled rows that probes are fitted on, neighbours are of, and prompts are made of.
+        train: labelled rows to fit probes on, find neighbours among and make prompts from.
         test: labelled rows of the same modalities.
-        score: the Score the embeddings were trained for, as of `evaluate`; prompts are ranked by
-            the cosine too.
+        score: the Score the embeddings were trained for, as in `evaluate`; prompts rank by the
+            cosine too.
         validation: rows to choose the probes' regularisation by; see `linear_probe`.
-        prompts: those of every class; or the modality whose training rows they are made of; None:
-            each modality in turn, against the tuple of all others.
+        prompts: prompts of every class; or the modality whose training rows to make them from;
+            None: each modality in turn, against the tuple of all others.
 
     Returns:
         The figures.
 
     Raises:
-        ValueError: other modalities in one part than in the other, an unknown score or modality,
-            training rows of one class alone, or test rows of a class that training or the given
-            prompts do not have.
+        ValueError: modalities that differ between the parts, an unknown score or modality, training
+            rows of a single class, or test rows of a class that training or the given prompts do
+            not have.
     """
     names = test.modalities
     for argument, part in {"train": train, "validation": validation}.items():

@@ -13,7 +13,7 @@ from gramalign.evaluation.table_parts import percent, plain_table, titled
 
 
 def classification_table(result: Classification) -> Group:
-    """Every classifier on its line: accuracies and macro-F1, beside chance and the majority class.
+    """One line per classifier: accuracies and macro-F1, beside chance and the majority class.
 
     Args:
         result: the figures.
@@ -72,11 +72,11 @@ def classification_table(result: Classification) -> Group:
 
 
 def subject(figures: ClassFigures, modalities: Sequence[str]) -> str:
-    """What is classified, and by whose prompts: `text -> audio`, `text -> rest`, `text` or `all`.
+    """What is classified, and by which prompts: `text -> audio`, `text -> rest`, `text` or `all`.
 
     Args:
         figures: of a classifier.
-        modalities: all that there are.
+        modalities: all modalities of the data.
     """
     of = figures.modalities
     if figures.classifier != "prompts":

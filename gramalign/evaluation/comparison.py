@@ -47,10 +47,10 @@ class Interval(Record):
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % interval of a figure, one value a seed, under Student's t.
+    """Mean and 95 % interval (Student's t) of a figure with one value per seed.
 
     Args:
-        values: one value a seed; NaN values are left out.
+        values: one value per seed; NaN values are left out.
 
     Returns:
         The interval.
@@ -75,12 +75,12 @@ class Figure:
 
     Attributes:
         over_seeds: the mean, and how it varies with the seed.
-        over_queries: the same mean, and how it varies with the queries, of the models at hand.
-        rank: among the objectives that were asked the same queries; None if this was not.
-        from_best: how far it is from the best of these; None if it is the best itself, or was
-            not asked the same queries.
-        p_corrected: the p-value of no such difference, over queries and seeds, corrected for all
-            pairs among which the best was found (`holm`); NaN where there is none.
+        over_queries: the same mean, and how it varies with the queries, for these trained models.
+        rank: among the objectives measured on the same queries; None if this one was not.
+        from_best: the difference from the best of them; None for the best itself, and for an
+            objective that was not measured on the same queries.
+        p_corrected: p-value of that difference over queries and seeds, corrected for all pairs
+            among which the best was found (`holm`); NaN where there is none.
     """
 
     over_seeds: Interval
@@ -91,7 +91,7 @@ class Figure:
 
     @property
     def may_be_best(self) -> bool:
-        """It is not the best, but could not be told from it."""
+        """Whether it is not the best, but not significantly different from it."""
         return self.from_best is not None and self.p_corrected > LEVEL
 
     def to_json(self) -> dict[str, Any]:
@@ -129,21 +129,22 @@ def compare(
 ) -> Comparison:
     """Compares objectives by every figure.
 
-    Each figure is larger for a better objective. Queries are examples, with all their tasks; or
-    groups, where there are any. What is drawn anew is told by `gramalign.evaluation.significance`.
+    Each figure is larger for a better objective. The unit of resampling is an example with all its
+    tasks, or a group, if there are groups. `gramalign.evaluation.significance` says what is
+    resampled.
 
     Args:
         results: objective -> hits of each seed, the same seeds in the same order for all. An
-            objective with one result where others have several has no seed, as a baseline.
+            objective with one result where others have several has no seed, such as a baseline.
         groups: of the examples; those of one group are drawn together.
-        resamples: of each bootstrap and each permutation test that is not exact.
+        resamples: of each bootstrap and of each permutation test that is not exact.
 
     Returns:
         The comparison, with figures in the order in which they first appear. Where objectives were
-        asked different queries, those are tested and ranked that most of them were asked.
+        measured on different queries, only those on the most common queries are tested and ranked.
 
     Raises:
-        ValueError: no objective, one without a result, or several numbers of seeds.
+        ValueError: no objective, one without a result, or differing numbers of seeds.
     """
     if not results:
         raise ValueError("results: got no objective, wanted at least one; run one before comparing")

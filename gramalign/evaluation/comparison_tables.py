@@ -19,7 +19,7 @@ def mean_grid(
 ) -> Grid:
     """Objectives against figures: mean ± half of the 95 % interval over seeds.
 
-    The best mean is bold, and those that a paired test does not tell from it are marked.
+    The best mean is bold; those that do not differ from it significantly (paired test) are marked.
 
     Args:
         comparison: what to show.
@@ -72,12 +72,12 @@ def _seeds(comparison: Comparison) -> int:
 
 
 def _over(comparison: Comparison) -> str:
-    """What a test or an interval draws anew."""
+    """What a test or an interval resamples."""
     return "queries and seeds" if _seeds(comparison) > 1 else "queries"
 
 
 def _asked_others(figure: Figure) -> bool:
-    """Whether an objective has a figure, but of other queries than those that are compared."""
+    """Whether an objective has a figure, but on other queries than those that are compared."""
     return figure.over_seeds.seeds > 0 and figure.rank is None
 
 

@@ -1,14 +1,14 @@
 """What each modality contributes to finding another, and whether all find more than the best one.
 
 For every modality as the target, rest -> target is measured with all others in the query, with each
-of them left out, and with each of them alone. The gallery is the same throughout. Two query tuples
-are compared over the examples that are queries of both, so that it does not matter who lacks what.
-The best single one is that which finds most of all queries, those that it lacks included.
+of them left out, and with each of them alone. The gallery is always the same. Two kinds of query
+are compared over the examples that are queries of both, so missing modalities do not matter. The
+best single modality is the one that finds most of all queries, including those that lack it.
 
-What a modality contributes is how much more is found with it than without; the aggregation gain,
-how much more all find together than the best single one. Either may be negative: a joint Score can
-be worse than its best part. The best is chosen by the same figures, which makes the gain no more
-than it is.
+A modality's contribution is how much more is found with it than without it; the aggregation gain is
+how much more all modalities find together than the best single one. Either may be negative: a joint
+Score can be worse than its best part. The best one is chosen by the same figures, which can only
+understate the gain.
 """
 
 from collections.abc import Mapping
@@ -32,15 +32,15 @@ from gramalign.scores import ScoreLike, name_of
 
 @dataclass(frozen=True)
 class Difference:
-    """R@1 of one way to ask less that of another, over the queries that both have.
+    """R@1 of one kind of query less that of another, over the examples that are queries of both.
 
     Attributes:
-        queries: how many those are.
+        queries: number of these examples.
         points: the difference in points of R@1; NaN without a query.
-        better: queries that the first finds at rank 1, and the second does not.
-        worse: queries of which the reverse is true.
-        p_value: of McNemar's exact test that the two are equally likely, two-sided; 1 where there
-            is neither. It takes queries as independent, which those of one group are not.
+        better: number that the first finds at rank 1 and the second does not.
+        worse: number for which the reverse is true.
+        p_value: of McNemar's exact test that the two are equally likely, two-sided; 1 if both are
+            0. It assumes independent queries, which those of one group are not.
     """
 
     queries: int
@@ -56,14 +56,14 @@ def difference(
     """Compares two rankings query by query.
 
     Args:
-        ranks: rank of each example's match, 1 is best, 0 where the example is no query.
-        other: the same, otherwise asked.
+        ranks: rank of each example's match, 1 is best, 0 where the example is not a query.
+        other: the same for the other kind of query.
 
     Returns:
         How much more the first finds at rank 1.
 
     Raises:
-        ValueError: ranks of other numbers of examples.
+        ValueError: different numbers of examples.
 
     >>> difference(np.array([1, 1, 2, 0]), np.array([1, 3, 2, 1])).points.__round__(1)
     33.3
@@ -90,13 +90,13 @@ class Contribution(Record):
 
     Attributes:
         score: the Score.
-        target: the modality that is looked for.
-        joint: found by all others together.
-        without: by the name of the one that is left out.
-        alone: by the name of the one that is asked with.
-        worth: by modality, the joint query's less that without it.
-        best: the modality that finds the most queries alone, the first of several.
-        gain: the joint query's less that of the best alone.
+        target: the modality to find.
+        joint: the query of all others together.
+        without: the query without one modality, by its name.
+        alone: the query of one modality, by its name.
+        worth: by modality, the joint query less the query without it.
+        best: the modality that alone finds the most queries; of several, the first.
+        gain: the joint query less the best one alone.
     """
 
     score: str
@@ -109,9 +109,9 @@ class Contribution(Record):
     gain: Difference
 
     def ranks(self) -> dict[str, Int[np.ndarray, " examples"]]:
-        """Of every example as a query: the rank of its match, 0 where it is none.
+        """For every example as a query, the rank of its match; 0 where it is not a query.
 
-        By names such as `text+audio -> video, cosine`.
+        Keys are such as `text+audio -> video, cosine`.
         """
         results = (self.joint, *self.without.values(), *self.alone.values())
         return {
@@ -124,14 +124,14 @@ class Contribution(Record):
 def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, ...]:
     """Measure what every modality contributes to finding every other.
 
-    Costs k (2 k - 1) retrievals of a Score for k modalities, about twice what `evaluate` takes.
+    Costs k (2 k - 1) retrievals per Score for k modalities, about twice as many as `evaluate`.
 
     Args:
         data: checked embeddings of three modalities or more.
-        score: beside the cosine, one of `SCORE_NAMES`, or a class of Scores.
+        score: one of `SCORE_NAMES`, or a class of Scores, measured beside the cosine.
 
     Returns:
-        A result for every target under the run's Score, then under the cosine.
+        A result for every target under that Score, then under the cosine.
 
     Raises:
         ValueError: an unknown score, or fewer than three modalities.
@@ -152,7 +152,7 @@ def _of_target(data: EmbeddingSet, target: str, score: ScoreLike) -> Contributio
     asked: dict[tuple[str, ...], Retrieval] = {}
 
     def by(*query: str) -> Retrieval:
-        # Asked the other way round: one -> rest is a program that `evaluate` compiles as well.
+        # In the direction one -> rest, a program that `evaluate` compiles as well.
         if query not in asked:
             _, asked[query] = retrieve_both_ways(data, (target,), query, score)
         return asked[query]

@@ -1,4 +1,4 @@
-"""Contributions of modalities as a table: a target a line."""
+"""Contributions of modalities as a table, one line per target."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,12 +1,12 @@
-"""Known ways in which a space degenerates, told in words where they were measured.
+"""Known ways in which a space degenerates, as warnings in words where they were measured.
 
-    coincident    Vol(t, v, v) = 0: others that all but coincide make every anchor fit
+    coincident    Vol(t, v, v) = 0: other modalities that all but coincide make every anchor fit
     overriding    others that span less volume than a usual match outrank it for any query
     opposed       matches with a negative cosine, which volume and spectrum count as agreement
     collapsed     embeddings that are nearly one point, or one line
-    repeated      one vector in many rows, as the embedding of an empty input
+    repeated      one vector in many rows, such as the embedding of an empty input
 
-Thresholds are of what would be seen in the figures of retrieval: a share of 5 % moves a recall by
+Thresholds are set where retrieval figures would show the effect: a share of 5 % moves a recall by
 up to 5 points. A warning says what was measured and what follows, and no more: an untrained space
 has many, and so has a good one that is searched by another Score.
 """
@@ -34,9 +34,9 @@ class Degeneracy:
 
     Attributes:
         kind: which of those above.
-        figures: by modality, or by pair such as "text - audio", what was measured: a share from 0
+        figures: what was measured, by modality or by pair such as "text - audio": a share from 0
             to 1, a uniformity or an effective rank.
-        sentence: for people.
+        sentence: the warning in words.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Degeneracy:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Degeneracy":
-        """What `to_plain` made of it."""
+        """The inverse of `to_plain`."""
         return cls(record["kind"], dict(record["figures"]), record["sentence"])
 
 
@@ -58,7 +58,7 @@ def degeneracies(
     effective_rank: Mapping[str, float],
     repeated: Mapping[str, float],
 ) -> tuple[Degeneracy, ...]:
-    """What the figures of a space give reason to warn of; NaN gives none.
+    """The warnings that the figures of a space give reason for; NaN gives none.
 
     Args:
         coincident: as in `Tuples`.
@@ -72,7 +72,7 @@ def degeneracies(
         The warnings, none for a healthy space.
     """
     points = {name: x for name, x in uniformity.items() if x > UNIFORMITY}
-    # One point is a line as well, and is warned of already.
+    # One point is a line too, and has a warning already.
     lines = {name: x for name, x in effective_rank.items() if x < EFFECTIVE_RANK}
     lines = {name: x for name, x in lines.items() if name not in points}
     opposed = {f"{pair.first} - {pair.second}": pair.negative for pair in pairs}

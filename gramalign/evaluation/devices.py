@@ -1,4 +1,4 @@
-"""Examples over all devices here, as far as there are enough of them."""
+"""Splits examples over all local devices, if there are enough examples."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,17 +18,17 @@ _AXIS = "examples"
 
 
 def devices_for(queries: int) -> list[Any]:
-    """The devices here that so many queries are worth."""
+    """As many of the local devices as this number of queries is worth."""
     return jax.local_devices()[: max(queries // ROWS_PER_DEVICE, 1)]
 
 
 def on_devices(program: Callable[..., Any], batch: Batch) -> list[np.ndarray]:
-    """What a program makes of a batch, on the host, by all devices here.
+    """Runs a program on a batch split over the local devices; returns its outputs on the host.
 
     Args:
-        program: hashable, of a batch and of the mesh axis that it is split over or None, to a tuple
-            of arrays `[examples, ...]`.
-        batch: the examples; what fills them up for the devices is absent.
+        program: hashable; takes a batch and the mesh axis that it is split over, or None, and
+            returns a tuple of arrays `[examples, ...]`.
+        batch: the examples; padding for the devices counts as absent.
     """
     _, present, _ = batch
     size = len(next(iter(present.values())))
@@ -41,7 +41,7 @@ def on_devices(program: Callable[..., Any], batch: Batch) -> list[np.ndarray]:
     def filled(x: np.ndarray) -> np.ndarray:
         return np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
 
-    # What fills up is absent: its masks are False.
+    # Padding is absent: its masks are False.
     batch = jax.device_put(
         jax.tree.map(filled, batch), jax.NamedSharding(mesh, PartitionSpec(_AXIS))
     )

@@ -1,4 +1,4 @@
-"""Figures about the space itself: are matched tuples tight, is the sphere used, do modalities part?
+"""Figures about the space: are matched tuples tight, is the sphere used, do modalities separate?
 
     volume              of the whole tuple, 0 where all modalities agree
     leading share       sigma_1^2 / sum_j sigma_j^2, 1 where all modalities agree, at least 1 / k
@@ -10,12 +10,12 @@
     alignment           mean_i |x_i - y_i|^2
     hubness             skewness of how often each item is among the 10 nearest
 
-and what they give reason to warn of (`gramalign.evaluation.degeneracies`).
+and the warnings that follow from them (`gramalign.evaluation.degeneracies`).
 
-A mismatched tuple has one modality taken from the example before; every modality takes its turn and
-all of them are taken together. Volume and leading share are taken over the complete tuples alone,
-since both change with the number of modalities; gap and alignment over the examples that have both
-modalities, so that they do not depend on who lacks what.
+A mismatched tuple has one modality taken from the previous example; every modality is replaced in
+turn, and all such tuples are pooled. Volume and leading share are measured over complete tuples
+only, since both change with the number of modalities; gap and alignment over the examples that have
+both modalities, so that they do not depend on which are missing.
 
 Sources: volume and GRAM value, Cicchetti et al., arXiv 2412.11959; leading share, after the
 singular values of Liu et al., arXiv 2507.17343; uniformity and alignment, Wang and Isola, arXiv
@@ -54,7 +54,7 @@ class Diagnostics(Record):
         effective_rank: per modality, 1 (one line) to the dim.
         repeated: per modality, share of rows that are one vector.
         hubness: of each ordered pair.
-        warnings: what is wrong with the space.
+        warnings: how the space degenerates, if it does.
     """
 
     complete: int
@@ -72,7 +72,7 @@ class Diagnostics(Record):
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Diagnostics":
-        """The inverse of `to_json`; what a record of an earlier version lacks is left empty."""
+        """The inverse of `to_json`; figures that an earlier version did not record stay empty."""
 
         def numbers(name: str) -> dict[str, float]:
             return {key: number(value) for key, value in record.get(name, {}).items()}
@@ -98,10 +98,10 @@ def diagnose(data: EmbeddingSet, *, neighbours: bool = True) -> Diagnostics:
 
     Args:
         data: checked embeddings.
-        neighbours: measure hubness, which costs more than all the rest together.
+        neighbours: whether to measure hubness, which costs more than all the rest together.
 
     Returns:
-        The diagnostics; without `neighbours`, with no hubness.
+        The diagnostics; without `neighbours`, without hubness.
     """
     tuples, pairs = tuple_figures(data), pair_figures(data)
     evenness, ranks, repeated = uniformity(data), effective_ranks(data), repeated_rows(data)

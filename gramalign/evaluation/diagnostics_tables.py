@@ -62,7 +62,7 @@ def hubness_table(figures: Diagnostics) -> Group:
 
 
 def warnings_list(figures: Diagnostics) -> Group:
-    """What is wrong with the space, a paragraph each; nothing if nothing is."""
+    """The warnings, one paragraph each; nothing if there are none."""
     if not figures.warnings:
         return Group()
     grid = Table.grid(padding=(0, 1))
@@ -104,7 +104,7 @@ def _drawn(counts: Sequence[int], width: int = 25) -> str:
     per = max(len(counts) // width, 1)
     bars = [sum(counts[start : start + per]) for start in range(0, len(counts), per)]
     most = max(max(bars, default=0), 1)
-    # What is there at all is seen.
+    # A bin with any entry is visible.
     return "".join(_BARS[math.ceil(bar / most * (len(_BARS) - 1))] for bar in bars)
 
 

@@ -36,10 +36,10 @@ class Evaluation:
         retrieval: every task under the run's Score and under the cosine.
         baseline: the same tasks for the baseline embeddings under the cosine; empty without them.
         diagnostics: geometry of the space.
-        by_label: every task under the run's Score and the cosine where all that shares the query's
-            label is right; empty without labels.
-        beside: every task under the run's Score once more, with the dual softmax or re-ranked, if
-            that was asked for.
+        by_label: every task under the run's Score and the cosine, where every example with the
+            query's label is right; empty without labels.
+        beside: every task under the run's Score again, with the dual softmax or re-ranked, if that
+            was asked for.
     """
 
     score: str
@@ -80,10 +80,10 @@ class Evaluation:
         raise KeyError(f"no figures for {query} -> {gallery} under {score!r}")
 
     def summary(self, *, baseline: bool = False, own: bool = False) -> dict[str, float]:
-        """The handful of means that a comparison shows: R@1 in percent, over modalities.
+        """The few means that a comparison shows: R@1 in percent, over modalities.
 
         Args:
-            baseline: summarise the baseline's results, which know the cosine only.
+            baseline: summarise the baseline's results, which exist under the cosine only.
             own: call the run's Score "own", whichever it is, even the cosine.
 
         Returns:
@@ -106,11 +106,11 @@ class Evaluation:
             own: as in `summary`.
 
         Returns:
-            By the same names, for each task and example 100 where the match was found first, 0
-            where it was not, and NaN where the example is no query.
+            By the same names, for each task and example: 100 where the match ranks first, 0 where
+            it does not, NaN where the example is not a query.
 
         Raises:
-            ValueError: the evaluation is from a record, which does not keep ranks.
+            ValueError: the evaluation was read from a record, which does not keep ranks.
         """
         return {
             name: np.stack([_hits(task) for task in tasks])
@@ -134,7 +134,7 @@ class Evaluation:
         return found
 
     def figures(self) -> dict[str, float]:
-        """Every figure of retrieval by a name of its own, as `figure_names` lists them."""
+        """Every retrieval figure, by the names that `figure_names` lists."""
         found = self.summary(own=True)
         for task in self.retrieval:
             name = _task_name(task.query, task.gallery)
@@ -146,9 +146,9 @@ class Evaluation:
         return {name: found[name] for name in figure_names(self.modalities)}
 
     def ranks(self) -> dict[str, Int[np.ndarray, " examples"]]:
-        """Of every example as a query: the rank of its match, 0 where it is none.
+        """For every example as a query, the rank of its match; 0 where it is not a query.
 
-        By names such as `text -> audio, cosine`; those of the baseline end in `, baseline`.
+        Keys are such as `text -> audio, cosine`; those of the baseline end in `, baseline`.
         """
         results = [(x, "") for x in (*self.retrieval, *self.beside)] + [
             (x, ", baseline") for x in self.baseline
@@ -186,8 +186,8 @@ class Evaluation:
 def figure_names(modalities: Sequence[str]) -> list[str]:
     """Names of the figures of an evaluation of these modalities, the summary's first.
 
-    `own` is the run's Score; recalls are in percent, of ranks less is better, and MRR is the mean
-    reciprocal rank, 1 at best.
+    `own` is the run's Score. Recalls are in percent, lower ranks are better, and MRR is the mean
+    reciprocal rank, at best 1.
 
     >>> names = figure_names(["text", "audio"])
     >>> names[4], names[5], names[-1]
@@ -242,30 +242,30 @@ def evaluate(
     """Measure how well embeddings of several modalities agree.
 
     Retrieval for every ordered pair, every modality -> the rest and the rest -> every modality,
-    exact and streaming: the score matrix is never stored. The rules for candidates, ties and
-    missing modalities stand in `gramalign.evaluation.retrieval`.
+    exact and streaming: the score matrix is never stored. `gramalign.evaluation.retrieval` gives
+    the rules for candidates, ties and missing modalities.
 
     Args:
         embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
         score: the Score the embeddings were trained for: one of `SCORE_NAMES`, `FUSED`, or a class
             of your own (`gramalign.scores.score_named`).
-        groups: `[examples]` labels; examples of one group are never each other's competitors.
-        fused: for any modality one embedding of all the others, for `FUSED`.
+        groups: `[examples]` labels; examples of one group never compete with each other.
+        fused: for any modality, one embedding of all the others, for `FUSED`.
         baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.
-        neighbours: measure hubness, among the diagnostics.
-        labels: `[examples]`, e.g. classes, for retrieval of all that shares them.
-        dual_temperature: for retrieval under the dual softmax, besides.
-        rerank_by: a Score, by name or class, that re-ranks the best, besides.
-        rerank_top: how many of them.
-        say: is told what is measured next.
+        neighbours: whether to include hubness in the diagnostics.
+        labels: `[examples]`, e.g. classes, to add retrieval of all examples with the query's label.
+        dual_temperature: adds retrieval under the dual softmax at this temperature.
+        rerank_by: adds retrieval with the best candidates re-ranked by this Score, a name or class.
+        rerank_top: how many candidates to re-rank.
+        say: called with the name of what is measured next.
 
     Returns:
         The figures.
 
     Raises:
         ValueError: input that cannot be measured, with its cure (see `checked`), an unknown score,
-            a baseline of other modalities or examples, or as `rerank`.
+            a baseline with other modalities or examples, or as `rerank`.
     """
     data = checked(embeddings, present, groups, fused)
     if rerank_by is not None:

@@ -1,4 +1,4 @@
-"""Tables in narrow places: in parts below each other, instead of cut off."""
+"""Tables for narrow consoles: split into parts below each other, instead of cut off."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,14 +9,14 @@ _LEAST = 12  # characters of what a row is called, however narrow it is
 
 
 class Fitted:
-    """A table that is printed whole where there is room for it, and else in parts.
+    """A table that is printed whole where it fits, and otherwise in parts.
 
-    Each part has the columns that say what a row is, which are folded if need be. Columns whose
-    head has a first line for them together stay together where they fit, or each part repeats it.
+    Each part repeats the label columns, folded if need be. Columns that share the first line of
+    their heads stay together where they fit; otherwise each part repeats that line.
 
     Args:
-        table: whose heads are text.
-        labels: how many of its columns, the first, say what a row is.
+        table: the table; its heads must be text.
+        labels: how many of its first columns are labels, which say what a row is.
     """
 
     def __init__(self, table: Table, labels: int = 1):
@@ -74,10 +74,10 @@ class Fitted:
 
 
 class Beside:
-    """Tables side by side where there is room for them, or else below each other.
+    """Tables side by side where they fit, and otherwise below each other.
 
     Args:
-        columns: the tables that stand below each other anyway.
+        columns: the tables of each column, from top to bottom.
     """
 
     def __init__(self, *columns: Sequence[Table]):

@@ -1,12 +1,12 @@
 """A linear baseline: maximum-variance generalised canonical correlation of several views.
 
-What no learned space should fall below. Each view is standardised and whitened along its principal
-components; the shared space is spanned by the leading right singular vectors of the whitened views
-laid side by side, which maximise the variance that the views have in common:
+No learned space should fall below it. Each view is standardised and whitened along its principal
+components; the shared space is spanned by the leading right singular vectors of the concatenated
+whitened views, which maximise the variance that the views have in common:
 
     max_W  || [V_1 ... V_k] W ||_F    with  W' W = 1
 
-Cost: one SVD of `[n, sum of components]`; no iteration, no random choice that matters.
+Cost: one SVD of `[n, sum of components]`; no iteration, no randomness that matters.
 
 Source: Kettenring, "Canonical analysis of several sets of variables", Biometrika 58 (1971), MAXVAR.
 """
@@ -47,15 +47,15 @@ class LinearGCCA:
         """Embed features of any rows, e.g. of the test split.
 
         Args:
-            features: per modality `[examples, features]`; all modalities that were fitted.
+            features: per modality `[examples, features]`, for all fitted modalities.
             present: per modality bool `[examples]`; absent rows come out as zeros.
 
         Returns:
             Per modality float32 `[examples, dim]` with unit rows.
 
         Raises:
-            ValueError: the modalities are not the fitted ones, or of another width, lengths that
-                differ, or a mask of another shape, dtype or modality.
+            ValueError: modalities or widths that are not the fitted ones, lengths that differ, or a
+                mask of another shape, dtype or modality.
         """
         if set(features) != set(self.views):
             raise ValueError(
@@ -93,10 +93,10 @@ def fit_gcca(
     Args:
         features: per modality `[examples, features]`, the training split.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
-        dim: size of the shared space; less where the views have fewer components together.
-        components: principal components kept of each view, at most.
-        ridge: part of a view's mean component variance that is added before whitening, so that
-            directions of nearly no variance are not blown up into noise.
+        dim: size of the shared space; less if the views have fewer components together.
+        components: at most how many principal components to keep of each view.
+        ridge: fraction of a view's mean component variance to add before whitening, so that
+            directions with almost no variance are not amplified into noise.
 
     Returns:
         The fitted maps.
@@ -145,7 +145,7 @@ def fit_gcca(
         fitted[name] = mean, (pca.components_ / spread).T / scale
         whitened.append((rows - mean) @ fitted[name][1])
     _, strength, directions = np.linalg.svd(np.concatenate(whitened, axis=1), full_matrices=False)
-    # Directions that the views share more strongly count for more in the cosine.
+    # Directions that the views share more strongly weigh more in the cosine.
     shared = directions[:dim].T * (strength[:dim] / strength[0]) ** 2
     splits = np.cumsum([view.shape[1] for view in whitened])[:-1]
     return LinearGCCA(

@@ -14,7 +14,7 @@ from gramalign.evaluation.fitted import Fitted
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place; `mark` is a sign behind it that the caption explains."""
+    """One cell; `mark` is a sign after its text that the caption explains."""
 
     text: str
     mark: Literal["", "*", "~"] = ""
@@ -28,12 +28,12 @@ class Grid:
     Attributes:
         title: what it shows.
         columns: names; the first `labels` of them say what a row is, the others hold figures.
-        rows: a cell for each column.
+        rows: one cell for each column.
         caption: what the figures and marks mean.
         labels: number of columns that say what a row is.
 
     Raises:
-        ValueError: a row of another length than the columns.
+        ValueError: a row with another number of cells than there are columns.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Grid:
 
 
 def _phrases(name: str) -> list[str]:
-    """What may stand below each other in the head of a column of figures.
+    """The lines of the head of a column of figures.
 
     >>> _phrases("rest -> one R@1, own")
     ['rest -> one', 'R@1', 'own']
@@ -77,7 +77,7 @@ def to_rich(grid: Grid) -> Group:
 
 
 def _text(cell: Cell, marked: bool) -> Text:
-    sign = cell.mark or (" " if marked else "")  # figures stay in line
+    sign = cell.mark or (" " if marked else "")  # figures stay aligned
     return Text(cell.text + sign, style="bold" if cell.bold else "")
 
 
@@ -98,7 +98,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _markdown(text: str) -> str:
-    r"""As it is, whatever it holds.
+    r"""Escapes text, so that Markdown shows it as it is.
 
     >>> print(_markdown("0.3*log_volume | <b>"))
     0.3\*log\_volume \| &lt;b&gt;
@@ -111,13 +111,12 @@ def _markdown(text: str) -> str:
 def to_latex(grid: Grid) -> str:
     """A `table` for pdfLaTeX and its successors.
 
-    With the rules of the package booktabs, and shrunk by graphicx to the width of the text where it
-    is wider.
+    Uses the rules of booktabs; graphicx shrinks it to the text width if it is wider.
     """
     columns = "".join("l" if place < grid.labels else "r" for place in range(len(grid.columns)))
     lines = [" & ".join(map(_latex_head, grid.columns))]
     lines += [" & ".join(_latex_cell(cell) for cell in row) for row in grid.rows]
-    # The end of a row would take what follows for an option of its own.
+    # LaTeX would take what follows the end of a row for its option.
     head, *body = [("{}" if line[0] in "[*" else "") + line + r" \\" for line in lines]
     title = _latex(grid.title)
     caption = f"{title}. {_latex(grid.caption)}" if grid.caption else title
@@ -168,7 +167,7 @@ _LATEX = {
 
 
 def _latex(text: str) -> str:
-    r"""As it is, whatever it holds.
+    r"""Escapes text, so that LaTeX shows it as it is.
 
     >>> print(_latex("rest -> one, 95 % of a_b"))
     rest $\rightarrow$ one, 95 \% of a\_b

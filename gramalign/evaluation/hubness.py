@@ -1,9 +1,9 @@
 """Hubness: whether a few gallery items are among the nearest of nearly every query.
 
-N_k(j) is the number of queries that have item j among their k nearest. Its mean is k by and large,
-whatever the space; its skewness is near 0 where every item has its turn, and grows as hubs take the
-places of others, which high dimensions, cones and modality gaps all bring about. An item that is
-never near is never found.
+N_k(j) is the number of queries that have item j among their k nearest. Its mean is roughly k in any
+space; its skewness is near 0 if all items are found equally often, and grows as hubs displace other
+items, which high dimensions, cones and modality gaps all cause. An item that is never near is never
+found.
 
     skewness = mean_j (N_k(j) - mean N_k)^3 / std(N_k)^3
 
@@ -48,7 +48,7 @@ class Hubness:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Hubness":
-        """What `to_plain` made of it."""
+        """The inverse of `to_plain`."""
         figures = {name: number(record[name]) for name in ("skewness", "largest")}
         return cls(query=record["query"], gallery=record["gallery"], **figures)
 
@@ -56,14 +56,14 @@ class Hubness:
 def hubness(data: EmbeddingSet) -> tuple[Hubness, ...]:
     """Hubness of every ordered pair of modalities.
 
-    Every present row of one modality is a query, its own match there or not, against every present
-    row of the other. Of equal items the first is the nearer, so duplicates make hubs as well.
+    Every present row of one modality is a query against every present row of the other, whether or
+    not its own match is present. Of equal items the first is nearer, so duplicates make hubs too.
 
     Args:
         data: checked embeddings.
 
     Returns:
-        A result for each ordered pair.
+        One result for each ordered pair.
     """
     from scipy import stats  # takes a second to import
 
@@ -83,7 +83,7 @@ def hubness(data: EmbeddingSet) -> tuple[Hubness, ...]:
                 )
                 counts = k_occurrence(np.asarray(near), len(data))[data.present[gallery]]
                 largest = float(counts.max())
-                # Where all are alike there is no hub, and nothing to divide by.
+                # If all are equal there is no hub, and the deviation is 0.
                 skewness = float(stats.skew(counts)) if np.ptp(counts) else 0.0
             found.append(Hubness(query, gallery, skewness, largest))
     return tuple(found)
@@ -95,11 +95,11 @@ def k_occurrence(
     """N_k of every gallery item.
 
     Args:
-        neighbours: numbers of each query's k nearest items; a query with a -1 does not count.
+        neighbours: row numbers of each query's k nearest items; a query with a -1 does not count.
         size: number of items in the gallery.
 
     Returns:
-        How many queries have each item among them.
+        How many queries have each item among their k nearest.
 
     >>> k_occurrence(np.array([[0, 1], [1, 2], [-1, -1]]), 4).tolist()
     [1, 2, 1, 0]

@@ -1,4 +1,4 @@
-"""What an evaluation is given, checked and brought into one form before anything is compiled."""
+"""The inputs of an evaluation, checked and brought into one form before anything is compiled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ class EmbeddingSet:
     Attributes:
         embeddings: per modality float32 `[examples, dim]`, unit rows, zeros where absent.
         present: per modality bool `[examples]`; every modality has a mask.
-        groups: int32 `[examples]`, numbered from 0, or None. Examples of one group are never
-            each other's competitors.
+        groups: int32 `[examples]`, numbered from 0, or None. Examples of one group never compete
+            with each other.
         fused: by modality, one embedding of all the others, unit rows, zeros where there is none.
     """
 
@@ -49,15 +49,15 @@ def checked(
     """Check embeddings and bring them to unit rows in float32.
 
     Every figure of an evaluation depends on directions alone, so rows are scaled to unit length
-    here; a row of zeros stays zero. Whatever stands in the rows of an absent modality is ignored.
+    here; a row of zeros stays zero. The rows of an absent modality are ignored, whatever they hold.
 
     Args:
         embeddings: per modality `[examples, dim]`; one dim for all, row i the same example.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
         groups: `[examples]` labels of any type, e.g. the video a caption belongs to.
         fused: for any of the modalities, one embedding `[examples, dim]` of all the others; it is
-            there where any of them is.
-        fewest: of the modalities; 1 where what they are compared with comes from elsewhere.
+            present where any of them is.
+        fewest: least number of modalities; 1 if they are compared with something from elsewhere.
 
     Returns:
         The checked embeddings, on the host.

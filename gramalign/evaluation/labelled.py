@@ -40,13 +40,13 @@ class Labelled:
 
     @property
     def clusters(self) -> Integer[np.ndarray, " examples"]:
-        """Which rows belong together: members of a group; without groups each row by itself."""
+        """Which rows belong together: members of a group; without groups, each row by itself."""
         groups = self.data.groups
         return np.arange(len(self)) if groups is None else groups
 
     @property
     def most_frequent(self) -> Label:
-        """The class of most rows, the first of several."""
+        """The most frequent class; of several, the first."""
         values, counts = np.unique(self.labels, return_counts=True)
         return values[np.argmax(counts)].item()
 
@@ -54,7 +54,7 @@ class Labelled:
         """The rows that have at least one of the modalities.
 
         Raises:
-            ValueError: a modality that is not there, or none.
+            ValueError: an unknown modality, or none.
         """
         unknown = [name for name in modalities if name not in self.modalities]
         if unknown or not modalities:
@@ -65,16 +65,16 @@ class Labelled:
         return np.any([self.data.present[name] for name in modalities], axis=0)
 
     def direction(self, modalities: Sequence[str]) -> Float[np.ndarray, "examples dim"]:
-        """The normalised sum of the modalities that are present; of one, its embedding.
+        """The normalised sum of the present modalities; for a single one, its embedding.
 
-        The same direction by which the cosine Score stands for a tuple.
+        It is the direction that represents a tuple under the cosine Score.
         """
         there = self.there(modalities)
         total = np.sum([self.data.embeddings[name] for name in modalities], axis=0, dtype=float)
         return unit_rows("+".join(modalities), total, there)
 
     def side_by_side(self, modalities: Sequence[str]) -> Float[np.ndarray, "examples width"]:
-        """The modalities' embeddings one after another, zeros in the place of absent ones."""
+        """The modalities' embeddings concatenated, with zeros for absent ones."""
         return np.concatenate([self.data.embeddings[name] for name in modalities], axis=1)
 
 
@@ -85,11 +85,11 @@ def labelled(
     groups: Shaped[np.ndarray | Array, " _examples"] | None = None,
     fused: HostEmbeddings | None = None,
 ) -> Labelled:
-    """Check embeddings as `checked` does, of which one modality is enough here, and their labels.
+    """Check embeddings as `checked` does, except that one modality is enough, and their labels.
 
     Args:
         embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
-        labels: `[examples]`, an integer or a string for the class of each.
+        labels: `[examples]`, the class of each, an integer or a string.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
         groups: `[examples]`; rows of one group show the same thing, such as clips of one video.
         fused: as for `checked`.
@@ -98,7 +98,7 @@ def labelled(
         The labelled embeddings.
 
     Raises:
-        ValueError: as `checked`; labels of another length, or neither integers nor strings.
+        ValueError: as `checked`; labels of another length, or not integers or strings.
 
     >>> import numpy as np
     >>> labelled({"image": np.eye(3)}, np.array(["cat", "dog", "cat"])).labels.tolist()
@@ -115,7 +115,7 @@ def labelled(
 
 
 def spelt(classes: Sequence[Label] | np.ndarray, most: int = 5) -> str:
-    """Classes for a message, the first few of many.
+    """Classes for a message; of many, the first few.
 
     >>> spelt([3, 5, 8, 9], most=2)
     '3, 5 and 2 more'

@@ -1,4 +1,4 @@
-"""Means of figures, of which some may not be known."""
+"""Means of figures, some of which may be unknown (NaN)."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 
 
 def mean(values: Sequence[float] | Shaped[np.ndarray, " n"]) -> float:
-    """Mean of the values that are known; NaN where none is.
+    """Mean of the values that are not NaN; NaN if all are.
 
     >>> mean([1.0, float("nan"), 3.0])
     2.0

@@ -34,7 +34,7 @@ _jitted_spread = jax.jit(spread)
 
 
 def effective_ranks(data: EmbeddingSet) -> dict[str, float]:
-    """Effective rank of each modality's present rows; NaN for a single one, which has no choice."""
+    """Effective rank of each modality's present rows; NaN for a single one, always of rank 1."""
     rows = {name: data.embeddings[name][data.present[name]] for name in data.modalities}
     return {name: effective_rank(x) if len(x) > 1 else math.nan for name, x in rows.items()}
 
@@ -42,8 +42,8 @@ def effective_ranks(data: EmbeddingSet) -> dict[str, float]:
 def effective_rank(rows: Float[np.ndarray, "n d"]) -> float:
     """Number of directions that rows use: exp of the entropy of their normalised singular values.
 
-    Of the rows as they are, not centred: rows that are one point have effective rank 1, and rows
-    that are spread evenly over the sphere nearly min(n, d). Computed in float64.
+    Rows are not centred: rows that are all one point have effective rank 1, and rows spread evenly
+    over the sphere nearly min(n, d). Computed in float64.
 
     Source: Roy and Vetterli, The effective rank, EUSIPCO 2007.
 
@@ -51,7 +51,7 @@ def effective_rank(rows: Float[np.ndarray, "n d"]) -> float:
         rows: `[n, d]`.
 
     Returns:
-        From 1 to min(n, d); NaN where there is no row, or none but zeros.
+        From 1 to min(n, d); NaN if there is no row, or all rows are zero.
 
     >>> round(effective_rank(np.eye(4)), 6)
     4.0
@@ -59,8 +59,8 @@ def effective_rank(rows: Float[np.ndarray, "n d"]) -> float:
     1.0
     """
     number, dim = rows.shape
-    # The smaller of the two Gram matrices has the singular values' squares as eigenvalues. By
-    # blocks, so that no copy of all rows in float64 is made.
+    # The eigenvalues of the smaller Gram matrix are the squared singular values. Computed in
+    # blocks, so that no float64 copy of all rows is made.
     if number < dim:
         wide = rows.astype(np.float64)
         gram = wide @ wide.T
@@ -83,9 +83,9 @@ _BLOCK = 8192
 def repeated_rows(data: EmbeddingSet) -> dict[str, float]:
     """Per modality, the share of rows that are one vector, within `SAME`.
 
-    The embedding of an empty subtitle, say, or of silence. Rows of one group, which may well show
-    one video to several captions, count once. NaN where no row is present, and 0 where no two
-    groups have a vector in common.
+    Such as the embedding of an empty subtitle, or of silence. Rows of one group count once, since
+    they may repeat one video for several captions. NaN if no row is present, and 0 if no two groups
+    have a vector in common.
     """
     labels = np.arange(len(data)) if data.groups is None else data.groups
 
@@ -105,7 +105,7 @@ def repeated_rows(data: EmbeddingSet) -> dict[str, float]:
 def _most_frequent(
     rows: Float[np.ndarray, "n d"], groups: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " d"]:
-    """A row of the cell of a grid that most groups have a row in.
+    """A row of the grid cell in which most groups have a row.
 
     Rows on a cell's border are found by distance later.
     """

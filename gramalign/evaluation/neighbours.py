@@ -1,9 +1,9 @@
-"""Weighted nearest neighbours by cosine: what lies close in the space is of one class.
+"""Weighted nearest neighbours by cosine: does what lies close in the space have the same class?
 
     votes_c = sum over the k training rows nearest to x that are of class c of exp(<x, y> / tau)
 
-Rows at equal cosines are nearest in the order in which they stand. A class without a vote ties with
-all others that have none.
+Of rows at equal cosines, earlier rows are nearer. A class without a vote ties with all others that
+have none.
 
 Source: Z. Wu et al., CVPR 2018, arXiv 1805.01978, section 3.4, and its tau = 0.07; k = 20 after
 Caron et al. (DINO), ICCV 2021, arXiv 2104.14294, section 4.1.
@@ -37,12 +37,12 @@ def nearest_neighbours(
     modalities have no vote.
 
     Args:
-        train: who votes.
+        train: the rows that vote.
         test: the rows to classify.
-        modalities: by which they are near; of several, the normalised sum of those that are there,
-            which is how the cosine Score takes a tuple.
-        k: how many have a vote, at most.
-        temperature: tau; the less, the more the very nearest weigh.
+        modalities: those to compare by; for several, by the normalised sum of those present, which
+            represents a tuple under the cosine Score.
+        k: at most how many rows vote.
+        temperature: tau; the lower, the more the very nearest weigh.
 
     Returns:
         The figures.
@@ -64,12 +64,12 @@ def nearest_neighbours(
             for x in _nearest(
                 jnp.asarray(test.direction(modalities)),
                 jnp.asarray(train.direction(modalities)),
-                # A mask, and not fewer rows: one compilation serves all modalities.
+                # A mask and not fewer rows, so that one compilation serves all modalities.
                 jnp.asarray(there),
                 voters,
             )
         )
-        # One less in the exponent scales all votes alike, and none overflows.
+        # Subtracting 1 in the exponent scales all votes alike and prevents overflow.
         weights = np.exp((cosines.astype(np.float64) - 1) / temperature)
         voted = np.searchsorted(classes, train.labels[nearest])
 

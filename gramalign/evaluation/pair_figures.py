@@ -1,4 +1,4 @@
-"""How two modalities lie to each other: gap, alignment, and how many matches point apart."""
+"""How two modalities relate: gap, alignment, and how many matches point apart."""
 
 import itertools
 import math
@@ -14,14 +14,14 @@ from gramalign.evaluation.records import number
 
 @dataclass(frozen=True)
 class PairFigures:
-    """How two modalities lie to each other over the examples that have both.
+    """How two modalities relate over the examples that have both.
 
     Attributes:
-        first: a modality.
-        second: another.
+        first: one modality.
+        second: the other.
         examples: number of examples that have both.
         gap: distance between the two means.
-        alignment: mean squared distance of a match.
+        alignment: mean squared distance of matches.
         negative: share of matches with a cosine below 0, which volume and spectrum do not see.
     """
 
@@ -34,7 +34,7 @@ class PairFigures:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "PairFigures":
-        """What `to_plain` made of it; records without `negative` are read as well."""
+        """The inverse of `to_plain`; also reads records without `negative`."""
         return cls(
             first=record["first"],
             second=record["second"],

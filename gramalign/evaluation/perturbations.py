@@ -1,8 +1,8 @@
-"""What may befall embeddings: modalities get lost, dimensions are dropped, numbers stored in less.
+"""Damage to embeddings: lost modalities, noise, dropped dimensions, storage in lower precision.
 
-Each takes checked embeddings to others of the same shapes, so that whatever measures them is
-compiled once. Random ones draw from a generator in an order that does not depend on how much is
-taken: of one seed, what 20 % lack, 30 % lack too.
+Shapes stay the same, so that whatever measures the result is compiled once. Random damage draws
+from a generator in an order that does not depend on the amount: with one seed, whatever is missing
+at 20 % is missing at 30 % too.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,21 +17,21 @@ from gramalign.evaluation.inputs import EmbeddingSet, checked
 def lose_modalities(
     present: Mapping[str, Bool[np.ndarray, " n"]], rate: float, rng: np.random.Generator
 ) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Takes each modality from each row with probability `rate`, but never a row's last one.
+    """Removes each modality of each row with probability `rate`, but never a row's last one.
 
     Args:
         present: which rows have which modality.
         rate: from 0 to 1.
-        rng: source of chance.
+        rng: the random generator.
 
     Returns:
-        Which rows have which modality then. More is left than 1 - rate says where rows would have
-        lost everything.
+        Which rows have which modality afterwards. More than 1 - rate is left if some rows would
+        have lost everything.
     """
     names = tuple(present)
     there = np.stack([present[name] for name in names])
     fates = rng.random(there.shape)
-    # The one that would go last stays.
+    # The modality that would go last stays.
     last = np.argmax(np.where(there, fates, -1), axis=0)
     kept = there & ((fates >= rate) | (np.arange(len(names))[:, None] == last))
     return dict(zip(names, kept, strict=True))
@@ -49,9 +49,9 @@ def add_noise(
     Args:
         features: of every modality.
         present: which rows have which modality; the deviation is over these.
-        names: of those to add it to.
-        level: 1: as much noise as the feature varies.
-        rng: source of chance.
+        names: modalities to add noise to.
+        level: standard deviation of the noise, in units of each feature's own.
+        rng: the random generator.
 
     Returns:
         Features of every modality, float32.
@@ -76,12 +76,12 @@ def drop_dimensions(data: EmbeddingSet, share: float, rng: np.random.Generator) 
 
 
 def store_as(data: EmbeddingSet, precision: str) -> EmbeddingSet:
-    """Embeddings as they come back from storage in less precision.
+    """Embeddings as they come back from storage in lower precision.
 
     Args:
         data: float32 embeddings.
-        precision: one of `PRECISIONS`. `int8` has a float scale for each row, by which its largest
-            entry becomes 127; `sign` keeps one bit a number.
+        precision: one of `PRECISIONS`. `int8` has a float scale per row, which makes its largest
+            entry 127; `sign` keeps one bit per number.
 
     Raises:
         ValueError: an unknown precision.

@@ -1,10 +1,10 @@
-"""A linear probe: logistic regression on embeddings that stay as they are.
+"""A linear probe: logistic regression on frozen embeddings.
 
-Fitted on the training rows. The strength of its regularisation is the one of `STRENGTHS` that is
-right most often on the validation rows or, without any, on the rows that are held out of the
-training rows in turn; the stronger of two that are equal. Test rows choose nothing.
+Fitted on the training rows. Its regularisation is the one of `STRENGTHS` with the highest accuracy
+on the validation rows or, without any, by cross-validation on the training rows; of two that are
+equal, the stronger. Test rows choose nothing.
 
-The classes are dealt out evenly over the parts that are held out, and a group is never divided.
+The folds are stratified by class, and a group is never divided.
 
 Source: the protocol of Radford et al. (CLIP), ICML 2021, arXiv 2103.00020, appendix A.3: logistic
 regression by L-BFGS without data augmentation, its strength by validation.
@@ -44,15 +44,15 @@ def linear_probe(
     """Classify test rows by a logistic regression that was fitted on training rows.
 
     Args:
-        train: what it is fitted on; rows with none of the modalities are left out.
+        train: the rows to fit on; those with none of the modalities are left out.
         test: the rows to classify.
-        modalities: what it sees; several lie side by side, zeros in the place of absent ones, so
-            that a linear classifier of their sum is one of those that it may find.
-        validation: rows to choose the regularisation by; if None, or without such rows, parts of
-            the training rows are held out for that.
+        modalities: the inputs; several are concatenated, with zeros for absent ones, so that
+            linear classifiers of their sum are among those it may find.
+        validation: rows to choose the regularisation by; if None, or if none has the modalities,
+            parts of the training rows are held out for that.
 
     Returns:
-        The figures; among the settings the chosen `C`, and whether the fit `converged`, 1 or 0.
+        The figures; their settings include the chosen `C` and whether the fit `converged`, 1 or 0.
     """
     from sklearn.linear_model import LogisticRegression  # takes a second to import
 
@@ -100,10 +100,10 @@ def linear_probe(
 def _right(
     values: np.ndarray, labels: np.ndarray, new_values: np.ndarray, new_labels: np.ndarray
 ) -> np.ndarray:
-    """How many new rows a fit at each strength gets right."""
+    """How many held-out rows a fit at each strength classifies correctly."""
     from sklearn.linear_model import LogisticRegression
 
-    # From strong to weak, each fit starting from the last: the weak ones are the slow ones.
+    # From strong to weak, each fit starting from the previous one: weak ones are slow.
     model, right = LogisticRegression(warm_start=True), []
     for strength in STRENGTHS:
         _fitted(model.set_params(C=strength), values, labels)
@@ -116,10 +116,10 @@ def _fitted(
 ) -> tuple["LogisticRegression", bool]:
     from sklearn.exceptions import ConvergenceWarning
 
-    # Threads that wait for each other take thirty times as long on what one core does in no time.
+    # For small fits, threads that wait for each other take thirty times as long as one core.
     threads = 1 if values.size < _FOR_ONE_THREAD else None
     with warnings.catch_warnings(), threadpool_limits(threads):
-        # It is in the record, of the one fit that counts.
+        # The record says so for the one fit that counts.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.set_params(max_iter=_ITERATIONS).fit(values, labels)
     return model, int(model.n_iter_.max()) < _ITERATIONS
@@ -129,8 +129,8 @@ def _held_out(labels: np.ndarray, clusters: np.ndarray) -> Iterator[np.ndarray]:
     """Masks of the rows that are held out in turn; each row once."""
     _, first, cluster = np.unique(clusters, return_index=True, return_inverse=True)
     parts = min(PARTS, len(first))
-    # Class after class, each shuffled, and then dealt out like cards. scikit-learn's own parts want
-    # of every class as many rows as there are parts.
+    # Class after class, each shuffled, and then dealt out like cards. scikit-learn's own folds need
+    # as many rows of every class as there are folds.
     order = np.lexsort((np.random.default_rng(0).random(len(first)), labels[first]))
     part = np.empty(len(first), np.int64)
     part[order] = np.arange(len(first)) % parts

@@ -3,10 +3,10 @@
     class of j = argmax_c score(prompt_c, tuple_j)
 
 With prompts from elsewhere, such as texts that name the classes, this is zero-shot classification:
-nothing has learned from the classes. With prompts from a modality of labelled training rows, each
+nothing was trained on the classes. With prompts from one modality of labelled training rows, each
 class is the mean direction of its rows: a nearest-mean classifier across modalities.
 
-Several prompts of a class are averaged: each to unit length, then their sum.
+Several prompts of a class are averaged: each is scaled to unit length, and then their sum.
 
 Source: averaged prompts, Radford et al. (CLIP), ICML 2021, arXiv 2103.00020, section 3.1.4; classes
 ranked by volume, Cicchetti et al. (GRAM), ICLR 2025, arXiv 2412.11959, on VGGSound.
@@ -34,7 +34,7 @@ class Prompts:
 
     Attributes:
         modality: what the prompts are embedded from.
-        classes: labels, sorted, no two alike.
+        classes: labels, sorted and unique.
         directions: float32 `[classes, dim]`, unit rows.
     """
 
@@ -48,18 +48,18 @@ def class_prompts(
     embeddings: Float[np.ndarray | Array, "prompts dim"],
     labels: Shaped[np.ndarray | Array, " prompts"],
 ) -> Prompts:
-    """One direction for each class, of one prompt or several.
+    """One direction for each class, from one or several prompts.
 
     Args:
         modality: what the prompts are embedded from.
-        embeddings: of the prompts, of any length but finite.
+        embeddings: of the prompts, finite, of any norm.
         labels: the class that each prompt names.
 
     Returns:
         The mean direction of each class.
 
     Raises:
-        ValueError: no prompt, one that is not finite, or another number of labels.
+        ValueError: no prompt, one that is not finite, or a different number of labels.
 
     >>> import numpy as np
     >>> found = class_prompts("text", np.array([[2.0, 0], [0, 1], [0, 3]]), np.array([7, 4, 4]))
@@ -86,7 +86,7 @@ def prompts_of(train: Labelled, modality: str) -> Prompts | None:
 
     Args:
         train: labelled rows.
-        modality: the prompts'.
+        modality: of the prompts.
 
     Returns:
         The prompts of the classes that have such a row, None if there is no such row.
@@ -106,17 +106,17 @@ def classify_by_prompts(
     clip: Sequence[str] | None = None,
     majority: Label | None = None,
 ) -> ClassFigures:
-    """Rank all classes for each tuple by a Score, and count.
+    """Rank all classes for each tuple by a Score, and measure accuracy.
 
     Args:
         test: the rows to classify.
-        prompts: one for each class; None: there are none, and no row is counted.
-        score: one of `SCORE_NAMES`, a class of Scores, or `FUSED`: the cosine with the one
-            embedding that was fused of all other modalities than the prompts', or of the one where
-            there is only one.
-        modality: of the prompts, where these are None.
+        prompts: one for each class; None: there are none, and no row counts.
+        score: one of `SCORE_NAMES`, a class of Scores, or `FUSED`: the cosine with the embedding
+            fused from all modalities but the prompts', or with that of the other modality if there
+            is only one.
+        modality: of the prompts, if `prompts` is None.
         clip: the modalities of a tuple; all but the prompts' if not given.
-        majority: the most frequent class of training, for the baseline beside it.
+        majority: the most frequent training class, for the baseline.
 
     Returns:
         The figures.
@@ -171,7 +171,7 @@ def classify_by_prompts(
 def _fused(
     test: Labelled, prompts: str, clip: tuple[str, ...]
 ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
-    """What a tuple was fused to; nothing is there for a modality whose rest was not fused."""
+    """What a tuple was fused to; absent for a modality whose rest was not fused."""
     rest = all_but(test.modalities, prompts)
     if not test.data.fused or set(clip) != set(rest):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which method comes first, second, third, and how sure that order is."""
+"""Which method comes first, second, third, and how certain that order is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from gramalign.evaluation.records import Record
 
 @dataclass(frozen=True)
 class Rank(Record):
-    """The place of a method among others.
+    """The rank of a method among others.
 
     Attributes:
-        rank: 1 is best; equal means share the better place.
-        low: best place of the 95 % interval.
-        high: worst place of it.
+        rank: 1 is best; equal means share the better rank.
+        low: best rank in the 95 % interval.
+        high: worst rank in it.
     """
 
     rank: int
@@ -25,7 +25,7 @@ class Rank(Record):
     high: int
 
     def __str__(self) -> str:
-        """E.g. `2 (1-3)`, without the interval where it is that place alone."""
+        """E.g. `2 (1-3)`, without the interval where it holds a single rank."""
         return f"{self.rank}" if self.low == self.high else f"{self.rank} ({self.low}-{self.high})"
 
 
@@ -37,21 +37,21 @@ def ranking(
 ) -> dict[str, Rank]:
     """Ranks methods by their means, with bootstrap intervals.
 
-    Seeds and units are drawn with replacement, both, and the same for all methods: the ranks of a
-    draw are those of one experiment that might have been. A place belongs to the interval if no
-    more than 2.5 % of the draws lie beyond it on its side.
+    Both seeds and units are drawn with replacement, the same for all methods: the ranks of a
+    resample are those of one experiment that might have been. A rank belongs to the interval unless
+    more than 2.5 % of the resamples lie beyond it on its side.
 
     Args:
         values: method -> value of each unit under each seed (`unit_values`); the same units for
             all, and the same seeds, or one row for a method without seeds. Larger is better.
-        resamples: number of draws.
-        seed: of the draws.
+        resamples: number of resamples.
+        seed: of the resamples.
 
     Returns:
         Method -> its rank, in the order given.
 
     Raises:
-        ValueError: no method, other units or seeds in one than in another, or a NaN.
+        ValueError: no method, units or seeds that differ between methods, or a NaN.
 
     >>> ranking({"a": np.array([[1.0, 1.0]]), "b": np.array([[0.0, 0.5]])})
     {'a': Rank(rank=1, low=1, high=1), 'b': Rank(rank=2, low=2, high=2)}
@@ -88,7 +88,7 @@ def ranking(
 
 
 def _ranks(means: np.ndarray) -> np.ndarray:
-    """1 for the largest on the last axis; rounded, so that equal values are found equal."""
+    """1 for the largest on the last axis; rounded, so that equal values compare as equal."""
     from scipy import stats  # takes a second to import
 
     scale = np.abs(means).max(initial=np.finfo(float).tiny)

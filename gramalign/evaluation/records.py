@@ -1,4 +1,4 @@
-"""Results as plain JSON values and back. NaN has no place in JSON: it travels as null."""
+"""Results as plain JSON values and back. JSON has no NaN: it is written as null."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ def to_plain(value: Any) -> Any:
 
     Fields whose metadata say `record=False` are left out.
 
-    NaN and infinities, for which JSON has no words, become None.
+    NaN and infinities, which JSON does not have, become None.
 
     >>> to_plain({1: (0.5, float("nan"), float("inf"))})
     {'1': [0.5, None, None]}

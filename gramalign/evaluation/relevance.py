@@ -1,17 +1,17 @@
 """Retrieval with several right answers: all captions of a video, all members of a class.
 
-Every valid query is asked of the whole gallery, and what is right shares its label. The gallery is
-sorted by the Score, and ties count against the query: of equal scores those that are wrong come
-first, so a collapsed space finds nothing. With that order broken the figures are the usual ones,
-those of scikit-learn, torchmetrics and ranx:
+Every valid query ranks the whole gallery; items with its label are right. The gallery is sorted by
+the Score, and ties count against the query: among equal scores wrong items come first, so a
+collapsed space finds nothing. With ties broken that way the figures are the usual ones, those of
+scikit-learn, torchmetrics and ranx:
 
     R@k      share of queries with any right answer among the first k
     MRR      mean of 1 / place of the first right answer
     mAP      mean over queries of 1 / R sum_r r / place of the r-th of R right answers
     nDCG@k   sum_{right, place <= k} 1 / log2(1 + place), over the same of an ideal order
 
-The score matrix is never stored: some rows of it at a time, as many as `BUDGET` allows, are
-computed on the device and sorted on the host.
+The score matrix is never stored: as many rows at a time as `BUDGET` allows are computed on the
+device and sorted on the host.
 """
 
 import os
@@ -45,7 +45,7 @@ _AT_ONCE = 2**16
 
 @dataclass(frozen=True)
 class Relevance(Record):
-    """Figures of one kind of query where all that shares its label is right; NaN without a query.
+    """Figures of one kind of query, where all items with its label are right; NaN without a query.
 
     Attributes:
         query: modalities on the query side; several mean the tuple of them.
@@ -53,11 +53,11 @@ class Relevance(Record):
         score: name of the Score that ranked the gallery.
         queries: number of queries; those for which nothing in the gallery is right do not count.
         candidates: size of the gallery.
-        right: right answers of a query, on average.
+        right: mean number of right answers per query.
         recall: k -> percent of queries with any right answer among the first k.
         mean_reciprocal_rank: of the first right answer, 1 is best.
         mean_average_precision: 1 is best.
-        chance_average_precision: the same, expected of a random order.
+        chance_average_precision: the same, expected for a random order.
         ndcg: at `NDCG_AT`, 1 is best.
     """
 
@@ -100,11 +100,11 @@ def relevance_figures(
 def numbered_labels(
     labels: Shaped[np.ndarray, " _examples"], examples: int
 ) -> Integer[np.ndarray, " examples"]:
-    """Labels as numbers from 0, in their order.
+    """Labels as numbers from 0, in sorted order.
 
     Raises:
-        ValueError: another number of labels than of examples, one label for all of them, or some
-            that cannot be compared.
+        ValueError: a number of labels that is not that of the examples, one label for all of them,
+            or labels that cannot be compared.
     """
     labels = np.asarray(labels)
     if labels.shape != (examples,):
@@ -131,23 +131,23 @@ def retrieve_by_label(
     gallery: Sequence[str],
     score: ScoreLike,
 ) -> Relevance:
-    """Retrieval of all that shares the query's label.
+    """Retrieval of all examples with the query's label.
 
     Args:
-        data: checked embeddings; its groups play no part.
+        data: checked embeddings; its groups are ignored.
         labels: `[examples]` of any type, e.g. classes, or the video a caption belongs to.
-        query: modalities to ask with.
-        gallery: modalities to look through, others than those; the query's own example is among
-            them, and right.
-        score: one of `SCORE_NAMES`, or a class of Scores; what becomes of several modalities stands
-            in `gramalign.scores.between`.
+        query: modalities of the query.
+        gallery: modalities of the gallery, none of them in the query; the query's own example is in
+            the gallery, and right.
+        score: one of `SCORE_NAMES`, or a class of Scores; for several modalities see
+            `gramalign.scores.between`.
 
     Returns:
         The figures.
 
     Raises:
-        ValueError: another number of labels than of examples, one label for all of them, an unknown
-            score, or modalities that are not there or on both sides.
+        ValueError: a number of labels that is not that of the examples, one label for all of them,
+            an unknown score, or modalities that are unknown or on both sides.
     """
     numbered = numbered_labels(labels, len(data))
     query, gallery = check_sides(data, query, gallery)
@@ -155,7 +155,7 @@ def retrieve_by_label(
         np.flatnonzero(np.any([data.present[name] for name in side], axis=0))
         for side in (query, gallery)
     )
-    # Queries for which anything is right.
+    # Only queries that have a right answer.
     right = np.bincount(numbered[cols], minlength=numbered.max() + 1)[numbered]
     rows = rows[right[rows] > 0]
 
@@ -164,7 +164,7 @@ def retrieve_by_label(
 
     few = max(_AT_ONCE // max(len(cols), 1), 1)
     found = [_Found.nothing()]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy sorts without the lock of Python
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy sorts without Python's lock
         for part, scores in _scored(data, *anonymous(score, query, gallery), rows, cols):
             starts = range(0, len(part), few)
             pieces = ((part[i : i + few], scores[i : i + few]) for i in starts)
@@ -186,7 +186,7 @@ def retrieve_by_label(
 
 
 class _Found(NamedTuple):
-    """Of every query."""
+    """Figures of every query."""
 
     first_place: Float[np.ndarray, " q"]
     average_precision: Float[np.ndarray, " q"]
@@ -223,7 +223,7 @@ def _scored(
     gallery = jax.device_put(gallery, NamedSharding(mesh, PartitionSpec()))
     for start in range(0, len(rows), number):
         part = rows[start : start + number]
-        # Filled up, so that the last ones are no new shape.
+        # Padded, so that the last rows have no new shape.
         filled = taken(between.query, np.pad(part, (0, number - len(part)), mode="edge"))
         filled = jax.device_put(filled, NamedSharding(mesh, PartitionSpec("queries")))
         scores = _scores(between, *filled, gallery)
@@ -266,9 +266,9 @@ def _found(scores: Float[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]) -> 
 def _in_order(
     scores: Float[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"]
 ) -> Bool[np.ndarray, "q n"]:
-    """What is right of each row's columns, best score first and of equals the wrong ones."""
-    # Integers in the order of the floats, with a bit below for what is right: numpy sorts plain
-    # numbers ten times as fast as it finds an order. Adding 0 makes -0 the 0 that it equals.
+    """Which of each row's columns are right, best score first; of equal scores wrong ones first."""
+    # Integers in the order of the floats, with a low bit for what is right: numpy sorts numbers ten
+    # times as fast as it does an argsort. Adding 0 turns -0 into the 0 that it equals.
     scores = scores.astype(np.float32) + np.float32(0)
     if np.isnan(scores.min()):
         scores = np.where(np.isnan(scores), np.where(right, -_INF, _INF), scores)
@@ -280,6 +280,6 @@ def _in_order(
 
 
 def _chance(right: Integer[np.ndarray, " q"], size: int) -> Float[np.ndarray, " q"]:
-    """Average precision expected of a random order of `size`, so many of it right."""
+    """Expected average precision of a random order of `size` items, `right` of them right."""
     harmonic = (1 / np.arange(1, size + 1)).sum()
     return (harmonic + (right - 1) / max(size - 1, 1) * (size - harmonic)) / size

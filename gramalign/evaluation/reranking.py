@@ -1,14 +1,14 @@
-"""Re-ranking: the best by one Score, put in a new order by something better and dearer.
+"""Re-ranking: the best candidates by one Score, reordered by something better and slower.
 
-Of each query the `top` best of the gallery get new scores; what is behind them stays behind them,
-in the old order. So a match that the first Score has left out keeps its rank, and only the order
-among the first `top` changes. The rules for candidates and ties are those of
-`gramalign.evaluation.retrieval`: a match that ties with too many others is not among the first,
-and members of the query's group are no candidates and take nobody's place.
+The `top` best candidates of each query get new scores; the others keep their order behind them. So
+only the order among the first `top` changes, and a match that is not among them keeps its rank. The
+rules for candidates and ties are those of `gramalign.evaluation.retrieval`: a match that ties with
+too many others is not among the first, and members of the query's group are not candidates and take
+no place.
 
 Published tables often hold re-ranked figures without saying so: GRAM's are those of a matching head
 over the 50 best by volume (Cicchetti et al., ICLR 2025, arXiv 2412.11959, official evaluation).
-Here they are made of the raw ones, beside which they stand.
+Here re-ranked figures are computed from the raw ones and shown beside them.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,19 +49,18 @@ def rerank(
     name: str | None = None,
     score: ScoreLike | None = None,
 ) -> Retrieval:
-    """Retrieval once more, with the best of every query re-ranked.
+    """Retrieval once more, with the best candidates of every query re-ranked.
 
     Args:
         data: the embeddings that were searched.
-        raw: what was found in them under one of `SCORE_NAMES` or `FUSED`, which chooses the
-            candidates.
-        by: one of `SCORE_NAMES`, a class of Scores, or a function of the numbers of queries `[q]`,
-            those whose match is among the first, and of their candidates `[q, top]`, best first and
-            -1 where there are no more, to scores `[q, top]`, larger for the better match: a
-            matching head, say.
-        top: candidates of each query.
+        raw: their retrieval under one of `SCORE_NAMES` or `FUSED`, which chooses the candidates.
+        by: one of `SCORE_NAMES`, a class of Scores, or a function such as a matching head. It takes
+            the row numbers of queries `[q]`, those whose match is among the first `top`, and of
+            their candidates `[q, top]`, best first and -1 where there are no more, and returns
+            scores `[q, top]`, larger for a better match.
+        top: number of candidates per query.
         name: of a function, for the record.
-        score: what `raw` was found under, if that is a class of your own.
+        score: the Score of `raw`, if that is a class of your own.
 
     Returns:
         The re-ranked figures.
@@ -105,7 +104,7 @@ def rerank(
             )
         own = candidates == rows[:, None]
         match = np.where(own, found, 0).sum(axis=1, keepdims=True)
-        # Not <, rather than >=: a score that is not a number counts against the query.
+        # `~(a < b)` and not `>=`: a NaN score counts against the query.
         ranks[rows] = 1 + ((candidates >= 0) & ~own & ~(found < match)).sum(axis=1)
     between, (_, present, _) = task
     in_gallery = np.any([present[name] for name in between.gallery], axis=0)
@@ -120,7 +119,7 @@ def rerank(
 
 
 def check_asked(by: str | type[Score] | Rescore, top: int) -> None:
-    """Raises `ValueError` where nothing can be re-ranked so."""
+    """Raises `ValueError` if nothing can be re-ranked like this."""
     if top < 2:
         raise ValueError(f"top: got {top}, wanted at least 2: one candidate has no order")
     if isinstance(by, str | type) or not callable(by):
@@ -130,7 +129,7 @@ def check_asked(by: str | type[Score] | Rescore, top: int) -> None:
 def by_score(
     data: EmbeddingSet, query: Sequence[str], gallery: Sequence[str], score: ScoreLike
 ) -> Rescore:
-    """A Score as something that re-ranks: of each pair to full precision, as for matched tuples."""
+    """A Score as a re-ranker: each pair to full precision, as for matched tuples."""
     between, names = anonymous(score, query, gallery)
 
     def rescore(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
@@ -140,7 +139,7 @@ def by_score(
         found = np.zeros((number, top))
         for start in range(0, number, step):
             part = np.arange(start, min(start + step, number))
-            # Filled up, so that the last ones are no new shape; -1 stands for no candidate.
+            # Padded, so that the last queries have no new shape; -1 stands for no candidate.
             filled = np.pad(part, (0, step - len(part)), mode="edge")
             sides = {name: np.repeat(queries[filled], top) for name in query}
             sides |= {name: np.maximum(candidates[filled], 0).ravel() for name in gallery}
@@ -168,7 +167,7 @@ def _candidates(
     rows: Int[np.ndarray, " q"],
     top: int,
 ) -> Int[np.ndarray, "q top"]:
-    """The first of each of some queries, whose match is one of them, in their order."""
+    """The first candidates, in order, of queries whose match is one of them."""
     between, batch = task
     embeddings, present, groups = batch
     examples = len(next(iter(present.values())))
@@ -178,7 +177,7 @@ def _candidates(
     (best,) = on_devices(_Best(between, min(number, examples)), (embeddings, present, None))
     best = best[rows]
     rivals = (best >= 0) & (labels[best] != labels[rows][:, None])
-    # Those that are none go last, the others keep their order.
+    # Non-candidates go last, the others keep their order.
     order = np.argsort(~rivals, axis=1, kind="stable")[:, : top - 1]
     best = np.take_along_axis(np.where(rivals, best, -1), order, axis=1)
     places = ranks[:, None] - 1
@@ -190,7 +189,7 @@ def _candidates(
 
 @dataclass(frozen=True)
 class _Best:
-    """Numbers of the best columns for every row."""
+    """Numbers of the best columns of every row."""
 
     score: Between
     number: int

@@ -1,15 +1,15 @@
-"""Any-to-any retrieval: any modalities asked with, any others looked through.
+"""Any-to-any retrieval: any modalities as the query, any others as the gallery.
 
-The candidates rule. A query is a row whose query side and own match are both there. Its gallery is
-every example whose gallery side is there, less the other members of the query's group. One modality
-is there where it is present; a tuple is there where at least one of its modalities is. Its rank is
-1 + the number of other candidates that score at least as high as the match: ties count against the
-query, so a collapsed space ranks last and not first.
+The candidates rule. A query is a row with both its query side and its own match present. Its
+gallery is every example with its gallery side present, less the other members of the query's group.
+A tuple counts as present if at least one of its modalities is. A query's rank is 1 + the number of
+other candidates that score at least as high as the match: ties count against the query, so a
+collapsed space ranks last and not first.
 
 Chance R@k is k / (number of candidates), averaged over the queries.
 
-Where modalities are missing, tuples of different size meet in one gallery, and a Score whose scale
-depends on that size (volume, singular value) compares them as they are; the cosine does not care.
+Where modalities are missing, one gallery holds tuples of different sizes. A Score whose scale
+depends on the size (volume, singular value) compares them as they are; the cosine is unaffected.
 """
 
 import itertools
@@ -49,8 +49,8 @@ class Retrieval(Record):
         median_rank: median rank of the match, 1 is best.
         mean_rank: mean rank of the match.
         mean_reciprocal_rank: mean of 1 / rank, 1 is best.
-        ranks: rank of each example's match, 0 where the example is no query; not part of the
-            record, and None if that is where the figures are from.
+        ranks: rank of each example's match, 0 where the example is not a query; not part of the
+            record, so None in figures that were read from one.
     """
 
     query: tuple[str, ...]
@@ -92,13 +92,13 @@ def retrieval_figures(
     Args:
         data: checked embeddings of `k` modalities.
         score: one of `SCORE_NAMES`, `FUSED` or a class of Scores, as for `retrieve_both_ways`.
-        dual_temperature: as there.
+        dual_temperature: as for `retrieve_both_ways`.
 
     Returns:
-        `k (k - 1) + 2 k` results; at two modalities pairs and tuples are the same two results.
+        `k (k - 1) + 2 k` results; for two modalities, pairs and tuples are the same two results.
 
     Raises:
-        ValueError: unknown score, or `FUSED` where there is nothing fused.
+        ValueError: unknown score, or `FUSED` without fused embeddings.
     """
     check_score(score, fused=True)
     _check_fused(data, score)
@@ -110,7 +110,7 @@ def retrieval_figures(
 
 
 def tasks(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """What is asked with and what is looked through: every pair, and everyone with the rest.
+    """Both sides of every task: every pair, and every modality with the rest.
 
     Each stands for both directions.
     """
@@ -130,13 +130,13 @@ def retrieve_both_ways(
 
     Args:
         data: checked embeddings.
-        query: modalities to ask with; several are asked with as one tuple.
-        gallery: modalities to look through, others than those.
-        score: one of `SCORE_NAMES`, or `FUSED`; or a class of Scores, which is called by its name
-            in the figures. For a pair the volume is `|sin|`, which ranks like `|cos|`; what becomes
-            of several modalities stands in `gramalign.scores.between`.
-            `FUSED` takes pairs under the cosine, has no query where nothing was fused, and knows
-            no tuples but "all but one".
+        query: modalities of the query; several form one tuple.
+        gallery: modalities of the gallery, none of them in the query.
+        score: one of `SCORE_NAMES`, or `FUSED`; or a class of Scores, whose name the figures then
+            use. For a pair the volume is `|sin|`, which ranks like `|cos|`; for several modalities
+            see `gramalign.scores.between`.
+            `FUSED` compares pairs by the cosine, has no query where nothing was fused, and accepts
+            no tuple but "all but one".
         dual_temperature: ranks under the dual softmax at this temperature, over all queries and
             the whole gallery at once (`gramalign.contrast.dual_softmax`); None: plain.
 
@@ -144,8 +144,8 @@ def retrieve_both_ways(
         The figures of query -> gallery, and those of gallery -> query.
 
     Raises:
-        ValueError: an unknown score, a modality that is not there or on both sides, `FUSED` where
-            nothing was fused that fits, or a temperature that is not positive.
+        ValueError: an unknown score, a modality that is unknown or on both sides, `FUSED` without
+            fused embeddings that fit, or a temperature that is not positive.
     """
     query, gallery = check_sides(data, query, gallery)
     if dual_temperature is not None and not dual_temperature > 0:
@@ -188,7 +188,7 @@ def task_of(
 def check_sides(
     data: EmbeddingSet, query: Sequence[str], gallery: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Both sides of a task; raise `ValueError` where they cannot be told apart or are not there."""
+    """Both sides of a task; raises `ValueError` if they overlap or a modality is unknown."""
     there = ", ".join(data.modalities)
     for argument, names in (("query", query), ("gallery", gallery)):
         unknown = [name for name in names if name not in data.modalities]
@@ -209,7 +209,7 @@ def check_sides(
 def anonymous(
     score: ScoreLike, query: Sequence[str], gallery: Sequence[str]
 ) -> tuple[Between, dict[str, str]]:
-    """A Score under names that say nothing, and what each modality is called in it.
+    """A Score under neutral names, and the name of each modality in it.
 
     So one compilation serves all tasks of one size.
     """
@@ -220,13 +220,13 @@ def anonymous(
 
 
 def check_score(score: ScoreLike, argument: str = "score", *, fused: bool = False) -> None:
-    """Raises `ValueError` for what stands for no Score, nor is `FUSED` where that is one."""
+    """Raises `ValueError` unless this is a Score, or `FUSED` where that is allowed."""
     if not (fused and score == FUSED):
         score_named(score, "anchor", argument)
 
 
 def with_cosine(score: ScoreLike) -> tuple[ScoreLike, ...]:
-    """A Score and the cosine, which stands beside all others."""
+    """A Score and the cosine, which is shown beside every other."""
     return (score,) if name_of(score) == "cosine" else (score, "cosine")
 
 
@@ -241,7 +241,7 @@ def _check_fused(data: EmbeddingSet, score: ScoreLike) -> None:
 def _fused_rest(
     data: EmbeddingSet, one: str, others: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What all modalities but one were fused to, and where that is there."""
+    """What all modalities but one were fused to, and where that is present."""
     if set(others) != set(all_but(data.modalities, one)):
         raise ValueError(
             f"score: {FUSED!r} knows tuples of all modalities but one, got {', '.join(others)} of "
@@ -283,7 +283,7 @@ def figures_of(
     in_gallery: Bool[np.ndarray, " n"],
     groups: np.ndarray | None,
 ) -> Retrieval:
-    """The figures of ranks from 0, which are -1 where an example is no query."""
+    """The figures of ranks that count from 0 and are -1 where an example is not a query."""
     is_query = ranked >= 0
     place = ranked[is_query] + 1
     candidates = _candidates(in_gallery, groups)[is_query]

@@ -1,19 +1,19 @@
-"""How retrieval gives way as modalities are lost, features grow noisy, embeddings are thinned out.
+"""How retrieval degrades as modalities go missing, features get noisy, embeddings lose precision.
 
-    missing       each modality of each row is lost at some rate; a row keeps one at least
+    missing       each modality of each row is lost at some rate; a row keeps at least one
     noise         Gaussian noise on the features of all modalities, then of each one alone, in units
                   of each feature's standard deviation; they are embedded again
     dimensions    a random share of the embeddings' coordinates is zeroed, the same in all of them
     precision     embeddings are stored in less than float32, and read back
 
-Each point tells R@1 (in percent) and MRR, means over all ordered pairs, over one -> rest and over
-rest -> one, under the cosine and the run's Score, and chance at R@1 beside them: with fewer rows
-that have a modality, galleries shrink, and retrieval among fewer is easier. What a query and its
-candidates are stands in `gramalign.evaluation.retrieval`.
+Each point gives R@1 (in percent) and MRR, means over all ordered pairs, over one -> rest and over
+rest -> one, under the cosine and the run's Score, with chance R@1 beside them: when fewer rows have
+a modality, galleries shrink, and retrieval gets easier. `gramalign.evaluation.retrieval` defines
+queries and candidates.
 
-Where chance has a part, a point is the mean over several repetitions, with their range. One
-repetition draws the same at every level of a curve, so that differences along it are not those
-between draws. All points of all curves are one compilation.
+Random damage is repeated: a point is then the mean over several repetitions, with their range. One
+repetition uses the same random draws at every level of a curve, so that differences along the curve
+are not differences between draws. All points of all curves share one compilation.
 """
 
 import math
@@ -63,13 +63,12 @@ class Range:
 
 @dataclass(frozen=True)
 class Point:
-    """What is left at one level.
+    """Figures at one level of damage.
 
     Attributes:
-        level: rate, units of noise, share of dimensions, or bits a number.
+        level: rate, units of noise, share of dimensions, or bits per number.
         label: the level for people.
-        missing: share of the modalities of all rows that are missing, those that the data lack
-            among them.
+        missing: share of all rows' modalities that are missing, including those that the data lack.
         figures: by names such as `one -> rest R@1, cosine` and `pair chance R@1`.
     """
 
@@ -81,12 +80,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """What is left at each level of one thing.
+    """Figures at each level of one kind of damage.
 
     Attributes:
         kind: one of `CURVES`.
-        modalities: those that it befalls.
-        points: from none of it to the most.
+        modalities: the damaged ones.
+        points: from no damage to the most.
     """
 
     kind: str
@@ -99,12 +98,12 @@ class Robustness(Record):
     """Curves of one set of embeddings.
 
     Attributes:
-        score: beside the cosine.
+        score: the Score measured beside the cosine.
         modalities: of the embeddings.
         examples: number of rows.
-        repeats: repetitions where chance has a part.
+        repeats: number of repetitions of random damage.
         seed: of the first repetition.
-        curves: in the order asked for; of noise, that on all modalities and on each alone.
+        curves: in the order asked for; for noise, on all modalities and then on each alone.
     """
 
     score: str
@@ -116,7 +115,7 @@ class Robustness(Record):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Those that differ: of two modalities all are pairs."""
+        """The distinct tasks: with two modalities, all are pairs."""
         return TASKS[:1] if len(self.modalities) == 2 else TASKS
 
     @classmethod
@@ -157,20 +156,20 @@ def robustness(
 
     Args:
         data: checked embeddings.
-        score: beside the cosine, one of `SCORE_NAMES`, or a class of Scores.
-        curves: which, of `CURVES`.
-        repeats: repetitions where chance has a part, at least 1.
+        score: one of `SCORE_NAMES`, or a class of Scores, measured beside the cosine.
+        curves: which of `CURVES` to measure.
+        repeats: number of repetitions of random damage, at least 1.
         seed: repetition i draws from seed + i.
         features: `[examples, width]` per modality of the embeddings, for the curve `noise`.
         embed: `embed(features, present)` gives embeddings of all modalities, for `noise`.
-        report: called with the number of measurements made and that of all.
+        report: called with the numbers of measurements done and in all.
 
     Returns:
         The curves.
 
     Raises:
-        ValueError: a score or curve that is not known, no curve, one asked for twice, no
-            repetition, or noise without features of the same rows and a way to embed them.
+        ValueError: an unknown score or curve, no curve, one asked for twice, no repetition, or
+            noise without features of the same rows and a function to embed them.
     """
     _check(data, score, curves, repeats, features, embed)
     planned = [plan for kind in curves for plan in _plans(kind, data, features, embed)]
@@ -260,7 +259,7 @@ def _figures(data: EmbeddingSet, score: ScoreLike) -> dict[str, float]:
 
 
 def _is(task: str, result: Retrieval, modalities: int) -> bool:
-    """Whether a result is one of the task's; those of two modalities are of all."""
+    """Whether a result belongs to a task; with two modalities, it belongs to all."""
     query, gallery = len(result.query), len(result.gallery)
     sizes = {"pair": (1, 1), "one -> rest": (1, modalities - 1), "rest -> one": (modalities - 1, 1)}
     return (query, gallery) == sizes[task]

@@ -1,4 +1,4 @@
-"""Curves of robustness as tables: a level a line."""
+"""Curves of robustness as tables, one line per level."""
 
 from rich.console import Group
 from rich.text import Text
@@ -37,7 +37,7 @@ def _of_one(curve: Curve, found: Robustness) -> Group:
         for score in scores:
             head = f"{'pairs' if task == 'pair' else task}\n{score}"
             table.add_column(head, justify="right", overflow="fold")
-    # That of pairs: of all it changes most.
+    # Chance of pairs, which changes most of all.
     table.add_column("pairs\nchance", justify="right", style="dim")
     for point in curve.points:
         cells = [percent(100 * point.missing)] if lost else []

@@ -1,17 +1,17 @@
 """Is one method better than another, or was it the queries, or the seeds?
 
-Two methods answer the same queries, and are trained with the same seeds. `paired_difference` says
-how sure their difference is, twice over:
+Two methods answer the same queries and are trained with the same seeds. `paired_difference` says
+how certain their difference is, in two ways:
 
-- *over queries*: the models stay, the queries are drawn anew. Values are averaged over seeds; then
-  the difference has a bootstrap interval, and a sign-flip permutation test.
-- *over both*: seeds too are drawn anew, so that it speaks of methods and not of the models at hand.
-  Seeds and queries are crossed random effects; the variance of the mean difference has a part from
-  each, and Student's t follows with Satterthwaite's degrees of freedom (Biometrics Bulletin 2,
-  1946, doi 10.2307/3002019) of both. In simulations it holds its
+- *over queries*: had the same models answered other queries. Values are averaged over seeds; their
+  difference gets a bootstrap interval and a sign-flip permutation test.
+- *over both*: had the seeds differed too, a statement on methods and not just on these models.
+  Seeds and queries are crossed random effects, each with a part in the variance of the mean
+  difference; Student's t uses Satterthwaite's degrees of freedom for both (Biometrics Bulletin 2,
+  1946, doi 10.2307/3002019). In simulations it holds its
   5 % with five seeds; with three it errs in up to 8 and with two in up to 12 of 100 cases, where
-  tests over queries alone err in up to 86 (see `gramalign bench --only statistics`). With one seed
-  nothing is known of others, and this is the same as over queries.
+  tests over queries alone err in up to 86 (see `gramalign bench --only statistics`). One seed says
+  nothing about others; the result is then the same as over queries.
 """
 
 import math
@@ -24,14 +24,14 @@ from scipy import special
 from gramalign.evaluation.bootstrap import bootstrap_interval
 from gramalign.evaluation.records import Record
 
-# Sums of signed sizes are followed exactly up to so many of them: hits of thousands of queries are.
+# Sums of signed sizes are exact up to this many of them: enough for hits of thousands of queries.
 _EXACT = 2**15
 _CHUNK = 2**20
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A 95 % interval of a difference, and the p-value of there being none, both two-sided."""
+    """A 95 % interval of a difference, and the p-value under no difference, both two-sided."""
 
     low: float
     high: float
@@ -44,9 +44,9 @@ class PairedDifference(Record):
 
     Attributes:
         difference: of the means.
-        over_queries: had other queries been asked of the same models.
-        over_both: had, besides, the models been trained with other seeds; the same as over queries
-            if there is one seed.
+        over_queries: had the same models been asked other queries.
+        over_both: had the models also been trained with other seeds; the same as `over_queries` if
+            there is one seed.
     """
 
     difference: float
@@ -65,17 +65,17 @@ def paired_difference(
 
     Args:
         first: value of each unit under each seed (`unit_shares`).
-        second: the same units under the same seeds. One row may stand against several: the method
-            has no seed, such as a baseline in closed form.
+        second: the same units under the same seeds. One of the two may have a single row for a
+            method without seeds, such as a baseline in closed form.
         resamples: of the bootstrap, and of the permutation test where it is not exact.
-        seed: of these.
+        seed: of the resampling.
 
     Returns:
-        The difference first - second, its intervals and p-values. Of one unit there is no interval
-        over queries, and p is 1. Where no unit differs, the interval is the point 0, and p is 1.
+        The difference first - second, its intervals and p-values. A single unit gives no interval
+        over queries, and p is 1. If no unit differs, the interval is the point 0, and p is 1.
 
     Raises:
-        ValueError: other units or seeds in one than in the other, none, or a NaN.
+        ValueError: units or seeds that differ between the two, none at all, or a NaN.
 
     >>> found = paired_difference(np.array([[1.0] * 9 + [0.0]]), np.array([[0.0] * 10]))
     >>> round(found.difference, 3), found.over_queries.p_value
@@ -111,17 +111,17 @@ def paired_difference(
 def sign_flip_test(
     differences: Float[np.ndarray, " units"], *, resamples: int = 10_000, seed: int = 0
 ) -> float:
-    """Two-sided p-value of no difference: each unit's could as well have had the other sign.
+    """Two-sided p-value under no difference, where each unit's sign is a fair coin flip.
 
-    Exact where the flipped sums take few values, as those of hits do: for hits and misses of one
-    model it is McNemar's exact test. Otherwise flips are drawn, and the p-value is
+    Exact where the flipped sums take few values, as with hits: for hits and misses of one model it
+    is McNemar's exact test. Otherwise flips are drawn at random, and the p-value is
     (1 + number at least as far from 0) / (1 + resamples), which holds its level (Phipson and Smyth,
     2010, doi 10.2202/1544-6115.1585).
 
     Args:
         differences: of two methods on each unit.
-        resamples: number of draws where it is not exact.
-        seed: of the draws.
+        resamples: number of random flips where it is not exact.
+        seed: of these.
 
     Returns:
         The p-value; 1 where nothing differs.
@@ -142,7 +142,7 @@ def sign_flip_test(
     total = np.abs(differences).sum()
     if total == 0:
         return 1.0
-    # In shares of the largest sum, rounded: sums that are equal must be found so.
+    # As fractions of the largest sum, rounded, so that equal sums compare as equal.
     shares = (differences / total).round(12)
     shares = shares[shares != 0]
     observed = abs(float(shares.sum())) - 1e-9
@@ -169,7 +169,7 @@ def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Evidence:
         differences: of two methods, under at least two seeds, on at least two units.
 
     Returns:
-        The interval and the p-value; a point, and 1 or 0, where there is no variation at all.
+        The interval and the p-value; without any variation, a point, and 1 or 0.
 
     Raises:
         ValueError: fewer than two seeds or units.
@@ -187,7 +187,7 @@ def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Evidence:
     seed_square = units * float(np.sum((of_seed - mean) ** 2)) / (seeds - 1)
     unit_square = seeds * float(np.sum((of_unit - mean) ** 2)) / (units - 1)
     left_square = float(np.sum(left**2)) / ((seeds - 1) * (units - 1))
-    # A variance that comes out negative is none; and no more is sure than over queries alone.
+    # A negative estimate counts as 0; and the result is never more certain than over queries alone.
     both = max(seed_square + max(unit_square - left_square, 0.0), unit_square)
     error = math.sqrt(both / (seeds * units))
     if error <= 1e-12 * np.abs(differences).max():
@@ -201,18 +201,18 @@ def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Evidence:
 def holm(
     p_values: Float[np.ndarray, " tests"], *, family: int | None = None
 ) -> Float[np.ndarray, " tests"]:
-    """P-values corrected for there being several: the chance of any false alarm is what they say.
+    """P-values corrected for multiple tests, so that they bound the chance of any false alarm.
 
     Args:
         p_values: of each test; NaN where there was none.
-        family: number of tests that these were picked from by their data; as many as there are
-            if not given. Testing all against the best of m methods picks among m (m - 1) / 2 pairs.
+        family: number of tests from which these were selected by their data; the number of p-values
+            if not given. Testing all against the best of m methods selects among m (m - 1) / 2.
 
     Returns:
         The corrected p-values (Holm, Scandinavian Journal of Statistics, 1979); NaN stays NaN.
 
     Raises:
-        ValueError: a p-value outside [0, 1], or a family of fewer than there are.
+        ValueError: a p-value outside [0, 1], or a family smaller than the number of p-values.
 
     >>> holm(np.array([0.01, 0.04, 0.03])).round(3).tolist()
     [0.03, 0.06, 0.06]
@@ -232,7 +232,7 @@ def holm(
 
 
 def _flipped(sizes: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """All sums of signed sizes with their chances, or None if there are too many."""
+    """All sums of signed sizes with their probabilities, or None if there are too many."""
     from scipy import stats  # takes a second to import
 
     sums, chances = np.zeros(1), np.ones(1)

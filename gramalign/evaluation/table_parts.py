@@ -1,4 +1,4 @@
-"""What the tables of an evaluation are made of: one look, and numbers in one form."""
+"""The parts of an evaluation's tables: one look, and one form for numbers."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from gramalign.evaluation.fitted import Fitted
 
 
 def plain_table() -> Table:
-    """A table with no more than a line below its head."""
+    """A table whose only rule is a line below its head."""
     return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
@@ -39,12 +39,12 @@ def add_tasks(
     modalities: Sequence[str],
     cells: Callable[[tuple[str, ...], tuple[str, ...]], list[str]],
 ) -> None:
-    """A row for every modality against the rest and for the rest against it; or for both of two.
+    """One row for every modality -> the rest and the rest -> it; for two modalities, for each pair.
 
     Args:
         table: made by `task_table`.
         modalities: their names.
-        cells: from query and gallery to what stands in the other columns.
+        cells: maps query and gallery to the cells of the other columns.
     """
     rests = {one: tuple(other for other in modalities if other != one) for one in modalities}
     if len(rests) == 2:
@@ -61,7 +61,7 @@ def add_tasks(
 
 
 def titled(title: str, body: RenderableType, notes: str = "") -> Group:
-    """A table, in parts where it is too wide, or other contents between their title and notes."""
+    """A table (in parts if it is too wide) or other contents, between their title and notes."""
     body = Fitted(body) if isinstance(body, Table) and body.show_header else body
     # Not rich's own title and caption, which wrap at the width of a narrow table.
     below = [Text(notes, style="dim")] if notes else []
@@ -87,10 +87,10 @@ def heat(value: float) -> Text:
 
 
 def percent(value: float, decimals: int = 1) -> str:
-    """Of a percentage; n/a for NaN."""
+    """A percentage as text; n/a for NaN."""
     return "n/a" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def decimal(value: float, decimals: int = 3) -> str:
-    """Of any figure; n/a for NaN."""
+    """Any figure as text; n/a for NaN."""
     return "n/a" if math.isnan(value) else f"{value:.{decimals}f}"

@@ -33,8 +33,8 @@ def tables(evaluation: Evaluation) -> Group:
         evaluation: the figures.
 
     Returns:
-        The pair table (where there are more than two modalities), the tuple table, those of labels
-        and of what was asked for besides, the diagnostics, and what these give reason to warn of.
+        The pair table (for more than two modalities), the tuple table, those of labels and of
+        anything else that was asked for, the diagnostics, and the warnings that follow from them.
     """
     parts = [pair_table(evaluation)] if len(evaluation.modalities) > 2 else []
     parts.append(tuple_table(evaluation))
@@ -124,7 +124,7 @@ def tuple_table(evaluation: Evaluation) -> Group:
 
 
 def label_table(evaluation: Evaluation) -> Group:
-    """Retrieval of all that shares the query's label, under the run's Score and the cosine."""
+    """Retrieval of everything with the query's label, under the run's Score and the cosine."""
     scores = tuple(dict.fromkeys(result.score for result in evaluation.by_label))
     found = {(x.query, x.gallery, x.score): x for x in evaluation.by_label}
     table = task_table()
@@ -180,7 +180,7 @@ def _figures(result: Retrieval) -> list[str]:
 
 
 def _rank(value: float) -> str:
-    """One decimal where it says something."""
+    """A rank, with one decimal where that is informative."""
     if math.isnan(value):
         return "n/a"
     return f"{value:.0f}" if value == int(value) or value >= 1000 else f"{value:.1f}"

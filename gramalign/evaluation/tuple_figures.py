@@ -1,9 +1,9 @@
 """Volume and leading share of matched and mismatched tuples: means, histograms, separation.
 
-A mean hides how far the two distributions overlap, which is what decides between a match and a
-wrong answer. So both are kept as histograms over fixed bins, which compare from run to run, with
-the probability that a matched tuple agrees better than a mismatched one: the area under the ROC
-curve (Mann and Whitney's U over the number of pairs; ties count half).
+A mean hides how far the two distributions overlap, which decides how often a wrong answer beats the
+match. So both are kept as histograms over fixed bins, comparable between runs, with the probability
+that a matched tuple agrees better than a mismatched one: the area under the ROC curve (Mann and
+Whitney's U over the number of pairs; ties count half).
 
 Only complete tuples are measured, since both figures change with the number of modalities.
 """
@@ -40,8 +40,8 @@ class TupleFigure:
     Attributes:
         matched: mean over matched tuples.
         mismatched: mean over mismatched ones.
-        separation: probability that a matched tuple agrees better than a mismatched one: 1 where
-            the two are apart, 0.5 where they cannot be told from each other.
+        separation: probability that a matched tuple agrees better than a mismatched one: 1 if the
+            two are fully separated, 0.5 if they cannot be told apart.
         matched_histogram: number of matched tuples in each of `BINS` bins from 0 to 1.
         mismatched_histogram: the same of mismatched ones.
     """
@@ -54,7 +54,7 @@ class TupleFigure:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "TupleFigure":
-        """What `to_plain` made of it; records without distributions are read as well."""
+        """The inverse of `to_plain`; also reads records without distributions."""
         return cls(
             matched=number(record["matched"]),
             mismatched=number(record["mismatched"]),
@@ -66,14 +66,14 @@ class TupleFigure:
 
 @dataclass(frozen=True)
 class Tuples:
-    """All figures of tuples; NaN where there is no complete one.
+    """All figures of tuples; NaN if no tuple is complete.
 
     Attributes:
         volume: smaller is better aligned.
-        leading_share: larger is.
+        leading_share: larger is better aligned.
         coincident: per modality, the share of tuples whose other modalities span a volume below
-            `COINCIDENT`: the volume is as small with any embedding of that modality. Empty at two
-            modalities, where there is one other.
+            `COINCIDENT`: the volume is then as small for any embedding of that modality. Empty for
+            two modalities, where there is only one other.
         overriding: per modality, the share of tuples whose other modalities span less volume than
             half of all matched tuples do. Whatever the query, they outrank half of all matches.
     """
@@ -87,8 +87,8 @@ class Tuples:
 def tuple_figures(data: EmbeddingSet) -> Tuples:
     """Measure the complete tuples.
 
-    A mismatched tuple has one modality taken from the complete example before, unless that is of
-    the same group; every modality takes its turn.
+    A mismatched tuple has one modality taken from the previous complete example, unless that is of
+    the same group; every modality is replaced in turn.
 
     Args:
         data: checked embeddings.
@@ -106,7 +106,7 @@ def tuple_figures(data: EmbeddingSet) -> Tuples:
     order = np.flatnonzero(complete)
     before = np.roll(order, 1)
     labels = np.arange(len(data)) if data.groups is None else data.groups
-    # The example before is no mismatch where it belongs to the same group.
+    # The previous example is no mismatch if it belongs to the same group.
     foreign = order[labels[order] != labels[before]]
     everyone = np.ones(tuples.shape[:2], bool)
     matched = _volume_and_share(tuples, everyone)[:, order]
@@ -132,17 +132,17 @@ def gram_values(data: EmbeddingSet) -> dict[str, float]:
 
     The published evaluation logs it as `gramian_value`, with text as the anchor, and the paper
     plots one minus it against retrieval quality. It is not the mean volume of the matched tuples:
-    the minimum is over the whole gallery, the match among it, so it is at most that mean, equal to
-    it only where every query finds its match first, and small as well in a space where some other
+    the minimum is over the whole gallery, including the match, so it is at most that mean, equals
+    it only if every query ranks its match first, and is also small in a space where some other
     tuple always fits. Read it beside `Tuples.volume.matched`.
 
-    By tiles, whose rounding makes a float32 volume below about 1e-3 zero.
+    Computed in tiles, whose rounding turns a float32 volume below about 1e-3 into zero.
 
     Args:
-        data: checked embeddings; complete examples alone take part.
+        data: checked embeddings; only complete examples take part.
 
     Returns:
-        By anchor; NaN where no example is complete.
+        The values by anchor; NaN if no example is complete.
     """
     complete = np.all(list(data.present.values()), axis=0)
     if not complete.any():

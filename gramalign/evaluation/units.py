@@ -1,8 +1,8 @@
-"""Per-query values brought to one number for each unit that a resampling draws.
+"""Per-query values reduced to one number for each unit of resampling.
 
-A figure such as the mean R@1 over all pairs is an average over tasks, and an example is a query in
-several of them: its values go together. So do those of a group. All of a unit becomes one number
-here, so that the figure is the plain mean over units, and what follows need know nothing of tasks,
+A figure such as the mean R@1 over all pairs averages over tasks, and an example is a query in
+several of them: its values belong together. So do those of a group. Here each unit is reduced to
+one number such that the figure is the plain mean over units; later code need know nothing of tasks,
 groups or missing modalities.
 """
 
@@ -14,24 +14,24 @@ def unit_values(
     values: Float[np.ndarray, "*seeds tasks examples"],
     groups: Shaped[np.ndarray, " examples"] | None = None,
 ) -> Float[np.ndarray, "*seeds units"]:
-    """One number a unit, whose mean is the figure: the mean over tasks of the mean over queries.
+    """One number per unit, whose mean is the figure: the mean over tasks of the mean over queries.
 
-    A unit is an example that is a query anywhere, or a group of such. Where every unit is a query
-    equally often in every task, its number is the mean of its values. Otherwise it is the figure
-    plus what the unit adds to it to first order (its influence), times the number of units: the
-    number of queries of a task varies from draw to draw, and a unit with more of them weighs more.
+    A unit is an example that is a query in any task, or a group of such examples. Where every unit
+    is a query equally often in every task, its number is the mean of its values. Otherwise it is
+    the figure plus the number of units times the unit's first-order effect on it (its influence):
+    a task's number of queries varies between resamples, and a unit with more queries weighs more.
 
     Args:
-        values: of each example as a query of each task, NaN where it is none; tasks without a query
-            are left out.
-        groups: examples with one label are a unit.
+        values: of each example as a query of each task, NaN where it is not one; tasks without a
+            query are left out.
+        groups: examples with one label are one unit.
 
     Returns:
-        Per seed, one number a unit.
+        Per seed, one number per unit.
 
     Raises:
-        ValueError: no query at all, other queries under other seeds, an infinite value, no axis of
-            tasks, or a number of groups that is not that of the examples.
+        ValueError: no query at all, queries that differ between seeds, an infinite value, no axis
+            of tasks, or a number of groups that is not that of the examples.
 
     >>> unit_values(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]))
     array([0.5, 0. , 1. , 1. ])
@@ -48,18 +48,18 @@ def unit_shares(
     values: Float[np.ndarray, "*seeds tasks examples"],
     groups: Shaped[np.ndarray, " examples"] | None = None,
 ) -> Float[np.ndarray, "*seeds units"]:
-    """One number a unit, whose mean is the figure: its part of the sum, for differences.
+    """One number per unit, whose mean is the figure: its part of the sum, for differences.
 
-    As `unit_values`, and the same where every unit is a query equally often in every task; but a
-    unit that two methods answer alike differs by exactly 0, and one that they differ in by the
-    opposite once they change places, however large it is. Permutation tests want that.
+    Equal to `unit_values` where every unit is a query equally often in every task. In any case, a
+    unit that two methods answer alike has a difference of exactly 0, and swapping the two on a unit
+    flips the sign of its difference, however large the unit. Permutation tests need that.
 
     Args:
         values: as in `unit_values`.
         groups: as in `unit_values`.
 
     Returns:
-        Per seed, one number a unit. That of a difference is the difference of those of its sides.
+        Per seed, one number per unit. That of a difference is the difference of the two numbers.
 
     Raises:
         ValueError: as `unit_values`.
@@ -74,7 +74,7 @@ def unit_shares(
 
 
 def _by_unit(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sums [seeds, tasks, units] of values and counts [tasks, units] of queries, both where any."""
+    """Sums [seeds, tasks, units] of values, counts [tasks, units] of queries; none without any."""
     if values.ndim < 2:
         raise ValueError(
             f"values: got shape {values.shape}, wanted [tasks, examples]; of one task, values[None]"

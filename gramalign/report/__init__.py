@@ -1,8 +1,8 @@
 """Floor 5: finished runs as one HTML page that needs nothing else.
 
-`gather` reads what a run left in its folder and embeds its rows once more; `content` makes plots
-and tables of it, section by section; `page` renders them. Plots and template need the packages of
-the extra `report`: `check_installed` says so before anything is computed.
+`gather` reads what a run left in its folder and embeds its rows again; `content` makes plots and
+tables from it, section by section; `page` renders them. Plots and template need the packages of the
+extra `report`: `check_installed` says so before anything is computed.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ __all__ = ["Gathered", "check_installed", "gather"]
 
 
 def check_installed() -> None:
-    """Raises a ValueError that names the cure where a package of the extra is missing."""
+    """Raises a ValueError that names the cure if a package of the extra is missing."""
     missing = [name for name in ("matplotlib", "jinja2") if not importlib.util.find_spec(name)]
     if missing:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What sections of a report consist of: plots, tables, galleries, pieces of text."""
+"""The parts of a report's sections: plots, tables, galleries, pieces of text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ class Key:
     """A line of a legend.
 
     Attributes:
-        label: what it is.
+        label: what it stands for.
         colour: of its sign.
-        sign: the character that stands for it, such as a disc or a dash.
+        sign: the character shown before the label, such as a disc or a dash.
     """
 
     label: str
@@ -27,8 +27,8 @@ class Key:
 class Plot:
     """One panel.
 
-    Its legend is text of the page, not of the figure: it wraps on a narrow screen, and no name of
-    a modality is ever read as markup. `large` is for what needs more room than curves do.
+    Its legend is text of the page, not of the figure: it wraps on a narrow screen, and no name of a
+    modality is ever read as markup. `large` is for plots that need more room than curves.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table; `back` and `ink` are colours, `strong` is for what stands out."""
+    """A cell of a table; `back` and `ink` are colours, `strong` is for emphasis."""
 
     text: str
     back: str = ""
@@ -64,7 +64,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Headline:
-    """A large figure in percent, with what it has to be compared with."""
+    """A large figure in percent, with the figures to compare it with."""
 
     name: str
     value: float
@@ -98,7 +98,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Item:
-    """An example as a gallery shows it."""
+    """An example in a gallery."""
 
     id: str
     label: str | None
@@ -108,7 +108,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Failure:
-    """A query whose match was found late, and what came before it."""
+    """A query whose match ranks low, and the candidates before it."""
 
     task: str
     rank: int
@@ -131,7 +131,7 @@ Block = Plot | Table | Code | Notes | Gallery
 
 @dataclass(frozen=True)
 class Group:
-    """The part of a section about one run; about all of them where `title` is empty."""
+    """The part of a section about one run; about all of them if `title` is empty."""
 
     title: str
     blocks: Sequence[Block]
@@ -139,7 +139,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """One question and its answer: `seen` says what one sees and how to read it."""
+    """One question and its answer: `seen` says what is shown and how to read it."""
 
     id: str
     title: str

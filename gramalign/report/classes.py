@@ -1,4 +1,4 @@
-"""What `gramalign classify` has measured: accuracies with their intervals, and all in a table."""
+"""The results of `gramalign classify`: accuracies with intervals, and a table of all figures."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def class_blocks(record: Mapping[str, Any] | None) -> list[Block]:
     """A plot of accuracies and a table.
 
     Args:
-        record: what stands in classification.json; None: there is none.
+        record: the content of classification.json; None if there is none.
     """
     if record is None:
         return []
@@ -33,7 +33,7 @@ def _plot(found: Classification) -> Plot:
         best, tint = x.accuracy[1], tints[_kind(x)]
         panel.hlines(place, best.low, best.high, color=tint, linewidth=2)
         panel.plot(best.value, place, "o", color=tint, markersize=4)
-    # Names may hold what matplotlib would read as mathematics.
+    # Names may hold text that matplotlib would read as mathematics.
     names = [_short(subject(x, found.modalities)) for x in reversed(classifiers)]
     panel.set_yticks(range(len(classifiers)), [name.replace("$", r"\$") for name in names])
     panel.tick_params(axis="y", length=0)
@@ -53,7 +53,7 @@ def _kind(x: ClassFigures) -> str:
 
 
 def _short(name: str) -> str:
-    """With the middle left out where it is long: names often begin or end alike."""
+    """A long name without its middle, as names often share their beginning or end."""
     name = name.replace("->", "→")
     return name if len(name) <= _LONGEST else f"{name[:17]}…{name[18 - _LONGEST :]}"
 

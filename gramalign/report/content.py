@@ -1,4 +1,4 @@
-"""The sections of a report: which there are, what each says, and what stands in it."""
+"""The sections of a report: what each one says and contains."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,11 +33,11 @@ def sections(
 
     Args:
         runs: one run, or several side by side.
-        images: how to see rows of a modality as pictures.
+        images: how to show rows of a modality as pictures.
         projections: of the map.
 
     Returns:
-        The sections, in the order in which they are read.
+        The sections, in reading order.
     """
     found = [
         _origin(runs),
@@ -80,7 +80,7 @@ def _origin(runs: Sequence[Gathered]) -> Section:
 
 
 def _environment(run: Gathered) -> Table:
-    """A column for each start of the run."""
+    """One column for each start of the run."""
     columns = []
     for start in run.starts:
         versions = {"Python": start.get("python"), **start.get("versions", {})}
@@ -213,7 +213,7 @@ def _classification(runs: Sequence[Gathered]) -> Section:
 
 
 def _other_rows(run: Gathered, record: Mapping[str, Any] | None) -> list[Block]:
-    """Says so where something was measured on other rows than the evaluation."""
+    """A note if something was measured on other rows than the evaluation."""
     if record is None or (record["data"], record["part"]) == (run.data, run.part):
         return []
     rows = f"Of {record['data']}, {record['part']}; the evaluation is of {run.data}, {run.part}."

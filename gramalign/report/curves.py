@@ -38,9 +38,9 @@ def training_plots(runs: Sequence[Gathered]) -> list[Plot]:
 
 
 def predictor_plots(runs: Sequence[Gathered]) -> list[Plot]:
-    """Of one run, retrieval at each validation against one minus the GRAM value, as GRAM's paper.
+    """One run's retrieval at each validation against one minus the GRAM value, as GRAM plots it.
 
-    Nothing where fewer than three validations have both, or the GRAM value stays the same.
+    Nothing if fewer than three validations have both, or the GRAM value stays the same.
     """
     if len(runs) > 1:
         return []
@@ -66,10 +66,10 @@ def predictor_plots(runs: Sequence[Gathered]) -> list[Plot]:
 
 
 def _distinct(run: Gathered, *, alone: bool) -> list[Row]:
-    """Rows of a run's log, of figures that are the same by their making the first one.
+    """Rows of a run's log, with only the first of figures that are equal by construction.
 
-    Of two modalities all tasks are pairs. Where the cosine is the run's own Score, its figures
-    stand there twice; beside other runs they stay, for these have both.
+    With two modalities all tasks are pairs. If the cosine is the run's own Score, its figures occur
+    twice; beside other runs both stay, since those have both.
     """
     pairs = kinds(run.evaluation) == (PAIRS,)
     cosine = alone and run.evaluation.score == "cosine"
@@ -91,7 +91,7 @@ def _distinct(run: Gathered, *, alone: bool) -> list[Row]:
 
 
 def timing_plots(runs: Sequence[Gathered]) -> list[Plot]:
-    """Throughput by step, and of one run where its time goes."""
+    """Throughput by step and, for one run, where its time goes."""
     logs = {run.name: curves(run.timing) for run in runs}
     rates = {
         run if len(runs) > 1 else "examples a second": log.get("examples_per_second", ([], []))
@@ -111,7 +111,7 @@ def timing_plots(runs: Sequence[Gathered]) -> list[Plot]:
 
 
 def curves(rows: Iterable[Row]) -> dict[str, Curve]:
-    """By name, the steps at which a figure stands in a log and its values there."""
+    """For each figure in a log, by name, its steps and its values."""
     found: dict[str, Curve] = {}
     for row in rows:
         for name, value in row.items():
@@ -123,7 +123,7 @@ def curves(rows: Iterable[Row]) -> dict[str, Curve]:
 
 
 def _families(log: Mapping[str, Curve]) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Panels of one run: title, unit, and of each line its label and its name in the log."""
+    """Panels of one run: title, unit, and for each line its label and its name in the log."""
     rest = [name for name in log if name != "skipped" or any(log[name][1])]
     families: list[tuple[str, str, list[tuple[str, str]]]] = []
 
@@ -134,7 +134,7 @@ def _families(log: Mapping[str, Curve]) -> list[tuple[str, str, list[tuple[str, 
             families.append((title, unit, members))
 
     terms = [name for name in rest if name.startswith("loss/")]
-    # Of one term with weight 1, the sum is the term.
+    # With one term of weight 1, the sum is the term.
     whole = [] if len(terms) == 1 and log[terms[0]] == log.get("loss") else ["loss"]
     if not whole:
         rest.remove("loss")
@@ -165,9 +165,9 @@ def _families(log: Mapping[str, Curve]) -> list[tuple[str, str, list[tuple[str, 
 
 
 def _shared(logs: Sequence[Mapping[str, Curve]]) -> list[str]:
-    """What several runs are compared by: what two of them have, losses and validation first.
+    """The figures that compare several runs: those that two have, losses and validation first.
 
-    Not by gradients of single towers, nor by skipped steps where there are none.
+    Without gradients of single towers, and without skipped steps if there are none.
     """
     names = dict.fromkeys(name for log in logs for name in log)
 
@@ -183,7 +183,7 @@ def _shared(logs: Sequence[Mapping[str, Curve]]) -> list[str]:
 
 
 def _called(name: str) -> str:
-    """A figure's name for readers; those of modalities and terms stay as they are."""
+    """A figure's name for readers; names of modalities and terms stay as they are."""
     kind, _, of = name.partition("/")
     if name.startswith(_VALIDATION):
         return of.replace("->", "→")
@@ -192,7 +192,7 @@ def _called(name: str) -> str:
 
 
 def _titled(name: str) -> str:
-    """A figure's name where nothing beside it tells what it was measured on."""
+    """A figure's name that also says what it was measured on."""
     return f"{_called(name)}, held-out rows" if name.startswith(_VALIDATION) else _called(name)
 
 
@@ -230,6 +230,6 @@ def _plot(
     if best is not None:
         panel.axvline(best, color=MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
         keys.append(Key(f"the model's step, {best}", "var(--muted)", "┆"))
-    # A single line is what the title says.
+    # A single line needs no label besides the title.
     single = len(keys) == 1 and len(lines) == 1
     return Plot(title, figure, () if single and keys[0].label == title else tuple(keys))

@@ -1,4 +1,4 @@
-"""Retrieval under damage: a panel for each curve that `gramalign robustness` has measured."""
+"""Retrieval under damage: one panel for each curve that `gramalign robustness` has measured."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +17,15 @@ _ABOUT = {
 
 
 def damage_plots(record: Mapping[str, Any] | None) -> list[Plot]:
-    """R@1 against the damage under the run's Score, dashed under the cosine, and of a random order.
+    """R@1 against damage under the run's Score, dashed under the cosine, and for a random order.
 
     Args:
-        record: what stands in robustness.json; None: there is none.
+        record: the content of robustness.json; None if there is none.
     """
     if record is None:
         return []
     found = Robustness.from_json(record)
-    # Noise on single modalities would make as many panels as there are.
+    # Noise on single modalities would add one panel for each.
     whole = [curve for curve in found.curves if len(curve.modalities) == len(found.modalities)]
     return [_panel(found, curve) for curve in whole]
 

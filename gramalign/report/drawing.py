@@ -1,9 +1,9 @@
 """Figures in the page's colours: axes to draw on, and their SVG for light and dark.
 
-What frames a figure takes its colour from the page, whose ink is dark on light or light on dark: it
-is drawn in stand-ins, which the SVG then names as CSS variables. What is drawn in it keeps its
-colour, so that a part may be pixels; every colour of the palettes has a contrast near 3 to either
-ground, and they are told apart by the colour-blind.
+The frame of a figure takes its colour from the page, whose ink is dark on light or light on dark:
+it is drawn in placeholder colours, which the SVG replaces by CSS variables. The data keep their
+colours, so that a part may be pixels; every colour of the palettes has a contrast near 3 with
+either background, and the colour-blind can tell them apart.
 """
 
 import io
@@ -19,7 +19,7 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
 
 # After Okabe and Ito, with its light colours darkened and its dark ones lightened.
 SERIES = ("#2583c4", "#d8630f", "#0f9d78", "#c2629b", "#b58500", "#7c83d6", "#8c8f96", "#a5694f")
-# Of classes there may be ten: Petroff, "Accessible color sequences for data visualization",
+# There may be ten classes: Petroff, "Accessible color sequences for data visualization",
 # arXiv 2107.02270.
 CLASSES = (
     *("#3f90da", "#d98c00", "#cf3a20", "#7d9190", "#9b55cb"),
@@ -62,12 +62,12 @@ def axes(
 
 
 def colour(place: int) -> str:
-    """The colour of the series in this place; they come again where there are many."""
+    """The colour of the series in this place; colours repeat if there are many."""
     return SERIES[place % len(SERIES)]
 
 
 def stroke(place: int) -> str:
-    """The line of the series in this place, one of `STROKES`: another each time colours begin."""
+    """The line style of the series in this place: the next of `STROKES` whenever colours repeat."""
     return list(STROKES)[place // len(SERIES) % len(STROKES)]
 
 
@@ -76,17 +76,17 @@ def to_svg(figure: Figure, name: str) -> str:
 
     Args:
         figure: drawn with `axes`.
-        name: unlike that of any other figure of the page; begins all ids in it.
+        name: unique on the page; the prefix of all ids in the figure.
 
     Returns:
-        The element: text is text, its size is the page's affair, frames take the page's colours.
+        The element: text stays text, the page sets its size, frames take the page's colours.
     """
     file = io.StringIO()
     with (
         matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}),
         warnings.catch_warnings(),
     ):
-        # The page's fonts draw the text, whatever matplotlib's lack.
+        # The page's fonts draw the text, whatever glyphs matplotlib's fonts lack.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(file, format="svg", transparent=True, dpi=200, metadata={"Date": None})
     text = file.getvalue()

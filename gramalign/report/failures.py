@@ -1,4 +1,4 @@
-"""The queries whose match was found last, and what was found before it."""
+"""The queries whose match ranks lowest, and the candidates before it."""
 
 from functools import partial
 
@@ -15,21 +15,21 @@ from gramalign.report.thumbnails import Thumbnails
 from gramalign.scores import Score, score_named
 
 _ANCHOR = "anchor"  # as in retrieval: one compilation for all tasks of one size
-_QUERIES = 6  # of each kind, each of another example
-_ABOVE = 4  # of those found before the match
+_QUERIES = 6  # of each kind, each of a different example
+_ABOVE = 4  # candidates shown that rank before the match
 _Candidates = tuple[Float[Array, " n"], Bool[Array, " n"]]
 
 
 def galleries(run: Gathered, pictures: Thumbnails) -> list[Gallery]:
-    """The worst queries of each kind of tuple retrieval (of two modalities, of pairs).
+    """The worst queries of each kind of tuple retrieval (with two modalities, of pairs).
 
     Args:
-        run: the run; none without its ranks.
+        run: the run; without its ranks there are no galleries.
         pictures: of its rows.
 
     Returns:
-        A gallery for each kind that has failures, under the run's Score; under the cosine where
-        that is made by a fusion.
+        A gallery for each kind that has failures, under the run's Score; under the cosine if that
+        Score needs fused embeddings.
     """
     score = "cosine" if run.evaluation.score == FUSED else run.evaluation.score
     found = []
@@ -54,7 +54,7 @@ def galleries(run: Gathered, pictures: Thumbnails) -> list[Gallery]:
 
 
 def _worst(run: Gathered, results: list[Retrieval]) -> list[tuple[int, int, Retrieval]]:
-    """Rank, row and task of the latest matches that were not found first, each of another row."""
+    """Rank, row and task of the lowest-ranked matches below rank 1, each of a different row."""
     places = []
     for task in results:
         ranks = run.ranks.get(name_in_ranks(task))
@@ -68,7 +68,7 @@ def _worst(run: Gathered, results: list[Retrieval]) -> list[tuple[int, int, Retr
 
 
 def _before(run: Gathered, task: Retrieval, score: str, row: int, count: int) -> list[int]:
-    """The best candidates of a query but its match, and those of the query's group."""
+    """The best candidates of a query, without its match and the members of its group."""
     turned = len(task.query) > len(task.gallery)
     (one,), others = (task.gallery, task.query) if turned else (task.query, task.gallery)
     roles = {_ANCHOR: one} | {f"other {i}": name for i, name in enumerate(others)}
@@ -95,9 +95,9 @@ def _of_query(
     present: dict[str, Array],
     row: Int[Array, ""],
 ) -> tuple[_Candidates, _Candidates]:
-    """Scores of all columns for one row, and of all rows for one column; which of them are there.
+    """Scores of all columns for one row, and of all rows for one column; which are present.
 
-    Both, as it is the compilation that takes the time.
+    Both at once, as the compilation is what takes time.
     """
     rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
     one_row, one_col = jax.tree.map(lambda x: x[row][None], (rows, cols))

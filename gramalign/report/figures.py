@@ -20,7 +20,7 @@ _KINDS = {PAIRS: "pair", ONE: "one → rest", REST: "rest → one"}
 
 
 def headlines(evaluation: Evaluation) -> list[Headline]:
-    """Mean R@1 of each kind of task under the run's Score and the cosine; those that exist."""
+    """Mean R@1 of each kind of task that exists, under the run's Score and the cosine."""
     return [
         found
         for score in scores(evaluation)
@@ -41,7 +41,7 @@ def _headline(evaluation: Evaluation, kind: str, score: str) -> Headline | None:
 
 
 def comparison(runs: Sequence[Gathered]) -> Table:
-    """Headlines of several runs, one a row, then what they have to be compared with."""
+    """Headlines of several runs, one per row, then the figures to compare them with."""
     columns: dict[str, dict[str, float]] = {}
     beside: dict[str, dict[str, float]] = {}
     several = len({(run.data, run.part) for run in runs}) > 1
@@ -124,7 +124,7 @@ def heat_maps(run: Gathered) -> list[Table]:
 
 
 def tuple_table(run: Gathered) -> Table:
-    """Whole tuples (of two modalities, pairs) under the run's Score and the cosine."""
+    """Whole tuples (with two modalities, pairs) under the run's Score and the cosine."""
     evaluation = run.evaluation
     under = scores(evaluation)
     figures = [*(f"R@{k}" for k in RECALL_AT), "median", "mean", "MRR"]
@@ -173,7 +173,7 @@ def beside_tables(run: Gathered) -> list[Table]:
 
 
 def label_table(run: Gathered) -> list[Table]:
-    """Retrieval of all that shares the query's label; no table without labels."""
+    """Retrieval of everything with the query's label; no table without labels."""
     evaluation = run.evaluation
     under = tuple(dict.fromkeys(x.score for x in evaluation.by_label))
     if not under:
@@ -199,7 +199,7 @@ def label_table(run: Gathered) -> list[Table]:
 
 
 def _task(kind: str, x: Retrieval) -> Cell:
-    """A task's name in the first column; the tuple of all others is the rest."""
+    """A task's name in the first column; the tuple of all others is called the rest."""
     if kind == ONE:
         return Cell(f"{x.query[0]} → rest")
     if kind == REST:
@@ -208,7 +208,7 @@ def _task(kind: str, x: Retrieval) -> Cell:
 
 
 def geometry_table(run: Gathered) -> list[Table]:
-    """Figures of each modality, and of each pair."""
+    """Geometry figures of each modality, and of each pair."""
     figures = run.evaluation.diagnostics
     modalities = [
         [
@@ -267,12 +267,12 @@ def _heated(value: float) -> Cell:
 
 
 def percent(value: float | None, decimals: int = 1) -> str:
-    """A figure in percent, or a dash where it is not known."""
+    """A figure in percent, or a dash if it is not known."""
     return NONE if value is None or math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def decimal(value: float, decimals: int) -> str:
-    """A number with at most so many decimals, or a dash where it is not known."""
+    """A number with a limited number of decimals, or a dash if it is not known."""
     if math.isnan(value):
         return NONE
     return f"{value:.0f}" if decimals == 1 and value == int(value) else f"{value:.{decimals}f}"

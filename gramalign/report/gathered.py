@@ -1,4 +1,4 @@
-"""All that a report shows of one run, read from its folder; its rows are embedded once more."""
+"""All that a report shows of one run, read from its folder; its rows are embedded again."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ from gramalign.training.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Gathered:
-    """A run as a report sees it; what its folder lacks is empty or None.
+    """The data of a run for a report; whatever its folder lacks is empty or None.
 
     Attributes:
         name: what the report calls it.
-        config: what was trained.
-        step: updates that the model has had.
-        commands: what trains it and measures it all again.
+        config: of the run.
+        step: number of updates of the model.
+        commands: the commands that repeat its training and all measurements.
         starts: environment of each start of the run.
         metrics: rows of the log.
         timing: rows of the log of time and memory.
@@ -33,10 +33,10 @@ class Gathered:
         part: the part of that store.
         evaluation: the figures.
         ranks: of each row as a query, by task, Score and whether it is the baseline's.
-        rows: the rows it was evaluated on, of the run's modalities.
+        rows: the rows it was evaluated on, with the run's modalities.
         embedded: their embeddings.
-        robustness: what stands in robustness.json.
-        classification: what stands in classification.json.
+        robustness: the content of robustness.json.
+        classification: the content of classification.json.
     """
 
     name: str
@@ -62,15 +62,15 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
     Args:
         run: a finished run that has been evaluated.
         name: what to call it.
-        command: what trains it again, in another folder.
+        command: the command that trains it again, in another folder.
         again: that folder.
 
     Returns:
-        All that is known of it.
+        The data of the run.
 
     Raises:
         FileNotFoundError: it has not been evaluated.
-        ValueError: the store is not what it was at the evaluation.
+        ValueError: the store has changed since the evaluation.
     """
     files = RunFolder(run.folder)
     if not files.evaluation.exists():
@@ -113,7 +113,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
 
 
 def _command(name: str, folder: Path, record: Mapping[str, Any]) -> str:
-    """What measures in that folder what stands in a record."""
+    """The command that measures the figures of a record again, in that folder."""
     options = record.get("options", ["--data", record["data"], "--part", record["part"]])
     return shlex.join(["gramalign", name, str(folder), *options])
 

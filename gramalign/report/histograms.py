@@ -1,4 +1,4 @@
-"""How ranks are spread over the queries, and volumes and leading shares over the tuples."""
+"""Histograms of ranks over the queries, and of volumes and leading shares over the tuples."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ from gramalign.report.tasks import kinds, name_in_ranks, scores, tasks
 
 @dataclass(frozen=True)
 class _Ranks:
-    """Ranks of all queries of some tasks, and of each task its queries and its gallery's size."""
+    """Ranks of all queries of some tasks, with each task's number of queries and gallery size."""
 
     ranks: np.ndarray
     queries: np.ndarray
     candidates: np.ndarray
 
     def share(self, low: int, high: int) -> float:
-        """Of all queries, in percent, those whose match has one of these ranks."""
+        """The percentage of queries whose match has one of these ranks."""
         return 100 * float(np.mean((self.ranks >= low) & (self.ranks <= high)))
 
     def chance(self, low: int, high: int) -> float:
@@ -34,9 +34,9 @@ class _Ranks:
 def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
     """For each kind of task, the share of its queries whose match has a rank in 1, 2, 3-4, 5-8, ...
 
-    One run's panels set its Score, the cosine and the baseline side by side; those of several runs
-    set the runs side by side, under their own Scores and under the cosine. What a random order
-    would reach stands at each bar, as galleries differ where runs have other rows or modalities.
+    One run's panels show its Score, the cosine and the baseline side by side; those of several runs
+    show the runs side by side, under their own Scores and under the cosine. Each bar is marked with
+    the share in a random order, as galleries differ if runs have other rows or modalities.
     """
     panels: dict[str, dict[str, _Ranks]] = {}
     for run in runs:
@@ -48,7 +48,7 @@ def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
                 if len(runs) == 1:
                     panels.setdefault(kind, {})[score] = found
                     continue
-                # A run whose own Score is the cosine stands in both.
+                # A run whose own Score is the cosine is in both.
                 for under in {"own Score": run.evaluation.score, "cosine": "cosine"}.items():
                     if score == under[1]:
                         panels.setdefault(f"{kind}, {under[0]}", {})[run.name] = found
@@ -64,7 +64,7 @@ def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
 def _pooled(
     run: Gathered, results: Sequence[Retrieval], *, baseline: bool = False
 ) -> _Ranks | None:
-    """Ranks of all queries of some tasks; None where the run's folder does not hold them."""
+    """Ranks of all queries of some tasks; None if the run's folder does not have them."""
     names = [name_in_ranks(result, baseline=baseline) for result in results]
     if not names or any(name not in run.ranks for name in names):
         return None
@@ -79,7 +79,7 @@ def _pooled(
 def bins(largest: int, candidates: int) -> list[tuple[int, int]]:
     """First and last rank of each bar.
 
-    From the third on, each holds twice as many as the one before; the last ends with the gallery.
+    From the third on, each holds twice as many as the previous; the last ends with the gallery.
 
     Args:
         largest: rank that the last bar holds.
@@ -98,7 +98,7 @@ def bins(largest: int, candidates: int) -> list[tuple[int, int]]:
 def _panel(title: str, series: Mapping[str, _Ranks], tints: Mapping[str, str]) -> Plot:
     tints = {label: tints.get(label, colour(i)) for i, label in enumerate(series)}
     largest = max(int(each.ranks.max()) for each in series.values())
-    # Where rows are in groups, galleries differ from query to query, and their size is a mean.
+    # With groups, galleries differ between queries, and their size is a mean.
     candidates = max(math.ceil(each.candidates.max()) for each in series.values())
     bars = bins(largest, candidates)
     figure, panel = axes("rank of the match", "% of queries")
@@ -112,7 +112,7 @@ def _panel(title: str, series: Mapping[str, _Ranks], tints: Mapping[str, str]) -
         panel.hlines(chances, left, left + width, color=MUTED, linewidth=1)
     labels = [str(low) if low == high else f"{low}–{high}" for low, high in bars]
     slanted = len(bars) > 6
-    named = slice(None, None, 2 if len(bars) > 10 else 1)  # every other one where all would overlap
+    named = slice(None, None, 2 if len(bars) > 10 else 1)  # every other one if all would overlap
     panel.set_xticks(
         places[named],
         labels[named],

@@ -27,14 +27,14 @@ def render(
 
     Args:
         runs: at least one; their names differ.
-        images: how to see rows of a modality as pictures.
+        images: how to show rows of a modality as pictures.
         projections: of the map.
 
     Returns:
-        The page's text, complete in itself.
+        The page's HTML, complete in itself.
 
     Raises:
-        ValueError: no run, two of one name, or pictures that do not fit their modality.
+        ValueError: no run, two with one name, or pictures that do not fit their modality.
     """
     names = [run.name for run in runs]
     if not names or len(set(names)) < len(names):
@@ -74,5 +74,5 @@ class _Drawn:
 
     def __call__(self, plot: Plot) -> markupsafe.Markup:
         self._count += 1
-        # Text in a figure is made here; names that others chose stand in the page around it.
+        # Text in a figure is generated here; names that users chose are in the page around it.
         return markupsafe.Markup(to_svg(plot.figure, f"f{self._count}"))

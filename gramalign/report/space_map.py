@@ -1,4 +1,4 @@
-"""A map of the space: every embedding a point, thin lines between those of one example."""
+"""A map of the space: a point for every embedding, thin lines between those of one example."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ EXAMPLES = 400
 """At most so many are shown: more would hide each other."""
 JOINED = 40
 """At most so many have their embeddings joined by lines."""
-_VECTORS = 1600  # points; beyond, they are drawn as pixels
+_VECTORS = 1600  # points; more are drawn as pixels
 _OTHER = "#8c8f96"
 
 Projection = Literal["pca", "tsne", "umap"]
@@ -29,14 +29,14 @@ _NAMES: dict[Projection, str] = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 def map_plots(run: Gathered, projections: Sequence[Projection] = ("pca",)) -> list[Plot]:
-    """The map by modality, and by class where the store has labels.
+    """The map by modality, and by class if the store has labels.
 
     Args:
         run: the run.
-        projections: ways to bring the embeddings into the plane.
+        projections: methods that project the embeddings to the plane.
 
     Returns:
-        One panel or two for each projection; none for fewer than three embeddings.
+        One or two panels for each projection; none for fewer than three embeddings.
 
     Raises:
         ValueError: UMAP is asked for and not installed.
@@ -76,15 +76,15 @@ def project(
 ) -> tuple[Float[np.ndarray, "n 2"], str]:
     """Points in the plane, and how to read them.
 
-    t-SNE (van der Maaten and Hinton, 2008) and UMAP (McInnes et al., 2018) keep neighbours
-    together, by the cosine, and let distances go; PCA keeps distances as far as a plane can.
+    t-SNE (van der Maaten and Hinton, 2008) and UMAP (McInnes et al., 2018) keep neighbours by the
+    cosine together, but not distances; PCA keeps distances as far as a plane can.
     """
     vectors = np.asarray(vectors, float)
     if projection == "tsne":
         near = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(perplexity=near, metric="cosine", init="random", random_state=0)
         # Threads that wait for each other take four times as long. Without the variable, cores are
-        # counted all the same, with a warning and a trace where no program tells them, as in a
+        # counted anyway, with a warning and a traceback if no program reports them, as in a
         # container.
         with threadpool_limits(1), patch.dict(os.environ, OMP_NUM_THREADS="1"):
             flat = tsne.fit_transform(vectors)

@@ -8,14 +8,14 @@ PAIRS, ONE, REST = "pairs", "one → rest", "rest → one"
 
 
 def kinds(evaluation: Evaluation) -> tuple[str, ...]:
-    """The kinds of tasks; of two modalities a tuple is a pair."""
+    """The kinds of tasks; with two modalities, a tuple is a pair."""
     return (PAIRS, ONE, REST) if len(evaluation.modalities) > 2 else (PAIRS,)
 
 
 def tasks(
     evaluation: Evaluation, kind: str, score: str, *, baseline: bool = False
 ) -> Iterator[Retrieval]:
-    """Results of one kind under one Score, less those that have no query."""
+    """Results of one kind under one Score, without those that have no query."""
     for result in evaluation.baseline if baseline else evaluation.retrieval:
         if kind_of(result) == kind and result.score == score and result.queries:
             yield result

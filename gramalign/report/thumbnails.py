@@ -1,4 +1,4 @@
-"""Rows of a modality as small pictures: a store does not know that they are any, so it is told."""
+"""Rows of a modality as small pictures: the user says which rows are, as a store does not know."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ class Images:
 
     Attributes:
         modality: its name.
-        shape: height, width and channels; 1, 3 or 4 of them: grey, RGB, RGB with opacity.
+        shape: height, width and channels; 1, 3 or 4 channels: grey, RGB, RGB with opacity.
     """
 
     modality: str
@@ -45,15 +45,15 @@ def parse_images(text: str) -> Images:
 class Thumbnails:
     """Pictures of the rows of a store.
 
-    Bytes are shown as they are; other values from the least (black) to the largest (white) that the
-    modality has in these rows.
+    Bytes are shown as they are; other values are scaled from the smallest (black) to the largest
+    (white) that the modality has in these rows.
 
     Args:
         rows: the store.
-        images: how to see its modalities; those that it lacks are left out.
+        images: how to show its modalities; those that it lacks are left out.
 
     Raises:
-        ValueError: a modality of another width than its pictures have values.
+        ValueError: a modality whose width is not the number of values of its pictures.
     """
 
     def __init__(self, rows: FeatureStore, images: tuple[Images, ...] = ()):
@@ -73,7 +73,7 @@ class Thumbnails:
         return bool(self._images)
 
     def of(self, row: int) -> tuple[Picture, ...]:
-        """Pictures of an example, of the modalities that it has."""
+        """Pictures of an example, for the modalities that it has."""
         return tuple(
             Picture(image.modality, self._uri(image, row))
             for image in self._images

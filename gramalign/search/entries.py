@@ -1,4 +1,4 @@
-"""What lies in an index, and what it is asked with: checked, on the host."""
+"""The entries of an index, and its queries: checked, on the host."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Entries:
     Attributes:
         embeddings: per modality float32 `[n, dim]`, unit rows, zeros where absent.
         present: per modality bool `[n]`; every modality has a mask.
-        ids: `[n]` strings, each once.
-        made_by: what embedded them, in the words of whoever did; "" if nobody said.
+        ids: `[n]` unique strings.
+        made_by: what embedded them, as given by the user; "" if not given.
     """
 
     embeddings: Mapping[str, Float[np.ndarray, "n dim"]]
@@ -37,10 +37,10 @@ class Entries:
 def checked_rows(
     embeddings: HostEmbeddings, present: HostPresent | None, argument: str
 ) -> tuple[dict[str, Float[np.ndarray, "n dim"]], dict[str, Bool[np.ndarray, " n"]]]:
-    """Unit rows, and where they are there; a row of zeros has no direction, and so is not.
+    """Unit rows, and where they are present; a row of zeros has no direction, so it is absent.
 
     Raises:
-        TypeError: what is no mapping of names to arrays.
+        TypeError: not a mapping of names to arrays.
         ValueError: no modality, no row or no dimension, sizes that differ, a mask of another shape
             or for an unknown modality, a present row with NaN or Inf.
     """
@@ -65,12 +65,12 @@ def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, num
     """Ids as strings; the rows' numbers if none are given.
 
     Raises:
-        ValueError: not one string or integer for each row, one twice, or one that is empty.
+        ValueError: not one string or integer for each row, a repeated id, or an empty one.
     """
     if ids is None:
         return np.arange(number).astype(np.str_)
     given = np.asarray(ids)
-    # As a column of pandas comes.
+    # As pandas gives a column of strings.
     if given.dtype == object and all(isinstance(name, str) for name in given.ravel()):
         given = given.astype(np.str_)
     if given.shape != (number,) or given.dtype.kind not in "iuU":

@@ -1,10 +1,10 @@
-"""An index as one safetensors file: arrays alone, of which nothing is ever unpickled.
+"""An index as one safetensors file: only arrays, and nothing is ever unpickled.
 
-    embeddings.NAME  float32 [n, dim]      ids.text  uint8, all ids in UTF-8, one behind the other
+    embeddings.NAME  float32 [n, dim]      ids.text  uint8, all ids in UTF-8, concatenated
     present.NAME     bool [n]              ids.ends  int64 [n], where each of them ends
 
 The metadata hold the format's version, the modalities in their order, a checksum per array and, if
-it was said, what made the embeddings.
+given, what made the embeddings.
 """
 
 import json
@@ -62,7 +62,7 @@ def read(path: Path) -> Entries:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or no index, or one of a later version.
+        ValueError: it is damaged, not an index, or from a later version.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: wanted a file that Index.save wrote")

@@ -8,10 +8,10 @@ from jaxtyping import Float, Int, Shaped
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """The best rows of an index for each query, best first; of equal ones the first row first.
+    """The best rows of an index for each query, best first; equal scores in row order.
 
-    Where a query has fewer hits than were asked for, since other rows lack all modalities that were
-    searched, or since the query itself has none, the rest is filled up.
+    A query may have fewer hits than requested, because other rows lack all the modalities that were
+    searched, or because the query itself has none; the rest is then padded.
 
     Attributes:
         ids: `[queries, k]`, "" where there is no hit.

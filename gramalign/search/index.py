@@ -1,13 +1,14 @@
-"""An index: embedded examples that are found by any modality, or by any set of them, exactly.
+"""An index: embedded examples, searched exactly by any modality or any set of modalities.
 
-Memory: on the host 4 n dim bytes a modality (1.9 GiB at a million rows of 512), and on the devices
-as much for every vector that a Score's factors hold of a row, shared out over them: one under the
-cosine, the aggregate's and the volume's m for a gallery of m modalities. Factors are kept per Score
-and gallery until `forget`. While they are made, the embeddings they are made of lie on the devices
-besides. A search adds to this no more than a few tiles of scores.
+Memory: on the host 4 n dim bytes per modality (1.9 GiB for a million rows of 512); on the devices,
+divided among them, as much again for every vector that a Score's factors hold per row: one under
+the cosine, m under aggregate and volume for a gallery of m modalities. Factors are kept per Score
+and gallery until `forget`. While they are computed, the embeddings they come from are on the
+devices too. A search adds no more than a few tiles of scores.
 
 Scores are those of tiles in float32: rows that a Score cannot tell from a perfect match there, as
-at distances of a thousandth of their length under the volume family, are equal, first row first.
+at distances of a thousandth of their length under the volume family, tie; the first row then comes
+first.
 """
 
 from collections.abc import Sequence
@@ -56,8 +57,8 @@ class Index:
         devices: to split the rows over; None: all of this process.
 
     Raises:
-        ValueError: embeddings, masks or ids that do not go together; a present row with NaN or Inf;
-            a `made_by` that is no string.
+        ValueError: embeddings, masks or ids that do not fit together; a present row with NaN or
+            Inf; a `made_by` that is not a string.
 
     >>> import numpy as np
     >>> index = Index({"text": np.eye(3), "audio": np.eye(3)}, ids=["cat", "dog", "owl"])
@@ -110,7 +111,7 @@ class Index:
 
     @property
     def made_by(self) -> str:
-        """What embedded the rows; "" if that was not said."""
+        """What embedded the rows; "" if not given."""
         return self._entries.made_by
 
     @property
@@ -120,7 +121,7 @@ class Index:
 
     @property
     def present(self) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Where each modality is there."""
+        """Where each modality is present."""
         return dict(self._entries.present)
 
     def search(
@@ -134,22 +135,22 @@ class Index:
     ) -> Hits:
         """The k best rows for every query: exact, in tiles, on all devices of the index.
 
-        Queries of several modalities are tuples, as are rows of a gallery of several: what a Score
-        makes of them stands in `gramalign.scores.between`. An absent modality is left out of its
-        tuple. A row without any modality of the gallery is no hit, and a query without any has
-        none. Where tuples of different size meet in a gallery, a Score whose scale depends on the
-        size (volume, singular value) compares them as they are; the cosine does not care.
+        Queries of several modalities are tuples, as are rows of a gallery of several; for their
+        scores see `gramalign.scores.between`. An absent modality is left out of its tuple. A row
+        without any modality of the gallery is never a hit, and a query without any modality has no
+        hits. If a gallery holds tuples of different sizes, a Score whose scale depends on the size
+        (volume, singular value) compares them as they are; the cosine is unaffected.
 
-        The first search with a Score, a gallery, a size of `QUERIES` and a power of two that holds
-        k compiles; those that follow do not.
+        The first search with a given Score, gallery, size of `QUERIES` and power of two that holds
+        k compiles; later ones do not.
 
         Args:
-            query: per modality `[q, dim]`, of the index or others of its space.
+            query: per modality `[q, dim]`, of the index's modalities or others in its space.
             k: hits per query, at most the number of rows.
             score: one of `gramalign.scores.SCORE_NAMES`, with settings if any, or a class of your
                 own (`gramalign.scores.score_named`).
-            gallery: modalities of the rows to compare with; None: all that the query does not hold,
-                or all if it holds every one.
+            gallery: modalities of the rows to compare with; None: all that are not in the query, or
+                all if the query has every one.
             present: per modality bool `[q]`; a modality without a mask is present everywhere.
 
         Returns:
@@ -157,7 +158,7 @@ class Index:
 
         Raises:
             ValueError: an unknown Score or modality, a k that is not from 1 to the number of rows,
-                or queries that are no unit rows of this space's dim.
+                or queries that are not rows of this space's dim.
         """
         rows, masks = checked_rows(query, present, "query")
         asked = next(iter(rows.values()))
@@ -192,7 +193,7 @@ class Index:
         return Hits(ids, numbers, scores)
 
     def forget(self) -> None:
-        """Let go of what searches have put on the devices."""
+        """Free what searches have put on the devices."""
         self._factors.clear()
 
     def save(self, path: str | Path) -> None:
@@ -209,24 +210,24 @@ class Index:
 
         Args:
             path: the file.
-            devices: as for a new one.
+            devices: as for a new index.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is damaged, or no index.
+            ValueError: it is damaged, or not an index.
         """
         index = cls.__new__(cls)
         index._hold(file.read(Path(path)), devices)
         return index
 
     def to_faiss(self, gallery: Sequence[str] | None = None) -> "faiss.IndexIDMap2":
-        """The index for faiss to search by cosine: an `IndexFlatIP` under the rows' numbers.
+        """A faiss `IndexFlatIP` that searches by cosine and returns the rows' numbers.
 
-        Rows without any modality of the gallery are left out. Queries have to be unit rows.
+        Rows without any modality of the gallery are left out. Queries must have unit length.
 
         Args:
-            gallery: one modality, or several for the direction of the sum of those that are there;
-                None: all.
+            gallery: one modality, or several for the direction of the sum of those present; None:
+                all.
 
         Raises:
             ImportError: faiss is not installed.
@@ -262,7 +263,7 @@ class Index:
         return tuple(name for name in self.modalities if name in names)
 
     def _columns(self, between: Between, searched: tuple[str, ...]) -> Side:
-        """The gallery's factors, which depend on the query only by whether it is a tuple."""
+        """The gallery's factors, which depend only on whether the query is a tuple."""
         key = between.score, searched, len(between.query) > 1
         if key not in self._factors:
             tile = tile_on(self._mesh)

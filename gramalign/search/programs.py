@@ -1,8 +1,8 @@
-"""The two compiled programs of a search: what is done once per gallery, and once per query.
+"""The two compiled programs of a search: one runs once per gallery, the other once per query.
 
-A gallery is split over the devices in equal parts, which stay where they are: every device has all
-queries, finds its own best, and these few are merged. So what devices send each other grows with
-the number of hits, and not with the gallery.
+A gallery is split over the devices in equal parts that stay where they are: every device takes all
+queries and finds its own best rows, and these few are merged. So communication grows with the
+number of hits, and not with the gallery.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,26 +33,26 @@ def mesh_over(devices: Devices) -> Mesh:
 
 
 def tile_on(mesh: Mesh) -> int:
-    """At most how many queries, and how many rows of the gallery, meet at a time."""
+    """The most queries, and rows of the gallery, in a tile."""
     return TILES.get(mesh.devices.flat[0].platform, TILES["cpu"])
 
 
 def padded(size: int, mesh: Mesh, tile: int) -> int:
-    """How many rows a gallery has once every device has the same number of whole tiles."""
+    """The size of a gallery padded so that every device has the same number of whole tiles."""
     part = -(-size // mesh.size)
-    tile = min(tile, -(-part // 8) * 8)  # of a gallery that is no more than a part of one
+    tile = min(tile, -(-part // 8) * 8)  # for a part smaller than one tile
     return -(-part // tile) * tile * mesh.size
 
 
 def filled(x: Shaped[np.ndarray, "n ..."], rows: int) -> Shaped[np.ndarray, "rows ..."]:
-    """An array with zeros behind it, up to so many rows."""
+    """An array padded with zeros to a number of rows."""
     if len(x) == rows:
         return x
     return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
 
 
 def upload(tree: Mapping[str, np.ndarray], rows: int, mesh: Mesh) -> dict[str, Array]:
-    """Arrays `[n, ...]` filled up to so many rows, and split over the devices."""
+    """Arrays `[n, ...]`, padded to a number of rows and split over the devices."""
     whole = {name: filled(x, rows) for name, x in tree.items()}
     return jax.device_put(whole, NamedSharding(mesh, _SPLIT))
 
@@ -61,7 +61,7 @@ def upload(tree: Mapping[str, np.ndarray], rows: int, mesh: Mesh) -> dict[str, A
 def columns(
     score: Score, embeddings: Embeddings, present: Present, *, mesh: Mesh, tile: int
 ) -> Side:
-    """A Score's factors of the gallery, in tiles: besides them there are only those of one."""
+    """A Score's factors of the gallery, in tiles, so that extra memory is that of one tile."""
 
     def of_part(batch: tuple[Embeddings, Present]) -> Side:
         size = jax.tree.leaves(batch)[0].shape[0]
@@ -91,13 +91,13 @@ def best(
     """The k best of the gallery for every query: scores and row numbers, -inf and -1 if none.
 
     Args:
-        score: what is asked.
+        score: what ranks the rows.
         query: at most a tile of queries.
-        present: which of their modalities are there.
-        cols: what `columns` made of the gallery.
-        k: at most the size of the gallery with what fills it up.
+        present: which of their modalities are present.
+        cols: the gallery's factors, from `columns`.
+        k: at most the size of the padded gallery.
         mesh: the devices.
-        tile: rows of the gallery that are gone through at a time.
+        tile: rows of the gallery per tile.
     """
     part = cols.valid.shape[0] // mesh.size
 

@@ -1,6 +1,6 @@
-"""A user's function that changes each example as it comes: noise, hidden modalities, ...
+"""Augmentation by a user's function that changes each example: noise, hidden modalities, ...
 
-It is JAX, and part of the compiled step: what it draws follows from the step and from the example's
+It is JAX, and part of the compiled step: its randomness follows from the step and the example's
 place in the batch, so a run resumes to the same bits, and any number of devices computes the same.
 """
 
@@ -20,13 +20,13 @@ zeros where it has none, and whether it has it."""
 
 
 def load_augment(name: str) -> Augment:
-    """Finds a function.
+    """Loads a function by its name.
 
     Args:
         name: `path/to/file.py:function` or `package.module:function`.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: there is no function of this name.
     """
     where, colon, function = name.partition(":")
     if not (where and colon and function):
@@ -46,7 +46,7 @@ def load_augment(name: str) -> Augment:
 
 
 def check_augment(augment: Augment, dims: Mapping[str, int]) -> None:
-    """Raises a ValueError unless a function returns what it is given, in other values.
+    """Raises a ValueError unless a function keeps the structure, shapes and dtypes of its inputs.
 
     Args:
         augment: the function.
@@ -78,7 +78,7 @@ def augmented(
     features: Mapping[str, Float[Array, "batch _"]],
     present: Mapping[str, Bool[Array, " batch"]],
 ) -> tuple[Mapping[str, Float[Array, "batch _"]], Mapping[str, Bool[Array, " batch"]]]:
-    """A batch, each example with a key of its own."""
+    """A batch after augmentation, each example with its own random key."""
     rows = jnp.arange(next(iter(present.values())).shape[0])
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
     return jax.vmap(augment)(keys, features, present)

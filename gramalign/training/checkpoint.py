@@ -1,9 +1,9 @@
-"""Checkpoints. The one module that knows Orbax.
+"""Checkpoints. The only module that uses Orbax.
 
-A checkpoint holds the training state: parameters, optimiser, random key, and the step, from which
-the place in the data follows. It is written in the background into a folder with a temporary name,
-which Orbax renames once all is there: a run that is killed leaves whole checkpoints or none. What
-befalls the files later is found by their digests, which are written once they are there.
+A checkpoint holds the training state: parameters, optimiser, random key, and the step, which
+determines the position in the data. It is written in the background into a folder with a temporary
+name, which Orbax renames once it is complete: a run that is killed leaves whole checkpoints or
+none. Digests, written once the files are complete, reveal any later damage to them.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ class DamagedCheckpoint(OSError):
 
 
 class Checkpoints:
-    """The checkpoints of one run; a context manager that ends when the last is on disk.
+    """The checkpoints of one run; a context manager that exits once the last one is on disk.
 
     Args:
         folder: of the run.
-        keep: how many of the latest stay.
-        keep_best: and how many of those with the largest figure.
-        about: JSON-compatible values that each is to hold.
+        keep: how many of the latest to keep.
+        keep_best: how many of those with the largest figure to keep as well.
+        about: JSON-compatible values to store in each.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Checkpoints:
             self.wait()
         finally:
             self._digesting.shutdown()
-            # It raises once more what a save that has failed was refused for.
+            # Closing raises the error of a failed save once more.
             with contextlib.suppress(*([Exception] if self._failed else [])):
                 self._orbax.close()
 
@@ -91,15 +91,15 @@ class Checkpoints:
     def save(self, state: TrainState, figure: float | None = None) -> None:
         """Starts to save a state.
 
-        Returns when it has been read; it may be donated while the files are written. Waits first
-        if the previous checkpoint is not yet on disk.
+        Returns once the state has been read; it may be donated while the files are being written.
+        If the previous checkpoint is not yet on disk, waits for it first.
 
         Args:
-            state: all of it.
-            figure: what it is worth, the more the better; None: not known.
+            state: the whole training state.
+            figure: its validation figure, larger is better; None: not known.
 
         Raises:
-            OSError: that one could not be written.
+            OSError: the previous checkpoint could not be written.
         """
         self.wait()
         # `force`: when to save is the loop's decision; left to itself Orbax skips a checkpoint
@@ -118,7 +118,7 @@ class Checkpoints:
             self._last = self._digesting.submit(self._finish, saving, step)
 
     def wait(self) -> None:
-        """Waits until the last one is on disk.
+        """Waits until the last checkpoint is on disk.
 
         Raises:
             OSError: it could not be written.
@@ -145,13 +145,13 @@ class Checkpoints:
         return OSError(f"cannot write checkpoint {step} to {self._folder}: {why}")
 
     def restore(self, like: TrainState) -> TrainState:
-        """Loads the newest checkpoint that is whole, whatever devices it was saved from.
+        """Loads the newest undamaged checkpoint, whatever devices it was saved from.
 
         Args:
-            like: the shapes, dtypes and shardings wanted.
+            like: the shapes, dtypes and shardings to restore to.
 
         Raises:
-            DamagedCheckpoint: none is.
+            DamagedCheckpoint: all are damaged.
         """
         steps = sorted((found.step for found in self._orbax.checkpoints), reverse=True)
         state = self._first_whole(steps, like)
@@ -166,7 +166,7 @@ class Checkpoints:
         """Loads the checkpoint with the largest figure, of equal ones the newest.
 
         Returns:
-            The state; None if no checkpoint that is whole has a figure.
+            The state; None if no undamaged checkpoint has a figure.
         """
         self.wait()
         return self._first_whole(_best_first(self._orbax), like)
@@ -175,13 +175,13 @@ class Checkpoints:
         for step in steps:
             digest = self._run.digest(step)
             differing = digests.differing(self._folder / str(step), digest)
-            # Of several processes the first decides, or each would load another.
+            # With several processes the first decides, or each might load a different one.
             if agreed(not differing):
                 try:
                     return self._orbax.load_checkpointables(step, {"state": like})["state"]
                 except Exception as error:
-                    # Of many kinds, whatever is wrong with a file. One whose files are what was
-                    # written is not damaged, but of another model or another version.
+                    # Of many kinds, whatever is wrong with a file. If the files are what was
+                    # written, it is not damaged but of another model or another version.
                     if digest.exists():
                         raise
                     differing = [f"{type(error).__name__}: {error}".splitlines()[0][:200]]
@@ -205,7 +205,7 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that is read beside whatever process trains there."""
+    """A checkpoint that can be read while another process trains in its folder."""
 
     step: int
     path: Path
@@ -213,18 +213,18 @@ class Saved:
     """What each was to hold."""
 
     def params(self, like: TrainState) -> PyTree:
-        """The parameters alone, of the shapes, dtypes and shardings of a state's."""
+        """The parameters alone, with the shapes, dtypes and shardings of a state's parameters."""
         unread = jax.tree.map(lambda leaf: ocp.PLACEHOLDER, like)
         state = dataclasses.replace(unread, params=like.params)
         return ocp.load_checkpointables(str(self.path), {"state": state})["state"].params
 
 
 def saved(folder: RunFolder, which: int | Literal["latest", "best"]) -> Saved:
-    """Finds a checkpoint of a run, and changes nothing there.
+    """Finds a checkpoint of a run, without changing anything in its folder.
 
     Args:
         folder: of the run.
-        which: its step, or the newest, or the one that validation likes best.
+        which: its step, or the newest, or the best by validation.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
@@ -262,7 +262,7 @@ def _figure(metrics: Any) -> float:
 
 
 def _free(path: Path) -> Path:
-    """The path, or the first of `path.1`, `path.2`, ... where nothing is."""
+    """The first of `path`, `path.1`, `path.2`, ... that does not exist."""
     number, found = 0, path
     while found.exists():
         number += 1

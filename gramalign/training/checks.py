@@ -1,4 +1,4 @@
-"""How a config says that a field is wrong."""
+"""Checks of config fields, and the errors that they raise."""
 
 import dataclasses
 import functools
@@ -18,8 +18,8 @@ def check(config: object, field: str, valid: bool, wanted: str) -> None:
     Args:
         config: the dataclass that is being checked.
         field: name of its field.
-        valid: whether the field's value will do.
-        wanted: what would have.
+        valid: whether the field's value is valid.
+        wanted: what a valid value is.
 
     Raises:
         ValueError: names the field, what it got and what was wanted.
@@ -30,12 +30,12 @@ def check(config: object, field: str, valid: bool, wanted: str) -> None:
 
 
 def as_declared(config: Any) -> None:
-    """Makes Python's numbers of numpy's, tuples of lists, and refuses what a field is not for.
+    """Converts NumPy numbers to Python's and lists to tuples, and checks fields' declared types.
 
-    To be called as a frozen dataclass is built: a config is hashed, compared, and kept as JSON.
+    Call it from `__post_init__` of a frozen dataclass: configs are hashed, compared, kept as JSON.
 
     Raises:
-        ValueError: a field that holds nothing of the kinds that it is declared to be.
+        ValueError: a field whose value is not of a type that it is declared with.
     """
     for name, kinds in _declared(type(config)).items():
         value = getattr(config, name)
@@ -74,7 +74,7 @@ def _spelt(kind: Any) -> str:
 
 
 def _is_one(value: Any, kind: Any) -> bool:
-    """Whether a value is of a kind; None is one too."""
+    """Whether a value is of a type, which may be None."""
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if kind is None:
         return value is None
@@ -95,7 +95,7 @@ def as_tuples(value: Any) -> Any:
 
 @functools.cache
 def _declared(kind: type) -> Mapping[str, tuple[Any, ...]]:
-    """What each field may be: None, and classes."""
+    """The types that each field may have: None, and classes."""
     found = {}
     for name, hint in typing.get_type_hints(kind).items():
         several = typing.get_origin(hint) in (typing.Union, types.UnionType)

@@ -1,4 +1,4 @@
-"""What a training run is told: frozen dataclasses, checked as they are built."""
+"""The config of a training run: frozen dataclasses, checked as they are built."""
 
 import functools
 import os
@@ -63,7 +63,7 @@ class Optimizer:
         check(self, "clip_norm", self.clip_norm > 0, "a positive number")
 
     def warmup_of(self, steps: int) -> int:
-        """The warm-up of a run of so many steps."""
+        """The warm-up, in steps, of a run of this length."""
         return min(100, steps // 4) if self.warmup is None else self.warmup
 
 
@@ -145,13 +145,13 @@ class Validation:
 
     @property
     def lowest(self) -> bool:
-        """Whether the figure is one of which less is better."""
+        """Whether a lower figure is better."""
         return self.figure.rpartition(",")[0].endswith(" rank")
 
 
 @dataclass(frozen=True)
 class Config:
-    """A training run, but for where it is kept."""
+    """A training run, all but its folder."""
 
     data: str = "digits"
     """Feature store: `digits`, the path of a folder or file, or a mixture by shares of each batch,
@@ -220,7 +220,7 @@ class Config:
         names = self.modalities
         valid = len(names) != 1 and len(set(names)) == len(names)
         check(self, "modalities", valid, "at least two different names, or none for all")
-        # One spelling for one run, or it could not tell that it is its own.
+        # One spelling for one run, or a resumed run would not match its own config.
         object.__setattr__(self, "objective", written(parse(self.objective, TERMS)))
         object.__setattr__(self, "settings", self._filled_in())
         if names:
@@ -238,7 +238,7 @@ class Config:
         return {name: self.settings[name] for name in self.weights}
 
     def _filled_in(self) -> dict[str, Term]:
-        """The settings given, and the defaults of the objective's other terms, in one order."""
+        """The settings given, with defaults for the objective's other terms, in a fixed order."""
         for name, term in self.settings.items():
             if name not in TERMS:
                 known = ", ".join(TERMS)

@@ -1,4 +1,4 @@
-"""A config as JSON and back, and what sets two configs apart."""
+"""A config as JSON and back, and the differences between two configs."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from gramalign.training.checks import as_tuples
 from gramalign.training.config import Config
 from gramalign.training.terms import TERMS
 
-# Else the cure that an error names, or a machine of another size, is refused.
+# Free to change on resumption, so that an error's cure or a machine of another size is accepted.
 _FREE = (
     *("layout", "workers", "on_bad_record", "max_skips"),
     *("checkpoint_every", "keep_checkpoints", "writers"),
@@ -35,21 +35,21 @@ def config_from_json(text: str) -> Config:
 
 
 def config_from_dict(values: Mapping[str, Any]) -> Config:
-    """As `config_from_json`, from the object that JSON stands for."""
+    """As `config_from_json`, from the parsed JSON object."""
     return _build(Config, values, path="")
 
 
 def differences(old: Config, new: Config, *, moved: bool = False) -> list[str]:
     """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`.
 
-    Of the settings only those of terms that both objectives have: no other make a difference, and
-    neither does what may change when a run goes on: its layout, what reads its data, what it keeps,
-    and what it puts up with.
+    Compares settings only of terms that both objectives have; others make no difference. Ignores
+    what may change when a run is resumed: its layout, how it reads data, what it keeps, and which
+    faults it tolerates.
 
     Args:
-        old: the one.
+        old: one config.
         new: the other.
-        moved: whether stores that are no longer where they were may be those of another place.
+        moved: whether stores that no longer exist at their old path may be those at a new path.
     """
     before, after = dict(_flatten(old)), dict(_flatten(new))
     return [
@@ -61,7 +61,7 @@ def differences(old: Config, new: Config, *, moved: bool = False) -> list[str]:
 
 
 def _same_stores(before: str, after: str, moved: bool) -> bool:
-    """Whether two expressions mix the same stores, from the folder where this process is."""
+    """Whether two expressions mix the same stores, relative to the current folder."""
     old, new = parse(before, EMBEDDED), parse(after, EMBEDDED)
 
     def same(name: str, other: str) -> bool:

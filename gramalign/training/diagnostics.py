@@ -1,4 +1,4 @@
-"""What to watch while a space is learned: how flat matched tuples are, and mismatched ones not."""
+"""What to watch while a space is learned: are matched tuples flat, and mismatched ones not?"""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -8,11 +8,11 @@ from gramalign.types import Embeddings, Present
 
 
 def diagnostics(embeddings: Embeddings, present: Present) -> dict[str, Float[Array, ""]]:
-    """Means over a batch, of the tuples that have two modalities or more.
+    """Means over the tuples of a batch that have two modalities or more.
 
     Args:
         embeddings: unit rows of each modality.
-        present: which rows are there, for every modality.
+        present: which rows are present, for every modality.
 
     Returns:
         `matched_volume`; `mismatched_volume`, where the first modality comes from the next

@@ -1,4 +1,4 @@
-"""Digests of a folder's files, by which damage is found that the files themselves do not show."""
+"""Digests of a folder's files, which reveal damage that the files themselves do not show."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ def write(folder: Path, record: Path) -> None:
 
 
 def differing(folder: Path, record: Path) -> list[str]:
-    """The files that are not what was recorded, missing ones among them; none without a record."""
+    """The files, missing ones too, that differ from the record; none if there is no record."""
     if not record.exists():
         return []
     try:

@@ -44,7 +44,7 @@ def _git(file: Path, *arguments: str) -> str:
 
 
 def version_of(package: str) -> str | None:
-    """Of an installed package; None if it is not."""
+    """The version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

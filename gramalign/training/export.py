@@ -1,4 +1,4 @@
-"""A run as one of its checkpoints has it, in a folder of its own."""
+"""Exports a checkpoint of a run as a finished run in a folder of its own."""
 
 import dataclasses
 import shutil
@@ -23,13 +23,13 @@ from gramalign.training.start import Start
 def export(
     run: Path | str, out: Path | str, checkpoint: int | Literal["latest", "best"] = "latest"
 ) -> Run:
-    """Makes a finished run of a checkpoint, whatever devices it was saved from.
+    """Makes a finished run from a checkpoint, whatever devices it was saved from.
 
-    Nothing changes where it comes from: that run may be training meanwhile, or have been stopped.
+    Leaves the source unchanged: that run may still be training, or may have been stopped.
 
     Args:
         run: folder of the run.
-        out: folder to make, with the model, the config and the log up to there.
+        out: folder to make, with the model, the config and the log up to the checkpoint.
         checkpoint: its step; "latest"; or "best" by the run's validation.
 
     Returns:
@@ -46,7 +46,7 @@ def export(
     found = saved(source, checkpoint)
     config = config_from_dict(found.about["config"])
     here = mesh_of(Layout(data=1))
-    # What augments is a file that need not be here, and nothing is trained.
+    # The augmentation's file need not exist here, as nothing is trained.
     of_one = dataclasses.replace(config, layout=Layout(data=1), augment=None)
     start = Start(of_one, found.about["dims"], None, here, source)
     params = jax.device_get(found.params(start.abstract))
@@ -58,10 +58,10 @@ def export(
             shutil.copyfile(getattr(source, name), getattr(target, name))
     for log in (target.metrics, target.timing):
         with MetricsLog(log, last_step=found.step):
-            pass  # what came later is gone
+            pass  # drops later lines
     about = {name: x for name, x in found.about.items() if name != "environment"}
     save_params(target.params, variables, about | {"step": found.step})
-    # It marks the folder as a run's: one that is cut off before can be made again.
+    # Last, since it marks the folder as a run's: an interrupted export can be repeated.
     with whole(target.config) as draft:
         shutil.copyfile(source.config, draft)
     return load_run(target.root)

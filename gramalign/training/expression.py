@@ -8,11 +8,11 @@ _TERM = re.compile(r"\s*(?:(?P<weight>\S+?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)\s*")
 
 
 def parse(expression: str, known: Collection[str]) -> dict[str, float]:
-    """Reads an objective.
+    """Parses an objective.
 
     Args:
         expression: terms joined by `+`, each a name or `weight*name`.
-        known: the names there are.
+        known: the names of all terms.
 
     Returns:
         The weight of each term, in the order of the expression.
@@ -43,7 +43,7 @@ def parse(expression: str, known: Collection[str]) -> dict[str, float]:
 
 
 def written(weights: Mapping[str, float]) -> str:
-    """An objective's one spelling.
+    """The canonical spelling of an objective.
 
     >>> written({"gram": 1.0, "clip": 0.3})
     'gram + 0.3*clip'
@@ -52,7 +52,7 @@ def written(weights: Mapping[str, float]) -> str:
 
 
 def _shortest(weight: float) -> str:
-    """What is read as that very number."""
+    """The shortest text that parses to exactly this number."""
     short = f"{weight:g}"
     return short if float(short) == weight else repr(float(weight))
 

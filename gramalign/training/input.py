@@ -17,10 +17,10 @@ class Data:
     Args:
         store: the training rows.
         config: the run.
-        mesh: its devices; each process reads what its own are given.
+        mesh: its devices; each process reads the rows of its own devices.
 
     Raises:
-        ValueError: a batch size that the store has not rows enough for, or as `batches`.
+        ValueError: a batch size larger than the store, or as `batches`.
     """
 
     def __init__(self, store: FeatureStore, config: Config, mesh: Mesh):
@@ -31,8 +31,8 @@ class Data:
     def batches(self, start: int) -> grain.DatasetIterator:
         """The batches from a step on, counted from 0, as a compiled step takes them.
 
-        Of one process that is host arrays: the step sends them itself, to one device in less time
-        than `jax.device_put`. What reads them ends when the iterator is closed.
+        With one process these are host arrays: the step transfers them itself, to one device faster
+        than `jax.device_put`. The reader ends when the iterator is closed.
         """
         size = self._config.batch_size
         several = not of_batches(self._mesh).is_fully_addressable

@@ -1,7 +1,7 @@
-"""The largest batch that fits, in as few compilations as it takes.
+"""Finds the largest batch that fits, in as few compilations as possible.
 
-Memory is close to linear in the batch, so what two batches take tells where the limit lies, and one
-more compilation whether that is so.
+Memory is nearly linear in the batch, so two batches predict where the limit lies, and one more
+compilation checks the prediction.
 """
 
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 CAP = 2**24
 """A batch that nobody has asked for yet."""
-_AIM = 0.98  # of the memory there is: a guess a little too high is a compilation for nothing
+_AIM = 0.98  # of the available memory: a guess that is a little too high wastes a compilation
 _ENOUGH = 0.95
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A batch, and what it took."""
+    """A batch, and the memory it took."""
 
     batch_size: int
     fits: bool
@@ -25,7 +25,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Largest:
-    """What the search has found."""
+    """The result of the search."""
 
     batch_size: int
     """The largest batch known to fit; 0 if none that was tried does."""
@@ -46,16 +46,16 @@ def largest_batch(
     cap: int = CAP,
     attempts: int = 4,
 ) -> Largest:
-    """Searches for it.
+    """Searches for the largest batch.
 
     Args:
         attempt: tries a batch.
-        first: what has been tried already.
-        available: bytes that a device has.
-        multiple: wanted are multiples of this.
+        first: a trial that was made already.
+        available: bytes of memory of a device.
+        multiple: only multiples of this are tried.
         cap: the largest batch to try.
-        attempts: how often to try at most; the search ends sooner where a batch takes nearly all
-            memory there is.
+        attempts: the most trials; the search ends earlier if a batch takes nearly all available
+            memory.
 
     >>> def attempt(size):  # 1000 bytes, and 10 for each example
     ...     return Trial(size, 1000 + 10 * size <= 50_000, 1000 + 10 * size)
@@ -101,5 +101,5 @@ def _guess(trials: list[Trial], available: int) -> float:
         return 0.9 * refused * wanted / _needed(trials, refused)
     if refused is not None:
         return (fits + refused) / 2 if fits else refused / 4
-    # The line through zero is too steep, as some memory is for the parameters: a safe guess.
+    # A line through zero is too steep, as parameters take memory too: a safe guess.
     return fits * wanted / _needed(trials, fits)

@@ -1,8 +1,8 @@
-"""Where the arrays of a run lie: the mesh of its devices, and what each parameter is split over.
+"""Where the arrays of a run are placed: the mesh of its devices, and how parameters are split.
 
-Three axes. `data`: every device has examples of its own. `fsdp`: so has it, and the devices share
-out parameters and optimiser state, gathering each where it is used. `model`: they share each matrix
-product. The batch is split over `data` and `fsdp`; whatever the layout, a step computes the same.
+Three axes. `data`: every device has examples of its own. `fsdp`: likewise, and the devices also
+split parameters and optimiser state, and gather each one where it is used. `model`: they share each
+matrix product. The batch is split over `data` and `fsdp`. Every layout computes the same step.
 """
 
 import math
@@ -27,12 +27,12 @@ def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:
     """The devices of a run, by axis.
 
     Args:
-        layout: their numbers.
-        devices: what there is, to be used whole; None: what JAX sees, of all processes.
+        layout: the size of each axis.
+        devices: devices that must all be used; None: those that JAX sees, of all processes.
 
     Raises:
-        ValueError: for a layout of more devices than there are; or of some only, unless it is of
-            those that JAX sees in one process.
+        ValueError: for a layout of more devices than there are; or of fewer, unless they are those
+            that JAX sees in one process.
     """
     there = jax.devices() if devices is None else list(devices)
     others = layout.fsdp * layout.model
@@ -55,37 +55,37 @@ def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def _arranged(shape: Sequence[int], devices: Sequence[Any]) -> np.ndarray:
-    """So that those which exchange most are close, where JAX can tell."""
+    """Devices arranged so that those which communicate most are close, if JAX knows how."""
     try:
         return create_device_mesh(shape, devices, allow_split_physical_axes=True)
-    except (AssertionError, NotImplementedError):  # chips that are no whole cuboid
+    except (AssertionError, NotImplementedError):  # chips that do not form a cuboid
         return np.array(devices).reshape(shape)
 
 
 def parts(mesh: Mesh) -> int:
-    """Into how many a batch is split."""
+    """The number of parts that a batch is split into."""
     return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
 def of_batches(mesh: Mesh) -> NamedSharding:
-    """How the arrays of a batch lie."""
+    """The sharding of a batch's arrays."""
     return NamedSharding(mesh, jax.P(BATCH_AXES))
 
 
 def on_all(mesh: Mesh) -> NamedSharding:
-    """How an array lies that every device has whole."""
+    """The sharding of an array that is replicated on every device."""
     return NamedSharding(mesh, jax.P())
 
 
 def own_places(size: int, mesh: Mesh) -> Int[np.ndarray, " n"]:
-    """Which of a batch's examples this process reads: those of its devices."""
+    """The places of the examples in a batch that this process reads: those of its devices."""
     held = of_batches(mesh).addressable_devices_indices_map((size,)).values()
     starts = {part[0].indices(size)[:2] for part in held if part is not None}
     return np.concatenate([np.arange(*bounds) for bounds in sorted(starts)])
 
 
 def put(batch: PyTree, size: int, mesh: Mesh) -> PyTree[Array]:
-    """A batch on the devices of several processes, from the examples that each has read."""
+    """A batch on the devices of several processes, from the examples that each one has read."""
     sharding = of_batches(mesh)
 
     def whole(local: np.ndarray) -> Array:
@@ -96,7 +96,7 @@ def put(batch: PyTree, size: int, mesh: Mesh) -> PyTree[Array]:
 
 
 def check_batch(size: int, mesh: Mesh) -> None:
-    """Raises a ValueError unless a batch divides by the devices that have examples of their own."""
+    """Raises a ValueError unless a batch divides evenly over the devices that split it."""
     number = parts(mesh)
     if size % number:
         less, more = size // number * number, -(-size // number) * number
@@ -108,9 +108,9 @@ def check_batch(size: int, mesh: Mesh) -> None:
 
 
 def shardings(layout: Layout, mesh: Mesh, tree: PyTree) -> PyTree[NamedSharding]:
-    """How each array of a state is split: by the first rule whose expression its name matches.
+    """The sharding of each array of a state, by the first rule whose expression matches its name.
 
-    A dimension that does not divide by its axis is whole, and so is an array without a rule.
+    A dimension that is not divisible by its axis is not split, nor is an array without a rule.
 
     Args:
         layout: holds the rules.
@@ -119,17 +119,17 @@ def shardings(layout: Layout, mesh: Mesh, tree: PyTree) -> PyTree[NamedSharding]
             go by names such as `params.encoder.towers.text.layers.0.kernel`.
 
     Raises:
-        ValueError: for a rule of more dimensions than an array has that it matches.
+        ValueError: for a rule with more dimensions than an array that it matches.
     """
     return _by_rules(layout, mesh, tree, set(AXES))
 
 
 def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]:
-    """Parameters where they are used: no longer split over `fsdp`.
+    """Gathers parameters for use: they are no longer split over `fsdp`.
 
-    Left to itself, the compiler splits the products instead, and sums up what is as large as a
-    batch's activations. What towers multiply by travels in what they compute in, its derivatives as
-    wide as it is; they may add biases in float32.
+    Left to itself, the compiler splits the products instead, and reduces arrays as large as a
+    batch's activations. Weight matrices of towers are sent in the towers' dtype, their derivatives
+    in the weights' own dtype; biases are not cast, as towers may add them in float32.
     """
     if mesh.shape["fsdp"] == 1:
         return params
@@ -143,8 +143,8 @@ def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]
         towers = jax.tree.map(of_towers, x["encoder"]["towers"])
         return {**x, "encoder": {**x["encoder"], "towers": towers}}
 
-    # The transpose of a constraint is the same constraint: every device would be sent the whole
-    # sum of the gradient, to keep a part of it.
+    # A constraint's transpose is the same constraint: every device would receive the whole sum of
+    # the gradient, and keep a part of it.
     @jax.custom_vjp
     def gather(x):
         there = jax.lax.with_sharding_constraint(narrow(x), whole)

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a table that is redrawn in place, or plain lines."""
+"""The progress display of a run: a table that is redrawn in place, or plain lines."""
 
 import collections
 import contextlib
@@ -22,11 +22,11 @@ def live(steps: int, console: rich.console.Console | None = None) -> Iterator[Re
 
     Args:
         steps: the run's last step.
-        console: where to; a terminal that can redraw gets a live table, anything else one line
-            for each row.
+        console: where to show it; a terminal that can redraw gets a live table, anything else one
+            line for each row.
 
     Yields:
-        A function that takes each row of the log, as it is logged.
+        A function that takes each row of the log.
     """
     console = console or rich.console.Console(markup=False, emoji=False)  # names are as they are
     clock = _Clock(steps)
@@ -48,7 +48,7 @@ def live(steps: int, console: rich.console.Console | None = None) -> Iterator[Re
 
 
 class _Clock:
-    """Steps per second between the last two reports, and the time that the rest will take."""
+    """Steps per second between the last two reports, and the estimated time left."""
 
     def __init__(self, steps: int):
         self._steps = steps
@@ -66,7 +66,7 @@ class _Clock:
 
 def _columns(row: Row, clock: _Clock) -> dict[str, str]:
     step = int(row["step"])
-    # Of validation, the figure that the run goes by comes first.
+    # Among validation figures, the one that chooses the model comes first.
     names = [name for name in row if name != "step"]
     names.sort(key=lambda n: (_place(n), "" if n.startswith("validation/") else n))
     values = {_called(name): f"{row[name]:.4g}" for name in names}
@@ -74,13 +74,13 @@ def _columns(row: Row, clock: _Clock) -> dict[str, str]:
 
 
 def _called(name: str) -> str:
-    """A figure's name for readers; those of modalities and terms stay as they are."""
+    """A figure's name for readers; names of modalities and terms stay as they are."""
     kind, slash, of = name.partition("/")
     return kind.replace("_", " ") + slash + of
 
 
 def _place(name: str) -> int:
-    """Losses, learned numbers, validation, what is watched, and each tower's gradient."""
+    """Sort key: losses, learned numbers, validation, diagnostics, and each tower's gradient."""
     kind, _, of = name.partition("/")
     places = {"loss": 0, "validation": 2, "grad_norm": 4 if of else 3}
     return places.get(kind, 1 if of else 3)
@@ -91,7 +91,7 @@ def _line(columns: Mapping[str, str]) -> str:
 
 
 def _table(rows: collections.deque[dict[str, str]], width: int) -> rich.table.Table:
-    """The columns that there is room for, those that tell most first."""
+    """A table of the columns that fit, the most informative first."""
     ends = ("step", "steps/s", "ETA")
     between = dict.fromkeys(name for row in rows for name in row if name not in ends)
     every = sorted(between, key=lambda name: _place(name.replace(" ", "_")))
@@ -116,7 +116,7 @@ def _table(rows: collections.deque[dict[str, str]], width: int) -> rich.table.Ta
 
 
 def _head(name: str) -> str:
-    """In lines, for a narrow column."""
+    """A column's head in lines, so that the column is narrow."""
     return name if name == "steps/s" else name.replace("/", "\n").replace(" ", "\n")
 
 

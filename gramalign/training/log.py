@@ -1,4 +1,4 @@
-"""All that is written of a run while it runs."""
+"""Everything that a run logs while it trains."""
 
 import contextlib
 import dataclasses
@@ -14,23 +14,23 @@ from gramalign.training.writers import WRITERS, Write
 
 @dataclass(frozen=True)
 class Log:
-    """Where rows go; nowhere, in all processes but the first."""
+    """Where rows are written; nowhere, in all processes but the first."""
 
     _measured: tuple[Write, ...] = ()
     _timed: tuple[Write, ...] = ()
 
     @property
     def written(self) -> bool:
-        """Whether there is anyone to take a row."""
+        """Whether rows are written at all."""
         return bool(self._measured)
 
     def measured(self, row: Row) -> None:
-        """Takes what a run computes, which follows from its config."""
+        """Takes figures that a run computes, which follow from its config."""
         for write in self._measured:
             write(row)
 
     def timed(self, row: Row) -> None:
-        """Takes what depends on the machine."""
+        """Takes figures that depend on the machine."""
         for write in self._timed:
             write(row)
 
@@ -42,7 +42,7 @@ def opened(folder: RunFolder, config: Config, begun: int, report: Report | None)
     Args:
         folder: the run's.
         config: the run.
-        begun: step that it goes on from; rows of later ones are dropped.
+        begun: step that it resumes from; rows of later steps are dropped.
         report: takes each row, instead of the screen.
     """
     with contextlib.ExitStack() as stack:

@@ -56,25 +56,25 @@ def train(
     Args:
         config: the run.
         out: its folder: `config.json`, `environment.json`, the features' `statistics.safetensors`,
-            `metrics.jsonl`, `timing.jsonl`, `checkpoints/`, and in the end `params.safetensors`.
-        resume: go on with the run in `out`, from its newest checkpoint to the same bits that an
-            uninterrupted run reaches; starts one if there is none, returns one that is finished.
+            `metrics.jsonl`, `timing.jsonl`, `checkpoints/`, and finally `params.safetensors`.
+        resume: continue the run in `out` from its newest checkpoint, to the same bits as an
+            uninterrupted run; starts one if there is none, returns one that is finished.
         overwrite: delete the run in `out` first, if there is one.
         report: takes each row of the log as it is written; None shows a live table.
         profile: first and last step to trace with `jax.profiler`, into `out/profile`.
 
     Returns:
-        The finished run, ready to embed: as it was after the last step or, with validation, after
-        the best of those that were measured.
+        The finished run, ready to embed: as after the last step or, with validation, after the best
+        of the steps that were evaluated.
 
     Raises:
         FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is set.
         ValueError: a config that does not fit the data, or is not that of the run to resume.
         NonFiniteLoss: loss or gradient were not finite for too many steps in a row.
-        Interrupted: the process was told to end (SIGTERM, Ctrl-C), and the run has been saved.
+        Interrupted: the process was asked to end (SIGTERM, Ctrl-C), and the run has been saved.
     """
     folder = RunFolder(Path(out))
-    # All that may be refused comes before the folder is touched.
+    # Everything that may raise comes before the folder is touched.
     check_writers(config.writers)
     profiling = Profile(folder.profile, profile)
     store, chosen = chosen_rows(config)
@@ -94,7 +94,7 @@ def train(
     make_start = functools.partial(
         Start, config, store.dims, mesh=mesh, folder=folder, trained_on=trained_on
     )
-    # The statistics of a run that goes on, or is finished, were measured when it began.
+    # The statistics of a run that is resumed, or finished, were measured when it began.
     begun = resume and (folder.params.exists() or folder.statistics.exists())
     start = None if begun else make_start(measured=varied(moments(store), store))
     with folder.lock() if is_first_process() else contextlib.nullcontext():
@@ -124,7 +124,7 @@ def train(
 
 
 def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) -> None:
-    """Raises a ValueError where a run that goes on, or is finished, began with other rows."""
+    """Raises a ValueError if a run that is resumed, or finished, began with other rows."""
     if not same_rows(folder.trained_on() or trained_on, trained_on):
         raise ValueError(
             f"{store.source} is not what it was when the run in {folder.root} began, and its rows "
@@ -142,9 +142,9 @@ def _train(
     report: Report | None,
     profile: Profile,
 ) -> None:
-    """Starts or goes on, and writes the trained model."""
+    """Starts or resumes the run, and writes the trained model."""
     with contextlib.ExitStack() as stack:
-        # Before anything is compiled. Of Ctrl-C a terminal tells the processes that read as well.
+        # Before anything is compiled. A terminal sends Ctrl-C to the reading processes as well.
         stopping = stack.enter_context(stop_signal(ctrl_c=config.workers == 0))
         checkpoints = stack.enter_context(
             Checkpoints(
@@ -191,7 +191,7 @@ def _train(
     if is_first_process():
         trained = joined(start.graphdef, params, start.statistics)
         save_params(folder.params, trained, start.about | {"step": int(state.step)})
-    if stopping.told:  # too late for this run, but not for what would follow
+    if stopping.told:  # too late for this run, but in time for the caller's next one
         raise Interrupted(int(state.step), by_hand=stopping.by_hand)
 
 
@@ -206,7 +206,7 @@ def _run(
     profile: Profile,
     stopping: Stopping,
 ) -> TrainState:
-    """Steps from where `state` stands to the end of the run."""
+    """Runs the steps from `state` to the end of the run."""
     timing = watch.timing
     with profile:
         for count in range(int(state.step) + 1, config.steps + 1):

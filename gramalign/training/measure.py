@@ -1,4 +1,4 @@
-"""Evaluation of a run's model on rows of a store: of what agrees, and of classes."""
+"""Evaluates a run's model on rows of a store: how well modalities agree, and classes."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ from gramalign.training.restore import Run, embed_store
 
 
 def own_score(config: Config) -> str:
-    """The Score that an objective trains: that of its first term with another than the cosine.
+    """The Score that an objective trains: that of its first term whose Score is not the cosine.
 
-    With the settings of that term, but for HyperGRAM, whose hyperbolic part it is.
+    With that term's settings, except for HyperGRAM, where it is the hyperbolic part alone.
     """
     scores = [term.score for term in config.terms.values()]
     return next((score for score in scores if score != "cosine"), "cosine")
@@ -36,9 +36,9 @@ def measure(
 
     Args:
         run: the run.
-        rows: of any of its modalities; others are left out.
-        score: beside the cosine; None: the objective's own.
-        options: others of `evaluate`, such as `baseline_embeddings` of the same rows.
+        rows: with any of its modalities; others are left out.
+        score: the Score to use beside the cosine; None: the objective's own.
+        options: further arguments of `evaluate`, such as `baseline_embeddings` of the same rows.
 
     Raises:
         ValueError: as `embed_store` and `evaluate`.
@@ -56,12 +56,12 @@ def measure(
 
 
 def embed_labelled(run: Run, rows: FeatureStore, *, score: str) -> Labelled:
-    """Embeds rows, whose labels the store has.
+    """Embeds rows of a store that has labels.
 
     Args:
         run: the run.
-        rows: of any of its modalities; others are left out.
-        score: by which they will be classified.
+        rows: with any of its modalities; others are left out.
+        score: the Score that will classify them.
 
     Raises:
         ValueError: no labels, or as `embed_store`.
@@ -82,11 +82,11 @@ def embed_prompts(run: Run, prompts: FeatureStore, modality: str) -> Prompts:
 
     Args:
         run: the run.
-        prompts: those rows of it that have the modality are prompts.
-        modality: the prompts'.
+        prompts: the store; its rows with the modality are the prompts.
+        modality: of the prompts.
 
     Raises:
-        ValueError: no labels, no such modality or none of its rows, or as `embed_store`.
+        ValueError: no labels, no such modality, no row with it, or as `embed_store`.
     """
     labels = labels_of(prompts)
     there = prompts.only([modality]).present[modality]
@@ -109,7 +109,7 @@ def labels_of(rows: FeatureStore) -> Shaped[np.ndarray, " n"]:
 
 
 def _fused_rests(run: Run, rows: FeatureStore, score: str) -> dict[str, np.ndarray] | None:
-    """What VAST's heads make of all modalities but one, by the name of that one, for its Score."""
+    """What VAST's heads fuse all modalities but one to, by the name of that one, for its Score."""
     if score != FUSED or "vast" not in run.fusing:
         return None
     made = embed_store(run, rows, fused="vast")

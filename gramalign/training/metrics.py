@@ -1,7 +1,7 @@
-"""The log of a run: one JSON object a line, a line for each logged step.
+"""The log of a run: one line per logged step, each a JSON object.
 
-It holds nothing that depends on the clock, so a run that was interrupted and resumed leaves the
-very file that an uninterrupted one does.
+It holds nothing that depends on the clock, so a run that was interrupted and resumed writes exactly
+the file that an uninterrupted one does.
 """
 
 import json
@@ -15,14 +15,14 @@ null in the file."""
 
 
 class MetricsLog:
-    """Appends lines to a JSONL file, each handed to the system before `write` returns.
+    """Appends lines to a JSONL file, each flushed to the system before `write` returns.
 
     Args:
         path: the file; made if missing.
         last_step: lines of later steps, and one cut short by a crash, are dropped at opening.
 
     Raises:
-        ValueError: a line before those is none of a log's.
+        ValueError: an earlier line is not a log's.
     """
 
     def __init__(self, path: Path, last_step: int = 0):
@@ -47,14 +47,14 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """All lines of a log, with NaN for null; less one that is being written."""
+    """All lines of a log, with NaN for null, except one that is still being written."""
     lines = path.read_text().splitlines(keepends=True)
     rows = [json.loads(line) for line in lines if line.endswith("\n")]
     return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
 
 
 def _end_of(file, last_step: int) -> int:
-    """Offset behind the last line that is whole and of `last_step` or before."""
+    """Offset after the last line that is complete and of `last_step` or before."""
     end = 0
     for number, line in enumerate(file, 1):
         if not line.endswith(b"\n"):

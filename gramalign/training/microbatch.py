@@ -1,9 +1,10 @@
 """Embedding a large batch in the memory of a small one, exactly.
 
-A contrastive loss needs all embeddings at once, so its batch cannot be accumulated; but embeddings
-are small, and what is large is what a tower keeps for its backward pass. Here that is kept for one
-microbatch at a time, and computed again on the way back (GradCache; Gao et al., 2021, arXiv
-2101.06983): one more forward pass of the towers for memory that no longer grows with the batch.
+A contrastive loss needs all embeddings at once, so gradient accumulation does not apply. But
+embeddings are small; what is large is the activations that a tower keeps for its backward pass.
+Here they are kept for one microbatch at a time, and recomputed in the backward pass (GradCache; Gao
+et al., 2021, arXiv 2101.06983): one more forward pass of the towers, for memory that no longer
+grows with the batch.
 """
 
 from collections.abc import Callable
@@ -16,11 +17,11 @@ from jaxtyping import Array, PyTree
 def microbatched(
     encode: Callable[[PyTree[Array]], PyTree[Array]], size: int
 ) -> Callable[[PyTree[Array]], PyTree[Array]]:
-    """The same function of a batch, at most `size` examples at a time.
+    """The same function of a batch, computed at most `size` examples at a time.
 
     Args:
-        encode: from arrays `[batch, ...]` to arrays `[batch, ...]`, each row by itself. Rows of
-            zeros may be put before it, to fill up the last microbatch.
+        encode: maps arrays `[batch, ...]` to arrays `[batch, ...]`, each row by itself. It may be
+            given rows of zeros, which pad the last microbatch.
         size: of a microbatch.
 
     Returns:
@@ -39,8 +40,8 @@ def microbatched(
         number = -(-rows // size)
         each = -(-rows // number)
 
-        # Every microbatch takes each n-th row, so where the batch is split over devices, each of
-        # them has its share of all microbatches.
+        # Every microbatch takes each n-th row, so if the batch is split over devices, each device
+        # has its share of every microbatch.
         def cut(x: Array) -> Array:
             x = jnp.pad(x, [(0, number * each - rows)] + [(0, 0)] * (x.ndim - 1))
             return jnp.moveaxis(x.reshape(each, number, *x.shape[1:]), 1, 0)

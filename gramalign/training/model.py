@@ -1,4 +1,4 @@
-"""Everything a run trains: the encoder, and what the terms of its objective learn."""
+"""Everything a run trains: the encoder, and the learned parts of its objective's terms."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ class Learned(nnx.Module):
     """What a term learns besides the towers: numbers and heads.
 
     Args:
-        term: says which.
+        term: the term.
         modalities: those of the run.
         dim: width of the common space.
         rngs: source of the heads' initial weights.
@@ -28,13 +28,13 @@ class Learned(nnx.Module):
         self.heads = nnx.Dict(term.heads(modalities, dim, rngs))
 
     def settings(self) -> dict[str, Float[Array, ""]]:
-        """The learned numbers, by the settings of the term in whose place they come."""
+        """The learned numbers, by the settings of the term that they replace."""
         return {name: number.value for name, number in self.numbers.items()}
 
     def with_heads(
         self, embeddings: Embeddings, present: Present | None
     ) -> tuple[Embeddings, Present]:
-        """A batch's embeddings and masks, and those that the heads make of them."""
+        """A batch's embeddings and masks, and those that the heads make from them."""
         made = {name: head(embeddings, present) for name, head in self.heads.items()}
         return (
             {**embeddings, **{name: vectors for name, (vectors, _) in made.items()}},
@@ -43,7 +43,7 @@ class Learned(nnx.Module):
 
 
 class Model(nnx.Module):
-    """The encoder of a run and what its terms learn.
+    """The encoder of a run and the learned parts of its terms.
 
     Args:
         config: the run.
@@ -81,9 +81,9 @@ class Model(nnx.Module):
 
 
 def split(model: Model) -> tuple[nnx.GraphDef, PyTree, PyTree]:
-    """Takes a model apart once, before any jit: `(graphdef, params, statistics)`.
+    """Splits a model once, before any jit: `(graphdef, params, statistics)`.
 
-    Params and statistics are plain nested dicts of arrays: a jitted function takes those in much
+    Params and statistics are plain nested dicts of arrays: a jitted function accepts them much
     faster than nnx's own states, and every tool can save them. `nnx.merge` undoes the split.
     """
     graphdef, params, statistics = nnx.split(model, nnx.Param, Statistic)
@@ -91,10 +91,10 @@ def split(model: Model) -> tuple[nnx.GraphDef, PyTree, PyTree]:
 
 
 def joined(graphdef: nnx.GraphDef, params: PyTree, statistics: PyTree) -> PyTree:
-    """All that a model consists of, as one nested dict: what its file holds."""
+    """All parts of a model as one nested dict: the content of its file."""
     return nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, params, statistics)))
 
 
 def abstract_model(config: Config, dims: Mapping[str, int]) -> Model:
-    """The model with shapes in the place of arrays: what a restored one must look like."""
+    """The model with shapes in place of arrays, which a restored model must match."""
     return nnx.eval_shape(lambda: Model(config, dims, rngs=nnx.Rngs(params=jax.random.key(0))))

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float32
 
 from gramalign.data import FeatureStore, gather
 
-# What is read at once, at most: memory-mapped features are never loaded whole.
+# The most that is read at once: memory-mapped features are never loaded whole.
 _CHUNK = 8192  # rows
 _VALUES = 2**24  # and features of them
 
@@ -18,9 +18,9 @@ Moments = tuple[Float32[np.ndarray, " d"], Float32[np.ndarray, " d"]]
 
 
 def moments(store: FeatureStore) -> dict[str, Moments]:
-    """Measures each modality over the rows where it is present, in float64 inside.
+    """Measures each modality over the rows where it is present, internally in float64.
 
-    Reads every row once. Zeros where a modality is present nowhere.
+    Reads every row once. Zeros for a modality that is present nowhere.
     """
     if len(store) > _CHUNK:
         _log.info("measuring the features of %d rows of %s", len(store), store.source)
@@ -34,7 +34,7 @@ def moments(store: FeatureStore) -> dict[str, Moments]:
 
 
 def varied(measured: dict[str, Moments], store: FeatureStore) -> dict[str, Moments]:
-    """The moments as they are.
+    """The moments, unchanged, once they are checked.
 
     Raises:
         ValueError: a modality that is absent from all rows, or the same in all.
@@ -54,8 +54,8 @@ def varied(measured: dict[str, Moments], store: FeatureStore) -> dict[str, Momen
 class _Sums:
     """Count, mean and squared deviations of rows that come in parts.
 
-    Those of a part are measured from its own mean and moved to the mean of all (Chan, Golub and
-    LeVeque 1979): a sum of squares would lose what is small beside the mean.
+    Deviations are taken from the mean of the part and then corrected to the mean of all (Chan,
+    Golub and LeVeque 1979): a plain sum of squares would lose deviations small beside the mean.
     """
 
     def __init__(self, dim: int):
@@ -74,6 +74,6 @@ class _Sums:
 
     def moments(self) -> Moments:
         std = np.sqrt(self._squares / max(1, self._count))
-        # Devices take for zero what is below the normal numbers, and would divide by it.
+        # Devices flush subnormal numbers to zero, and would divide by it.
         normal = std >= np.finfo(np.float32).tiny
         return self._mean.astype(np.float32), np.where(normal, std, 0).astype(np.float32)

@@ -27,12 +27,12 @@ def objective(
 
     Args:
         embeddings: unit rows of each modality.
-        present: which rows are there.
+        present: which rows are present.
         groups: examples of one group are never each other's negatives.
         labels: the class of each example, for terms that need them.
-        learned: what each term learns.
+        learned: the learned parts of each term.
         config: names the terms, their weights and settings.
-        mesh: the devices, of `gramalign.training.layout`; None: there is one.
+        mesh: the devices, from `gramalign.training.layout`; None: a single device.
 
     Returns:
         The weighted sum, and each term's own mean under `loss/<name>`.

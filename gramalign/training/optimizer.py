@@ -1,4 +1,4 @@
-"""The optimiser of a run, put together from optax."""
+"""The optimiser of a run, composed from optax."""
 
 import jax
 import optax
@@ -24,12 +24,12 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
 
 
 def _matrices(params: PyTree) -> PyTree:
-    """What decays: pulling a bias or a learned number towards zero would mean something else."""
+    """Which parameters decay: only matrices; for biases and learned numbers, 0 is not simpler."""
     return jax.tree.map(lambda leaf: leaf.ndim >= 2, params)
 
 
 def _standard_promotion(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Lets optax mix its integer counts with floats where the caller has made promotion strict."""
+    """Lets optax mix its integer counts with floats even if the caller made promotion strict."""
 
     def update(updates, state, params=None):
         with jax.numpy_dtype_promotion("standard"):

@@ -1,4 +1,4 @@
-"""Trained parameters as one safetensors file, which any tool reads without running code."""
+"""Trained parameters as one safetensors file, which any tool can read without running code."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,17 +26,17 @@ def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
         params: the arrays.
         about: JSON-compatible values, kept in the file's metadata.
     """
-    # In this order, or safetensors writes the numbers as they lie, in another than it says.
+    # C-contiguous, or safetensors writes the numbers in memory order, not in the order it states.
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in named(params)}
     with whole(path) as draft:
         safetensors.numpy.save_file(arrays, draft, metadata={KEY: json.dumps(about)})
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What was saved beside the arrays.
+    """The values that were saved beside the arrays.
 
     Raises:
-        ValueError: the file is damaged, or none that `save_params` wrote.
+        ValueError: the file is damaged, or was not written by `save_params`.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -56,7 +56,7 @@ def load_params(path: Path, like: PyTree) -> PyTree:
         Numpy arrays in the structure of `like`.
 
     Raises:
-        ValueError: names or shapes that are not those of `like`.
+        ValueError: names or shapes that differ from those of `like`.
     """
     arrays = read_arrays(path)
     wanted = dict(named(like))
@@ -73,7 +73,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a file, by their dotted names.
 
     Raises:
-        ValueError: the file is damaged, or no .safetensors.
+        ValueError: the file is damaged, or not a .safetensors.
     """
     try:
         return safetensors.numpy.load_file(path)
@@ -87,6 +87,6 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
 
 
 def named(tree: PyTree) -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dicts, by the names that a file calls them by."""
+    """The leaves of nested dicts, by their names in a file."""
     for path, leaf in jax.tree.leaves_with_path(tree):
         yield jax.tree_util.keystr(path, simple=True, separator="."), leaf

@@ -1,24 +1,24 @@
-"""What a training step will take on a TPU slice or on GPUs, told by the compiler without them.
+"""Predicts what a training step takes on a TPU slice or on GPUs, by compiling it without them.
 
 The step that `train` makes is compiled for the chips, its batch split over all of them. Its
-memory is what the compiler has laid out. Its matrix products are counted from the trace, what it
-moves from and to memory and sends to other chips from the compiled program, and all are set against
-what the chips can do at most:
+memory is what the compiler has laid out. Its matrix products are counted from the trace; memory
+traffic and communication between chips from the compiled program. Each is divided by the chips'
+peak:
 
     compute = products, each as the bfloat16 products that it takes or as long as, / peak
     moving = bytes that a chip reads and writes / bandwidth of its memory
     communication = bytes that a chip sends / bandwidth of its links
 
-Products are taken as shared out evenly. Where devices share each product (`layout.model`) and no
-rule splits a matrix over them, such as that of a tower's linear path, they all do the same, and
-have more to do than is told here.
+Products are assumed to be shared evenly. If devices share each product (`layout.model`) and no rule
+splits a matrix over them, such as that of a tower's linear path, they all compute the same, which
+is more than is counted here.
 
-A collective-permute has one link, to the neighbour; the others are given all that a chip has. These
-are lower bounds on TPUs: elementwise work, latency and detours are left out. On GPUs they are left
-out as well, but a cache spares a part of the traffic, and a switch that adds up can be faster than
-the rings that are counted here. Between their hosts a collective goes by the network cards of all
-GPUs that take part in it. A collective that is asynchronous can run while the chip computes or
-moves, so it is hidden as long as it takes no longer; one that is not always adds to the step.
+A collective-permute uses one link, to the neighbour; other collectives use all links of a chip. On
+TPUs these are lower bounds: elementwise work, latency and detours are left out. On GPUs they are
+left out too, but a cache saves a part of the traffic, and a switch that sums can be faster than the
+rings that are counted here. Between hosts, a collective uses the network cards of all GPUs that
+take part in it. An asynchronous collective can run while the chip computes or moves data, so it is
+hidden if it takes no longer than that; any other always adds to the step.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ from gramalign.training.planned_step import trace_step
 
 @dataclass(frozen=True)
 class Plan:
-    """A step that fits, one that writes a line of the log."""
+    """The costs of a step that fits; the step is one that writes a line of the log."""
 
     batch_size: int
     devices: int
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def busy(self) -> float:
-        """Seconds that a device has to do without any other, products and traffic at once."""
+        """Seconds that a device is busy by itself, with products and traffic at the same time."""
         return max(self.compute, self.moving)
 
     @property
@@ -85,7 +85,7 @@ class Plan:
         return rest + max(0.0, hideable - self.busy)
 
     def seconds(self, collective: Collective) -> float:
-        """Seconds that a chip's links and network card take for a kind of collective at peak."""
+        """Seconds that a chip's links and network card take for one kind of collective at peak."""
         one_way = collective.kind == "collective-permute"
         chip = self.chip
         by_link = collective.sent / (chip.link_bandwidth if one_way else chip.send_bandwidth)
@@ -94,7 +94,7 @@ class Plan:
         return max(by_link, collective.leaving / chip.network_bandwidth)
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, and what follows from them."""
+        """All figures, and those derived from them."""
         hideable, rest = self.communication
         return {
             **asdict(self),
@@ -113,21 +113,21 @@ class Plan:
 
 
 def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
-    """Compiles the training step of a run for some chips, and accounts for it.
+    """Compiles the training step of a run for given chips, and counts its costs.
 
     Args:
         config: the run.
         dims: width of each modality's features.
-        mesh: of `gramalign.training.layout.mesh_of`.
+        mesh: from `gramalign.training.layout.mesh_of`.
 
     Raises:
         OutOfMemory: the step needs more memory than a chip has.
-        ValueError: for a batch that does not divide by the number of devices, or a chip of which no
-            figures are known.
+        ValueError: a batch that is not divisible by the number of devices, or a chip whose peaks
+            are not known.
     """
     devices = mesh.devices.ravel().tolist()
     chip = chip_of(devices)
-    # Links of TPUs lead from host to host.
+    # TPU links also connect hosts.
     linked = chip.network_bandwidth is None
     hosts = None if linked else [device.process_index for device in devices]
     traced = trace_step(config, dims, mesh)
@@ -146,10 +146,10 @@ def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:
 
 
 def attempt(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Trial:
-    """As `plan`, to know only whether the batch fits and what it takes.
+    """As `plan`, but tells only whether the batch fits and the memory it takes.
 
     Raises:
-        ValueError: for a batch that does not divide by the number of devices.
+        ValueError: a batch that is not divisible by the number of devices.
     """
     try:
         _, taken = compiled(trace_step(config, dims, mesh).lower(), mesh)

@@ -1,4 +1,4 @@
-"""A training step compiled for devices that are not there, by the shapes of what it takes alone."""
+"""A training step compiled for devices that are not there, from the shapes of its inputs alone."""
 
 from collections.abc import Mapping
 
@@ -15,15 +15,15 @@ from gramalign.training.step import Batch, make_step
 
 
 def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stages.Traced:
-    """Traces the step that `train` makes of a run on a mesh. Nothing of its size is allocated.
+    """Traces the step that `train` runs on a mesh, without allocating its arrays.
 
     Args:
         config: the run.
         dims: width of each modality's features.
-        mesh: the devices, of `gramalign.training.layout`.
+        mesh: the devices, from `gramalign.training.layout`.
 
     Raises:
-        ValueError: for a batch that does not divide by the number of devices.
+        ValueError: a batch that is not divisible by the number of devices.
     """
     check_batch(config.batch_size, mesh)
     graphdef, params, statistics = split(abstract_model(config, dims))
@@ -31,7 +31,7 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
     state = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     step = make_step(config, graphdef, tx, mesh)
     batch = _batch(config, dims)
-    # The engine goes by the platform: on one device nothing else would tell it of the mesh.
+    # The engine depends on the platform, and on one device nothing else tells it of the mesh.
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         return step.trace(
             jax.tree.map(lying, state, shardings(config.layout, mesh, state)),

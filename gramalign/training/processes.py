@@ -1,4 +1,4 @@
-"""What a run of several processes has to agree on."""
+"""Coordination between the processes of one run."""
 
 import re
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from gramalign.training.checks import check
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes what is written once."""
+    """Whether this is the process that writes the run's files."""
     return jax.process_index() == 0
 
 
 def meet(name: str) -> None:
-    """Waits until all processes have come to the place of this name."""
+    """Waits until all processes have reached the barrier of this name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def agreed(decision: Any) -> Any:
-    """What the first process has decided, a bool or a number."""
+    """The first process's value, a bool or a number, in all processes."""
     if jax.process_count() == 1:
         return decision
     return multihost_utils.broadcast_one_to_all(np.array(decision)).item()
 
 
 def on_host(x: Array | np.ndarray) -> np.ndarray:
-    """The whole of an array, wherever its parts lie; all processes have to ask for it."""
+    """A whole array, wherever its shards are; all processes must call this."""
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
         return np.asarray(multihost_utils.process_allgather(x, tiled=True))
     return np.asarray(x)
@@ -66,10 +66,10 @@ class Cluster:
         check(self, "timeout", self.timeout >= 1, "at least 1")
 
     def enter(self) -> None:
-        """Joins the others, if there are any; comes before anything is computed.
+        """Joins the other processes, if there are any; call it before anything is computed.
 
         Raises:
-            ConnectionError: there is no one to join.
+            ConnectionError: there is no other process to join.
         """
         if not (self.join or self.coordinator) or jax.distributed.is_initialized():
             return

@@ -7,14 +7,14 @@ import jax
 
 
 class Profile:
-    """Traces a run from one step to another, if it comes there; ends with its context.
+    """Traces a run from one step to another, if it gets there; ends with its context.
 
     Args:
         folder: where the trace goes.
-        steps: first and last one, counted from 1; None: no trace.
+        steps: first and last step, counted from 1; None: no trace.
 
     Raises:
-        ValueError: the last before the first, or before 1.
+        ValueError: the last step is before the first, or the first before 1.
     """
 
     def __init__(self, folder: Path, steps: tuple[int, int] | None):
@@ -27,13 +27,13 @@ class Profile:
         self._on = False
 
     def before(self, step: int) -> None:
-        """Starts the trace if this step is the first of it, or the run has gone on within it."""
+        """Starts the trace at its first step, or at a later one if the run resumes there."""
         if self._steps and not self._on and self._steps[0] <= step <= self._steps[1]:
             jax.profiler.start_trace(str(self._folder))
             self._on = True
 
     def after(self, step: int, state: Any) -> None:
-        """Ends it if this step is the last of it, once that is computed."""
+        """Ends the trace after its last step, once that is computed."""
         if self._on and self._steps and step == self._steps[1]:
             jax.block_until_ready(state)
             self._stop()

@@ -44,7 +44,7 @@ class Run:
 
 
 def load_run(folder: Path | str) -> Run:
-    """Opens a finished run; needs its `params.safetensors` alone.
+    """Opens a finished run; needs only its `params.safetensors`.
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
@@ -72,7 +72,7 @@ def make_run(
     step: int,
     trained_on: str | None = None,
 ) -> Run:
-    """A run's model with these variables, after so many updates."""
+    """A run whose model has these variables, after a number of updates."""
     model = abstract_model(config, dims)
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
     embed = functools.partial(_checked_embed, dims, fusing, nnx.graphdef(model), variables)
@@ -87,16 +87,16 @@ def embed_store(
     Args:
         run: the run.
         store: data with any of the run's modalities; others are left out.
-        batch_size: rows embedded at once; every batch has this shape, so one compilation does.
-        fused: a term of the objective ("vast", "confu"), for what its heads make of the embeddings
-            besides.
+        batch_size: rows embedded at once; every batch has this size, so one compilation is enough.
+        fused: a term of the objective ("vast", "confu") whose heads' fused embeddings to add.
 
     Returns:
         Unit rows of each modality in the store's order, zero where absent; then fused ones, by
-        names such as "audio+video", zero where an example lacks what they are made of.
+        names such as "audio+video", zero where an example lacks a modality they need.
 
     Raises:
-        ValueError: no modality in common, or one of another width; a term that fuses nothing.
+        ValueError: no modality in common, a modality of another width, or a term that fuses
+            nothing.
     """
     known = [modality for modality in store.modalities if modality in run.dims]
     if not known:
@@ -119,7 +119,7 @@ def embed_store(
 
 
 def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tuple[str, ...]:
-    """The names of what a term fuses; none of none."""
+    """The names of a term's fused embeddings; none if no term is given."""
     if fused is None:
         return ()
     if fused not in fusing:
@@ -140,7 +140,7 @@ def _checked_embed(
     unknown = sorted({*features, *masks} - set(dims))
     if unknown:
         raise ValueError(f"features or present hold {unknown}, the run embeds {sorted(dims)}")
-    # What was not given is absent, whatever its mask says.
+    # A modality that was not given is absent, whatever its mask says.
     present = {
         name: mask if isinstance(mask, jax.Array) else np.asarray(mask)
         for name, mask in masks.items()
@@ -158,7 +158,7 @@ def _checked_embed(
     for name, mask in present.items():
         if np.shape(mask) != (*sizes,) or getattr(mask, "dtype", None) != np.dtype(bool):
             raise ValueError(f"present[{name!r}] is no array bool{[*sizes]}: {np.shape(mask)}")
-    # Not as JAX's own, where they would be of one process alone.
+    # Not converted to JAX arrays, which would belong to one process alone.
     features = {
         name: x.astype(jnp.float32) if isinstance(x, jax.Array) else np.asarray(x, np.float32)
         for name, x in features.items()

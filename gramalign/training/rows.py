@@ -1,4 +1,4 @@
-"""Which rows of a store a run learns from, and which choose its model."""
+"""Chooses the rows of a store that a run trains on, and those that choose its model."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ from gramalign.training.config import Config
 
 
 def chosen_rows(config: Config) -> tuple[FeatureStore, FeatureStore | None]:
-    """The rows to train on and, if the config wants any, those to validate on.
+    """The rows to train on and, if the config asks for validation, those to validate on.
 
-    Of the modalities that the run trains on.
+    Both hold only the modalities that the run trains on.
 
     Raises:
-        ValueError: data that are not there, or that the config does not fit.
+        ValueError: data that do not exist, or that the config does not fit.
     """
     return chosen_of(load(config.data, on_bad_record=config.on_bad_record), config)
 
 
 def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, FeatureStore | None]:
-    """As `chosen_rows`, of the config's data once they are open."""
+    """As `chosen_rows`, from the config's data, already opened."""
     if config.modalities:
         store = store.only(config.modalities)
     if len(store.modalities) < 2:

@@ -1,4 +1,4 @@
-"""The data that a run is measured on."""
+"""The data that a run is evaluated on."""
 
 import logging
 
@@ -10,15 +10,15 @@ _log = logging.getLogger(__name__)
 
 
 def rows_of(run: Run, data: str | None, part: str) -> FeatureStore:
-    """The rows of one part of `data_of` that can be read."""
+    """The readable rows of one part of `data_of`."""
     return readable(data_of(run, data).part(part))
 
 
 def data_of(run: Run, data: str | None = None) -> FeatureStore:
     """A feature store by its name or path, or the one that a run was trained on.
 
-    Of a packed one the run's config says what becomes of damaged records. Warns if the run's own is
-    no longer what it was: which rows are for testing may be others now.
+    For a packed store, the run's config says how to treat damaged records. Warns if the run's own
+    store has changed since: the test rows may now be different ones.
 
     Raises:
         FeatureStoreError: as `gramalign.data.load`.
@@ -43,7 +43,7 @@ def data_of(run: Run, data: str | None = None) -> FeatureStore:
 
 
 def _trained_on(run: Run, store: FeatureStore) -> str:
-    """The digest of the rows that a run would be trained on now; of none, if it no longer can."""
+    """The digest of the rows that a run would train on now; empty if it no longer can."""
     try:
         return digest(chosen_of(store, run.config)[0])
     except ValueError:

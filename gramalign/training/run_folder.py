@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and whether a run may start or go on in it."""
+"""The folder of a run: its files, and whether a run may start or resume in it."""
 
 import contextlib
 import fcntl
@@ -40,7 +40,7 @@ class RunFolder:
 
     @property
     def timing(self) -> Path:
-        """The log of time and memory, which are no run's own but the machine's."""
+        """The log of time and memory, which depend on the machine."""
         return self.root / "timing.jsonl"
 
     @property
@@ -50,7 +50,7 @@ class RunFolder:
 
     @property
     def statistics(self) -> Path:
-        """Of the features, by which towers standardise them: measured when the run began."""
+        """Statistics by which towers standardise features, measured when the run began."""
         return self.root / "statistics.safetensors"
 
     @property
@@ -65,11 +65,11 @@ class RunFolder:
 
     @property
     def digests(self) -> Path:
-        """Of the checkpoints' files, by which damage is found."""
+        """Digests of the checkpoints' files, which reveal damage."""
         return self.root / "digests"
 
     def digest(self, step: int) -> Path:
-        """Those of one checkpoint."""
+        """The digests of one checkpoint."""
         return self.digests / f"{step}.json"
 
     @property
@@ -89,22 +89,22 @@ class RunFolder:
 
     @property
     def ranks(self) -> Path:
-        """Of each of its queries."""
+        """The rank of each of its queries."""
         return self.root / "ranks.npz"
 
     @property
     def contribution(self) -> Path:
-        """What each modality contributes, by the last evaluation that asked for it."""
+        """What each modality contributes, from the last evaluation that measured it."""
         return self.root / "contribution.json"
 
     @property
     def contribution_ranks(self) -> Path:
-        """Of each of its queries."""
+        """The rank of each of its queries."""
         return self.root / "contribution.npz"
 
     @property
     def robustness(self) -> Path:
-        """Curves of the last time they were measured."""
+        """Curves of the last robustness measurement."""
         return self.root / "robustness.json"
 
     @property
@@ -114,17 +114,17 @@ class RunFolder:
 
     @property
     def report(self) -> Path:
-        """The page that shows it all."""
+        """The report on the run, one HTML page."""
         return self.root / "report.html"
 
     @property
     def predictions(self) -> Path:
-        """Of each row that it classified."""
+        """The prediction for each classified row."""
         return self.root / "predictions.npz"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder, until the block or the process ends.
+        """Keeps other processes from training in the folder until the block or the process ends.
 
         Raises:
             FileExistsError: another process is training there.
@@ -135,7 +135,7 @@ class RunFolder:
             yield
 
     def state(self) -> Literal["finished", "running", "stopped"]:
-        """Whether a run is at its end, or a process is training it, or neither."""
+        """Whether the run is finished, is being trained by a process, or neither."""
         if self.params.exists():
             return "finished"
         try:
@@ -148,16 +148,16 @@ class RunFolder:
         return "stopped"
 
     def claim(self, config: Config, *, resume: bool, overwrite: bool) -> None:
-        """Makes the folder ready for a run to start or to go on.
+        """Prepares the folder for a run to start or resume.
 
         Args:
             config: the run.
-            resume: go on with the run that is there, if there is one.
-            overwrite: delete the run that is there, if there is one, and nothing else.
+            resume: resume the run in the folder, if there is one.
+            overwrite: delete the run in the folder, if there is one, and nothing else.
 
         Raises:
-            FileExistsError: there is a run, and neither was asked for.
-            ValueError: both were asked for, or the run there has another config.
+            FileExistsError: there is a run, and neither option is set.
+            ValueError: both options are set, or the run there has another config.
         """
         if resume and overwrite:
             raise ValueError("resume and overwrite contradict each other: wanted one at most")

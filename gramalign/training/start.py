@@ -1,4 +1,4 @@
-"""The state that a run starts from, made where it will lie."""
+"""The initial state of a run, created directly on its devices."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Programs:
-    """What runs share that differ by their seed and numbers alone."""
+    """The parts shared by runs that differ only in their seed and statistics."""
 
     graphdef: nnx.GraphDef
     abstract: TrainState
@@ -42,14 +42,14 @@ class _Programs:
 
 
 class Start:
-    """A run's model and its training step, and the state before the first one.
+    """A run's model and its training step, and the state before the first step.
 
     Args:
         config: the run.
         dims: width of each modality's features.
         measured: `(mean, std)` of each modality's training rows; None: they were measured when the
-            run began, and its folder keeps them.
-        mesh: the devices; every one makes its part of the state, and never holds the rest.
+            run began, and its folder has them.
+        mesh: the devices; each one makes its part of the state, and never holds the rest.
         folder: of the run.
         trained_on: digest of the rows.
 
@@ -58,7 +58,7 @@ class Start:
         graphdef: the model's structure.
         abstract: shapes, dtypes and shardings of the state.
         statistics: the variables that are not trained, on the host.
-        step: of `make_step`; of runs that follow each other and differ by their seed alone, one.
+        step: from `make_step`; shared by consecutive runs that differ only in their seed.
     """
 
     def __init__(
@@ -87,15 +87,15 @@ class Start:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a file of the model has to tell of it, in JSON's terms."""
+        """The metadata of the model's file, as JSON-compatible values."""
         config = dataclasses.asdict(self._config)
         return {"config": config, "dims": self.dims, "trained_on": self._trained_on}
 
     def state(self) -> TrainState:
-        """The state before the first step; the folder keeps the statistics.
+        """The state before the first step; writes the statistics to the folder.
 
-        If the run starts from another's weights, what came of each array is told and written, and
-        statistics may be the other's.
+        If the run starts from another's weights, logs and writes what happened to each array; the
+        statistics may then be the other run's.
 
         Raises:
             OSError, ValueError: as `warm_start`.
@@ -117,7 +117,7 @@ class Start:
 
 @functools.lru_cache(maxsize=1)
 def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> _Programs:
-    """Keeps the last: programs are traced and compiled when they are first called."""
+    """Cached for the last run: programs are traced and compiled when they are first called."""
     tx = make_optimizer(config.optimizer, config.steps)
 
     def build(seed):

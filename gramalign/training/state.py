@@ -1,4 +1,4 @@
-"""What a training step turns into its successor."""
+"""The state that a training step updates."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,5 +35,5 @@ def init_state(params: PyTree, tx: optax.GradientTransformation, rng: PRNGKeyArr
 
 
 def lying(leaf: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
-    """What an array, or its abstract shape, is like where it lies on devices."""
+    """The abstract shape of an array with a sharding."""
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

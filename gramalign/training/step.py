@@ -33,7 +33,7 @@ class Batch(TypedDict):
 
 
 def is_logged(step, config: Config):
-    """Whether a step, counted from 1, writes a line of the log; takes traced steps as well."""
+    """Whether a step, counted from 1, writes a line of the log; also works on traced steps."""
     return (step % config.log_every == 0) | (step == config.steps)
 
 
@@ -46,19 +46,19 @@ def make_step(
     """Compiles one update of the parameters.
 
     Args:
-        config: the run; of its seed and data nothing goes into the program.
+        config: the run; its seed and data do not enter the program.
         graphdef: the model's structure.
         tx: the optimiser.
-        mesh: the devices, of `gramalign.training.layout`; None: there is one.
+        mesh: the devices, from `gramalign.training.layout`; None: a single device.
 
     Returns:
         `step(state, statistics, batch) -> (state, metrics)`, where statistics are the model's
-        variables that are not trained. The state given is donated: its buffers become the new
-        state's. Where loss or gradient is not finite, it differs by its step and by one
-        more that was skipped. Metrics are scalars: `loss`, `loss/<term>`, `<number>/<term>` of each
-        learned number, `grad_norm` and `grad_norm/<modality>` of its tower, `skipped`; the
-        diagnostics, which are computed at logged steps only and zero at the others; and what is not
-        logged, `finite` (loss, gradient and update) and `finite/<modality>` of its embeddings.
+        variables that are not trained. The old state is donated: its buffers become the new
+        state's. If loss, gradient or update is not finite, only the step and the count of skipped
+        steps change. Metrics are scalars: `loss`, `loss/<term>`, `<number>/<term>` of each learned
+        number, `grad_norm` and `grad_norm/<modality>` of its tower, `skipped`; the diagnostics,
+        which are computed at logged steps only and zero at others; and, not logged, `finite` (loss,
+        gradient and update) and `finite/<modality>` of its embeddings.
     """
     augment = None if config.augment is None else load_augment(config.augment)
 
@@ -73,7 +73,7 @@ def make_step(
             return used().encoder(features, present, dropout_keys=keys)
 
         if config.model.remat or (mesh is not None and mesh.shape["fsdp"] > 1):
-            # Not even parameters that were gathered: they are gathered again.
+            # Gathered parameters are not kept either: they are gathered again.
             kept = HIDDEN if config.model.remat else PRODUCT
             policy = jax.checkpoint_policies.save_only_these_names(kept)
             encode = jax.checkpoint(encode, policy=policy)
@@ -98,7 +98,7 @@ def make_step(
         count = state.step + 1
         dropout_key = jax.random.fold_in(state.rng, state.step)
         if augment is not None:
-            # A key that no row of a batch is given for its dropout.
+            # A key that no row's dropout uses.
             key = jax.random.fold_in(dropout_key, jnp.uint32(2**32 - 1))
             features, present = augmented(augment, key, batch["features"], batch["present"])
             batch = {**batch, "features": features, "present": present}

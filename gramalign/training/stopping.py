@@ -1,4 +1,4 @@
-"""Ending a run when somebody asks for it: between two steps, with everything saved."""
+"""Ends a run on request: between two steps, with everything saved."""
 
 import contextlib
 import logging
@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 
 
 class Interrupted(RuntimeError):
-    """A run was told to end, and saved itself first.
+    """A run was told to end, and was saved first.
 
     Attributes:
-        step: that is saved.
+        step: the saved step.
         by_hand: whether by Ctrl-C.
     """
 
@@ -50,8 +50,8 @@ class Stopping:
 def stop_signal(*, ctrl_c: bool = True) -> Iterator[Stopping]:
     """Notes SIGTERM and, if asked to, Ctrl-C; a second one of either ends the process as usual.
 
-    Of several processes, all are told at the same step when one of them was sent SIGTERM. Outside
-    the main thread, where Python takes no signals, none ever comes.
+    With several processes, all learn at the same step that one of them received SIGTERM. Outside
+    the main thread, where Python handles no signals, none is ever noted.
     """
     if jax.process_count() > 1:  # whose runtime takes the signal
         yield Stopping(multihost_utils.reached_preemption_sync_point)

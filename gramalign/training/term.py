@@ -1,4 +1,4 @@
-"""What a term of an objective is: a loss, its settings, and what of them is learned."""
+"""The terms of an objective: a loss, its settings, and which of them are learned."""
 
 import dataclasses
 import math
@@ -15,15 +15,15 @@ from gramalign.models import LogitScale, Number
 from gramalign.training.checks import as_declared, check
 from gramalign.types import Embeddings, Present
 
-_OWN = ("learn_", "head_")  # settings that the loss knows nothing of begin so
+_OWN = ("learn_", "head_")  # prefixes of settings that the loss does not take
 
 
 @dataclass(frozen=True)
 class Term:
     """A loss with its settings filled in.
 
-    A term is a frozen dataclass. Its fields are settings of the loss, by the same names, but for
-    those called `learn_...` (whether a number is learned) and `head_...` (the shape of its heads).
+    A term is a frozen dataclass. Its fields are the loss's settings, under the same names, except
+    for `learn_...` (whether a number is learned) and `head_...` (the shape of its heads).
     """
 
     loss: ClassVar[Callable[..., Float[Array, " batch"]]]
@@ -40,7 +40,7 @@ class Term:
 
     @property
     def anchor(self) -> str | None:
-        """The modality an example must have to take part; None where any two will do."""
+        """The modality that an example needs to take part; None if any two are enough."""
         return None
 
     def check_modalities(self, modalities: tuple[str, ...]) -> None:
@@ -49,7 +49,7 @@ class Term:
         check(self, "anchor", valid, f"None or one of {', '.join(modalities)}")
 
     def numbers(self) -> dict[str, Number]:
-        """The learned numbers, by the setting in whose place they come and at which they start."""
+        """The learned numbers, by the setting that they replace and whose value they start at."""
         return {
             name: learned(getattr(self, name))
             for name, learned in self.learns.items()
@@ -57,10 +57,10 @@ class Term:
         }
 
     def heads(self, modalities: tuple[str, ...], dim: int, rngs: nnx.Rngs) -> dict[str, nnx.Module]:
-        """Modules that make further embeddings of a batch's own, by the names of what they make.
+        """Modules that make further embeddings from a batch's own, by the names of these.
 
         Each is called as `head(embeddings, present)` and returns unit rows `[batch, dim]` and where
-        they are there `[batch]`; the loss sees them beside the modalities.
+        they are present `[batch]`; the loss sees them beside the modalities.
         """
         del modalities, dim, rngs
         return {}
@@ -76,13 +76,13 @@ class Term:
 
         Args:
             embeddings: by modality, and those of the term's heads.
-            **given: `present`, `groups`, `axis_name` and `engine` as of a loss, which need not take
-                those it has no use for; and learned numbers, in the place of settings.
+            **given: `present`, `groups`, `axis_name` and `engine` as for a loss, which need not
+                take all of them; and learned numbers, in place of settings.
         """
         return self.loss(embeddings, **{**self.settings(), **without_unused(self.loss, given)})
 
     def settings(self) -> dict[str, Any]:
-        """The loss's keywords that stand for the fields."""
+        """The fields as keyword arguments of the loss."""
         names = [f.name for f in dataclasses.fields(self) if not f.name.startswith(_OWN)]
         return {name: getattr(self, name) for name in names}
 
@@ -132,4 +132,4 @@ class Smoothed(Tempered):
 
 @dataclass(frozen=True)
 class Contrastive(Smoothed, Anchored):
-    """A term with all of these."""
+    """A term with an anchor, a temperature and smoothing."""

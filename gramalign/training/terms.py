@@ -1,10 +1,10 @@
-"""The terms an objective can be made of.
+"""The terms that an objective can consist of.
 
 A new one is a class here, a row in `TERMS` and a line in `gramalign/training/__init__.py`: config,
 command line, model, log, tests and the list of methods find it there.
 
-Temperatures are as published where that is known and works; others, for Scores of another range,
-were chosen on rows held out of the training part of the digits.
+Temperatures are as published if known and if they work; others, for Scores with another range, were
+chosen on rows held out of the training part of the digits.
 """
 
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ class Triangle(Contrastive):
 class Hypergram(Contrastive):
     """HyperGRAM: a mix of the hyperbolic and the Euclidean volume, contrasted over the batch.
 
-    The Score that stands for it is the hyperbolic volume alone, whatever the mix.
+    Its Score is the hyperbolic volume alone, whatever the mix.
     """
 
     loss = staticmethod(losses.hypergram)
@@ -132,7 +132,7 @@ class KernelVolume(Contrastive):
 
     @property
     def score(self) -> str:
-        """The kernel volume of that width."""
+        """The kernel volume of the term's width."""
         return called("kernel_volume", bandwidth=self.bandwidth)
 
 
@@ -162,7 +162,7 @@ class Sca(Contrastive):
 
     @property
     def score(self) -> str:
-        """The aggregate of weights of that temperature."""
+        """The aggregate with weights of the term's temperature."""
         return called("aggregate", weight_temperature=self.weight_temperature)
 
 

@@ -1,4 +1,4 @@
-"""Where the time and the memory of a run go, which depend on the machine and not on the run."""
+"""The time and memory that a run takes, which depend on the machine."""
 
 import contextlib
 import resource
@@ -20,8 +20,8 @@ class Timing:
     """Measures what the loop waits for, between one row of the log and the next.
 
     Args:
-        batch_size: examples of a step, on all devices.
-        devices: the number of them.
+        batch_size: examples per step, on all devices together.
+        devices: number of devices.
     """
 
     def __init__(self, batch_size: int, devices: int):
@@ -48,10 +48,10 @@ class Timing:
         """What was measured since the last row.
 
         Returns:
-            `seconds`, a step's on average, and of these `seconds/<what>`, the rest being
-            `seconds/other`; `examples_per_second` of each device; `memory/host`, the most that this
-            process held so far, and `memory/device`, the most that its fullest device did, in GiB,
-            where the platform counts it.
+            `seconds`, the mean per step, and its parts `seconds/<what>`, the rest being
+            `seconds/other`; `examples_per_second` per device; in GiB, `memory/host`, the peak of
+            this process so far, and `memory/device`, the peak of its fullest device, if the
+            platform counts it.
         """
         now, steps = time.monotonic(), max(1, self._steps)
         # The clock never goes back, but it may stand still.

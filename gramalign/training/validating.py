@@ -1,4 +1,4 @@
-"""Evaluation while training: which step is the model, and whether more steps are worth it."""
+"""Validation while training: which step to take as the model, and when to stop early."""
 
 import math
 from collections.abc import Callable
@@ -17,23 +17,23 @@ _PREFIX = "validation/"
 
 
 def best_figure(validation: Validation, log: Path) -> float:
-    """The best of a run's validation figures, as its log has them; NaN if there is none."""
+    """The best validation figure in a run's log; NaN if there is none."""
     name = _PREFIX + validation.figure
     found = [row[name] for row in read_metrics(log) if not math.isnan(row.get(name, math.nan))]
     return (min if validation.lowest else max)(found, default=math.nan)
 
 
 class Validator:
-    """Measures a run at its times, and knows what was best.
+    """Validates a run at its due steps, and remembers the best figure.
 
     Args:
         config: the run.
-        rows: to validate on; None: it never does.
-        run: makes a run of a state.
-        log: takes figures, by names such as `validation/pair R@1, cosine`; of the space,
+        rows: to validate on; None: no validation.
+        run: makes a run from a state.
+        log: takes figures, by names such as `validation/pair R@1, cosine`; for the space,
             `validation/matched volume`, `validation/leading share` and, as the mean over all
             anchors, `validation/GRAM value`.
-        before: the file of that log, as it is when the run goes on.
+        before: the file of that log, as it is when the run resumes.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Validator:
         self._since_best = 0
         self.over = False
         """Whether there was nothing better for too long."""
-        # Whether it is over is the first process's decision.
+        # The first process decides whether it is over.
         name = _PREFIX + self._config.figure
         log_before = read_metrics(before) if rows is not None and is_first_process() else []
         for row in log_before:
@@ -67,13 +67,13 @@ class Validator:
         return every is not None and (step % every == 0 or step == self._last)
 
     def measure(self, state: TrainState) -> float:
-        """Evaluates the run as it stands.
+        """Validates the run in its current state.
 
         Returns:
-            What it is worth: the more the better.
+            The figure that chooses the model, with the sign that makes larger better.
 
         Raises:
-            ValueError: no held-out row has what the figure is of, so that it chooses nothing.
+            ValueError: no held-out row has the modalities that the figure needs.
         """
         assert self._rows is not None
         found = measure(self._run(state), self._rows, neighbours=False)

@@ -1,4 +1,4 @@
-"""Starting from the weights of another run, as far as they fit."""
+"""Starts a run from the weights of another, as far as they fit."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from gramalign.training.state import TrainState
 
 @dataclass(frozen=True)
 class Matched:
-    """What became of each array, by names such as `encoder.towers.text.head.kernel`."""
+    """What happened to each array, by names such as `encoder.towers.text.head.kernel`."""
 
     source: str
     taken: tuple[str, ...]
@@ -46,7 +46,7 @@ class Matched:
 
 
 def weights_file(source: str | Path) -> Path:
-    """The file of a run's weights, given that or the run's folder.
+    """The file of a run's weights, given the file itself or the run's folder.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -63,18 +63,18 @@ def weights_file(source: str | Path) -> Path:
 def warm_start(
     state: TrainState, statistics: PyTree, source: str | Path
 ) -> tuple[TrainState, PyTree, Matched]:
-    """Puts the weights of another run in the place of those of the same name and shape.
+    """Replaces weights by those of the same name and shape from another run.
 
-    What that run measured of its features comes with them: a tower was trained on features that
-    were standardised so.
+    The statistics of that run's features come with them, since its towers were trained on features
+    standardised that way.
 
     Args:
         state: the state before the first step.
         statistics: the model's variables that are not trained.
-        source: as `weights_file` takes.
+        source: as for `weights_file`.
 
     Returns:
-        State, statistics, and what was taken.
+        State, statistics, and which arrays were replaced.
 
     Raises:
         FileNotFoundError: as `weights_file`.
@@ -90,7 +90,7 @@ def warm_start(
         other_shape=tuple(name for name in here if name in there and name not in taken),
         left=tuple(sorted(there.keys() - here)),
     )
-    # A temperature is no reason to go on as if there were a model.
+    # A temperature alone does not count as a model that fits.
     weights = {name for name, _ in named(state.params) if name.startswith("encoder.")}
     if not weights & set(taken):
         raise ValueError(f"start_from: no weight fits in {matched}")
@@ -109,7 +109,7 @@ def _replaced(tree: PyTree, arrays: Mapping[str, np.ndarray], taken: list[str]) 
         new = arrays[name].astype(old.dtype)
         if not isinstance(old, jax.Array):
             return new
-        # Each process and device is given its own part.
+        # Each process and device gets its own part.
         return jax.make_array_from_callback(new.shape, old.sharding, lambda index: new[index])
 
     leaves = [leaf(name, old) for name, old in named(tree)]

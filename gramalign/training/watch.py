@@ -1,4 +1,4 @@
-"""What is read of every step: whether it may go on, and the rows of the log."""
+"""Reads the metrics of every step: whether the run may continue, and the rows of the log."""
 
 import logging
 import math
@@ -16,11 +16,11 @@ _log = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(RuntimeError):
-    """Loss or gradient were infinite or NaN for too many steps in a row; none of them counts."""
+    """Loss or gradient were infinite or NaN for too many steps in a row, all of them skipped."""
 
 
 class Watch:
-    """Reads the metrics of a run's steps, one after the other, when the next is under way.
+    """Reads the metrics of each of a run's steps while the next one is running.
 
     Args:
         config: the run.
@@ -39,14 +39,14 @@ class Watch:
         self._still = False
 
     def take(self, count: int, metrics: Mapping[str, Array]) -> None:
-        """Keeps the metrics of a step, which may still be computed, until `settle`."""
+        """Keeps the metrics of a step, which may not be computed yet, until `settle`."""
         self._pending = count, metrics
 
     def settle(self) -> None:
-        """Waits for the step, if one was taken, and writes its rows if it is time.
+        """Waits for the step, if one was taken, and writes its rows if they are due.
 
         Raises:
-            NonFiniteLoss: this was one too many that had to be skipped.
+            NonFiniteLoss: too many steps in a row had to be skipped.
         """
         if self._pending is None:
             return
@@ -85,7 +85,7 @@ class Watch:
 
 
 def _what_is_not_finite(count: int, metrics: Mapping[str, Array]) -> str:
-    """The terms, and the modalities whose embeddings or, if there are none, gradients are not."""
+    """Non-finite terms, and modalities with non-finite embeddings or, failing that, gradients."""
     values = {name: float(x) for name, x in metrics.items() if name.startswith("loss/")}
     found = [f"{name} is {x}" for name, x in values.items() if not math.isfinite(x)]
     gradient = "gradient" if not math.isfinite(float(metrics["grad_norm"])) else "update"

@@ -1,4 +1,4 @@
-"""Where else the log of a run goes: what TensorBoard and Weights & Biases read."""
+"""Further destinations of a run's log: TensorBoard and Weights & Biases."""
 
 import contextlib
 import importlib.util
@@ -22,14 +22,14 @@ def _tensorboard(folder: Path, config: dict[str, Any], begun: int) -> Iterator[W
     Args:
         folder: of the run.
         config: the run.
-        begun: step that it goes on from; what was written of later ones is struck out.
+        begun: step that it resumes from; what was written for later steps is purged.
     """
     from tensorboardX import SummaryWriter
 
-    # With the next step: of those of one step it keeps what was there.
+    # From the next step on, so that events of step `begun` itself are kept.
     purge = begun + 1 if begun else None
     files = folder / "tensorboard"
-    # Files are named by the second, and two starts within one would share a file.
+    # Files are named by the second, and two starts within a second would share a file.
     suffix = f".{len(list(files.glob('*'))):04d}"
     with SummaryWriter(str(files), purge_step=purge, filename_suffix=suffix) as writer:
         if not begun:
@@ -46,14 +46,14 @@ def _tensorboard(folder: Path, config: dict[str, Any], begun: int) -> Iterator[W
 
 @contextlib.contextmanager
 def _wandb(folder: Path, config: dict[str, Any], begun: int) -> Iterator[Write]:
-    """Logs to Weights & Biases, whose own variables say where: WANDB_PROJECT, WANDB_MODE, ...
+    """Logs to Weights & Biases, configured by its own variables: WANDB_PROJECT, WANDB_MODE, ...
 
     A run that is resumed is the same run there.
 
     Args:
         folder: of the run.
         config: the run.
-        begun: step that it goes on from; those it repeats are there already, with the same values.
+        begun: step that it resumes from; repeated steps are there already, with the same values.
     """
     import wandb  # pyright: ignore[reportMissingImports]
 
