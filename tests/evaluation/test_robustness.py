@@ -70,6 +70,10 @@ def test_noise_is_in_units_of_each_feature():
     added = (noisy["a"] - features["a"])[1:]
     np.testing.assert_allclose(added.std(axis=0), [0.5, 5, 0], rtol=0.05, atol=1e-6)
     np.testing.assert_array_equal(noisy["b"], features["b"].astype(np.float32))
+    draws = [
+        add_noise(features, present, x, 0.5, np.random.default_rng(1)) for x in (("b",), ("a", "b"))
+    ]
+    np.testing.assert_array_equal(*(x["b"] for x in draws))
 
 
 @given(seed=st.integers(0, 1000), share=st.floats(0, 1))
@@ -82,6 +86,12 @@ def test_dropped_dimensions_are_the_same_in_all(seed, share):
     kept = ~zero[0]
     expected = samples.normalized(data.embeddings["text"][:, kept].astype(np.float64))
     np.testing.assert_allclose(left.embeddings["text"][:, kept], expected, atol=1e-6)
+
+
+def test_groups_stay_whatever_befalls_the_embeddings():
+    data = checked(some().embeddings, groups=np.arange(EXAMPLES) // 2)
+    for left in (drop_dimensions(data, 0.5, np.random.default_rng(0)), store_as(data, "int8")):
+        np.testing.assert_array_equal(left.groups, data.groups)
 
 
 def test_precisions():

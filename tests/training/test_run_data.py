@@ -10,7 +10,9 @@ from gramalign.cli import main
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.data import FeatureStoreError, digest, from_arrays, load, same_rows
 from gramalign.data.packed import pack
-from gramalign.training import export, load_run, train
+from gramalign.evaluation import evaluate
+from gramalign.training import embed_store, export, load_run, train
+from gramalign.training.measure import embed_labelled, measure
 from gramalign.training.run_data import data_of
 from tests.shards import spoil
 
@@ -137,6 +139,17 @@ def test_labels_and_groups_are_of_a_digest_where_it_tells_of_them(column, arrays
     assert same_rows(before, digest(from_arrays({**arrays, column: numbers})))
     of_before = " ".join(word for word in before.split() if "=" not in word)
     assert same_rows(of_before, other) and same_rows(other, of_before)
+
+
+def test_groups_and_labels_go_with_the_rows(run, arrays):
+    more = {"groups": np.arange(60) // 3, "labels": np.arange(60) % 4}
+    rows = from_arrays({**arrays, **more})
+    embeddings = embed_store(run, rows)
+    wanted = evaluate(embeddings, groups=more["groups"], neighbours=False)
+    assert measure(run, rows, neighbours=False).retrieval == wanted.retrieval
+    found = embed_labelled(run, rows, score="cosine")
+    np.testing.assert_array_equal(found.clusters, more["groups"])
+    np.testing.assert_array_equal(found.labels, more["labels"])
 
 
 def test_what_is_measured_leaves_out_what_cannot_be_read(
