@@ -16,6 +16,7 @@ from gramalign import Index, training
 from gramalign.cli import main
 from gramalign.cli.embed import without_text
 from gramalign.cli.evaluate import Evaluate, evaluate_run
+from gramalign.cli.robustness import Robustness
 from gramalign.data import load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
@@ -148,6 +149,22 @@ def test_robustness_prints_curves_and_keeps_figures(run, capsys):
     assert "repeats: got 0, wanted at least 1" in what
 
 
+def test_robustness_of_the_rows_that_are_asked_for(run, store, tmp_path, monkeypatch):
+    arrays = {path.stem: np.load(path) for path in store.glob("*.npy")}
+    split = np.repeat(["train", "validation", "test"], [60, 40, 20])
+    np.savez(tmp_path / "pairs.npz", **arrays, split=split, groups=np.arange(120) // 2)
+    seen = []
+    monkeypatch.setattr(
+        "gramalign.cli.robustness.robustness", lambda data, _, **how: seen.append((data, how))
+    )
+    where = {"data": str(tmp_path / "pairs.npz"), "part": "validation", "out": tmp_path}
+    with pytest.raises(AttributeError):  # nothing was found
+        Robustness(run, **where, repeats=5, seed=9).run()
+    ((data, how),) = seen
+    assert data.groups.tolist() == (np.arange(40) // 2).tolist()
+    assert (how["repeats"], how["seed"], len(how["features"]["text"])) == (5, 9, 40)
+
+
 def test_a_checkpoint_is_evaluated_as_a_run_of_its_own(run, store, tmp_path, capsys):
     out = tmp_path / "so-far"
     main(["export", str(run), "--out", str(out), "--checkpoint", "15"])
@@ -263,6 +280,10 @@ def test_search_by_a_row_and_by_a_store(run, store, tmp_path, capsys):
     (fresh,) = searched(capsys, *words, "--save-index", str(saved))
     (again,) = searched(capsys, *words, "--index", str(saved))
     assert [hit["id"] for hit in again["hits"]] == [hit["id"] for hit in fresh["hits"]]
+    words = [*words, "--against", "text", "--index", str(saved)]
+    marked = [searched(capsys, *words, *more)[0]["hits"] for more in ([], ["--data", str(store)])]
+    assert [hits[0]["id"] for hits in marked] == ["row3", "row3"]
+    assert [hits[0]["is_query"] for hits in marked] == [True, False], "an id of another store"
 
     rows, test = tmp_path / "rows.npz", load(str(store)).part("test")
     name = str(test.ids[0])

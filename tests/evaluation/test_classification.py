@@ -84,6 +84,8 @@ def test_prompts_are_means_of_directions():
     for label, direction in zip(prompts.classes, prompts.directions, strict=True):
         total = train.data.embeddings["audio"][there & (train.labels == label)].sum(axis=0)
         np.testing.assert_allclose(direction, total / np.linalg.norm(total), rtol=1e-5)
+    long = class_prompts("text", np.array([[9.0, 0.0], [0.0, 2.0]]), np.array([1, 1]))
+    np.testing.assert_allclose(long.directions, [[0.5**0.5] * 2], rtol=1e-6)
 
 
 def test_blocks_change_nothing(monkeypatch):

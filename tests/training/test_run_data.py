@@ -13,7 +13,7 @@ from gramalign.data.packed import pack
 from gramalign.evaluation import evaluate
 from gramalign.training import embed_store, export, load_run, train
 from gramalign.training.measure import embed_labelled, measure
-from gramalign.training.run_data import data_of
+from gramalign.training.run_data import data_of, rows_of
 from tests.shards import spoil
 
 
@@ -165,6 +165,7 @@ def test_what_is_measured_leaves_out_what_cannot_be_read(
         spoil(shard)
     found = evaluate_run(run)
     assert found.examples == whole.examples - 1 == 19
+    assert [len(rows_of(run, data, "test")) for data in (None, str(folder))] == [19, 19]
     for message in ("1 of 20 rows cannot be read", "1 of 40 rows"):  # these for the baseline
         assert message in caplog.text
     assert "has changed" not in caplog.text

@@ -46,6 +46,13 @@ def test_seeds_are_traced_once_and_differ(small_config, tmp_path, quiet, monkeyp
     jax.tree.map(np.testing.assert_array_equal, again, one)
 
 
+def test_weights_and_dropout_are_of_the_seed(started):
+    one, other, again = (started(seed=seed).state() for seed in (1, 2, 1))
+    for of in (lambda x: x.params["encoder"], lambda x: jax.random.key_data(x.rng)):
+        weights = [jax.tree.leaves(of(x))[-1] for x in (one, other, again)]
+        assert (weights[0] == weights[2]).all() and (weights[0] != weights[1]).any()
+
+
 def test_anything_else_is_another_program(started, small_config):
     step = started().step
     assert started(seed=1).step is step

@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from gramalign.data import load
+from gramalign.data import from_arrays, load
 from gramalign.evaluation import checked, diagnose, evaluate, figure_names
 from gramalign.training import Optimizer, Validation, embed_store, load_run, train
 from gramalign.training.metrics import read_metrics
-from gramalign.training.rows import chosen_rows
+from gramalign.training.rows import chosen_of, chosen_rows
 from tests.training.commands import Killed, killed_at
 
 FIGURE = "validation/rest -> one R@1, own"
@@ -43,6 +43,15 @@ def test_rows_are_held_out_of_training_alone(small_config, small_store):
     fewer = dataclasses.replace(config.validation, rows=4)
     _, first = chosen_rows(small_config(validation=fewer))
     assert list(first.ids) == list(chosen.ids[:4])
+
+
+def test_no_group_is_held_out_in_part(small_config):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=(60, 3)) for name in ("text", "audio")}
+    store = from_arrays({**arrays, "groups": np.arange(60) // 3, "split": np.zeros(60, int)})
+    config = small_config(validation=Validation(every=4, held_out=0.3))
+    train_rows, chosen = chosen_of(store, config)
+    assert len(chosen) and not set(train_rows.groups) & set(chosen.groups)
 
 
 def test_a_store_that_says_which_rows_are_for_validation(small_config, small_store, tmp_path):
