@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from gramalign.data import from_arrays, load
 from gramalign.evaluation import checked, diagnose, evaluate, figure_names
 from gramalign.training import Optimizer, Validation, embed_store, load_run, train
-from gramalign.training.metrics import read_metrics
+from gramalign.training.log import Log
+from gramalign.training.metrics import MetricsLog, read_metrics
 from gramalign.training.rows import chosen_of, chosen_rows
+from gramalign.training.validating import Validator, best_figure
 from tests.training.commands import Killed, killed_at
 
 FIGURE = "validation/rest -> one R@1, own"
@@ -91,6 +94,30 @@ def test_a_figure_that_no_row_has(small_config, small_store, tmp_path, quiet):
         train(config, tmp_path / "run", report=quiet)
     known = dataclasses.replace(wanted, figure="pair R@1, cosine")
     assert train(dataclasses.replace(config, validation=known), tmp_path / "other", report=quiet)
+
+
+def test_the_best_of_a_log(tmp_path):
+    with MetricsLog(tmp_path / "log") as log:
+        for step, rank in enumerate((3.0, 2.0, math.nan, 5.0)):
+            log.write({"step": step, "validation/a -> b mean rank, own": rank})
+        log.write({"step": 9, "loss": 0.0})
+    found = [
+        best_figure(Validation(figure=f"a -> b {name}, own"), tmp_path / "log")
+        for name in ("mean rank", "MRR")
+    ]
+    assert found[0] == 2 and math.isnan(found[1])
+
+
+def test_a_figure_that_is_equal_is_no_better_one(small_config, tmp_path):
+    figure = "rest -> one R@1, own"
+    config = small_config(validation=Validation(every=1, patience=2, figure=figure))
+    rows = from_arrays({"text": np.ones((2, 2))})
+    over = []
+    for worth in (1.0, 2.0, 2.0, 2.0):
+        with MetricsLog(tmp_path / "log", last_step=99) as log:
+            log.write({"step": len(over), f"validation/{figure}": worth})
+        over.append(Validator(config, rows, lambda state: state, Log(), tmp_path / "log").over)
+    assert over == [False, False, False, True]
 
 
 def test_patience_without_evaluations():
