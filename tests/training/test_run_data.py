@@ -12,7 +12,7 @@ from gramalign.data import FeatureStoreError, digest, from_arrays, load, same_ro
 from gramalign.data.packed import pack
 from gramalign.evaluation import evaluate
 from gramalign.training import embed_store, export, load_run, train
-from gramalign.training.measure import embed_labelled, measure
+from gramalign.training.measure import embed_labelled, embed_prompts, measure
 from gramalign.training.run_data import data_of, rows_of
 from tests.shards import spoil
 
@@ -150,6 +150,8 @@ def test_groups_and_labels_go_with_the_rows(run, arrays):
     found = embed_labelled(run, rows, score="cosine")
     np.testing.assert_array_equal(found.clusters, more["groups"])
     np.testing.assert_array_equal(found.labels, more["labels"])
+    masked = from_arrays({**arrays, **more, "present.text": more["labels"] != 2})
+    assert embed_prompts(run, masked, "text").classes.tolist() == [0, 1, 3]
 
 
 def test_what_is_measured_leaves_out_what_cannot_be_read(
