@@ -12,8 +12,10 @@ from gramalign.data import FeatureStoreError, digest, from_arrays, load, same_ro
 from gramalign.data.packed import pack
 from gramalign.evaluation import evaluate
 from gramalign.training import embed_store, export, load_run, train
+from gramalign.training.log import Log
 from gramalign.training.measure import embed_labelled, embed_prompts, measure
 from gramalign.training.run_data import data_of, rows_of
+from gramalign.training.validating import Validator
 from tests.shards import spoil
 
 
@@ -168,6 +170,9 @@ def test_what_is_measured_leaves_out_what_cannot_be_read(
     found = evaluate_run(run)
     assert found.examples == whole.examples - 1 == 19
     assert [len(rows_of(run, data, "test")) for data in (None, str(folder))] == [19, 19]
+    rows = load(str(folder), on_bad_record="skip").part("test")
+    chooses = Validator(config, rows, lambda state: state, Log(), run.folder / "metrics.jsonl")
+    assert len(chooses._rows) == 19
     for message in ("1 of 20 rows cannot be read", "1 of 40 rows"):  # these for the baseline
         assert message in caplog.text
     assert "has changed" not in caplog.text
