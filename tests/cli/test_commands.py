@@ -12,10 +12,11 @@ import pytest
 import safetensors.numpy
 
 import gramalign
-from gramalign import Index
+from gramalign import Index, training
 from gramalign.cli import main
 from gramalign.cli.embed import without_text
 from gramalign.cli.evaluate import Evaluate, evaluate_run
+from gramalign.cli.robustness import Robustness
 from gramalign.data import load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
@@ -95,6 +96,20 @@ def test_evaluate_tells_what_each_modality_adds(run, capsys):
             assert (found > 0).sum() == item["joint"]["queries"]
 
 
+def test_it_does_so_of_the_rows_that_are_asked_for(run, store, tmp_path, monkeypatch):
+    arrays = {path.stem: np.load(path) for path in store.glob("*.npy")}
+    split = np.repeat(["train", "validation", "test"], [60, 40, 20])
+    np.savez(tmp_path / "pairs.npz", **arrays, split=split, groups=np.arange(120) // 2)
+    seen = []
+    monkeypatch.setattr(
+        "gramalign.cli.evaluate.contributions", lambda data, score: seen.append(data)
+    )
+    asked = Evaluate(run, data=str(tmp_path / "pairs.npz"), part="validation")
+    with pytest.raises(TypeError):  # nothing was found
+        asked._contribution(load_run(run))
+    assert seen[0].groups.tolist() == (np.arange(40) // 2).tolist()
+
+
 def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, capsys):
     main(["evaluate", str(run), "--no-baseline"])
     kept = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
@@ -134,6 +149,22 @@ def test_robustness_prints_curves_and_keeps_figures(run, capsys):
     assert "repeats: got 0, wanted at least 1" in what
 
 
+def test_robustness_of_the_rows_that_are_asked_for(run, store, tmp_path, monkeypatch):
+    arrays = {path.stem: np.load(path) for path in store.glob("*.npy")}
+    split = np.repeat(["train", "validation", "test"], [60, 40, 20])
+    np.savez(tmp_path / "pairs.npz", **arrays, split=split, groups=np.arange(120) // 2)
+    seen = []
+    monkeypatch.setattr(
+        "gramalign.cli.robustness.robustness", lambda data, _, **how: seen.append((data, how))
+    )
+    where = {"data": str(tmp_path / "pairs.npz"), "part": "validation", "out": tmp_path}
+    with pytest.raises(AttributeError):  # nothing was found
+        Robustness(run, **where, repeats=5, seed=9).run()
+    ((data, how),) = seen
+    assert data.groups.tolist() == (np.arange(40) // 2).tolist()
+    assert (how["repeats"], how["seed"], len(how["features"]["text"])) == (5, 9, 40)
+
+
 def test_a_checkpoint_is_evaluated_as_a_run_of_its_own(run, store, tmp_path, capsys):
     out = tmp_path / "so-far"
     main(["export", str(run), "--out", str(out), "--checkpoint", "15"])
@@ -154,6 +185,19 @@ def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):
     assert absent.any() and not np.asarray(embedded.features["sound"])[absent].any()
     assert list(embedded.ids[:2]) == ["row0", "row1"]
     assert list(embedded.split) == list(load(str(store)).split)
+
+
+def test_so_many_rows_are_embedded_at_a_time(run, store, tmp_path, monkeypatch):
+    seen = []
+
+    def embed_store(run, rows, batch_size, **more):
+        seen.append(batch_size)
+        return training.embed_store(run, rows, batch_size, **more)
+
+    monkeypatch.setattr("gramalign.cli.embed.embed_store", embed_store)
+    words = ["--data", str(store), "--out", str(tmp_path / "x.npz"), "--batch-size", "50"]
+    main(["embed", str(run), *words])
+    assert seen == [50]
 
 
 def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys, caplog):
@@ -236,13 +280,17 @@ def test_search_by_a_row_and_by_a_store(run, store, tmp_path, capsys):
     (fresh,) = searched(capsys, *words, "--save-index", str(saved))
     (again,) = searched(capsys, *words, "--index", str(saved))
     assert [hit["id"] for hit in again["hits"]] == [hit["id"] for hit in fresh["hits"]]
+    words = [*words, "--against", "text", "--index", str(saved)]
+    marked = [searched(capsys, *words, *more)[0]["hits"] for more in ([], ["--data", str(store)])]
+    assert [hits[0]["id"] for hits in marked] == ["row3", "row3"]
+    assert [hits[0]["is_query"] for hits in marked] == [True, False], "an id of another store"
 
-    rows = tmp_path / "rows.npz"
-    np.savez(rows, text=np.load(store / "text.npy")[:2], ids=np.array(["row0", "new"]))
+    rows, test = tmp_path / "rows.npz", load(str(store)).part("test")
+    name = str(test.ids[0])
+    np.savez(rows, text=np.asarray(test.features["text"])[:2], ids=np.array([name, "new"]))
     first, second = searched(capsys, str(run), str(rows), "--part", "test", "--score", "cosine")
-    assert (first["query"], second["query"]) == ("row0", "new") and len(second["hits"]) == 10
-    test = set(load(str(store)).part("test").ids.tolist())
-    assert {hit["id"] for hit in first["hits"]} <= test
+    assert (first["query"], second["query"]) == (name, "new") and len(second["hits"]) == 10
+    assert name in {hit["id"] for hit in first["hits"]} <= set(test.ids.tolist())
     assert not any(hit["is_query"] for hit in first["hits"]), "another store's row of this name"
 
     main(["search", str(run), "row3", "--by", "text", "--against", "text"])

@@ -34,7 +34,15 @@ def runs(tmp_path):
         validation=Validation(every=50, figure=figure),
     )
     (made(tmp_path / "b") / "params.safetensors").write_text("")
-    made(tmp_path / "c", {"step": 7, "loss": float("nan")}, steps=900)
+    lowest = "text -> audio mean rank, own"
+    made(
+        tmp_path / "c",
+        *({"step": step, f"validation/{lowest}": rank} for step, rank in ((2, 5.0), (4, 3.0))),
+        {"step": 6, f"validation/{lowest}": 4.0},
+        {"step": 7, "loss": float("nan")},
+        validation=Validation(every=2, figure=lowest),
+        steps=900,
+    )
     (tmp_path / "d").mkdir()
     return tmp_path
 
@@ -49,7 +57,7 @@ def test_all_is_told(runs, capsys):
     assert (a["objective"], a["figure"]) == ("clip", "pair R@1, cosine")
     assert a["examples_per_second"] == 1234.5
     assert (b["step"], b["loss"], b["best"]) == (0, None, None)
-    assert (c["step"], c["steps"], c["loss"]) == (7, 900, None)
+    assert (c["step"], c["steps"], c["loss"], c["best"]) == (7, 900, None, 3.0)
 
 
 def test_the_table(runs, capsys):

@@ -57,6 +57,14 @@ def test_what_a_batch_holds():
         np.testing.assert_array_equal(batch["groups"], rows // 5)
 
 
+@pytest.mark.parametrize("names", [np.array([30, -4, 30, 7, 7]), np.array(list("zczff"))])
+def test_classes_are_numbered_in_their_order(names):
+    batch = next(batches(make_store(5, labels=names), batch_size=5, seed=0))
+    rows = batch["features"]["audio"][:, 0].astype(int)
+    np.testing.assert_array_equal(batch["labels"], np.array([2, 0, 2, 1, 1])[rows])
+    assert batch["labels"].dtype == np.int32
+
+
 def test_rows_are_their_own_groups():
     for batch in itertools.islice(batches(make_store(), batch_size=7, seed=0), 5):
         np.testing.assert_array_equal(batch["groups"], batch["features"]["audio"][:, 0])

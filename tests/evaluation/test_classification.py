@@ -84,6 +84,8 @@ def test_prompts_are_means_of_directions():
     for label, direction in zip(prompts.classes, prompts.directions, strict=True):
         total = train.data.embeddings["audio"][there & (train.labels == label)].sum(axis=0)
         np.testing.assert_allclose(direction, total / np.linalg.norm(total), rtol=1e-5)
+    long = class_prompts("text", np.array([[9.0, 0.0], [0.0, 2.0]]), np.array([1, 1]))
+    np.testing.assert_allclose(long.directions, [[0.5**0.5] * 2], rtol=1e-6)
 
 
 def test_blocks_change_nothing(monkeypatch):
@@ -101,11 +103,12 @@ def test_blocks_change_nothing(monkeypatch):
         np.testing.assert_equal(asdict(once), asdict(again))  # NaN as NaN
 
 
+@pytest.mark.parametrize("k, temperature", [(9, 0.1), (60, 2.0)])
 @pytest.mark.parametrize("names", [("audio",), NAMES])
-def test_neighbours_vote_as_in_numpy(names):
+def test_neighbours_vote_as_in_numpy(names, k, temperature):
     rng = np.random.default_rng(3)
     train, test = rows(rng, 60, gaps=0.3), rows(rng, 60, gaps=0.3)
-    found = nearest_neighbours(train, test, names, k=9, temperature=0.1)
+    found = nearest_neighbours(train, test, names, k=k, temperature=temperature)
 
     def directions(part):
         total = sum(part.data.embeddings[name].astype(np.float64) for name in names)
@@ -115,9 +118,9 @@ def test_neighbours_vote_as_in_numpy(names):
     kept = train.there(names)
     cosines = directions(test) @ directions(train)[kept].T
     for i in np.flatnonzero(test.there(names)):
-        nearest = np.argsort(-cosines[i], kind="stable")[:9]
+        nearest = np.argsort(-cosines[i], kind="stable")[:k]
         votes = [
-            np.exp(cosines[i, nearest] / 0.1)[train.labels[kept][nearest] == label].sum()
+            np.exp(cosines[i, nearest] / temperature)[train.labels[kept][nearest] == label].sum()
             for label in LABELS
         ]
         own = votes[np.flatnonzero(test.labels[i] == LABELS)[0]]
@@ -125,7 +128,7 @@ def test_neighbours_vote_as_in_numpy(names):
         if np.argmax(votes) == np.searchsorted(LABELS, test.labels[i]):
             assert found.predicted[i] == test.labels[i]
     assert found.rows == test.there(names).sum()
-    assert found.settings == {"k": 9, "temperature": 0.1}
+    assert found.settings == {"k": min(k, kept.sum()), "temperature": temperature}
 
 
 @pytest.mark.parametrize("classes", [LABELS, LABELS[:2]])
@@ -162,6 +165,22 @@ def test_test_rows_do_not_choose_the_probe():
     shuffled = labelled(test.data.embeddings, rng.permutation(test.labels))
     settings = [linear_probe(train, part, NAMES).settings for part in (test, shuffled)]
     assert settings[0] == settings[1]
+
+
+def test_copies_of_a_row_do_not_choose_the_probe():
+    """What is learned by heart is right of copies, and here nothing else can be learned."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.integers(0, 2, 40), 4)
+    copies = {"text": np.repeat(rng.normal(size=(40, 30)), 4, axis=0)}
+    alone, together = labelled(copies, labels), labelled(copies, labels, None, np.arange(160) // 4)
+    assert linear_probe(alone, alone, ("text",)).settings["C"] > 1
+    assert linear_probe(together, alone, ("text",)).settings["C"] == probe.STRENGTHS[0]
+
+
+def test_of_strengths_that_are_equal_the_stronger_is_taken():
+    eye = labelled({"text": np.repeat(np.eye(4), 10, axis=0)}, np.repeat(np.arange(4), 10))
+    found = linear_probe(eye, eye, ("text",))
+    assert found.accuracy[1].value == 100 and found.settings["C"] == probe.STRENGTHS[0]
 
 
 def test_parts_are_stratified_and_groups_stay_whole():

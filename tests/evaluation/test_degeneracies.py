@@ -81,6 +81,10 @@ def test_figures_of_what_is_repeated():
     assert warnings_of(silent, groups=np.where(np.arange(ROWS) < 8, 31, np.arange(ROWS)))[
         "repeated"
     ].figures == {"text": 4 / 24}
+    silent["text"][:12] = silent["text"][0]
+    assert warnings_of(silent, groups=np.where(np.arange(ROWS) < 8, 31, np.arange(ROWS)))[
+        "repeated"
+    ].figures == {"text": 5 / 24}
     # Rounding to bfloat16 makes no difference to what is one vector.
     rng = np.random.default_rng(0)
     noisy = {**repeated, "text": repeated["text"] + 1e-5 * rng.normal(size=(ROWS, DIM))}

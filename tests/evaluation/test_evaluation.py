@@ -62,6 +62,17 @@ def test_tables_show_both_side_by_side(evaluation):
         "Labels: all that",
     ):
         assert title in shown
+    below = shown.partition("Plain, and top 5 re-ranked by cosine")[2].splitlines()
+    row = next(line for line in below if "text -> audio" in line).split()[3:]
+    found = [
+        evaluation.find(("text",), ("audio",), score)
+        for score in ("volume", "volume, top 5 re-ranked by cosine")
+    ]
+    assert row == [
+        cell
+        for x in found
+        for cell in (*(f"{x.recall[k]:.1f}" for k in (1, 5, 10)), f"{x.mean_reciprocal_rank:.3f}")
+    ]
 
 
 def test_a_baseline_is_measured_as_the_space_is():

@@ -45,6 +45,13 @@ def test_absent_rows_may_hold_anything_and_come_out_as_zeros():
     assert data.present["text"].all()
 
 
+def test_a_fusion_is_there_where_any_of_what_it_is_made_of_is():
+    ones = {name: np.ones((3, 2), np.float32) for name in ("text", "audio", "video")}
+    masks = {"audio": np.array([True, True, False]), "video": np.array([True, False, False])}
+    fused = checked(ones, masks, fused={"text": ones["text"]}).fused["text"]
+    assert fused.any(axis=1).tolist() == [True, True, False]
+
+
 def test_groups_may_be_of_any_type():
     groups = checked(two(), groups=np.array(["cat", "dog", "cat", "ant"])).groups
     assert groups is not None

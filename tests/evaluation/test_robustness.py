@@ -34,7 +34,7 @@ EXAMPLES, DIM = 32, 16
 def some():
     rng = np.random.default_rng(0)
     embeddings = samples.embeddings(rng, EXAMPLES, DIM, NAMES)
-    return checked(embeddings, {"audio": rng.random(EXAMPLES) > 0.2})
+    return checked(embeddings, {"audio": rng.random(EXAMPLES) > 0.2}, np.arange(EXAMPLES) // 2)
 
 
 @given(seed=st.integers(0, 1000), rates=st.tuples(st.floats(0, 1), st.floats(0, 1)))
@@ -70,6 +70,10 @@ def test_noise_is_in_units_of_each_feature():
     added = (noisy["a"] - features["a"])[1:]
     np.testing.assert_allclose(added.std(axis=0), [0.5, 5, 0], rtol=0.05, atol=1e-6)
     np.testing.assert_array_equal(noisy["b"], features["b"].astype(np.float32))
+    draws = [
+        add_noise(features, present, x, 0.5, np.random.default_rng(1)) for x in (("b",), ("a", "b"))
+    ]
+    np.testing.assert_array_equal(*(x["b"] for x in draws))
 
 
 @given(seed=st.integers(0, 1000), share=st.floats(0, 1))

@@ -1,5 +1,7 @@
 """Curves: which lines are drawn, how they are told apart, and what they are called."""
 
+import dataclasses
+
 import pytest
 
 from tests.report.made import THREE, made
@@ -55,6 +57,11 @@ def test_the_cosine_as_the_own_score_is_drawn_once():
     ]
     titles = [plot.title for plot in training_plots([cosine, made("volume", metrics=log())])]
     assert "rest → one R@1, own, held-out rows" in titles
+
+
+def test_the_step_of_the_model_is_marked():
+    best = dataclasses.replace(made("one", metrics=log()), step=20)
+    assert labels(training_plots([best]), "Validation")[-1] == "the model's step, 20"
 
 
 def test_panels_of_held_out_rows_say_so():

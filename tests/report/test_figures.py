@@ -1,5 +1,6 @@
 """Tables: what is compared with what, and where it stands."""
 
+import dataclasses
 import re
 from importlib import resources
 
@@ -43,6 +44,22 @@ def test_headings_stand_where_their_values_do():
     table = comparison([made("one"), made("other")])
     row = table.rows[0]
     assert [x.head for x in table.head[-1][1:]] == [x.head for x in row[1:]]
+
+
+def test_figures_are_those_of_the_score_that_heads_them():
+    run = made("one", rank=1)
+    results = tuple(
+        dataclasses.replace(x, recall={**x.recall, 1: 25.0}) if x.score == "cosine" else x
+        for x in run.evaluation.retrieval
+    )
+    run = dataclasses.replace(
+        run, evaluation=dataclasses.replace(run.evaluation, retrieval=results)
+    )
+    table = comparison([run, made("other")])
+    shown = {head.text: x.text for head, x in zip(table.head[-1], table.rows[0], strict=True)}
+    assert (shown["pair, own Score"], shown["pair, cosine"]) == ("100.0", "25.0")
+    # Of 20 candidates, by chance.
+    assert {row[-1].text for row in tuple_table(run).rows} == {"5.00"}
 
 
 def test_queries_are_those_of_the_table():

@@ -1,14 +1,17 @@
 """Ranks: bars, and what a random order would reach."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from gramalign.evaluation import TupleFigure
 from tests.report.made import made
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from gramalign.report.histograms import bins, rank_plots
+from gramalign.report.histograms import bins, rank_plots, tuple_plots
 
 
 def marks(plot):
@@ -33,6 +36,24 @@ def test_a_random_order_counts_queries_as_the_bars_do():
     # Of pairs, two tasks have 90 queries each, and four have 10 each.
     first = (180 / 10 + 40 / 5) / 220
     np.testing.assert_allclose(marks(plot)[0], [100 * first, 100 * first])
+
+
+def test_bars_are_shares_of_those_that_are_queries():
+    run = made("gaps", rank=3)
+    ranks = {name: np.concatenate([x, np.zeros(7, int)]) for name, x in run.ranks.items()}
+    plot, *_ = rank_plots([dataclasses.replace(run, ranks=ranks)])
+    heights = [bar.get_height() for bar in plot.figure.axes[0].patches]
+    assert heights == [0, 0, 100] * 2
+
+
+def test_densities_are_comparable_however_many_tuples_there_are():
+    run = made("one")
+    figure = TupleFigure(0.3, 0.6, 0.9, (0, 3, 1, 0), (10, 10, 10, 10))
+    diagnostics = dataclasses.replace(run.evaluation.diagnostics, volume=figure)
+    evaluation = dataclasses.replace(run.evaluation, diagnostics=diagnostics)
+    (plot,) = tuple_plots(dataclasses.replace(run, evaluation=evaluation))
+    heights = [x.get_data().values.tolist() for x in plot.figure.axes[0].patches]
+    assert heights[::2] == [[0, 3, 1, 0], [1, 1, 1, 1]]
 
 
 def test_bars_end_with_the_gallery():

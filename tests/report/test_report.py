@@ -32,6 +32,7 @@ from gramalign.evaluation import (
 from gramalign.evaluation.robustness import TASKS, Range
 from gramalign.report import check_installed, gather
 from gramalign.report.curves import predictor_plots
+from gramalign.report.damage import damage_plots
 from gramalign.report.histograms import bins, rank_plots
 from gramalign.report.thumbnails import Thumbnails, parse_images
 from gramalign.training import Clip, Config, Gram, Model, Validation, load_run
@@ -70,7 +71,8 @@ def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "store.npz"
     ids = np.array([f"<b>row{i}</b>" for i in range(200)])
     here = rng.random(200) < 0.9
-    np.savez(path, ids=ids, labels=np.arange(200) % 13, **{"present.text": here}, **views)
+    columns = {"labels": np.arange(200) % 13, "groups": np.arange(200) // 2}
+    np.savez(path, ids=ids, **columns, **{"present.text": here}, **views)
     return path
 
 
@@ -138,6 +140,16 @@ def test_a_page_is_whole_and_needs_nothing_else(gathered):
     assert "nan" not in re.sub(r"data:image[^\"]*|<svg.*?</svg>", "", page, flags=re.DOTALL).lower()
 
 
+def test_commands_measure_the_run_that_they_train(run, gathered):
+    train, *measure = gathered.commands
+    assert train == "gramalign train"
+    words = [shlex.split(command)[:3] for command in measure]
+    assert words == [["gramalign", "evaluate", str(run / "again")]]
+    rows = gathered.rows.groups
+    groups = len(np.unique(gathered.embedded.groups))
+    assert groups == len(np.unique(rows)) < len(rows)
+
+
 def test_names_are_text_and_never_markup(gathered):
     page = render([gathered])
     assert "<script" not in page and "<b>row" not in page and "<i>" not in page
@@ -197,9 +209,12 @@ def curve(kind, modalities, levels):
 
 def test_what_other_commands_have_measured(gathered):
     modalities = gathered.evaluation.modalities
-    curves = [curve(kind, modalities, (0, 1, 2)) for kind in CURVES]
+    curves = [curve(kind, modalities, (0, 1, 4)) for kind in CURVES]
     curves.append(curve("noise", modalities[:1], (0, 1)))
     record = Robustness("volume", modalities, 200, 3, 0, tuple(curves)).to_json()
+    lines = [plot.figure.axes[0].get_lines()[0] for plot in damage_plots(record)]
+    places = dict(zip(CURVES, [line.get_xdata().tolist() for line in lines], strict=True))
+    assert places.pop("precision") == [0, 1, 2] and all(x == [0, 1, 4] for x in places.values())
     figures = ClassFigures(
         "probe",
         modalities,
@@ -220,16 +235,16 @@ def test_what_other_commands_have_measured(gathered):
             dataclasses.replace(
                 gathered,
                 robustness={"data": gathered.data, "part": gathered.part, **record},
-                classification={"data": "others.npz", "part": "validation", **found.to_json()},
+                classification={"data": gathered.data, "part": "validation", **found.to_json()},
             )
         ]
     )
     Checked(page)
     assert sections_of(page)[-2:] == ["robustness", "classification"]
     damage, classes = page.split('<section id="robustness">')[1].split("<section")
-    assert damage.count("<svg") == len(CURVES) and "level 2" in damage
+    assert damage.count("<svg") == len(CURVES) and "level 4" in damage
     assert "least to largest of 3 repetitions" in damage and "rest → one, cosine" in damage
-    assert "Other rows" not in damage and "Of others.npz, validation;" in classes
+    assert "Other rows" not in damage and ", validation; the evaluation is of" in classes
     assert "77.7 [61.0, 88.8]" in classes and "the most frequent class, 44.4" in classes
 
 

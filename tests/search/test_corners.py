@@ -26,6 +26,14 @@ def test_a_file_that_names_other_modalities(tmp_path):
         Index.load(path)
 
 
+def test_where_all_hits_are_on_one_device():
+    x = np.random.default_rng(0).normal(size=(16, 4))
+    index = Index({"a": x, "b": x}, {"b": np.arange(16) < 8}, devices=jax.devices()[:2])
+    hits = index.search({"a": x[:1]}, k=16)
+    assert sorted(hits.numbers[0, :8]) == list(range(8))
+    assert (hits.numbers[0, 8:] == -1).all() and (hits.ids[0, 8:] == "").all()
+
+
 def test_factors_are_made_a_tile_at_a_time():
     seen = []
 

@@ -56,6 +56,16 @@ def test_a_learned_temperature_takes_the_place_of_the_first():
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
+def test_classes_are_the_groups_of_a_term_that_wants_them():
+    labels = jnp.arange(8, dtype=jnp.int32) % 3
+    config = Config(objective="supcon")
+    learned = learned_by(config)
+    given = {"present": None, "groups": GROUPS, "labels": labels}
+    total, _ = objective(EMBEDDINGS, **given, learned=learned, config=config)
+    expected = config.terms["supcon"](EMBEDDINGS, groups=labels).mean()
+    np.testing.assert_allclose(total, expected, rtol=1e-6)
+
+
 def test_the_mean_is_over_those_who_take_part():
     present = {"a": jnp.arange(8) < 5}
     config = Config(objective="clip", settings={"clip": Clip(anchor="a")})

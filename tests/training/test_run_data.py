@@ -11,9 +11,13 @@ from gramalign.cli import main
 from gramalign.cli.evaluate import evaluate_run
 from gramalign.data import FeatureStoreError, digest, from_arrays, load, same_rows
 from gramalign.data.packed import pack
-from gramalign.training import export, load_run, train
+from gramalign.evaluation import evaluate
+from gramalign.training import embed_store, export, load_run, train
+from gramalign.training.log import Log
+from gramalign.training.measure import embed_labelled, embed_prompts, measure
 from gramalign.training.params_file import save_params
-from gramalign.training.run_data import data_of
+from gramalign.training.run_data import data_of, rows_of
+from gramalign.training.validating import Validator
 from tests.shards import spoil
 
 
@@ -148,6 +152,19 @@ def test_labels_and_groups_are_of_a_digest_where_it_tells_of_them(column, arrays
     assert same_rows(of_before, other) and same_rows(other, of_before)
 
 
+def test_groups_and_labels_go_with_the_rows(run, arrays):
+    more = {"groups": np.arange(60) // 3, "labels": np.arange(60) % 4}
+    rows = from_arrays({**arrays, **more})
+    embeddings = embed_store(run, rows)
+    wanted = evaluate(embeddings, groups=more["groups"], neighbours=False)
+    assert measure(run, rows, neighbours=False).retrieval == wanted.retrieval
+    found = embed_labelled(run, rows, score="cosine")
+    np.testing.assert_array_equal(found.clusters, more["groups"])
+    np.testing.assert_array_equal(found.labels, more["labels"])
+    masked = from_arrays({**arrays, **more, "present.text": more["labels"] != 2})
+    assert embed_prompts(run, masked, "text").classes.tolist() == [0, 1, 3]
+
+
 def test_what_is_measured_leaves_out_what_cannot_be_read(
     small_config, arrays, tmp_path, quiet, caplog
 ):
@@ -161,6 +178,10 @@ def test_what_is_measured_leaves_out_what_cannot_be_read(
         spoil(shard)
     found = evaluate_run(run)
     assert found.examples == whole.examples - 1 == 19
+    assert [len(rows_of(run, data, "test")) for data in (None, str(folder))] == [19, 19]
+    rows = load(str(folder), on_bad_record="skip").part("test")
+    chooses = Validator(config, rows, lambda state: state, Log(), run.folder / "metrics.jsonl")
+    assert len(chooses._rows) == 19
     for message in ("1 of 20 rows cannot be read", "1 of 40 rows"):  # these for the baseline
         assert message in caplog.text
     assert "has changed" not in caplog.text

@@ -39,6 +39,14 @@ def test_overwrite_deletes_the_run_and_nothing_else(folder):
     assert json.loads(folder.config.read_text())["seed"] == 1
 
 
+def test_no_file_of_the_old_run_is_taken_for_one_of_the_new(folder):
+    for name in (name for name, x in vars(RunFolder).items() if isinstance(x, property)):
+        path = getattr(folder, name)
+        path.touch() if path.suffix else path.mkdir()
+    folder.claim(Config(), resume=False, overwrite=True)
+    assert [path.name for path in folder.root.iterdir()] == ["config.json"]
+
+
 def test_resume_and_overwrite_contradict_each_other(folder):
     with pytest.raises(ValueError, match="contradict"):
         folder.claim(Config(), resume=True, overwrite=True)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from gramalign.data import load
-from gramalign.training import train
+from gramalign.training import Config, Model, train
 from gramalign.training.layout import mesh_of
+from gramalign.training.model import abstract_model
 from gramalign.training.objective import objective
 from gramalign.training.start import Start
 
@@ -44,6 +45,21 @@ def test_seeds_are_traced_once_and_differ(small_config, tmp_path, quiet, monkeyp
     assert not equal["towers"]["text"]["head"]["kernel"]
     assert equal["towers"]["text"]["standardize"]["mean"]
     jax.tree.map(np.testing.assert_array_equal, again, one)
+
+
+def test_towers_are_as_the_config_says():
+    shape = Model(dim=3, hidden=5, depth=2, dropout=0.25, dtype="bfloat16")
+    tower = abstract_model(Config(model=shape), {"a": 7, "b": 4}).encoder.towers["a"]
+    assert tower.dropout == 0.25 and {layer.dtype for layer in tower.layers} == {"bfloat16"}
+    assert [layer.kernel.shape for layer in tower.layers] == [(7, 5), (5, 5)]
+    assert tower.head.kernel.shape == (5, 3)
+
+
+def test_weights_and_dropout_are_of_the_seed(started):
+    one, other, again = (started(seed=seed).state() for seed in (1, 2, 1))
+    for of in (lambda x: x.params["encoder"], lambda x: jax.random.key_data(x.rng)):
+        weights = [jax.tree.leaves(of(x))[-1] for x in (one, other, again)]
+        assert (weights[0] == weights[2]).all() and (weights[0] != weights[1]).any()
 
 
 def test_anything_else_is_another_program(started, small_config):

@@ -140,3 +140,7 @@ def test_only_matrices_decay(small_config):
     updates, _ = update(opt_state, params)
     assert (updates["kernel"] < 0).all()
     assert (updates["bias"] == 0).all() and updates["log_scale"] == 0
+    twice = make_optimizer(dataclasses.replace(config, weight_decay=2 * config.weight_decay), 12)
+    _, opt_state = twice.update(zeros, twice.init(params), params)
+    more, _ = twice.update(zeros, opt_state, params)
+    np.testing.assert_allclose(more["kernel"], 2 * updates["kernel"], rtol=1e-6)

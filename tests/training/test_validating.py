@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 
-from gramalign.data import load
+from gramalign.data import from_arrays, load
 from gramalign.evaluation import checked, diagnose, evaluate, figure_names
 from gramalign.training import Optimizer, Validation, embed_store, load_run, train
-from gramalign.training.metrics import read_metrics
-from gramalign.training.rows import chosen_rows
+from gramalign.training.log import Log
+from gramalign.training.metrics import MetricsLog, read_metrics
+from gramalign.training.rows import chosen_of, chosen_rows
+from gramalign.training.validating import Validator, best_figure
 from tests.training.commands import Killed, killed_at
 
 FIGURE = "validation/rest -> one R@1, own"
@@ -43,6 +46,15 @@ def test_rows_are_held_out_of_training_alone(small_config, small_store):
     fewer = dataclasses.replace(config.validation, rows=4)
     _, first = chosen_rows(small_config(validation=fewer))
     assert list(first.ids) == list(chosen.ids[:4])
+
+
+def test_no_group_is_held_out_in_part(small_config):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=(60, 3)) for name in ("text", "audio")}
+    store = from_arrays({**arrays, "groups": np.arange(60) // 3, "split": np.zeros(60, int)})
+    config = small_config(validation=Validation(every=4, held_out=0.3))
+    train_rows, chosen = chosen_of(store, config)
+    assert len(chosen) and not set(train_rows.groups) & set(chosen.groups)
 
 
 def test_a_store_that_says_which_rows_are_for_validation(small_config, small_store, tmp_path):
@@ -84,6 +96,30 @@ def test_a_figure_that_no_row_has(small_config, small_store, tmp_path, quiet):
     assert train(dataclasses.replace(config, validation=known), tmp_path / "other", report=quiet)
 
 
+def test_the_best_of_a_log(tmp_path):
+    with MetricsLog(tmp_path / "log") as log:
+        for step, rank in enumerate((3.0, 2.0, math.nan, 5.0)):
+            log.write({"step": step, "validation/a -> b mean rank, own": rank})
+        log.write({"step": 9, "loss": 0.0})
+    found = [
+        best_figure(Validation(figure=f"a -> b {name}, own"), tmp_path / "log")
+        for name in ("mean rank", "MRR")
+    ]
+    assert found[0] == 2 and math.isnan(found[1])
+
+
+def test_a_figure_that_is_equal_is_no_better_one(small_config, tmp_path):
+    figure = "rest -> one R@1, own"
+    config = small_config(validation=Validation(every=1, patience=2, figure=figure))
+    rows = from_arrays({"text": np.ones((2, 2))})
+    over = []
+    for worth in (1.0, 2.0, 2.0, 2.0):
+        with MetricsLog(tmp_path / "log", last_step=99) as log:
+            log.write({"step": len(over), f"validation/{figure}": worth})
+        over.append(Validator(config, rows, lambda state: state, Log(), tmp_path / "log").over)
+    assert over == [False, False, False, True]
+
+
 def test_patience_without_evaluations():
     with pytest.raises(ValueError, match="patience is 3, wanted none without validation.every"):
         Validation(patience=3)
@@ -92,7 +128,7 @@ def test_patience_without_evaluations():
 @pytest.fixture(scope="module")
 def config(small_config):
     """Of a run that soon grows worse: its steps are too long."""
-    wanted = Validation(every=2, held_out=0.4, figure="rest -> one R@1, own")
+    wanted = Validation(every=2, held_out=0.4, figure="rest -> one R@1, own", keep=2)
     optimizer = Optimizer(warmup=2, learning_rate=0.5, clip_norm=1000.0)
     return small_config(validation=wanted, optimizer=optimizer, steps=16)
 
@@ -114,7 +150,8 @@ def test_the_best_step_is_the_model(config, whole):
     found = evaluate(embed_store(run, rows), rows.present, score="cosine")
     assert found.summary(own=True)["rest -> one R@1, own"] == pytest.approx(figures[best])
     kept = {int(path.name) for path in (whole / "checkpoints").iterdir()}
-    assert kept == {best, 14, 16}
+    two = sorted(figures, key=lambda step: (figures[step], step))[-2:]
+    assert kept == {*two, 14, 16} and len(kept) == 4
 
 
 def test_the_space_is_measured_as_well(config, whole):

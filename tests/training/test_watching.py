@@ -63,6 +63,8 @@ def test_tensorboard(small_config, tmp_path, quiet):
             length = int.from_bytes(content[at : at + 8], "little")
             events.append(Event.FromString(content[at + 12 : at + 12 + length]))
             at += 12 + length + 4
+    # What is struck out begins behind the checkpoint: of one step TensorBoard keeps what was there.
+    assert [event.step for event in events if event.HasField("session_log")] == [9]
     losses = {
         event.step: value.simple_value
         for event in events
