@@ -62,8 +62,8 @@ def next_of(batches: Iterator[Any]) -> Any:
         if code is None:
             raise
         why = (
-            "in most cases because memory ran out: take fewer workers, or none"
-            if code[1].startswith("-")  # by a signal
+            "by a signal: -9 in most cases says that memory ran out, so take fewer workers, or none"
+            if code[1].startswith("-")
             else "and has said why above. A script keeps what it does under "
             '`if __name__ == "__main__":`, or each such process would do it again'
         )

@@ -96,18 +96,29 @@ def test_evaluate_tells_what_each_modality_adds(run, capsys):
             assert (found > 0).sum() == item["joint"]["queries"]
 
 
-def test_it_does_so_of_the_rows_that_are_asked_for(run, store, tmp_path, monkeypatch):
+@pytest.fixture
+def pairs(store, tmp_path):
+    """The store with two rows to a group, 40 of them for validation."""
     arrays = {path.stem: np.load(path) for path in store.glob("*.npy")}
     split = np.repeat(["train", "validation", "test"], [60, 40, 20])
     np.savez(tmp_path / "pairs.npz", **arrays, split=split, groups=np.arange(120) // 2)
-    seen = []
-    monkeypatch.setattr(
-        "gramalign.cli.evaluate.contributions", lambda data, score: seen.append(data)
-    )
-    asked = Evaluate(run, data=str(tmp_path / "pairs.npz"), part="validation")
-    with pytest.raises(TypeError):  # nothing was found
-        asked._contribution(load_run(run))
-    assert seen[0].groups.tolist() == (np.arange(40) // 2).tolist()
+    return str(tmp_path / "pairs.npz")
+
+
+class Asked(Exception):
+    """What a command would have measured, and how."""
+
+
+def asking(data, score, **how):
+    raise Asked(data, how)
+
+
+def test_it_does_so_of_the_rows_that_are_asked_for(run, pairs, monkeypatch):
+    monkeypatch.setattr("gramalign.cli.evaluate.contributions", asking)
+    with pytest.raises(Asked) as found:
+        Evaluate(run, data=pairs, part="validation")._contribution(load_run(run))
+    data, _ = found.value.args
+    assert data.groups.tolist() == (np.arange(40) // 2).tolist()
 
 
 def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, capsys):
@@ -149,18 +160,12 @@ def test_robustness_prints_curves_and_keeps_figures(run, capsys):
     assert "repeats: got 0, wanted at least 1" in what
 
 
-def test_robustness_of_the_rows_that_are_asked_for(run, store, tmp_path, monkeypatch):
-    arrays = {path.stem: np.load(path) for path in store.glob("*.npy")}
-    split = np.repeat(["train", "validation", "test"], [60, 40, 20])
-    np.savez(tmp_path / "pairs.npz", **arrays, split=split, groups=np.arange(120) // 2)
-    seen = []
-    monkeypatch.setattr(
-        "gramalign.cli.robustness.robustness", lambda data, _, **how: seen.append((data, how))
-    )
-    where = {"data": str(tmp_path / "pairs.npz"), "part": "validation", "out": tmp_path}
-    with pytest.raises(AttributeError):  # nothing was found
+def test_robustness_of_the_rows_that_are_asked_for(run, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr("gramalign.cli.robustness.robustness", asking)
+    where = {"data": pairs, "part": "validation", "out": tmp_path}
+    with pytest.raises(Asked) as found:
         Robustness(run, **where, repeats=5, seed=9).run()
-    ((data, how),) = seen
+    data, how = found.value.args
     assert data.groups.tolist() == (np.arange(40) // 2).tolist()
     assert (how["repeats"], how["seed"], len(how["features"]["text"])) == (5, 9, 40)
 
