@@ -55,6 +55,8 @@ def next_of(batches: Iterator[Any]) -> Any:
     Raises:
         ChildProcessError: a reading process was ended by something other than this process.
     """
+    # The first call starts the processes. They inherit that SIGTERM waits, until they ignore it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         return next(batches)
     except RuntimeError as error:
@@ -70,6 +72,8 @@ def next_of(batches: Iterator[Any]) -> Any:
         raise ChildProcessError(
             f"a process that reads batches has ended with status {code[1]}, {why}"
         ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(worker: int, workers: int) -> None:

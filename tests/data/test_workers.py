@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import jax
@@ -88,6 +89,23 @@ def test_a_signal_to_all_processes_leaves_the_batches_that_a_run_is_saved_after(
         found += itertools.islice(iterator, 20)
     assert_same(found, read(store, 21))
     assert not multiprocessing.active_children()
+
+
+def test_a_signal_to_all_processes_while_they_start_leaves_them_to_the_run(folder):
+    def tell():
+        while not (readers := multiprocessing.active_children()):
+            time.sleep(0.001)
+        for reader in readers:
+            os.kill(reader.pid, signal.SIGTERM)
+
+    store = load(folder / "plain")
+    telling = threading.Thread(target=tell)
+    with contextlib.closing(batches(store, batch_size=12, seed=1, workers=1)) as iterator:
+        telling.start()
+        found = [next_of(iterator)]
+        telling.join()
+    assert_same(found, read(store, 1))
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_reader_that_is_killed_is_an_error_with_a_cure(folder):
