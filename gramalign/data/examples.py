@@ -10,7 +10,6 @@ from jaxtyping import Bool, Int
 from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows
 
 _log = logging.getLogger(__name__)
-_READ = 4096  # rows at a time
 
 
 def gather(store: FeatureStore, rows: Int[np.ndarray, " b"]) -> dict[str, dict[str, np.ndarray]]:
@@ -51,9 +50,9 @@ def readable(store: FeatureStore) -> FeatureStore:
     if not arrays:
         return store
     rows = np.arange(len(store))
-    for start in range(0, len(rows), _READ):
+    for start in range(0, len(rows), store.rows_at_once):
         for array in arrays:
-            array[rows[start : start + _READ]]
+            array[rows[start : start + store.rows_at_once]]
     lost = np.any([array.lost(rows) for array in arrays], axis=0)
     if not lost.any():
         return store

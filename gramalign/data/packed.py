@@ -33,9 +33,6 @@ _COLUMN = re.compile(rf"(present\..+|{'|'.join(COLUMNS)})\.npy")
 _OTHERS = re.compile(rf"{re.escape(STORE)}(\.[0-9a-f]+\.part)?|{_LOCK}")
 _KINDS = {"present": "b", "ids": "U", "labels": "iU", "split": "U", "groups": "i"}
 """What numpy calls the dtypes of columns."""
-# The most that is written, or read back, at a time.
-_CHUNK = 4096  # rows
-_BYTES = 2**26  # and bytes of them
 
 
 class Records:
@@ -300,9 +297,7 @@ def _encoded(store: FeatureStore, rows: np.ndarray) -> UInt8[np.ndarray, "n widt
 
 
 def _chunks(store: FeatureStore, rows: np.ndarray) -> list[np.ndarray]:
-    width = sum(x.shape[1] * x.dtype.itemsize for x in store.features.values())
-    step = max(1, min(_CHUNK, _BYTES // width))
-    return np.split(rows, range(step, len(rows), step))
+    return np.split(rows, range(store.rows_at_once, len(rows), store.rows_at_once))
 
 
 def _write(path: Path, store: FeatureStore, rows: np.ndarray) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("ids", "labels", "split", "groups")
 """What a store knows of its rows besides their features."""
+# The most that is read at a time: features in files are never loaded whole.
+_ROWS = 8192
+_VALUES = 2**24
 
 
 class FeatureStoreError(ValueError):
@@ -129,6 +132,11 @@ class FeatureStore:
     def dims(self) -> dict[str, int]:
         """Width d_m of each modality's features."""
         return {name: array.shape[1] for name, array in self.features.items()}
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows to read at a time, so that the features of all fit in memory."""
+        return max(1, min(_ROWS, _VALUES // sum(self.dims.values())))
 
     @property
     def lost(self) -> set[int]:

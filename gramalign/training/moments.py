@@ -7,10 +7,6 @@ from jaxtyping import Float, Float32
 
 from gramalign.data import FeatureStore, gather
 
-# The most that is read at once: memory-mapped features are never loaded whole.
-_CHUNK = 8192  # rows
-_VALUES = 2**24  # and features of them
-
 _log = logging.getLogger(__name__)
 
 Moments = tuple[Float32[np.ndarray, " d"], Float32[np.ndarray, " d"]]
@@ -22,10 +18,10 @@ def moments(store: FeatureStore) -> dict[str, Moments]:
 
     Reads every row once. Zeros for a modality that is present nowhere.
     """
-    if len(store) > _CHUNK:
+    step = store.rows_at_once
+    if len(store) > step:
         _log.info("measuring the features of %d rows of %s", len(store), store.source)
     sums = {name: _Sums(dim) for name, dim in store.dims.items()}
-    step = max(1, min(_CHUNK, _VALUES // sum(store.dims.values())))
     for start in range(0, len(store), step):
         found = gather(store, np.arange(start, min(start + step, len(store))))
         for name, of_name in sums.items():

@@ -69,7 +69,7 @@ def test_wide_rows_are_packed_fewer_at_once(tmp_path, monkeypatch):
     wide = np.arange(7 * 2**21, dtype=np.float32).reshape(7, -1)  # of 8 MiB each
     store = from_arrays({"wide": wide})
     encoded, counts = packed._encoded, []
-    monkeypatch.setattr(packed, "_BYTES", 2**25)
+    monkeypatch.setattr("gramalign.data.store._VALUES", 2**23)
     monkeypatch.setattr(packed, "_encoded", lambda *x: counts.append(len(x[1])) or encoded(*x))
     pack(store, tmp_path / "packed")
     assert counts == 2 * [4, 3]

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True)
 def in_parts(monkeypatch):
-    monkeypatch.setattr(module, "_CHUNK", 7)
+    monkeypatch.setattr("gramalign.data.store._ROWS", 7)
 
 
 def assert_moments(found, values):
