@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gramalign.data import FeatureStore, load, readable
+from gramalign.data import FeatureStore, FeatureStoreError, load, readable
 from gramalign.evaluation import EmbeddingSet, Evaluation, checked
 from gramalign.files import read_json
 from gramalign.training import Config, Run
@@ -70,7 +70,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
 
     Raises:
         FileNotFoundError: it has not been evaluated.
-        ValueError: the store has changed since the evaluation.
+        ValueError: the store has changed since the evaluation, or is no longer there.
     """
     files = RunFolder(run.folder)
     if not files.evaluation.exists():
@@ -79,7 +79,14 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         )
     record = read_json(files.evaluation)
     evaluation = Evaluation.from_json(record)
-    store = load(record["data"], on_bad_record=run.config.on_bad_record)
+    try:
+        store = load(record["data"], on_bad_record=run.config.on_bad_record)
+    except FeatureStoreError as error:
+        error.add_note(
+            f"That is what {run.folder} was evaluated on: from where it is now, "
+            f"gramalign evaluate {run.folder} --data PATH"
+        )
+        raise
     rows = readable(store.part(record["part"])).only(evaluation.modalities)
     cure = _command("evaluate", run.folder, record)
     if len(rows) != evaluation.examples:

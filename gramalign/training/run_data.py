@@ -30,7 +30,7 @@ def data_of(run: Run, data: str | None = None) -> FeatureStore:
     except FeatureStoreError as error:
         error.add_note(
             f"That is what {run.folder} was trained on, as it was called from where that was: "
-            "give --data"
+            "give --data (to `gramalign evaluate`, before a report)"
         )
         raise
     if run.trained_on is not None and not same_rows(run.trained_on, _trained_on(run, store)):

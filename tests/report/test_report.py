@@ -335,6 +335,11 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
         np.savez(copy / "ranks.npz", **{**ranks, "ids": ranks["ids"][::-1]})
     with pytest.raises(ValueError, match="other rows"):
         gather(load_run(copy), "copy", "", copy)
+    moved = json.dumps(record | {"data": str(tmp_path / "moved.npz")})
+    (copy / "evaluation.json").write_text(moved)
+    with pytest.raises(ValueError, match="no data") as said:
+        gather(load_run(copy), "copy", "", copy)
+    assert f"gramalign evaluate {copy} --data PATH" in said.value.__notes__[0]
 
 
 def test_missing_packages_are_named(monkeypatch):
