@@ -4,12 +4,22 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def check_local(path: Path | str) -> None:
+    """Raises a ValueError for an address such as gs://bucket, which would become a folder `gs:`."""
+    if re.search(r"\b[a-z][a-z0-9]+:/", str(path)):
+        raise ValueError(
+            f"{path}: gramalign reads and writes local files only: mount the bucket as a folder "
+            "(gs:// with gcsfuse, s3:// with mount-s3), or copy what you need"
+        )
 
 
 @contextmanager

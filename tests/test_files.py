@@ -6,13 +6,14 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from gramalign.cli.figures import write_with_rows
-from gramalign.files import locked, read_json, whole, write_text
+from gramalign.files import check_local, locked, read_json, whole, write_text
 
 
 def names(folder):
@@ -106,3 +107,14 @@ def test_figures_and_their_rows_are_of_one_measurement(tmp_path):
     with np.load(rows) as found:
         assert found["ids"].tolist() == ["a", "b"]
     assert names(tmp_path) == ["evaluation.json", "ranks.npz"]
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/run", Path("s3://bucket/run"), "0.7*gs://a + b"])
+def test_an_address_is_no_file(address):
+    with pytest.raises(ValueError, match="local files only: mount the bucket as a folder"):
+        check_local(address)
+
+
+@pytest.mark.parametrize("path", ["0.7*stores/a:b + c", Path("C:/runs"), Path("/data/10:30/x")])
+def test_a_colon_makes_no_address(path):
+    check_local(path)

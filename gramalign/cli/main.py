@@ -31,7 +31,7 @@ from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
 from gramalign.cli.train import Train
-from gramalign.files import read_json
+from gramalign.files import check_local, read_json
 from gramalign.training import Config
 from gramalign.training.config_json import config_from_dict
 from gramalign.training.run_folder import RunFolder
@@ -65,6 +65,8 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     try:
         with explained(_GOES_ON.get(args[0], "") if args else ""):
+            for word in args:
+                check_local(word)
             _read(args).run()
     except SystemExit as end:
         if alone and end.code == BY_HAND:

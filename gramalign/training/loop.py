@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from gramalign.data import FeatureStore, digest, same_rows
 from gramalign.data.workers import next_of
+from gramalign.files import check_local
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
@@ -69,12 +70,14 @@ def train(
 
     Raises:
         FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is set.
-        ValueError: a config that does not fit the data, or is not that of the run to resume.
+        ValueError: a config that does not fit the data, or is not that of the run to resume, or
+            `out` is no local folder.
         NonFiniteLoss: loss or gradient were not finite for too many steps in a row.
         Interrupted: the process was asked to end (SIGTERM, Ctrl-C), and the run has been saved.
     """
     folder = RunFolder(Path(out))
     # Everything that may raise comes before the folder is touched.
+    check_local(out)
     check_writers(config.writers)
     profiling = Profile(folder.profile, profile)
     store, chosen = chosen_rows(config)

@@ -254,6 +254,11 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
     assert len(Index.load(index)) == 120
 
 
+def test_an_address_is_refused_whatever_the_option(capsys):
+    assert "mount the bucket" in complaint(capsys, "train", "--data", "0.7*gs://a + gs://b")
+    assert "mount the bucket" in complaint(capsys, "evaluate", "--out=s3://a/b", "runs/a")
+
+
 def test_rows_without_what_the_run_embeds_are_left_out(run, tmp_path, caplog):
     text, odd = np.ones((6, 7), np.float32), np.arange(6) % 2 == 1
     smell = np.ones((6, 2), np.float32)

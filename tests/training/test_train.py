@@ -115,6 +115,15 @@ def test_an_anchor_that_the_data_lacks_is_refused_before_a_file_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_bucket_is_refused_before_a_folder_of_its_name_is_made(
+    tmp_path, small_config, quiet, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="mount the bucket"):
+        train(small_config(), "gs://bucket/run", report=quiet)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_training_on_digits_beats_chance_by_far(tmp_path, quiet):
     config = Config(
