@@ -17,8 +17,8 @@ def check_local(path: Path | str) -> None:
     """Raises a ValueError for an address such as gs://bucket, which would become a folder `gs:`."""
     if re.search(r"\b[a-z][a-z0-9]+:/", str(path)):
         raise ValueError(
-            f"{path}: gramalign reads and writes local files only: mount the bucket as a folder "
-            "(gs:// with gcsfuse, s3:// with mount-s3), or copy what you need"
+            f"{path} is an address, but gramalign reads and writes files only: name a folder of a "
+            "local or shared file system, and copy from the address, or to it"
         )
 
 

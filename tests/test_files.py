@@ -111,7 +111,7 @@ def test_figures_and_their_rows_are_of_one_measurement(tmp_path):
 
 @pytest.mark.parametrize("address", ["gs://bucket/run", Path("s3://bucket/run"), "0.7*gs://a + b"])
 def test_an_address_is_no_file(address):
-    with pytest.raises(ValueError, match="local files only: mount the bucket as a folder"):
+    with pytest.raises(ValueError, match="files only: name a folder .* and copy from the address"):
         check_local(address)
 
 

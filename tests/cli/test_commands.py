@@ -255,8 +255,8 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
 
 
 def test_an_address_is_refused_whatever_the_option(capsys):
-    assert "mount the bucket" in complaint(capsys, "train", "--data", "0.7*gs://a + gs://b")
-    assert "mount the bucket" in complaint(capsys, "evaluate", "--out=s3://a/b", "runs/a")
+    assert "copy from the address" in complaint(capsys, "train", "--data", "0.7*gs://a + gs://b")
+    assert "copy from the address" in complaint(capsys, "evaluate", "--out=s3://a/b", "runs/a")
 
 
 def test_rows_without_what_the_run_embeds_are_left_out(run, tmp_path, caplog):

@@ -119,7 +119,7 @@ def test_a_bucket_is_refused_before_a_folder_of_its_name_is_made(
     tmp_path, small_config, quiet, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="mount the bucket"):
+    with pytest.raises(ValueError, match="copy from the address"):
         train(small_config(), "gs://bucket/run", report=quiet)
     assert not list(tmp_path.iterdir())
 
