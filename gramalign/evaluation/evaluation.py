@@ -1,7 +1,7 @@
 """One call that measures embeddings, and the record it returns."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
 from gramalign.evaluation.means import mean
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record, to_plain
 from gramalign.evaluation.relevance import Relevance, numbered_labels, relevance_figures
 from gramalign.evaluation.reranking import TOP, check_asked, rerank
 from gramalign.evaluation.retrieval import (
@@ -26,7 +26,7 @@ from gramalign.scores import Score, ScoreLike, name_of
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Record):
     """All figures of one set of embeddings.
 
     Attributes:
@@ -166,21 +166,6 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`, the summary among them; NaN becomes None."""
         return {"summary": to_plain(self.summary())} | to_plain(self)
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Evaluation":
-        """The inverse of `to_json`."""
-        return cls(
-            score=record["score"],
-            modalities=tuple(record["modalities"]),
-            examples=record["examples"],
-            retrieval=tuple(Retrieval.from_json(item) for item in record["retrieval"]),
-            baseline=tuple(Retrieval.from_json(item) for item in record["baseline"]),
-            diagnostics=Diagnostics.from_json(record["diagnostics"]),
-            # Records of earlier versions have none.
-            by_label=tuple(Relevance.from_json(item) for item in record.get("by_label", ())),
-            beside=tuple(Retrieval.from_json(item) for item in record.get("beside", ())),
-        )
 
 
 def figure_names(modalities: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ from gramalign.contrast import dual_softmax, ranks
 from gramalign.evaluation.devices import Batch, on_devices
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.means import mean
-from gramalign.evaluation.records import Record, number
+from gramalign.evaluation.records import Record
 from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of, score_named
 
 RECALL_AT = (1, 5, 10)
@@ -66,22 +66,6 @@ class Retrieval(Record):
     ranks: Int[np.ndarray, " examples"] | None = field(
         default=None, repr=False, compare=False, metadata={"record": False}
     )
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Retrieval":
-        """The inverse of `to_json`."""
-        return cls(
-            query=tuple(record["query"]),
-            gallery=tuple(record["gallery"]),
-            score=record["score"],
-            queries=record["queries"],
-            candidates=number(record["candidates"]),
-            recall={int(k): number(value) for k, value in record["recall"].items()},
-            chance={int(k): number(value) for k, value in record["chance"].items()},
-            median_rank=number(record["median_rank"]),
-            mean_rank=number(record["mean_rank"]),
-            mean_reciprocal_rank=number(record["mean_reciprocal_rank"]),
-        )
 
 
 def retrieval_figures(

@@ -11,7 +11,6 @@ Only complete tuples are measured, since both figures change with the number of 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,6 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.contrast import top_k
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import number
 from gramalign.geometry import singular_values, volume
 from gramalign.scores import VolumeScore
 
@@ -51,17 +49,6 @@ class TupleFigure:
     separation: float = math.nan
     matched_histogram: tuple[int, ...] = ()
     mismatched_histogram: tuple[int, ...] = ()
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "TupleFigure":
-        """The inverse of `to_plain`; also reads records without distributions."""
-        return cls(
-            matched=number(record["matched"]),
-            mismatched=number(record["mismatched"]),
-            separation=number(record.get("separation")),
-            matched_histogram=tuple(record.get("matched_histogram", ())),
-            mismatched_histogram=tuple(record.get("mismatched_histogram", ())),
-        )
 
 
 @dataclass(frozen=True)
