@@ -146,7 +146,7 @@ def class_figures(
     ranks = np.where(counted, ranks, 0)
     predicted = classes[best] if len(classes) else test.labels
     some = np.flatnonzero(counted)
-    clusters = test.clusters[some]
+    clusters = test.data.clusters[some]
     at = [k for k in ACCURACY_AT if k < max(len(classes), 2)]
     return ClassFigures(
         classifier=classifier,

@@ -26,8 +26,6 @@ singular values of Liu et al., arXiv 2507.17343; uniformity and alignment, Wang 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from gramalign.evaluation.degeneracies import Degeneracy, degeneracies
 from gramalign.evaluation.hubness import Hubness, hubness
 from gramalign.evaluation.inputs import EmbeddingSet
@@ -83,7 +81,7 @@ def diagnose(data: EmbeddingSet, *, neighbours: bool = True) -> Diagnostics:
     tuples, pairs = tuple_figures(data), pair_figures(data)
     evenness, ranks, repeated = uniformity(data), effective_ranks(data), repeated_rows(data)
     return Diagnostics(
-        complete=int(np.all(list(data.present.values()), axis=0).sum()),
+        complete=int(data.complete.sum()),
         volume=tuples.volume,
         leading_share=tuples.leading_share,
         uniformity=evenness,

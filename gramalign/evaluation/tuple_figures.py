@@ -83,7 +83,7 @@ def tuple_figures(data: EmbeddingSet) -> Tuples:
     Returns:
         The figures.
     """
-    complete = np.all(list(data.present.values()), axis=0)
+    complete, clusters = data.complete, data.clusters
     names = data.modalities if len(data.modalities) > 2 else ()
     if not complete.any():
         none, unknown = TupleFigure(math.nan, math.nan), dict.fromkeys(names, math.nan)
@@ -92,9 +92,8 @@ def tuple_figures(data: EmbeddingSet) -> Tuples:
     tuples = np.stack([data.embeddings[name] for name in data.modalities], axis=1)
     order = np.flatnonzero(complete)
     before = np.roll(order, 1)
-    labels = np.arange(len(data)) if data.groups is None else data.groups
     # The previous example is no mismatch if it belongs to the same group.
-    foreign = order[labels[order] != labels[before]]
+    foreign = order[clusters[order] != clusters[before]]
     everyone = np.ones(tuples.shape[:2], bool)
     matched = _volume_and_share(tuples, everyone)[:, order]
     mismatched, coincident, overriding = [], {}, {}
@@ -131,7 +130,7 @@ def gram_values(data: EmbeddingSet) -> dict[str, float]:
     Returns:
         The values by anchor; NaN if no example is complete.
     """
-    complete = np.all(list(data.present.values()), axis=0)
+    complete = data.complete
     if not complete.any():
         return dict.fromkeys(data.modalities, math.nan)
     embeddings = {name: jnp.asarray(values) for name, values in data.embeddings.items()}
