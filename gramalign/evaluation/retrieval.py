@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Integer
 
 from gramalign.contrast import dual_softmax, ranks
 from gramalign.evaluation.devices import Batch, on_devices
@@ -67,6 +67,11 @@ class Retrieval(Record):
         default=None, repr=False, compare=False, metadata={"record": False}
     )
 
+    @property
+    def name(self) -> str:
+        """E.g. `text -> audio+video, cosine`."""
+        return f"{task_name(self.query, self.gallery)}, {self.score}"
+
 
 def retrieval_figures(
     data: EmbeddingSet, score: ScoreLike, *, dual_temperature: float | None = None
@@ -84,8 +89,6 @@ def retrieval_figures(
     Raises:
         ValueError: unknown score, or `FUSED` without fused embeddings.
     """
-    check_score(score, fused=True)
-    _check_fused(data, score)
     results = [
         retrieve_both_ways(data, *sides, score, dual_temperature=dual_temperature)
         for sides in tasks(data.modalities)
@@ -100,6 +103,11 @@ def tasks(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, .
     """
     pairs = [((one,), (other,)) for one, other in itertools.combinations(modalities, 2)]
     return pairs + [((one,), all_but(modalities, one)) for one in modalities if len(modalities) > 2]
+
+
+def task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
+    """E.g. `text -> audio+video`."""
+    return f"{'+'.join(query)} -> {'+'.join(gallery)}"
 
 
 def retrieve_both_ways(
@@ -270,7 +278,7 @@ def figures_of(
     """The figures of ranks that count from 0 and are -1 where an example is not a query."""
     is_query = ranked >= 0
     place = ranked[is_query] + 1
-    candidates = _candidates(in_gallery, groups)[is_query]
+    candidates = gallery_sizes(in_gallery, groups)[is_query]
     return Retrieval(
         query=query,
         gallery=gallery,
@@ -286,7 +294,9 @@ def figures_of(
     )
 
 
-def _candidates(in_gallery: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+def gallery_sizes(
+    in_gallery: Bool[np.ndarray, " n"], groups: Integer[np.ndarray, " n"] | None
+) -> Int[np.ndarray, " n"]:
     """Gallery size as each row would see it as a query whose own match is in the gallery."""
     if groups is None:
         return np.full(len(in_gallery), in_gallery.sum())
