@@ -24,7 +24,6 @@ all rows are right, or all wrong, macro-F1 is accuracy, and has its interval.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
@@ -32,7 +31,7 @@ from jaxtyping import Bool, Float, Integer, Shaped
 from gramalign.evaluation.bootstrap import bootstrap_interval
 from gramalign.evaluation.labelled import Label, Labelled
 from gramalign.evaluation.means import mean
-from gramalign.evaluation.records import Record, number
+from gramalign.evaluation.records import Record
 
 ACCURACY_AT = (1, 5, 10)
 
@@ -102,28 +101,6 @@ class ClassFigures(Record):
             return f"{self.prompts} prompts -> {of}, {self.score}"
         return f"{self.classifier}, {of}"
 
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "ClassFigures":
-        """The inverse of `to_json`."""
-
-        def estimate(values: Mapping[str, float | None]) -> Estimate:
-            return Estimate(**{name: number(value) for name, value in values.items()})
-
-        return cls(
-            classifier=record["classifier"],
-            modalities=tuple(record["modalities"]),
-            score=record["score"],
-            prompts=record["prompts"],
-            rows=record["rows"],
-            classes=record["classes"],
-            unknown=tuple(record["unknown"]),
-            accuracy={int(k): estimate(value) for k, value in record["accuracy"].items()},
-            macro_f1=estimate(record["macro_f1"]),
-            chance={int(k): number(value) for k, value in record["chance"].items()},
-            majority=number(record["majority"]),
-            settings=record["settings"],
-        )
-
 
 def class_figures(
     scores: ClassScores | None,
@@ -169,7 +146,7 @@ def class_figures(
     ranks = np.where(counted, ranks, 0)
     predicted = classes[best] if len(classes) else test.labels
     some = np.flatnonzero(counted)
-    clusters = test.clusters[some]
+    clusters = test.data.clusters[some]
     at = [k for k in ACCURACY_AT if k < max(len(classes), 2)]
     return ClassFigures(
         classifier=classifier,

@@ -1,8 +1,6 @@
 """One call that classifies embeddings with every classifier, and the record it returns."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -57,24 +55,6 @@ class Classification(Record):
                 columns[f"rank, {figures.name}"] = figures.ranks
                 columns[f"predicted, {figures.name}"] = figures.predicted
         return columns
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Classification":
-        """The inverse of `to_json`."""
-
-        def figures(name: str) -> tuple[ClassFigures, ...]:
-            return tuple(ClassFigures.from_json(item) for item in record[name])
-
-        return cls(
-            score=record["score"],
-            modalities=tuple(record["modalities"]),
-            train_rows=record["train_rows"],
-            test_rows=record["test_rows"],
-            zero_shot=record["zero_shot"],
-            prompts=figures("prompts"),
-            probe=figures("probe"),
-            neighbours=figures("neighbours"),
-        )
 
 
 def classify(

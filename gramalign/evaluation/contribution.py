@@ -114,11 +114,7 @@ class Contribution(Record):
         Keys are such as `text+audio -> video, cosine`.
         """
         results = (self.joint, *self.without.values(), *self.alone.values())
-        return {
-            f"{'+'.join(x.query)} -> {self.target}, {self.score}": x.ranks
-            for x in results
-            if x.ranks is not None
-        }
+        return {x.name: x.ranks for x in results if x.ranks is not None}
 
 
 def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, ...]:

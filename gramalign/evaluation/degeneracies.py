@@ -13,7 +13,6 @@ has many, and so has a good one that is searched by another Score.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gramalign.evaluation.pair_figures import PairFigures
 from gramalign.evaluation.tuple_figures import COINCIDENT
@@ -42,11 +41,6 @@ class Degeneracy:
     kind: str
     figures: Mapping[str, float]
     sentence: str
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Degeneracy":
-        """The inverse of `to_plain`."""
-        return cls(record["kind"], dict(record["figures"]), record["sentence"])
 
 
 def degeneracies(

@@ -25,16 +25,13 @@ singular values of Liu et al., arXiv 2507.17343; uniformity and alignment, Wang 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
 
 from gramalign.evaluation.degeneracies import Degeneracy, degeneracies
 from gramalign.evaluation.hubness import Hubness, hubness
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.modality_figures import effective_ranks, repeated_rows, uniformity
 from gramalign.evaluation.pair_figures import PairFigures, pair_figures
-from gramalign.evaluation.records import Record, number
+from gramalign.evaluation.records import Record
 from gramalign.evaluation.tuple_figures import TupleFigure, gram_values, tuple_figures
 
 
@@ -70,28 +67,6 @@ class Diagnostics(Record):
     hubness: tuple[Hubness, ...] = ()
     warnings: tuple[Degeneracy, ...] = ()
 
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Diagnostics":
-        """The inverse of `to_json`; figures that an earlier version did not record stay empty."""
-
-        def numbers(name: str) -> dict[str, float]:
-            return {key: number(value) for key, value in record.get(name, {}).items()}
-
-        return cls(
-            complete=record["complete"],
-            volume=TupleFigure.from_json(record["volume"]),
-            leading_share=TupleFigure.from_json(record["leading_share"]),
-            uniformity=numbers("uniformity"),
-            pairs=tuple(PairFigures.from_json(pair) for pair in record["pairs"]),
-            gram_value=numbers("gram_value"),
-            coincident=numbers("coincident"),
-            overriding=numbers("overriding"),
-            effective_rank=numbers("effective_rank"),
-            repeated=numbers("repeated"),
-            hubness=tuple(Hubness.from_json(item) for item in record.get("hubness", ())),
-            warnings=tuple(Degeneracy.from_json(item) for item in record.get("warnings", ())),
-        )
-
 
 def diagnose(data: EmbeddingSet, *, neighbours: bool = True) -> Diagnostics:
     """Measure the geometry of embeddings.
@@ -106,7 +81,7 @@ def diagnose(data: EmbeddingSet, *, neighbours: bool = True) -> Diagnostics:
     tuples, pairs = tuple_figures(data), pair_figures(data)
     evenness, ranks, repeated = uniformity(data), effective_ranks(data), repeated_rows(data)
     return Diagnostics(
-        complete=int(np.all(list(data.present.values()), axis=0).sum()),
+        complete=int(data.complete.sum()),
         volume=tuples.volume,
         leading_share=tuples.leading_share,
         uniformity=evenness,

@@ -1,7 +1,7 @@
 """One call that measures embeddings, and the record it returns."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
 from gramalign.evaluation.means import mean
-from gramalign.evaluation.records import to_plain
+from gramalign.evaluation.records import Record, to_plain
 from gramalign.evaluation.relevance import Relevance, numbered_labels, relevance_figures
 from gramalign.evaluation.reranking import TOP, check_asked, rerank
 from gramalign.evaluation.retrieval import (
@@ -20,13 +20,14 @@ from gramalign.evaluation.retrieval import (
     Retrieval,
     all_but,
     retrieval_figures,
+    task_name,
     with_cosine,
 )
 from gramalign.scores import Score, ScoreLike, name_of
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Record):
     """All figures of one set of embeddings.
 
     Attributes:
@@ -137,7 +138,7 @@ class Evaluation:
         """Every retrieval figure, by the names that `figure_names` lists."""
         found = self.summary(own=True)
         for task in self.retrieval:
-            name = _task_name(task.query, task.gallery)
+            name = task_name(task.query, task.gallery)
             ranks = task.median_rank, task.mean_rank, task.mean_reciprocal_rank
             figures = [*task.recall.values(), *ranks]
             for called, score in {"own": self.score, "cosine": "cosine"}.items():
@@ -150,14 +151,9 @@ class Evaluation:
 
         Keys are such as `text -> audio, cosine`; those of the baseline end in `, baseline`.
         """
-        results = [(x, "") for x in (*self.retrieval, *self.beside)] + [
-            (x, ", baseline") for x in self.baseline
-        ]
-        return {
-            f"{_task_name(task.query, task.gallery)}, {task.score}{end}": task.ranks
-            for task, end in results
-            if task.ranks is not None
-        }
+        named = {x.name: x for x in (*self.retrieval, *self.beside)}
+        named |= {f"{x.name}, baseline": x for x in self.baseline}
+        return {name: x.ranks for name, x in named.items() if x.ranks is not None}
 
     def rest(self, modality: str) -> tuple[str, ...]:
         """All modalities but one."""
@@ -166,21 +162,6 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`, the summary among them; NaN becomes None."""
         return {"summary": to_plain(self.summary())} | to_plain(self)
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Evaluation":
-        """The inverse of `to_json`."""
-        return cls(
-            score=record["score"],
-            modalities=tuple(record["modalities"]),
-            examples=record["examples"],
-            retrieval=tuple(Retrieval.from_json(item) for item in record["retrieval"]),
-            baseline=tuple(Retrieval.from_json(item) for item in record["baseline"]),
-            diagnostics=Diagnostics.from_json(record["diagnostics"]),
-            # Records of earlier versions have none.
-            by_label=tuple(Relevance.from_json(item) for item in record.get("by_label", ())),
-            beside=tuple(Retrieval.from_json(item) for item in record.get("beside", ())),
-        )
 
 
 def figure_names(modalities: Sequence[str]) -> list[str]:
@@ -197,17 +178,13 @@ def figure_names(modalities: Sequence[str]) -> list[str]:
     for score in ("cosine", "own"):
         summary += [f"one -> rest R@1, {score}", f"rest -> one R@1, {score}"]
     tasks = {
-        _task_name(*sides)
+        task_name(*sides)
         for one in modalities
         for rest in (all_but(modalities, one), *((other,) for other in modalities if other != one))
         for sides in (((one,), rest), (rest, (one,)))
     }
     names = [_names_of(task, score) for score in ("cosine", "own") for task in sorted(tasks)]
     return summary + [name for each in names for name in each]
-
-
-def _task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
-    return f"{'+'.join(query)} -> {'+'.join(gallery)}"
 
 
 def _names_of(task: str, score: str) -> list[str]:
@@ -218,7 +195,7 @@ def _names_of(task: str, score: str) -> list[str]:
 def _hits(task: Retrieval) -> Float[np.ndarray, " examples"]:
     if task.ranks is None:
         raise ValueError(
-            f"{_task_name(task.query, task.gallery)}: this evaluation is from a record, which does "
+            f"{task_name(task.query, task.gallery)}: this evaluation is from a record, which does "
             "not keep ranks; evaluate the embeddings again, or take the ranks of ranks.npz"
         )
     return np.where(task.ranks > 0, 100.0 * (task.ranks == 1), math.nan)

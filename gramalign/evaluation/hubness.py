@@ -11,10 +11,8 @@ Source: Radovanovic, Nanopoulos and Ivanovic, Hubs in Space, JMLR 11, 2010.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +21,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.contrast import top_k
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import number
 from gramalign.scores import CosineScore
 
 NEIGHBOURS = 10
@@ -45,12 +42,6 @@ class Hubness:
     gallery: str
     skewness: float
     largest: float
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Hubness":
-        """The inverse of `to_plain`."""
-        figures = {name: number(record[name]) for name in ("skewness", "largest")}
-        return cls(query=record["query"], gallery=record["gallery"], **figures)
 
 
 def hubness(data: EmbeddingSet) -> tuple[Hubness, ...]:

@@ -33,6 +33,16 @@ class EmbeddingSet:
         """The modalities, in the order they were given."""
         return tuple(self.embeddings)
 
+    @property
+    def complete(self) -> Bool[np.ndarray, " examples"]:
+        """The examples that have every modality."""
+        return np.all(list(self.present.values()), axis=0)
+
+    @property
+    def clusters(self) -> Integer[np.ndarray, " examples"]:
+        """Which rows belong together: members of a group; without groups, each row by itself."""
+        return np.arange(len(self)) if self.groups is None else self.groups
+
     def __len__(self) -> int:
         """Number of examples, complete or not."""
         return len(next(iter(self.embeddings.values())))

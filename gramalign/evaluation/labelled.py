@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from gramalign.evaluation.inputs import (
     EmbeddingSet,
@@ -37,12 +37,6 @@ class Labelled:
     def modalities(self) -> tuple[str, ...]:
         """The modalities, in the order they were given."""
         return self.data.modalities
-
-    @property
-    def clusters(self) -> Integer[np.ndarray, " examples"]:
-        """Which rows belong together: members of a group; without groups, each row by itself."""
-        groups = self.data.groups
-        return np.arange(len(self)) if groups is None else groups
 
     @property
     def most_frequent(self) -> Label:

@@ -87,14 +87,13 @@ def repeated_rows(data: EmbeddingSet) -> dict[str, float]:
     they may repeat one video for several captions. NaN if no row is present, and 0 if no two groups
     have a vector in common.
     """
-    labels = np.arange(len(data)) if data.groups is None else data.groups
 
     def of_one(name: str) -> float:
         present = data.present[name]
-        groups = np.unique(labels[present]).size
+        groups = np.unique(data.clusters[present]).size
         if not groups:
             return math.nan
-        rows, of_rows = data.embeddings[name][present], labels[present]
+        rows, of_rows = data.embeddings[name][present], data.clusters[present]
         alike = np.linalg.norm(rows - _most_frequent(rows, of_rows), axis=1) < SAME
         repeated = np.unique(of_rows[alike]).size
         return repeated / groups if repeated > 1 else 0.0

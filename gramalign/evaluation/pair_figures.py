@@ -2,14 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import number
 
 
 @dataclass(frozen=True)
@@ -31,18 +28,6 @@ class PairFigures:
     gap: float
     alignment: float
     negative: float = math.nan
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "PairFigures":
-        """The inverse of `to_plain`; also reads records without `negative`."""
-        return cls(
-            first=record["first"],
-            second=record["second"],
-            examples=record["examples"],
-            gap=number(record["gap"]),
-            alignment=number(record["alignment"]),
-            negative=number(record.get("negative")),
-        )
 
 
 def pair_figures(data: EmbeddingSet) -> tuple[PairFigures, ...]:

@@ -58,7 +58,7 @@ def linear_probe(
 
     seen = train.there(modalities)
     values = train.side_by_side(modalities)[seen].astype(np.float64)
-    labels, clusters = train.labels[seen], train.clusters[seen]
+    labels, clusters = train.labels[seen], train.data.clusters[seen]
     classes = np.unique(labels)
     settings, scores = {}, None
     if len(classes) > 1:

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin
+
+R = TypeVar("R")
 
 
 def to_plain(value: Any) -> Any:
@@ -28,6 +30,28 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def from_plain(kind: Any, value: Any) -> Any:
+    """The inverse of `to_plain`: a value of the annotated type, with NaN where a float is None.
+
+    Fields with a default may be missing, as from records of earlier versions.
+
+    Raises:
+        TypeError: a missing field without a default.
+
+    >>> from_plain(Mapping[int, tuple[float, ...]], {"1": [0.5, None]})
+    {1: (0.5, nan)}
+    """
+    if isinstance(kind, type) and is_dataclass(kind):
+        known = [field for field in fields(kind) if field.name in value]
+        return kind(**{x.name: from_plain(x.type, value[x.name]) for x in known})
+    if get_origin(kind) is Mapping:
+        key, item = get_args(kind)
+        return {key(name): from_plain(item, each) for name, each in value.items()}
+    if get_origin(kind) is tuple:
+        return tuple(from_plain(get_args(kind)[0], item) for item in value)
+    return math.nan if kind is float and value is None else value
+
+
 class Record:
     """A dataclass of results."""
 
@@ -35,7 +59,7 @@ class Record:
         """Plain values for `json.dump`; NaN becomes None."""
         return to_plain(self)
 
-
-def number(value: float | None) -> float:
-    """A number that `to_plain` wrote; null becomes NaN again."""
-    return math.nan if value is None else value
+    @classmethod
+    def from_json(cls: type[R], record: Mapping[str, Any]) -> R:
+        """The inverse of `to_json`; what an earlier version did not record takes its default."""
+        return from_plain(cls, record)

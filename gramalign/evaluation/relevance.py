@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -30,7 +30,7 @@ from gramalign.contrast import score_matrix
 from gramalign.evaluation.devices import devices_for
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.means import mean
-from gramalign.evaluation.records import Record, number
+from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, tasks
 from gramalign.scores import Between, ScoreLike, Side, name_of
 
@@ -72,18 +72,6 @@ class Relevance(Record):
     mean_average_precision: float
     chance_average_precision: float
     ndcg: float
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Relevance":
-        """The inverse of `to_json`."""
-        numbers = {
-            name: number(value)
-            for name, value in record.items()
-            if value is None or isinstance(value, float)
-        }
-        sides = {"query": tuple(record["query"]), "gallery": tuple(record["gallery"])}
-        recall = {int(k): number(value) for k, value in record["recall"].items()}
-        return cls(**{**record, **numbers, **sides, "recall": recall})
 
 
 def relevance_figures(

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Integer
 
 from gramalign.contrast import dual_softmax, ranks
 from gramalign.evaluation.devices import Batch, on_devices
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.means import mean
-from gramalign.evaluation.records import Record, number
+from gramalign.evaluation.records import Record
 from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of, score_named
 
 RECALL_AT = (1, 5, 10)
@@ -67,21 +67,10 @@ class Retrieval(Record):
         default=None, repr=False, compare=False, metadata={"record": False}
     )
 
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Retrieval":
-        """The inverse of `to_json`."""
-        return cls(
-            query=tuple(record["query"]),
-            gallery=tuple(record["gallery"]),
-            score=record["score"],
-            queries=record["queries"],
-            candidates=number(record["candidates"]),
-            recall={int(k): number(value) for k, value in record["recall"].items()},
-            chance={int(k): number(value) for k, value in record["chance"].items()},
-            median_rank=number(record["median_rank"]),
-            mean_rank=number(record["mean_rank"]),
-            mean_reciprocal_rank=number(record["mean_reciprocal_rank"]),
-        )
+    @property
+    def name(self) -> str:
+        """E.g. `text -> audio+video, cosine`."""
+        return f"{task_name(self.query, self.gallery)}, {self.score}"
 
 
 def retrieval_figures(
@@ -100,8 +89,6 @@ def retrieval_figures(
     Raises:
         ValueError: unknown score, or `FUSED` without fused embeddings.
     """
-    check_score(score, fused=True)
-    _check_fused(data, score)
     results = [
         retrieve_both_ways(data, *sides, score, dual_temperature=dual_temperature)
         for sides in tasks(data.modalities)
@@ -116,6 +103,11 @@ def tasks(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, .
     """
     pairs = [((one,), (other,)) for one, other in itertools.combinations(modalities, 2)]
     return pairs + [((one,), all_but(modalities, one)) for one in modalities if len(modalities) > 2]
+
+
+def task_name(query: Sequence[str], gallery: Sequence[str]) -> str:
+    """E.g. `text -> audio+video`."""
+    return f"{'+'.join(query)} -> {'+'.join(gallery)}"
 
 
 def retrieve_both_ways(
@@ -286,7 +278,7 @@ def figures_of(
     """The figures of ranks that count from 0 and are -1 where an example is not a query."""
     is_query = ranked >= 0
     place = ranked[is_query] + 1
-    candidates = _candidates(in_gallery, groups)[is_query]
+    candidates = gallery_sizes(in_gallery, groups)[is_query]
     return Retrieval(
         query=query,
         gallery=gallery,
@@ -302,7 +294,9 @@ def figures_of(
     )
 
 
-def _candidates(in_gallery: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+def gallery_sizes(
+    in_gallery: Bool[np.ndarray, " n"], groups: Integer[np.ndarray, " n"] | None
+) -> Int[np.ndarray, " n"]:
     """Gallery size as each row would see it as a query whose own match is in the gallery."""
     if groups is None:
         return np.full(len(in_gallery), in_gallery.sum())

@@ -19,7 +19,6 @@ are not differences between draws. All points of all curves share one compilatio
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from gramalign.evaluation.perturbations import (
     lose_modalities,
     store_as,
 )
-from gramalign.evaluation.records import Record, number
+from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import (
     Retrieval,
     check_score,
@@ -117,28 +116,6 @@ class Robustness(Record):
     def tasks(self) -> tuple[str, ...]:
         """The distinct tasks: with two modalities, all are pairs."""
         return TASKS[:1] if len(self.modalities) == 2 else TASKS
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Robustness":
-        """The inverse of `to_json`."""
-
-        def point(item: Mapping[str, Any]) -> Point:
-            figures = {
-                name: Range(**{key: number(value) for key, value in each.items()})
-                for name, each in item["figures"].items()
-            }
-            return Point(item["level"], item["label"], item["missing"], figures)
-
-        curves = tuple(
-            Curve(
-                kind=item["kind"],
-                modalities=tuple(item["modalities"]),
-                points=tuple(point(each) for each in item["points"]),
-            )
-            for item in record["curves"]
-        )
-        whole = {name: record[name] for name in ("score", "examples", "repeats", "seed")}
-        return cls(**whole, modalities=tuple(record["modalities"]), curves=curves)
 
 
 def robustness(

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gramalign.evaluation.fitted import Fitted
+from gramalign.evaluation.retrieval import all_but
 
 
 def plain_table() -> Table:
@@ -46,7 +47,7 @@ def add_tasks(
         modalities: their names.
         cells: maps query and gallery to the cells of the other columns.
     """
-    rests = {one: tuple(other for other in modalities if other != one) for one in modalities}
+    rests = {one: all_but(modalities, one) for one in modalities}
     if len(rests) == 2:
         for one, rest in rests.items():
             table.add_row(Text(f"{one} -> {rest[0]}"), *cells((one,), rest))

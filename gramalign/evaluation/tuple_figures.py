@@ -11,7 +11,6 @@ Only complete tuples are measured, since both figures change with the number of 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,6 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.contrast import top_k
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.evaluation.records import number
 from gramalign.geometry import singular_values, volume
 from gramalign.scores import VolumeScore
 
@@ -51,17 +49,6 @@ class TupleFigure:
     separation: float = math.nan
     matched_histogram: tuple[int, ...] = ()
     mismatched_histogram: tuple[int, ...] = ()
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "TupleFigure":
-        """The inverse of `to_plain`; also reads records without distributions."""
-        return cls(
-            matched=number(record["matched"]),
-            mismatched=number(record["mismatched"]),
-            separation=number(record.get("separation")),
-            matched_histogram=tuple(record.get("matched_histogram", ())),
-            mismatched_histogram=tuple(record.get("mismatched_histogram", ())),
-        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +83,7 @@ def tuple_figures(data: EmbeddingSet) -> Tuples:
     Returns:
         The figures.
     """
-    complete = np.all(list(data.present.values()), axis=0)
+    complete, clusters = data.complete, data.clusters
     names = data.modalities if len(data.modalities) > 2 else ()
     if not complete.any():
         none, unknown = TupleFigure(math.nan, math.nan), dict.fromkeys(names, math.nan)
@@ -105,9 +92,8 @@ def tuple_figures(data: EmbeddingSet) -> Tuples:
     tuples = np.stack([data.embeddings[name] for name in data.modalities], axis=1)
     order = np.flatnonzero(complete)
     before = np.roll(order, 1)
-    labels = np.arange(len(data)) if data.groups is None else data.groups
     # The previous example is no mismatch if it belongs to the same group.
-    foreign = order[labels[order] != labels[before]]
+    foreign = order[clusters[order] != clusters[before]]
     everyone = np.ones(tuples.shape[:2], bool)
     matched = _volume_and_share(tuples, everyone)[:, order]
     mismatched, coincident, overriding = [], {}, {}
@@ -144,7 +130,7 @@ def gram_values(data: EmbeddingSet) -> dict[str, float]:
     Returns:
         The values by anchor; NaN if no example is complete.
     """
-    complete = np.all(list(data.present.values()), axis=0)
+    complete = data.complete
     if not complete.any():
         return dict.fromkeys(data.modalities, math.nan)
     embeddings = {name: jnp.asarray(values) for name, values in data.embeddings.items()}

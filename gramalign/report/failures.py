@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.evaluation import FUSED, Retrieval
+from gramalign.evaluation.retrieval import gallery_sizes
 from gramalign.report.blocks import Failure, Gallery, Item
 from gramalign.report.gathered import Gathered
-from gramalign.report.tasks import kinds, name_in_ranks, tasks
+from gramalign.report.tasks import kinds, tasks
 from gramalign.report.thumbnails import Thumbnails
 from gramalign.scores import Score, score_named
 
@@ -57,7 +58,7 @@ def _worst(run: Gathered, results: list[Retrieval]) -> list[tuple[int, int, Retr
     """Rank, row and task of the lowest-ranked matches below rank 1, each of a different row."""
     places = []
     for task in results:
-        ranks = run.ranks.get(name_in_ranks(task))
+        ranks = run.ranks.get(task.name)
         if ranks is not None:
             last = np.argsort(-ranks, kind="stable")[:_QUERIES]
             places += [(int(ranks[row]), int(row), task) for row in last if ranks[row] > 1]
@@ -108,10 +109,7 @@ def _of_query(
 
 def _candidates(run: Gathered, task: Retrieval, row: int) -> int:
     there = np.any([run.embedded.present[name] for name in task.gallery], axis=0)
-    groups = run.embedded.groups
-    if groups is None:
-        return int(there.sum())
-    return int((there & (groups != groups[row])).sum()) + 1
+    return int(gallery_sizes(there, run.embedded.groups)[row])
 
 
 def _item(run: Gathered, pictures: Thumbnails, row: int, query: int) -> Item:

@@ -10,7 +10,7 @@ from gramalign.evaluation import Retrieval, TupleFigure
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import MUTED, SERIES, axes, colour
 from gramalign.report.gathered import Gathered
-from gramalign.report.tasks import kinds, name_in_ranks, scores, tasks
+from gramalign.report.tasks import kinds, scores, tasks
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def _pooled(
     run: Gathered, results: Sequence[Retrieval], *, baseline: bool = False
 ) -> _Ranks | None:
     """Ranks of all queries of some tasks; None if the run's folder does not have them."""
-    names = [name_in_ranks(result, baseline=baseline) for result in results]
+    end = ", baseline" if baseline else ""
+    names = [result.name + end for result in results]
     if not names or any(name not in run.ranks for name in names):
         return None
     ranks = np.concatenate([run.ranks[name] for name in names])

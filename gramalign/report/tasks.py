@@ -30,9 +30,3 @@ def kind_of(result: Retrieval) -> str:
 def scores(evaluation: Evaluation) -> tuple[str, ...]:
     """The run's Score and the cosine, which may be the same."""
     return tuple(dict.fromkeys((evaluation.score, "cosine")))
-
-
-def name_in_ranks(result: Retrieval, *, baseline: bool = False) -> str:
-    """The name of a result in ranks.npz."""
-    sides = f"{'+'.join(result.query)} -> {'+'.join(result.gallery)}"
-    return f"{sides}, {result.score}{', baseline' if baseline else ''}"

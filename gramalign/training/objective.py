@@ -21,7 +21,7 @@ def objective(
     labels: Int[Array, " batch"] | None = None,
     learned: Mapping[str, Learned],
     config: Config,
-    mesh: Mesh | None = None,
+    mesh: Mesh,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Computes the loss to minimise.
 
@@ -32,16 +32,14 @@ def objective(
         labels: the class of each example, for terms that need them.
         learned: the learned parts of each term.
         config: names the terms, their weights and settings.
-        mesh: the devices, from `gramalign.training.layout`; None: a single device.
+        mesh: the devices, from `gramalign.training.layout`.
 
     Returns:
         The weighted sum, and each term's own mean under `loss/<name>`.
     """
     means = {}
     for name, term in config.terms.items():
-        loss = term
-        if mesh is not None and mesh.size > 1:
-            loss = losses.over_mesh(term, mesh, BATCH_AXES)
+        loss = losses.over_mesh(term, mesh, BATCH_AXES) if mesh.size > 1 else term
         vectors, masks = learned[name].with_heads(embeddings, present)
         values = loss(
             vectors,

@@ -41,7 +41,7 @@ def make_step(
     config: Config,
     graphdef: nnx.GraphDef,
     tx: optax.GradientTransformation,
-    mesh: Mesh | None = None,
+    mesh: Mesh,
 ) -> Step:
     """Compiles one update of the parameters.
 
@@ -49,7 +49,7 @@ def make_step(
         config: the run; its seed and data do not enter the program.
         graphdef: the model's structure.
         tx: the optimiser.
-        mesh: the devices, from `gramalign.training.layout`; None: a single device.
+        mesh: the devices, from `gramalign.training.layout`.
 
     Returns:
         `step(state, statistics, batch) -> (state, metrics)`, where statistics are the model's
@@ -64,15 +64,14 @@ def make_step(
 
     def loss(params, statistics, batch, dropout_key):
         def used():
-            whole = params if mesh is None else gathered(params, config, mesh)
-            return nnx.merge(graphdef, whole, statistics)
+            return nnx.merge(graphdef, gathered(params, config, mesh), statistics)
 
         def encode(part):
             features, present, rows = part
             keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, rows)
             return used().encoder(features, present, dropout_keys=keys)
 
-        if config.model.remat or (mesh is not None and mesh.shape["fsdp"] > 1):
+        if config.model.remat or mesh.shape["fsdp"] > 1:
             # Gathered parameters are not kept either: they are gathered again.
             kept = HIDDEN if config.model.remat else PRODUCT
             policy = jax.checkpoint_policies.save_only_these_names(kept)
@@ -131,10 +130,7 @@ def make_step(
             **{f"finite/{name}": jnp.isfinite(x).all() for name, x in embeddings.items()},
         }
         state = TrainState(count, params, opt_state, state.rng, skipped)
-        if mesh is not None:
-            state = jax.lax.with_sharding_constraint(state, shardings(config.layout, mesh, state))
+        state = jax.lax.with_sharding_constraint(state, shardings(config.layout, mesh, state))
         return state, metrics
 
-    if mesh is None:
-        return jax.jit(step, donate_argnums=0)
     return jax.jit(step, donate_argnums=0, in_shardings=(None, on_all(mesh), of_batches(mesh)))

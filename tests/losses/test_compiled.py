@@ -7,21 +7,8 @@ import pytest
 
 from gramalign import losses
 from tests import samples
+from tests.compilations import compilations
 from tests.every_loss import EVERY
-
-
-@pytest.fixture
-def compilations():
-    """A list that grows by an entry whenever XLA compiles."""
-    found = []
-
-    def note(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            found.append(duration)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    yield found
-    jax.monitoring.unregister_event_duration_listener(note)
 
 
 def batch(seed):
@@ -29,21 +16,22 @@ def batch(seed):
 
 
 @pytest.mark.parametrize("name", ["gram", "pmrl", "clip", "vast", "confu", "barybind", "siglip"])
-def test_a_second_call_compiles_nothing(name, compilations):
+def test_a_second_call_compiles_nothing(name):
     """Nor does another temperature."""
-    EVERY[name](batch(0), temperature=0.1)
-    assert compilations
-    del compilations[:]
-    EVERY[name](batch(1), temperature=0.2)
-    assert not compilations
+    with compilations() as found:
+        EVERY[name](batch(0), temperature=0.1)
+    assert found
+    with compilations() as found:
+        EVERY[name](batch(1), temperature=0.2)
+    assert not found
 
 
-def test_another_weight_compiles_nothing(compilations):
+def test_another_weight_compiles_nothing():
     confu = EVERY["confu"]
     half = confu(batch(0), fused_weight=0.5, temperature=0.1)
-    del compilations[:]
-    confu(batch(1), fused_weight=0.2, temperature=0.1)
-    assert not compilations
+    with compilations() as found:
+        confu(batch(1), fused_weight=0.2, temperature=0.1)
+    assert not found
     np.testing.assert_array_equal(
         confu(batch(0), fused_weight=jnp.float32(0.5), temperature=0.1), half
     )

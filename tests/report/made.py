@@ -8,7 +8,6 @@ from gramalign.data import from_arrays
 from gramalign.evaluation import Diagnostics, Evaluation, Retrieval, TupleFigure, checked
 from gramalign.evaluation.retrieval import tasks
 from gramalign.report import Gathered
-from gramalign.report.tasks import name_in_ranks
 from gramalign.training import Config
 
 THREE = ("text", "photo", "sound")
@@ -61,7 +60,7 @@ def made(
         data=data,
         part=part,
         evaluation=Evaluation(score, modalities, 20, tuple(found), (), diagnostics),
-        ranks={name_in_ranks(x): x.ranks for x in found},
+        ranks={x.name: x.ranks for x in found},
         rows=from_arrays(ones),
         embedded=checked(ones),
     )

@@ -1,7 +1,5 @@
 """A search compiles once per shape, keeps its factors, and takes the memory of tiles."""
 
-import contextlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,22 +11,7 @@ from gramalign.scores import Between, Side
 from gramalign.search import index as index_module
 from gramalign.search.programs import best, mesh_over
 from tests import samples
-
-
-@contextlib.contextmanager
-def compilations():
-    """What is compiled inside, a name each."""
-    found = []
-
-    def note(event, seconds, **about):
-        if event == "/jax/core/compile/backend_compile_duration":
-            found.append(about)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    try:
-        yield found
-    finally:
-        jax.monitoring.unregister_event_duration_listener(note)
+from tests.compilations import compilations
 
 
 def test_one_compilation_for_every_size_of_queries():

@@ -7,56 +7,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from gramalign.contrast import Engine
 from gramalign.programs.flops import traced_flops
 from gramalign.training import Clip
 from gramalign.training.config import Config, Layout, Optimizer
 from gramalign.training.config import Model as Shape
-from gramalign.training.layout import mesh_of, shardings
+from gramalign.training.layout import mesh_of
 from gramalign.training.microbatch import microbatched
-from gramalign.training.model import Model, split
-from gramalign.training.optimizer import make_optimizer
 from gramalign.training.planned_step import trace_step
-from gramalign.training.state import init_state
-from gramalign.training.step import make_step
+from tests.training.one_step import first_gradient
 
-BATCH = 16
 CONFIG = Config(
     objective="clip",
     settings={"clip": Clip(learn_temperature=True)},
     model=Shape(dim=4, hidden=32, dropout=0.5),
     optimizer=Optimizer(warmup=1, learning_rate=0.01),
     steps=5,
-    batch_size=BATCH,
+    batch_size=16,
+    layout=Layout(data=1),
 )
-
-
-def batch():
-    rng = np.random.default_rng(0)
-    features = {m: rng.normal(size=(BATCH, 5)).astype(np.float32) for m in "ab"}
-    present = {m: rng.uniform(size=BATCH) < 0.8 for m in "ab"}
-    return {"features": features, "present": present, "groups": np.arange(BATCH, dtype=np.int32)}
-
-
-def first_gradient(mesh=None, seed=1, **changes):
-    """Loss, and the first moments of Adam: the gradient, to a factor."""
-    config = dataclasses.replace(CONFIG, **changes)
-    graphdef, params, statistics = split(Model(config, {"a": 5, "b": 5}, rngs=nnx.Rngs(params=0)))
-    tx = make_optimizer(config.optimizer, config.steps)
-    state = init_state(params, tx, jax.random.key(seed))
-    data = batch()
-    if mesh is not None:
-        state = jax.device_put(state, shardings(config.layout, mesh, state))
-    state, metrics = make_step(config, graphdef, tx, mesh)(state, statistics, data)
-    moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
-    return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
 
 
 @pytest.fixture(scope="module")
 def plain():
-    return first_gradient()
+    return first_gradient(CONFIG)
 
 
 def same(found, plain):
@@ -66,7 +41,7 @@ def same(found, plain):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [5, 100])
 def test_a_microbatch_of_any_size(size, plain):
-    same(first_gradient(microbatch=size), plain)
+    same(first_gradient(dataclasses.replace(CONFIG, microbatch=size)), plain)
 
 
 @pytest.mark.slow
@@ -84,7 +59,7 @@ def test_a_microbatch_of_any_size(size, plain):
     ],
 )
 def test_a_mesh(layout, changes, plain):
-    same(first_gradient(mesh_of(layout), layout=layout, **changes), plain)
+    same(first_gradient(dataclasses.replace(CONFIG, layout=layout, **changes)), plain)
 
 
 @functools.cache
@@ -113,7 +88,7 @@ def test_what_a_layer_keeps(layout):
 
 
 def test_dropout_is_drawn(plain):
-    assert abs(first_gradient(seed=2)[0] - plain[0]) > 1e-3
+    assert abs(first_gradient(CONFIG, seed=2)[0] - plain[0]) > 1e-3
 
 
 def test_towers_keep_the_activations_of_one_microbatch():

@@ -5,13 +5,15 @@ from flax import nnx
 
 from gramalign import losses
 from gramalign.geometry import normalize
-from gramalign.training import Clip, Config, Gram
+from gramalign.training import Clip, Config, Gram, Layout
+from gramalign.training.layout import mesh_of
 from gramalign.training.model import Learned
 from gramalign.training.objective import objective
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 EMBEDDINGS = {n: normalize(jax.random.normal(k, (8, 6))) for n, k in zip("abc", KEYS, strict=True)}
 GROUPS = jnp.arange(8, dtype=jnp.int32)
+MESH = mesh_of(Layout(data=1))
 
 
 def learned_by(config):
@@ -28,6 +30,7 @@ def compute(config, present=None, learned=None):
         groups=GROUPS,
         learned=learned or learned_by(config),
         config=config,
+        mesh=MESH,
     )
 
 
@@ -61,7 +64,7 @@ def test_classes_are_the_groups_of_a_term_that_wants_them():
     config = Config(objective="supcon")
     learned = learned_by(config)
     given = {"present": None, "groups": GROUPS, "labels": labels}
-    total, _ = objective(EMBEDDINGS, **given, learned=learned, config=config)
+    total, _ = objective(EMBEDDINGS, **given, learned=learned, config=config, mesh=MESH)
     expected = config.terms["supcon"](EMBEDDINGS, groups=labels).mean()
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 

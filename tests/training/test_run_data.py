@@ -159,7 +159,7 @@ def test_groups_and_labels_go_with_the_rows(run, arrays):
     wanted = evaluate(embeddings, groups=more["groups"], neighbours=False)
     assert measure(run, rows, neighbours=False).retrieval == wanted.retrieval
     found = embed_labelled(run, rows, score="cosine")
-    np.testing.assert_array_equal(found.clusters, more["groups"])
+    np.testing.assert_array_equal(found.data.clusters, more["groups"])
     np.testing.assert_array_equal(found.labels, more["labels"])
     masked = from_arrays({**arrays, **more, "present.text": more["labels"] != 2})
     assert embed_prompts(run, masked, "text").classes.tolist() == [0, 1, 3]

@@ -15,14 +15,11 @@ from gramalign.data import load
 from gramalign.geometry import normalize
 from gramalign.models import LogitScale, Number
 from gramalign.training import Clip, Config, Layout, embed_store, load_run, train
-from gramalign.training.layout import mesh_of
-from gramalign.training.model import Learned, Model, split
-from gramalign.training.optimizer import make_optimizer
-from gramalign.training.state import init_state
-from gramalign.training.step import make_step
+from gramalign.training.model import Learned, Model
 from gramalign.training.term import Contrastive
 from gramalign.training.terms import TERMS
 from tests.training.commands import Killed, killed_at
+from tests.training.one_step import first_gradient
 
 
 class Head(nnx.Module):
@@ -146,26 +143,10 @@ def test_a_run_that_is_killed_resumes_to_the_same_bits(config, tmp_path, small_s
     assert set(embed_store(whole, load(small_store))) == {"text", "audio"}
 
 
-def gradient(config, mesh=None):
-    """Loss, and the first moments of Adam: the gradient, to a factor."""
-    graphdef, params, statistics = split(Model(config, {"a": 5, "b": 5}, rngs=nnx.Rngs(params=0)))
-    tx = make_optimizer(config.optimizer, config.steps)
-    state = init_state(params, tx, jax.random.key(1))
-    rng = np.random.default_rng(0)
-    data = {
-        "features": {m: rng.normal(size=(16, 5)).astype(np.float32) for m in "ab"},
-        "present": {m: rng.uniform(size=16) < 0.8 for m in "ab"},
-        "groups": np.arange(16, dtype=np.int32),
-    }
-    state, metrics = make_step(config, graphdef, tx, mesh)(state, statistics, data)
-    moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
-    return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))
-
-
 @pytest.mark.slow
 def test_heads_and_numbers_on_a_mesh_and_in_microbatches(config):
-    found = gradient(config(microbatch=3), mesh_of(Layout(data=4)))
-    plain = gradient(config())
+    found = first_gradient(config(microbatch=3, layout=Layout(data=4)))
+    plain = first_gradient(config())
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-6), found, plain)
 
 
