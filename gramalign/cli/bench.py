@@ -98,16 +98,17 @@ class Bench:
             value = getattr(self, name)
             if isinstance(value, tuple):
                 if not value:
-                    raise ValueError(f"{_option(name)}: wanted at least one, got none")
+                    raise ValueError(f"{_option(name)}: got none, expected at least one")
                 if len(set(value)) < len(value):
-                    raise ValueError(f"{_option(name)} names one twice: {_words(value)}")
+                    raise ValueError(f"{_option(name)} names a value twice: {_words(value)}")
             least = lowest.get(name, 1)
             numbers = [x for x in _each(value) if isinstance(x, int) and not isinstance(x, bool)]
             if any(number < least for number in numbers):
                 raise ValueError(f"{_option(name)} must be at least {least}, got {_words(value)}")
         if unknown := [x for x in self.methods if x not in (*TERMS, "all")]:
             raise ValueError(
-                f"--methods {unknown[0]} is no objective: take all, or of {', '.join(TERMS)}"
+                f"--methods: {unknown[0]} is not an objective; give all, or some of "
+                f"{', '.join(TERMS)}"
             )
         for method in {*self.methods} - {"all"}:
             if (why := self._why_not(method)) is not None:
@@ -119,18 +120,18 @@ class Bench:
                 f"got {_words(self.accuracy_modalities)}"
             )
         if self.strategies and self.devices == 1:
-            raise ValueError("--strategies are for several devices: give --devices as well")
+            raise ValueError("--strategies applies to several devices: give --devices as well")
         if self.devices > 1 and self.only not in (None, "speed"):
             raise ValueError(
-                f"--devices {self.devices} is for the speed, and --only {self.only} measures one "
-                "device: leave --devices out, or give --only speed"
+                f"--devices {self.devices} applies to the speed part, but --only {self.only} "
+                "measures one device: leave out --devices, or give --only speed"
             )
 
     def run(self) -> None:
         """Measure, print, write; end with status 1 if results are wrong."""
         plan = self.plan(device.start(self.platform, self.threads, self.devices))
         if self.out.is_dir():
-            raise ValueError(f"--out is a JSON file to write, and {self.out} is a folder")
+            raise ValueError(f"--out is {self.out}, a folder, expected a JSON file to write")
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with progress(rich.console.Console(stderr=True, highlight=False)) as say:
             # Kept as it comes: it may take long, and end early.
@@ -139,7 +140,7 @@ class Bench:
         screen = console()
         screen.print(tables(found))
         screen.print(in_words(found["machine"]), soft_wrap=True)
-        screen.print(f"Every figure: {self.out}", soft_wrap=True)
+        screen.print(f"All figures: {self.out}", soft_wrap=True)
         if wrong := report.problems(found):
             sys.exit("\n".join(f"bench: {problem}" for problem in wrong))
 
@@ -152,7 +153,7 @@ class Bench:
         """
         if self.peer_largest and platform != "gpu":
             raise ValueError(
-                "--peer-largest is for a GPU: on a CPU the process that runs out of memory ends"
+                "--peer-largest needs a GPU: on a CPU, a process that runs out of memory is killed"
             )
         own = workload.BATCHES[platform]
         methods = self._possible() if "all" in self.methods else self.methods
@@ -161,20 +162,20 @@ class Bench:
             for method in methods
         }
         if self.peer_largest and self.devices > 1:
-            raise ValueError("--peer-largest is for one device: the peer computes on one GPU")
+            raise ValueError("--peer-largest needs one device: the peer runs on a single GPU")
         for batch in self.batches or ():
             if batch % self.devices:
                 raise ValueError(
-                    f"--batches {batch} does not divide over --devices {self.devices}: "
-                    f"take {self._whole(batch)}"
+                    f"--batches {batch} does not divide evenly over --devices {self.devices}: "
+                    f"try {self._whole(batch)}"
                 )
         strategies = self.strategies or ("gather", "ring")
         possible = workload.IMPLEMENTATIONS[platform]
         for implementation in self.implementations or ():
             if implementation not in possible:
                 raise ValueError(
-                    f"--implementations {implementation} is not for a {platform}: "
-                    f"wanted {_words(possible)}"
+                    f"--implementations {implementation} does not run on a {platform}: "
+                    f"expected {_words(possible)}"
                 )
         return Plan(
             platform=platform,

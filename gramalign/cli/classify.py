@@ -55,8 +55,8 @@ class Classify:
         files = folder_for(run.folder, self.out)
         if self.prompts_from is not None and self.prompts is None:
             raise ValueError(
-                f"--prompts-from is {self.prompts_from}, but not which modality of it: wanted "
-                f"--prompts too, one of {', '.join(run.dims)}"
+                f"--prompts-from is {self.prompts_from}, but its modality is not given: add "
+                f"--prompts, one of {', '.join(run.dims)}"
             )
         source, score = self.data or run.config.data, self.score or own_score(run.config)
         store = data_of(run, self.data)

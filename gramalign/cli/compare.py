@@ -97,17 +97,17 @@ class Compare:
     def run(self) -> None:
         """Train what is missing, evaluate everything, print the tables."""
         if self.config.objective != preset(self.preset).objective:
-            raise ValueError("--objective is for train: name what to compare with --objectives")
+            raise ValueError("--objective is for train: give the objectives with --objectives")
         if self.seeds < 1:
-            raise ValueError(f"seeds is {self.seeds}, wanted at least 1")
+            raise ValueError(f"seeds is {self.seeds}, expected at least 1")
         configs = {data: self._configs(data) for data in self.data}
         for name in ("data", "objectives", "scores"):
             found = configs[self.data[0]] if name == "objectives" and self.data else {}
             given = getattr(self, name)
             if not given:
-                raise ValueError(f"{name} names none, wanted at least one")
+                raise ValueError(f"{name}: got none, expected at least one")
             if len(found or set(given)) < len(given):
-                raise ValueError(f"{name} names one twice: {', '.join(given)}")
+                raise ValueError(f"{name} names a value twice: {', '.join(given)}")
         options = searched(self.tune)
         settings = {data: fair_settings(each, options) for data, each in configs.items()}
         folders = self._folders()
@@ -148,8 +148,8 @@ class Compare:
             config = dataclasses.replace(config, settings=config.terms)
             if FUSED in self.scores and "vast" not in config.terms:
                 raise ValueError(
-                    f"scores: {FUSED} is of what vast fuses, which {config.objective} does not; "
-                    f"name {OWN}, or objectives with vast only"
+                    f"scores: {FUSED} needs embeddings fused by vast, which {config.objective} "
+                    f"does not have; give {OWN}, or only objectives with vast"
                 )
             found[config.objective] = config
         return found
@@ -162,8 +162,8 @@ class Compare:
         }
         if len(set(names.values())) < len(names):
             raise ValueError(
-                f"data: {', '.join(names)} would share a folder, as they are called "
-                f"{', '.join(names.values())}; compare on each by itself, with --out"
+                f"data: {', '.join(names)} would share a folder, as their names are "
+                f"{', '.join(names.values())}; compare on each separately, with --out"
             )
         if self.out is None:
             return {data: Path("runs") / f"compare-{name}" for data, name in names.items()}
@@ -290,7 +290,7 @@ class Compare:
         for name, form in forms.items():
             write_text(out / name, "\n\n".join(map(form, grids)) + "\n")
         for objective, why in diverged.items():
-            said = f"{objective} diverged and is left out. {why}"
+            said = f"{objective} diverged and was left out. {why}"
             screen.print(said, style="red", soft_wrap=True)
         screen.print(f"wrote {out}: compare.json, {', '.join(forms)}", soft_wrap=True)
 

@@ -44,7 +44,7 @@ class Embed:
         """Embed and write."""
         if self.out.suffix not in (".npz", ".safetensors"):
             raise ValueError(
-                f"--out is {self.out}: wanted a name that ends in .npz or .safetensors"
+                f"--out is {self.out}, expected a name that ends in .npz or .safetensors"
             )
         check_target("--out", self.out, self.data)
         keep_programs()
@@ -54,7 +54,7 @@ class Embed:
         some = np.any([store.present[name] for name in known], axis=0)
         if not some.all() and some.any():
             lost = int((~some).sum())
-            _log.warning("%d rows have nothing that the run embeds: they are left out", lost)
+            _log.warning("left out %d rows that have none of the run's modalities", lost)
             store = store.take(np.flatnonzero(some))
         with console().status(f"embedding {len(store)} rows"):
             arrays = embed_store(run, store, self.batch_size, fused=self.fused)
@@ -76,7 +76,7 @@ class Embed:
                 kept = without_text(arrays)
                 safetensors.numpy.save_file(kept, draft)
                 if lost := " and ".join(name for name in arrays if name not in kept):
-                    _log.warning("%s are text, and left out: an .npz holds them", lost)
+                    _log.warning("left out %s: they are text, which only an .npz can hold", lost)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
         console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)
 

@@ -24,7 +24,7 @@ def explained(goes_on: str = "") -> Iterator[None]:
             75 for one that was told to end, has saved itself, and wants to be resumed, 130 after
             Ctrl-C, whether that was saved or not.
     """
-    cure = f"; {goes_on} goes on from the last checkpoint" if goes_on else ""
+    cure = f"; {goes_on} continues from the last checkpoint" if goes_on else ""
     errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         yield

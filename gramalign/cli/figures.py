@@ -22,7 +22,7 @@ def folder_for(run_folder: Path, out: Path | None) -> RunFolder:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"--out is {folder}, where a file is: wanted a folder") from error
+        raise ValueError(f"--out is {folder}, but a file is in the way: give a folder") from error
     return RunFolder(folder)
 
 

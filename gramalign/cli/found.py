@@ -100,5 +100,5 @@ def table(one: Found, against: str) -> rich.table.Table:
         style = "dim" if hit.is_query else None
         shown.add_row(str(hit.rank), f"{hit.score:.4f}", *label, name, has, style=style)
     if not one.hits:
-        shown.caption = "no hit: the query, or every row, lacks the modalities that were named"
+        shown.caption = "no hits: the query, or every row, lacks the named modalities"
     return shown

@@ -32,12 +32,12 @@ def other_maker(index: Index, path: Path, run: Run) -> str | None:
     then, now = _WORDS.fullmatch(index.made_by), _WORDS.fullmatch(made_by(run))
     if then is None or now is None or then["digest"] == now["digest"]:
         return None
-    cure = f"make it again with gramalign search {run.folder} QUERY --save-index {path}"
+    cure = f"rebuild it with gramalign search {run.folder} QUERY --save-index {path}"
     maker, difference = then["name"], f"not by {run.folder} at step {now['step']}"
     if maker != now["name"]:
         cure = f"search it with the run {maker}, or {cure}"
     elif then["step"] != now["step"]:
         maker += f" at step {then['step']}"
     else:
-        difference = "before it was trained anew"
+        difference = "before that run was trained anew"
     return f"{path} was embedded by {maker}, {difference}: {cure}"

@@ -44,7 +44,7 @@ class Methods:
         elif self.name is None:
             screen = console()
             screen.print(overview(found, wide=screen.width >= _WIDE))
-            screen.print("\nAll about one, with its formula: gramalign methods NAME")
+            screen.print("\nFor one of them in full, with its formula: gramalign methods NAME")
         else:
             screen = console()
             for number, method in enumerate(found):

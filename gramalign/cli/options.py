@@ -50,7 +50,7 @@ def options(start: Config, objectives: Sequence[str], args: Sequence[str]) -> Op
         term = match and match[1].replace("-", "_")
         if term in TERMS and term not in named:
             raise ValueError(
-                f"{word} is for a term that no objective names: {', '.join(objectives)}"
+                f"{word} belongs to a term that is not in any objective: {', '.join(objectives)}"
             )
     values = {each.name: getattr(start, each.name) for each in fields(start)}
     settings = {name: start.settings.get(name, TERMS[name]()) for name in TERMS if name in named}

@@ -65,11 +65,11 @@ class Plan:
     def run(self) -> None:
         """Compile, print, search, write."""
         if self.topology is None:
-            raise ValueError("wanted what to plan for, such as --topology v5e:4x4 or h100:8")
+            raise ValueError("--topology: got none, expected one such as v5e:4x4 or h100:8")
         if self.attempts < 1:
-            raise ValueError(f"attempts is {self.attempts}: wanted at least 1, or --no-largest")
+            raise ValueError(f"attempts is {self.attempts}, expected at least 1, or --no-largest")
         if self.cap < 1:
-            raise ValueError(f"cap is {self.cap}: wanted a batch of at least 1, or --no-largest")
+            raise ValueError(f"cap is {self.cap}, expected a batch of at least 1, or --no-largest")
         screen = console()
         # Nothing is computed: a GPU that is there is left alone.
         jax.config.update("jax_platforms", "cpu")
@@ -94,7 +94,10 @@ class Plan:
             for part in (memory_table(found, limit), work_table(found), verdict(found)):
                 screen.print(part, "")
             if unread := sum(each.unread for each in found.collectives):
-                screen.print(f"groups of {unread} collectives can't be read: all devices count", "")
+                screen.print(
+                    f"groups of {unread} collectives could not be read: counted over all devices",
+                    "",
+                )
         except OutOfMemory as refused:
             first = Trial(size, False, refused.needed)
             record |= {"plan": None, "out_of_memory": {"needed": refused.needed}}

@@ -101,9 +101,9 @@ def verdict(plan: Plan) -> str:
     if not plan.collectives:
         text = "nothing to communicate"
     elif hideable > plan.busy:
-        text = f"communication outlasts compute, by at least {duration(plan.exposed)} a step"
+        text = f"communication outlasts compute by at least {duration(plan.exposed)} a step"
     elif rest:
-        text = f"at least {duration(rest)} of communication keep compute waiting, the rest can hide"
+        text = f"at least {duration(rest)} of communication keep compute waiting; the rest can hide"
     else:
         text = "communication can hide behind compute"
     chip = plan.chip
@@ -114,7 +114,7 @@ def verdict(plan: Plan) -> str:
     if chip.network_bandwidth is not None and any(each.leaving for each in plan.collectives):
         peaks += f", a network card of {chip.network_bandwidth / GB:.0f} GB/s"
     basis = "rings" if chip.noun == "GPU" else "lower bounds"
-    return f"{text}\n{basis} by published peaks, not a measurement\n{peaks}"
+    return f"{text}\n{basis} from published peaks, not measured\n{peaks}"
 
 
 def refused_table(
@@ -138,11 +138,11 @@ def refused_table(
 
 def _cures(config: Config, parts: int) -> Iterator[str]:
     if config.microbatch is None:
-        yield f"--microbatch {max(parts, 1024)}: towers keep what that many examples need"
+        yield f"--microbatch {max(parts, 1024)}: towers then hold that many examples at a time"
     elif config.microbatch > parts:
         yield "a smaller --microbatch"
     if config.engine.strategy != "ring":
-        yield "--engine.strategy ring: no device holds all columns"
+        yield "--engine.strategy ring: no device then holds all columns"
     yield "a smaller --batch-size"
     yield "a --topology of more chips"
 
@@ -150,12 +150,12 @@ def _cures(config: Config, parts: int) -> Iterator[str]:
 def largest_line(found: Largest, available: int) -> str:
     """The largest batch that fits, and how sure that is."""
     if not found.batch_size:
-        return f"largest batch: none that was tried fits, down to {found.refused}"
+        return f"largest batch: none of those tried fits, down to {found.refused}"
     needed = f"{amount(found.needed)} of {amount(available)}"
     text = f"largest batch: {found.batch_size} fits, with {needed}"
     if found.capped:
-        return f"{text}; none larger was tried"
-    return text + (f"; {found.refused} does not" if found.refused else "; some more may")
+        return f"{text}; no larger one was tried"
+    return text + (f"; {found.refused} does not" if found.refused else "; a larger one may")
 
 
 def _table(first: str, *rest: str) -> Table:

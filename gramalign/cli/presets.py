@@ -36,10 +36,10 @@ def preset(name: str) -> Config:
             return config
     if Path(name).exists():
         raise ValueError(
-            f"{name!r} is no preset, but a path: wanted --data {name}, if it is a store"
+            f"{name!r} is a path, not a preset: give --data {name} if it is a feature store"
         )
     known = ", ".join(names()) or "none"
     raise ValueError(
-        f"no preset {name!r}: wanted one of {known}, the path of a .py file that sets `config`, "
-        "or no preset and --data PATH"
+        f"no preset {name!r}: give one of {known}, the path of a .py file that sets `config`, or "
+        "no preset and --data PATH"
     )

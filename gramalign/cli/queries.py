@@ -52,9 +52,10 @@ def queries(run: Run, asked: str, by: Sequence[str], source: FeatureStore | Inde
         return _one_row(run, int(rows[0]), by, source)
     if not Path(asked).exists():
         close = difflib.get_close_matches(asked, source.ids[:_COMPARED].tolist())
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "there is none alike"
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "no id is similar"
         raise ValueError(
-            f"{asked!r} is no id of the {len(source)} rows and no path of a feature store: {hint}"
+            f"{asked!r} is neither an id of the {len(source)} rows nor the path of a feature "
+            f"store: {hint}"
         )
     store = readable(load(Path(asked), on_bad_record=run.config.on_bad_record))
     store = store.only(by or [name for name in store.modalities if name in run.dims] or run.dims)
@@ -67,7 +68,7 @@ def _one_row(run: Run, row: int, by: Sequence[str], source: FeatureStore | Index
     lacks = [modality for modality in by if modality not in there]
     if lacks or not there:
         raise ValueError(
-            f"row {name!r} has no {' and no '.join(lacks) or 'modality that the run embeds'}; "
+            f"row {name!r} has no {' and no '.join(lacks) or 'modality of the run'}; "
             f"it has {', '.join(there) or 'none of them'}"
         )
     chosen = list(by) or there[:1]

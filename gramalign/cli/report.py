@@ -46,7 +46,7 @@ class Report:
         from gramalign.report.page import render
 
         if not self.run_folders:
-            raise ValueError("no run was named: wanted the folder of at least one finished run")
+            raise ValueError("runs: got none, expected the folder of at least one finished run")
         images = tuple(parse_images(text) for text in self.images)
         names = names_of(self.run_folders)
         runs = [load_run(folder) for folder in self.run_folders]
@@ -58,7 +58,7 @@ class Report:
         for run, name in zip(runs, names, strict=True):
             if not is_evaluated(run):
                 screen.print(
-                    f"{run.folder} has not been evaluated in full: done now, on the test part"
+                    f"{run.folder} has not been evaluated in full: evaluating it on the test part"
                 )
                 with screen.status("evaluating"):
                     evaluate_run(run)

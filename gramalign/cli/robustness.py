@@ -64,7 +64,7 @@ class Robustness:
         rows = rows.only([name for name in rows.modalities if name in run.dims])
         score = self.score or own_score(run.config)
         if score == FUSED:
-            screen.print("fused embeddings would have to be made anew at every point: cosine alone")
+            screen.print("cosine only: fused embeddings would have to be recomputed at every point")
             score = "cosine"
 
         def embed(features: HostEmbeddings, present: HostPresent) -> HostEmbeddings:

@@ -36,7 +36,7 @@ class Runs:
         """Find and print."""
         for folder in self.folders:
             if not folder.is_dir():
-                raise ValueError(f"no folder {folder}: wanted one that holds runs")
+                raise ValueError(f"{folder} is not a folder: give one that holds runs")
         found = [about(folder) for root in self.folders for folder in runs_below(root)]
         if self.json:
             print(json.dumps(to_plain(found), indent=2))

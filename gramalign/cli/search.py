@@ -66,7 +66,7 @@ class Search:
         """Search and print."""
         if self.index is not None and self.part != "all":
             raise ValueError(
-                f"--part is {self.part}, but an index is searched whole: leave out --part or "
+                f"--part is {self.part}, but an index is searched as a whole: leave out --part or "
                 "--index"
             )
         keep_programs()
@@ -88,8 +88,8 @@ class Search:
                 raise
             if other:
                 if asked.from_path or self.data is not None:
-                    raise ValueError(f"{other}. Distances between two spaces say nothing")
-                _log.warning("%s. Rows of the index are compared with each other alone", other)
+                    raise ValueError(f"{other}. Distances between two spaces mean nothing")
+                _log.warning("%s. Rows of the index are compared only with each other", other)
         else:
             source = data_of(run, self.data)
             asked = queries(run, self.query, self.by, source)  # refused before all is embedded

@@ -25,14 +25,14 @@ def check_target(option: str, path: Path, data: str, *, index: bool = False) -> 
     if not path.exists():
         return
     if any(Path(name).exists() and path.samefile(name) for name in parse(data, EMBEDDED)):
-        raise ValueError(f"{option} is {path}, the features themselves: wanted another file")
+        raise ValueError(f"{option} is {path}, the features themselves: give another file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             kinds = set(file.metadata() or {})
     except (safetensors.SafetensorError, OSError):
         kinds = set()
     if MODEL in kinds:
-        raise ValueError(f"{option} is {path}, a trained model: wanted another file")
+        raise ValueError(f"{option} is {path}, a trained model: give another file")
     if (INDEX in kinds) != index:
-        held = "holds no index" if index else "is an index"
-        raise ValueError(f"{option} is {path}, which {held}: wanted another file, or none there")
+        held = "is not an index" if index else "is an index"
+        raise ValueError(f"{option} is {path}, which {held}: give another file, or move it away")

@@ -52,12 +52,12 @@ class Train:
             try:
                 rows = store.part("test")  # better missed now than after training
             except FeatureStoreError as error:
-                error.add_note("With --no-evaluation it trains without")
+                error.add_note("Or give --no-evaluation")
                 raise
             if len(rows) < 2:
                 raise ValueError(
-                    f"{store.source} has {len(rows)} row for testing, and nothing to tell it from: "
-                    "name more in the array 'split', or give --no-evaluation"
+                    f"{store.source} has {len(rows)} test row, expected at least 2: mark more as "
+                    "test in the array 'split', or give --no-evaluation"
                 )
         keep_programs()
         run = train(

@@ -61,7 +61,7 @@ def searched(words: Iterable[str]) -> Options:
         option, values = option.lstrip("-").replace("_", "-"), tuple(rest.split(","))
         if not option or not all(values) or "/" in word:
             raise ValueError(
-                f"tune: got {word!r}, wanted OPTION=VALUE,VALUE such as "
+                f"tune: got {word!r}, expected OPTION=VALUE,VALUE such as "
                 "optimizer.learning-rate=1e-3,3e-3"
             )
         if option in found or len(set(values)) < len(values):
@@ -89,14 +89,14 @@ def fair_settings(configs: Mapping[str, Config], options: Options) -> dict[str, 
         if not any(list(_places(config, option)) for config in configs.values()):
             raise ValueError(
                 f"tune: no objective has an option {option}; gramalign train --help lists the "
-                "options, gramalign methods NAME those of a term"
+                "options, and gramalign methods NAME those of a term"
             )
     found = {objective: _settings(config, options) for objective, config in configs.items()}
     if len({len(settings) for settings in found.values()}) > 1:
         numbers = (f"{len(settings)} for {objective}" for objective, settings in found.items())
         raise ValueError(
-            f"tune: got as many settings as {', '.join(numbers)}; wanted the same number for all, "
-            "or the search is not fair: name options of those that have fewer, such as "
+            f"tune: got different numbers of settings, {', '.join(numbers)}, expected the same for "
+            "all, for a fair search: add options of those that have fewer, such as "
             "pmrl.tau-instance=0.05,0.1"
         )
     return found
@@ -116,7 +116,7 @@ def chosen(tried: Mapping[str, float], options: Options, *, lowest: bool) -> Tun
     known = {setting: figure for setting, figure in tried.items() if not math.isnan(figure)}
     if not known:
         raise NonFiniteLoss(
-            f"tune: training diverged under every setting: {'; '.join(tried)}; search smaller "
+            f"tune: training diverged under every setting: {'; '.join(tried)}; try smaller "
             "learning rates or larger temperatures"
         )
     best = (min if lowest else max)(known, key=known.__getitem__)
@@ -143,7 +143,7 @@ def tuning_grid(found: Mapping[str, Tuned], figure: str, *, title: str) -> Grid:
     columns = ("objective", "setting", "at an edge", figure, "of all", "tried")
     caption = (
         f"each setting was trained once and measured by {figure} on rows held out of the training "
-        "part; beyond an edge there may be a better one"
+        "part; there may be a better one beyond an edge"
     )
     return Grid(title, columns, tuple(rows), caption, labels=3)
 
@@ -161,7 +161,9 @@ def _settings(config: Config, options: Options) -> dict[str, Config]:
     places = {option: list(_places(config, option)) for option in options}
     named = [place for each in places.values() for place in each]
     if len(set(named)) < len(named):
-        raise ValueError(f"tune: two of {', '.join(options)} are one option of {config.objective}")
+        raise ValueError(
+            f"tune: two of {', '.join(options)} set the same option of {config.objective}: drop one"
+        )
     here = [option for option in options if places[option]]
     found = {}
     for values in itertools.product(*(options[option] for option in here)):
@@ -184,7 +186,7 @@ def _places(config: Config, option: str) -> Iterator[tuple[str, str]]:
     part, _, field = option.replace("-", "_").rpartition(".")
     if (part or field) in _KEPT:
         raise ValueError(
-            f"tune: {option} is no setting, but what is compared, by what, or the budget"
+            f"tune: {option} cannot be tuned: it says what is compared, by what, or for how long"
         )
     inside = part or field in _fields(config)
     named = {part: _owner(config, part)} if inside else config.terms

@@ -64,7 +64,7 @@ def batches(
     """
     check_batches(store, batch_size=batch_size, seed=seed)
     if workers < 0:
-        raise ValueError(f"workers is {workers}: wanted an integer >= 0")
+        raise ValueError(f"workers is {workers}, expected an integer >= 0")
     if store.mixture is None:
         order = Order(len(store), batch_size, (seed,))
     else:
@@ -87,11 +87,11 @@ def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
     """Raises a ValueError as `batches` does, without starting anything."""
     if not 1 <= batch_size <= len(store):
         raise ValueError(
-            f"batch_size is {batch_size}, but {store.source} has {len(store)} rows here: wanted "
+            f"batch_size is {batch_size}, but {store.source} has {len(store)} rows here, expected "
             f"1 to {len(store)}"
         )
     if seed < 0:
-        raise ValueError(f"seed is {seed}: wanted an integer >= 0")
+        raise ValueError(f"seed is {seed}, expected an integer >= 0")
     if store.mixture is None:
         return
     store.mixture.shares(batch_size)
@@ -100,7 +100,7 @@ def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
         if not any(mask[rows].any() for mask in store.present.values()):
             raise ValueError(
                 f"{name} has none of {', '.join(store.modalities)} here: leave it out of the "
-                "mixture, or take a modality of its own as well"
+                "mixture, or add a modality that it has"
             )
 
 

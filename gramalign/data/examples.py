@@ -77,7 +77,7 @@ def examples(store: FeatureStore, batch_size: int) -> Iterator[tuple[dict[str, A
         ValueError: a batch size below 1.
     """
     if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}: wanted at least 1")
+        raise ValueError(f"batch_size is {batch_size}, expected at least 1")
     for start in range(0, len(store), batch_size):
         rows = np.arange(start, min(start + batch_size, len(store)))
         batch = gather(store, rows)

@@ -33,7 +33,9 @@ def parse(expression: str, embedded: Collection[str] = ()) -> dict[str, float]:
         place = name if name in embedded else Path(name).resolve()
         if place in places:
             both = " and ".join(dict.fromkeys([repr(places[place]), repr(name)]))
-            raise FeatureStoreError(f"data {expression!r}: {both} comes twice; add up its weights")
+            raise FeatureStoreError(
+                f"data {expression!r}: {both} appears twice; add up its weights"
+            )
         places[place] = name
         weights[name] = weight
     return weights
@@ -62,15 +64,15 @@ def _weighted(part: str, expression: str) -> tuple[str, float]:
         weight, name = "1", part
     if not name.strip():
         raise FeatureStoreError(
-            f"data {expression!r}: {part!r} names no store; wanted a name or path, or "
+            f"data {expression!r}: {part!r} does not name a store; expected a name, a path or "
             "weight*path, joined by ' + '"
         )
     try:
         number = float(weight)
     except ValueError:
         raise FeatureStoreError(
-            f"data {expression!r}: weight {weight.strip()!r} is not a number; wanted weight*path, "
-            "such as 0.3*stores/mine"
+            f"data {expression!r}: weight {weight.strip()!r} is not a number; expected "
+            "weight*path, such as 0.3*stores/mine"
         ) from None
     if not 0 < number < float("inf"):
         raise FeatureStoreError(

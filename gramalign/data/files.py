@@ -60,15 +60,15 @@ def read_arrays(path: Path) -> Located:
         return _read_folder(path)
     if not path.exists():
         raise FeatureStoreError(
-            f"{path} does not exist: wanted a folder of .npy files, one .npz or one .safetensors"
+            f"{path} does not exist: expected a folder of .npy files, one .npz or one .safetensors"
         )
     if path.suffix == ".npz":
         return _read_npz(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     raise FeatureStoreError(
-        f"{path} is not a feature store: wanted a folder of .npy files, one .npz or one "
-        f".safetensors, got a file that ends in {path.suffix!r}"
+        f"{path} is not a feature store: got a file that ends in {path.suffix!r}, expected a "
+        "folder of .npy files, one .npz or one .safetensors"
     )
 
 
@@ -78,7 +78,7 @@ def _read_folder(path: Path) -> Located:
         whole = sorted(file.name for file in path.iterdir() if file.suffix in _SUFFIXES)
         hint = f"; did you mean {path / whole[0]}?" if whole else ""
         raise FeatureStoreError(
-            f"{path} has no .npy file: wanted one array per modality, such as text.npy{hint}"
+            f"{path} has no .npy file: expected one array per modality, such as text.npy{hint}"
         )
     arrays = {}
     for file in files:
@@ -93,7 +93,7 @@ def _read_folder(path: Path) -> Located:
 @functools.cache  # once for a file that a command opens several times
 def _tell_unread(folder: Path, names: str) -> None:
     _log.warning(
-        "%s is read as a folder of .npy files, without %s: if these are features too, save them "
+        "%s is read as a folder of .npy files, without %s: if those are features too, save them "
         "with numpy.save",
         *(folder, names),
     )
@@ -117,7 +117,7 @@ def _read_npz(path: Path) -> Located:
                     arrays[name] = (where, _load_npy(unpacked, where))
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, RuntimeError) as error:
         raise FeatureStoreError(
-            f"{path} is damaged or no .npz file ({error}): write it again with numpy.savez"
+            f"{path} is damaged or not an .npz file ({error}): write it again with numpy.savez"
         ) from error
     return arrays
 
@@ -129,7 +129,7 @@ def _read_safetensors(path: Path) -> Located:
             names = sorted(file.keys())
     except SafetensorError as error:
         raise FeatureStoreError(
-            f"{path} is damaged or no .safetensors file ({error}): write it again with "
+            f"{path} is damaged or not a .safetensors file ({error}): write it again with "
             "safetensors.numpy.save_file"
         ) from error
     with path.open("rb") as stream:

@@ -33,7 +33,7 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
     """
     if len(weights) != len(stores) or not all(0 < weight < float("inf") for weight in weights):
         raise FeatureStoreError(
-            f"weights are {list(weights)} for {len(stores)} stores: wanted a positive, finite "
+            f"weights are {list(weights)} for {len(stores)} stores, expected a positive, finite "
             "number for each"
         )
     lengths = [len(store) for store in stores]
@@ -77,8 +77,8 @@ def _check_width(name: str, stores: Sequence[FeatureStore]) -> None:
         if other.dims[name] != first.dims[name]:
             raise FeatureStoreError(
                 f"{name} has {first.dims[name]} features a row in {first.source}, but "
-                f"{other.dims[name]} in {other.source}: stores that are mixed need one width; if "
-                f"these are different features, call one of them otherwise, such as {name}_2"
+                f"{other.dims[name]} in {other.source}: mixed stores need the same width; if these "
+                f"are different features, rename one of them, such as {name}_2"
             )
 
 
@@ -87,8 +87,8 @@ def _check_labels(stores: Sequence[FeatureStore]) -> None:
     if kinds == {True, False}:
         names = ", ".join(store.source for store in stores)
         raise FeatureStoreError(
-            f"labels are text in some and numbers in others of {names}: stores that are mixed call "
-            "a class by one name"
+            f"labels are text in some and numbers in others of {names}: mixed stores must give a "
+            "class the same label"
         )
 
 

@@ -60,8 +60,8 @@ def _build(arrays: Located, source: str) -> FeatureStore:
     modalities = [name for name in arrays if name not in _RESERVED and not name.startswith(_MASK)]
     if not modalities:
         raise FeatureStoreError(
-            f"{source} has no modality, only {', '.join(arrays) or 'no array at all'}: wanted one "
-            "array of features per modality, such as 'text'"
+            f"{source} has no modality{', only ' if arrays else ''}{', '.join(arrays)}: expected "
+            "one array of features per modality, such as 'text'"
         )
     _check_names(arrays, modalities)
     for name in modalities:
@@ -72,14 +72,14 @@ def _build(arrays: Located, source: str) -> FeatureStore:
             raise FeatureStoreError(
                 f"{where} has {len(array) if array.ndim else 'no'} rows, but {where_first} has "
                 f"{len(first)}: every array needs the same rows in the same order; where an "
-                "example lacks a modality, fill its row with zeros and say so in 'present.NAME'"
+                "example lacks a modality, fill its row with zeros and set 'present.NAME' to False"
             )
     present = {name: _mask(arrays, name, len(first)) for name in modalities}
     empty = np.flatnonzero(~np.any(list(present.values()), axis=0))
     if len(empty):
         raise FeatureStoreError(
-            f"{source}: row {empty[0]} has no modality at all ({len(empty)} such rows): remove "
-            "these rows, or mend the 'present' masks"
+            f"{source}: row {empty[0]} has no modality at all ({len(empty)} such row(s)): remove "
+            "these rows, or fix the 'present' masks"
         )
     for name in modalities:
         _check_finite(*arrays[name], name, present[name])
@@ -105,33 +105,31 @@ def _check_names(arrays: Located, modalities: list[str]) -> None:
             )
         if name.startswith(_MASK) and name.removeprefix(_MASK) not in modalities:
             raise FeatureStoreError(
-                f"{where} is the mask of an unknown modality {name.removeprefix(_MASK)!r}: there "
-                f"are {', '.join(modalities)}"
+                f"{where} is the mask of an unknown modality {name.removeprefix(_MASK)!r}, "
+                f"expected one of {', '.join(modalities)}"
             )
         if name in modalities and ("." in name or "/" in name or not name):
             raise FeatureStoreError(
-                f"{where}: a modality's name holds no dot and no slash, since it also names "
+                f"{where}: a modality's name cannot contain a dot or a slash, since it also names "
                 f"parameters: call it {name.replace('.', '_').replace('/', '_') or 'text'!r}"
             )
 
 
 def _check_features(where: str, array: np.ndarray) -> None:
-    rename = f"if it says something of each row, call it one of {', '.join(COLUMNS)}"
+    rename = f"if it describes each row, call it one of {', '.join(COLUMNS)}"
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         cure = rename if array.dtype.kind in "US" else "save it as float32"
-        raise FeatureStoreError(
-            f"{where} has dtype {array.dtype}: features are real numbers; {cure}"
-        )
+        raise FeatureStoreError(f"{where} has dtype {array.dtype}, expected real numbers; {cure}")
     if array.ndim != 2:
         cure = (
             f"save array.reshape({len(array)}, -1), or pool the axes between"
             if array.ndim > 2
             else f"{rename}; if each row is one number, save array[:, None]"
         )
-        raise FeatureStoreError(f"{where} has shape {array.shape}: wanted [rows, width]; {cure}")
+        raise FeatureStoreError(f"{where} has shape {array.shape}, expected [rows, width]; {cure}")
     if 0 in array.shape:
         raise FeatureStoreError(
-            f"{where} is empty, its shape is {array.shape}: wanted at least one row and one column"
+            f"{where} is empty, of shape {array.shape}, expected at least one row and one column"
         )
 
 
@@ -141,7 +139,7 @@ def _mask(arrays: Located, name: str, rows: int) -> np.ndarray:
     where, mask = arrays[_MASK + name]
     if mask.dtype != bool or mask.ndim != 1:
         raise FeatureStoreError(
-            f"{where} is {mask.dtype}{list(mask.shape)}: wanted bool[{rows}], True where the row "
+            f"{where} is {mask.dtype}{list(mask.shape)}, expected bool[{rows}], True where the row "
             f"has {name!r}"
         )
     return np.array(mask)
@@ -161,7 +159,7 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
     if bad.any():
         raise FeatureStoreError(
             f"{where}: row {np.argmax(bad)} holds NaN or Inf (or a number too large for float32; "
-            f"{bad.sum()} such row(s)): mend them, or mark them as missing in 'present.{name}'"
+            f"{bad.sum()} such row(s)): fix them, or mark them as missing in 'present.{name}'"
         )
 
 
@@ -172,8 +170,8 @@ def _ids(where: str, ids: np.ndarray) -> np.ndarray:
     if len(unique) < len(ids):
         rows = np.flatnonzero(ids == unique[counts > 1][np.argmin(first[counts > 1])])
         raise FeatureStoreError(
-            f"{where}: rows {rows[0]} and {rows[1]} are both {str(ids[rows[0]])!r}: ids have to be "
-            "unique; rows that show the same thing share a value in 'groups' instead"
+            f"{where}: rows {rows[0]} and {rows[1]} are both {str(ids[rows[0]])!r}: ids must be "
+            "unique; give rows that show the same thing one value in 'groups' instead"
         )
     return ids
 
@@ -195,7 +193,7 @@ def _split(where: str, split: np.ndarray) -> np.ndarray:
     if not known.all():
         row = int(np.argmin(known))
         raise FeatureStoreError(
-            f"{where}: row {row} is {split[row].item()!r}: wanted one of {', '.join(SPLITS)}"
+            f"{where}: row {row} is {split[row].item()!r}, expected one of {', '.join(SPLITS)}"
         )
     return named.astype(names.dtype)
 
@@ -231,7 +229,7 @@ def _is_utf8(value: bytes | str | int) -> bool:
 def _check_column(where: str, values: np.ndarray, kinds: str, wanted: str) -> None:
     if values.ndim != 1:
         raise FeatureStoreError(
-            f"{where} has shape {values.shape}: wanted one value per row, [{len(values)}]"
+            f"{where} has shape {values.shape}, expected one value per row, [{len(values)}]"
         )
     if values.dtype.kind not in kinds:
-        raise FeatureStoreError(f"{where} has dtype {values.dtype}: wanted {wanted}")
+        raise FeatureStoreError(f"{where} has dtype {values.dtype}, expected {wanted}")

@@ -160,7 +160,7 @@ def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
         FeatureStoreError: a missing shard, or an array about the rows that does not fit.
     """
     if on_bad not in get_args(OnBadRecord):
-        raise FeatureStoreError(f"on_bad_record is {on_bad!r}: wanted error or skip")
+        raise FeatureStoreError(f"on_bad_record is {on_bad!r}, expected error or skip")
     try:
         about = json.loads((folder / STORE).read_text())
         shards, modalities = dict(about["shards"]), dict(about["modalities"])
@@ -171,7 +171,9 @@ def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
         ) from error
     missing = [name for name in shards if not (folder / name).exists()]
     if missing:
-        raise FeatureStoreError(f"{folder} lacks {', '.join(missing)}: copy or pack it again")
+        raise FeatureStoreError(
+            f"{folder} lacks {', '.join(missing)}: copy or pack the store again"
+        )
     rows = sum(shards.values())
     records = Records(folder, shards, width, on_bad)
     features = {}
@@ -188,7 +190,9 @@ def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
         except (ValueError, EOFError, OSError, SyntaxError, TypeError, TokenError) as error:
             raise FeatureStoreError(f"{path} is damaged: copy or pack the store again") from error
         if values.shape != (rows,):
-            raise FeatureStoreError(f"{path} has {len(values)} rows, its store {rows}: pack again")
+            raise FeatureStoreError(
+                f"{path} has {len(values)} rows, its store {rows}: pack it again"
+            )
         if values.dtype.kind not in _KINDS[name.partition(".")[0]]:
             raise FeatureStoreError(f"{path} has dtype {values.dtype}: pack the store again")
         return values
@@ -229,11 +233,11 @@ def pack(
         FileExistsError: another process is packing there.
     """
     if shard_rows < 1:
-        raise FeatureStoreError(f"shard_rows is {shard_rows}: wanted at least 1")
+        raise FeatureStoreError(f"shard_rows is {shard_rows}, expected at least 1")
     if store.mixture is not None:
         raise FeatureStoreError(
-            f"{store.source} is a mixture, whose weights a packed store has no place for: pack "
-            "each of its stores, and mix those"
+            f"{store.source} is a mixture, whose weights a packed store cannot hold: pack each of "
+            "its stores, and mix those"
         )
     _check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -252,8 +256,8 @@ def _check_free(folder: Path) -> None:
     ours = (_SHARD, _COLUMN, _OTHERS) if any(map(_SHARD.fullmatch, there)) else (_SHARD, _OTHERS)
     strange = [name for name in there if not any(kind.fullmatch(name) for kind in ours)]
     if strange or (folder / STORE).exists():
-        held = ", ".join(sorted(strange)[:3]) or "a packed store already"
-        raise FeatureStoreError(f"{folder} holds {held}: wanted a new folder")
+        held = ", ".join(sorted(strange)[:3]) or "a packed store"
+        raise FeatureStoreError(f"{folder} already holds {held}: give a new folder")
 
 
 def _pack(

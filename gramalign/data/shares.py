@@ -49,14 +49,14 @@ class Mixture:
                 raise ValueError(f"{name} has no rows here: leave it out of the mixture")
             if not share:
                 raise ValueError(
-                    f"{name} has {part:.2g} of the weight of the mixture, which is no row in a "
-                    f"batch of {batch_size}: wanted a larger weight, or a larger batch_size, such "
+                    f"{name} has {part:.2g} of the weight of the mixture, less than a row of a "
+                    f"batch of {batch_size}: give it a larger weight, or a larger batch_size, such "
                     f"as {math.ceil(1 / part)}"
                 )
             if share > there:
                 raise ValueError(
-                    f"a batch of {batch_size} takes {share} rows of {name} by its weight, which "
-                    f"has {there} here: wanted a smaller weight, or a smaller batch_size, such as "
+                    f"{name} has {there} rows here, but by its weight a batch of {batch_size} "
+                    f"takes {share}: give it a smaller weight, or a smaller batch_size, such as "
                     f"{math.floor(there / part)}"
                 )
         return shares.tolist()

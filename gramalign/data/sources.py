@@ -47,9 +47,9 @@ def _load(name_or_path: str | Path, on_bad_record: OnBadRecord) -> FeatureStore:
         return EMBEDDED[name_or_path]()
     if not Path(name_or_path).exists():
         raise FeatureStoreError(
-            f"no data {str(name_or_path)!r}: wanted {' or '.join(map(repr, EMBEDDED))}, or the "
+            f"no data {str(name_or_path)!r}: expected {' or '.join(map(repr, EMBEDDED))}, or the "
             "path of a folder of .npy files, one .npz or one .safetensors; or several, with spaces "
-            "about the plus: '0.7*stores/a.npz + 0.3*stores/b'"
+            "around the plus: '0.7*stores/a.npz + 0.3*stores/b'"
         )
     if (Path(name_or_path) / STORE).exists():
         store = open_packed(Path(name_or_path), on_bad_record)

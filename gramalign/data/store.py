@@ -58,7 +58,7 @@ class MappedRows:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("rows of a memory-mapped array can only be copied into memory")
+            raise ValueError("rows of a memory-mapped array must be copied: leave copy at None")
         return np.asarray(self[:], dtype=dtype)
 
     def lost(self, index: Any) -> Bool[np.ndarray, " m"]:
@@ -196,8 +196,8 @@ class FeatureStore:
                 f"{part} ({count})" for part, count in zip(names, counts, strict=True)
             )
             raise FeatureStoreError(
-                f"{self.source} has no rows in split {name!r}; it has {there}: say of some rows "
-                f"{name!r} in the array 'split', or take another part"
+                f"{self.source} has no rows in split {name!r}; it has {there}: mark some rows as "
+                f"{name!r} in the array 'split', or use another part"
             )
         return self.take(rows)
 
@@ -210,7 +210,7 @@ class FeatureStore:
         names = tuple(modalities)
         there = ", ".join(self.modalities)
         if not names:
-            raise FeatureStoreError(f"no modality was named; {self.source} has {there}")
+            raise FeatureStoreError(f"modalities: got none, expected some of {there}")
         for name in names:
             if name not in self.features:
                 raise FeatureStoreError(f"{self.source} has no modality {name!r}; it has {there}")

@@ -64,13 +64,13 @@ def next_of(batches: Iterator[Any]) -> Any:
         if code is None:
             raise
         why = (
-            "by a signal: -9 in most cases says that memory ran out, so take fewer workers, or none"
+            "by a signal: -9 usually means that memory ran out, so use fewer workers, or none"
             if code[1].startswith("-")
-            else "and has said why above. A script keeps what it does under "
-            '`if __name__ == "__main__":`, or each such process would do it again'
+            else "for the reason above. A script must keep its work under "
+            '`if __name__ == "__main__":`, or each such process would repeat it'
         )
         raise ChildProcessError(
-            f"a process that reads batches has ended with status {code[1]}, {why}"
+            f"a process that reads batches ended with status {code[1]}, {why}"
         ) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -103,6 +103,6 @@ def _check_memory(workers: int, size: int) -> None:
     if wanted > free:
         raise OSError(
             f"{workers} workers hand over batches of {size / 2**20:.1f} MiB in shared memory, for "
-            f"which they want {wanted / 2**20:.0f} MiB, but {SHARED} has {free / 2**20:.0f}: take "
+            f"which they need {wanted / 2**20:.0f} MiB, but {SHARED} has {free / 2**20:.0f}: use "
             "fewer workers, or none, or give the container more (docker run --shm-size)"
         )

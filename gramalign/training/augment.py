@@ -31,7 +31,7 @@ def load_augment(name: str) -> Augment:
     where, colon, function = name.partition(":")
     if not (where and colon and function):
         raise ValueError(
-            f"augment is {name!r}: wanted path/to/file.py:function or package.module:function"
+            f"augment is {name!r}, expected path/to/file.py:function or package.module:function"
         )
     try:
         if where.endswith(".py"):
@@ -39,9 +39,9 @@ def load_augment(name: str) -> Augment:
         else:
             found = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, KeyError, FileNotFoundError) as error:
-        raise ValueError(f"augment is {name!r}, and there is no such function: {error!r}") from None
+        raise ValueError(f"augment is {name!r}, but there is no such function: {error!r}") from None
     if not callable(found):
-        raise ValueError(f"augment is {name!r}: wanted a function, and that is a {type(found)}")
+        raise ValueError(f"augment is {name!r}, a {type(found).__name__}, expected a function")
     return found  # pyright: ignore[reportReturnType]
 
 
@@ -61,7 +61,7 @@ def check_augment(augment: Augment, dims: Mapping[str, int]) -> None:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"augment failed, {type(error).__name__}: {reason}. It is called with (key, features, "
-            "present) of one example, and computes with jax.numpy"
+            "present) of one example, and must compute with jax.numpy"
         ) from error
     wanted = (features, present)
     if jax.tree.structure(found) != jax.tree.structure(wanted) or any(
@@ -69,7 +69,7 @@ def check_augment(augment: Augment, dims: Mapping[str, int]) -> None:
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True)
     ):
         got, given = (jax.tree.map(lambda x: f"{x.dtype}{[*x.shape]}", x) for x in (found, wanted))
-        raise ValueError(f"augment returns {got}, wanted (features, present) as given: {given}")
+        raise ValueError(f"augment returns {got}, expected (features, present) as given: {given}")
 
 
 def augmented(

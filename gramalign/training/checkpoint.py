@@ -157,8 +157,8 @@ class Checkpoints:
         state = self._first_whole(steps, like)
         if state is None:
             raise DamagedCheckpoint(
-                f"{self._folder}: no checkpoint can be read. They are in "
-                f"{self._run.damaged} now, and resuming starts anew"
+                f"{self._folder}: no checkpoint can be read. They were moved to "
+                f"{self._run.damaged}, and resuming will start anew"
             )
         return state
 
@@ -193,7 +193,7 @@ class Checkpoints:
         meet(f"checkpoint {step} is damaged")
         if is_first_process():
             _log.warning(
-                "checkpoint %d is damaged (%s): moved to %s, going on from the one before",
+                "checkpoint %d is damaged (%s): moved it to %s, continuing from the one before",
                 *(step, "; ".join(why), aside),
             )
             aside.parent.mkdir(exist_ok=True)
@@ -232,11 +232,11 @@ def saved(folder: RunFolder, which: int | Literal["latest", "best"]) -> Saved:
     """
     root = folder.checkpoints.absolute()
     if not root.is_dir():
-        raise FileNotFoundError(f"{folder.root} holds no checkpoints: wanted the folder of a run")
+        raise FileNotFoundError(f"{folder.root} has no checkpoints: give the folder of a run")
     with ocp.training.Checkpointer(str(root)) as orbax:
         steps = [each.step for each in orbax.checkpoints]
         if which == "best":
-            fitting, why = _best_first(orbax), ", and the best is known after --validation.every"
+            fitting, why = _best_first(orbax), "; the best is known only with --validation.every"
         else:
             fitting, why = [n for n in reversed(steps) if which in (n, "latest")], ""
         if not fitting:

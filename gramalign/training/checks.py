@@ -26,7 +26,7 @@ def check(config: object, field: str, valid: bool, wanted: str) -> None:
     """
     if not valid:
         got = getattr(config, field)
-        raise ValueError(f"{type(config).__name__}.{field} is {got!r}, wanted {wanted}")
+        raise ValueError(f"{type(config).__name__}.{field} is {got!r}, expected {wanted}")
 
 
 def as_declared(config: Any) -> None:

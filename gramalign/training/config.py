@@ -95,13 +95,13 @@ class Layout:
                 re.compile(rule)
             except re.error as error:
                 raise ValueError(
-                    f"Layout.rules: {rule!r} is no regular expression: {error}"
+                    f"Layout.rules: {rule!r} is not a regular expression: {error}"
                 ) from None
             named = [axis for axis in axes.split(",") if axis != "-"]
             if set(named) - {"data", "fsdp", "model"} or len(set(named)) < len(named):
                 raise ValueError(
-                    f"Layout.rules: {axes!r} for {rule!r}, wanted axes among data, fsdp and model, "
-                    "each once at most, or -, with commas between them"
+                    f"Layout.rules: got {axes!r} for {rule!r}, expected axes among data, fsdp and "
+                    "model, each at most once, or -, separated by commas"
                 )
 
     @property
@@ -200,8 +200,8 @@ class Config:
     def __post_init__(self):
         if not isinstance(self.data, (str, os.PathLike)):
             raise ValueError(
-                f"Config.data is a {type(self.data).__name__}, wanted the name or path of a store; "
-                "arrays go into a file, np.savez(path, **arrays)"
+                f"Config.data is a {type(self.data).__name__}, expected the name or path of a "
+                "store; save arrays to a file, np.savez(path, **arrays)"
             )
         as_declared(self)
         as_declared(self.engine)
@@ -214,7 +214,7 @@ class Config:
         check(self, "seed", 0 <= self.seed < 2**32, "an integer in [0, 2**32)")
         if self.optimizer.warmup_of(self.steps) >= self.steps:
             raise ValueError(
-                f"Optimizer.warmup is {self.optimizer.warmup}, wanted fewer than Config.steps, "
+                f"Optimizer.warmup is {self.optimizer.warmup}, expected fewer than Config.steps, "
                 f"which is {self.steps}"
             )
         names = self.modalities
@@ -245,7 +245,7 @@ class Config:
                 raise ValueError(f"Config.settings: unknown term {name!r}; the terms are {known}")
             if type(term) is not TERMS[name]:
                 wanted = TERMS[name].__name__
-                raise ValueError(f"Config.settings[{name!r}] is {term!r}, wanted a {wanted}")
+                raise ValueError(f"Config.settings[{name!r}] is {term!r}, expected a {wanted}")
         defaults = {name: TERMS[name]() for name in self.weights if name not in self.settings}
         settings = {**self.settings, **defaults}
         return {name: settings[name] for name in TERMS if name in settings}

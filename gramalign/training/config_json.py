@@ -91,7 +91,7 @@ def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
 
 def _check_mapping(values: Any, path: str) -> None:
     if not isinstance(values, Mapping):
-        raise ValueError(f"config: {path[:-1] or 'all of it'} is {values!r}, wanted an object")
+        raise ValueError(f"config: {path[:-1] or 'the whole'} is {values!r}, expected an object")
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Collection[str], path: str) -> None:

@@ -28,7 +28,7 @@ def parse(expression: str, known: Collection[str]) -> dict[str, float]:
         match = _TERM.fullmatch(part)
         if match is None:
             raise ValueError(
-                f"objective {expression!r}: {part.strip()!r} is no term; wanted a name or "
+                f"objective {expression!r}: {part.strip()!r} is not a term; expected a name or "
                 f"weight*name, joined by +, with names among {', '.join(known)}"
             )
         name = match["name"]
@@ -37,7 +37,9 @@ def parse(expression: str, known: Collection[str]) -> dict[str, float]:
                 f"objective {expression!r}: unknown term {name!r}; the terms are {', '.join(known)}"
             )
         if name in weights:
-            raise ValueError(f"objective {expression!r}: {name!r} comes twice; add up its weights")
+            raise ValueError(
+                f"objective {expression!r}: {name!r} appears twice; add up its weights"
+            )
         weights[name] = _weight(match["weight"] or "1", expression)
     return weights
 

@@ -42,13 +42,13 @@ def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:
     some = devices is None and layout.data is not None and jax.process_count() == 1
     if wanted > len(there) or (wanted < len(there) and not some):
         if len(there) % others:
-            cure = f"let --layout.fsdp x --layout.model divide {len(there)}"
+            cure = f"choose --layout.fsdp x --layout.model to divide {len(there)}"
         else:
             cure = "leave out --layout.data"
         raise ValueError(
             f"a layout of {' x '.join(f'{n} {axis}' for n, axis in zip(shape, AXES, strict=True))} "
-            f"is for {wanted} devices, and there are {len(there)}: {cure}, or "
-            + ("start on as many" if devices is None else f"give a --topology of {wanted}")
+            f"needs {wanted} devices, but there are {len(there)}: {cure}, or "
+            + ("start on that many" if devices is None else f"give a --topology of {wanted}")
         )
     types = (AxisType.Auto,) * 3
     return Mesh(_arranged(shape, there[:wanted]), AXES, axis_types=types)
@@ -102,8 +102,9 @@ def check_batch(size: int, mesh: Mesh) -> None:
         less, more = size // number * number, -(-size // number) * number
         near = f"{less} or {more}" if less else f"{more}"
         raise ValueError(
-            f"a batch of {size} does not divide over {number} devices: wanted a multiple, such as "
-            f"--batch-size {near}, or fewer devices, with --layout.data (of a plan, --topology)"
+            f"a batch of {size} does not divide evenly over {number} devices: give a multiple, "
+            f"such as --batch-size {near}, or fewer devices, with --layout.data (for a plan, "
+            "--topology)"
         )
 
 
@@ -164,7 +165,7 @@ def _by_rules(
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         axes = next((axes for rule, axes in layout.parsed if re.search(rule, name)), ())
         if len(axes) > leaf.ndim:
-            raise ValueError(f"Layout.rules: {axes} is for more dimensions than {name} has")
+            raise ValueError(f"Layout.rules: {axes} has more axes than {name} has dimensions")
         split = [
             axis if axis in kept and size % mesh.shape[axis] == 0 else None
             for axis, size in zip(axes, leaf.shape, strict=False)

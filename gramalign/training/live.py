@@ -30,7 +30,7 @@ def live(steps: int, console: rich.console.Console | None = None) -> Iterator[Re
     """
     console = console or rich.console.Console(markup=False, emoji=False)  # names are as they are
     clock = _Clock(steps)
-    waiting = "compiling: the first rows of the log take a while"
+    waiting = "compiling: the first rows of the log will take a while"
     if not console.is_terminal or console.is_dumb_terminal:
         console.print(waiting)
         yield lambda row: console.print(

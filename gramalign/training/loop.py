@@ -111,8 +111,8 @@ def train(
                 _train(config, folder, start, data, chosen, mesh, report, profiling)
         except OSError as error:
             error.add_note(
-                f"The run in {folder.root} is as its last checkpoint left it: see to the cause, "
-                "such as a full disk, and go on with --resume"
+                f"The run in {folder.root} is as its last checkpoint left it: remove the cause, "
+                "such as a full disk, and continue with --resume"
             )
             raise
         meet("trained")
@@ -130,8 +130,8 @@ def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) ->
     """Raises a ValueError if a run that is resumed, or finished, began with other rows."""
     if not same_rows(folder.trained_on() or trained_on, trained_on):
         raise ValueError(
-            f"{store.source} is not what it was when the run in {folder.root} began, and its rows "
-            "for testing may be others: bring that back, or start a new run in another folder"
+            f"{store.source} has changed since the run in {folder.root} began, so its test rows "
+            "may be different ones: restore it, or start a new run in another folder"
         )
 
 
@@ -183,8 +183,8 @@ def _train(
         )
         if int(state.skipped) == int(state.step):
             raise NonFiniteLoss(
-                f"all {int(state.step)} steps had to be skipped, as loss or gradient were not "
-                "finite, so that nothing was learned: lower the objective's weights, or check the "
+                f"all {int(state.step)} steps were skipped, since the loss or its gradient was not "
+                "finite, so nothing was learned: lower the objective's weights, or check the "
                 "features for extreme values"
             )
         if chosen is not None:

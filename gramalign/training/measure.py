@@ -102,8 +102,8 @@ def labels_of(rows: FeatureStore) -> Shaped[np.ndarray, " n"]:
     """
     if rows.labels is None:
         raise ValueError(
-            f"{rows.source} has no labels, which classes are told by: give it an array 'labels', "
-            "the class of each row"
+            f"{rows.source} has no labels, so there are no classes: give it an array 'labels', the "
+            "class of each row"
         )
     return rows.labels
 

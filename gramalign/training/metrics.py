@@ -64,8 +64,7 @@ def _end_of(file, last_step: int) -> int:
                 break
         except (ValueError, LookupError, TypeError) as error:
             raise ValueError(
-                f"{file.name}: line {number} is damaged ({error}): bring back what it was, or "
-                "delete it"
+                f"{file.name}: line {number} is damaged ({error}): restore the line, or delete it"
             ) from error
         end += len(line)
     return end

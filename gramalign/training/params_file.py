@@ -62,10 +62,15 @@ def load_params(path: Path, like: PyTree) -> PyTree:
     wanted = dict(named(like))
     if wanted.keys() != arrays.keys():
         missing, extra = sorted(wanted.keys() - arrays), sorted(arrays.keys() - wanted)
-        raise ValueError(f"{path}: lacks {missing or 'nothing'}, has besides {extra or 'nothing'}")
+        raise ValueError(
+            f"{path} holds other arrays than the model: it lacks {missing or 'nothing'}, and also "
+            f"has {extra or 'nothing'}"
+        )
     for name, leaf in wanted.items():
         if arrays[name].shape != leaf.shape:
-            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, wanted {leaf.shape}")
+            raise ValueError(
+                f"{path}: {name} has shape {arrays[name].shape}, expected {leaf.shape}"
+            )
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
@@ -83,7 +88,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
     why = f"it lacks the entry {error}" if isinstance(error, KeyError) else f"{error}"
-    return ValueError(f"{path} is damaged, or not of a run of gramalign's: {why}")
+    return ValueError(f"{path} is damaged, or was not written by a run of gramalign: {why}")
 
 
 def named(tree: PyTree) -> Iterator[tuple[str, Any]]:

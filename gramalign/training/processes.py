@@ -58,7 +58,7 @@ class Cluster:
             self,
             "coordinator",
             None not in named or not any(x is not None for x in named),
-            "HOST:PORT, and the number of processes and of this process with it",
+            "HOST:PORT, with the number of processes and of this process",
         )
         place = self.coordinator
         valid = place is None or re.fullmatch(r".+:\d+", place) is not None
@@ -82,7 +82,7 @@ class Cluster:
             )
         except (ValueError, RuntimeError) as error:
             raise ConnectionError(
-                f"cannot join other processes: {str(error).rstrip('.')}. Where no cluster says who "
-                "they are, give --cluster.coordinator HOST:PORT, --cluster.processes and "
+                f"cannot join other processes: {str(error).rstrip('.')}. Where no cluster system "
+                "lists them, give --cluster.coordinator HOST:PORT, --cluster.processes and "
                 "--cluster.process"
             ) from error

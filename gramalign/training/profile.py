@@ -20,7 +20,7 @@ class Profile:
     def __init__(self, folder: Path, steps: tuple[int, int] | None):
         if steps is not None and not 1 <= steps[0] <= steps[1]:
             raise ValueError(
-                f"profile is {steps[0]} {steps[1]}: wanted the first and the last step to trace"
+                f"profile is {steps[0]} {steps[1]}, expected the first and the last step to trace"
             )
         self._folder = folder
         self._steps = steps

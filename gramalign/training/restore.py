@@ -53,10 +53,10 @@ def load_run(folder: Path | str) -> Run:
     path = RunFolder(folder).params
     if not path.exists():
         started = RunFolder(folder).config.exists()
-        cure = "no run was started there"
+        cure = "no run was started in it"
         if started:
-            cure = "resume the run to finish it, or make one of a checkpoint with gramalign export"
-        raise FileNotFoundError(f"{folder} holds no {path.name}: {cure}")
+            cure = "resume the run, or make a finished one from a checkpoint with gramalign export"
+        raise FileNotFoundError(f"{folder} has no {path.name}: {cure}")
     about = read_about(path)
     config, dims = config_from_dict(about["config"]), about["dims"]
     like = nnx.to_pure_dict(nnx.state(abstract_model(config, dims)))
@@ -100,7 +100,10 @@ def embed_store(
     """
     known = [modality for modality in store.modalities if modality in run.dims]
     if not known:
-        raise ValueError(f"the store has {store.modalities}, but the run embeds {tuple(run.dims)}")
+        raise ValueError(
+            f"{store.source} has {', '.join(store.modalities)}, expected any of the run's "
+            f"modalities, {', '.join(run.dims)}"
+        )
     for modality in known:
         if store.dims[modality] != run.dims[modality]:
             raise ValueError(
@@ -124,8 +127,8 @@ def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tu
         return ()
     if fused not in fusing:
         raise ValueError(
-            f"fused is {fused!r}, but of the objective's terms those that fuse modalities are "
-            f"{list(fusing)}"
+            f"fused is {fused!r}, expected a term of the objective that fuses modalities: "
+            f"{', '.join(fusing) or 'it has none'}"
         )
     return fusing[fused]
 
@@ -136,10 +139,10 @@ def _checked_embed(
     features, masks = dict(features), dict(present or {})
     _fused_names(fusing, fused)
     if not features:
-        raise ValueError(f"features holds none, wanted any of {sorted(dims)}")
+        raise ValueError(f"features: got none, expected any of {sorted(dims)}")
     unknown = sorted({*features, *masks} - set(dims))
     if unknown:
-        raise ValueError(f"features or present hold {unknown}, the run embeds {sorted(dims)}")
+        raise ValueError(f"features or present: got {unknown}, expected any of {sorted(dims)}")
     # A modality that was not given is absent, whatever its mask says.
     present = {
         name: mask if isinstance(mask, jax.Array) else np.asarray(mask)
@@ -150,14 +153,20 @@ def _checked_embed(
     for name, x in features.items():
         shape = np.shape(x)
         if len(shape) != 2 or shape[1] != dims[name]:
-            raise ValueError(f"{name} has shape {list(shape)}, wanted [batch, {dims[name]}]")
+            raise ValueError(f"{name} has shape {list(shape)}, expected [batch, {dims[name]}]")
         sizes.add(shape[0])
     if len(sizes) > 1:
         numbers = {name: np.shape(x)[0] for name, x in features.items()}
-        raise ValueError(f"modalities differ in their rows: {numbers}; mask those that are absent")
+        raise ValueError(
+            f"features: got different numbers of rows: {numbers}; give absent ones a row too and "
+            "mark them in `present`"
+        )
     for name, mask in present.items():
         if np.shape(mask) != (*sizes,) or getattr(mask, "dtype", None) != np.dtype(bool):
-            raise ValueError(f"present[{name!r}] is no array bool{[*sizes]}: {np.shape(mask)}")
+            kind = getattr(mask, "dtype", type(mask).__name__)
+            raise ValueError(
+                f"present[{name!r}] is {kind}{[*np.shape(mask)]}, expected bool{[*sizes]}"
+            )
     # Not converted to JAX arrays, which would belong to one process alone.
     features = {
         name: x.astype(jnp.float32) if isinstance(x, jax.Array) else np.asarray(x, np.float32)

@@ -24,12 +24,13 @@ def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, Featur
         store = store.only(config.modalities)
     if len(store.modalities) < 2:
         raise ValueError(
-            f"{store.source} has {', '.join(store.modalities)} only: wanted two modalities to align"
+            f"{store.source} has only {', '.join(store.modalities)}, expected at least two "
+            "modalities to align"
         )
     if not (np.sum([*store.part("train").present.values()], axis=0) >= 2).any():
         raise ValueError(
-            f"{store.source}: no row for training has two of {', '.join(store.modalities)}, so "
-            "nothing is to be aligned: see to the masks 'present.MODALITY'"
+            f"{store.source}: no training row has two of {', '.join(store.modalities)}, so there "
+            "is nothing to align: check the masks 'present.MODALITY'"
         )
     for name, term in config.terms.items():
         term.check_modalities(store.modalities)
@@ -48,7 +49,7 @@ def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, Feature
     names = figure_names(store.modalities)
     if wanted.figure not in names:
         raise ValueError(
-            f"Validation.figure is {wanted.figure!r}, wanted one of: {'; '.join(names)}"
+            f"Validation.figure is {wanted.figure!r}, expected one of: {'; '.join(names)}"
         )
     if store.split is not None and "validation" in store.split:
         chosen = store.part("validation")
@@ -58,7 +59,7 @@ def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, Feature
     chosen = chosen.take(np.arange(len(chosen))[: wanted.rows])
     if len(chosen) < 2 or not len(rows):
         raise ValueError(
-            f"{store.source}: {len(chosen)} rows to validate on and {len(rows)} to train on, "
-            "wanted at least 2 and 1: give the store a split, or another validation.held_out"
+            f"{store.source}: got {len(chosen)} validation rows and {len(rows)} training rows, "
+            "expected at least 2 and 1; give the store a split, or another validation.held_out"
         )
     return rows, chosen

@@ -29,14 +29,14 @@ def data_of(run: Run, data: str | None = None) -> FeatureStore:
         store = load(run.config.data, on_bad_record=run.config.on_bad_record)
     except FeatureStoreError as error:
         error.add_note(
-            f"That is what {run.folder} was trained on, as it was called from where that was: "
-            "give --data (to `gramalign evaluate`, before a report)"
+            f"{run.folder} was trained on it under this name: if it has moved, or the path is "
+            "relative to another folder, give --data (to `gramalign evaluate`, before a report)"
         )
         raise
     if run.trained_on is not None and not same_rows(run.trained_on, _trained_on(run, store)):
         _log.warning(
-            "%s has changed since %s was trained on it: rows that it was trained on may be among "
-            "those that it is measured on",
+            "%s has changed since %s was trained on it: the rows to measure on may include "
+            "training rows",
             *(store.source, run.folder),
         )
     return store

@@ -160,11 +160,11 @@ class RunFolder:
             ValueError: both options are set, or the run there has another config.
         """
         if resume and overwrite:
-            raise ValueError("resume and overwrite contradict each other: wanted one at most")
+            raise ValueError("resume and overwrite contradict each other: give at most one")
         if self.config.exists() and not (resume or overwrite):
             raise FileExistsError(
-                f"{self.root} already holds a run: give --resume to go on with it, --overwrite "
-                "to delete it, or choose another folder"
+                f"{self.root} already holds a run: give --resume to continue it, --overwrite to "
+                "delete it, or choose another folder"
             )
         if overwrite:
             self._clear()
@@ -174,8 +174,8 @@ class RunFolder:
             if changed:
                 raise ValueError(
                     f"{self.root} holds a run with another config (run -> got): "
-                    f"{'; '.join(changed)}. Leave these out to go on with it as it was, or choose "
-                    f"another folder, where --start-from {self.root} takes its weights"
+                    f"{'; '.join(changed)}. Leave these out to continue it as it was, or choose "
+                    f"another folder, where --start-from {self.root} uses its weights"
                 )
         else:
             self.root.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,7 @@ class Start:
         if self._folder is not None:
             if is_first_process():
                 if matched is not None:
-                    _log.info("starts from %s", matched)
+                    _log.info("starting from %s", matched)
                     write_text(self._folder.matched, matched.to_json())
                 about = {"trained_on": self._trained_on}
                 save_params(self._folder.statistics, self.statistics, about)

@@ -65,7 +65,7 @@ def stop_signal(*, ctrl_c: bool = True) -> Iterator[Stopping]:
         stopping.note(number)
         give_back()
         if stopping.by_hand:
-            _log.warning("ending after this step, which is saved first; Ctrl-C again ends at once")
+            _log.warning("stopping once this step is saved; Ctrl-C again stops at once")
 
     def give_back() -> None:
         for number, handler in before.items():

@@ -85,8 +85,8 @@ class Triangle(Contrastive):
         super().check_modalities(modalities)
         if len(modalities) != 3:
             raise ValueError(
-                f"triangle needs exactly three modalities, got {', '.join(modalities)}: name three "
-                "with --modalities, or take simplex"
+                f"triangle needs exactly three modalities, got {', '.join(modalities)}: choose "
+                "three with --modalities, or use simplex"
             )
 
 
@@ -274,7 +274,7 @@ class Confu(Smoothed):
 
     def check_modalities(self, modalities):  # noqa: D102
         if len(modalities) < 3:
-            raise ValueError(f"confu needs three modalities or more, got {', '.join(modalities)}")
+            raise ValueError(f"confu needs at least three modalities, got {', '.join(modalities)}")
 
     def heads(self, modalities, dim, rngs):  # noqa: D102
         return {
@@ -299,8 +299,8 @@ class Symile(Tempered):
     def check_modalities(self, modalities):  # noqa: D102
         if self.negatives == "all" and len(modalities) != 3:
             raise ValueError(
-                f"symile.negatives is all, for three modalities, got {', '.join(modalities)}: name "
-                "three with --modalities, or take shuffled"
+                "symile.negatives=all needs exactly three modalities, got "
+                f"{', '.join(modalities)}: choose three with --modalities, or use shuffled"
             )
 
     @property

@@ -89,8 +89,9 @@ class Validator:
         worth = self._signed(agreed(figures[figure]))
         if math.isnan(worth):
             raise ValueError(
-                f"validation.figure {figure!r} is not known, as none of the {len(self._rows)} rows "
-                "to validate on has all that it is of: choose another, or hold out other rows"
+                f"validation.figure {figure!r} cannot be computed: none of the {len(self._rows)} "
+                "validation rows has all the modalities it needs; choose another figure, or "
+                "hold out other rows"
             )
         self._note(worth)
         self._decide()

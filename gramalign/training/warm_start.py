@@ -36,8 +36,8 @@ class Matched:
             return f"{len(names)} ({', '.join(names[:6])}{more})" if names else "0"
 
         return (
-            f"{self.source}: {len(self.taken)} arrays taken; new here {listed(self.new)}; of "
-            f"another shape there {listed(self.other_shape)}; there only {listed(self.left)}"
+            f"{self.source}: {len(self.taken)} arrays loaded; not in it {listed(self.new)}; of "
+            f"another shape in it {listed(self.other_shape)}; not used {listed(self.left)}"
         )
 
     def to_json(self) -> str:
@@ -55,7 +55,8 @@ def weights_file(source: str | Path) -> Path:
     path = RunFolder(path).params if path.is_dir() else path
     if not path.exists():
         raise FileNotFoundError(
-            f"start_from: no {path}: wanted the folder of a finished run, or its params.safetensors"
+            f"start_from: {path} does not exist: give the folder of a finished run, or its "
+            "params.safetensors"
         )
     return path
 
@@ -93,7 +94,7 @@ def warm_start(
     # A temperature alone does not count as a model that fits.
     weights = {name for name, _ in named(state.params) if name.startswith("encoder.")}
     if not weights & set(taken):
-        raise ValueError(f"start_from: no weight fits in {matched}")
+        raise ValueError(f"start_from: no weights of a tower match. {matched}")
     params = _replaced(state.params, there, taken)
     return dataclasses.replace(state, params=params), _replaced(statistics, there, taken), matched
 

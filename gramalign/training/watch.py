@@ -61,12 +61,12 @@ class Watch:
                 self._first = _what_is_not_finite(count, metrics)
                 if not self._skipped:
                     self._skipped = True
-                    _log.warning("%s: the step is skipped, as those like it will be", self._first)
+                    _log.warning("%s: skipping this step, and any like it", self._first)
             self._in_a_row += 1
             if self._in_a_row > self._config.max_skips:
                 raise NonFiniteLoss(
-                    f"{self._first}; steps {count - self._in_a_row + 1} to {count} had to be "
-                    f"skipped, and max_skips allows {self._config.max_skips} in a row. Lower "
+                    f"{self._first}; steps {count - self._in_a_row + 1} to {count} were skipped, "
+                    f"but max_skips allows only {self._config.max_skips} in a row. Lower "
                     "optimizer.learning_rate or optimizer.clip_norm, or raise the temperature, and "
                     "check the features for extreme values"
                 )
@@ -76,8 +76,8 @@ class Watch:
             if values["grad_norm"] == 0 and not self._still:
                 self._still = True
                 _log.warning(
-                    "step %d: the gradient is 0, so nothing is learned: is every modality hidden, "
-                    "by augment, or model.dim so small that all embeddings are alike?",
+                    "step %d: the gradient is 0, so nothing is learned: does augment hide every "
+                    "modality, or is model.dim so small that all embeddings are alike?",
                     count,
                 )
             self._log.measured({"step": count, **values})

@@ -43,7 +43,7 @@ def test_prompts_may_come_from_a_store_of_their_own(run, store, tmp_path, capsys
     assert record["zero_shot"] and record["prompts_from"] == str(path)
     assert {each["prompts"] for each in record["prompts"]} == {"text"}
     assert "given prompts" in capsys.readouterr().out
-    assert "wanted --prompts too" in complaint(capsys, *words)
+    assert "is not given: add --prompts, one of" in complaint(capsys, *words)
     assert "no modality 'sound'" in complaint(capsys, *words, "--prompts", "sound")
 
 
@@ -58,10 +58,10 @@ def test_errors_name_the_cure(run, store, tmp_path, capsys):
         return complaint(capsys, "classify", str(run), "--data", str(path))
 
     assert "give it an array 'labels'" in said(labels=None)
-    assert "are of class 4, wanted two classes" in said(labels=np.full(120, 4))
+    assert "are of class 4, expected two classes" in said(labels=np.full(120, 4))
     foreign = np.where(np.arange(120) == 119, 77, good["labels"])
     assert "1 of 45 rows are of classes that no training row has: 77" in said(labels=foreign)
-    wanted = "wanted one of sound, text, video"
+    wanted = "expected one of sound, text, video"
     assert wanted in complaint(capsys, "classify", str(run), "--prompts", "x")
     assert not list(run.glob("*.part"))
 

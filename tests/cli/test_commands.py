@@ -157,7 +157,7 @@ def test_robustness_prints_curves_and_keeps_figures(run, capsys):
         for name, value in summary.items():
             assert figures[name]["mean"] == pytest.approx(value)
     what = complaint(capsys, "robustness", str(run), "--curves", "noise", "--repeats", "0")
-    assert "repeats: got 0, wanted at least 1" in what
+    assert "repeats: got 0, expected at least 1" in what
 
 
 def test_robustness_of_the_rows_that_are_asked_for(run, pairs, tmp_path, monkeypatch):
@@ -209,7 +209,7 @@ def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys, 
     out = tmp_path / "embedded.safetensors"
     main(["embed", str(run), "--data", str(store), "--out", str(out)])
     assert list(open_store(out).split) == list(load(str(store)).split)
-    assert "ids are text, and left out: an .npz holds them" in caplog.text
+    assert "left out ids: they are text, which only an .npz can hold" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
         assert f"--out is {features}, the features themselves" in said
     assert "a trained model" in refused("embed", run, "--data", store, "--out", model)
     assert "which is an index" in refused("embed", run, "--data", store, "--out", index)
-    for path, said in ((model, "a trained model"), (other, "which holds no index")):
+    for path, said in ((model, "a trained model"), (other, "which is not an index")):
         assert said in refused("search", run, "row3", "--save-index", path)
     assert "ends in .safetensors" in refused("search", run, "row3", "--save-index", "index.npz")
     main(["search", str(run), "row3", "--save-index", str(index)])
@@ -267,7 +267,7 @@ def test_rows_without_what_the_run_embeds_are_left_out(run, tmp_path, caplog):
     out = tmp_path / "embedded.npz"
     main(["embed", str(run), "--data", str(tmp_path / "rows.npz"), "--out", str(out)])
     assert load(out).ids.tolist() == ["b", "d", "f"] and load(out).modalities == ("text",)
-    assert "3 rows have nothing that the run embeds" in caplog.text
+    assert "left out 3 rows that have none of the run's modalities" in caplog.text
 
 
 def searched(capsys, *args: str) -> list[dict]:
@@ -331,17 +331,17 @@ def test_search_knows_whose_an_index_is(run, store, tmp_path, capsys, caplog):
     other = altered(run, tmp_path / "other")
     said = complaint(capsys, "search", str(other), *embedded)
     assert f"{saved} was embedded by small, not by {other} at step 30: search it with " in said
-    assert f"or make it again with gramalign search {other} QUERY --save-index {saved}" in said
+    assert f"or rebuild it with gramalign search {other} QUERY --save-index {saved}" in said
     later = altered(run, tmp_path / "a" / "small", step=60)
     said = complaint(capsys, "search", str(later), *embedded)
-    assert f"by small at step 30, not by {later} at step 60: make it again" in said
+    assert f"by small at step 30, not by {later} at step 60: rebuild it" in said
     anew = altered(run, tmp_path / "b" / "small")
     said = complaint(capsys, "search", str(anew), *embedded)
-    assert "by small, before it was trained anew: make it again" in said
+    assert "by small, before that run was trained anew: rebuild it" in said
 
     (one,) = searched(capsys, str(other), *embedded[:3])  # the index's own row, embedded with it
     (record,) = caplog.records
-    assert one["query"] == "row3" and "compared with each other alone" in record.message
+    assert one["query"] == "row3" and "compared only with each other" in record.message
     caplog.clear()
     index = Index.load(saved)
     Index(index.embeddings, index.present, index.ids, made_by="a model of mine").save(saved)
@@ -354,11 +354,11 @@ def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
         return complaint(capsys, "search", str(run), *words)
 
     absent = int(np.flatnonzero(~np.load(store / "present.sound.npy"))[0])
-    assert "did you mean 'row11" in said("rwo119") and "no path" in said("nothing-like-it")
+    assert "did you mean 'row11" in said("rwo119") and "no id is similar" in said("nothing-like-it")
     assert "--by is smell, but the run embeds" in said("row1", "--by", "smell")
     assert f"row 'row{absent}' has no sound" in said(f"row{absent}", "--by", "sound")
-    assert "k: got 121, wanted a whole number from 1 to 120" in said("row1", "--k", "121")
-    assert "wanted some of sound, text, video" in said("row1", "--against", "smell")
+    assert "k: got 121, expected a whole number from 1 to 120" in said("row1", "--k", "121")
+    assert "expected some of sound, text, video" in said("row1", "--against", "smell")
     assert "leave out --part or --index" in said("row1", "--part", "test", "--index", "x")
 
 
@@ -369,15 +369,18 @@ TINY += ["--model.hidden", "8", "--modalities", "text", "video"]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--objectives", "clip", "1*clip"], "objectives names one twice: clip, 1*clip"),
-        (["--scores", "own", "volume", "own"], "scores names one twice"),
-        (["--data", "digits", "digits"], "data names one twice"),
+        (["--objectives", "clip", "1*clip"], "objectives names a value twice: clip, 1*clip"),
+        (["--scores", "own", "volume", "own"], "scores names a value twice"),
+        (["--data", "digits", "digits"], "data names a value twice"),
         (["--data", "a/digits", "b/digits"], "a/digits, b/digits would share a folder"),
-        (["--seeds", "0"], "seeds is 0, wanted at least 1"),
-        (["--scores"], "scores names none"),
-        (["--objectives", "vast", "clip", "--scores", "fused"], "which clip does not; name own"),
+        (["--seeds", "0"], "seeds is 0, expected at least 1"),
+        (["--scores"], "scores: got none, expected"),
+        (
+            ["--objectives", "vast", "clip", "--scores", "fused"],
+            "which clip does not have; give own",
+        ),
         (["--data", "nowhere/there"], "nowhere/there"),
-        (["--objective", "clip"], "name what to compare with --objectives"),
+        (["--objective", "clip"], "give the objectives with --objectives"),
     ],
 )
 def test_compare_refuses_before_it_trains(words, message, tmp_path, capsys):
@@ -532,17 +535,19 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "digits" in complaint(capsys, "train", "no-such-preset")
     assert "'digits'" in complaint(capsys, "train", "--data", str(tmp_path / "absent"))
     assert "gram, log_volume" in complaint(capsys, "train", "--objective", "gram + nonsense")
-    assert "no run was started there" in complaint(capsys, "evaluate", str(tmp_path))
+    assert "no run was started in it" in complaint(capsys, "evaluate", str(tmp_path))
     assert f"--data {tmp_path}" in complaint(capsys, "train", str(tmp_path))
     words = ["--cluster.coordinator", "host", "--cluster.processes", "2", "--cluster.process", "0"]
-    assert "is 'host', wanted HOST:PORT, such as" in complaint(capsys, "train", *words)
+    assert "is 'host', expected HOST:PORT, such as" in complaint(capsys, "train", *words)
     lonely = tmp_path / "lonely.npz"
     np.savez(lonely, a=np.eye(3), b=np.eye(3), split=np.array(["train", "train", "test"]))
-    assert "1 row for testing" in complaint(capsys, "train", "--data", str(lonely))
+    assert "has 1 test row, expected at least 2" in complaint(
+        capsys, "train", "--data", str(lonely)
+    )
     untested = tmp_path / "untested.npz"
     views = {name: np.load(store / f"{name}.npy") for name in ("text", "video")}
     np.savez(untested, **views, split=np.repeat("train", 120))
-    assert "With --no-evaluation" in complaint(capsys, "train", "--data", str(untested))
+    assert "Or give --no-evaluation" in complaint(capsys, "train", "--data", str(untested))
     text = tmp_path / "out.txt"
     assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
     assert "--optimizer.warmup" in complaint(

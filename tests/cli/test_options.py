@@ -42,7 +42,9 @@ def test_the_settings_of_a_preset_are_where_options_start():
 
 @pytest.mark.parametrize("word", ["--clip.anchor", "--clip.learn-temperature"])
 def test_a_setting_that_would_do_nothing_is_refused(word):
-    with pytest.raises(ValueError, match=f"{word} is for a term that no objective names: gram"):
+    with pytest.raises(
+        ValueError, match=f"{word} belongs to a term that is not in any objective: gram"
+    ):
         options(Config(), ["gram"], ["--model.dim", "3", word])
 
 
@@ -54,15 +56,15 @@ def test_an_option_may_be_written_with_an_equals_sign():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["train", "--batch-size", "0"], "error: --batch-size is 0, wanted at least 2"),
-        (["compare", "--batch-size", "0"], "error: --batch-size is 0, wanted at least 2"),
+        (["train", "--batch-size", "0"], "error: --batch-size is 0, expected at least 2"),
+        (["compare", "--batch-size", "0"], "error: --batch-size is 0, expected at least 2"),
         (["plan", "--engine.tile", "0"], "error: --engine.tile must be a whole number"),
-        (["plan", "--layout.fsdp", "0"], "error: --layout.fsdp is 0, wanted at least 1"),
-        (["train", "--gram.temperature", "-1"], "error: --gram.temperature is -1.0, wanted"),
-        (["train", "--cluster.timeout", "0"], "error: --cluster.timeout is 0, wanted"),
+        (["plan", "--layout.fsdp", "0"], "error: --layout.fsdp is 0, expected at least 1"),
+        (["train", "--gram.temperature", "-1"], "error: --gram.temperature is -1.0, expected"),
+        (["train", "--cluster.timeout", "0"], "error: --cluster.timeout is 0, expected"),
         (
             ["train", "--steps", "9", "--optimizer.warmup", "9"],
-            "error: --optimizer.warmup is 9, wanted fewer than --steps, which is 9",
+            "error: --optimizer.warmup is 9, expected fewer than --steps, which is 9",
         ),
         (["train", "--batch-size", "x"], "Error parsing --batch-size: invalid literal"),
         (["train", "--batchsize", "8"], "Unrecognized options: --batchsize"),

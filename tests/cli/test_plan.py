@@ -76,7 +76,7 @@ def test_tables_and_figures(topology, pieces, available, store, tmp_path, capsys
     assert record["plan"]["memory"]["total"] < record["available"]
     assert {"all-gather", "all-reduce"} <= {c["kind"] for c in record["plan"]["collectives"]}
     assert record["largest"]["batch_size"] == 512 and record["largest"]["capped"]
-    assert "largest batch: 512 fits" in printed and "none larger was tried" in printed
+    assert "largest batch: 512 fits" in printed and "no larger one was tried" in printed
 
 
 @cuda
@@ -130,7 +130,10 @@ def test_groups_that_cannot_be_read_are_told(store, capsys, monkeypatch):
     )
     monkeypatch.setattr("gramalign.cli.plan.plan", lambda *_: found)
     main(["plan", *store, *SMALL, *SLICE, "--no-largest"])
-    assert "groups of 3 collectives can't be read: all devices count" in capsys.readouterr().out
+    assert (
+        "groups of 3 collectives could not be read: counted over all devices"
+        in capsys.readouterr().out
+    )
 
 
 def test_one_gpu_has_nothing_to_communicate():
@@ -139,7 +142,7 @@ def test_one_gpu_has_nothing_to_communicate():
     assert title(Config(objective="clip"), alone, "h200:1") == "clip on h200:1, 1 GPU, batch 8"
     assert verdict(alone).splitlines() == [
         "nothing to communicate",
-        "rings by published peaks, not a measurement",
+        "rings from published peaks, not measured",
         "h200: 989 TFLOP/s, 4800 GB/s of memory, a link of 450 GB/s",
     ]
 

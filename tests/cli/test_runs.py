@@ -101,4 +101,4 @@ def test_nothing_there(tmp_path, capsys):
     assert f"no runs in {tmp_path}" in capsys.readouterr().out.replace("\n", "")
     with pytest.raises(SystemExit):
         main(["runs", str(tmp_path / "none")])
-    assert "no folder" in capsys.readouterr().err
+    assert "is not a folder: give one that holds runs" in capsys.readouterr().err

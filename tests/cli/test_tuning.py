@@ -56,21 +56,21 @@ def test_a_validation_that_is_asked_for_stays():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["learning-rate"], "wanted OPTION=VALUE,VALUE such as"),
-        (["model.dropout=0.1,"], "wanted OPTION=VALUE,VALUE such as"),
+        (["learning-rate"], "expected OPTION=VALUE,VALUE such as"),
+        (["model.dropout=0.1,"], "expected OPTION=VALUE,VALUE such as"),
         (["model.dropout=0.1,0.1"], "names an option or a value twice"),
         (["model.dropout=0.1", "model.dropout=0.2"], "names an option or a value twice"),
         (["model.droput=0.1"], "no objective has an option model.droput"),
         (["dropout=0.1"], "no objective has an option dropout"),
         (["model=0.1"], "no objective has an option model"),
         (["sca.temperature=0.1"], "no objective has an option sca.temperature"),
-        (["seed=1,2"], "seed is no setting"),
-        (["steps=10,20"], "steps is no setting"),
-        (["validation.held-out=0.1,0.2"], "validation.held-out is no setting"),
+        (["seed=1,2"], "seed cannot be tuned"),
+        (["steps=10,20"], "steps cannot be tuned"),
+        (["validation.held-out=0.1,0.2"], "validation.held-out cannot be tuned"),
         (["model.hidden=8,x"], "Model.hidden does not take 'x'"),
-        (["model.dropout=0.1,2"], "Model.dropout is 2.0, wanted a rate"),
-        (["temperature=0.1,0.2", "gram.temperature=0.3"], "are one option of gram"),
-        (["temperature=0.1,0.2"], "as many settings as 2 for gram, 1 for pmrl; wanted the same"),
+        (["model.dropout=0.1,2"], "Model.dropout is 2.0, expected a rate"),
+        (["temperature=0.1,0.2", "gram.temperature=0.3"], "set the same option of gram"),
+        (["temperature=0.1,0.2"], "numbers of settings, 2 for gram, 1 for pmrl, expected the same"),
     ],
 )
 def test_what_is_not_searched(words, message):
@@ -142,5 +142,5 @@ def test_compare_goes_on_without_who_diverges(store, tmp_path, capsys):
 
 def test_compare_refuses_a_search_before_it_trains(tmp_path, capsys):
     said = complaint(capsys, "compare", "--out", str(tmp_path), "--tune", "temperature=0.1,0.2")
-    assert "as many settings as 2 for clip, 2 for gram, 1 for pmrl" in said
+    assert "numbers of settings, 2 for clip, 2 for gram, 1 for pmrl" in said
     assert not list(tmp_path.iterdir())

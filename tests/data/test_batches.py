@@ -107,11 +107,11 @@ def test_orbax_saves_the_iterator_with_a_pytree(tmp_path):
 
 @pytest.mark.parametrize("batch_size", [0, 11])
 def test_batch_size_that_does_not_fit(batch_size):
-    message = f"batch_size is {batch_size}, but arrays has 10 rows here: wanted 1 to 10"
+    message = f"batch_size is {batch_size}, but arrays has 10 rows here, expected 1 to 10"
     with pytest.raises(ValueError, match=message):
         batches(make_store(), batch_size=batch_size, seed=0)
 
 
 def test_negative_seed():
-    with pytest.raises(ValueError, match="seed is -1: wanted an integer >= 0"):
+    with pytest.raises(ValueError, match="seed is -1, expected an integer >= 0"):
         batches(make_store(), batch_size=2, seed=-1)

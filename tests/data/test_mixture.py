@@ -282,16 +282,16 @@ def test_or_left_out_and_counted(damaged):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("a.npz + c", r"no data 'c': wanted 'digits', or the path"),
-        ("a.npz +b", r"no data 'a.npz \+b'.*or several, with spaces about the plus"),
-        ("half*a.npz + b", r"weight 'half' is not a number; wanted weight\*path"),
+        ("a.npz + c", r"no data 'c': expected 'digits', or the path"),
+        ("a.npz +b", r"no data 'a.npz \+b'.*or several, with spaces around the plus"),
+        ("half*a.npz + b", r"weight 'half' is not a number; expected weight\*path"),
         ("0*a.npz + b", "weight 0 must be positive and finite"),
         ("nan*a.npz + b", "weight nan must be positive and finite"),
         ("inf*a.npz + b", "weight inf must be positive and finite"),
-        ("a.npz +  + b", "'' names no store"),
-        ("0.5* + b", r"'0.5\*' names no store"),
-        ("a.npz + 2*a.npz", "'a.npz' comes twice; add up its weights"),
-        ("b + ./b/", "'b' and './b/' comes twice"),
+        ("a.npz +  + b", "'' does not name a store"),
+        ("0.5* + b", r"'0.5\*' does not name a store"),
+        ("a.npz + 2*a.npz", "'a.npz' appears twice; add up its weights"),
+        ("b + ./b/", "'b' and './b/' appears twice"),
     ],
 )
 def test_what_is_no_mixture(folder, data, message):
@@ -301,7 +301,7 @@ def test_what_is_no_mixture(folder, data, message):
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, np.inf]])
 def test_weights_that_do_not_fit(weights):
-    with pytest.raises(FeatureStoreError, match="for 2 stores: wanted a positive, finite number"):
+    with pytest.raises(FeatureStoreError, match="for 2 stores, expected a positive, finite number"):
         mix([numbered(3, 0, "text"), numbered(3, 0, "text")], weights, "both")
 
 
@@ -323,8 +323,8 @@ def test_widths_that_differ(folder):
 @pytest.mark.parametrize(
     ("weights", "size", "message"),
     [
-        ((1.0, 1.0, 0.01), 20, "x has 0.005 of the weight .* in a batch of 20: .* such as 201"),
-        ((1.0, 1.0, 4.0), 18, "takes 12 rows of x by its weight, which has 7 here: .* such as 10"),
+        ((1.0, 1.0, 0.01), 20, "x has 0.005 of the weight .* a batch of 20: .* such as 201"),
+        ((1.0, 1.0, 4.0), 18, "x has 7 rows here, .* a batch of 18 takes 12: .* such as 10"),
     ],
 )
 def test_shares_that_do_not_fit(weights, size, message):

@@ -140,7 +140,7 @@ BAD = {
     ),
     "NaN": (
         lambda c: c["text"].__setitem__((slice(3, 5), 1), np.nan),
-        "text: row 3 holds NaN or Inf (or a number too large for float32; 2 such row(s)): mend "
+        "text: row 3 holds NaN or Inf (or a number too large for float32; 2 such row(s)): fix "
         "them, or mark them as missing in 'present.text'",
     ),
     "Inf": (lambda c: c["audio"].__setitem__((5, 0), -np.inf), "audio: row 5 holds NaN or Inf"),
@@ -150,33 +150,33 @@ BAD = {
     ),
     "strings": (
         lambda c: c.update(text=np.full((6, 2), "word")),
-        "text has dtype <U4: features are real numbers; if it says something of each row, call it "
+        "text has dtype <U4, expected real numbers; if it describes each row, call it "
         "one of ids, labels, split, groups",
     ),
     "complex": (lambda c: c.update(text=np.ones((6, 2), complex)), "text has dtype complex128"),
     "objects": (lambda c: c.update(text=np.full((6, 2), None)), "text has dtype object"),
     "rank 1": (
         lambda c: c.update(text=np.ones(6)),
-        "wanted [rows, width]; if it says something of each row, call it one of ids",
+        "expected [rows, width]; if it describes each row, call it one of ids",
     ),
-    "rank 0": (lambda c: c.update(text=np.float32(1)), "text has shape (): wanted [rows, width]"),
+    "rank 0": (lambda c: c.update(text=np.float32(1)), "text has shape (), expected [rows, width]"),
     "rank 4": (
         lambda c: c.update(text=np.ones((6, 2, 2, 3))),
-        "text has shape (6, 2, 2, 3): wanted [rows, width]; save array.reshape(6, -1)",
+        "text has shape (6, 2, 2, 3), expected [rows, width]; save array.reshape(6, -1)",
     ),
     "no rows": (
         lambda c: c.update(text=np.ones((0, 4))),
-        "text is empty, its shape is (0, 4): wanted at least one row and one column",
+        "text is empty, of shape (0, 4), expected at least one row and one column",
     ),
-    "no columns": (lambda c: c.update(text=np.ones((6, 0))), "text is empty, its shape is (6, 0)"),
+    "no columns": (lambda c: c.update(text=np.ones((6, 0))), "text is empty, of shape (6, 0)"),
     "no modality": (
         lambda c: (c.clear(), c.update(labels=np.arange(3))),
-        "arrays has no modality, only labels: wanted one array of features per modality",
+        "arrays has no modality, only labels: expected one array of features per modality",
     ),
-    "nothing": (lambda c: c.clear(), "arrays has no modality, only no array at all"),
+    "nothing": (lambda c: c.clear(), "arrays has no modality: expected one array of features"),
     "dotted name": (
         lambda c: c.update({"text.large": c["text"]}),
-        "text.large: a modality's name holds no dot and no slash, since it also names "
+        "text.large: a modality's name cannot contain a dot or a slash, since it also names "
         "parameters: call it 'text_large'",
     ),
     "bare mask": (
@@ -185,11 +185,11 @@ BAD = {
     ),
     "mask of unknown": (
         lambda c: c.update({"present.video": np.ones(6, bool)}),
-        "present.video is the mask of an unknown modality 'video': there are audio, text",
+        "present.video is the mask of an unknown modality 'video', expected one of audio, text",
     ),
     "mask dtype": (
         lambda c: c.update({"present.text": np.ones(6, int)}),
-        "present.text is int64[6]: wanted bool[6], True where the row has 'text'",
+        "present.text is int64[6], expected bool[6], True where the row has 'text'",
     ),
     "mask length": (
         lambda c: c.update({"present.text": np.ones(5, bool)}),
@@ -197,19 +197,19 @@ BAD = {
     ),
     "row with nothing": (
         lambda c: c.update({f"present.{m}": np.arange(6) != 3 for m in ("text", "audio")}),
-        "arrays: row 3 has no modality at all (1 such rows): remove these rows",
+        "arrays: row 3 has no modality at all (1 such row(s)): remove these rows",
     ),
     "ids twice": (
         lambda c: c.update(ids=np.array(["a", "c", "b", "c", "b", "e"])),
-        "ids: rows 1 and 3 are both 'c': ids have to be unique",
+        "ids: rows 1 and 3 are both 'c': ids must be unique",
     ),
     "ids dtype": (
         lambda c: c.update(ids=np.linspace(0, 1, 6)),
-        "ids has dtype float64: wanted strings or integers",
+        "ids has dtype float64, expected strings or integers",
     ),
     "ids rank": (
         lambda c: c.update(ids=np.arange(12).reshape(6, 2)),
-        "ids has shape (6, 2): wanted one value per row, [6]",
+        "ids has shape (6, 2), expected one value per row, [6]",
     ),
     "labels length": (
         lambda c: c.update(labels=np.arange(7)),
@@ -221,27 +221,27 @@ BAD = {
     ),
     "labels dtype": (
         lambda c: c.update(labels=np.linspace(0, 1, 6)),
-        "labels has dtype float64: wanted strings or integers",
+        "labels has dtype float64, expected strings or integers",
     ),
     "split name": (
         lambda c: c.update(split=np.array(["train", "train", "dev", "test", "test", "test"])),
-        "split: row 2 is 'dev': wanted one of train, validation, test",
+        "split: row 2 is 'dev', expected one of train, validation, test",
     ),
     "split number": (
         lambda c: c.update(split=np.array([0, 1, 2, 3, 0, 0])),
-        "split: row 3 is 3: wanted one of train, validation, test",
+        "split: row 3 is 3, expected one of train, validation, test",
     ),
     "split number below": (
         lambda c: c.update(split=np.array([0, 1, -1, 2, 0, 0])),
-        "split: row 2 is -1: wanted one of train, validation, test",
+        "split: row 2 is -1, expected one of train, validation, test",
     ),
     "split dtype": (
         lambda c: c.update(split=np.ones(6, bool)),
-        "split has dtype bool: wanted strings (or 0, 1, 2)",
+        "split has dtype bool, expected strings (or 0, 1, 2)",
     ),
     "groups dtype": (
         lambda c: c.update(groups=np.ones(6)),
-        "groups has dtype float64: wanted integers or strings",
+        "groups has dtype float64, expected integers or strings",
     ),
 }
 
@@ -298,7 +298,9 @@ def test_pickles_are_refused(write, tmp_path):
 
 
 def test_missing_path(tmp_path):
-    with pytest.raises(FeatureStoreError, match=r"absent does not exist: wanted a folder of \.npy"):
+    with pytest.raises(
+        FeatureStoreError, match=r"absent does not exist: expected a folder of \.npy"
+    ):
         open_store(tmp_path / "absent")
 
 
@@ -322,7 +324,7 @@ def test_features_in_another_format_are_not_left_out_unsaid(tmp_path, caplog):
     open_store(tmp_path / "store")
     open_store(tmp_path / "store")
     (record,) = caplog.records
-    assert "without depth.npz, image.csv: if these are features" in record.getMessage()
+    assert "without depth.npz, image.csv: if those are features" in record.getMessage()
 
 
 def test_folder_that_holds_another_store(tmp_path):
@@ -333,7 +335,7 @@ def test_folder_that_holds_another_store(tmp_path):
 
 def test_empty_array_in_a_file(tmp_path):
     path = write_folder(tmp_path / "features", {"text": np.ones((0, 4))})
-    with pytest.raises(FeatureStoreError, match=r"text\.npy is empty, its shape is \(0, 4\)"):
+    with pytest.raises(FeatureStoreError, match=r"text\.npy is empty, of shape \(0, 4\)"):
         open_store(path)
 
 
@@ -362,7 +364,7 @@ def test_local_headers_of_an_archive_that_are_damaged(tmp_path):
     place = content.rindex(b"PK\x01\x02")
     content[place + 8] |= 1  # encrypted, it says
     path.write_bytes(content)
-    with pytest.raises(FeatureStoreError, match=r"x\.npz is damaged or no .npz"):
+    with pytest.raises(FeatureStoreError, match=r"x\.npz is damaged or not an .npz"):
         open_store(path)
 
 
@@ -422,5 +424,7 @@ def test_load_divides_rows_where_the_store_does_not(tmp_path):
 
 
 def test_load_names_what_there_is():
-    with pytest.raises(FeatureStoreError, match=r"no data 'digitz': wanted 'digits', or the path"):
+    with pytest.raises(
+        FeatureStoreError, match=r"no data 'digitz': expected 'digits', or the path"
+    ):
         load("digitz")

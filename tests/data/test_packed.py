@@ -135,7 +135,7 @@ def test_who_waited_for_the_folder_finds_it_taken(store, tmp_path, monkeypatch):
             pack(store, folder)
 
     monkeypatch.setattr(packed, "_check_free", slow)
-    with pytest.raises(FeatureStoreError, match="holds a packed store already"):
+    with pytest.raises(FeatureStoreError, match="already holds a packed store"):
         pack(from_arrays({"text": np.ones((3, 2))}), folder)
     same(load(folder), store)
 
@@ -223,11 +223,11 @@ def test_two_at_once(store, tmp_path):
 
 
 def test_folders_that_hold_something_else(store, folder, tmp_path):
-    with pytest.raises(FeatureStoreError, match="a packed store already"):
+    with pytest.raises(FeatureStoreError, match="already holds a packed store"):
         pack(store, folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("")
-    with pytest.raises(FeatureStoreError, match=r"holds thesis.tex: wanted a new folder"):
+    with pytest.raises(FeatureStoreError, match=r"already holds thesis.tex: give a new folder"):
         pack(store, tmp_path / "other")
     (tmp_path / "mine").mkdir()
     names = ("features-text.npy", "labels.npy", "labels.csv", "present.text.npy")

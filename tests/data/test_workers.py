@@ -129,7 +129,7 @@ def test_a_reader_that_ends_by_itself_did_not_run_out_of_memory():
         raise RuntimeError("Worker process was terminated unexpectedly with exit code 1. Search")
         yield
 
-    with pytest.raises(ChildProcessError, match="status 1, and has said why .*if __name__ == "):
+    with pytest.raises(ChildProcessError, match="status 1, for the reason above.*if __name__ == "):
         next_of(batches())
 
 
@@ -181,9 +181,9 @@ def test_a_store_travels_by_its_place(folder):
 
 def test_how_many_there_may_be(folder, monkeypatch):
     store = load(folder / "plain")
-    with pytest.raises(ValueError, match="workers is -1: wanted an integer >= 0"):
+    with pytest.raises(ValueError, match="workers is -1, expected an integer >= 0"):
         batches(store, batch_size=4, seed=0, workers=-1)
     full = os.statvfs_result((4096, 4096, 100, 1, 1, 0, 0, 0, 0, 255))
     monkeypatch.setattr(in_workers.os, "statvfs", lambda path: full)
-    with pytest.raises(OSError, match="12 workers hand over .* take fewer workers, or none, or"):
+    with pytest.raises(OSError, match="12 workers hand over .* use fewer workers, or none, or"):
         batches(store, batch_size=60, seed=0, workers=12)

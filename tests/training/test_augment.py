@@ -90,10 +90,10 @@ def test_where_nothing_is_left_to_learn_from(losses, caplog):
 @pytest.mark.parametrize(
     "name, what",
     [
-        ("wrong", "augment returns .* wanted \\(features, present\\)"),
+        ("wrong", "augment returns .* expected \\(features, present\\)"),
         ("of_two", "augment failed, TypeError: .*of_two.* called with \\(key, features, present"),
         ("none", "there is no such function"),
-        ("number", "wanted a function"),
+        ("number", "expected a function"),
     ],
 )
 def test_what_is_no_such_function_is_refused(name, what, hooks, small_config, tmp_path):

@@ -68,14 +68,14 @@ def test_numbers_of_numpy_and_lists_are_as_good(unchecked):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"steps": 9.5}, r"Config.steps is 9.5, wanted a whole number"),
-        ({"batch_size": True}, r"Config.batch_size is True, wanted a whole number"),
-        ({"microbatch": "8"}, r"Config.microbatch is '8', wanted a whole number"),
-        ({"objective": 5}, r"Config.objective is 5, wanted a string"),
-        ({"augment": 5}, r"Config.augment is 5, wanted a string or None"),
-        ({"modalities": "text"}, r"Config.modalities is 'text', wanted a tuple"),
-        ({"model": {"dim": 32}}, r"Config.model is {'dim': 32}, wanted a Model\(...\)"),
-        ({"data": {"text": np.ones(9)}}, r"Config.data is a dict, wanted the name .* np.savez"),
+        ({"steps": 9.5}, r"Config.steps is 9.5, expected a whole number"),
+        ({"batch_size": True}, r"Config.batch_size is True, expected a whole number"),
+        ({"microbatch": "8"}, r"Config.microbatch is '8', expected a whole number"),
+        ({"objective": 5}, r"Config.objective is 5, expected a string"),
+        ({"augment": 5}, r"Config.augment is 5, expected a string or None"),
+        ({"modalities": "text"}, r"Config.modalities is 'text', expected a tuple"),
+        ({"model": {"dim": 32}}, r"Config.model is {'dim': 32}, expected a Model\(...\)"),
+        ({"data": {"text": np.ones(9)}}, r"Config.data is a dict, expected the name .* np.savez"),
     ],
 )
 def test_what_a_field_is_not_for(wrong, message, unchecked):
@@ -86,19 +86,25 @@ def test_what_a_field_is_not_for(wrong, message, unchecked):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Optimizer(learning_rate="1"), "Optimizer.learning_rate is '1', wanted a number"),
-        (lambda: Optimizer(learning_rate=True), "learning_rate is True, wanted a number"),
-        (lambda: Optimizer(clip_norm=None), "Optimizer.clip_norm is None, wanted a number"),
-        (lambda: Model(remat="no"), "Model.remat is 'no', wanted True or False"),
-        (lambda: Gram(temperature="0.07"), "Gram.temperature is '0.07', wanted a number"),
-        (lambda: Uniformity(t=None), "Uniformity.t is None, wanted a number"),
-        (lambda: Gram(temperature=math.inf), "Gram.temperature is inf, wanted a positive, finite"),
-        (lambda: Gram(form="cube"), "Gram.form is 'cube', wanted volume or squared or log or root"),
-        (lambda: Gram(anchor=3), "Gram.anchor is 3, wanted"),
+        (lambda: Optimizer(learning_rate="1"), "Optimizer.learning_rate is '1', expected a number"),
+        (lambda: Optimizer(learning_rate=True), "learning_rate is True, expected a number"),
+        (lambda: Optimizer(clip_norm=None), "Optimizer.clip_norm is None, expected a number"),
+        (lambda: Model(remat="no"), "Model.remat is 'no', expected True or False"),
+        (lambda: Gram(temperature="0.07"), "Gram.temperature is '0.07', expected a number"),
+        (lambda: Uniformity(t=None), "Uniformity.t is None, expected a number"),
+        (
+            lambda: Gram(temperature=math.inf),
+            "Gram.temperature is inf, expected a positive, finite",
+        ),
+        (
+            lambda: Gram(form="cube"),
+            "Gram.form is 'cube', expected volume or squared or log or root",
+        ),
+        (lambda: Gram(anchor=3), "Gram.anchor is 3, expected"),
         (lambda: Layout(rules=((1, 2),)), "Layout.rules is"),
-        (lambda: Config(on_bad_record="bogus"), "on_bad_record is 'bogus', wanted error or skip"),
-        (lambda: Config(settings=[]), "Config.settings is .*, wanted a mapping"),
-        (lambda: Gram(learn_temperature=1), "Gram.learn_temperature is 1, wanted True or False"),
+        (lambda: Config(on_bad_record="bogus"), "on_bad_record is 'bogus', expected error or skip"),
+        (lambda: Config(settings=[]), "Config.settings is .*, expected a mapping"),
+        (lambda: Gram(learn_temperature=1), "Gram.learn_temperature is 1, expected True or False"),
     ],
 )
 def test_what_a_field_of_a_part_is_not_for(make, message, unchecked):
@@ -117,7 +123,7 @@ def test_numbers_of_arrays_are_numbers(unchecked):
 
 @pytest.mark.parametrize("text", ["[]", "null", '{"model": null}', '{"settings": ["gram"]}'])
 def test_json_that_is_no_object_where_one_is_wanted(text, unchecked):
-    with pytest.raises(ValueError, match="config: .* wanted an object"):
+    with pytest.raises(ValueError, match="config: .* expected an object"):
         config_from_json(text)
 
 
@@ -205,34 +211,43 @@ def test_differences_are_named_by_path():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Config(steps=0, optimizer=Optimizer(warmup=0)), "Config.steps is 0, wanted at"),
+        (lambda: Config(steps=0, optimizer=Optimizer(warmup=0)), "Config.steps is 0, expected at"),
         (lambda: Config(data={"a": 1}), r"Config.data is .* np.savez\(path"),  # pyright: ignore
-        (lambda: Config(batch_size=1), "Config.batch_size is 1, wanted at least 2"),
+        (lambda: Config(batch_size=1), "Config.batch_size is 1, expected at least 2"),
         (
             lambda: Config(steps=100, optimizer=Optimizer(warmup=100)),
-            "warmup is 100, wanted fewer than Config.steps, which is 100",
+            "warmup is 100, expected fewer than Config.steps, which is 100",
         ),
-        (lambda: Config(modalities=("a",)), r"Config.modalities is \('a',\), wanted at least two"),
+        (
+            lambda: Config(modalities=("a",)),
+            r"Config.modalities is \('a',\), expected at least two",
+        ),
         (lambda: Config(modalities=("a", "a")), "Config.modalities is .* at least two different"),
         (lambda: Config(seed=-1), "Config.seed is -1"),
-        (lambda: Config(workers=-1), "Config.workers is -1, wanted at least 0"),
+        (lambda: Config(workers=-1), "Config.workers is -1, expected at least 0"),
         (lambda: Config(objective="grim"), "unknown term 'grim'"),
         (
             lambda: Config(modalities=("a", "b"), settings={"gram": Gram(anchor="c")}),
-            "Gram.anchor is 'c', wanted None or one of a, b",
+            "Gram.anchor is 'c', expected None or one of a, b",
         ),
         (
             lambda: Config(settings={"grim": Gram()}),
             "settings: unknown term 'grim'; .* gram, log_volume",
         ),
-        (lambda: Config(settings={"gram": Clip()}), r"settings\['gram'\] is Clip.*, wanted a Gram"),
-        (lambda: Model(dropout=1.0), "Model.dropout is 1.0, wanted a rate in"),
-        (lambda: Model(depth=0), "Model.depth is 0, wanted at least 1"),
-        (lambda: Optimizer(clip_norm=0.0), "Optimizer.clip_norm is 0.0, wanted a positive number"),
-        (lambda: Gram(temperature=0.0), "Gram.temperature is 0.0, wanted a positive, finite"),
-        (lambda: Clip(temperature=2.0, learn_temperature=True), "2.0, wanted a start within"),
+        (
+            lambda: Config(settings={"gram": Clip()}),
+            r"settings\['gram'\] is Clip.*, expected a Gram",
+        ),
+        (lambda: Model(dropout=1.0), "Model.dropout is 1.0, expected a rate in"),
+        (lambda: Model(depth=0), "Model.depth is 0, expected at least 1"),
+        (
+            lambda: Optimizer(clip_norm=0.0),
+            "Optimizer.clip_norm is 0.0, expected a positive number",
+        ),
+        (lambda: Gram(temperature=0.0), "Gram.temperature is 0.0, expected a positive, finite"),
+        (lambda: Clip(temperature=2.0, learn_temperature=True), "2.0, expected a start within"),
         (lambda: Gram(label_smoothing=1.0), "Gram.label_smoothing is 1.0"),
-        (lambda: Pmrl(tau_instance=-1.0), "Pmrl.tau_instance is -1.0, wanted a positive number"),
+        (lambda: Pmrl(tau_instance=-1.0), "Pmrl.tau_instance is -1.0, expected a positive number"),
     ],
 )
 def test_bad_values_name_field_got_and_wanted(build, message, unchecked):

@@ -86,7 +86,7 @@ def test_what_cannot_be_exported(run, small_config, tmp_path, quiet):
         export(run, run)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint is 5 \(there are 4, 8, 12\)$"):
         export(run, tmp_path / "out", 5)
-    with pytest.raises(FileNotFoundError, match="holds no checkpoints: wanted the folder of a run"):
+    with pytest.raises(FileNotFoundError, match="has no checkpoints: give the folder of a run"):
         export(tmp_path, tmp_path / "out")
     plain = train(small_config(), tmp_path / "plain", report=quiet).folder
     with pytest.raises(FileNotFoundError, match="no checkpoint is best .*--validation.every"):

@@ -112,8 +112,8 @@ def test_gathered_parameters_embed_as_whole_ones(config, dtype):
 @pytest.mark.parametrize(
     "layout, message",
     [
-        ({"data": 9}, r"9 data x 1 fsdp x 1 model is for 9 devices, and there are 8: leave out"),
-        ({"fsdp": 3}, r"2 data x 3 fsdp x 1 model is for 6 .* are 8: let --layout.fsdp x .* 8,"),
+        ({"data": 9}, r"9 data x 1 fsdp x 1 model needs 9 devices, but there are 8: leave out"),
+        ({"fsdp": 3}, r"2 data x 3 fsdp x 1 model needs 6 .* are 8: choose --layout.fsdp x .* 8,"),
     ],
 )
 def test_devices_that_are_not_there(layout, message):
@@ -125,7 +125,7 @@ def test_devices_that_are_not_there(layout, message):
 def test_some_of_the_devices_of_one_process_and_of_no_topology(data):
     layout, there = Layout(data=data), jax.devices()
     assert mesh_of(layout).devices.ravel().tolist() == there[:data]
-    cure = f"{data} devices, and there are 8: leave out --layout.data, or .* --topology of {data}$"
+    cure = f"{data} devices, but there are 8: leave out --layout.data, or .* --topology of {data}$"
     with pytest.raises(ValueError, match=cure):
         mesh_of(layout, there)
 
@@ -153,9 +153,9 @@ def test_an_axis_that_is_shorter_than_a_side_of_the_torus(topology):
     "fields, message",
     [
         ({"fsdp": 0}, "Layout.fsdp is 0"),
-        ({"rules": (("(", "fsdp"),)}, "is no regular expression"),
-        ({"rules": (("kernel", "fsdp,pipe"),)}, "wanted axes among data, fsdp and model"),
-        ({"rules": (("kernel", "fsdp,fsdp"),)}, "each once at most"),
+        ({"rules": (("(", "fsdp"),)}, "is not a regular expression"),
+        ({"rules": (("kernel", "fsdp,pipe"),)}, "expected axes among data, fsdp and model"),
+        ({"rules": (("kernel", "fsdp,fsdp"),)}, "each at most once"),
     ],
 )
 def test_bad_layouts(fields, message):
@@ -165,7 +165,9 @@ def test_bad_layouts(fields, message):
 
 def test_a_batch_that_does_not_divide(config, tmp_path):
     uneven = dataclasses.replace(config, layout=Layout(data=3))
-    with pytest.raises(ValueError, match="batch of 16 does not divide over 3 devices.*15 or 18"):
+    with pytest.raises(
+        ValueError, match="batch of 16 does not divide evenly over 3 devices.*15 or 18"
+    ):
         train(uneven, tmp_path)
     assert not list(tmp_path.iterdir())
 

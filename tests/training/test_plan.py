@@ -83,7 +83,7 @@ def test_nothing_large_is_allocated():
 def test_a_batch_that_does_not_divide(size, near):
     config = replace(CONFIG, batch_size=size)
     with pytest.raises(
-        ValueError, match=f"batch of {size} does not divide over 4.*{near}, or fewer"
+        ValueError, match=f"batch of {size} does not divide evenly over 4.*{near}, or fewer"
     ):
         trace_step(config, DIMS, simulated())
 

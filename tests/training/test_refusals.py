@@ -35,10 +35,10 @@ def stores(root):
     [
         ("constant", "audio is the same in all .* learn from it: look at its features"),
         ("one of three", "audio is the same in all .* with --modalities depth text"),
-        ("alone", "has text only: wanted two modalities"),
-        ("apart", "no row for training has two of depth, text"),
+        ("alone", "has only text, expected at least two modalities"),
+        ("apart", "no training row has two of depth, text"),
         ({"batch_size": 49}, "batch_size is 49"),
-        ({"layout": Layout(rules=(("bias$", "fsdp,-"),))}, "for more dimensions than params."),
+        ({"layout": Layout(rules=(("bias$", "fsdp,-"),))}, "has more axes than params."),
     ],
 )
 @pytest.mark.parametrize("overwrite", [False, True])

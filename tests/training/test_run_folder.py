@@ -15,7 +15,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_that_holds_a_run_is_not_taken_over(folder):
-    with pytest.raises(FileExistsError, match="already holds a run: give --resume to go on"):
+    with pytest.raises(FileExistsError, match="already holds a run: give --resume to continue"):
         folder.claim(Config(), resume=False, overwrite=False)
 
 

@@ -63,26 +63,36 @@ def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
     for name, embedded in found.items():
         np.testing.assert_allclose(embedded, rows[name][:3], atol=1e-6)
     for features, present, message in (
-        ({"text": text[:, :1]}, None, r"text has shape \[3, 1\], wanted \[batch, 10\]"),
-        ({"text": text[0]}, None, r"text has shape \[10\], wanted"),
-        ({"text": text, "audio": audio[:2]}, None, "differ in their rows: {'text': 3, 'audio': 2}"),
-        ({"text": text, "video": audio}, None, r"hold \['video'\], the run embeds \['audio'"),
+        ({"text": text[:, :1]}, None, r"text has shape \[3, 1\], expected \[batch, 10\]"),
+        ({"text": text[0]}, None, r"text has shape \[10\], expected"),
+        (
+            {"text": text, "audio": audio[:2]},
+            None,
+            "different numbers of rows: {'text': 3, 'audio': 2}",
+        ),
+        (
+            {"text": text, "video": audio},
+            None,
+            r"present: got \['video'\], expected any of \['audio'",
+        ),
         (
             {"text": text},
             {"text": np.ones(2, bool)},
-            r"\['text'\] is no array bool\[3\]: \(2,",
+            r"\['text'\] is bool\[2\], expected bool\[3\]",
         ),
-        ({"text": text}, {"text": np.ones(3)}, r"present\['text'\] is no array bool\[3\]"),
-        ({}, None, "features holds none, wanted any of"),
+        (
+            {"text": text},
+            {"text": np.ones(3)},
+            r"present\['text'\] is float64\[3\], expected bool\[3\]",
+        ),
+        ({}, None, "features: got none, expected any of"),
     ):
         with pytest.raises(ValueError, match=message):
             run.embed(features, present)
     named = run.embed({"text": text}, {"text": [True, False, True], "audio": np.ones(3, bool)})
     assert list(named) == ["text"]
     np.testing.assert_allclose(np.linalg.norm(named["text"], axis=1), [1, 0, 1], atol=1e-6)
-    with pytest.raises(
-        ValueError, match="fused is 'clip', but of the objective's terms those that fuse"
-    ):
+    with pytest.raises(ValueError, match="fused is 'clip', expected a term .*: it has none"):
         run.embed({"text": text}, fused="clip")
 
 
@@ -102,7 +112,7 @@ def test_a_finished_run_is_returned_as_it_is(run, quiet):
 
 
 def test_only_a_finished_run_can_be_loaded(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no run was started there"):
+    with pytest.raises(FileNotFoundError, match="no run was started in it"):
         load_run(tmp_path)
 
 
@@ -110,7 +120,7 @@ def test_an_anchor_that_the_data_lacks_is_refused_before_a_file_is_written(
     tmp_path, small_config, quiet
 ):
     config = small_config(objective="gram", settings={"gram": Gram(anchor="video")})
-    with pytest.raises(ValueError, match="Gram.anchor is 'video', wanted None or one of"):
+    with pytest.raises(ValueError, match="Gram.anchor is 'video', expected None or one of"):
         train(config, tmp_path / "run", report=quiet)
     assert not (tmp_path / "run").exists()
 

@@ -70,8 +70,8 @@ def test_a_store_that_says_which_rows_are_for_validation(small_config, small_sto
 @pytest.mark.parametrize(
     "changes, what",
     [
-        ({"figure": "R@1"}, "Validation.figure is 'R@1', wanted one of: pair R@1, cosine; "),
-        ({"held_out": 0.001}, "0 rows to validate on and 48 to train on"),
+        ({"figure": "R@1"}, "Validation.figure is 'R@1', expected one of: pair R@1, cosine; "),
+        ({"held_out": 0.001}, "got 0 validation rows and 48 training rows"),
     ],
 )
 def test_what_cannot_be_validated_is_refused(changes, what, small_config, tmp_path):
@@ -90,7 +90,7 @@ def test_a_figure_that_no_row_has(small_config, small_store, tmp_path, quiet):
         np.save(tmp_path / f"{name}.npy", x)
     wanted = Validation(every=2, held_out=0.4, figure="text -> video R@1, cosine")
     config = small_config(data=str(tmp_path), validation=wanted)
-    with pytest.raises(ValueError, match="'text -> video R@1, cosine' is not known, as none of"):
+    with pytest.raises(ValueError, match="'text -> video R@1, cosine' cannot be computed: none of"):
         train(config, tmp_path / "run", report=quiet)
     known = dataclasses.replace(wanted, figure="pair R@1, cosine")
     assert train(dataclasses.replace(config, validation=known), tmp_path / "other", report=quiet)
@@ -121,7 +121,7 @@ def test_a_figure_that_is_equal_is_no_better_one(small_config, tmp_path):
 
 
 def test_patience_without_evaluations():
-    with pytest.raises(ValueError, match="patience is 3, wanted none without validation.every"):
+    with pytest.raises(ValueError, match="patience is 3, expected none without validation.every"):
         Validation(patience=3)
 
 

@@ -74,7 +74,7 @@ def test_a_run_goes_on_when_the_first_is_gone(tuned, tuned_config, first, tmp_pa
     with caplog.at_level(logging.INFO, logger="gramalign"), pytest.raises(Killed):
         train(config, folder, report=killed_at(10))
     matched = json.loads((folder / "start_from.json").read_text())
-    assert f"starts from {gone}: {len(matched['taken'])} arrays taken" in caplog.text
+    assert f"starting from {gone}: {len(matched['taken'])} arrays loaded" in caplog.text
     shutil.rmtree(gone)
     train(config, folder, resume=True, report=quiet)
     jax.tree.map(np.testing.assert_array_equal, arrays(tuned), arrays(folder))
@@ -83,18 +83,22 @@ def test_a_run_goes_on_when_the_first_is_gone(tuned, tuned_config, first, tmp_pa
 
 def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     config = dataclasses.replace(tuned_config, start_from=str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="wanted the folder of a finished run"):
+    with pytest.raises(
+        FileNotFoundError, match="does not exist: give the folder of a finished run"
+    ):
         train(config, tmp_path / "run", report=quiet)
     assert not (tmp_path / "run").exists()
     path = tmp_path / "others.safetensors"
     safetensors.numpy.save_file({"x": np.ones(3)}, path)
     config = dataclasses.replace(tuned_config, start_from=str(path))
-    with pytest.raises(ValueError, match="start_from: no weight fits in .* 0 arrays taken"):
+    with pytest.raises(
+        ValueError, match="start_from: no weights of a tower match. .* 0 arrays loaded"
+    ):
         train(config, tmp_path / "run2", report=quiet)
 
 
 def test_statistics_alone_are_nothing_to_start_from(tuned_config, first, tmp_path, quiet):
     model = Model(dim=5, hidden=7, dropout=0.2)
     config = dataclasses.replace(tuned_config, model=model)
-    with pytest.raises(ValueError, match="start_from: no weight fits in"):
+    with pytest.raises(ValueError, match="start_from: no weights of a tower match"):
         train(config, tmp_path, report=quiet)

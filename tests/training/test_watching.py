@@ -102,5 +102,5 @@ def test_a_trace_of_some_steps(traced):
 
 
 def test_a_trace_of_no_steps(tmp_path):
-    with pytest.raises(ValueError, match="wanted the first and the last step to trace"):
+    with pytest.raises(ValueError, match="expected the first and the last step to trace"):
         Profile(tmp_path, (5, 3))
