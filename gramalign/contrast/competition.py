@@ -261,7 +261,9 @@ def _add(x, y):
 
 def _narrowed(slopes, side):
     """Derivatives in the dtype of the factors; masks have none."""
-    factors = jax.tree.map(lambda d, x: d.astype(x.dtype), slopes, side.factors)
+    factors = jax.tree.map(
+        lambda x, d: None if d is None else d.astype(x.dtype), side.factors, slopes
+    )
     return side._replace(factors=factors, valid=None, group=None, number=None)
 
 

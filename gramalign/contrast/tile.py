@@ -61,7 +61,7 @@ class Tile:
         """
         scores, transpose = jax.vjp(self.score.tile, row.factors, col.factors)
         d_logits = self.statistic.slope(scale * scores, row, by_row, col, by_col)
-        d_row, d_col = jax.tree.map(at_least_float32, transpose(scale * d_logits))
+        d_row, d_col = jax.tree.map(_slope, transpose(scale * d_logits))
         return d_row, d_col, jnp.sum(d_logits * scores, axis=0)
 
 
@@ -78,5 +78,12 @@ class InBfloat16:
 
 
 def no_slopes(factors: PyTree[Array]) -> PyTree[Array]:
-    """Zeros to accumulate slopes in, in the factors' shapes and at least float32."""
-    return zeros_as(jax.tree.map(at_least_float32, factors))
+    """Zeros to accumulate slopes in, in the factors' shapes and at least float32.
+
+    None for factors without derivatives, such as masks and labels.
+    """
+    return zeros_as(jax.tree.map(_slope, factors))
+
+
+def _slope(x: Array) -> Array | None:
+    return at_least_float32(x) if jnp.issubdtype(x.dtype, jnp.floating) else None

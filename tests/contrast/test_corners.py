@@ -58,3 +58,27 @@ def test_rows_that_are_not_there_have_no_scores():
     there = {"a": jnp.array([True, False, True])}
     found = score_matrix(score, score.rows(x, there), score.cols(x, there))
     assert jnp.isneginf(found[1]).all() and jnp.isfinite(found[::2]).all()
+
+
+class Alike:
+    """A cosine, and more for examples of one kind: an integer among the factors."""
+
+    def tile(self, rows, cols):
+        (x, kinds), (y, other_kinds) = rows, cols
+        return x @ y.T + jnp.where(kinds[:, None] == other_kinds[None, :], 0.1, 0)
+
+
+@pytest.mark.parametrize("engine", [Engine(tile=4), Engine(tile=128, implementation="pallas")])
+def test_factors_without_derivatives(engine):
+    x, y = jnp.eye(6, 3), jnp.eye(6, 3, -1)
+    kinds, everyone = jnp.arange(6) % 2, jnp.ones(6, bool)
+
+    def loss(x, y, dtype):
+        rows, cols = (Side((z, kinds.astype(dtype)), everyone) for z in (x, y))
+        matched = jnp.sum(x * y, axis=1) + 0.1
+        return contrast(Alike(), rows, cols, matched, scale=2.0, engine=engine).sum()
+
+    wanted = jax.grad(loss, argnums=(0, 1))(x, y, jnp.float32)
+    for dtype in (jnp.int32, jnp.bool_):
+        found = jax.grad(loss, argnums=(0, 1))(x, y, dtype)
+        assert all(jnp.allclose(*both, atol=1e-6) for both in zip(found, wanted, strict=True))
