@@ -9,6 +9,7 @@ from gramalign.cli.methods import markdown
 from gramalign.methods import methods, named, read
 from gramalign.scores import SCORES
 from gramalign.training.terms import TERMS
+from tests.complaint import complaint
 
 EVERY = methods()
 DOCSTRING = """NAME: what it is.
@@ -110,10 +111,5 @@ def test_markdown(capsys):
 
 
 def test_an_unknown_name(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["methods", "grim"])
-    assert stop.value.code == 2
-    complaint = capsys.readouterr().err
-    assert (
-        "'grim'" in complaint and ", ".join(TERMS) in complaint and ", ".join(SCORES) in complaint
-    )
+    said = complaint(capsys, "methods", "grim")
+    assert "'grim'" in said and ", ".join(TERMS) in said and ", ".join(SCORES) in said

@@ -8,7 +8,7 @@ import sys
 import jax
 import pytest
 
-from gramalign.benchmarks import accuracy, device, report, rounds, speed
+from gramalign.benchmarks import accuracy, device, report, speed
 from gramalign.benchmarks.rounds import OUT_OF_MEMORY
 from gramalign.benchmarks.speed_tables import largest_table
 from gramalign.benchmarks.tables import tables
@@ -18,6 +18,7 @@ from gramalign.cli.figures import write_figures
 from gramalign.contrast import Engine
 from gramalign.evaluation.tables import to_text
 from gramalign.training.terms import TERMS
+from tests import complaint as refused
 
 TINY = ["--modalities", "2", "--dim", "16", "--repeats", "1"]
 
@@ -31,12 +32,6 @@ def same_devices(monkeypatch):
     monkeypatch.setattr(device, "start", lambda platform, threads, devices: "cpu")
 
 
-@pytest.fixture
-def short_rounds(monkeypatch):
-    monkeypatch.setattr(rounds, "FILL", 1e-9)
-    monkeypatch.setattr(rounds, "PAUSE", 0.0)
-
-
 def measure(**options):
     """A report of the speed, on the devices that the tests have."""
     bench = Bench(only="speed", modalities=2, dim=16, repeats=1, **options)
@@ -44,10 +39,7 @@ def measure(**options):
 
 
 def complaint(capsys, *words):
-    with pytest.raises(SystemExit) as stop:
-        main(["bench", *words])
-    assert stop.value.code == 2
-    said = capsys.readouterr().err
+    said = refused.complaint(capsys, "bench", *words)
     assert "error: --" in said and "--Bench" not in said
     return said
 

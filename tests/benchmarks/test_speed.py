@@ -14,11 +14,7 @@ from gramalign.benchmarks.steps import made_up, made_up_for, place, step
 from gramalign.benchmarks.workload import Way, Workload
 from gramalign.programs.flops import matmul_flops
 
-
-@pytest.fixture(autouse=True)
-def short_rounds(monkeypatch):
-    monkeypatch.setattr(rounds, "FILL", 1e-9)
-    monkeypatch.setattr(rounds, "PAUSE", 0.0)
+pytestmark = pytest.mark.usefixtures("short_rounds")
 
 
 def measure(workload, *ways, limit=None, repeats=1):

@@ -7,13 +7,7 @@ import pytest
 
 from gramalign.cli import main
 from gramalign.data import load
-
-
-def complaint(capsys, *args):
-    with pytest.raises(SystemExit) as stop:
-        main(args)
-    assert stop.value.code == 2
-    return capsys.readouterr().err
+from tests.complaint import complaint
 
 
 @pytest.mark.slow

@@ -20,13 +20,7 @@ from gramalign.cli.robustness import Robustness
 from gramalign.data import load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
-
-
-def complaint(capsys, *args: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(args)
-    assert stop.value.code == 2
-    return capsys.readouterr().err
+from tests.complaint import complaint
 
 
 def test_train_leaves_a_run_that_explains_itself(run):

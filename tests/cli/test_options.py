@@ -6,6 +6,7 @@ from gramalign.cli import main
 from gramalign.cli.options import options, words_after
 from gramalign.training import Clip, Config, Gram
 from gramalign.training.terms import TERMS
+from tests.complaint import complaint
 
 
 def groups(capsys, *words):
@@ -71,8 +72,6 @@ def test_an_option_may_be_written_with_an_equals_sign():
     ],
 )
 def test_errors_name_options_as_they_are_typed(words, told, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    printed = capsys.readouterr().err
-    assert stop.value.code == 2 and told in printed
+    printed = complaint(capsys, *words)
+    assert told in printed
     assert "Options." not in printed and "inner__" not in printed

@@ -9,7 +9,8 @@ import pytest
 from gramalign.cli import main
 from gramalign.cli.tuning import SEED, chosen, fair_settings, searched
 from gramalign.training import Clip, Config, NonFiniteLoss, Validation
-from tests.cli.test_commands import TINY, complaint
+from tests.cli.test_commands import TINY
+from tests.complaint import complaint
 
 
 def tried(words, *objectives, **fields):

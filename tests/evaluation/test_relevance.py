@@ -1,5 +1,4 @@
 import json
-from functools import partial
 
 import jax
 import numpy as np
@@ -12,6 +11,7 @@ from gramalign.evaluation import Relevance, checked, evaluate, retrieve_by_label
 from gramalign.evaluation import relevance as module
 from gramalign.evaluation.relevance import NDCG_AT, _chance, _found
 from gramalign.scores import Between
+from tests.evaluation.test_retrieval import tile_of
 
 
 def sample(seed=0, n=37, d=8, gaps=0.3, classes=5):
@@ -85,12 +85,6 @@ def test_equals_ranx():
     assert found.average_precision.mean() == pytest.approx(figures["map"])
     assert found.ndcg.mean() == pytest.approx(figures[f"ndcg@{NDCG_AT}"])
     assert (1 / found.first_place).mean() == pytest.approx(figures["mrr"])
-
-
-@partial(jax.jit, static_argnames="score")
-def tile_of(score, embeddings, present):
-    rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
-    return score.tile(rows.factors, cols.factors), rows.valid, cols.valid
 
 
 @pytest.mark.parametrize(

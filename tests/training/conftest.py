@@ -1,9 +1,11 @@
 """A small feature store and runs on it."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from gramalign.training import Clip, Config, Layout, Model, Optimizer
+from gramalign.training import Clip, Config, Layout, Model, Optimizer, train
 from tests.compiled import kept_programs as kept_programs
 
 
@@ -49,3 +51,15 @@ def small_config(small_store):
 def quiet():
     """Reports nothing."""
     return lambda row: None
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory, quiet):
+    """The folder of a run of the module's `config` that nothing befalls."""
+    return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
+
+
+@pytest.fixture
+def broken_off(ended, tmp_path):
+    """A copy of the run that the module's `ended` has left."""
+    return shutil.copytree(ended, tmp_path / "run")

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import os
-import shutil
 import signal
 import time
 
@@ -27,12 +26,6 @@ from tests.training.commands import Killed, assert_same_run, killed_at, started,
 @pytest.fixture(scope="module")
 def config(small_config):
     return small_config(log_every=1)
-
-
-@pytest.fixture(scope="module")
-def whole(config, tmp_path_factory, quiet):
-    """The folder of a run that nothing befalls."""
-    return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
 
 
 @pytest.mark.slow
@@ -93,12 +86,6 @@ def ended(config, tmp_path_factory):
         train(config, folder, report=killed_at(10))
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["4", "8"]
     return folder
-
-
-@pytest.fixture
-def broken_off(ended, tmp_path):
-    """A copy of it."""
-    return shutil.copytree(ended, tmp_path / "run")
 
 
 def largest_file(folder):

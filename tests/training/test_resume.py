@@ -47,12 +47,6 @@ def config(small_config):
     return small_config(objective="clip")
 
 
-@pytest.fixture(scope="module")
-def whole(config, tmp_path_factory, quiet):
-    """The folder of a run that nothing interrupts."""
-    return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
-
-
 def assert_same_run(config, folder, whole):
     for name in ("params.safetensors", "metrics.jsonl", "config.json"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from gramalign.training.log import Log
 from gramalign.training.metrics import MetricsLog, read_metrics
 from gramalign.training.rows import chosen_of, chosen_rows
 from gramalign.training.validating import Validator, best_figure
-from tests.training.commands import Killed, killed_at
+from tests.training.commands import Killed, assert_same_run, killed_at
 
 FIGURE = "validation/rest -> one R@1, own"
 
@@ -133,11 +132,6 @@ def config(small_config):
     return small_config(validation=wanted, optimizer=optimizer, steps=16)
 
 
-@pytest.fixture(scope="module")
-def whole(config, tmp_path_factory, quiet):
-    return train(config, tmp_path_factory.mktemp("whole"), report=quiet).folder
-
-
 def test_the_best_step_is_the_model(config, whole):
     figures = measured(whole)
     assert list(figures) == [2, 4, 6, 8, 10, 12, 14, 16]
@@ -178,17 +172,10 @@ def ended(config, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def broken_off(ended, tmp_path):
-    """A copy of it."""
-    return shutil.copytree(ended, tmp_path / "run")
-
-
 @pytest.mark.slow
 def test_a_run_that_goes_on_chooses_the_same(broken_off, config, whole, quiet):
     train(config, broken_off, resume=True, report=quiet)
-    for name in ("params.safetensors", "metrics.jsonl"):
-        assert (broken_off / name).read_bytes() == (whole / name).read_bytes(), name
+    assert_same_run(broken_off, whole)
 
 
 def test_patience(config, whole, tmp_path, quiet):
