@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(
-            f"{path} is damaged or no JSON ({error}): bring back what it was, or make it again"
+            f"{path} is damaged or not JSON ({error}): restore it, or make it again"
         ) from error
 
 

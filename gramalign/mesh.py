@@ -41,14 +41,14 @@ def check_axis(axis_name: AxisName, batch: PyTree[Array], called: str = "the bat
             mesh = jax.sharding.get_abstract_mesh()
             there = sorted(mesh.manual_axes) if not mesh.empty else []
             raise ValueError(
-                f"axis_name {name!r} is no mesh axis here; there are {there}. Call the loss inside "
-                "jax.shard_map over a mesh that has it, or without axis_name on one device"
+                f"axis_name {name!r} is not a mesh axis here; there are {there}. Call the loss "
+                "inside jax.shard_map over a mesh that has it, or without axis_name on one device"
             ) from None
         split = any(name in jax.typeof(x).mat.varying for x in jax.tree.leaves(batch))
         if varies and not split:
             raise ValueError(
-                f"{called} the same on all devices of axis {name!r}: split it, with "
-                f"in_specs=jax.P({name!r}), or every example competes with its own copies"
+                f"{called} the same on all devices of axis {name!r}, so every example would "
+                f"compete with its own copies: split the batch with in_specs=jax.P({name!r})"
             )
 
 

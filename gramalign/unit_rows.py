@@ -25,7 +25,7 @@ def check_alike(
     """
     shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
     if any(values.ndim != 2 for values in arrays.values()):
-        raise ValueError(f"{argument}: got {shapes}, wanted [examples, dim] for every modality")
+        raise ValueError(f"{argument}: got {shapes}, expected [examples, dim] for every modality")
     if len({len(values) for values in arrays.values()}) > 1:
         raise ValueError(
             f"{argument}: got different numbers of examples: {shapes}; row i must be the same "
@@ -58,7 +58,7 @@ def every_mask(
         mask = np.asarray(present[name]) if name in present else np.ones(examples, bool)
         if mask.shape != (examples,) or mask.dtype != np.bool_:
             raise ValueError(
-                f"present[{name!r}]: got {mask.dtype} {mask.shape}, wanted bool ({examples},); "
+                f"present[{name!r}]: got {mask.dtype} {mask.shape}, expected bool ({examples},); "
                 "give one truth value to every example"
             )
         masks[name] = mask
@@ -78,7 +78,7 @@ def unit_rows(
     """
     if not (jnp.issubdtype(values.dtype, jnp.floating) or np.issubdtype(values.dtype, np.integer)):
         raise ValueError(
-            f"{argument}[{name!r}]: got an array of {values.dtype}, wanted one of real numbers; "
+            f"{argument}[{name!r}]: got an array of {values.dtype}, expected one of real numbers; "
             "convert it, .astype(np.float32)"
         )
     parts = [slice(start, start + _AT_ONCE) for start in range(0, len(values), _AT_ONCE)]

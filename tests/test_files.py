@@ -87,7 +87,7 @@ def test_a_lock_is_not_refused_for_somebody_who_looks(tmp_path):
 def test_damaged_json_is_named(content, tmp_path):
     path = tmp_path / "figures.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"figures\.json is damaged or no JSON \(.*bring back"):
+    with pytest.raises(ValueError, match=r"figures\.json is damaged or not JSON \(.*restore it"):
         read_json(path)
     write_text(path, '{"R@1": 50.0}')
     assert read_json(path) == {"R@1": 50.0}

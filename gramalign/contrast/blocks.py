@@ -106,15 +106,15 @@ def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
     anew = "groups = np.unique(groups, return_inverse=True)[1]"
     if dtype is None or shape != (size,) or not jnp.issubdtype(dtype, jnp.integer):
         found = f"a {type(groups).__name__}" if dtype is None else dtype
-        cure = f": number them, {anew}" if shape == (size,) else ""
+        cure = f": number them with {anew}" if shape == (size,) else ""
         raise ValueError(
             f"groups must be an array of integers {(size,)}, got {found} of shape {shape}{cure}"
         )
     kept = jnp.iinfo(jax.dtypes.canonicalize_dtype(dtype))
     if isinstance(groups, np.ndarray) and ((groups < kept.min) | (groups > kept.max)).any():
         raise ValueError(
-            f"groups hold numbers of more than {kept.bits} bits, which JAX cuts off: number them "
-            f"anew, {anew}"
+            f"groups hold numbers of more than {kept.bits} bits, which JAX would cut off: renumber "
+            f"them with {anew}"
         )
     return groups
 
@@ -135,7 +135,7 @@ def check_matched(matched: Float[Array, " n"], size: int) -> None:
     """Raise `ValueError` unless there is one score for each of `size` matched pairs."""
     if jnp.shape(matched) != (size,):
         raise ValueError(
-            f"matched must be one score for each pair, of shape {(size,)}, "
+            f"matched must hold one score for each pair, of shape {(size,)}, "
             f"got shape {jnp.shape(matched)}"
         )
 
@@ -153,7 +153,7 @@ def check_sides(
     for name, side in (("rows", rows), ("cols", cols)):
         if not isinstance(side, Side):
             raise TypeError(
-                f"{name} must be a Side, as score.{name}(embeddings) gives, got {type(side)}"
+                f"{name} must be a Side, as score.{name}(embeddings) returns, got {type(side)}"
             )
         if side.valid.dtype != jnp.bool_ or side.valid.ndim != 1:
             raise ValueError(
@@ -176,5 +176,8 @@ def check_sides(
             )
         sizes.append(size)
     if square and sizes[0] != sizes[1]:
-        raise ValueError(f"row i is matched with column i, but there are {sizes[0]} and {sizes[1]}")
+        raise ValueError(
+            "rows and cols must be equal in number, since row i is matched with column i, got "
+            f"{sizes[0]} and {sizes[1]}"
+        )
     return sizes[0], sizes[1]

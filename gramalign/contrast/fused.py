@@ -192,8 +192,8 @@ def _layouts(
                 return of_rows, of_cols
     raise ValueError(
         f"a tile's factors and their derivatives take {needed / MIB:.0f} MiB inside a TPU's core, "
-        f"where {_vmem_bytes() / MIB:.0f} are to be had: lower Engine.tile, give embeddings in "
-        'bfloat16, or leave implementation at "xla"'
+        f"which has {_vmem_bytes() / MIB:.0f}: lower Engine.tile, give embeddings in bfloat16, or "
+        'leave implementation at "xla"'
     )
 
 
@@ -219,12 +219,12 @@ def _check(tile: Tile, row: Block, cols: Block) -> None:
     """Reject what would not compile, or would make compilation run out of memory."""
     if platform() not in ("tpu", "cpu"):
         raise ValueError(
-            f'implementation="pallas" is for TPUs, and this is a {platform()}: leave it at "xla"'
+            f'implementation="pallas" is for TPUs, but this is a {platform()}: leave it at "xla"'
         )
     shapes = [x.shape[1:] for x in jax.tree.leaves(row.factors)]
     shapes += [x.shape[2:] for x in jax.tree.leaves(cols.factors)]
     if any(len(shape) > 1 for shape in shapes):
         raise ValueError(
-            'implementation="pallas" is for Scores with vectors and numbers as factors, but '
+            'implementation="pallas" is for Scores whose factors are vectors and numbers, but '
             f'{tile.score} has arrays of shapes {shapes}: leave it at "xla"'
         )

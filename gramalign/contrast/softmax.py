@@ -72,7 +72,7 @@ def contrast(
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
     if supervised and (groups is None or label_smoothing):
         raise ValueError(
-            "supervised needs groups, and no label_smoothing: it has a target of its own, got "
+            "supervised needs groups and no label_smoothing, since it sets the target itself, got "
             f"{'no' if groups is None else 'some'} groups, label_smoothing={label_smoothing}"
         )
     numbers = own_numbers(size, axis_name)

@@ -26,7 +26,7 @@ def scores_of(score: Tiled, rows: PyTree[Array], cols: PyTree[Array]) -> Float[A
     shape = tuple(jax.tree.leaves(side)[0].shape[0] for side in (rows, cols))
     if scores.shape != shape:
         raise ValueError(
-            f"score.tile must give a score for every pair, of shape {shape} for so many rows and "
+            f"score.tile must return one score for each pair, of shape {shape} for these rows and "
             f"columns, got shape {scores.shape}"
         )
     return scores

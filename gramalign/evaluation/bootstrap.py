@@ -181,7 +181,7 @@ def _of_any(
     """Any figure of each resample, and of all units."""
     estimate = float(statistic(values))
     if math.isnan(estimate):
-        raise ValueError("statistic is NaN of the values as they are; wanted a number")
+        raise ValueError("statistic is NaN for the given values, expected a number")
     order = np.argsort(labels, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(labels))[:-1])
     drawn = np.empty(resamples)
@@ -218,22 +218,22 @@ def _check(
 ) -> None:
     if values.ndim != 1:
         raise ValueError(
-            f"values: got shape {values.shape}, wanted one a query; of several tasks, "
-            "unit_values(values)"
+            f"values: got shape {values.shape}, expected one value per query; for several tasks "
+            "give unit_values(values)"
         )
     if not len(values):
-        raise ValueError("values: got none, wanted at least one query; evaluate some rows")
+        raise ValueError("values: got none, expected at least one query; evaluate some rows")
     unusable = np.flatnonzero(~np.isfinite(values))
     if len(unusable):
         raise ValueError(
             f"values: {len(unusable)} of {len(values)} are NaN or infinite, the first is number "
-            f"{unusable[0]}; leave out what is no query"
+            f"{unusable[0]}; leave out those that are not queries"
         )
     if groups is not None and len(groups) != len(values):
-        raise ValueError(f"groups: got {len(groups)}, wanted a label for each of {len(values)}")
+        raise ValueError(f"groups: got {len(groups)}, expected a label for each of {len(values)}")
     if method not in get_args(Method):
-        raise ValueError(f"method: got {method!r}, wanted one of {', '.join(get_args(Method))}")
+        raise ValueError(f"method: got {method!r}, expected one of {', '.join(get_args(Method))}")
     if not 0 < level < 1:
-        raise ValueError(f"level: got {level}, wanted a number between 0 and 1, such as 0.95")
+        raise ValueError(f"level: got {level}, expected a number between 0 and 1, such as 0.95")
     if resamples < 1:
-        raise ValueError(f"resamples: got {resamples}, wanted at least 1")
+        raise ValueError(f"resamples: got {resamples}, expected at least 1")

@@ -60,7 +60,7 @@ def correlation_over_checkpoints(
     known = dict.fromkeys(name for row in rows for name in row)
     for name in (*predictors, *outcomes):
         if name not in known:
-            raise ValueError(f"no row has {name!r}; there are: {'; '.join(known) or 'none'}")
+            raise ValueError(f"no row has {name!r}, expected one of: {'; '.join(known) or 'none'}")
     return tuple(_of_two(rows, *names) for names in itertools.product(predictors, outcomes))
 
 

@@ -94,18 +94,18 @@ def classify(
     classes = np.unique(train.labels)
     if len(classes) < 2:
         raise ValueError(
-            f"train: all {len(train)} rows are of class {classes[0]}, wanted two classes at least; "
-            "check the labels, or divide the rows otherwise"
+            f"train: all {len(train)} rows are of class {classes[0]}, expected at least two "
+            "classes; check the labels, or split the rows differently"
         )
-    _check_known(test, classes, "no training row has", "give training some of their rows")
+    _check_known(test, classes, "no training row has", "move some of their rows to training")
     given = isinstance(prompts, Prompts)
     if isinstance(prompts, Prompts):
-        _check_known(test, prompts.classes, "no prompt names", "give each a prompt")
+        _check_known(test, prompts.classes, "have no prompt", "give each a prompt")
         made: dict[str, Prompts | None] = {prompts.modality: prompts}
     else:
         wanted = names if prompts is None else (prompts,)
         if not set(wanted) <= set(names):
-            raise ValueError(f"prompts: got {prompts!r}, wanted one of {', '.join(names)}")
+            raise ValueError(f"prompts: got {prompts!r}, expected one of {', '.join(names)}")
         # One modality alone has nothing to be prompted with, unless someone asks for it.
         alone = prompts is None and len(names) == 1
         made = {} if alone else {name: prompts_of(train, name) for name in wanted}

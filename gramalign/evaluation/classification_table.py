@@ -59,8 +59,8 @@ def classification_table(result: Classification) -> Group:
         "95 % intervals over test rows, or over their groups where they have any"
     ]
     notes += [
-        f"{each.name}: classes {spelt(each.unknown)} have no {_sample(each, result)}, their test "
-        "rows count as wrong"
+        f"{each.name}: classes {spelt(each.unknown)} have no {_sample(each, result)}, so their "
+        "test rows count as wrong"
         for each in result.all
         if each.unknown
     ]

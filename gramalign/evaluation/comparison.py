@@ -147,7 +147,9 @@ def compare(
         ValueError: no objective, one without a result, or differing numbers of seeds.
     """
     if not results:
-        raise ValueError("results: got no objective, wanted at least one; run one before comparing")
+        raise ValueError(
+            "results: got no objective, expected at least one; evaluate one before comparing"
+        )
     for objective, of_seeds in results.items():
         if not of_seeds:
             raise ValueError(
@@ -157,7 +159,7 @@ def compare(
     seeds = {len(of_seeds) for of_seeds in results.values()} - {1}
     if len(seeds) > 1:
         raise ValueError(
-            f"results: got objectives with {sorted(seeds)} seeds, wanted the same seeds for all; "
+            f"results: got objectives with {sorted(seeds)} seeds, expected the same seeds for all; "
             "run those that are missing"
         )
     names = dict.fromkeys(
@@ -184,8 +186,8 @@ def _compared(
         shapes = {each[name].shape for each in of_seeds if name in each}
         if len(shapes) > 1:
             raise ValueError(
-                f"results[{objective!r}]: {name} has other shapes under one seed than under another"
-                f", {sorted(shapes)}; evaluate all on the same rows"
+                f"results[{objective!r}]: {name} has different shapes under different seeds, "
+                f"{sorted(shapes)}; evaluate all on the same rows"
             )
     hits = {
         objective: np.stack([each[name] for each in of_seeds])

@@ -6,8 +6,8 @@ from gramalign.evaluation.comparison import Comparison, Figure
 from gramalign.evaluation.grid import Cell, Grid
 
 _CAPTION = (
-    "* the best mean; ~ not told from it at the 5 % level, by a paired test over {} with Holm's "
-    "correction for all pairs"
+    "* the best mean; ~ not significantly different from it at the 5 % level, by a paired test "
+    "over {} with Holm's correction for all pairs"
 )
 
 
@@ -37,10 +37,12 @@ def mean_grid(
 
     seeds = _seeds(comparison)
     parts = ["mean ± half-width of the 95 % t-interval over seeds"] if seeds > 1 else []
-    parts += ["which two seeds make wide; with three it is a third of that"] if seeds == 2 else []
+    parts += (
+        ["which is wide with two seeds; with three it is a third of that"] if seeds == 2 else []
+    )
     parts += [_CAPTION.format(_over(comparison))] if comparison.best else []
     if any(_asked_others(figure) for row in comparison.figures.values() for figure in row.values()):
-        parts.append("without a mark and n/a among ranks also where other queries were asked")
+        parts.append("no mark, and n/a among ranks, also where the queries were different ones")
     return _grid(comparison, cell, scores, title, "; ".join(parts))
 
 

@@ -69,7 +69,9 @@ def difference(
     33.3
     """
     if ranks.shape != other.shape:
-        raise ValueError(f"ranks and other: got {ranks.shape} and {other.shape}, wanted one shape")
+        raise ValueError(
+            f"ranks and other: got {ranks.shape} and {other.shape}, expected one shape"
+        )
     both = (ranks > 0) & (other > 0)
     found, found_otherwise = ranks[both] == 1, other[both] == 1
     better = int(np.sum(found & ~found_otherwise))
@@ -135,8 +137,8 @@ def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, .
     check_score(score)
     if len(data.modalities) < 3:
         raise ValueError(
-            f"embeddings: got {' and '.join(data.modalities)}, wanted at least 3 modalities: with "
-            "2 there is one to ask with, and nothing to leave out"
+            f"embeddings: got {' and '.join(data.modalities)}, expected at least 3 modalities: "
+            "with 2, a query has only one, and there is nothing to leave out"
         )
     return tuple(
         _of_target(data, target, each) for each in with_cosine(score) for target in data.modalities

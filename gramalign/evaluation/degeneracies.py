@@ -87,30 +87,30 @@ def degeneracies(
 
 _POINT = (
     "Collapsed to nearly one point, by uniformity (0 is one point, about -4 an even spread): {}. "
-    "Every Score, the cosine too, tells these embeddings apart by next to nothing."
+    "No Score, not even the cosine, can tell these embeddings apart by more than next to nothing."
 )
 _LINE = (
     "Collapsed to nearly one line, by effective rank: {}. The cosine tells these embeddings apart "
-    "by little more than a sign, and volume and spectral, which are blind to signs, not at all."
+    "by little more than a sign; volume and spectral, which are blind to signs, not at all."
 )
 _REPEATED = (
-    "Rows that are one vector, as an empty input would give: {}. No Score tells them apart by that "
-    "modality, and where it is searched they tie, which counts against the query. If they are "
+    "Rows with the same vector, as an empty input would give: {}. No Score tells them apart by "
+    "that modality, and where it is searched they tie, which counts against the query. If they are "
     "empty, mark them as absent in `present`."
 )
 _OPPOSED = (
     "Matches with a cosine below 0: {}. The cosine ranks them behind unrelated examples, while "
-    "volume and spectral do not see signs and count what is opposed as agreement."
+    "volume and spectral do not see signs and count opposite vectors as agreeing."
 )
 _COINCIDENT = (
     "Tuples whose other modalities all but coincide, in that they span a volume below "
-    f"{COINCIDENT}" + ", by anchor: {}. They do so with any anchor: the volume hardly depends on "
-    "it there, neither in training nor in rest -> anchor."
+    f"{COINCIDENT}" + ", by anchor: {}. They fit any anchor: the volume there hardly depends on "
+    "the anchor, neither in training nor in rest -> anchor."
 )
 _OVERRIDING = (
     "Tuples whose other modalities span less volume on their own than half of all matched tuples "
-    "do, by anchor: {}. Under the volume they come before half of all matches whatever the query "
-    "(anchor -> rest); rest -> anchor does not suffer from it, nor does the cosine."
+    "do, by anchor: {}. Under the volume they rank before half of all matches whatever the query "
+    "(anchor -> rest); rest -> anchor and the cosine do not suffer from it."
 )
 
 

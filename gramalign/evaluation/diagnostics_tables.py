@@ -27,8 +27,8 @@ def diagnostics_table(evaluation: Evaluation) -> Group:
         )
     ]
     if figures.volume.matched_histogram:
-        note = "apart: probability that a match agrees better than a mismatch; each histogram"
-        parts += [Fitted(_histograms(figures)), Text(f"{note} to its own scale", style="dim"), ""]
+        note = "apart: probability that a match agrees better than a mismatch; each histogram has"
+        parts += [Fitted(_histograms(figures)), Text(f"{note} its own scale", style="dim"), ""]
     if figures.hubness:
         parts.append(hubness_table(figures))
     return Group(*parts)
@@ -52,7 +52,7 @@ def hubness_table(figures: Diagnostics) -> Group:
     most = max(counted, key=lambda item: item.largest, default=None)
     return titled(
         f"Hubness: skewness of how often an item is among the {NEIGHBOURS} nearest, by the cosine "
-        "(0: all alike)",
+        "(0: all equally often)",
         table,
         ""
         if most is None

@@ -196,7 +196,7 @@ def _hits(task: Retrieval) -> Float[np.ndarray, " examples"]:
     if task.ranks is None:
         raise ValueError(
             f"{task_name(task.query, task.gallery)}: this evaluation is from a record, which does "
-            "not keep ranks; evaluate the embeddings again, or take the ranks of ranks.npz"
+            "not keep ranks; evaluate the embeddings again, or use the ranks in ranks.npz"
         )
     return np.where(task.ranks > 0, 100.0 * (task.ranks == 1), math.nan)
 
@@ -257,7 +257,7 @@ def evaluate(
         if set(beside.modalities) != set(data.modalities) or len(beside) != len(data):
             raise ValueError(
                 f"baseline_embeddings: got {len(beside)} examples of {', '.join(beside.modalities)}"
-                f", wanted {len(data)} of {', '.join(data.modalities)}; "
+                f", expected {len(data)} of {', '.join(data.modalities)}; "
                 "embed the same rows of the same modalities"
             )
         baseline = retrieval_figures(beside, "cosine")

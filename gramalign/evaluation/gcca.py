@@ -59,7 +59,7 @@ class LinearGCCA:
         """
         if set(features) != set(self.views):
             raise ValueError(
-                f"features: got {', '.join(features)}, wanted {', '.join(self.views)}; "
+                f"features: got {', '.join(features)}, expected {', '.join(self.views)}; "
                 "embed the modalities that the baseline was fitted on"
             )
         masks = _masks(features, present)
@@ -69,8 +69,8 @@ class LinearGCCA:
             there = masks[name]
             if rows.shape[1:] != view.mean.shape:
                 raise ValueError(
-                    f"features[{name!r}]: got shape {rows.shape}, wanted {len(view.mean)} features "
-                    "each, as the baseline was fitted on"
+                    f"features[{name!r}]: got shape {rows.shape}, expected {len(view.mean)} "
+                    "features each, as the baseline was fitted on"
                 )
             projected = np.zeros((len(rows), view.weights.shape[1]))
             if there.any():
@@ -107,18 +107,18 @@ def fit_gcca(
             mask of another shape, dtype or modality.
     """
     if min(dim, components) < 1:
-        raise ValueError(f"dim and components: got {dim} and {components}, wanted at least 1")
+        raise ValueError(f"dim and components: got {dim} and {components}, expected at least 1")
     if len(features) < 2:
         raise ValueError(
-            f"features: got {len(features)} modality, wanted at least 2 to correlate; "
+            f"features: got {len(features)} modality, expected at least 2 to correlate; "
             "leave the linear baseline out"
         )
     complete = np.all([*_masks(features, present).values()], axis=0)
     if complete.sum() < 2 * dim:
         raise ValueError(
             f"present: got {complete.sum()} rows in which all of {', '.join(features)} are present,"
-            f" wanted at least 2 * dim = {2 * dim}; use fewer modalities or a smaller dim, or leave"
-            " the linear baseline out"
+            f" expected at least 2 * dim = {2 * dim}; use fewer modalities or a smaller dim, or "
+            "leave the linear baseline out"
         )
     from sklearn.decomposition import PCA  # takes a second to import
     from sklearn.preprocessing import StandardScaler
@@ -128,8 +128,8 @@ def fit_gcca(
         rows = np.asarray(values, np.float64)[complete]
         if not np.isfinite(rows).all():
             raise ValueError(
-                f"features[{name!r}]: some are NaN or infinite where all modalities are present; "
-                "mask those rows"
+                f"features[{name!r}]: some are NaN or infinite in rows where all modalities are "
+                "present; mask those rows"
             )
         if np.all(rows == rows[0]):
             raise ValueError(
@@ -161,6 +161,6 @@ def _masks(features: Features, present: HostPresent | None) -> dict[str, np.ndar
     if len(set(lengths.values())) > 1:
         raise ValueError(
             f"features: got different numbers of rows: {lengths}; row i must be the same example "
-            "in every modality"
+            "in every modality: give absent ones a row too and mark them in `present`"
         )
     return every_mask(present or {}, tuple(features), next(iter(lengths.values())))

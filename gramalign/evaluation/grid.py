@@ -46,7 +46,7 @@ class Grid:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"rows[{number}]: got {len(row)} cells, wanted one for each of the "
+                    f"rows[{number}]: got {len(row)} cells, expected one for each of the "
                     f"{len(self.columns)} columns"
                 )
 

@@ -80,14 +80,14 @@ def checked(
     if len(embeddings) < fewest:
         raise ValueError(
             f"embeddings: got {len(embeddings)} modality ({', '.join(embeddings) or 'none'}), "
-            f"wanted at least {fewest}; alignment is a relation between modalities: embed another "
-            "one"
+            f"expected at least {fewest}; alignment is a relation between modalities: embed "
+            "another one"
         )
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}
     examples = check_alike(arrays)
     if examples < 2:
         raise ValueError(
-            f"embeddings: got {examples} example(s), wanted at least 2; a query needs at least "
+            f"embeddings: got {examples} example(s), expected at least 2; a query needs at least "
             "one wrong answer in its gallery: evaluate on more rows"
         )
     masks = every_mask(present or {}, tuple(arrays), examples)
@@ -96,7 +96,7 @@ def checked(
         labels = np.asarray(groups)
         if labels.shape != (examples,):
             raise ValueError(
-                f"groups: got shape {labels.shape}, wanted ({examples},); "
+                f"groups: got shape {labels.shape}, expected ({examples},); "
                 "give one label to every example"
             )
         numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
@@ -105,8 +105,8 @@ def checked(
     for name, values in made.items():
         if name not in arrays or values.shape != arrays[name].shape:
             raise ValueError(
-                f"fused[{name!r}]: got shape {values.shape}, wanted that of the embeddings of one "
-                f"of {', '.join(arrays)}: give the fusion of all others under a modality's name"
+                f"fused[{name!r}]: got shape {values.shape}, expected the shape and name of one of "
+                f"{', '.join(arrays)}: give the fusion of all others under a modality's name"
             )
         rest = np.any([mask for other, mask in masks.items() if other != name], axis=0)
         made[name] = unit_rows(f"all but {name}", values, rest)

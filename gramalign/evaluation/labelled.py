@@ -53,7 +53,7 @@ class Labelled:
         unknown = [name for name in modalities if name not in self.modalities]
         if unknown or not modalities:
             raise ValueError(
-                f"modalities: got {', '.join(unknown) or 'none'}, wanted some of "
+                f"modalities: got {', '.join(unknown) or 'none'}, expected some of "
                 f"{', '.join(self.modalities)}"
             )
         return np.any([self.data.present[name] for name in modalities], axis=0)
@@ -102,8 +102,8 @@ def labelled(
     values = np.asarray(labels)
     if values.shape != (len(data),) or values.dtype.kind not in "iuU":
         raise ValueError(
-            f"labels: got {values.dtype} {values.shape}, wanted integers or strings ({len(data)},);"
-            " give the class of every example, and leave out those that have none"
+            f"labels: got {values.dtype} {values.shape}, expected integers or strings "
+            f"({len(data)},); give the class of every example, and leave out those without one"
         )
     return Labelled(data, values)
 

@@ -51,9 +51,9 @@ def nearest_neighbours(
         ValueError: k below 1 or a temperature that is not positive.
     """
     if k < 1:
-        raise ValueError(f"k: got {k}, wanted at least 1 neighbour")
+        raise ValueError(f"k: got {k}, expected at least 1")
     if not temperature > 0:
-        raise ValueError(f"temperature: got {temperature}, wanted a positive number")
+        raise ValueError(f"temperature: got {temperature}, expected a positive number")
     there = train.there(modalities)
     classes = np.unique(train.labels[there])
     voters = min(int(k), int(there.sum()))

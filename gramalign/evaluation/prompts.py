@@ -69,11 +69,11 @@ def class_prompts(
     values, named = np.asarray(embeddings), np.asarray(labels)
     if values.ndim != 2 or named.shape != values.shape[:1]:
         raise ValueError(
-            f"embeddings and labels: got shapes {values.shape} and {named.shape}, wanted a row and "
-            f"a label for each prompt of {modality}"
+            f"embeddings and labels: got shapes {values.shape} and {named.shape}, expected a row "
+            f"and a label for each prompt of {modality}"
         )
     if not len(values):
-        raise ValueError(f"embeddings: got no prompt of {modality}, wanted one for each class")
+        raise ValueError(f"embeddings: got no prompt of {modality}, expected one for each class")
     units = unit_rows(modality, values, np.ones(len(values), bool))
     classes, number = np.unique(named, return_inverse=True)
     total = np.zeros((len(classes), units.shape[1]))
@@ -130,9 +130,9 @@ def classify_by_prompts(
     chosen = names if clip is None else tuple(clip)
     if not chosen or not set(chosen) <= set(names):
         raise ValueError(
-            f"clip: got {', '.join(chosen) or 'no modality'}, wanted some of "
-            f"{', '.join(names) or 'none that is there'}, which are all but the prompts', {named}; "
-            "embed another modality of the rows that are to be classified"
+            f"clip: got {', '.join(chosen) or 'no modality'}, expected some of "
+            f"{', '.join(names) or 'none'}, which are all but the prompts' modality, {named}; "
+            "embed another modality of the rows to classify"
         )
     vectors = {name: test.data.embeddings[name] for name in chosen}
     masks = {name: test.data.present[name] for name in chosen}
@@ -141,8 +141,8 @@ def classify_by_prompts(
     width = next(iter(test.data.embeddings.values())).shape[1]
     if prompts is not None and prompts.directions.shape[1] != width:
         raise ValueError(
-            f"prompts: got {prompts.directions.shape[1]} numbers each, wanted {width} as the "
-            "embeddings have; embed both with one model"
+            f"prompts: got dim {prompts.directions.shape[1]}, expected that of the embeddings, "
+            f"{width}; embed both with one model"
         )
 
     def scores(rows: slice) -> np.ndarray:
@@ -174,9 +174,11 @@ def _fused(
     """What a tuple was fused to; absent for a modality whose rest was not fused."""
     rest = all_but(test.modalities, prompts)
     if not test.data.fused or set(clip) != set(rest):
+        made = " or ".join(test.data.fused)
+        found = f"the fused ones are of all modalities but {made}" if made else "none are fused"
         raise ValueError(
-            f"score: got {FUSED!r} for {', '.join(clip)}, but what is fused are all modalities but "
-            f"one of {', '.join(test.data.fused) or 'none'}; wanted one of {', '.join(SCORE_NAMES)}"
+            f"score: got {FUSED!r} for {', '.join(clip)}, but {found}; expected one of "
+            f"{', '.join(SCORE_NAMES)}"
         )
     if prompts not in test.data.fused:
         some = test.data.embeddings[clip[0]]

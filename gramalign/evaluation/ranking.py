@@ -62,12 +62,12 @@ def ranking(
     alike = {units for _, units in shapes.values()}, {n for n, _ in shapes.values()} - {1, seeds}
     if not arrays or len(alike[0]) > 1 or alike[1] or not seeds or 0 in alike[0]:
         raise ValueError(
-            f"values: got seeds and units {shapes}, wanted the same queries under the same seeds "
-            "for every method, or one row for one without seeds"
+            f"values: got seeds and units {shapes}, expected the same queries under the same seeds "
+            "for every method, or one row for a method without seeds"
         )
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise ValueError(f"values[{name!r}]: got NaN or infinite, wanted numbers")
+            raise ValueError(f"values[{name!r}]: got NaN or infinity, expected finite numbers")
     units = alike[0].pop()
     stacked = np.stack([np.broadcast_to(array, (seeds, units)) for array in arrays.values()])
     rng = np.random.default_rng(seed)

@@ -96,18 +96,20 @@ def numbered_labels(
     """
     labels = np.asarray(labels)
     if labels.shape != (examples,):
-        raise ValueError(f"labels: got shape {labels.shape}, wanted ({examples},): one an example")
+        raise ValueError(
+            f"labels: got shape {labels.shape}, expected ({examples},), one per example"
+        )
     try:
         numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
     except TypeError as error:
         raise ValueError(
-            f"labels: {error}; wanted labels of one type, such as all names or all numbers, and "
+            f"labels: {error}; expected labels of one type, such as all names or all numbers, and "
             "only rows that have one"
         ) from None
     if not numbered.any():
         raise ValueError(
-            f"labels: all {examples} examples have the label {labels.tolist()[0]!r}, so that no "
-            "answer is wrong; wanted at least two labels"
+            f"labels: all {examples} examples have the label {labels.tolist()[0]!r}, so no answer "
+            "is wrong; expected at least two different labels"
         )
     return numbered
 

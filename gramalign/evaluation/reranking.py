@@ -84,8 +84,8 @@ def rerank(
     check_score(score or raw.score, "score" if score else "raw", fused=True)
     if raw.ranks is None or len(raw.ranks) != len(data):
         raise ValueError(
-            f"raw: wanted the rank of each of {len(data)} examples, got "
-            f"{'none' if raw.ranks is None else len(raw.ranks)}; retrieve from these"
+            f"raw: got {'no' if raw.ranks is None else len(raw.ranks)} ranks, expected one for "
+            f"each of {len(data)} examples; give what retrieve returns for these embeddings"
         )
     if isinstance(by, str | type):
         called, rescore = name_of(by), by_score(data, query, gallery, by)
@@ -99,7 +99,7 @@ def rerank(
         found = np.asarray(rescore(rows, candidates), np.float64)
         if found.shape != candidates.shape:
             raise ValueError(
-                f"by: got scores of shape {found.shape}, wanted those of the candidates, "
+                f"by: got scores of shape {found.shape}, expected those of the candidates, "
                 f"{candidates.shape}"
             )
         own = candidates == rows[:, None]
@@ -121,7 +121,7 @@ def rerank(
 def check_asked(by: str | type[Score] | Rescore, top: int) -> None:
     """Raises `ValueError` if nothing can be re-ranked like this."""
     if top < 2:
-        raise ValueError(f"top: got {top}, wanted at least 2: one candidate has no order")
+        raise ValueError(f"top: got {top}, expected at least 2, since one candidate has no order")
     if isinstance(by, str | type) or not callable(by):
         check_score(by, "by")
 

@@ -186,14 +186,14 @@ def check_sides(
         unknown = [name for name in names if name not in data.modalities]
         if isinstance(names, str) or not names or unknown or len(set(names)) < len(names):
             raise ValueError(
-                f"{argument}: got {names!r}, wanted a tuple of modalities, each once, of those "
-                f"that there are: {there}"
+                f"{argument}: got {names!r}, expected a tuple of modalities, each once, from "
+                f"{there}"
             )
     shared = [name for name in query if name in gallery]
     if shared:
         raise ValueError(
-            f"query and gallery: both hold {', '.join(shared)}, by which every query would find "
-            f"itself; divide {there} between them"
+            f"query and gallery: both have {', '.join(shared)}, so every query would find itself; "
+            f"divide {there} between them"
         )
     return tuple(query), tuple(gallery)
 
@@ -225,8 +225,8 @@ def with_cosine(score: ScoreLike) -> tuple[ScoreLike, ...]:
 def _check_fused(data: EmbeddingSet, score: ScoreLike) -> None:
     if score == FUSED and not data.fused and len(data.modalities) > 2:
         raise ValueError(
-            f"score: got {score!r}, but no fused embeddings, which the objective vast learns to "
-            f"make; wanted one of {', '.join(SCORE_NAMES)}"
+            f"score: got {score!r} without fused embeddings, which the objective vast learns to "
+            f"make, expected one of {', '.join(SCORE_NAMES)}"
         )
 
 
@@ -236,7 +236,7 @@ def _fused_rest(
     """What all modalities but one were fused to, and where that is present."""
     if set(others) != set(all_but(data.modalities, one)):
         raise ValueError(
-            f"score: {FUSED!r} knows tuples of all modalities but one, got {', '.join(others)} of "
+            f"score: {FUSED!r} needs a tuple of all modalities but one, got {', '.join(others)} of "
             f"{', '.join(data.modalities)}"
         )
     there = np.any([data.present[name] for name in others], axis=0)

@@ -260,11 +260,11 @@ def _check(
     check_score(score)
     if not curves or len(set(curves)) < len(curves) or not set(curves) <= set(CURVES):
         raise ValueError(
-            f"curves: got {', '.join(curves) or 'none'}, wanted some of {', '.join(CURVES)}, each "
-            "once"
+            f"curves: got {', '.join(curves) or 'none'}, expected some of {', '.join(CURVES)}, "
+            "each once"
         )
     if repeats < 1:
-        raise ValueError(f"repeats: got {repeats}, wanted at least 1")
+        raise ValueError(f"repeats: got {repeats}, expected at least 1")
     if "noise" not in curves:
         return
     if features is None or embed is None:
@@ -276,6 +276,6 @@ def _check(
         if name not in features or np.shape(features[name])[:1] != (len(data),):
             got = "none" if name not in features else f"shape {np.shape(features[name])}"
             raise ValueError(
-                f"features[{name!r}]: got {got}, wanted [{len(data)}, width]: the features that "
-                "the embeddings were made of, row by row"
+                f"features[{name!r}]: got {got}, expected [{len(data)}, width]: the features that "
+                "the embeddings were made from, row by row"
             )

@@ -10,7 +10,7 @@ _TITLES = {
     "missing": "Modalities lost at random",
     "noise": "Noise on {}, in standard deviations",
     "dimensions": "Dimensions dropped at random",
-    "precision": "Stored in less precision",
+    "precision": "Stored in lower precision",
 }
 
 
@@ -48,7 +48,8 @@ def _of_one(curve: Curve, found: Robustness) -> Group:
         table.add_row(Text(point.label), *cells, chance)
     who = "all features" if curve.modalities == found.modalities else ", ".join(curve.modalities)
     title = _TITLES[curve.kind].format(who)
-    notes = "" if curve.kind == "precision" else f"mean ± half of the range of {found.repeats}"
+    several = f"mean ± half of the range over {found.repeats} repetitions"
+    notes = "" if curve.kind == "precision" else several
     return titled(f"{title}: R@1 in percent", table, notes)
 
 

@@ -84,13 +84,13 @@ def paired_difference(
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if first.ndim != 2 or second.ndim != 2:
         raise ValueError(
-            f"first and second: got shapes {first.shape} and {second.shape}, wanted a row for each "
-            "seed and a column for each unit; of one seed, values[None]"
+            f"first and second: got shapes {first.shape} and {second.shape}, expected a row for "
+            "each seed and a column for each unit; for one seed give values[None]"
         )
     seeds = sorted({len(first), len(second)})
     if 0 in seeds or first.shape[1] != second.shape[1] or (len(seeds) == 2 and seeds[0] != 1):
         raise ValueError(
-            f"first and second: got {first.shape} and {second.shape} seeds and units, wanted the "
+            f"first and second: got {first.shape} and {second.shape} seeds and units, expected the "
             "same queries under the same seeds, or one row for a method without seeds"
         )
     shared = np.broadcast_shapes(first.shape, second.shape)
@@ -136,8 +136,8 @@ def sign_flip_test(
     if not len(differences) or not np.isfinite(differences).all():
         raise ValueError(
             f"differences: got {len(differences)} with "
-            f"{int((~np.isfinite(differences)).sum())} NaN or infinite, wanted at least one, all "
-            "numbers; leave out what is no query"
+            f"{int((~np.isfinite(differences)).sum())} NaN or infinite, expected at least one, all "
+            "finite numbers; leave out those that are not queries"
         )
     total = np.abs(differences).sum()
     if total == 0:
@@ -178,8 +178,8 @@ def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Evidence:
     seeds, units = differences.shape if differences.ndim == 2 else (1, differences.size)
     if min(seeds, units) < 2:
         raise ValueError(
-            f"differences: got {seeds} seeds and {units} units, wanted at least two of each; "
-            "with one seed, bootstrap_interval and sign_flip_test are over queries"
+            f"differences: got {seeds} seeds and {units} units, expected at least two of each; "
+            "with one seed use bootstrap_interval and sign_flip_test, which are over queries"
         )
     mean = float(differences.mean())
     of_seed, of_unit = differences.mean(1), differences.mean(0)
@@ -221,9 +221,11 @@ def holm(
     tested = np.flatnonzero(~np.isnan(p_values))
     family = len(tested) if family is None else family
     if family < len(tested):
-        raise ValueError(f"family: got {family}, wanted at least the {len(tested)} tests there are")
+        raise ValueError(
+            f"family: got {family}, expected at least the number of tests, {len(tested)}"
+        )
     if (p_values[tested] < 0).any() or (p_values[tested] > 1).any():
-        raise ValueError(f"p_values: got {p_values}, wanted numbers in [0, 1], or NaN")
+        raise ValueError(f"p_values: got {p_values}, expected numbers in [0, 1], or NaN")
     order = tested[np.argsort(p_values[tested], kind="stable")]
     corrected = np.full(len(p_values), math.nan)
     scaled = p_values[order] * (family - np.arange(len(order)))

@@ -119,7 +119,7 @@ def tuple_table(evaluation: Evaluation) -> Group:
         table,
         f"{min(queries)} queries in every row"
         if len(set(queries)) == 1
-        else f"{min(queries)} to {max(queries)} queries a row",
+        else f"{min(queries)} to {max(queries)} queries per row",
     )
 
 
@@ -143,9 +143,9 @@ def label_table(evaluation: Evaluation) -> Group:
     add_tasks(table, evaluation.modalities, cells)
     right = mean([result.right for result in evaluation.by_label])
     return titled(
-        "Labels: all that shares the query's label is right, its own example too",
+        "Labels: everything with the query's label is right, its own example included",
         table,
-        f"{right:.1f} right answers a query, on average",
+        f"{right:.1f} right answers per query, on average",
     )
 
 

@@ -77,21 +77,25 @@ def _by_unit(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray,
     """Sums [seeds, tasks, units] of values, counts [tasks, units] of queries; none without any."""
     if values.ndim < 2:
         raise ValueError(
-            f"values: got shape {values.shape}, wanted [tasks, examples]; of one task, values[None]"
+            f"values: got shape {values.shape}, expected [tasks, examples]; for one task give "
+            "values[None]"
         )
     *_, tasks, examples = values.shape
     if np.isinf(values).any():
-        raise ValueError("values: got an infinite one, wanted numbers, or NaN for what is no query")
+        raise ValueError(
+            "values: got an infinite one, expected finite numbers, or NaN where an example is not "
+            "a query"
+        )
     if groups is not None and len(groups) != examples:
-        raise ValueError(f"groups: got {len(groups)}, wanted a label for each of {examples}")
+        raise ValueError(f"groups: got {len(groups)}, expected a label for each of {examples}")
     if np.isnan(values).all():  # or empty
-        raise ValueError(f"values: got no query in {values.shape}, wanted at least one")
+        raise ValueError(f"values: got no query in shape {values.shape}, expected at least one")
     flat = values.reshape(-1, tasks, examples)
     asked = ~np.isnan(flat)
     if (asked != asked[0]).any():
         raise ValueError(
-            "values: NaN at other places under one seed than under another, wanted the same queries"
-            " under all; evaluate all on the same rows"
+            "values: got NaN in different places under different seeds, expected the same queries "
+            "under all; evaluate all on the same rows"
         )
     asked = asked[0]
     sums, counts = np.where(asked, flat, 0.0)[:, asked.any(1)], asked[asked.any(1)]

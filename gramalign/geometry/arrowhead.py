@@ -101,8 +101,8 @@ def _secular(
 @_secular.defjvp
 def _refuse(primals, tangents):
     raise NotImplementedError(
-        "the leading eigenvalue of a pair (losses.spectral, SpectralScore) has first derivatives "
-        "only: take second ones of losses.pmrl, or of another Score"
+        "the leading eigenvalue of a pair (losses.spectral, SpectralScore) has only first "
+        "derivatives: for second ones use losses.pmrl, or another Score"
     )
 
 

@@ -94,8 +94,8 @@ def _with_centroid(embeddings: Embeddings, present: Present | None) -> tuple[Emb
     """Add the centroid in float32, and widen the rest: rounded, it would leave their span."""
     if CENTROID in embeddings:
         raise ValueError(
-            f"embeddings has an entry {CENTROID!r}, which is to be computed: give it another name, "
-            f"or say barycentre={CENTROID!r} if it is one"
+            f"embeddings has an entry {CENTROID!r}, the name of the barycentre to be computed: "
+            f"rename it, or give barycentre={CENTROID!r} if it is one"
         )
     centre, _ = centroid(*whole(embeddings, present))
     wide = {name: at_least_float32(x) for name, x in embeddings.items()}

@@ -66,7 +66,9 @@ def compiled(
         def check_all(embeddings, settings):
             unknown = sorted(settings.keys() - parameters.keys())
             if unknown:
-                raise TypeError(f"{loss.__name__} has no {unknown}, it has {list(parameters)[1:]}")
+                raise TypeError(
+                    f"{loss.__name__} has no arguments {unknown}; it has {list(parameters)[1:]}"
+                )
             settings = defaults | settings
             check_embeddings(embeddings, settings["present"])
             engine = settings.get("engine", DEFAULT_ENGINE)
@@ -153,8 +155,8 @@ def _check_constant(name: str, value: Any) -> None:
     except TypeError:
         cure = f", such as {name}={name}.item()" if hasattr(value, "item") else ""
         raise TypeError(
-            f"{name} shapes the compiled program, so it can't be an array or be traced, and has to "
-            f"have a hash, got {value!r}: give a plain Python value{cure}"
+            f"{name} is part of the compiled program, so it must be hashable, and not an array or "
+            f"traced, got {value!r}: give a plain Python value{cure}"
         ) from None
 
 
@@ -166,7 +168,7 @@ def _warn_of_parts(name: str, embeddings: Embeddings, axis_name: AxisName | None
         axes = tuple(sorted(axes))
         given = axes[0] if len(axes) == 1 else axes
         warnings.warn(
-            f"{name} sees no more than this device's part of a batch that is split over "
+            f"{name} sees only this device's shard of a batch that is split over "
             f"{', '.join(axes)}: give axis_name={given!r} for negatives from the whole batch",
             stacklevel=3,
         )
@@ -178,6 +180,6 @@ def _check_whole(embeddings: Embeddings) -> None:
         spec = jax.typeof(x).sharding.spec
         if any(spec):
             raise ValueError(
-                f"embeddings[{name!r}] are split over explicit axes of a mesh, {spec}: wrap the "
+                f"embeddings[{name!r}] is split over explicit axes of a mesh, {spec}: wrap the "
                 "loss, losses.over_mesh(loss, mesh)"
             )

@@ -46,7 +46,7 @@ def fused_pairs(modalities: Iterable[str]) -> dict[str, tuple[str, str]]:
 def lacking(fused: list[str], embeddings: Embeddings) -> ValueError:
     """The error to raise for missing fused embeddings."""
     return ValueError(
-        f"embeddings lacks the fused {fused}, it holds {sorted(embeddings)}: make them of the "
+        f"embeddings lacks the fused {fused}, it holds {sorted(embeddings)}: make them from the "
         "others with gramalign.models.FusionHead"
     )
 
@@ -57,14 +57,14 @@ def _modalities_and_fused(
     """The modalities, and the fused pairs they need; raises `ValueError` unless all are there."""
     modalities = [name for name in embeddings if JOIN not in name]
     if len(modalities) < 3:
-        raise ValueError(f"confu needs three modalities or more, got {sorted(modalities)}")
+        raise ValueError(f"confu needs at least three modalities, got {sorted(modalities)}")
     fused = fused_pairs(modalities)
     missing = sorted(fused.keys() - embeddings.keys())
     if missing:
         raise lacking(missing, embeddings)
     strange = sorted(embeddings.keys() - fused.keys() - set(modalities))
     if strange:
-        raise ValueError(f"embeddings holds {strange}, which join no two of {sorted(modalities)}")
+        raise ValueError(f"embeddings holds {strange}, which are not pairs of {sorted(modalities)}")
     return modalities, fused
 
 

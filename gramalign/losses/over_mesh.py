@@ -73,18 +73,20 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     True
     """
     if isinstance(loss, jax.stages.Wrapped):
-        raise TypeError("the loss is jitted, without its axis: give over_mesh what jit was given")
+        raise TypeError(
+            "the loss was jitted without its axis: give over_mesh the function before jax.jit"
+        )
     names = names_of(mesh.axis_names if axis_name is None else axis_name)
     for name in names:
         if name not in mesh.axis_names:
             raise ValueError(
-                f"axis_name {name!r} is no axis of the mesh, which has {list(mesh.axis_names)}"
+                f"axis_name: got {name!r}, expected an axis of the mesh, {list(mesh.axis_names)}"
             )
     if AxisType.Manual in mesh.axis_types:
         raise ValueError(
-            f"the mesh has axes of types {[kind.name for kind in mesh.axis_types]}, wanted Auto or "
-            "Explicit: Manual is what axes are within a jax.shard_map, where a loss is called as "
-            "it is, with axis_name"
+            f"the mesh has axes of types {[kind.name for kind in mesh.axis_types]}, expected Auto "
+            "or Explicit; axes are Manual inside jax.shard_map, where the loss is called directly, "
+            "with axis_name"
         )
     devices = prod(mesh.shape[name] for name in names)
     whole, split = (
@@ -113,8 +115,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
             size = next(iter(embeddings.values())).shape[0]
             if jnp.shape(values) != (size,):
                 raise ValueError(
-                    f"the loss must give a value for each example, {(size,)} of them on a device, "
-                    f"got shape {jnp.shape(values)}: take the mean of what over_mesh gives"
+                    f"the loss must return one value for each example, of shape {(size,)} on each "
+                    f"device, got shape {jnp.shape(values)}: take the mean of over_mesh's result"
                 )
             return values
 
@@ -130,7 +132,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         **settings: Array | Hashable,
     ) -> Float[Array, " batch"]:
         if "axis_name" in settings:
-            raise TypeError("give axis_name to over_mesh: a loss over a mesh has it already")
+            raise TypeError("axis_name is already set in a loss over a mesh: give it to over_mesh")
         # Arguments bound by a partial are those of the whole batch too.
         present = fixed.get("present") if present is None else present
         groups = fixed.get("groups") if groups is None else groups
@@ -138,8 +140,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         size = next(iter(embeddings.values())).shape[0]
         if size == 0 or size % devices:
             raise ValueError(
-                f"a batch of {size} does not divide over the {devices} devices of {names}: fill "
-                f"it up to {max(-(-size // devices), 1) * devices}, present False in what is added"
+                f"a batch of {size} does not divide evenly over the {devices} devices of {names}: "
+                f"pad it to {max(-(-size // devices), 1) * devices}, with present False for the "
+                "padding"
             )
         if groups is not None:
             check_groups(groups, size)

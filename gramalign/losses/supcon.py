@@ -67,7 +67,9 @@ def supcon(
     True
     """
     if groups is None:
-        raise ValueError("supcon needs groups, the label of each example, or it is plain contrast")
+        raise ValueError(
+            "supcon needs groups, the label of each example: without them it is plain contrast"
+        )
     loss = partial(
         contrast,
         scale=1 / temperature,

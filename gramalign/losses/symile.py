@@ -59,7 +59,7 @@ Negatives = Literal["shuffled", "all"]
 def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
     key = settings["key"]
     if key is not None and not isinstance(key, (jax.Array, np.ndarray)):
-        raise TypeError(f"key must be one of JAX, such as jax.random.key(0), got {key!r}")
+        raise TypeError(f"key must be a JAX key, such as jax.random.key(0), got {key!r}")
     unit_rows(embeddings, settings)
 
 
@@ -107,9 +107,11 @@ def symile(
     if negatives not in get_args(Negatives):
         raise ValueError(f'negatives must be "shuffled" or "all", got {negatives!r}')
     if negatives == "all" and len(embeddings) != 3:
-        raise ValueError(f'negatives="all" needs three modalities, got {sorted(embeddings)}')
+        raise ValueError(
+            f'negatives="all" needs exactly three modalities, got {sorted(embeddings)}'
+        )
     if negatives == "all" and key is not None:
-        raise ValueError('negatives="all" leaves nothing to a key: give it None')
+        raise ValueError('negatives="all" draws nothing at random: leave key at None')
     names = list(embeddings)
     some = ProductScore(names[0]).rows(embeddings, present)
     size, _ = check_sides(some, some, square=True, axis_name=axis_name)

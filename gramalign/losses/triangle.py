@@ -68,7 +68,7 @@ def triangle(
     if len(embeddings) != 3:
         raise ValueError(
             f"triangle needs exactly three modalities, got {sorted(embeddings)}: for any other "
-            "number take losses.simplex"
+            "number use losses.simplex"
         )
     return simplex(
         embeddings,

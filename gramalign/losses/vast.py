@@ -46,10 +46,11 @@ def _pairs(embeddings: Embeddings, anchor: str | None, fused: str | None) -> lis
         check_modality("anchor", anchor, embeddings)
     elif fused is not None:
         raise ValueError(
-            f"fused={fused!r} is of the rest of one anchor: name it, or leave fused out"
+            f"fused={fused!r} is made from all modalities but one anchor: give that anchor, or "
+            "leave fused out"
         )
     elif not modalities:
-        raise ValueError(f"embeddings holds fused ones only, no anchor: {sorted(embeddings)}")
+        raise ValueError(f"embeddings holds only fused ones, no anchor: {sorted(embeddings)}")
     anchors = modalities if anchor is None else [anchor]
     pairs = [(name, fused_rest(modalities, name) if fused is None else fused) for name in anchors]
     for name, of_rest in pairs:
@@ -57,7 +58,9 @@ def _pairs(embeddings: Embeddings, anchor: str | None, fused: str | None) -> lis
             raise lacking([of_rest], embeddings)
         check_modality("fused", of_rest, embeddings)
         if name == of_rest:
-            raise ValueError(f"fused is {fused!r}, the anchor itself: name what the rest fuse to")
+            raise ValueError(
+                f"fused is {fused!r}, the anchor itself: give the name that the others fuse to"
+            )
     return pairs
 
 

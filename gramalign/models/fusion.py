@@ -68,11 +68,12 @@ class FusionHead(nnx.Module):
         for name in self.modalities:
             if name not in embeddings:
                 raise ValueError(
-                    f"{list(self.modalities)} are fused, but embeddings holds {sorted(embeddings)}"
+                    f"embeddings: got {sorted(embeddings)}, expected all of "
+                    f"{list(self.modalities)}, which are fused"
                 )
             if embeddings[name].shape[1] != self.dim:
                 raise ValueError(
-                    f"embeddings[{name!r}] is {embeddings[name].shape[1]} wide, wanted {self.dim}"
+                    f"embeddings[{name!r}] is {embeddings[name].shape[1]} wide, expected {self.dim}"
                 )
             masks.append(mask_of(embeddings, present, name))
             parts.append(jnp.where(masks[-1][:, None], at_least_float32(embeddings[name]), 0))

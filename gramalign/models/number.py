@@ -29,7 +29,7 @@ class Number(nnx.Module):
 
     def __init__(self, start: float, *, low: float = -math.inf, high: float = math.inf):
         if not low <= start <= high:
-            raise ValueError(f"start is {start}, wanted a value within [{low}, {high}]")
+            raise ValueError(f"start is {start}, expected a value within [{low}, {high}]")
         self.number = nnx.Param(jnp.asarray(start, jnp.float32))
         self.bounds = (low, high)
 
@@ -63,7 +63,7 @@ class LogitScale(Number):
     ):
         if not 0 < min_temperature <= temperature <= max_temperature:
             raise ValueError(
-                f"temperature is {temperature}, wanted a value within "
+                f"temperature is {temperature}, expected a value within "
                 f"[{min_temperature}, {max_temperature}]"
             )
         low, start, high = (-math.log(t) for t in (max_temperature, temperature, min_temperature))

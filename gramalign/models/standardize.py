@@ -33,7 +33,7 @@ class Standardize(nnx.Module):
     ):
         for name, value in (("mean", mean), ("std", std)):
             if value is not None and value.shape != (features,):
-                raise ValueError(f"{name} has shape {value.shape}, wanted ({features},)")
+                raise ValueError(f"{name} has shape {value.shape}, expected ({features},)")
         shift = np.zeros(features) if mean is None else mean
         scale = np.ones(features) if std is None else std
         varies = scale > np.finfo(np.float32).eps * np.abs(shift)

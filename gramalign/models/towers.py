@@ -78,7 +78,9 @@ class Towers(nnx.Module):
         """
         unknown = sorted(set(features) - set(self.towers))
         if unknown:
-            raise ValueError(f"features holds {unknown}, but the towers are {sorted(self.towers)}")
+            raise ValueError(
+                f"features: got {unknown}, expected any of {sorted(self.towers)}, which have towers"
+            )
         return {
             modality: self._embed(modality, index, features, present or {}, dropout_keys)
             for index, modality in enumerate(sorted(self.towers))

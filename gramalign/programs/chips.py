@@ -119,7 +119,7 @@ def chip_of(devices: Sequence[Any]) -> Chip:
     kind = devices[0].device_kind
     if kind not in CHIPS:
         raise ValueError(
-            f"no published figures for {kind!r}: wanted one of "
+            f"no published figures for {kind!r}: expected one of "
             f"{', '.join(chip.name for chip in CHIPS.values())}"
         )
     chip = CHIPS[kind]

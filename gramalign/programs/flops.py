@@ -79,7 +79,7 @@ def _of_equation(equation: JaxprEqn, passes: Mapping[str, float] | None) -> floa
         return max(inside)
     once = sum(inside, 0.0)
     if name == "while" and once:
-        raise ValueError("a while loop holds matrix products, and how often it runs is not known")
+        raise ValueError("a while loop holds matrix products, but how often it runs is unknown")
     if name == "scan":
         return once * params["length"]
     if name == "shard_map":

@@ -71,14 +71,14 @@ def gpu_devices(topology: str) -> list[Any]:
     generation, _, layout = topology.partition(":")
     if generation not in GPUS or not re.fullmatch(r"([1-9]\d*x)?[1-9]\d*", layout):
         raise ValueError(
-            f"no GPU topology {topology!r}: give one of {', '.join(GPUS)} and how many in a host, "
-            "such as h100:8, or how many hosts of how many, such as h200:4x8"
+            f"no GPU topology {topology!r}: give one of {', '.join(GPUS)} and how many GPUs are in "
+            "a host, such as h100:8, or hosts x GPUs in each, such as h200:4x8"
         )
     hosts, _, each = layout.rpartition("x")
     if int(each) > MOST:
         raise ValueError(
-            f"no host of {topology!r} has {each} GPUs: give how many hosts of how many, such as "
-            f"{generation}:8x8"
+            f"{topology!r} has {each} GPUs in a host, which no host has: give hosts x GPUs in "
+            f"each, such as {generation}:8x8"
         )
     try:
         found = topologies.get_topology_desc(

@@ -121,7 +121,7 @@ def parse(text: str) -> Program:
             inside[named[2]] = _instruction(named[3])
             root = named[2] if named[1] else root
     if entry is None:
-        raise ValueError("this is no program's text: no computation in it is marked ENTRY")
+        raise ValueError("this is not the text of a program: no computation in it is marked ENTRY")
     header = text[: text.index("\n")]
     counts = re.findall(r"\b(?:num_partitions|replica_count)=(\d+)", header)
     return Program(computations, entry, prod(int(count) for count in counts))

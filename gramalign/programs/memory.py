@@ -85,7 +85,7 @@ def compiled(lowered: jax.stages.Lowered, mesh: Mesh) -> tuple[jax.stages.Compil
         raise refused from None
     taken, limit = memory(program), _shared_out(mesh)
     if limit is not None and taken.total > limit:
-        raise OutOfMemory(f"takes {taken.total} bytes of {limit}", taken.total, limit)
+        raise OutOfMemory(f"needs {taken.total} bytes of {limit}", taken.total, limit)
     return program, taken
 
 
@@ -122,7 +122,7 @@ def _shared_out(mesh: Mesh) -> int | None:
         return None
     fraction = float(next(filter(None, map(os.environ.get, _FRACTION)), "0.75"))
     if fraction <= 0:
-        raise ValueError(f"{_FRACTION[0]} is {fraction}: wanted more than 0")
+        raise ValueError(f"{_FRACTION[0]} is {fraction}, expected more than 0")
     return int(fraction * chip_of(devices).memory)
 
 

@@ -24,6 +24,6 @@ def devices_of(topology: str) -> list[Any]:
     if generation in tpus:
         return tpu_devices(topology)
     raise ValueError(
-        f"no topology {topology!r}: wanted TPUs, {', '.join(tpus)}, such as v5e:4x4, or GPUs, "
+        f"no topology {topology!r}: give TPUs, {', '.join(tpus)}, such as v5e:4x4, or GPUs, "
         f"{', '.join(GPUS)}, such as h100:8"
     )

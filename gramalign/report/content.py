@@ -74,7 +74,8 @@ def _origin(runs: Sequence[Gathered]) -> Section:
     return Section(
         "origin",
         "Where it comes from",
-        "The commands that train and measure this again, what they ran on, and every setting.",
+        "The commands that repeat the training and the measurements, what they ran on, and every "
+        "setting.",
         _of_each(runs, blocks),
     )
 
@@ -104,13 +105,13 @@ def _environment(run: Gathered) -> Table:
 def _training(runs: Sequence[Gathered]) -> Section:
     seen = (
         "Losses should fall and level off, and validation should not turn back while they do; "
-        "where it does, the model learns its rows by heart. Gradients that grow or jump tell of a "
+        "where it does, the model memorises its rows. Gradients that grow or jump are a sign of a "
         "learning rate that is too high."
     )
     if len(runs) > 1:
         seen += (
-            " Losses of different objectives have different units, and what one run alone has "
-            "logged stands in its own report."
+            " Losses of different objectives have different units. What only one run has logged is "
+            "in its own report."
         )
     return Section(
         "training",
@@ -124,9 +125,10 @@ def _retrieval(runs: Sequence[Gathered]) -> Section:
     return Section(
         "retrieval",
         "Retrieval",
-        "How often a query finds its match. In the maps each row is a query's modality: a dark row "
-        "is one that finds little, a dark column one that is hard to find. In the tables R@1, 5 "
-        "and 10 and the mean reciprocal rank (MRR) should be large, median and mean rank near 1.",
+        "How often a query finds its match. In the heat maps each row is a query's modality: a "
+        "dark row is one that finds little, a dark column one that is hard to find. In the tables "
+        "R@1, 5 and 10 and the mean reciprocal rank (MRR) should be large, median and mean rank "
+        "near 1.",
         _of_each(
             runs,
             lambda run: [*heat_maps(run), tuple_table(run), *beside_tables(run), *label_table(run)],
@@ -139,8 +141,8 @@ def _ranks(runs: Sequence[Gathered]) -> Section:
         "ranks",
         "Ranks",
         "How late matches are found, all queries of a kind together, by ranks 1, 2, 3–4, 5–8 and "
-        "so on to the end of the gallery. A good space has all at the left; a second hill at the "
-        "right is a group of examples that it has not understood.",
+        "so on to the end of the gallery. A good space has all of them at the left; a second peak "
+        "at the right is a group of examples that it has not understood.",
         [Group("", rank_plots(runs))],
     )
 
@@ -149,9 +151,9 @@ def _space(runs: Sequence[Gathered]) -> Section:
     return Section(
         "space",
         "Geometry",
-        "A matched tuple holds the embeddings of one example; a mismatched one has one modality of "
-        "another. The less their histograms overlap, the better tuples are told apart: matched "
-        "tuples belong at a small volume and a large leading share.",
+        "A matched tuple holds the embeddings of one example; a mismatched one has one modality "
+        "from another. The less their histograms overlap, the better the two are told apart: "
+        "matched tuples should have a small volume and a large leading share.",
         _of_each(runs, lambda run: [*_warnings(run), *tuple_plots(run), *geometry_table(run)]),
     )
 
@@ -165,10 +167,10 @@ def _map(runs: Sequence[Gathered], projections: tuple[Projection, ...]) -> Secti
     return Section(
         "map",
         "Map",
-        "Every point is one embedding, every star of lines one example. Short lines are well "
-        "aligned examples; modalities that lie apart have a gap between them; classes that part "
-        "show that the space knows them. Under a Score that sees no signs, such as the volume, "
-        "opposite points agree as well as near ones.",
+        "Every point is one embedding, every star of lines one example. Short lines mean "
+        "well-aligned examples; modalities that lie apart have a gap between them; classes that "
+        "separate show that the space knows them. Under a Score that is blind to signs, such as "
+        "the volume, opposite points agree as well as near ones.",
         _of_each(runs, lambda run: map_plots(run, projections)),
     )
 
@@ -178,11 +180,11 @@ def _failures(runs: Sequence[Gathered], images: tuple[Images, ...]) -> Section:
     labelled = any(run.rows.labels is not None for run in runs)
     seen = "The queries whose match was found last, and what was found before it, best first."
     if labelled:
-        seen += " Framed are those of the query's class, which are near misses."
+        seen += " Those of the query's class, which are near misses, are framed."
     if any(pictures.values()):
         seen += " Pictures show the example, whichever of its modalities was searched."
     if any(run.evaluation.score == FUSED for run in runs):
-        seen += " Where a trained fusion makes the Score, the cosine stands in for it."
+        seen += " Where the Score uses a trained fusion, the cosine stands in for it."
     groups = _of_each(runs, lambda run: galleries(run, pictures[run.name]))
     return Section("failures", "Worst queries", seen, groups)
 
@@ -191,8 +193,8 @@ def _robustness(runs: Sequence[Gathered]) -> Section:
     return Section(
         "robustness",
         "Robustness",
-        "What is left of the figures as modalities go missing, features grow noisy and embeddings "
-        "are stored more coarsely. A space that falls slowly can be trusted outside of its data.",
+        "What remains of the figures as modalities go missing, features grow noisy and embeddings "
+        "are stored more coarsely. A space that degrades slowly can be trusted beyond its data.",
         _of_each(
             runs, lambda run: [*_other_rows(run, run.robustness), *damage_plots(run.robustness)]
         ),
@@ -203,8 +205,8 @@ def _classification(runs: Sequence[Gathered]) -> Section:
     return Section(
         "classification",
         "Classification",
-        "What the embeddings know of the classes, which retrieval does not ask for: by prompts, by "
-        "linear probes, by nearest neighbours.",
+        "What the embeddings know about the classes, which retrieval does not ask for: by prompts, "
+        "by linear probes, by nearest neighbours.",
         _of_each(
             runs,
             lambda run: [*_other_rows(run, run.classification), *class_blocks(run.classification)],
@@ -216,5 +218,8 @@ def _other_rows(run: Gathered, record: Mapping[str, Any] | None) -> list[Block]:
     """A note if something was measured on other rows than the evaluation."""
     if record is None or (record["data"], record["part"]) == (run.data, run.part):
         return []
-    rows = f"Of {record['data']}, {record['part']}; the evaluation is of {run.data}, {run.part}."
+    rows = (
+        f"Measured on {record['data']}, {record['part']}; the evaluation is on {run.data}, "
+        f"{run.part}."
+    )
     return [Notes("Other rows", [rows])]

@@ -59,10 +59,10 @@ def predictor_plots(runs: Sequence[Gathered]) -> list[Plot]:
     if not keys:
         return []
     note = (
-        "Numbers: Spearman's rank correlation over the validations of this run, 1 where a larger "
+        "Numbers: Spearman's rank correlation over the validations of this run, 1 if a larger "
         "value always goes with better retrieval."
     )
-    return [Plot("Whether the GRAM value tells of retrieval", figure, tuple(keys), note)]
+    return [Plot("Whether the GRAM value predicts retrieval", figure, tuple(keys), note)]
 
 
 def _distinct(run: Gathered, *, alone: bool) -> list[Row]:

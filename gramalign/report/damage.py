@@ -56,9 +56,9 @@ def _panel(found: Robustness, curve: Curve) -> Plot:
         names = [point.label for point in curve.points]
         panel.set_xticks(places, names, rotation=30, ha="right", rotation_mode="anchor")
     panel.set_ylim(0, 102)
-    notes = [f"Bands: least to largest of {found.repeats} repetitions."] if drawn else []
+    notes = [f"Bands: smallest to largest of {found.repeats} repetitions."] if drawn else []
     if curve.kind == "missing":
-        notes.append("Galleries shrink as well: what is missing is neither asked with nor found.")
+        notes.append("Galleries shrink as well: what is missing is neither a query nor a match.")
     return Plot(title, figure, tuple(keys), " ".join(notes))
 
 

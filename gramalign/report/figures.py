@@ -84,7 +84,7 @@ def comparison(runs: Sequence[Gathered]) -> Table:
         [[*head, *map(Cell, names)]],
         rows,
         f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was "
-        "trained; the linear baseline knows the cosine only.",
+        "trained; the linear baseline has only the cosine.",
     )
 
 
@@ -194,7 +194,7 @@ def label_table(run: Gathered) -> list[Table]:
                 row += [Cell(decimal(x.mean_average_precision, 3), strong=True)]
                 row.append(Cell(decimal(x.ndcg, 3)))
             rows.append([*row, Cell(decimal(results[0].chance_average_precision, 3), quiet=True)])
-    note = "All that shares the query's label is right, its own example too."
+    note = "Everything with the query's label is right, its own example included."
     return [Table("By label", head, rows, note)]
 
 
@@ -232,16 +232,16 @@ def geometry_table(run: Gathered) -> list[Table]:
             "Modalities",
             [[Cell(""), Cell("uniformity"), Cell("effective rank"), Cell("GRAM value")]],
             modalities,
-            "Uniformity: 0 where all embeddings are one point, lower the more evenly they spread. "
-            "Effective rank: how many directions they use alike. GRAM value: the smallest volume "
+            "Uniformity: 0 if all embeddings are one point, lower the more evenly they spread. "
+            "Effective rank: how many directions they use equally. GRAM value: the smallest volume "
             "in the gallery with this modality as anchor, on average.",
         ),
         Table(
             "Pairs",
             [[Cell(""), Cell("gap"), Cell("alignment"), Cell("cosine < 0, %")]],
             pairs,
-            "Gap: distance of the two modalities' means. Alignment: mean squared distance of "
-            "matched embeddings.",
+            "Gap: distance between the two modalities' means. Alignment: mean squared distance "
+            "between matched embeddings.",
         ),
     ]
 
@@ -250,9 +250,9 @@ def _queries(evaluation: Evaluation) -> str:
     shown = itertools.product(kinds(evaluation)[-2:], scores(evaluation))
     counts = sorted({x.queries for each in shown for x in tasks(evaluation, *each)})
     if not counts:
-        return "No example has the modalities of any query and its match."
+        return "No example has the modalities of both a query and its match."
     number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{number} queries a row. R@k: percent of queries whose match is among the first k."
+    return f"{number} queries per row. R@k: percent of queries whose match is among the first k."
 
 
 def _heated(value: float) -> Cell:

@@ -75,7 +75,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
     files = RunFolder(run.folder)
     if not files.evaluation.exists():
         raise FileNotFoundError(
-            f"{run.folder} holds no {files.evaluation.name}: gramalign evaluate {run.folder}"
+            f"{run.folder} has no {files.evaluation.name}: run gramalign evaluate {run.folder}"
         )
     record = read_json(files.evaluation)
     evaluation = Evaluation.from_json(record)
@@ -92,11 +92,13 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
     if len(rows) != evaluation.examples:
         raise ValueError(
             f"{record['data']} has {len(rows)} rows in split {record['part']!r}, but "
-            f"{files.evaluation} is of {evaluation.examples}: evaluate again, {cure}"
+            f"{files.evaluation} is of {evaluation.examples}: evaluate again with {cure}"
         )
     ranks = _ranks(files.ranks)
     if ranks and not np.array_equal(ranks.pop("ids"), rows.ids):
-        raise ValueError(f"{files.ranks} is of other rows than {record['data']}: {cure}")
+        raise ValueError(
+            f"{files.ranks} is of other rows than {record['data']}: evaluate again with {cure}"
+        )
     embeddings = embed_store(run, rows)
     others = {"robustness": _json(files.robustness), "classify": _json(files.classification)}
     measured = {"evaluate": record} | {name: x for name, x in others.items() if x is not None}

@@ -158,6 +158,6 @@ def _spread(title: str, label: str, values: TupleFigure, least: float) -> Plot:
     if not math.isnan(values.separation):
         note = (
             f"In {100 * values.separation:.1f} % of all pairs the matched tuple agrees better "
-            "(50 %: they cannot be told apart)."
+            "(50 %: the two cannot be told apart)."
         )
     return Plot(title, figure, tuple(keys), note)

@@ -38,12 +38,12 @@ def render(
     """
     names = [run.name for run in runs]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"runs: got {names}, wanted at least one, and each once")
+        raise ValueError(f"runs: got {names}, expected at least one, each once")
     known = {name for run in runs for name in run.rows.modalities}
     for image in images:
         if image.modality not in known:
             raise ValueError(
-                f"images: no modality {image.modality!r}; there are {', '.join(sorted(known))}"
+                f"images: got {image.modality!r}, expected one of {', '.join(sorted(known))}"
             )
     text = resources.files("gramalign.report") / "templates"
     environment = jinja2.Environment(

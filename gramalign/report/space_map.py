@@ -88,17 +88,18 @@ def project(
         # container.
         with threadpool_limits(1), patch.dict(os.environ, OMP_NUM_THREADS="1"):
             flat = tsne.fit_transform(vectors)
-        return flat, "t-SNE: who is near whom counts, no distance does."
+        return flat, "t-SNE: only who is near whom counts; distances do not."
     if projection == "umap":
         try:
             import umap  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise ValueError(
-                "map: umap needs the package umap-learn: pip install umap-learn, or choose tsne"
+                "map: umap needs the package umap-learn, which is not installed: pip install "
+                "umap-learn, or choose tsne"
             ) from None
         near = min(15, len(vectors) - 1)
         found = umap.UMAP(n_neighbors=near, metric="cosine", random_state=0, n_jobs=1)
-        return found.fit_transform(vectors), "UMAP: who is near whom counts, no distance does."
+        return found.fit_transform(vectors), "UMAP: only who is near whom counts; distances do not."
     pca = PCA(min(2, *vectors.shape), random_state=0)
     flat = pca.fit_transform(vectors)
     kept = 100 * pca.explained_variance_ratio_.sum()

@@ -36,8 +36,8 @@ def parse_images(text: str) -> Images:
     match = re.fullmatch(r"(.+):([1-9]\d*)x([1-9]\d*)(?:x([134]))?", text)
     if not match:
         raise ValueError(
-            f"images: got {text!r}, wanted MODALITY:HEIGHTxWIDTH for grey pictures, or x3 (x4) "
-            "after it for RGB (with opacity), such as photo:32x32x3"
+            f"images: got {text!r}, expected MODALITY:HEIGHTxWIDTH for grey pictures, followed by "
+            "x3 for RGB or x4 for RGB with opacity, such as photo:32x32x3"
         )
     return Images(match[1], (int(match[2]), int(match[3]), int(match[4] or 1)))
 
@@ -65,8 +65,8 @@ class Thumbnails:
             if width != wanted:
                 raise ValueError(
                     f"images: {image.modality} has {width} values a row, but "
-                    f"{'x'.join(map(str, image.shape))} are {wanted}; give the height and width of "
-                    "its pictures"
+                    f"{'x'.join(map(str, image.shape))} is {wanted} values; give the height and "
+                    "width of its pictures"
                 )
 
     def __bool__(self) -> bool:

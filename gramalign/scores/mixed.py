@@ -58,8 +58,8 @@ class MixedScore:
     def __post_init__(self):
         if not self.scores or len(self.scores) != len(self.weights):
             raise ValueError(
-                f"scores and weights must be as many, one at least, got {len(self.scores)} and "
-                f"{len(self.weights)}"
+                "scores and weights must be equal in number, at least one each, got "
+                f"{len(self.scores)} and {len(self.weights)}"
             )
 
     def rows(
@@ -105,7 +105,7 @@ class MixedScore:
             return self.weights
         if len(others) != len(self.scores):
             raise ValueError(
-                f"weights must be one for each of {len(self.scores)} Scores, got {len(others)}"
+                f"weights must hold one for each of {len(self.scores)} Scores, got {len(others)}"
             )
         return others
 

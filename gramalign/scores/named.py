@@ -45,14 +45,14 @@ def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score
     if not isinstance(made, Score) or isinstance(made, type):
         got = repr(score) if made is None else f"{score!r}, which makes {made!r}"
         raise TypeError(
-            f"{argument} must be one of {', '.join(SCORE_NAMES)}, or make a Score of its anchor's "
-            f"name, as a class of Scores does; got {got}"
+            f"{argument} must be one of {', '.join(SCORE_NAMES)}, or make a Score from an anchor's "
+            f"name, as a Score class does, got {got}"
         )
     try:
         hash((score, made))
     except TypeError:
         raise TypeError(
-            f"{argument} must make a Score with a hash, such as a frozen dataclass, got {made!r}"
+            f"{argument} must make a hashable Score, such as a frozen dataclass, got {made!r}"
         ) from None
     return made
 
@@ -61,7 +61,7 @@ def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score
 def _read_score(text: str, anchor: str, argument: str) -> Score:
     name, settings = _read(text)
     if name not in SCORE_NAMES:
-        raise ValueError(f"{argument}: got {text!r}, wanted one of {', '.join(SCORE_NAMES)}")
+        raise ValueError(f"{argument}: got {text!r}, expected one of {', '.join(SCORE_NAMES)}")
     score: Any = anchored(anchor)[name]
     known = [field.name for field in dataclasses.fields(score) if field.name not in _ROLES]
     if not set(settings) <= set(known):
@@ -87,7 +87,9 @@ def name_of(score: ScoreLike) -> str:
     kind = type(made)
     name = {kind: name for name, kind in SCORES.items()}.get(kind, kind.__name__)
     if name in SCORES and kind is not SCORES[name]:
-        raise ValueError(f"score: {kind!r} is called as one of {', '.join(SCORES)}; rename it")
+        raise ValueError(
+            f"score: {kind!r} has the name of a Score here, one of {', '.join(SCORES)}; rename it"
+        )
     fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
     settings = {field.name: getattr(made, field.name) for field in fields}
     defaults = {field.name: field.default for field in fields}

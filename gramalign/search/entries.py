@@ -46,16 +46,18 @@ def checked_rows(
     """
     if not isinstance(embeddings, Mapping):
         raise TypeError(
-            f"{argument}: got a {type(embeddings).__name__}, wanted one array [n, dim] for each "
-            "modality, by its name, such as {'text': array}"
+            f"{argument}: got a {type(embeddings).__name__}, expected one array [n, dim] for each "
+            "modality, by name, such as {'text': array}"
         )
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}
     if not arrays:
-        raise ValueError(f"{argument}: got no modality, wanted one array [n, dim] for each")
+        raise ValueError(f"{argument}: got none, expected one array [n, dim] for each modality")
     number = check_alike(arrays, argument)
     some = next(iter(arrays.values()))
     if 0 in some.shape:
-        raise ValueError(f"{argument}: got shape {some.shape}, wanted at least one row and one dim")
+        raise ValueError(
+            f"{argument}: got shape {some.shape}, expected at least one row and one dim"
+        )
     masks = every_mask(present or {}, tuple(arrays), number)
     rows = {name: unit_rows(name, x, masks[name], argument) for name, x in arrays.items()}
     return rows, {name: np.any(x, axis=1) for name, x in rows.items()}
@@ -75,8 +77,8 @@ def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, num
         given = given.astype(np.str_)
     if given.shape != (number,) or given.dtype.kind not in "iuU":
         raise ValueError(
-            f"ids: got {given.dtype} {given.shape}, wanted strings or integers ({number},); give "
-            "one to every row, and make text of what is neither, .astype(str)"
+            f"ids: got {given.dtype} {given.shape}, expected strings or integers ({number},); give "
+            "every row one, and convert other types to text, .astype(str)"
         )
     names = given.astype(np.str_)
     order = np.argsort(names, kind="stable")
@@ -84,12 +86,12 @@ def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, num
     if len(twice):
         first, second = order[twice[0]], order[twice[0] + 1]
         raise ValueError(
-            f"ids: rows {first} and {second} are both {str(names[first])!r}, wanted each once; "
-            "number them, or add what tells them apart"
+            f"ids: rows {first} and {second} are both {str(names[first])!r}, expected unique ids; "
+            "number them, or add something that tells them apart"
         )
     if (names == "").any():
         raise ValueError(
-            f"ids: row {np.flatnonzero(names == '')[0]} has an empty one, which stands for no hit; "
+            f"ids: row {np.flatnonzero(names == '')[0]} has an empty id, which stands for no hit; "
             "give it a name"
         )
     return names

@@ -27,7 +27,7 @@ _TEXT, _ENDS = "ids.text", "ids.ends"
 def check_name(path: Path) -> None:
     """Raise `ValueError` for a name that does not end in .safetensors."""
     if path.suffix != ".safetensors":
-        raise ValueError(f"path: got {path}, wanted a name that ends in .safetensors")
+        raise ValueError(f"path: got {path}, expected a name that ends in .safetensors")
 
 
 def write(path: Path, entries: Entries) -> None:
@@ -65,16 +65,17 @@ def read(path: Path) -> Entries:
         ValueError: it is damaged, not an index, or from a later version.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: wanted a file that Index.save wrote")
+        raise FileNotFoundError(f"{path} does not exist: give a file that Index.save wrote")
     try:
         with safetensors.safe_open(path, framework="numpy") as opened:
             about = (opened.metadata() or {}).get(KEY)
             if about is None:
-                raise ValueError(f"{path} is no index: wanted a file that Index.save wrote")
+                raise ValueError(f"{path} is not an index: give a file that Index.save wrote")
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}
     except safetensors.SafetensorError as error:
         raise ValueError(
-            f"{path} is damaged or no .safetensors file ({error}): write it again with Index.save"
+            f"{path} is damaged or not a .safetensors file ({error}): write it again with "
+            "Index.save"
         ) from error
     try:
         about = json.loads(about)
@@ -85,7 +86,7 @@ def read(path: Path) -> Entries:
         raise ValueError(f"{path} is damaged: its metadata cannot be read ({error})") from error
     if version != _VERSION:
         raise ValueError(
-            f"{path} is an index of version {version}, wanted {_VERSION}: read it with the "
+            f"{path} is an index of version {version}, expected {_VERSION}: read it with the "
             "gramalign that wrote it, or embed its rows again"
         )
     for name, x in arrays.items():
@@ -99,7 +100,7 @@ def read(path: Path) -> Entries:
         raise ValueError(f"{path} is damaged: made_by is not what was written; copy it again")
     wanted = {f"{kind}.{name}" for kind in ("embeddings", "present") for name in modalities}
     if arrays.keys() != checksums.keys() or arrays.keys() != wanted | {_TEXT, _ENDS}:
-        raise ValueError(f"{path} is damaged: wanted {sorted(wanted)}, got {sorted(arrays)}")
+        raise ValueError(f"{path} is damaged: got {sorted(arrays)}, expected {sorted(wanted)}")
     return Entries(
         {name: arrays[f"embeddings.{name}"] for name in modalities},
         {name: arrays[f"present.{name}"] for name in modalities},

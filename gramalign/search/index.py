@@ -77,7 +77,7 @@ class Index:
         devices: Devices | None = None,
     ):
         if not isinstance(made_by, str):
-            raise ValueError(f"made_by: got {made_by!r}, wanted a string; give str(...) of it")
+            raise ValueError(f"made_by: got {made_by!r}, expected a string; convert it with str()")
         rows, masks = checked_rows(embeddings, present, "embeddings")
         number = len(next(iter(rows.values())))
         self._hold(Entries(rows, masks, checked_ids(ids, number), made_by), devices)
@@ -164,13 +164,13 @@ class Index:
         asked = next(iter(rows.values()))
         if asked.shape[1] != self.dim:
             raise ValueError(
-                f"query: got dim {asked.shape[1]}, wanted that of the index, {self.dim}; embed "
+                f"query: got dim {asked.shape[1]}, expected that of the index, {self.dim}; embed "
                 "queries with the model that embedded the index"
             )
         if not isinstance(k, Integral) or not 1 <= k <= len(self):
             raise ValueError(
-                f"k: got {k}, wanted a whole number from 1 to {len(self)}, that of the rows in the "
-                "index"
+                f"k: got {k}, expected a whole number from 1 to {len(self)}, the number of rows in "
+                "the index"
             )
         k = int(k)
         searched = self._searched(gallery, tuple(rows))
@@ -257,7 +257,7 @@ class Index:
         unknown = [name for name in names if name not in self.modalities]
         if unknown or not names:
             raise ValueError(
-                f"gallery: got {', '.join(unknown) or 'no modality'}, wanted some of "
+                f"gallery: got {', '.join(unknown) or 'no modality'}, expected some of "
                 f"{', '.join(self.modalities)}, which the index has"
             )
         return tuple(name for name in self.modalities if name in names)

@@ -127,5 +127,5 @@ def test_a_score_with_matrices_as_factors():
 
 def test_a_gpu(monkeypatch):
     monkeypatch.setattr(fused, "platform", lambda: "gpu")
-    with pytest.raises(ValueError, match="is for TPUs, and this is a gpu"):
+    with pytest.raises(ValueError, match="is for TPUs, but this is a gpu"):
         traced("direction", Engine(tile=256, implementation="pallas"))

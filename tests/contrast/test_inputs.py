@@ -35,7 +35,7 @@ def sigmoid(rows, cols, **options):
 @pytest.mark.parametrize(
     ("rows", "cols", "options", "message"),
     [
-        (side(4), side(5), {}, "row i is matched with column i, but there are 4 and 5"),
+        (side(4), side(5), {}, "row i is matched with column i, got 4 and 5"),
         (side(0), side(4), {}, "rows must hold at least one example: the batch is empty"),
         (
             side(4),
@@ -52,7 +52,7 @@ def sigmoid(rows, cols, **options):
             side(4),
             side(4),
             {"groups": np.array(["cat", "dog", "cat", "owl"])},
-            r"got <U3 of shape \(4,\): number them, groups = np.unique\(groups, return_inv",
+            r"got <U3 of shape \(4,\): number them with groups = np.unique\(groups, return_inv",
         ),
         (side(4), side(4), {"groups": 1}, r"got a int of shape \(\)"),
         (side(4), side(4), {"axis_name": ()}, r"one mesh axis or several, each once, got \(\)"),
@@ -104,7 +104,7 @@ def test_label_smoothing(smoothing):
     ],
 )
 def test_supervision_has_a_target_of_its_own(options, got):
-    with pytest.raises(ValueError, match=f"supervised needs groups, and no label_smoothing.*{got}"):
+    with pytest.raises(ValueError, match=f"supervised needs groups and no label_smoothing.*{got}"):
         loss(side(4), side(4), supervised=True, **options)
 
 
@@ -150,5 +150,7 @@ def test_a_tile_of_another_shape(function):
 
 
 def test_what_is_no_side():
-    with pytest.raises(TypeError, match=r"cols must be a Side, as score.cols\(embeddings\) gives"):
+    with pytest.raises(
+        TypeError, match=r"cols must be a Side, as score.cols\(embeddings\) returns"
+    ):
         loss(side(4), jnp.ones((4, 3)))

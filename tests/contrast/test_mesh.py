@@ -232,9 +232,11 @@ def on_mesh(axis_name, spec, check_vma=True):
 
 
 def test_an_axis_that_is_not_there():
-    with pytest.raises(ValueError, match=r"'date' is no mesh axis here; there are \['data', 'mod"):
+    with pytest.raises(
+        ValueError, match=r"'date' is not a mesh axis here; there are \['data', 'mod"
+    ):
         on_mesh("date", P("data"))
-    with pytest.raises(ValueError, match=r"'data' is no mesh axis here; there are \[\]"):
+    with pytest.raises(ValueError, match=r"'data' is not a mesh axis here; there are \[\]"):
         embeddings = jax.tree.map(jnp.asarray, engine.batch("plain", np.float32)[0])
         engine.losses("cosine of two", embeddings, 1.0, None, None, axis_name="data")
 

@@ -24,7 +24,7 @@ def test_what_tells_nothing_is_nan(values):
 
 
 def test_unknown_figures():
-    with pytest.raises(ValueError, match="no row has 'z'; there are: x"):
+    with pytest.raises(ValueError, match="no row has 'z', expected one of: x"):
         correlation_over_checkpoints([{"x": 1.0}], ["x"], ["z"])
-    with pytest.raises(ValueError, match="there are: none"):
+    with pytest.raises(ValueError, match="expected one of: none"):
         correlation_over_checkpoints([], ["x"], ["x"])

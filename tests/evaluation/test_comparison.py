@@ -113,7 +113,7 @@ def test_captions_speak_of_seeds_where_there_are_several():
     several = {name: 2 * each for name, each in results.items()}
     captions = [each(compare(several)).caption for each in (mean_grid, rank_grid)]
     assert all("over queries and seeds" in each for each in captions)
-    assert "which two seeds make wide" in captions[0]
+    assert "which is wide with two seeds" in captions[0]
     assert "make wide" not in mean_grid(compare(SEEDS)).caption
 
 
@@ -183,12 +183,12 @@ def test_hits_are_what_the_summary_is_the_mean_of():
 
 
 def test_nothing_to_compare():
-    with pytest.raises(ValueError, match="got no objective.*run one"):
+    with pytest.raises(ValueError, match="got no objective.*evaluate one"):
         compare({})
     with pytest.raises(ValueError, match=r"'gram'\]: got no result.*at least one seed"):
         compare({"gram": []})
-    with pytest.raises(ValueError, match=r"objectives with \[2, 3\] seeds, wanted the same"):
+    with pytest.raises(ValueError, match=r"objectives with \[2, 3\] seeds, expected the same"):
         compare({"gram": SEEDS["gram"], "clip": SEEDS["clip"][:2]})
     fewer = {name: hits[:, 1:] for name, hits in SEEDS["gram"][1].items()}
-    with pytest.raises(ValueError, match=r"'gram'\]: .* under one seed.*on the same rows"):
+    with pytest.raises(ValueError, match=r"'gram'\]: .* under different seeds.*on the same rows"):
         compare({"gram": [SEEDS["gram"][0], fewer, SEEDS["gram"][2]]})

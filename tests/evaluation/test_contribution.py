@@ -56,7 +56,7 @@ def test_equals_the_retrievals_one_by_one():
         assert "ranks" not in json.dumps(item.to_json(), allow_nan=False)
     text = to_text(contribution_table(found))
     assert max(map(len, text.splitlines())) <= 100 and text.count("Contribution: R@1") == 2
-    assert "over the queries that both ways to ask have" in text
+    assert "over the queries that both sides of the comparison have" in text
 
 
 def test_a_modality_of_noise_adds_nothing_and_one_that_decides_adds_all():
@@ -73,7 +73,7 @@ def test_a_modality_of_noise_adds_nothing_and_one_that_decides_adds_all():
     assert found.worth["noise"].points == 0 and found.worth["noise"].p_value == 1
     assert found.worth["audio"].points > 50 and found.worth["audio"].p_value < 0.01
     assert found.gain.points == 0
-    assert "both ways to ask" not in to_text(contribution_table([found]))
+    assert "both sides of the comparison" not in to_text(contribution_table([found]))
 
 
 def test_who_is_asked_with_rarely_is_not_the_best_alone():
@@ -105,8 +105,8 @@ def test_what_differs_from_0_has_a_mark():
 
 def test_what_has_no_contributions():
     data = some()
-    with pytest.raises(ValueError, match="score: got 'fused', wanted one of"):
+    with pytest.raises(ValueError, match="score: got 'fused', expected one of"):
         contributions(data, "fused")
     two = {name: data.embeddings[name] for name in ("text", "audio")}
-    with pytest.raises(ValueError, match="got text and audio, wanted at least 3"):
+    with pytest.raises(ValueError, match="got text and audio, expected at least 3"):
         contributions(checked(two), "volume")

@@ -59,7 +59,7 @@ def test_tables_show_both_side_by_side(evaluation):
     for title in (
         "Plain, and dual softmax at 0.1",
         "Plain, and top 5 re-ranked by cosine",
-        "Labels: all that",
+        "Labels: everything with",
     ):
         assert title in shown
     below = shown.partition("Plain, and top 5 re-ranked by cosine")[2].splitlines()

@@ -124,18 +124,18 @@ def test_bad_input_is_refused_with_its_cure():
         fit_gcca(views)
     with pytest.raises(ValueError, match=r"'audio'\]: all 40 complete rows are equal.*drop"):
         fit_gcca(views | {"audio": np.ones((40, 3))}, dim=4)
-    with pytest.raises(ValueError, match=r"'audio'\]: got bool \(39,\), wanted bool \(40,\)"):
+    with pytest.raises(ValueError, match=r"'audio'\]: got bool \(39,\), expected bool \(40,\)"):
         fit_gcca(views, {"audio": np.ones(39, bool)}, dim=4)
     holes = views["audio"].copy()
     holes[3, 0] = np.nan
     with pytest.raises(ValueError, match=r"'audio'\]: some are NaN or infinite.*mask"):
         fit_gcca(views | {"audio": holes}, dim=4)
     for sizes in ({"dim": 0}, {"dim": 4, "components": 0}):
-        with pytest.raises(ValueError, match="dim and components: got .* wanted at least 1"):
+        with pytest.raises(ValueError, match="dim and components: got .* expected at least 1"):
             fit_gcca(views, **sizes)
-    with pytest.raises(ValueError, match=r"'audio'\]: got shape \(40, 2\), wanted \d+ features"):
+    with pytest.raises(ValueError, match=r"'audio'\]: got shape \(40, 2\), expected \d+ features"):
         fit_gcca(views, dim=4).embed(views | {"audio": views["audio"][:, :2]})
     with pytest.raises(ValueError, match=r"got a mask for adio"):
         fit_gcca(views, {"adio": np.ones(40, bool)}, dim=4)
-    with pytest.raises(ValueError, match=r"got text, wanted text, audio, video"):
+    with pytest.raises(ValueError, match=r"got text, expected text, audio, video"):
         fit_gcca(views, dim=4).embed({"text": views["text"]})

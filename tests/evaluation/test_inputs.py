@@ -78,16 +78,16 @@ def bad_row(value):
         (two() | {"audio": two()["audio"].astype(object)}, {}, r"'audio'\]: got an array of obj"),
         (two(), {"present": {"smell": np.ones(4, bool)}}, r"mask for smell.*are text, audio"),
         (two(), {"present": {"text": np.ones(5, bool)}}, r"'text'\]: got bool \(5,\).*\(4,\)"),
-        (two(), {"groups": np.arange(3)}, r"groups: got shape \(3,\), wanted \(4,\)"),
+        (two(), {"groups": np.arange(3)}, r"groups: got shape \(3,\), expected \(4,\)"),
         (
             two(),
             {"baseline_embeddings": two(5)},
-            r"baseline_embeddings: got 5.*wanted 4.*same rows",
+            r"baseline_embeddings: got 5.*expected 4.*same rows",
         ),
         (
             two(),
             {"baseline_embeddings": {"text": two()["text"], "smell": two()["text"]}},
-            r"of text, smell, wanted 4 of text, audio",
+            r"of text, smell, expected 4 of text, audio",
         ),
     ],
 )

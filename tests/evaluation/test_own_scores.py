@@ -130,7 +130,7 @@ def test_reranked_under_what_found_it(data):
     better = rerank(data, raw, Mine, top=40, score=REVERSED)
     plain, _ = retrieve_both_ways(data, ["text"], ["audio"], "cosine")
     np.testing.assert_array_equal(better.ranks, plain.ranks)
-    with pytest.raises(ValueError, match="raw: got 'Mine.*', wanted one of"):
+    with pytest.raises(ValueError, match="raw: got 'Mine.*', expected one of"):
         rerank(data, raw, Mine)
 
 
@@ -146,12 +146,16 @@ class cosine(Mine):  # noqa: N801
 @pytest.mark.parametrize(
     ("score", "error", "complaint"),
     [
-        (Mine("text"), TypeError, r"score must be one of .*, or make a Score of .*; got Mine\("),
-        (3, TypeError, "as a class of Scores does; got 3"),
+        (Mine("text"), TypeError, r"score must be one of .*, or make a Score from .*, got Mine\("),
+        (3, TypeError, "as a Score class does, got 3"),
         (len, TypeError, "got <built-in function len>, which makes 6"),
-        (Unhashable, TypeError, "score must make a Score with a hash"),
-        (cosine, ValueError, "is called as one of cosine, aggregate, .*; rename it"),
-        ("area", ValueError, "score: got 'area', wanted one of cosine"),
+        (Unhashable, TypeError, "score must make a hashable Score"),
+        (
+            cosine,
+            ValueError,
+            "has the name of a Score here, one of cosine, aggregate, .*; rename it",
+        ),
+        ("area", ValueError, "score: got 'area', expected one of cosine"),
     ],
 )
 def test_what_makes_no_score(data, unchecked, score, error, complaint):

@@ -151,12 +151,12 @@ def test_no_query_gives_no_figure():
 def test_labels_that_do_not_do():
     embeddings, present, labels = sample()
     data = checked(embeddings, present)
-    with pytest.raises(ValueError, match=r"labels: got shape \(3,\), wanted \(37,\)"):
+    with pytest.raises(ValueError, match=r"labels: got shape \(3,\), expected \(37,\)"):
         retrieve_by_label(data, labels[:3], ("a",), ("b",), "cosine")
     with pytest.raises(ValueError, match="all 37 examples have the label 1,"):
         retrieve_by_label(data, np.ones(37, int), ("a",), ("b",), "cosine")
     gaps = np.where(np.arange(37) % 2, "cat", None)
     with pytest.raises(ValueError, match="labels: '<' not supported.*only rows that have one"):
         evaluate(embeddings, present, labels=gaps)
-    with pytest.raises(ValueError, match="both hold a"):
+    with pytest.raises(ValueError, match="both have a"):
         retrieve_by_label(data, labels, ("a",), ("a",), "cosine")

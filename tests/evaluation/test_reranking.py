@@ -130,10 +130,10 @@ def test_refuses():
     raw, _ = retrieve_both_ways(data, *SIDES, "cosine")
     with pytest.raises(ValueError, match="top: got 1"):
         rerank(data, raw, "volume", top=1)
-    with pytest.raises(ValueError, match=r"wanted those of the candidates, \(\d+, 3\)"):
+    with pytest.raises(ValueError, match=r"expected those of the candidates, \(\d+, 3\)"):
         rerank(data, raw, lambda queries, candidates: np.ones(3), top=3)
     for by in ("area", "fused"):
-        with pytest.raises(ValueError, match=f"by: got '{by}', wanted one of cosine"):
+        with pytest.raises(ValueError, match=f"by: got '{by}', expected one of cosine"):
             rerank(data, raw, by)
     with pytest.raises(ValueError, match="raw: got 'cosine, dual softmax'"):
         rerank(data, dataclasses.replace(raw, score="cosine, dual softmax"), "volume")

@@ -243,11 +243,11 @@ def test_several_devices_give_what_one_gives(monkeypatch, score, dual_temperatur
 @pytest.mark.parametrize(
     "query, gallery, said",
     [
-        (("smell",), ("text",), r"query: got \('smell',\).*of those that there are: text, audio"),
+        (("smell",), ("text",), r"query: got \('smell',\).*each once, from text, audio"),
         ((), ("text",), "query: got"),
         (("text",), ("audio", "audio"), "gallery: got"),
         ("text", ("audio",), "query: got 'text'"),
-        (("text", "audio"), ("audio", "video"), "both hold audio"),
+        (("text", "audio"), ("audio", "video"), "both have audio"),
     ],
 )
 def test_sides_that_cannot_be_told_apart(query, gallery, said):
@@ -311,7 +311,7 @@ def test_fused():
 
 def test_fused_that_does_not_fit():
     embeddings = random_embeddings(np.random.default_rng(0), 4)
-    with pytest.raises(ValueError, match="'fused', but no fused embeddings"):
+    with pytest.raises(ValueError, match="'fused' without fused embeddings"):
         evaluate(embeddings, score="fused")
     for name, made in {"text": np.ones((3, 16)), "smell": np.ones((4, 16))}.items():
         with pytest.raises(ValueError, match=rf"fused\['{name}'\]: got shape"):

@@ -196,14 +196,14 @@ def test_the_same_seed_gives_the_same_curve(measured):
     ("options", "what"),
     [
         ({"score": "fused"}, "score: got 'fused'"),
-        ({"curves": ["rust"]}, "curves: got rust, wanted some of missing, noise"),
+        ({"curves": ["rust"]}, "curves: got rust, expected some of missing, noise"),
         ({"curves": []}, "curves: got none"),
         ({"curves": ["missing", "missing"]}, "each once"),
         ({"repeats": 0}, "repeats: got 0"),
         ({"curves": ["noise"]}, "give `features` and `embed`"),
         (
             {"curves": ["noise"], "features": {"text": np.ones((3, 2))}, "embed": lambda x, y: x},
-            r"features\['text'\]: got shape \(3, 2\), wanted \[32, width\]",
+            r"features\['text'\]: got shape \(3, 2\), expected \[32, width\]",
         ),
     ],
 )

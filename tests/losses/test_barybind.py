@@ -88,5 +88,5 @@ def test_modalities_that_sum_to_zero():
 def test_a_modality_by_the_name_of_the_centroid(unchecked):
     x = samples.as_jax(embeddings_of("ab"))
     x["centroid"] = x["a"]
-    with pytest.raises(ValueError, match=r"entry 'centroid', .* or say barycentre='centroid'"):
+    with pytest.raises(ValueError, match=r"entry 'centroid', .* or give barycentre='centroid'"):
         losses.barybind(x)

@@ -47,7 +47,7 @@ def test_numbers_that_a_program_holds_as_constants():
 
 @pytest.mark.parametrize("name", ["clip", "vast", "confu"])
 def test_a_constant_that_is_an_array_is_named(name):
-    with pytest.raises(TypeError, match="label_smoothing shapes the compiled program"):
+    with pytest.raises(TypeError, match="label_smoothing is part of the compiled program"):
         EVERY[name](batch(0), label_smoothing=jnp.float32(0.1))
 
 

@@ -86,9 +86,9 @@ def test_over_a_mesh_where_mappings_are_put_in_order():
 @pytest.mark.parametrize(
     ("names", "without", "message"),
     [
-        (["a", "b"], [], r"needs three modalities or more, got \['a', 'b'\]"),
+        (["a", "b"], [], r"needs at least three modalities, got \['a', 'b'\]"),
         (["a", "b", "c"], ["a+c"], r"lacks the fused \['a\+c'\], it holds \['a', 'a\+b', 'b', "),
-        (["a", "b", "c", "d"], ["d"], r"\['a\+d', .*\], which join no two of \['a', 'b', 'c'\]"),
+        (["a", "b", "c", "d"], ["d"], r"\['a\+d', .*\], which are not pairs of \['a', 'b', 'c'\]"),
     ],
 )
 def test_entries_that_do_not_fit(names, without, message, unchecked):

@@ -102,7 +102,7 @@ def test_losses_that_only_hand_a_score_to_the_engine_tell_it_of_the_mesh(name):
         return "all_gather" in str(program)
 
     assert gathers(loss)
-    with pytest.warns(UserWarning, match=r"part of a batch .* give axis_name=\('data', 'model'\)"):
+    with pytest.warns(UserWarning, match=r"shard of a batch .* give axis_name=\('data', 'model'\)"):
         assert not gathers(every_loss.without(loss, "axis_name"))
 
 
@@ -119,7 +119,7 @@ def test_what_is_split_is_split_by_the_axes_that_are_named():
         wrapped = jax.shard_map(part, mesh=mesh_of(), in_specs=specs, out_specs=specs[0])
         return wrapped(embeddings, groups if any(of_groups) else groups[: BATCH // mesh_of().size])
 
-    with pytest.warns(UserWarning, match=r"part of a batch .* give axis_name=\('data', 'model'\)"):
+    with pytest.warns(UserWarning, match=r"shard of a batch .* give axis_name=\('data', 'model'\)"):
         called("data", P(("data", "model")))
     with pytest.raises(ValueError, match="the groups are the same on all devices of axis 'data'"):
         called(("data", "model"), P())
@@ -201,9 +201,8 @@ def test_it_compiles_once():
 @pytest.mark.parametrize("size", [0, 3, 12])
 def test_a_batch_that_does_not_divide(size):
     loss = losses.over_mesh(losses.clip, mesh_of())
-    message = (
-        rf"batch of {size} does not divide over the 8 devices .* up to {8 if size < 8 else 16}"
-    )
+    most = 8 if size < 8 else 16
+    message = f"batch of {size} does not divide evenly over the 8 devices .* pad it to {most}"
     with pytest.raises(ValueError, match=message):
         loss({"text": jnp.ones((size, 4)), "audio": jnp.ones((size, 4))})
 
@@ -216,7 +215,7 @@ def test_modalities_of_different_batch_sizes():
 
 def test_an_axis_that_was_given_already():
     embeddings, *_ = batch("ab")
-    with pytest.raises(TypeError, match="give axis_name to over_mesh"):
+    with pytest.raises(TypeError, match="in a loss over a mesh: give it to over_mesh"):
         losses.over_mesh(losses.clip, mesh_of())(embeddings, anchor="a", axis_name="data")
 
 
@@ -256,12 +255,14 @@ def test_axes_that_are_none_or_named_twice(names):
 
 
 def test_an_axis_that_the_mesh_has_not():
-    with pytest.raises(ValueError, match=r"'pipeline' is no axis of the mesh, which has \['data'"):
+    with pytest.raises(ValueError, match=r"got 'pipeline', expected an axis of the mesh, \['data'"):
         losses.over_mesh(losses.clip, mesh_of(), "pipeline")
 
 
 def test_a_mesh_of_axes_as_they_are_within_a_shard_map():
-    with pytest.raises(ValueError, match=r"types \['Manual', 'Manual'\], wanted Auto or Explicit"):
+    with pytest.raises(
+        ValueError, match=r"types \['Manual', 'Manual'\], expected Auto or Explicit"
+    ):
         losses.over_mesh(losses.clip, mesh_of(jax.sharding.AxisType.Manual))
 
 
@@ -299,11 +300,11 @@ def test_losses_that_have_no_use_for_groups(loss):
 @pytest.mark.parametrize(
     ("loss", "error", "message"),
     [
-        (jax.jit(losses.clip), TypeError, "the loss is jitted, without its axis"),
+        (jax.jit(losses.clip), TypeError, "the loss was jitted without its axis"),
         (
             lambda x, **settings: losses.clip(x, **settings).mean(),
             ValueError,
-            r"a value for each example, \(8,\) of them on a device, got shape \(\)",
+            r"one value for each example, of shape \(8,\) on each device, got shape \(\)",
         ),
     ],
 )

@@ -39,8 +39,12 @@ def test_who_lacks_the_fused_entry_takes_no_part():
         ("abc", {"anchor": "a", "fused": "a"}, "fused is 'a', the anchor itself"),
         ("abc", {"anchor": "a", "fused": ""}, "fused is '', but the modalities are"),
         ("abc", {"anchor": "a"}, r"lacks the fused \['b\+c'\], .*gramalign.models.FusionHead"),
-        ("abc", {"anchor": None, "fused": "c"}, "fused='c' is of the rest of one anchor"),
-        (["a+b", "b+c"], {"anchor": None}, "embeddings holds fused ones only, no anchor"),
+        (
+            "abc",
+            {"anchor": None, "fused": "c"},
+            "fused='c' is made from all modalities but one anchor",
+        ),
+        (["a+b", "b+c"], {"anchor": None}, "embeddings holds only fused ones, no anchor"),
     ],
 )
 def test_what_is_no_anchor_and_no_fusion(names, settings, message):

@@ -49,7 +49,7 @@ def test_at_the_bottom_only_a_step_up_passes(log_scale):
 
 
 def test_a_start_outside_the_bounds_is_refused():
-    with pytest.raises(ValueError, match=r"temperature is 2.0, wanted a value within \[0.01, 1"):
+    with pytest.raises(ValueError, match=r"temperature is 2.0, expected a value within \[0.01, 1"):
         LogitScale(2.0)
 
 
@@ -66,5 +66,5 @@ def test_a_number_without_bounds():
 
 
 def test_a_number_that_starts_outside_its_bounds():
-    with pytest.raises(ValueError, match=r"start is 1.5, wanted a value within \[0.0, 1.0\]"):
+    with pytest.raises(ValueError, match=r"start is 1.5, expected a value within \[0.0, 1.0\]"):
         Number(1.5, low=0.0, high=1.0)

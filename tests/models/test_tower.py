@@ -57,5 +57,5 @@ def test_statistics_are_not_trained():
 
 
 def test_statistics_of_another_width_are_refused():
-    with pytest.raises(ValueError, match=r"mean has shape \(3,\), wanted \(5,\)"):
+    with pytest.raises(ValueError, match=r"mean has shape \(3,\), expected \(5,\)"):
         Standardize(5, np.zeros(3), np.ones(5))

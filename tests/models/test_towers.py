@@ -61,5 +61,5 @@ def test_towers_draw_different_dropout(towers):
 
 
 def test_an_unknown_modality_is_named(towers):
-    with pytest.raises(ValueError, match=r"holds \['video'\], but the towers are \['audio', "):
+    with pytest.raises(ValueError, match=r"got \['video'\], expected any of \['audio', "):
         towers({"video": FEATURES["text"]})

@@ -41,5 +41,5 @@ def test_what_float32_takes():
 
 
 def test_a_chip_of_which_nothing_is_known():
-    with pytest.raises(ValueError, match="'TPU v1': wanted one of v4, v5e"):
+    with pytest.raises(ValueError, match="'TPU v1': expected one of v4, v5e"):
         chip_of(devices("TPU v1", 1))

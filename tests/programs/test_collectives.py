@@ -122,7 +122,7 @@ def test_no_communication():
 
 
 def test_what_is_no_program():
-    with pytest.raises(ValueError, match="no program's text"):
+    with pytest.raises(ValueError, match="not the text of a program"):
         collectives("hello\n")
 
 

@@ -49,7 +49,7 @@ def test_a_loop_of_unknown_length():
     def halved(x):
         return jax.lax.while_loop(lambda x: x[0, 0] > 1, lambda x: x @ x, x)
 
-    with pytest.raises(ValueError, match="how often it runs is not known"):
+    with pytest.raises(ValueError, match="how often it runs is unknown"):
         matmul_flops(halved, jax.ShapeDtypeStruct((4, 4), jnp.float32))
 
 

@@ -36,13 +36,15 @@ def test_what_is_no_topology(topology):
 
 @cuda
 def test_all_gpus_of_a_cluster_are_not_one_host():
-    with pytest.raises(ValueError, match="no host of 'h100:64' has 64 GPUs: .* such as h100:8x8"):
+    with pytest.raises(
+        ValueError, match="'h100:64' has 64 GPUs in a host, which no host has: .* such as h100:8x8"
+    ):
         mesh_along("h100:64")
 
 
 @pytest.mark.parametrize("topology", ["gb200:4", "H100:8", "v9:2x2", ""])
 def test_what_is_neither(topology):
-    with pytest.raises(ValueError, match="wanted TPUs, v4.*v5e:4x4, or GPUs, a100.*h100:8"):
+    with pytest.raises(ValueError, match="give TPUs, v4.*v5e:4x4, or GPUs, a100.*h100:8"):
         mesh_along(topology)
 
 

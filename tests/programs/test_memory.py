@@ -68,7 +68,7 @@ def test_the_part_of_a_gpu_that_jax_takes(gpu, monkeypatch):
     monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.25")
     assert available(gpu) == 0.25 * 143771 * MIB
     monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0")
-    with pytest.raises(ValueError, match="XLA_CLIENT_MEM_FRACTION is 0.0: wanted more than 0"):
+    with pytest.raises(ValueError, match="XLA_CLIENT_MEM_FRACTION is 0.0, expected more than 0"):
         available(gpu)
 
 

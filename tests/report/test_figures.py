@@ -66,9 +66,9 @@ def test_queries_are_those_of_the_table():
     def counts(query, gallery):
         return (15, 20) if len(query) == len(gallery) else (40, 54)
 
-    assert tuple_table(made("three", counts=counts)).note.startswith("40 queries a row.")
+    assert tuple_table(made("three", counts=counts)).note.startswith("40 queries per row.")
     two = made("two", modalities=THREE[:2], counts=counts)
-    assert tuple_table(two).note.startswith("15 queries a row.")
+    assert tuple_table(two).note.startswith("15 queries per row.")
 
 
 def test_tables_with_names_beside_figures_have_the_whole_width():

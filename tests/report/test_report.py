@@ -243,8 +243,8 @@ def test_what_other_commands_have_measured(gathered):
     assert sections_of(page)[-2:] == ["robustness", "classification"]
     damage, classes = page.split('<section id="robustness">')[1].split("<section")
     assert damage.count("<svg") == len(CURVES) and "level 4" in damage
-    assert "least to largest of 3 repetitions" in damage and "rest → one, cosine" in damage
-    assert "Other rows" not in damage and ", validation; the evaluation is of" in classes
+    assert "smallest to largest of 3 repetitions" in damage and "rest → one, cosine" in damage
+    assert "Other rows" not in damage and ", validation; the evaluation is on" in classes
     assert "77.7 [61.0, 88.8]" in classes and "the most frequent class, 44.4" in classes
 
 
@@ -316,8 +316,8 @@ def test_errors_name_the_cure(run, tmp_path, capsys):
     begun = tmp_path / "begun"
     begun.mkdir()
     shutil.copy(run / "config.json", begun)
-    assert "resume the run to finish it" in complaint(begun)
-    assert "no run was started there" in complaint(tmp_path)
+    assert "resume the run, or make a finished one" in complaint(begun)
+    assert "no run was started in it" in complaint(tmp_path)
     assert "photo:32x32x3" in complaint(run, "--images", "photo")
     assert "no modality 'film'" in complaint(run, "--images", "film:2x2")
     assert "photo has 16 values a row" in complaint(run, "--images", "photo:5x5")

@@ -125,7 +125,7 @@ def test_joint_volume_of_what_both_sides_share_is_0_and_has_finite_derivatives()
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (("euclid", ("a",), ("b",)), "score: got 'euclid', wanted one of cosine"),
+        (("euclid", ("a",), ("b",)), "score: got 'euclid', expected one of cosine"),
         (("cosine", (), ("b",)), "query must name"),
         (("cosine", ("a",), ("b", "b")), "gallery must name"),
     ],

@@ -76,7 +76,9 @@ def test_who_takes_part_does_so_under_all_of_them():
 
 @pytest.mark.parametrize("weights", [(), (1.0,), (1.0, 2.0, 3.0)])
 def test_numbers_of_weights(weights):
-    message = f"scores and weights must be as many, one at least, got 2 and {len(weights)}"
+    message = (
+        f"scores and weights must be equal in number, at least one each, got 2 and {len(weights)}"
+    )
     with pytest.raises(ValueError, match=message):
         MixedScore(PARTS, weights)
     x = samples.as_jax(batch(np.float32)[0])
@@ -86,5 +88,5 @@ def test_numbers_of_weights(weights):
 
 
 def test_no_scores():
-    with pytest.raises(ValueError, match="one at least, got 0 and 0"):
+    with pytest.raises(ValueError, match="at least one each, got 0 and 0"):
         MixedScore((), ())

@@ -53,10 +53,10 @@ def test_of_a_joined_tuple_too(batch):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("area", "score: got 'area', wanted one of cosine"),
-        ("area(size=1)", r"got 'area\(size=1\)', wanted one of cosine"),
-        ("volume(", r"got 'volume\(', wanted one of"),
-        ("volume(3)", r"got 'volume\(3\)', wanted one of"),
+        ("area", "score: got 'area', expected one of cosine"),
+        ("area(size=1)", r"got 'area\(size=1\)', expected one of cosine"),
+        ("volume(", r"got 'volume\(', expected one of"),
+        ("volume(3)", r"got 'volume\(3\)', expected one of"),
         ("kernel_volume(width=2)", "but the settings of kernel_volume are bandwidth"),
         ("cosine(col='b')", "but the settings of cosine are none"),
         ("kernel_volume(bandwidth=-1.0)", "bandwidth must be"),

@@ -50,7 +50,7 @@ def test_a_file_that_does_not_say_what_made_it(tmp_path):
         about = json.loads(opened.metadata()["gramalign.index"])
     assert about.keys() == {"version", "modalities", "checksums"}, "as it was before any file did"
     assert Index.load(tmp_path / "index.safetensors").made_by == ""
-    with pytest.raises(ValueError, match="made_by: got 3, wanted a string"):
+    with pytest.raises(ValueError, match="made_by: got 3, expected a string"):
         Index.__init__.__wrapped__(Index.__new__(Index), {"a": np.eye(3)}, made_by=3)
 
 
@@ -81,7 +81,7 @@ def test_a_truncated_file(index, tmp_path, kept):
     path = tmp_path / "index.safetensors"
     index.save(path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ValueError, match="is damaged or no .safetensors file"):
+    with pytest.raises(ValueError, match="is damaged or not a .safetensors file"):
         Index.load(path)
 
 
@@ -96,21 +96,21 @@ def test_every_changed_byte_is_found(index, tmp_path):
         changed = bytearray(content)
         changed[place] ^= 1
         path.write_bytes(changed)
-        with pytest.raises(ValueError, match="damaged|no index|of version"):
+        with pytest.raises(ValueError, match="damaged|not an index|of version"):
             Index.load(path)
 
 
 def test_files_that_are_no_index(index, tmp_path):
     path = tmp_path / "other.safetensors"
     safetensors.numpy.save_file({"text": np.eye(3)}, path)
-    with pytest.raises(ValueError, match="is no index: wanted a file that Index.save wrote"):
+    with pytest.raises(ValueError, match="is not an index: give a file that Index.save wrote"):
         Index.load(path)
     about = {"version": 2, "modalities": ["text"], "checksums": {}}
     metadata = {"gramalign.index": json.dumps(about)}
     safetensors.numpy.save_file({"text": np.eye(3)}, path, metadata=metadata)
-    with pytest.raises(ValueError, match="of version 2, wanted 1"):
+    with pytest.raises(ValueError, match="of version 2, expected 1"):
         Index.load(path)
     with pytest.raises(FileNotFoundError, match="absent.safetensors does not exist"):
         Index.load(tmp_path / "absent.safetensors")
-    with pytest.raises(ValueError, match="wanted a name that ends in .safetensors"):
+    with pytest.raises(ValueError, match="expected a name that ends in .safetensors"):
         index.save(tmp_path / "index.npz")

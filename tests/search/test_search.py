@@ -212,16 +212,16 @@ EYE = np.eye(4, dtype=np.float32)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (({},), "embeddings: got no modality"),
-        (({"a": EYE[:0]},), r"embeddings: got shape \(0, 4\), wanted at least one row"),
+        (({},), "embeddings: got none"),
+        (({"a": EYE[:0]},), r"embeddings: got shape \(0, 4\), expected at least one row"),
         (({"a": EYE, "b": EYE[:2]},), "different numbers of examples"),
         (({"a": EYE, "b": EYE[:, :2]},), "different dims.*project"),
         (({"a": np.full((4, 4), np.inf)},), "'a'.: row 0 holds NaN or Inf"),
         (({"a": EYE}, {"b": np.ones(4, bool)}), "mask for b, but the modalities are a"),
         (({"a": EYE}, {"a": np.ones(3, bool)}), r"present\['a'\]"),
-        (({"a": EYE}, None, ["x", "y", "x", "z"]), "rows 0 and 2 are both 'x'.*once"),
-        (({"a": EYE}, None, ["x", "y"]), r"ids: got <U1 \(2,\), wanted .*\(4,\)"),
-        (({"a": EYE}, None, ["x", "", "y", "z"]), "ids: row 1 has an empty one"),
+        (({"a": EYE}, None, ["x", "y", "x", "z"]), "rows 0 and 2 are both 'x'.*unique"),
+        (({"a": EYE}, None, ["x", "y"]), r"ids: got <U1 \(2,\), expected .*\(4,\)"),
+        (({"a": EYE}, None, ["x", "", "y", "z"]), "ids: row 1 has an empty id"),
         (({"a": EYE}, None, np.arange(4) / 2), "ids: got float64"),
     ],
 )
@@ -231,31 +231,31 @@ def test_what_makes_no_index(arguments, message):
 
 
 def test_arrays_without_names_are_no_embeddings(unchecked):
-    with pytest.raises(TypeError, match="embeddings: got a ndarray, wanted one array"):
+    with pytest.raises(TypeError, match="embeddings: got a ndarray, expected one array"):
         Index(EYE)
-    with pytest.raises(TypeError, match="query: got a ndarray, wanted one array"):
+    with pytest.raises(TypeError, match="query: got a ndarray, expected one array"):
         Index({"a": EYE}).search(EYE, 1)
 
 
 def test_ids_as_a_column_of_pandas_has_them():
     ids = np.array(["x", "longer", "y", "z"], dtype=object)
     assert Index({"a": EYE}, ids=ids).ids.tolist() == ids.tolist()
-    with pytest.raises(ValueError, match=r"ids: got object \(4,\).*make text of what is neither"):
+    with pytest.raises(ValueError, match=r"ids: got object \(4,\).*convert other types to text"):
         Index({"a": EYE}, ids=np.array(["x", 1, None, "z"], dtype=object))
 
 
 @pytest.mark.parametrize(
     ("query", "k", "options", "message"),
     [
-        ({"a": EYE}, 5, {}, "k: got 5, wanted a whole number from 1 to 4, that of the rows"),
-        ({"a": EYE}, 2.5, {}, "k: got 2.5, wanted a whole number from 1 to 4"),
+        ({"a": EYE}, 5, {}, "k: got 5, expected a whole number from 1 to 4, the number of rows"),
+        ({"a": EYE}, 2.5, {}, "k: got 2.5, expected a whole number from 1 to 4"),
         ({"a": EYE}, 0, {}, "k: got 0"),
-        ({"a": EYE[:, :3]}, 1, {}, "query: got dim 3, wanted that of the index, 4"),
+        ({"a": EYE[:, :3]}, 1, {}, "query: got dim 3, expected that of the index, 4"),
         ({"a": EYE[:0]}, 1, {}, r"query: got shape \(0, 4\)"),
-        ({}, 1, {}, "query: got no modality"),
+        ({}, 1, {}, "query: got none"),
         ({"a": np.full((1, 4), np.nan, np.float32)}, 1, {}, r"query\['a'\]: row 0 holds NaN"),
-        ({"a": EYE}, 1, {"score": "direction"}, "score: got 'direction', wanted one of cosine"),
-        ({"a": EYE}, 1, {"gallery": ["c"]}, "gallery: got c, wanted some of a, b"),
+        ({"a": EYE}, 1, {"score": "direction"}, "score: got 'direction', expected one of cosine"),
+        ({"a": EYE}, 1, {"gallery": ["c"]}, "gallery: got c, expected some of a, b"),
         ({"a": EYE}, 1, {"gallery": []}, "gallery: got no modality"),
         ({"a": EYE}, 1, {"present": {"b": np.ones(4, bool)}}, "mask for b"),
     ],
