@@ -141,7 +141,7 @@ def _cures(config: Config, parts: int) -> Iterator[str]:
         yield f"--microbatch {max(parts, 1024)}: towers keep what that many examples need"
     elif config.microbatch > parts:
         yield "a smaller --microbatch"
-    if config.engine.strategy != "ring":
+    if config.engine.strategy != "ring" and parts > 1:
         yield "--engine.strategy ring: no device holds all columns"
     yield "a smaller --batch-size"
     yield "a --topology of more chips"
