@@ -141,7 +141,7 @@ def _cures(config: Config, parts: int) -> Iterator[str]:
         yield f"--microbatch {max(parts, 1024)}: towers then hold that many examples at a time"
     elif config.microbatch > parts:
         yield "a smaller --microbatch"
-    if config.engine.strategy != "ring":
+    if config.engine.strategy != "ring" and parts > 1:
         yield "--engine.strategy ring: no device then holds all columns"
     yield "a smaller --batch-size"
     yield "a --topology of more chips"

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gramalign.contrast.exchange import Axis
-from gramalign.mesh import AxisName, check_axis, gathered
+from gramalign.mesh import AxisName, check_axis, gathered, varying_as
 from gramalign.scores import Side
 
 NOBODY = -1
@@ -127,8 +127,27 @@ def own_numbers(size: int, axis_name: AxisName | None = None) -> Int[Array, " n"
 
 def counted_from_0(groups: Int[Array, " n"], axis_name: AxisName | None = None) -> Int[Array, " n"]:
     """The same groups, renumbered without negative numbers, alike on all devices."""
-    everyone = jnp.sort(gathered(groups, axis_name))
-    return jnp.searchsorted(everyone, groups).astype(jnp.int32)
+    return places_in(jnp.sort(gathered(groups, axis_name)), groups)
+
+
+def places_in(ascending: Int[Array, " m"], numbers: Int[Array, " n"]) -> Int[Array, " n"]:
+    """The place of each number, or of the first larger one.
+
+    As `jnp.searchsorted`, which no version of JAX can trace inside a `jax.shard_map` over some of a
+    mesh's axes.
+    """
+
+    def halve(bounds: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        low, high = bounds
+        middle = (low + high) // 2
+        beyond = (low < high) & (ascending[middle] < numbers)
+        return (jnp.where(beyond, middle + 1, low), jnp.where(beyond, high, middle)), None
+
+    low = varying_as(jnp.zeros(numbers.shape, jnp.int32), numbers)
+    (place, _), _ = jax.lax.scan(
+        halve, (low, low + len(ascending)), length=len(ascending).bit_length()
+    )
+    return place
 
 
 def check_matched(matched: Float[Array, " n"], size: int) -> None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from gramalign.contrast.blocks import NOBODY, Block, split, unsplit
+from gramalign.contrast.blocks import NOBODY, Block, places_in, split, unsplit
 from gramalign.contrast.competition import Candidates
 from gramalign.contrast.engine import Engine
 from gramalign.contrast.exchange import choose, exchange, sums
@@ -97,7 +97,7 @@ def _places(
 def _found(offered: Block, wanted: Int[Array, " b"]) -> tuple[Int[Array, " b"], Bool[Array, " b"]]:
     """The places of the wanted examples among the offered, and whether each is there."""
     places = offered.numbers().ravel()
-    at = jnp.searchsorted(jax.lax.cummax(places), wanted)
+    at = places_in(jax.lax.cummax(places), wanted)
     return at, (wanted != NOBODY) & (places.at[at].get(mode="fill", fill_value=NOBODY) == wanted)
 
 

@@ -62,13 +62,13 @@ def largest_batch(
     >>> largest_batch(attempt, attempt(64), available=50_000, multiple=8)
     Largest(batch_size=4800, needed=49000, refused=None, capped=False)
     """
-    cap = max(cap, first.batch_size) // multiple * multiple
+    cap = cap // multiple * multiple
     trials = [first]
     for _ in range(attempts):
         fits, refused = _bounds(trials)
         if fits >= cap or _needed(trials, fits) >= _ENOUGH * available:
             break
-        lowest, highest = fits + multiple, cap if refused is None else refused - multiple
+        lowest, highest = fits + multiple, cap if refused is None else min(cap, refused - multiple)
         if lowest > highest:
             break
         guess = int(_guess(trials, available)) // multiple * multiple

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.cli.plan_tables import title, verdict
+from gramalign.cli.plan_tables import refused_table, title, verdict
 from gramalign.programs import tpus
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
-from gramalign.programs.memory import Memory
+from gramalign.programs.memory import Memory, OutOfMemory
 from gramalign.programs.traffic import Traffic
 from gramalign.training import Config
 from gramalign.training import plan as planned
@@ -100,6 +100,12 @@ def test_out_of_memory_is_a_table(store, tmp_path, capsys):
     record = json.loads(out.read_text())
     assert record["plan"] is None
     assert record["out_of_memory"]["needed"] > record["available"]
+
+
+@pytest.mark.parametrize(("parts", "offered"), [(1, False), (4, True)])
+def test_a_ring_is_a_cure_where_there_are_others_to_pass_to(parts, offered):
+    table = refused_table(OutOfMemory("no"), Config(batch_size=8), "v5e:2x2", parts, 2**30)
+    assert any("ring" in cell for cell in table.columns[1].cells) == offered
 
 
 @tpu

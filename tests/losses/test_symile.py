@@ -289,6 +289,21 @@ def test_over_a_ring_of_two_axes_in_another_order(negatives, x64):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-10), found, exact)
 
 
+def test_over_an_axis_beside_one_that_is_the_compiler_s(x64):
+    embeddings, present, groups = jax.tree.map(jnp.asarray, batch("masked and grouped", size=16))
+    each = partial(losses.symile, temperature=TEMPERATURE)
+    whole = jax.shard_map(
+        lambda x, there, groups: each(x, present=there, groups=groups, axis_name="data"),
+        mesh=mesh_of(data=4, model=2),
+        axis_names={"data"},
+        in_specs=P("data"),
+        out_specs=P("data"),
+    )
+    found = jax.jit(whole)(embeddings, present, groups)
+    exact = each(embeddings, present=present, groups=groups)
+    np.testing.assert_allclose(found, exact, atol=1e-10)
+
+
 def test_memory_is_linear_in_the_batch():
     """All combinations of 16384 would take 2^42 numbers, one round of them 2^28."""
 

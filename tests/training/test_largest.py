@@ -60,6 +60,13 @@ def test_the_cap():
     assert (found.batch_size, found.capped, tried) == (992, True, [64, 992])
 
 
+def test_a_cap_below_a_batch_that_does_not_fit():
+    attempt, tried = machine(0, 1000)
+    first = attempt(AVAILABLE)
+    found = largest_batch(attempt, first, available=AVAILABLE, multiple=16, cap=1000)
+    assert (found.batch_size, found.refused, tried) == (992, AVAILABLE, [AVAILABLE, 992])
+
+
 def test_nothing_fits():
     attempt, _ = machine(AVAILABLE, 1)
     found = largest_batch(attempt, attempt(64), available=AVAILABLE, multiple=16)
