@@ -1,13 +1,12 @@
 """Memory of loss and gradient: what the compiler reserves, and what a new process takes."""
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import jax
 
 from gramalign.benchmarks.process import in_new_process
-from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, attempt
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, Say, attempt
 from gramalign.benchmarks.steps import inputs, step
 from gramalign.benchmarks.workload import DType, Method, Way
 
@@ -42,7 +41,7 @@ def growth(
     dim: int,
     dtype: DType,
     tile: int,
-    say: Callable[[str], None],
+    say: Say,
 ) -> dict[str, Any]:
     """Temporary memory at each batch size, and its growth relative to the batch's.
 

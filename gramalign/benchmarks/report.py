@@ -10,11 +10,10 @@ from gramalign.benchmarks.machine import machine
 from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
 from gramalign.benchmarks.products import square_rate
-from gramalign.benchmarks.rounds import OUT_OF_MEMORY
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Say
 from gramalign.benchmarks.rows import over
 from gramalign.benchmarks.workload import PUBLISHED, Workload
 
-Say = Callable[[str], None]
 Report = dict[str, Any]
 
 RESIDENT_LIMIT = 2 * 2**30

@@ -9,7 +9,6 @@ peak memory of this process, as JSON: a program of its own, because a process's 
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +20,11 @@ from jaxtyping import Array, Float, Int
 from gramalign.benchmarks.process import in_new_process
 from gramalign.benchmarks.products import blocks, dot
 from gramalign.benchmarks.resident import peak_bytes
-from gramalign.benchmarks.rounds import Timed, in_turn
+from gramalign.benchmarks.rounds import Say, Timed, in_turn
 from gramalign.benchmarks.steps import made_up
 from gramalign.contrast import Engine, ranks
 from gramalign.evaluation import EmbeddingSet, retrieve_both_ways
 from gramalign.scores import Side
-
-Say = Callable[[str], None]
 
 RECALL_AT = (1, 5, 10)
 

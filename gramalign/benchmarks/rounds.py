@@ -17,6 +17,9 @@ OUT_OF_MEMORY = "out of memory"
 
 T = TypeVar("T")
 
+Say = Callable[[str], None]
+"""Takes a progress message, one line."""
+
 # Neither JAX nor torch has an error class for it in all versions. As in the messages, with blanks
 # for underscores; the last are from libraries whose first call finds no memory left for a handle,
 # and say so in their own way.
@@ -71,15 +74,13 @@ def attempt(run: Callable[[], T]) -> T | Failed:
         return Failed(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:400])
 
 
-def in_turn(sides: Sequence[Timed], repeats: int, say: Callable[[str], None]) -> None:
+def in_turn(sides: Sequence[Timed], repeats: int, say: Say) -> None:
     """Runs every side once in every round, so that other load on the machine affects all."""
     for _ in rounds(sides, repeats, say):
         pass
 
 
-def rounds(
-    sides: Sequence[Timed], repeats: int, say: Callable[[str], None]
-) -> Iterator[Sequence[Timed]]:
+def rounds(sides: Sequence[Timed], repeats: int, say: Say) -> Iterator[Sequence[Timed]]:
     """As `in_turn`, and yields the sides after every round."""
     for number in range(repeats):
         say(f"round {number + 1} of {repeats}")

@@ -1,7 +1,7 @@
 """Seconds for loss and gradient: gramalign, the published code in torch, the bare products."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from gramalign.benchmarks import device, patience, peer
 from gramalign.benchmarks.peer import Peer
 from gramalign.benchmarks.products import bare_products, operands
-from gramalign.benchmarks.rounds import Failed, Timed, attempt, rounds
+from gramalign.benchmarks.rounds import Failed, Say, Timed, attempt, rounds
 from gramalign.benchmarks.rows import Ours, Row, Theirs, mark_fastest, row
 from gramalign.benchmarks.steps import made_up_for, place, step
 from gramalign.benchmarks.workload import Way, Workload
@@ -19,8 +19,6 @@ from gramalign.programs.flops import matmul_flops
 # LAPACK's small decompositions can be faster on one thread, on a busy machine by far. The peer is
 # then timed both ways, and the faster one counts.
 _ALSO_THREADS = {"pmrl": {1}}
-
-Say = Callable[[str], None]
 
 
 def measure(

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from gramalign.benchmarks.rounds import Say
 from gramalign.evaluation import bootstrap_interval, paired_difference
 
-Say = Callable[[str], None]
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray | None]]
 
 LEVEL = 0.95

@@ -4,7 +4,6 @@ import dataclasses
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gramalign.benchmarks.rounds import Say
 from gramalign.data import FeatureStore, batches, from_arrays, load
 from gramalign.data.packed import pack
 from gramalign.training import Config, Layout, Model, train
@@ -26,8 +26,6 @@ from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from gramalign.training.state import init_state
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
