@@ -52,7 +52,7 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
     for title in (
         "Plain, and dual softmax at 0.1",
         "Plain, and top 5 re-ranked by cosine",
-        "Labels: all that",
+        "Labels: everything with",
     ):
         assert title in printed
     record = json.loads((run / "evaluation.json").read_text())
