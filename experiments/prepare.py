@@ -83,7 +83,7 @@ def prepare(source: Mfeat | Emoji) -> FeatureStore:
     out = source.out_dir
     # A file from earlier would be read as one more modality.
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RawDataError(f"{out} is there already: name another folder, or remove it")
+        raise RawDataError(f"{out} already exists: give another folder, or remove it")
     arrays = source.arrays()
     # Moved to its place as a whole, so that an interruption leaves no half of a store.
     unfinished = out.with_name(out.name + ".unfinished")

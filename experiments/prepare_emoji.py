@@ -62,21 +62,21 @@ def _views(file: Path) -> dict[str, np.ndarray]:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in kinds if name in archive}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise RawDataError(f"{file} is damaged or no .npz file ({error})") from error
+        raise RawDataError(f"{file} is damaged or not an .npz file ({error})") from error
     for name, (shape, kind) in kinds.items():
         if name not in arrays:
             raise RawDataError(f"{file} has no array {name!r}; it has {', '.join(arrays)}")
         array, rows = arrays[name], len(arrays["image_noto"])
         if array.shape != (rows, *shape) or array.dtype.kind != kind:
             raise RawDataError(
-                f"{file}: {name} is {array.dtype}{list(array.shape)}: wanted "
+                f"{file}: {name} is {array.dtype}{list(array.shape)}, expected "
                 f"{[rows, *shape]} of kind {kind!r}"
             )
     frames, most = arrays["speech_frames"], arrays["speech_logmel"].shape[1]
     wrong = np.flatnonzero((frames < 1) | (frames > most))
     if len(wrong):
         raise RawDataError(
-            f"{file}: speech_frames of row {wrong[0]} is {frames[wrong[0]]}: wanted 1 to {most}"
+            f"{file}: speech_frames of row {wrong[0]} is {frames[wrong[0]]}, expected 1 to {most}"
         )
     return arrays
 
@@ -98,8 +98,8 @@ def _texts(file: Path) -> tuple[list[str], dict[str, list[str]]]:
                 texts[language].append(", ".join([name, *keywords]))
         except (ValueError, KeyError, TypeError) as error:
             raise RawDataError(
-                f"{file}, line {number}: wanted an object with 'code' and 'text', the latter with "
-                f"[name, [keywords]] for each of {', '.join(LANGUAGES.values())} "
+                f"{file}, line {number}: expected an object with 'code' and 'text', the latter "
+                f"with [name, [keywords]] for each of {', '.join(LANGUAGES.values())} "
                 f"({type(error).__name__}: {error})"
             ) from error
     return codes, texts

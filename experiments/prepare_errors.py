@@ -10,8 +10,8 @@ class RawDataError(ValueError):
 def existing(folder: Path, name: str) -> Path:
     """The path of a raw file; raises `RawDataError` if there is none."""
     if not folder.is_dir():
-        raise RawDataError(f"{folder} is not a folder: wanted the one that holds {name}")
+        raise RawDataError(f"{folder} is not a folder: give the one that holds {name}")
     file = folder / name
     if not file.is_file():
-        raise RawDataError(f"{file} does not exist: nothing is downloaded, put the raw file there")
+        raise RawDataError(f"{file} does not exist: nothing is downloaded; put the raw file there")
     return file

@@ -45,17 +45,17 @@ def _read(file: Path, width: int) -> tuple[np.ndarray, np.ndarray]:
     try:
         table = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2)
     except ValueError as error:  # UnicodeDecodeError too
-        raise RawDataError(f"{file} is no table of numbers ({error})") from error
+        raise RawDataError(f"{file} is not a table of numbers ({error})") from error
     if table.shape[1] != width + 1 or not len(table):
         raise RawDataError(
-            f"{file} has {len(table)} rows of {table.shape[1]} columns: wanted {width} features "
+            f"{file} has {len(table)} rows of {table.shape[1]} columns, expected {width} features "
             "and the class behind them, below a line of column numbers"
         )
     labels = table[:, -1].astype(np.int64)
     wrong = np.flatnonzero(~np.isin(table[:, -1], np.arange(10)))
     if len(wrong):
         raise RawDataError(
-            f"{file}: the last column of row {wrong[0]} is {table[wrong[0], -1]}: wanted the "
+            f"{file}: the last column of row {wrong[0]} is {table[wrong[0], -1]}, expected the "
             "class, a digit"
         )
     return table[:, :-1].astype(np.float32), labels

@@ -72,10 +72,10 @@ def batch_size(out: Path, seeds: range, raw: Path | None) -> Study:
         title="Does the volume need larger batches than the cosine?",
         text=(
             "Three views (`sums`, `fourier`, `gradients`) of scikit-learn's digits; the training "
-            "images and seven warped copies of each make 11 576 rows, the 350 test rows are as "
-            f"they are. Every run sees {EXAMPLES} examples, so a larger batch takes fewer steps; "
-            "the learning rate grows with the square root of the batch (0.002 at 256), warm-up is "
-            "a tenth of the steps."
+            "images and seven warped copies of each make 11 576 rows; the 350 test rows are "
+            f"unchanged. Every run sees {EXAMPLES} examples, so a larger batch takes fewer steps; "
+            "the learning rate grows with the square root of the batch (0.002 at 256), and warm-up "
+            "is a tenth of the steps."
         ),
         axis="batch size",
         lines={
@@ -105,9 +105,10 @@ def modalities(out: Path, seeds: range, raw: Path | None) -> Study:
         title="What does another modality add?",
         text=(
             "Two to eight derived views of scikit-learn's digits (`experiments/digit_sets.py`), "
-            "each seed beginning with another view, so that no place of the axis is about one set "
-            "of views; 500 steps, else the preset `digits`. *rest -> one* finds a view by all "
-            "others, *one -> rest* all others by one, each under the Score that was trained."
+            "each seed starting with a different view, so that no point on the axis is about one "
+            "set of views; 500 steps, otherwise the preset `digits`. *rest -> one* finds a view "
+            "from all the others, *one -> rest* all the others from one, each under the Score that "
+            "was trained."
         ),
         axis="modalities",
         lines={
@@ -129,7 +130,7 @@ def temperature(out: Path, seeds: range, raw: Path | None) -> Study:
         title="Which temperature does each method want?",
         text=(
             "scikit-learn's digits, four views; temperatures are fixed, and the same for both "
-            "terms of a sum; 500 steps, else the preset `digits`."
+            "terms of a sum; 500 steps, otherwise the preset `digits`."
         ),
         axis="temperature",
         lines={
@@ -154,9 +155,9 @@ def anchor(out: Path, seeds: range, raw: Path | None) -> Study:
     return Study(
         title="Which anchor, or each in turn?",
         text=(
-            "scikit-learn's digits, four views, with one of them for the anchor of all terms, or "
-            "each in turn; 500 steps, else the preset `digits`. The figures are means over all "
-            "modalities, whichever was the anchor."
+            "scikit-learn's digits, four views, with one of them as the anchor of all terms, or "
+            "each in turn; 500 steps, otherwise the preset `digits`. The figures are means over "
+            "all modalities, whichever was the anchor."
         ),
         axis="anchor",
         lines={
@@ -177,7 +178,7 @@ BATCH = 128
 def missing(out: Path, seeds: range, raw: Path | None) -> Study:
     """Emoji, whose second drawing is often absent, and more and more of it absent by chance."""
     if raw is None:
-        raise RawDataError("missing needs the emoji: name their folder with --emoji RAW_DIR")
+        raise RawDataError("missing needs the emoji: give their folder with --emoji RAW_DIR")
     whole = out / "emoji"
     if not whole.exists():
         prepare(Emoji(raw, whole))
@@ -202,10 +203,10 @@ def missing(out: Path, seeds: range, raw: Path | None) -> Study:
         text=(
             "Emoji: two drawings, three languages, speech. The second drawing is absent from 22 % "
             "of the rows, as its makers left it; the axis is the share of all training entries "
-            "that were taken away besides, at random, though of no row the last two. Test rows "
-            "are as they are. *Complete rows* trains only on those that still have everything, "
-            "while these are enough for a batch; the others train on all rows, and what is absent "
-            f"is masked. Batches of {BATCH}, 400 steps, else the preset `digits`."
+            "taken away on top of that, at random, but leaving every row at least two. Test rows "
+            "are unchanged. *Complete rows* trains only on rows that still have everything, as "
+            "long as these are enough for a batch; the others train on all rows, with what is "
+            f"absent masked. Batches of {BATCH}, 400 steps, otherwise the preset `digits`."
         ),
         axis="entries taken away",
         lines={name: line(name, False) for name in objectives}

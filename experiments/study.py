@@ -58,7 +58,7 @@ class Command:
         """Train what is missing, then write and print the results."""
         check_installed()
         if self.seeds < 1:
-            raise ValueError(f"seeds is {self.seeds}, wanted at least 1")
+            raise ValueError(f"seeds is {self.seeds}, expected at least 1")
         out = self.out / self.name
         study = STUDIES[self.name](out, range(self.seeds), self.emoji)
         keep_programs()

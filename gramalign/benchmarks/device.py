@@ -43,19 +43,19 @@ def start(platform: str | None, threads: int, devices: int) -> str:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", devices)
     if devices > len(jax.devices()):
-        raise ValueError(f"--devices {devices}: JAX sees {len(jax.devices())} x {found}")
+        raise ValueError(f"--devices is {devices}, but JAX sees {len(jax.devices())} x {found}")
     return found
 
 
 def _not_there(platform: str | None, why: str = "") -> str:
     said = f" ({why})" if why else ""
     if platform is None:
-        return f"JAX finds no device{said}: see what JAX_PLATFORMS says, or give --platform"
+        return f"JAX finds no device{said}: check JAX_PLATFORMS, or give --platform"
     extra = f": pip install 'gramalign[{platform}]'" if platform in ("cuda", "tpu") else ""
     return (
-        f"--platform {platform}: JAX finds no such device on this machine{said}. Leave --platform "
-        f"out for the best that it finds; or if there is one, see that its driver works, and "
-        f"install JAX for it{extra}"
+        f"--platform is {platform}, but JAX finds no such device on this machine{said}. Leave out "
+        "--platform for the best that JAX finds; or if there is one, check that its driver works, "
+        f"and install JAX for it{extra}"
     )
 
 

@@ -52,7 +52,7 @@ def find(
         return patience.seconds(peer(batch).run)
 
     found: Found = {**NOTHING}
-    batch, ended = SMALLEST, "the highest batch"
+    batch, ended = SMALLEST, "the largest batch allowed"
     attempt(lambda: once(SMALLEST))  # loads libraries
     while batch <= highest:
         taken = attempt(lambda batch=batch: once(batch))
@@ -64,7 +64,7 @@ def find(
         yield found
         batch *= 2
         if not patience.may_double(method, taken, limit):
-            ended = f"more than {limit} s a call"
+            ended = f"more than {limit} s per call"
             break
     attempt(lambda: release(device))
     if found["batch"] is not None:

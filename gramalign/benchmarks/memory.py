@@ -30,7 +30,7 @@ def compiled_bytes(
         raise RuntimeError(f"{method}, B = {batch}: {compiled.why}")
     analysis = compiled.memory_analysis()
     if analysis is None:
-        raise ValueError(f"{jax.default_backend()} does not tell how much memory it reserves")
+        raise ValueError(f"{jax.default_backend()} does not report how much memory it reserves")
     return analysis.temp_size_in_bytes
 
 

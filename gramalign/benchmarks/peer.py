@@ -33,20 +33,22 @@ def why_not(workload: Workload, devices: int, limit: int | None) -> str | None:
     """
     platform = jax.default_backend()
     if workload.method not in PUBLISHED:
-        return f"published code stands beside {', '.join(PUBLISHED)}"
+        return f"published code exists only for {', '.join(PUBLISHED)}"
     if not torch_is_there():
         return "torch is not installed: run make bench, or pip install 'gramalign[bench]'"
     if platform not in ("cpu", "gpu"):
-        return f"JAX computes on a {platform.upper()}, torch cannot"
+        return f"JAX runs on a {platform.upper()}, but torch cannot"
     if platform == "gpu" and not _cuda():
-        return "JAX computes on a GPU, and this torch sees none"
+        return "JAX runs on a GPU, but this torch sees none"
     if platform == "gpu" and devices > 1:
-        return f"the peer computes on one GPU, gramalign on {devices}"
+        return f"the peer runs on one GPU, gramalign on {devices}"
     if limit is not None and workload.batch > limit:
         return f"the peer is not run above --peer-limit {limit}"
     needed, there = least_bytes(workload), _memory(peer_device())
     if needed > there:
-        return f"the peer holds {needed / GIB:.0f} GiB at least, and there are {there / GIB:.0f}"
+        return (
+            f"the peer needs at least {needed / GIB:.0f} GiB, but {there / GIB:.0f} are available"
+        )
     return None
 
 

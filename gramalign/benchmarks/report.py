@@ -91,7 +91,7 @@ def problems(report: Report) -> list[str]:
         if not row["within_limit"]
     ]
     if not report.get("retrieval", {"ranks": {"agree": True}})["ranks"]["agree"]:
-        found.append("retrieval: the figures differ from those by sorting")
+        found.append("retrieval: the figures differ from those found by sorting")
     if "statistics" in report:
         found += statistics.problems(report["statistics"])
     return found

@@ -133,7 +133,7 @@ def _theirs(
         return Peer(workload.method, some, workload.dtype, threads, where)
 
     def first() -> Theirs:
-        slow = f"a call of the peer takes, or would, more than --peer-seconds {limit}"
+        slow = f"a call of the peer takes, or would take, more than --peer-seconds {limit}"
         method, batch = workload.method, workload.batch
         peer.release(where)
         if not patience.fits(lambda size: side(threads, size).run(), method, batch, limit):

@@ -36,13 +36,13 @@ def speed_table(rows: Sequence[Report]) -> Group:
             _agreement(row),
         )
     notes = [
-        "Spread: half of slowest round to fastest round, over the median. Same loss: relative "
+        "Spread: half of the slowest minus the fastest round, over the median. Same loss: relative "
         "difference, before anything was timed.",
-        "Torch peer: a determinant for each pair (gram); an SVD with full matrices (pmrl), of a "
-        "CPU on one thread or all, whichever is faster; the whole matrix of logits (clip).",
+        "Torch peer: a determinant for each pair (gram); an SVD with full matrices (pmrl), on a "
+        "CPU with one thread or all, whichever is faster; the whole matrix of logits (clip).",
     ]
     if any(row["fastest"] for row in rows):
-        notes.append("*: the fastest of its workload.")
+        notes.append("*: the fastest tile of its workload.")
     return titled(
         f"Speed: median seconds for loss and gradient, {_same(rows)}",
         body,
@@ -68,15 +68,15 @@ def work_table(rows: Sequence[Report]) -> Group:
             cells += (percent(row["share_of_device"]), bytes_(row["device_peak_bytes"]))
         body.add_row(*_names(rows, row), *cells)
     notes = [
-        "To products: seconds over those of the matrix products alone that the loss cannot do "
-        "without, in the same tiles and dtype; n/a of a loss that has none, or no memory for them.",
-        "FLOP/s: of matrix products; of theirs: of what the products alone reach. Temporary: what "
-        "the compiler reserves on a device beyond embeddings and gradients.",
+        "To products: seconds over those of only the matrix products that the loss cannot avoid, "
+        "in the same tiles and dtype; n/a for a loss with none, or without memory for them.",
+        "FLOP/s: of matrix products; of theirs: share of what the products alone reach. Temporary: "
+        "what the compiler reserves on a device beyond embeddings and gradients.",
     ]
     if accelerator:
         notes.append(
-            "Of device: of the FLOP/s of one large square product. Device peak: the most since the "
-            "start is all that a device tells, so n/a where something before had as much."
+            "Of device: share of the FLOP/s of one large square product. Device peak: a device "
+            "reports only its peak since the start, so n/a where something earlier used as much."
         )
     return titled("Work: how close to the bare matrix products", body, *notes)
 
@@ -97,9 +97,9 @@ def largest_table(rows: Sequence[Report]) -> Group:
         )
     ended = dict.fromkeys(f"{row['method']}: {row['ended_at']}" for row in rows)
     return titled(
-        "The torch peer's largest batch on this device, doubling",
+        "The torch peer's largest batch on this device, by doubling",
         body,
-        f"Doubling ended at: {', '.join(ended)}. Each side had the device to itself.",
+        f"Doubling ended with: {', '.join(ended)}. Each side had the device to itself.",
     )
 
 

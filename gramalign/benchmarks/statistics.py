@@ -174,8 +174,8 @@ def problems(found: dict[str, Any]) -> list[str]:
     small = [row for row in found["coverage"] if row["coverage"]["share"] < LEAST]
     often = [row for row in found["type_one_error"] if row["over_both"]["share"] > MOST]
     return [
-        f"statistics: the interval of {row['values']}, n = {row['number']}, holds "
-        f"{row['coverage']['share']:.1%} of {LEVEL:.0%}"
+        f"statistics: the interval of {row['values']}, n = {row['number']}, covers the mean in "
+        f"{row['coverage']['share']:.1%} of draws, expected {LEVEL:.0%}"
         for row in small
     ] + [
         f"statistics: with {row['seeds']} seeds that vary by {row['seed_points']} points the "

@@ -52,8 +52,8 @@ def _compiled(rows: Sequence[Report]) -> Group:
         f"Memory: temporary bytes of the compiled loss and gradient, k = {rows[0]['modalities']}, "
         f"d = {rows[0]['dim']}",
         body,
-        f"One device, {rows[0]['dtype']}, tiles of {rows[0]['tile']}. Beyond the embeddings and "
-        "their gradients. Growth 1.00: in proportion to B.",
+        f"One device, {rows[0]['dtype']}, tiles of {rows[0]['tile']}. On top of the embeddings "
+        "and their gradients. Growth 1.00: in proportion to B.",
     )
 
 
@@ -70,9 +70,9 @@ def _resident(rows: Sequence[Report]) -> Group:
     return titled(
         "Memory: peak resident memory of a fresh process, loss and gradient once",
         body,
-        "Float32, the engine's own tiles. With interpreter, libraries and compiler; the limit is "
-        f"{bytes_(rows[0]['limit_bytes'])}.",
-        "The peer is not run here: of B x B x k x k numbers it holds several arrays at once.",
+        "Float32, the engine's own tiles. Interpreter, libraries and compiler included; the limit "
+        f"is {bytes_(rows[0]['limit_bytes'])}.",
+        "The peer is not run here: it holds several arrays of B x B x k x k numbers at once.",
     )
 
 
@@ -92,7 +92,7 @@ def _accuracy(rows: Sequence[Report]) -> Group:
     return titled(
         "Accuracy: median relative error of the volume in float32, by distance within the tuple",
         body,
-        f"Against float64, {rows[0]['tuples']} tuples a cell, d = {rows[0]['dim']}. "
+        f"Against float64, {rows[0]['tuples']} tuples per cell, d = {rows[0]['dim']}. "
         "1 or more: no digit is right.",
     )
 
@@ -111,7 +111,7 @@ def _training(found: Report) -> Group:
     for row in found["input"]:
         what = f"packed, 4 x 512 floats, batches of {row['batch']}: examples a second"
         body.add_row(what, f"{row['examples_per_second']:,.0f}")
-    what = f"batches of {restart['rows']:,} examples, begun anew: the first after"
+    what = f"batches of {restart['rows']:,} examples, restarted: the first after"
     body.add_row(what, seconds(restart["seconds"]))
     return titled("Training: what comes on top of the compiled step", body)
 
@@ -139,20 +139,20 @@ def _retrieval(found: Report) -> Group:
             times(row["over_products"], 2),
         )
     large = found["large"]
-    same = "the same figures" if ranks["agree"] else "OTHER FIGURES"
+    same = "the same figures" if ranks["agree"] else "DIFFERENT FIGURES"
     return titled(
         "Retrieval: from scores, or embeddings, to figures",
         body,
-        f"Given scores: beside a sort and a search per query, {same}. By cosine d = "
-        f"{ranks['dim']}. By volume k = {large['modalities']}, d = {large['dim']}, beside the bare "
-        "matrix products.",
+        f"Given scores: beside a sort and a search per query, with {same}. By cosine: d = "
+        f"{ranks['dim']}. By volume: k = {large['modalities']}, d = {large['dim']}, beside the "
+        "bare matrix products.",
         f"The last in a fresh process on a {large['backend'].upper()}, compilation included: "
         f"{bytes_(large['peak_bytes'])} of the host's memory at its peak.",
     )
 
 
 def _coverage(found: Report) -> Group:
-    body = table("", ">n", ">holds the mean, %", ">all below, %", ">all above, %", ">width")
+    body = table("", ">n", ">covers the mean, %", ">all below, %", ">all above, %", ">width")
     last = None
     for row in found["coverage"]:
         body.add_row(
@@ -165,7 +165,7 @@ def _coverage(found: Report) -> Group:
         )
         last = row["values"]
     return titled(
-        "Statistics: how often a 95 % interval of the mean (BCa) holds it",
+        "Statistics: how often a 95 % interval (BCa) covers the mean",
         body,
         f"{found['repetitions']} draws each, {found['resamples']} resamples; plus or minus a "
         "standard error of the simulation.",
@@ -184,8 +184,8 @@ def _type_one_error(found: Report) -> Group:
             simulated(row["over_queries"]),
         )
     return titled(
-        "Statistics: how often a test at 5 % finds a difference of equal methods",
+        "Statistics: how often a test at 5 % finds a difference between equal methods",
         body,
-        f"{found['repetitions']} draws each of hits on {rows[0]['queries']} queries; the standard "
-        "deviation of a model's hits with its seed.",
+        f"{found['repetitions']} draws each of hits on {rows[0]['queries']} queries; by seed: the "
+        "standard deviation of a model's hits over seeds.",
     )

@@ -158,7 +158,7 @@ def _restart(folder: Path, rows: int, repeats: int, say: Say) -> dict[str, Any]:
 
 
 def _packed(folder: Path, rows: int, width: int, say: Say) -> FeatureStore:
-    say(f"training: packs {rows} rows of 4 x {width}")
+    say(f"training: packing {rows} rows of 4 x {width}")
     rng = np.random.default_rng(0)
     arrays = {f"m{n}": rng.standard_normal((rows, width), dtype=np.float32) for n in range(4)}
     pack(from_arrays(arrays), folder)

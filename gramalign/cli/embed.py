@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embed:
-    """Embed a feature store with a trained run, into one file, itself a feature store.
+    """Embed a feature store with a trained run, into one file that is itself a feature store.
 
     The file holds one array per modality (unit rows, zeros where absent),
     `present.MODALITY` masks, and the store's ids, split, labels and groups. A .safetensors file

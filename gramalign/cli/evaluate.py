@@ -58,9 +58,9 @@ class Evaluate:
     """Temperature, such as 0.05, of a dual softmax over all queries and the whole gallery; adds its
     figures beside the plain ones."""
     rerank: ScoreName | None = None
-    """Score to re-rank each query's best by; adds its figures beside the plain ones."""
+    """Score to re-rank each query's best candidates by; adds its figures beside the plain ones."""
     rerank_top: int = TOP
-    """How many to re-rank per query."""
+    """How many candidates to re-rank per query."""
     out: Path | None = None
     """Folder to write to, say with --data; None: the run's own folder, for its report."""
 

@@ -57,7 +57,7 @@ class Plan:
     attempts: int = 4
     """Most batches to try in that search."""
     cap: int = CAP
-    """Largest batch to try in it."""
+    """Largest batch to try in that search."""
     out: Path | None = None
     """JSON file for all figures."""
     config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)

@@ -32,8 +32,8 @@ else:
 class Robustness:
     """Measure a run's retrieval with missing modalities, noisy features and coarse embeddings.
 
-    Prints a table per curve, R@1 under the cosine and the run's Score. Writes all figures, also the
-    mean reciprocal rank, to robustness.json in the run's folder.
+    Prints a table per curve, R@1 under the cosine and the run's Score. Writes all figures,
+    including the mean reciprocal rank, to robustness.json in the run's folder.
     """
 
     run_folder: tyro.conf.Positional[Path]
@@ -48,7 +48,7 @@ class Robustness:
     curves: tuple[CurveName, ...] = CURVES
     """Damage: missing modalities, feature noise, dropped dimensions, storage precision."""
     repeats: int = 3
-    """Repetitions of what is random."""
+    """Repetitions of everything random."""
     seed: int = 0
     """Seed of the first repetition."""
     out: Path | None = None

@@ -52,7 +52,7 @@ class Search:
     """Part of the store to search; the query's id may be of any row."""
     index: Path | None = None
     """Search this saved index instead of a store; ids are then of its rows, or of the store --data.
-    Queries that the run must embed are refused if other parameters made the index."""
+    Queries that the run must embed are refused if the index was made with other parameters."""
     save_index: Path | None = None
     """Save what is searched as an index, a .safetensors file."""
     score: ScoreName | None = None

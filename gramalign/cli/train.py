@@ -32,14 +32,14 @@ class Train:
     out: Path | None = None
     """Folder of the run; None: runs/PRESET, or with --data runs/DATA."""
     resume: bool = False
-    """Continue from the last checkpoint in that folder, to the same bits; needs no option but --out
-    RUN."""
+    """Continue from the last checkpoint in the run's folder, to the same bits; needs no option but
+    --out RUN."""
     overwrite: bool = False
-    """Delete an existing run in that folder first."""
+    """Delete an existing run in the folder first."""
     evaluation: bool = True
     """Evaluate on the test part after training."""
     profile: tuple[int, int] | None = None
-    """First and last step to trace with jax.profiler, into that folder's profile/."""
+    """First and last step to trace with jax.profiler, into profile/ in the run's folder."""
     cluster: Cluster = field(default_factory=Cluster)
     config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
 

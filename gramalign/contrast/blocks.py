@@ -105,7 +105,7 @@ def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
     dtype, shape = getattr(groups, "dtype", None), np.shape(groups)
     anew = "groups = np.unique(groups, return_inverse=True)[1]"
     if dtype is None or shape != (size,) or not jnp.issubdtype(dtype, jnp.integer):
-        found = f"a {type(groups).__name__}" if dtype is None else dtype
+        found = type(groups).__name__ if dtype is None else dtype
         cure = f": number them with {anew}" if shape == (size,) else ""
         raise ValueError(
             f"groups must be an array of integers {(size,)}, got {found} of shape {shape}{cure}"

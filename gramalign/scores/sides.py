@@ -50,12 +50,12 @@ def _arrays(argument: str, mapping: Mapping[str, Any]) -> dict[str, tuple[tuple[
     """Shape and dtype by name; raises `TypeError` for anything but a mapping of names to arrays."""
     if not isinstance(mapping, Mapping):
         raise TypeError(
-            f"{argument} must map modality names to arrays, got a {type(mapping).__name__}"
+            f"{argument} must map modality names to arrays, got {type(mapping).__name__}"
         )
     for name, x in mapping.items():
         if not isinstance(x, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)):
             raise TypeError(
-                f"{argument}[{name!r}] must be a JAX or NumPy array, got a {type(x).__name__}"
+                f"{argument}[{name!r}] must be a JAX or NumPy array, got {type(x).__name__}"
             )
     return {name: (tuple(x.shape), x.dtype) for name, x in mapping.items()}
 

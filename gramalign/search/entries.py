@@ -46,7 +46,7 @@ def checked_rows(
     """
     if not isinstance(embeddings, Mapping):
         raise TypeError(
-            f"{argument}: got a {type(embeddings).__name__}, expected one array [n, dim] for each "
+            f"{argument}: got {type(embeddings).__name__}, expected one array [n, dim] for each "
             "modality, by name, such as {'text': array}"
         )
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}

@@ -99,7 +99,8 @@ def read(path: Path) -> Entries:
     if about.get("made_by_checksum", _of_text("")) != _of_text(made_by):
         raise ValueError(f"{path} is damaged: made_by is not what was written; copy it again")
     wanted = {f"{kind}.{name}" for kind in ("embeddings", "present") for name in modalities}
-    if arrays.keys() != checksums.keys() or arrays.keys() != wanted | {_TEXT, _ENDS}:
+    wanted |= {_TEXT, _ENDS}
+    if arrays.keys() != checksums.keys() or arrays.keys() != wanted:
         raise ValueError(f"{path} is damaged: got {sorted(arrays)}, expected {sorted(wanted)}")
     return Entries(
         {name: arrays[f"embeddings.{name}"] for name in modalities},

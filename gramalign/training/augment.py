@@ -41,7 +41,9 @@ def load_augment(name: str) -> Augment:
     except (ImportError, AttributeError, KeyError, FileNotFoundError) as error:
         raise ValueError(f"augment is {name!r}, but there is no such function: {error!r}") from None
     if not callable(found):
-        raise ValueError(f"augment is {name!r}, a {type(found).__name__}, expected a function")
+        raise ValueError(
+            f"augment is {name!r}, of type {type(found).__name__}, expected a function"
+        )
     return found  # pyright: ignore[reportReturnType]
 
 

@@ -22,7 +22,7 @@ def check(config: object, field: str, valid: bool, wanted: str) -> None:
         wanted: what a valid value is.
 
     Raises:
-        ValueError: names the field, what it got and what was wanted.
+        ValueError: names the field, what it got and what was expected.
     """
     if not valid:
         got = getattr(config, field)
@@ -70,7 +70,7 @@ def _spelt(kind: Any) -> str:
         several = ... in typing.get_args(kind)
         return f"a tuple, each {inside[0]}" if several else f"a tuple of {' and '.join(inside)}"
     bare = typing.get_origin(kind) or kind
-    return _KINDS.get(bare) or f"a {bare.__name__}(...)"
+    return _KINDS.get(bare) or f"{bare.__name__}(...)"
 
 
 def _is_one(value: Any, kind: Any) -> bool:

@@ -120,8 +120,8 @@ class Validation:
     every: int | None = None
     """Steps between evaluations; None: never, and the last step is the model."""
     figure: str = "rest -> one R@1, own"
-    """Figure that chooses: of retrieval, under the objective's own Score or the cosine, such as
-    "pair R@1, cosine" or "text -> audio+video R@5, own"; of ranks ("text -> audio median rank,
+    """Retrieval figure that chooses the model, under the objective's own Score or the cosine, such
+    as "pair R@1, cosine" or "text -> audio+video R@5, own"; of ranks ("text -> audio median rank,
     own") the lowest is best."""
     patience: int | None = None
     """Evaluations in a row without improvement after which the run ends."""
@@ -178,8 +178,8 @@ class Config:
     layout: Layout = field(default_factory=Layout)
     validation: Validation = field(default_factory=Validation)
     on_bad_record: OnBadRecord = "error"
-    """An unreadable record of a packed store stops the run and is named ("error"), or is left out
-    ("skip")."""
+    """An unreadable record of a packed store stops the run with an error that names it ("error"),
+    or is left out ("skip")."""
     workers: int = 0
     """Processes that read batches, if one thread of this process (0) is too slow."""
     seed: int = 0
@@ -189,19 +189,19 @@ class Config:
     keep_checkpoints: int = 2
     """How many of the latest checkpoints to keep."""
     max_skips: int = 10
-    """Most steps in a row to skip because loss or gradient is not finite."""
+    """Most steps in a row to skip because the loss or its gradient is not finite."""
     log_every: int = 50
     """Steps between lines of the log; the last step always writes one."""
     writers: tuple[Writer, ...] = ()
     """Where else the log goes, besides metrics.jsonl and timing.jsonl; each needs its extra."""
     start_from: str | None = None
-    """Folder of a trained run to start from: its weights of the same names and shapes."""
+    """Folder of a trained run to start from; weights with the same names and shapes are used."""
 
     def __post_init__(self):
         if not isinstance(self.data, (str, os.PathLike)):
             raise ValueError(
-                f"Config.data is a {type(self.data).__name__}, expected the name or path of a "
-                "store; save arrays to a file, np.savez(path, **arrays)"
+                f"Config.data is of type {type(self.data).__name__}, expected the name or path of "
+                "a store; save arrays to a file, np.savez(path, **arrays)"
             )
         as_declared(self)
         as_declared(self.engine)
@@ -245,7 +245,7 @@ class Config:
                 raise ValueError(f"Config.settings: unknown term {name!r}; the terms are {known}")
             if type(term) is not TERMS[name]:
                 wanted = TERMS[name].__name__
-                raise ValueError(f"Config.settings[{name!r}] is {term!r}, expected a {wanted}")
+                raise ValueError(f"Config.settings[{name!r}] is {term!r}, expected {wanted}(...)")
         defaults = {name: TERMS[name]() for name in self.weights if name not in self.settings}
         settings = {**self.settings, **defaults}
         return {name: settings[name] for name in TERMS if name in settings}

@@ -104,7 +104,7 @@ class Tempered(Term):
     temperature: float = 0.07
     """Temperature, or initial value of a learned one."""
     learn_temperature: bool = False
-    """Learn the temperature, within [0.01, 1]; on small data it falls until they are memorised."""
+    """Learn the temperature, in [0.01, 1]; on small data it falls until the data are memorised."""
 
     def __post_init__(self):
         super().__post_init__()

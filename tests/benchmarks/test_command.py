@@ -122,7 +122,7 @@ def test_a_method_without_a_peer_or_a_floor(short_rounds):
     assert alignment["seconds"] > 0 and alignment["product_seconds"] is None
     assert vast["times_products"] > 0 and vast["peer_seconds"] is None
     text = " ".join(to_text(tables(found)).split())
-    assert "n/a for alignment 8, vast 8: published code stands beside gram, pmrl, clip" in text
+    assert "n/a for alignment 8, vast 8: published code exists only for gram, pmrl, clip" in text
 
 
 def test_tiles_above_the_batch_are_one_way(short_rounds):
@@ -145,7 +145,7 @@ def test_an_accelerator_has_a_rate_and_a_peak(short_rounds, monkeypatch):
     assert (first["device_peak_bytes"], second["device_peak_bytes"]) == (30, None)
     text = to_text(tables(found))
     assert "Of device: " in text and "bfloat16" in text
-    assert "Device peak: the most since the start" in " ".join(text.split())
+    assert "Device peak: a device reports only its peak" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -242,40 +242,40 @@ def test_problems_end_the_command_with_status_1(short_rounds, monkeypatch, tmp_p
 def test_options_are_checked_by_name(capsys):
     assert "--repeats must be at least 1, got 0" in complaint(capsys, "--repeats", "0")
     assert "--batches must be at least 2, got 8 1" in complaint(capsys, "--batches", "8", "1")
-    assert "--tiles names one twice: 8 8" in complaint(capsys, "--tiles", "8", "8")
+    assert "--tiles names a value twice: 8 8" in complaint(capsys, "--tiles", "8", "8")
     assert "--modalities must be at least 2, got 1" in complaint(capsys, "--modalities", "1")
-    assert "--strategies are for several" in complaint(capsys, "--strategies", "ring")
+    assert "--strategies applies to several" in complaint(capsys, "--strategies", "ring")
     words = ["--accuracy-modalities", "2", "900"]
     assert "--accuracy-modalities must be at most --dim 512" in complaint(capsys, *words)
-    assert "--methods nothing is no objective" in complaint(capsys, "--methods", "nothing")
+    assert "--methods: nothing is not an objective" in complaint(capsys, "--methods", "nothing")
     with pytest.raises(ValueError, match="--methods: triangle needs exactly three modalities"):
         Bench(methods=("triangle",))
-    with pytest.raises(ValueError, match="--methods: wanted at least one"):
+    with pytest.raises(ValueError, match="--methods: got none, expected at least one"):
         Bench(methods=())
-    assert "--peer-largest is for a GPU" in complaint(capsys, "--peer-largest")
-    assert "pallas is not for a cpu" in complaint(capsys, "--implementations", "pallas")
+    assert "--peer-largest needs a GPU" in complaint(capsys, "--peer-largest")
+    assert "pallas does not run on a cpu" in complaint(capsys, "--implementations", "pallas")
     words = ["--devices", "2", "--batches", "9"]
-    assert "--batches 9 does not divide over --devices 2: take 8" in complaint(capsys, *words)
+    assert "--batches 9 does not divide evenly over --devices 2: try 8" in complaint(capsys, *words)
     words = ["--devices", "4", "--only", "memory"]
-    assert "--devices 4 is for the speed, and --only memory" in complaint(capsys, *words)
+    assert "--devices 4 applies to the speed part, but --only memory" in complaint(capsys, *words)
 
 
 def test_devices_that_are_not_there(monkeypatch):
     monkeypatch.setattr(device, "clear_backends", lambda: None)
     monkeypatch.setattr(device, "use_threads", lambda count: None)
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
-    with pytest.raises(ValueError, match="--devices 9: JAX sees 8 x cpu"):
+    with pytest.raises(ValueError, match="--devices is 9, but JAX sees 8 x cpu"):
         start(None, 1, 9)
-    with pytest.raises(ValueError, match=r"--platform tpu: JAX finds no such .* 'gramalign.tpu.'"):
+    with pytest.raises(ValueError, match=r"is tpu, but JAX finds no such .* 'gramalign.tpu.'"):
         start("tpu", 1, 1)
 
     def fails():
         raise RuntimeError("Unable to initialize backend\nand more")
 
     monkeypatch.setattr(jax, "default_backend", fails)
-    with pytest.raises(ValueError, match=r"rocm: .* \(Unable to initialize backend\)\. Leave"):
+    with pytest.raises(ValueError, match=r"is rocm, .* \(Unable to initialize backend\)\. Leave"):
         start("rocm", 1, 1)
-    with pytest.raises(ValueError, match="see what JAX_PLATFORMS says"):
+    with pytest.raises(ValueError, match="check JAX_PLATFORMS"):
         start(None, 1, 1)
 
 
@@ -303,4 +303,4 @@ def test_figures_are_json_whatever_they_are(tmp_path):
 
 
 def test_a_folder_is_refused_before_anything_is_measured(tmp_path, capsys):
-    assert "is a folder" in complaint(capsys, "--out", str(tmp_path))
+    assert "a folder, expected a JSON file" in complaint(capsys, "--out", str(tmp_path))

@@ -105,13 +105,13 @@ def test_the_largest_batch_is_found_by_doubling(monkeypatch):
     assert all(step["ended_at"] is None for step in steps)
 
     *_, found = find("clip", 2, 8, "float32", "cpu", 60, highest=16)
-    assert (found["batch"], found["ended_at"]) == (16, "the highest batch")
+    assert (found["batch"], found["ended_at"]) == (16, "the largest batch allowed")
 
     monkeypatch.setattr(patience, "seconds", lambda run: float(len(run.__self__._leaves[0])))
     *_, found = find("clip", 2, 8, "float32", "cpu", 64)  # four times as long for twice as many
-    assert (found["batch"], found["ended_at"]) == (32, "more than 64 s a call")
+    assert (found["batch"], found["ended_at"]) == (32, "more than 64 s per call")
     *_, found = find("pmrl", 2, 8, "float32", "cpu", 32)
-    assert (found["batch"], found["ended_at"]) == (32, "more than 32 s a call")
+    assert (found["batch"], found["ended_at"]) == (32, "more than 32 s per call")
 
     monkeypatch.undo()
     monkeypatch.setattr(Peer, "run", fail_from_64)

@@ -25,9 +25,9 @@ def test_all_is_measured():
 
     ranks["agree"] = False
     assert report.problems({"retrieval": found}) == [
-        "retrieval: the figures differ from those by sorting"
+        "retrieval: the figures differ from those found by sorting"
     ]
-    assert "OTHER FIGURES" in to_text(tables.tables({"retrieval": found}), width=200)
+    assert "DIFFERENT FIGURES" in to_text(tables.tables({"retrieval": found}), width=200)
 
 
 def test_the_new_process_computes_where_this_one_does(monkeypatch):

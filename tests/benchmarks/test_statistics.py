@@ -66,6 +66,6 @@ def test_intervals_that_hold_too_little_and_tests_that_err_are_problems():
     fine = {"coverage": statistics.share(90, 100)}, {"over_both": statistics.share(10, 100)}
     found = {"coverage": [row, {**row, **fine[0]}], "type_one_error": [test, {**test, **fine[1]}]}
     assert report.problems({"statistics": found}) == [
-        "statistics: the interval of hits, n = 9, holds 89.0% of 95%",
+        "statistics: the interval of hits, n = 9, covers the mean in 89.0% of draws, expected 95%",
         "statistics: with 3 seeds that vary by 2 points the crossed test errs in 11.0% of cases",
     ]

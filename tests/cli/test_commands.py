@@ -46,7 +46,7 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
     for title in (
         "Plain, and dual softmax at 0.1",
         "Plain, and top 5 re-ranked by cosine",
-        "Labels: all that",
+        "Labels: everything with",
     ):
         assert title in printed
     record = json.loads((run / "evaluation.json").read_text())
@@ -452,8 +452,8 @@ def test_a_fusion_is_evaluated_and_embedded(store, run, small, tmp_path, capsys)
     np.testing.assert_allclose(np.linalg.norm(fused.features["sound+video"], axis=1), 1, rtol=1e-5)
 
     words = ["embed", str(run), "--data", str(store), "--out", str(embedded), "--fused", "vast"]
-    assert "those that fuse modalities are []" in complaint(capsys, *words)
-    assert "no fused embeddings" in complaint(capsys, "evaluate", str(run), "--score", "fused")
+    assert "a term of the objective that fuses modalities: it has none" in complaint(capsys, *words)
+    assert "without fused embeddings" in complaint(capsys, "evaluate", str(run), "--score", "fused")
 
 
 def test_a_run_goes_on_with_its_own_options(run, capsys, tmp_path):

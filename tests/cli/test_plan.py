@@ -61,12 +61,12 @@ def test_tables_and_figures(topology, pieces, available, store, tmp_path, capsys
         "memory traffic",
         "all-gather",
         "published peaks",
-        "not a measurement",
+        "not measured",
         "largest batch: ",
     ):
         assert word in printed
     assert max(map(len, printed.splitlines())) <= 100
-    assert "can't be read" not in printed
+    assert "could not be read" not in printed
 
     record = json.loads(out.read_text())
     assert record["topology"] == topology and record["dims"] == {"sound": 6, "text": 7}

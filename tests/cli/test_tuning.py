@@ -128,7 +128,7 @@ def test_compare_goes_on_without_who_diverges(store, tmp_path, capsys):
     words += ["--seeds", "2", "--scores", "cosine", "--objectives"]
     main([*words, "1e38*clip", "gram"])
     said = capsys.readouterr().out
-    assert "1e+38*clip diverged and is left out. seed 0: step 1: " in said
+    assert "1e+38*clip diverged and was left out. seed 0: step 1: " in said
     record = json.loads((tmp_path / "compare.json").read_text())
     assert set(record["figures"]) == {"gram", "linear GCCA"}
     assert list(record["own_scores"]) == ["gram"]

@@ -94,7 +94,9 @@ def fused(topology, **settings):
 @tpu
 def test_a_generation_with_little_memory_inside_its_cores():
     """Tiles are as large as there is memory for."""
-    with pytest.raises(ValueError, match=r"MiB inside a TPU's core, where 14 .*lower Engine.tile"):
+    with pytest.raises(
+        ValueError, match=r"MiB inside a TPU's core, which has 14: .*lower Engine.tile"
+    ):
         fused("v4:2x2x1")
     fused("v4:2x2x1", tile=256)
 

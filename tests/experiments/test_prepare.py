@@ -150,7 +150,7 @@ def replaced(text, old, new):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda text: replaced(text, "\n", "\nword,"), r"mfeat-fou\.csv is no table of numbers"),
+        (lambda text: replaced(text, "\n", "\nword,"), r"mfeat-fou\.csv is not a table of numbers"),
         (lambda text: text.partition("\n")[0] + "\n1,2,3\n", r"mfeat-fou\.csv has 1 rows of 3"),
         (lambda text: text[:-2] + "7\n", r"mfeat-fou\.csv has other labels \(12 rows\).*fac"),
         (lambda text: text[:-2] + "12\n", r"mfeat-fou\.csv: the last column of row 11 is 12"),
@@ -187,17 +187,17 @@ def without(name):
         (without("image_noto"), r"has no array 'image_noto'"),
         (
             emoji_arrays() | {"image_emojitwo": np.zeros((12, 16, 16, 3), np.uint8)},
-            r"image_emojitwo is uint8\[12, 16, 16, 3\]: wanted \[12, 32, 32, 3\]",
+            r"image_emojitwo is uint8\[12, 16, 16, 3\], expected \[12, 32, 32, 3\]",
         ),
         (emoji_arrays() | {"has_emojitwo": np.ones(12)}, r"has_emojitwo is float64\[12\]"),
         (
             emoji_arrays() | {"speech_frames": np.array([5] * 11 + [0], np.int16)},
-            r"speech_frames of row 11 is 0: wanted 1 to 96",
+            r"speech_frames of row 11 is 0, expected 1 to 96",
         ),
         (emoji_arrays(13), r"emoji_texts\.jsonl has 12 rows, but emoji_views\.npz has 13"),
         (
             emoji_arrays() | {"has_emojitwo": np.array([object()] * 12, object)},
-            r"emoji_views\.npz is damaged or no \.npz file",
+            r"emoji_views\.npz is damaged or not an \.npz file",
         ),
     ],
 )
@@ -239,7 +239,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "text.npy").write_bytes(b"precious")
-    with pytest.raises(RawDataError, match=r"out is there already: name another folder"):
+    with pytest.raises(RawDataError, match=r"out already exists: give another folder"):
         prepare(Mfeat(raw_mfeat(tmp_path / "raw"), out))
     assert (out / "text.npy").read_bytes() == b"precious"
 

@@ -157,10 +157,10 @@ def test_settings_out_of_range(call, message):
 @pytest.mark.parametrize(
     ("embeddings", "message"),
     [
-        ([ROWS, ROWS], "embeddings must map modality names to arrays, got a list"),
+        ([ROWS, ROWS], "embeddings must map modality names to arrays, got list"),
         (
             {"text": ROWS, "b": [[1.0]]},
-            r"embeddings\['b'\] must be a JAX or NumPy array, got a list",
+            r"embeddings\['b'\] must be a JAX or NumPy array, got list",
         ),
     ],
 )
@@ -173,8 +173,8 @@ def test_what_is_no_mapping_and_no_array(name, embeddings, message):
     ("present", "message"),
     [
         (jnp.ones((4, 2), bool), "present must map modality names"),
-        ({"b": [True] * 4}, r"present\['b'\] must be a JAX or NumPy array, got a list"),
-        ({"b": None}, r"present\['b'\] must be a JAX or NumPy array, got a NoneType"),
+        ({"b": [True] * 4}, r"present\['b'\] must be a JAX or NumPy array, got list"),
+        ({"b": None}, r"present\['b'\] must be a JAX or NumPy array, got NoneType"),
     ],
 )
 def test_masks_that_are_none(present, message):
@@ -206,7 +206,7 @@ def test_masks_that_are_none(present, message):
         (losses.uniformity, {"t": np.inf}, ValueError, "t must be finite, got inf"),
         (losses.alignment, {"power": None}, TypeError, "power must be a number, got None"),
         (losses.kernel_volume, {"bandwidth": np.inf}, ValueError, "bandwidth must be finite"),
-        (losses.clip, {"groups": [0, 1, 2, 3]}, ValueError, "array of integers .*, got a list"),
+        (losses.clip, {"groups": [0, 1, 2, 3]}, ValueError, "array of integers .*, got list"),
         (
             losses.clip,
             {"groups": 2 ** np.arange(30, 34)},

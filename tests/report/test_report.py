@@ -319,7 +319,7 @@ def test_errors_name_the_cure(run, tmp_path, capsys):
     assert "resume the run, or make a finished one" in complaint(begun)
     assert "no run was started in it" in complaint(tmp_path)
     assert "photo:32x32x3" in complaint(run, "--images", "photo")
-    assert "no modality 'film'" in complaint(run, "--images", "film:2x2")
+    assert "got 'film', expected one of" in complaint(run, "--images", "film:2x2")
     assert "photo has 16 values a row" in complaint(run, "--images", "photo:5x5")
 
 

@@ -231,9 +231,9 @@ def test_what_makes_no_index(arguments, message):
 
 
 def test_arrays_without_names_are_no_embeddings(unchecked):
-    with pytest.raises(TypeError, match="embeddings: got a ndarray, expected one array"):
+    with pytest.raises(TypeError, match="embeddings: got ndarray, expected one array"):
         Index(EYE)
-    with pytest.raises(TypeError, match="query: got a ndarray, expected one array"):
+    with pytest.raises(TypeError, match="query: got ndarray, expected one array"):
         Index({"a": EYE}).search(EYE, 1)
 
 
