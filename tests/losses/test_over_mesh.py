@@ -259,6 +259,11 @@ def test_an_axis_that_the_mesh_has_not():
         losses.over_mesh(losses.clip, mesh_of(), "pipeline")
 
 
+def test_devices_that_are_no_mesh(unchecked):
+    with pytest.raises(TypeError, match=r"a Mesh, as jax\.make_mesh gives, got a list"):
+        losses.over_mesh(losses.clip, jax.devices())
+
+
 def test_a_mesh_of_axes_as_they_are_within_a_shard_map():
     with pytest.raises(
         ValueError, match=r"types \['Manual', 'Manual'\], expected Auto or Explicit"
