@@ -68,7 +68,8 @@ def read_arrays(path: Path) -> Located:
         return _read_safetensors(path)
     raise FeatureStoreError(
         f"{path} is not a feature store: got a file that ends in {path.suffix!r}, expected a "
-        "folder of .npy files, one .npz or one .safetensors"
+        "folder of .npy files, one .npz or one .safetensors; save its arrays by "
+        'numpy.savez("features.npz", text=..., audio=...)'
     )
 
 
