@@ -83,8 +83,9 @@ def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, num
     try:
         np.char.encode(names, "utf-8")
     except UnicodeEncodeError as error:  # such as a file's name in another encoding
+        name = ascii(str(error.object))
         raise ValueError(
-            f"ids: got {ascii(str(error.object))}, which is no UTF-8 and could not be saved; rename it"
+            f"ids: got {name}, which is no UTF-8 and cannot be saved; rename it"
         ) from None
     order = np.argsort(names, kind="stable")
     twice = np.flatnonzero(names[order][1:] == names[order][:-1])
