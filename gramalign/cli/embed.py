@@ -1,6 +1,7 @@
 """`gramalign embed`: features in, embeddings out."""
 
 import logging
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +71,7 @@ class Embed:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with whole(self.out) as draft:
             if self.out.suffix == ".npz":
-                with draft.open("wb") as file:
-                    np.savez(file, allow_pickle=False, **arrays)
+                write_npz(draft, arrays)
             else:
                 kept = without_text(arrays)
                 safetensors.numpy.save_file(kept, draft)
@@ -79,6 +79,14 @@ class Embed:
                     _log.warning("left out %s: they are text, which only an .npz can hold", lost)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
         console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """As `numpy.savez`, which takes no array that is called as an argument of its own is: file."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def without_text(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

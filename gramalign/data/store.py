@@ -54,7 +54,8 @@ class MappedRows:
         return len(self._rows)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return self._array[self._rows[index]]
+        rows = self._rows[index]  # one number, of one row, as well as several
+        return self._array[np.ravel(rows)].reshape(*np.shape(rows), *self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

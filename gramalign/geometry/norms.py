@@ -23,8 +23,12 @@ def sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @jax.jit
 def norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
-    """Euclidean length of the last axis, in at least float32; its derivative at zero is zero."""
-    x = at_least_float32(x)
+    """Euclidean length of the last axis, in at least float32; its derivative at zero is zero.
+
+    Raises:
+        ValueError: for an array that is not floating point.
+    """
+    x = _wide(x)
     return sqrt(jnp.sum(x * x, axis=-1))
 
 
@@ -34,11 +38,14 @@ def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
 
     A zero row stays zero, with derivative zero.
 
+    Raises:
+        ValueError: for an array that is not floating point.
+
     >>> import jax.numpy as jnp
     >>> normalize(jnp.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.0, 1.0], [0.0, 0.0]]
     """
-    x = at_least_float32(x)
+    x = _wide(x)
     # Dividing by the largest entry first keeps the squares of very small or large rows in range.
     # It is a constant to the derivative: the result does not depend on it.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0.0))
@@ -46,3 +53,9 @@ def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
     length = norm(x)[..., None]
     zero = length <= 0
     return jnp.where(zero, 0, x / jnp.where(zero, 1, length))
+
+
+def _wide(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x must be floating point, got {x.dtype}: convert it, .astype('float32')")
+    return at_least_float32(x)

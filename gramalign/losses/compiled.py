@@ -95,6 +95,11 @@ def compiled(
                     check_axis(axis_name, settings["groups"], "the groups are")
                 _warn_of_parts(loss.__name__, embeddings, axis_name)
             wide = {n: x if n in static else _widened(x) for n, x in settings.items()}
+            # JAX takes dicts, which it sorts, and few other mappings; an OrderedDict keeps an order
+            # of its own, which the shifts of a loss would follow.
+            embeddings = dict(embeddings)
+            if wide.get("present") is not None:
+                wide["present"] = dict(wide["present"])
             # A Score's matched pairs may depend on the precision of tiles: the floor that a
             # logarithm adds to a volume does.
             engine = settings.get("engine", DEFAULT_ENGINE)

@@ -10,9 +10,9 @@ combination wholly from one example, or one group, is no negative of that exampl
 published code instead omits the column with the example's own index, whatever was shuffled into it.
 So with two modalities "shuffled" is CLIP on that pair.
 
-Without a key, modalities are shifted cyclically, each by one place more than the one before it in
-the mapping: in a randomly drawn batch that is as random as any permutation. With a key, they are
-permuted at random.
+Without a key, modalities are shifted cyclically, each by one place more than the one before it by
+name: in a randomly drawn batch that is as random as any permutation. With a key, they are permuted
+at random.
 
 An absent modality is left out of a product, as in `gramalign.scores.ProductScore`. For an anchor,
 only examples that have it and any other modality are recombined; the rest might as well not be in

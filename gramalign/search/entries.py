@@ -67,7 +67,8 @@ def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, num
     """Ids as strings; the rows' numbers if none are given.
 
     Raises:
-        ValueError: not one string or integer for each row, a repeated id, or an empty one.
+        ValueError: not one string or integer for each row, a repeated id, an empty one, or one that
+            cannot be saved, as it is no UTF-8.
     """
     if ids is None:
         return np.arange(number).astype(np.str_)
@@ -81,6 +82,13 @@ def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, num
             "every row one, and convert other types to text, .astype(str)"
         )
     names = given.astype(np.str_)
+    try:
+        np.char.encode(names, "utf-8")
+    except UnicodeEncodeError as error:  # such as a file's name in another encoding
+        name = ascii(str(error.object))
+        raise ValueError(
+            f"ids: got {name}, which is no UTF-8 and cannot be saved; rename it"
+        ) from None
     order = np.argsort(names, kind="stable")
     twice = np.flatnonzero(names[order][1:] == names[order][:-1])
     if len(twice):

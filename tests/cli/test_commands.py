@@ -14,7 +14,7 @@ import safetensors.numpy
 import gramalign
 from gramalign import Index, training
 from gramalign.cli import main
-from gramalign.cli.embed import without_text
+from gramalign.cli.embed import without_text, write_npz
 from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.cli.robustness import Robustness
 from gramalign.data import load, open_store
@@ -204,6 +204,16 @@ def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys, 
     main(["embed", str(run), "--data", str(store), "--out", str(out)])
     assert list(open_store(out).split) == list(load(str(store)).split)
     assert "left out ids: they are text, which only an .npz can hold" in caplog.text
+
+
+def test_a_modality_may_have_the_name_of_an_argument_of_savez(tmp_path):
+    arrays = {name: np.full((3, 2), n) for n, name in enumerate(("file", "allow_pickle", "args"))}
+    write_npz(tmp_path / "rows.npz", arrays)
+    with np.load(tmp_path / "rows.npz") as found:
+        assert found.files == list(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+    assert open_store(tmp_path / "rows.npz").modalities == tuple(arrays)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.data import FeatureStoreError, batches, load, packed
+from gramalign.data import FeatureStoreError, batches, load, mix, packed
 from gramalign.data.opening import from_arrays
 from gramalign.data.packed import STORE, open_packed, pack
 from tests.shards import spoil
@@ -56,6 +56,13 @@ def test_there_and_back(store, folder):
     ]
     same(load(folder), store)
     same(load(folder).part("test"), store.part("test"))
+
+
+def test_one_row_at_a_time(store, folder):
+    for found in (load(folder), mix([load(folder), load(folder)], [1.0, 1.0], "both")):
+        for row in (0, 40, -1):
+            got = found.features["text"][row]
+            np.testing.assert_array_equal(got, store.features["text"][row])
 
 
 @pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2", ">i4", "<u2", "?"])

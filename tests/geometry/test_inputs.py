@@ -3,7 +3,14 @@
 import jax.numpy as jnp
 import pytest
 
-from gramalign.geometry import gram_matrix, leading_direction, singular_values, volume
+from gramalign.geometry import (
+    gram_matrix,
+    leading_direction,
+    norm,
+    normalize,
+    singular_values,
+    volume,
+)
 
 FUNCTIONS = [gram_matrix, leading_direction, singular_values, volume]
 
@@ -27,6 +34,13 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 def test_tuples(function, vectors, present, message):
     with pytest.raises(ValueError, match=message):
         function(vectors, present)
+
+
+@pytest.mark.parametrize("function", [norm, normalize])
+@pytest.mark.parametrize("dtype", [int, complex])  # of complex numbers it once made zeros
+def test_lengths(function, dtype):
+    with pytest.raises(ValueError, match="must be floating point, got .*astype"):
+        function(jnp.ones((2, 3), dtype))
 
 
 def test_unknown_method():

@@ -1,13 +1,15 @@
 """Messages of the losses, as users meet them: without run-time type checks."""
 
+from collections import OrderedDict
 from functools import partial
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign import losses
+from gramalign import losses, normalize
 from gramalign.scores import VolumeScore
 
 ROWS = jnp.eye(4, 3)
@@ -41,6 +43,17 @@ FUNCTIONS = {
     "separation": losses.separation,
     "participants": losses.participants,
 }
+
+
+@pytest.mark.parametrize("kind", [OrderedDict, MappingProxyType])
+def test_any_mapping_in_any_order(kind):
+    rows = jax.random.split(jax.random.key(0), 3)
+    rows = {
+        m: normalize(jax.random.normal(key, (6, 4))) for m, key in zip("cab", rows, strict=True)
+    }
+    present = {"a": jnp.arange(6) != 1}
+    found = losses.symile(kind(rows), present=kind(present))
+    np.testing.assert_array_equal(found, losses.symile(rows, present=present))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
