@@ -54,11 +54,11 @@ class Checkpoints:
         self._run = folder
         self._folder = folder.checkpoints.absolute()
         self._about = dict(about or {})
+        waiting = ocp.Context()
+        waiting.asynchronous.timeout_secs = _WRITTEN_WITHIN
         self._orbax = ocp.training.Checkpointer(
             str(self._folder),
-            context=ocp.Context(
-                async_options=ocp.options.AsyncOptions(timeout_secs=_WRITTEN_WITHIN)
-            ),
+            context=waiting,
             # Orbax calls the same objects by two types in its own annotations.
             preservation_policy=_policies.AnyPreservationPolicy(  # pyright: ignore[reportArgumentType]
                 [

@@ -136,8 +136,7 @@ def test_the_disk_of_one_is_full(full, small_config, tmp_path, monkeypatch):
 
     monkeypatch.setattr("tests.training.commands.preset", impatient)
     wide = small_config(layout=Layout(), model=Model(hidden=1024), steps=8)
-    sizes = ["unlimited", "unlimited"]
-    sizes[full] = 64
+    sizes = [64 if process == full else "unlimited" for process in range(2)]
     printed, status = ended(both(wide, tmp_path / "run", sizes=sizes))
     assert status == [2, 2], printed
     assert "cannot write checkpoint 4" in printed[full] and "File too large" in printed[full]
