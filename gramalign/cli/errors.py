@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import jax
 import rich.console
 import rich.markup
 
@@ -32,6 +33,15 @@ def explained(goes_on: str = "") -> Iterator[None]:
         said = [str(error), *getattr(error, "__notes__", [])]
         errors.print(f"[bold red]error:[/] {rich.markup.escape('. '.join(said))}")
         raise SystemExit(2) from error
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        what = str(error).partition("\n")[0]
+        errors.print(
+            f"[bold red]stopped:[/] {rich.markup.escape(what)}. Another process of the run may "
+            f"have ended: see what it printed{cure}"
+        )
+        raise SystemExit(1) from error
     except NonFiniteLoss as error:
         errors.print(f"[bold red]stopped:[/] {rich.markup.escape(str(error))}")
         raise SystemExit(1) from error

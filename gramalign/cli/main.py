@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -44,6 +45,7 @@ Then: gramalign evaluate runs/digits
 
 Versions: gramalign --version"""
 
+_PARTING = 5  # seconds that processes with one error need at most to end together
 _GOES_ON = {"train": "--resume", "compare": "the same command"}
 
 
@@ -71,10 +73,20 @@ def main(args: Sequence[str] | None = None) -> None:
     except SystemExit as end:
         if alone and end.code == BY_HAND:
             # What is being compiled cannot be ended otherwise, and would end in a crash.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(BY_HAND)
+            _leave(BY_HAND)
+        if alone and isinstance(end.code, int) and end.code and jax.distributed.is_initialized():
+            # The others either end as well, or wait for this process and must see it gone.
+            parting = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+            parting.start()
+            parting.join(_PARTING)
+            _leave(end.code)
         raise
+
+
+def _leave(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _at_home(word: str) -> str:

@@ -13,7 +13,7 @@ from gramalign.cli.options import Options
 from gramalign.data import FeatureStoreError, load
 from gramalign.data.expression import parse
 from gramalign.training import Config, train
-from gramalign.training.processes import Cluster, is_first_process, meet
+from gramalign.training.processes import Cluster, is_first_process, meet, together
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,9 @@ class Train:
         """Train, then evaluate."""
         self.cluster.enter()
         out = self.out or default_out(self.preset, self.config)
-        if self.evaluation:
-            store = load(self.config.data)
-            try:
-                rows = store.part("test")  # better missed now than after training
-            except FeatureStoreError as error:
-                error.add_note("Or give --no-evaluation")
-                raise
-            if len(rows) < 2:
-                raise ValueError(
-                    f"{store.source} has {len(rows)} test row, expected at least 2: mark more as "
-                    "test in the array 'split', or give --no-evaluation"
-                )
+        with together():
+            if self.evaluation:
+                self._check_test_rows()  # better missed now than after training
         keep_programs()
         run = train(
             self.config, out, resume=self.resume, overwrite=self.overwrite, profile=self.profile
@@ -70,6 +61,19 @@ class Train:
             if self.evaluation:
                 evaluate_run(run, screen=screen)
         meet("evaluated")
+
+    def _check_test_rows(self) -> None:
+        store = load(self.config.data)
+        try:
+            rows = store.part("test")
+        except FeatureStoreError as error:
+            error.add_note("Or give --no-evaluation")
+            raise
+        if len(rows) < 2:
+            raise ValueError(
+                f"{store.source} has {len(rows)} test row, expected at least 2: mark more as "
+                "test in the array 'split', or give --no-evaluation"
+            )
 
 
 def default_out(preset: str, config: Config) -> Path:

@@ -26,6 +26,7 @@ from gramalign.training.state import TrainState
 
 _log = logging.getLogger(__name__)
 _FIGURE = "figure"
+_WRITTEN_WITHIN = 600  # seconds that processes wait for one that is slow to write, or cannot
 _policies = ocp.training.preservation_policies
 
 
@@ -53,8 +54,11 @@ class Checkpoints:
         self._run = folder
         self._folder = folder.checkpoints.absolute()
         self._about = dict(about or {})
+        waiting = ocp.Context()
+        waiting.asynchronous.timeout_secs = _WRITTEN_WITHIN
         self._orbax = ocp.training.Checkpointer(
             str(self._folder),
+            context=waiting,
             # Orbax calls the same objects by two types in its own annotations.
             preservation_policy=_policies.AnyPreservationPolicy(  # pyright: ignore[reportArgumentType]
                 [
@@ -142,6 +146,8 @@ class Checkpoints:
     def _refused(self, step: int, error: Exception) -> OSError:
         self._failed = True
         why = str(error).partition("\n")[0]
+        if isinstance(error, TimeoutError):
+            why = f"a process has not written its part in {_WRITTEN_WITHIN} s, see what it printed"
         return OSError(f"cannot write checkpoint {step} to {self._folder}: {why}")
 
     def restore(self, like: TrainState) -> TrainState:

@@ -51,13 +51,23 @@ def differences(old: Config, new: Config, *, moved: bool = False) -> list[str]:
         new: the other.
         moved: whether stores that no longer exist at their old path may be those at a new path.
     """
-    before, after = dict(_flatten(old)), dict(_flatten(new))
+    before, after = flat(old, without=_FREE), flat(new, without=_FREE)
     return [
         f"{path}: {before[path]!r} -> {after[path]!r}"
         for path in before
         if path in after and before[path] != after[path]
         if path != "data" or not _same_stores(old.data, new.data, moved)
     ]
+
+
+def flat(config: Config, without: Collection[str] = ()) -> dict[str, Any]:
+    """Fields by names such as `optimizer.learning_rate`; settings of the objective's terms alone.
+
+    Args:
+        config: the config.
+        without: names of fields to leave out.
+    """
+    return dict(_flatten(config, without))
 
 
 def _same_stores(before: str, after: str, moved: bool) -> bool:
@@ -100,15 +110,15 @@ def _refuse_unknown(values: Mapping[str, Any], known: Collection[str], path: str
         raise ValueError(f"config: unknown {path}{unknown[0]}; known there: {', '.join(known)}")
 
 
-def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(config: Any, without: Collection[str], path: str = "") -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name == "settings":
             for name, term in config.terms.items():
-                yield from _flatten(term, f"{name}.")
-        elif field.name in _FREE:
+                yield from _flatten(term, without, f"{name}.")
+        elif field.name in without:
             continue
         elif dataclasses.is_dataclass(value):
-            yield from _flatten(value, f"{path}{field.name}.")
+            yield from _flatten(value, without, f"{path}{field.name}.")
         else:
             yield f"{path}{field.name}", value

@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,24 @@ from gramalign.files import check_local
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
+from gramalign.training.config_json import flat
 from gramalign.training.environment import environment
 from gramalign.training.input import Data
 from gramalign.training.layout import check_batch, mesh_of, on_all
 from gramalign.training.live import Report
 from gramalign.training.log import Log, opened
 from gramalign.training.model import joined
-from gramalign.training.moments import moments, varied
+from gramalign.training.moments import Moments, moments, varied
 from gramalign.training.params_file import save_params
-from gramalign.training.processes import is_first_process, meet, on_host
+from gramalign.training.processes import (
+    Facts,
+    check_alike,
+    from_all,
+    is_first_process,
+    meet,
+    on_host,
+    together,
+)
 from gramalign.training.profile import Profile
 from gramalign.training.restore import Run, load_run, make_run
 from gramalign.training.rows import chosen_rows
@@ -41,6 +52,7 @@ from gramalign.training.watch import NonFiniteLoss, Watch
 from gramalign.training.writers import check_writers
 
 _log = logging.getLogger(__name__)
+_LATE = 60  # seconds after which a network file system shows everybody what one has written
 
 
 def train(
@@ -77,34 +89,41 @@ def train(
     """
     folder = RunFolder(Path(out))
     # Everything that may raise comes before the folder is touched.
-    check_local(out)
-    check_writers(config.writers)
-    profiling = Profile(folder.profile, profile)
-    store, chosen = chosen_rows(config)
-    if config.augment is not None:
-        check_augment(load_augment(config.augment), store.dims)
-    if config.start_from is not None and not (resume and folder.checkpoints.exists()):
-        weights = weights_file(config.start_from)
-        if overwrite and weights.resolve() == folder.params.resolve():
-            raise ValueError(
-                f"start_from is the run in {folder.root} itself, which overwrite would delete "
-                "first: choose another folder"
-            )
-    mesh = mesh_of(config.layout)
-    check_batch(config.batch_size, mesh)
-    data = Data(store, config, mesh)
-    trained_on = digest(store)
+    with together():
+        check_local(out)
+        check_writers(config.writers)
+        profiling = Profile(folder.profile, profile)
+        store, chosen = chosen_rows(config)
+        if config.augment is not None:
+            check_augment(load_augment(config.augment), store.dims)
+        if config.start_from is not None and not (resume and folder.checkpoints.exists()):
+            weights = weights_file(config.start_from)
+            if overwrite and weights.resolve() == folder.params.resolve():
+                raise ValueError(
+                    f"start_from is the run in {folder.root} itself, which overwrite would delete "
+                    "first: choose another folder"
+                )
+        mesh = mesh_of(config.layout)
+        check_batch(config.batch_size, mesh)
+        data = Data(store, config, mesh)
+        trained_on = digest(store)
+        # The statistics of a run that is resumed, or finished, were measured when it began.
+        begun = resume and (folder.params.exists() or folder.statistics.exists())
+        measured = None if begun else varied(moments(store), store)
+    how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
+    check_alike({**how, **_facts(config, trained_on, measured)})
     make_start = functools.partial(
         Start, config, store.dims, mesh=mesh, folder=folder, trained_on=trained_on
     )
-    # The statistics of a run that is resumed, or finished, were measured when it began.
-    begun = resume and (folder.params.exists() or folder.statistics.exists())
-    start = None if begun else make_start(measured=varied(moments(store), store))
-    with folder.lock() if is_first_process() else contextlib.nullcontext():
-        if is_first_process():
-            folder.claim(config, resume=resume, overwrite=overwrite)
-        meet("claimed")
-        _check_unchanged(folder, store, trained_on)
+    start = None if begun else make_start(measured=measured)
+    with contextlib.ExitStack() as stack:
+        with together():
+            if is_first_process():
+                stack.enter_context(folder.lock())
+                folder.claim(config, resume=resume, overwrite=overwrite)
+        with together():
+            _check_shared(folder)
+            _check_unchanged(folder, store, trained_on)
         try:
             if not folder.params.exists():
                 start = start or make_start(measured=None)
@@ -124,6 +143,36 @@ def train(
     run = load_run(folder.root)
     # Of a finished run whose data have moved since, too.
     return dataclasses.replace(run, config=dataclasses.replace(run.config, data=config.data))
+
+
+def _facts(config: Config, trained_on: str, measured: Mapping[str, Moments] | None) -> Facts:
+    """What all processes of a run must have in common, or they would train different models."""
+    rows = hashlib.blake2b(trained_on.encode(), digest_size=8)
+    for name, of_name in sorted((measured or {}).items()):
+        rows.update(name.encode() + b"".join(x.tobytes() for x in of_name))
+    # Each may have the data in a place of its own, and read them by as many processes as it likes.
+    fields = flat(config, without=("data", "workers"))
+    return {**environment()["versions"], **fields, "training rows": rows.hexdigest()}
+
+
+def _check_shared(folder: RunFolder) -> None:
+    """Raises a ValueError if this process does not see the folder that the first one claimed."""
+    wanted = from_all(_written(folder))[0]
+    for _ in range(_LATE):
+        if _written(folder) == wanted:
+            return
+        time.sleep(1)
+    raise ValueError(
+        f"{folder.root} is not the folder that process 0 writes to: give --out a folder that all "
+        "machines share"
+    )
+
+
+def _written(folder: RunFolder) -> str:
+    try:
+        return str(folder.config.stat().st_mtime_ns)
+    except OSError:
+        return ""
 
 
 def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) -> None:
@@ -162,9 +211,10 @@ def _train(
         statistics = jax.device_put(start.statistics, on_all(mesh))
         begun = int(state.step)
         log = Log()
-        if is_first_process():
-            folder.note_start(begun)
-            log = stack.enter_context(opened(folder, config, begun, report))
+        with together():
+            if is_first_process():
+                folder.note_start(begun)
+                log = stack.enter_context(opened(folder, config, begun, report))
 
         def run(state: TrainState) -> Run:
             variables = joined(start.graphdef, state.params, statistics)

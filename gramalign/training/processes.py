@@ -1,6 +1,9 @@
 """Coordination between the processes of one run."""
 
+import contextlib
+import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +13,9 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array
 
 from gramalign.training.checks import check
+
+Facts = Mapping[str, Any]
+"""JSON-compatible values, by name."""
 
 
 def is_first_process() -> bool:
@@ -28,6 +34,58 @@ def agreed(decision: Any) -> Any:
     if jax.process_count() == 1:
         return decision
     return multihost_utils.broadcast_one_to_all(np.array(decision)).item()
+
+
+def from_all(text: str) -> list[str]:
+    """The texts of all processes, in their order; all must call this."""
+    if jax.process_count() == 1:
+        return [text]
+    own = np.frombuffer(text.encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(len(own)))
+    padded = np.zeros(max(1, sizes.max()), np.uint8)
+    padded[: len(own)] = own
+    rows = multihost_utils.process_allgather(padded)
+    return [bytes(row[:size]).decode() for row, size in zip(rows, sizes, strict=True)]
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """A block that raises in all processes if it does in one; all must enter it.
+
+    Otherwise, where one finds no data or may not write, the others would wait for it.
+
+    Raises:
+        ConnectionError: it has raised in another process, whose error is named.
+    """
+    failed = None
+    try:
+        yield
+    except Exception as error:
+        failed = error
+    said = "" if failed is None else ". ".join([str(failed), *getattr(failed, "__notes__", [])])
+    told = from_all(said or type(failed).__name__ if failed else "")
+    if failed is not None:
+        raise failed
+    for process, error in enumerate(told):
+        if error:
+            raise ConnectionError(f"process {process} cannot go on: {error}")
+
+
+def check_alike(facts: Facts) -> None:
+    """Raises a ValueError, in all processes, unless all have the same facts."""
+    told = [json.loads(text) for text in from_all(json.dumps(facts))]
+    for process, theirs in enumerate(told):
+        names = dict.fromkeys([*told[0], *theirs])
+        differing = [
+            f"{name}: {told[0].get(name)!r} in process 0, {theirs.get(name)!r} in {process}"
+            for name in names
+            if told[0].get(name) != theirs.get(name)
+        ]
+        if differing:
+            raise ValueError(
+                "the processes of a run must be started alike, but differ in "
+                f"{'; '.join(differing)}: give all the same options, data and versions"
+            )
 
 
 def on_host(x: Array | np.ndarray) -> np.ndarray:
@@ -79,6 +137,8 @@ class Cluster:
                 self.processes,
                 self.process,
                 heartbeat_timeout_seconds=self.timeout,
+                # One that ends with an error of its own waits for the others, who wait for it.
+                shutdown_timeout_seconds=self.timeout,
             )
         except (ValueError, RuntimeError) as error:
             raise ConnectionError(

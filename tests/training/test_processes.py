@@ -1,0 +1,143 @@
+"""Several processes of one run, some of which are started wrongly, or end."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from gramalign.training import Layout, Model, processes
+from gramalign.training.processes import check_alike, together
+from gramalign.training.run_folder import RunFolder
+from tests.processes import free_port
+from tests.training.commands import preset, started
+
+
+def told(monkeypatch, *others):
+    """Further processes, which say these texts whenever all are asked."""
+    monkeypatch.setattr(processes, "from_all", lambda text: [text, *others])
+
+
+def test_an_error_of_one_is_an_error_of_all(monkeypatch):
+    told(monkeypatch, "", "no data here")
+    with pytest.raises(ConnectionError, match="process 2 cannot go on: no data here"), together():
+        pass
+    with pytest.raises(KeyError), together():  # its own comes first
+        raise KeyError
+    told(monkeypatch, "", "")
+    with together():
+        pass
+
+
+def test_an_error_is_told_with_its_notes(monkeypatch):
+    said = []
+    monkeypatch.setattr(processes, "from_all", lambda text: said.append(text) or [text])
+    error = ValueError("too small")
+    error.add_note("Give more")
+    for failed in (error, ValueError()):
+        with pytest.raises(ValueError), together():
+            raise failed
+    assert said == ["too small. Give more", "ValueError"]
+
+
+def test_processes_that_differ_are_named_with_what_differs(monkeypatch):
+    own = {"seed": 0, "layers": (1, 2), "steps": 5}
+    told(monkeypatch, json.dumps(own), json.dumps({**own, "seed": 1, "steps": 6}))
+    with pytest.raises(
+        ValueError, match="seed: 0 in process 0, 1 in 2; steps: 5 in process 0, 6 in 2"
+    ):
+        check_alike(own)
+    told(monkeypatch, json.dumps(own))
+    check_alike(own)
+
+
+def both(config, folder, *one, sizes=("unlimited", "unlimited")):
+    """Two processes with one device each, the second with further options.
+
+    Args:
+        config: the run.
+        folder: of the run.
+        one: options of the second process.
+        sizes: kB that no file of either process may grow over.
+    """
+    words = ["--cluster.coordinator", f"localhost:{free_port()}", "--cluster.processes", 2]
+    words += ["--cluster.timeout", 10, "--cluster.process"]
+    return [
+        started(config, folder, *words, number, *more, devices=1, file_size=size)
+        for number, (more, size) in enumerate(zip([(), one], sizes, strict=True))
+    ]
+
+
+def ended(pair, timeout=90):
+    """What each has printed, and its status."""
+    try:
+        printed = [process.communicate(timeout=timeout)[0] for process in pair]
+    finally:
+        for process in pair:
+            process.kill()
+    return printed, [process.returncode for process in pair]
+
+
+@pytest.fixture(scope="module")
+def long(small_config):
+    return small_config(steps=100_000, log_every=10, checkpoint_every=20, layout=Layout())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options, messages",
+    [
+        (["--seed", "1"], ["seed: 0 in process 0, 1 in 1"] * 2),
+        (
+            ["--data", "elsewhere"],
+            ["process 1 cannot go on: no data 'elsewhere'", "error: no data"],
+        ),
+    ],
+)
+def test_one_is_started_otherwise(options, messages, long, tmp_path):
+    printed, status = ended(both(long, tmp_path / "run", *options))
+    assert status == [2, 2] and not any("Traceback" in text for text in printed), printed
+    for text, message in zip(printed, messages, strict=True):
+        assert message in text
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_one_has_other_features(long, tmp_path):
+    rng = np.random.default_rng(0)
+    text, audio = rng.normal(size=(2, 100, 3))
+    np.savez(tmp_path / "one.npz", text=text, audio=audio)
+    np.savez(tmp_path / "other.npz", text=text, audio=audio + 1)
+    config = dataclasses.replace(long, data=str(tmp_path / "one.npz"))
+    printed, status = ended(both(config, tmp_path / "run", "--data", tmp_path / "other.npz"))
+    assert status == [2, 2] and all("training rows: " in text for text in printed), printed
+
+
+@pytest.mark.slow
+def test_what_the_first_refuses_ends_all(long, tmp_path):
+    RunFolder(tmp_path / "run").root.mkdir()
+    RunFolder(tmp_path / "run").claim(long, resume=False, overwrite=False)
+    printed, status = ended(both(long, tmp_path / "run"))
+    assert status == [2, 2], printed
+    assert "process 0 cannot go on: " in printed[1] and "give --resume" in printed[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", [0, 1])
+def test_the_disk_of_one_is_full(full, small_config, tmp_path, monkeypatch):
+    """The other waits for it, here for five seconds, and all end."""
+
+    def impatient(*arguments):
+        path = preset(*arguments)
+        with path.open("a") as file:
+            file.write("from gramalign.training import checkpoint\n")
+            file.write("checkpoint._WRITTEN_WITHIN = 5\n")
+        return path
+
+    monkeypatch.setattr("tests.training.commands.preset", impatient)
+    wide = small_config(layout=Layout(), model=Model(hidden=1024), steps=8)
+    sizes = [64 if process == full else "unlimited" for process in range(2)]
+    printed, status = ended(both(wide, tmp_path / "run", sizes=sizes))
+    assert status == [2, 2], printed
+    assert "cannot write checkpoint 4" in printed[full] and "File too large" in printed[full]
+    assert "a process has not written its part in 5 s" in printed[1 - full]
