@@ -82,7 +82,7 @@ def locked(path: Path, message: str) -> Iterator[None]:
     Raises:
         FileExistsError: another process is in the block.
     """
-    with path.open("w") as file:
+    with path.open("a") as file:
         for more in reversed(range(10)):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,13 +117,15 @@ def train(
         Start, config, store.dims, mesh=mesh, folder=folder, trained_on=trained_on
     )
     start = None if begun else make_start(measured=measured)
+    word = from_all(uuid.uuid4().hex)[0]
     with contextlib.ExitStack() as stack:
         with together():
             if is_first_process():
                 stack.enter_context(folder.lock())
                 folder.claim(config, resume=resume, overwrite=overwrite)
+                folder.locked.write_text(word)
         with together():
-            _check_shared(folder)
+            _check_shared(folder, word)
             _check_unchanged(folder, store, trained_on)
         try:
             if not folder.params.exists():
@@ -155,24 +158,17 @@ def _facts(config: Config, trained_on: str, measured: Mapping[str, Moments] | No
     return {**environment()["versions"], **fields, "training rows": rows.hexdigest()}
 
 
-def _check_shared(folder: RunFolder) -> None:
-    """Raises a ValueError if this process does not see the folder that the first one claimed."""
-    wanted = from_all(_written(folder))[0]
+def _check_shared(folder: RunFolder, word: str) -> None:
+    """Raises a ValueError if this process does not see what the first one wrote in the folder."""
     for _ in range(_LATE):
-        if _written(folder) == wanted:
-            return
+        with contextlib.suppress(OSError):
+            if folder.locked.read_text() == word:
+                return
         time.sleep(1)
     raise ValueError(
         f"{folder.root} is not the folder that process 0 writes to: give --out a folder that all "
         "machines share"
     )
-
-
-def _written(folder: RunFolder) -> str:
-    try:
-        return str(folder.config.stat().st_mtime_ns)
-    except OSError:
-        return ""
 
 
 def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) -> None:

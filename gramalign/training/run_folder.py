@@ -122,6 +122,11 @@ class RunFolder:
         """The prediction for each classified row."""
         return self.root / "predictions.npz"
 
+    @property
+    def locked(self) -> Path:
+        """What the process that trains here holds, with a word by which the others know it."""
+        return self.root / "lock"
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps other processes from training in the folder until the block or the process ends.
@@ -131,7 +136,7 @@ class RunFolder:
         """
         self.root.mkdir(parents=True, exist_ok=True)
         busy = f"another process is training in {self.root}: wait for it, or choose another folder"
-        with locked(self.root / "lock", busy):
+        with locked(self.locked, busy):
             yield
 
     def state(self) -> Literal["finished", "running", "stopped"]:
@@ -139,7 +144,7 @@ class RunFolder:
         if self.params.exists():
             return "finished"
         try:
-            with open(self.root / "lock") as file:
+            with open(self.locked) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return "running"

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from gramalign.training import Layout, Model, processes
+from gramalign.training import Layout, Model, loop, processes
 from gramalign.training.processes import check_alike, together
 from gramalign.training.run_folder import RunFolder
 from tests.processes import free_port
@@ -81,6 +81,15 @@ def ended(pair, timeout=90):
 @pytest.fixture(scope="module")
 def long(small_config):
     return small_config(steps=100_000, log_every=10, checkpoint_every=20, layout=Layout())
+
+
+def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_LATE", 1)
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ValueError, match="is not the folder that process 0 writes to"):
+        loop._check_shared(folder, "word")
+    folder.locked.write_text("word")
+    loop._check_shared(folder, "word")
 
 
 @pytest.mark.slow
