@@ -65,9 +65,11 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     try:
         with explained(_GOES_ON.get(args[0], "") if args else ""):
+            command = _read(args)
             for word in args:
-                check_local(word)
-            _read(args).run()
+                if word != getattr(command, "query", None):  # the id of a row may be an address
+                    check_local(word)
+            command.run()
     except SystemExit as end:
         if alone and end.code == BY_HAND:
             # What is being compiled cannot be ended otherwise, and would end in a crash.
