@@ -116,6 +116,8 @@ def _read(args: list[str]) -> Any:
     if name == "train" and args[1:2] != [named]:
         start = _to_resume(args) or start
     if name == "compare":
+        if words_after("--objective", args):
+            raise ValueError("--objective is for train: give the objectives with --objectives")
         objectives = words_after("--objectives", args) or Compare.objectives
     else:
         objectives = words_after("--objective", args)[:1] or [start.objective]

@@ -384,7 +384,7 @@ TINY += ["--model.hidden", "8", "--modalities", "text", "video"]
             "which clip does not have; give own",
         ),
         (["--data", "nowhere/there"], "nowhere/there"),
-        (["--objective", "clip"], "give the objectives with --objectives"),
+        (["--objective", "gram"], "give the objectives with --objectives"),
     ],
 )
 def test_compare_refuses_before_it_trains(words, message, tmp_path, capsys):
