@@ -17,7 +17,6 @@ from gramalign.cli.figures import write_figures
 from gramalign.cli.in_turn import InTurn
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.options import SharedOptions
-from gramalign.cli.presets import preset
 from gramalign.cli.train import default_out
 from gramalign.cli.tuning import Options, Tuned, chosen, fair_settings, searched, tuning_grid
 from gramalign.data import load, readable
@@ -80,7 +79,7 @@ class Compare:
     """Feature stores, each with its own runs and tables: `digits`, the path of a folder or file, or
     a mixture such as "0.7*stores/a.npz + 0.3*stores/b"."""
     objectives: tuple[str, ...] = ("clip", "gram", "pmrl", "clip + gram", "clip + pmrl")
-    """Weighted terms, such as "gram + 0.3*clip"."""
+    """Weighted sums of terms, such as "gram + 0.3*clip"; `gramalign methods` lists the terms."""
     scores: tuple[ScoreName, ...] = (OWN,)
     """Scores beside the cosine: the same for all objectives, or "own", the one each trains."""
     seeds: int = 5
@@ -96,8 +95,6 @@ class Compare:
 
     def run(self) -> None:
         """Train what is missing, evaluate everything, print the tables."""
-        if self.config.objective != preset(self.preset).objective:
-            raise ValueError("--objective is for train: give the objectives with --objectives")
         if self.seeds < 1:
             raise ValueError(f"seeds is {self.seeds}, expected at least 1")
         configs = {data: self._configs(data) for data in self.data}

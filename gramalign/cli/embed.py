@@ -55,7 +55,7 @@ class Embed:
         some = np.any([store.present[name] for name in known], axis=0)
         if not some.all() and some.any():
             lost = int((~some).sum())
-            _log.warning("left out %d rows that have none of the run's modalities", lost)
+            _log.warning("left out %d row(s) that have none of the run's modalities", lost)
             store = store.take(np.flatnonzero(some))
         with console().status(f"embedding {len(store)} rows"):
             arrays = embed_store(run, store, self.batch_size, fused=self.fused)

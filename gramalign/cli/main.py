@@ -67,9 +67,11 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     try:
         with explained(_GOES_ON.get(args[0], "") if args else ""):
+            command = _read(args)
             for word in args:
-                check_local(word)
-            _read(args).run()
+                if word != getattr(command, "query", None):  # the id of a row may be an address
+                    check_local(word)
+            command.run()
     except SystemExit as end:
         if alone and end.code == BY_HAND:
             # What is being compiled cannot be ended otherwise, and would end in a crash.
@@ -126,6 +128,8 @@ def _read(args: list[str]) -> Any:
     if name == "train" and args[1:2] != [named]:
         start = _to_resume(args) or start
     if name == "compare":
+        if words_after("--objective", args):
+            raise ValueError("--objective is for train: give the objectives with --objectives")
         objectives = words_after("--objectives", args) or Compare.objectives
     else:
         objectives = words_after("--objective", args)[:1] or [start.objective]

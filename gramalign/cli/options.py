@@ -28,9 +28,10 @@ class Options(Config):
 
 @dataclass(frozen=True)
 class SharedOptions(Options):
-    """What all runs of a comparison have in common, whose data it names itself."""
+    """What all runs of a comparison have in common, which names data and objectives itself."""
 
     data: tyro.conf.SuppressFixed[tyro.conf.Fixed[str]] = "digits"
+    objective: tyro.conf.SuppressFixed[tyro.conf.Fixed[str]] = "gram"
 
 
 def options(start: Config, objectives: Sequence[str], args: Sequence[str]) -> Options:

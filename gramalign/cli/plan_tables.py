@@ -153,9 +153,9 @@ def largest_line(found: Largest, available: int) -> str:
         return f"largest batch: none of those tried fits, down to {found.refused}"
     needed = f"{amount(found.needed)} of {amount(available)}"
     text = f"largest batch: {found.batch_size} fits, with {needed}"
-    if found.capped:
-        return f"{text}; no larger one was tried"
-    return text + (f"; {found.refused} does not" if found.refused else "; a larger one may")
+    if found.refused:
+        return f"{text}; {found.refused} does not"
+    return f"{text}; {'no larger one was tried' if found.capped else 'a larger one may'}"
 
 
 def _table(first: str, *rest: str) -> Table:

@@ -87,8 +87,8 @@ def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
     """Raises a ValueError as `batches` does, without starting anything."""
     if not 1 <= batch_size <= len(store):
         raise ValueError(
-            f"batch_size is {batch_size}, but {store.source} has {len(store)} rows here, expected "
-            f"1 to {len(store)}"
+            f"batch_size is {batch_size}, but {store.source} has {len(store)} row(s) here, "
+            f"expected 1 to {len(store)}"
         )
     if seed < 0:
         raise ValueError(f"seed is {seed}, expected an integer >= 0")

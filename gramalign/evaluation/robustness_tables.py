@@ -49,7 +49,7 @@ def _of_one(curve: Curve, found: Robustness) -> Group:
     who = "all features" if curve.modalities == found.modalities else ", ".join(curve.modalities)
     title = _TITLES[curve.kind].format(who)
     several = f"mean ± half of the range over {found.repeats} repetitions"
-    notes = "" if curve.kind == "precision" else several
+    notes = "" if curve.kind == "precision" or found.repeats == 1 else several
     return titled(f"{title}: R@1 in percent", table, notes)
 
 

@@ -78,7 +78,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
             "the loss was jitted without its axis: give over_mesh the function before jax.jit"
         )
     if not isinstance(mesh, Mesh):
-        raise TypeError(f"mesh must be a Mesh, as jax.make_mesh gives, got a {type(mesh).__name__}")
+        raise TypeError(f"mesh must be a Mesh, as jax.make_mesh gives, got {type(mesh).__name__}")
     names = names_of(mesh.axis_names if axis_name is None else axis_name)
     for name in names:
         if name not in mesh.axis_names:

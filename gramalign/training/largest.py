@@ -74,7 +74,7 @@ def largest_batch(
         guess = int(_guess(trials, available)) // multiple * multiple
         trials.append(attempt(min(max(guess, lowest), highest)))
     fits, refused = _bounds(trials)
-    return Largest(fits, _needed(trials, fits), refused, capped=fits >= cap and refused is None)
+    return Largest(fits, _needed(trials, fits), refused, capped=fits >= cap)
 
 
 def _bounds(trials: list[Trial]) -> tuple[int, int | None]:

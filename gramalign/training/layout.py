@@ -47,7 +47,7 @@ def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:
             cure = "leave out --layout.data"
         raise ValueError(
             f"a layout of {' x '.join(f'{n} {axis}' for n, axis in zip(shape, AXES, strict=True))} "
-            f"needs {wanted} devices, but there are {len(there)}: {cure}, or "
+            f"needs {wanted} device(s), but there are {len(there)}: {cure}, or "
             + ("start on that many" if devices is None else f"give a --topology of {wanted}")
         )
     types = (AxisType.Auto,) * 3

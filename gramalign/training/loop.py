@@ -140,7 +140,7 @@ def train(
         meet("trained")
     if store.lost:
         _log.warning(
-            "%d records of %s could not be read and were left out: rows %s",
+            "%d record(s) of %s could not be read and were left out: rows %s",
             *(len(store.lost), store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
         )
     run = load_run(folder.root)

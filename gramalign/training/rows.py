@@ -59,7 +59,8 @@ def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, Feature
     chosen = chosen.take(np.arange(len(chosen))[: wanted.rows])
     if len(chosen) < 2 or not len(rows):
         raise ValueError(
-            f"{store.source}: got {len(chosen)} validation rows and {len(rows)} training rows, "
-            "expected at least 2 and 1; give the store a split, or another validation.held_out"
+            f"{store.source}: got {len(chosen)} validation row(s) and {len(rows)} training "
+            "row(s), expected at least 2 and 1; give the store a split, or another "
+            "validation.held_out"
         )
     return rows, chosen

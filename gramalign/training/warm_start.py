@@ -36,7 +36,7 @@ class Matched:
             return f"{len(names)} ({', '.join(names[:6])}{more})" if names else "0"
 
         return (
-            f"{self.source}: {len(self.taken)} arrays loaded; not in it {listed(self.new)}; of "
+            f"{self.source}: {len(self.taken)} array(s) loaded; not in it {listed(self.new)}; of "
             f"another shape in it {listed(self.other_shape)}; not used {listed(self.left)}"
         )
 

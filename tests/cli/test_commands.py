@@ -263,6 +263,16 @@ def test_an_address_is_refused_whatever_the_option(capsys):
     assert "copy from the address" in complaint(capsys, "evaluate", "--out=s3://a/b", "runs/a")
 
 
+def test_a_row_whose_id_is_an_address_is_found(run, store, tmp_path, capsys):
+    ids = np.array([f"https://example.com/{i}.jpg" for i in range(9)])
+    np.savez(tmp_path / "rows.npz", ids=ids, text=np.load(store / "text.npy")[:9])
+    words = [str(run), ids[3], "--against", "text", "--data", str(tmp_path / "rows.npz")]
+    assert searched(capsys, *words)[0]["query"] == ids[3]
+    assert "copy from the address" in complaint(
+        capsys, "search", str(run), ids[3], "--data", "s3://a"
+    )
+
+
 def test_rows_without_what_the_run_embeds_are_left_out(run, tmp_path, caplog):
     text, odd = np.ones((6, 7), np.float32), np.arange(6) % 2 == 1
     smell = np.ones((6, 2), np.float32)
@@ -271,7 +281,7 @@ def test_rows_without_what_the_run_embeds_are_left_out(run, tmp_path, caplog):
     out = tmp_path / "embedded.npz"
     main(["embed", str(run), "--data", str(tmp_path / "rows.npz"), "--out", str(out)])
     assert load(out).ids.tolist() == ["b", "d", "f"] and load(out).modalities == ("text",)
-    assert "left out 3 rows that have none of the run's modalities" in caplog.text
+    assert "left out 3 row(s) that have none of the run's modalities" in caplog.text
 
 
 def searched(capsys, *args: str) -> list[dict]:
@@ -384,7 +394,7 @@ TINY += ["--model.hidden", "8", "--modalities", "text", "video"]
             "which clip does not have; give own",
         ),
         (["--data", "nowhere/there"], "nowhere/there"),
-        (["--objective", "clip"], "give the objectives with --objectives"),
+        (["--objective", "gram"], "give the objectives with --objectives"),
     ],
 )
 def test_compare_refuses_before_it_trains(words, message, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Which options there are depends on the objective."""
 
+import re
+
 import pytest
 
 from gramalign.cli import main
@@ -31,6 +33,12 @@ def groups(capsys, *words):
 )
 def test_help_shows_the_terms_that_are_named(words, terms, capsys):
     assert groups(capsys, *words) == terms
+
+
+def test_help_of_compare_lists_only_what_it_takes(capsys):
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    assert not re.search(r"--objective\b|--data STR", capsys.readouterr().out)
 
 
 def test_the_settings_of_a_preset_are_where_options_start():

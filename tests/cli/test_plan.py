@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.cli.plan_tables import refused_table, title, verdict
+from gramalign.cli.plan_tables import largest_line, refused_table, title, verdict
 from gramalign.programs import tpus
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
@@ -15,6 +15,7 @@ from gramalign.programs.memory import Memory, OutOfMemory
 from gramalign.programs.traffic import Traffic
 from gramalign.training import Config
 from gramalign.training import plan as planned
+from gramalign.training.largest import Largest
 from tests.compilers import cuda, tpu
 
 SMALL = ["--objective", "clip", "--steps", "30", "--optimizer.warmup", "3", "--model.dim", "8"]
@@ -106,6 +107,14 @@ def test_out_of_memory_is_a_table(store, tmp_path, capsys):
 def test_a_ring_is_a_cure_where_there_are_others_to_pass_to(parts, offered):
     table = refused_table(OutOfMemory("no"), Config(batch_size=8), "v5e:2x2", parts, 2**30)
     assert any("ring" in cell for cell in table.columns[1].cells) == offered
+
+
+@pytest.mark.parametrize(
+    ("refused", "capped", "told"),
+    [(None, True, "no larger one was tried"), (64, True, "64 does not"), (None, False, "may")],
+)
+def test_the_largest_batch_says_how_sure_it_is(refused, capped, told):
+    assert told in largest_line(Largest(32, 5, refused, capped), 10)
 
 
 @tpu

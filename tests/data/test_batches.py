@@ -107,7 +107,7 @@ def test_orbax_saves_the_iterator_with_a_pytree(tmp_path):
 
 @pytest.mark.parametrize("batch_size", [0, 11])
 def test_batch_size_that_does_not_fit(batch_size):
-    message = f"batch_size is {batch_size}, but arrays has 10 rows here, expected 1 to 10"
+    message = rf"batch_size is {batch_size}, but arrays has 10 row\(s\) here, expected 1 to 10"
     with pytest.raises(ValueError, match=message):
         batches(make_store(), batch_size=batch_size, seed=0)
 

@@ -1,5 +1,6 @@
 """Damage is what it is said to be, and curves are the figures of retrieval under it."""
 
+import dataclasses
 import json
 
 import jax.numpy as jnp
@@ -182,6 +183,8 @@ def test_record_and_table(measured):
     assert f"{100 * kept[-1]:.1f}" in text and kept[-1] < 0.9  # a row keeps one
     for words in ("Modalities lost", "Noise on audio", "Dimensions dropped", "bfloat16"):
         assert words in text
+    assert f"range over {found.repeats} repetitions" in text
+    assert "range over" not in to_text(robustness_tables(dataclasses.replace(found, repeats=1)))
 
 
 def test_the_same_seed_gives_the_same_curve(measured):

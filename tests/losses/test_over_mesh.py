@@ -260,7 +260,7 @@ def test_an_axis_that_the_mesh_has_not():
 
 
 def test_devices_that_are_no_mesh(unchecked):
-    with pytest.raises(TypeError, match=r"a Mesh, as jax\.make_mesh gives, got a list"):
+    with pytest.raises(TypeError, match=r"a Mesh, as jax\.make_mesh gives, got list"):
         losses.over_mesh(losses.clip, jax.devices())
 
 

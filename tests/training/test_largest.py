@@ -64,7 +64,8 @@ def test_a_cap_below_a_batch_that_does_not_fit():
     attempt, tried = machine(0, 1000)
     first = attempt(AVAILABLE)
     found = largest_batch(attempt, first, available=AVAILABLE, multiple=16, cap=1000)
-    assert (found.batch_size, found.refused, tried) == (992, AVAILABLE, [AVAILABLE, 992])
+    assert (found.batch_size, found.refused, found.capped) == (992, AVAILABLE, True)
+    assert tried == [AVAILABLE, 992]
 
 
 def test_nothing_fits():
