@@ -113,6 +113,8 @@ def _check_names(arrays: Located, modalities: list[str]) -> None:
                 f"{where}: a modality's name cannot contain a dot or a slash, since it also names "
                 f"parameters: call it {name.replace('.', '_').replace('/', '_') or 'text'!r}"
             )
+        if name == "__metadata__":
+            raise FeatureStoreError(f"{where}: .safetensors files reserve this name: rename it")
 
 
 def _check_features(where: str, array: np.ndarray) -> None:

@@ -179,6 +179,10 @@ BAD = {
         "text.large: a modality's name cannot contain a dot or a slash, since it also names "
         "parameters: call it 'text_large'",
     ),
+    "reserved name": (
+        lambda c: c.update(__metadata__=c["text"]),
+        "__metadata__: .safetensors files reserve this name: rename it",
+    ),
     "bare mask": (
         lambda c: c.update(present=np.ones((6, 2), bool)),
         "present: a mask belongs to one modality: name it 'present.text'",
