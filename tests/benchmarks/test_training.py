@@ -22,4 +22,4 @@ def test_all_is_measured():
     assert found["restart"]["rows"] == 3000
     shown = to_text(tables.tables({"training": found}))
     assert "the loop's part" in shown and "3,000 examples" in shown
-    assert any("packs 4000 rows" in text for text in said)
+    assert any("packing 4000 rows" in text for text in said)
