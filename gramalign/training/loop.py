@@ -3,11 +3,9 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import logging
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +15,19 @@ from jax.sharding import Mesh
 from gramalign.data import FeatureStore, digest, same_rows
 from gramalign.data.workers import next_of
 from gramalign.files import check_local
+from gramalign.training.alike import check_shared, facts
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
-from gramalign.training.config_json import flat
 from gramalign.training.environment import environment
 from gramalign.training.input import Data
 from gramalign.training.layout import check_batch, mesh_of, on_all
 from gramalign.training.live import Report
 from gramalign.training.log import Log, opened
 from gramalign.training.model import joined
-from gramalign.training.moments import Moments, moments, varied
+from gramalign.training.moments import moments, varied
 from gramalign.training.params_file import save_params
 from gramalign.training.processes import (
-    Facts,
     check_alike,
     from_all,
     is_first_process,
@@ -53,7 +50,6 @@ from gramalign.training.watch import NonFiniteLoss, Watch
 from gramalign.training.writers import check_writers
 
 _log = logging.getLogger(__name__)
-_LATE = 60  # seconds after which a network file system shows everybody what one has written
 
 
 def train(
@@ -112,7 +108,7 @@ def train(
         begun = resume and (folder.params.exists() or folder.statistics.exists())
         measured = None if begun else varied(moments(store), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
-    check_alike({**how, **_facts(config, trained_on, measured)})
+    check_alike({**how, **facts(config, trained_on, measured)})
     make_start = functools.partial(
         Start, config, store.dims, mesh=mesh, folder=folder, trained_on=trained_on
     )
@@ -125,7 +121,7 @@ def train(
                 folder.claim(config, resume=resume, overwrite=overwrite)
                 folder.locked.write_text(word)
         with together():
-            _check_shared(folder, word)
+            check_shared(folder, word)
             _check_unchanged(folder, store, trained_on)
         try:
             if not folder.params.exists():
@@ -146,29 +142,6 @@ def train(
     run = load_run(folder.root)
     # Of a finished run whose data have moved since, too.
     return dataclasses.replace(run, config=dataclasses.replace(run.config, data=config.data))
-
-
-def _facts(config: Config, trained_on: str, measured: Mapping[str, Moments] | None) -> Facts:
-    """What all processes of a run must have in common, or they would train different models."""
-    rows = hashlib.blake2b(trained_on.encode(), digest_size=8)
-    for name, of_name in sorted((measured or {}).items()):
-        rows.update(name.encode() + b"".join(x.tobytes() for x in of_name))
-    # Each may have the data in a place of its own, and read them by as many processes as it likes.
-    fields = flat(config, without=("data", "workers"))
-    return {**environment()["versions"], **fields, "training rows": rows.hexdigest()}
-
-
-def _check_shared(folder: RunFolder, word: str) -> None:
-    """Raises a ValueError if this process does not see what the first one wrote in the folder."""
-    for _ in range(_LATE):
-        with contextlib.suppress(OSError):
-            if folder.locked.read_text() == word:
-                return
-        time.sleep(1)
-    raise ValueError(
-        f"{folder.root} is not the folder that process 0 writes to: give --out a folder that all "
-        "machines share"
-    )
 
 
 def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) -> None:

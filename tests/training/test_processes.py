@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from gramalign.training import Layout, Model, loop, processes
+from gramalign.training import Layout, Model, alike, processes
+from gramalign.training.alike import check_shared
 from gramalign.training.processes import check_alike, together
 from gramalign.training.run_folder import RunFolder
 from tests.processes import free_port
@@ -84,12 +85,12 @@ def long(small_config):
 
 
 def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_LATE", 1)
+    monkeypatch.setattr(alike, "_LATE", 1)
     folder = RunFolder(tmp_path)
     with pytest.raises(ValueError, match="is not the folder that process 0 writes to"):
-        loop._check_shared(folder, "word")
+        check_shared(folder, "word")
     folder.locked.write_text("word")
-    loop._check_shared(folder, "word")
+    check_shared(folder, "word")
 
 
 @pytest.mark.slow

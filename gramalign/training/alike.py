@@ -1,0 +1,38 @@
+"""What the processes of a run must have in common before it starts."""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Mapping
+
+from gramalign.training.config import Config
+from gramalign.training.config_json import flat
+from gramalign.training.environment import environment
+from gramalign.training.moments import Moments
+from gramalign.training.processes import Facts
+from gramalign.training.run_folder import RunFolder
+
+_LATE = 60  # seconds after which a network file system shows everybody what one has written
+
+
+def facts(config: Config, trained_on: str, measured: Mapping[str, Moments] | None) -> Facts:
+    """What all processes of a run must have in common, or they would train different models."""
+    rows = hashlib.blake2b(trained_on.encode(), digest_size=8)
+    for name, of_name in sorted((measured or {}).items()):
+        rows.update(name.encode() + b"".join(x.tobytes() for x in of_name))
+    # Each may have the data in a place of its own, and read them by as many processes as it likes.
+    fields = flat(config, without=("data", "workers"))
+    return {**environment()["versions"], **fields, "training rows": rows.hexdigest()}
+
+
+def check_shared(folder: RunFolder, word: str) -> None:
+    """Raises a ValueError if this process does not see what the first one wrote in the folder."""
+    for _ in range(_LATE):
+        with contextlib.suppress(OSError):
+            if folder.locked.read_text() == word:
+                return
+        time.sleep(1)
+    raise ValueError(
+        f"{folder.root} is not the folder that process 0 writes to: give --out a folder that all "
+        "machines share"
+    )
