@@ -22,11 +22,16 @@ def launched(command, **environment):
     )
 
 
-def all_succeed(processes, timeout=300):
-    """Waits for processes, and fails with what they printed unless all end well."""
+def ended(processes, timeout=300):
+    """What each process has printed, once all have ended."""
     try:
-        printed = [process.communicate(timeout=timeout)[0] for process in processes]
+        return [process.communicate(timeout=timeout)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
+
+
+def all_succeed(processes, timeout=300):
+    """Waits for processes, and fails with what they printed unless all end well."""
+    printed = ended(processes, timeout)
     assert not any(process.returncode for process in processes), "\n\n".join(printed)

@@ -10,7 +10,7 @@ from gramalign.training import Layout, Model, alike, processes
 from gramalign.training.alike import check_shared
 from gramalign.training.processes import check_alike, together
 from gramalign.training.run_folder import RunFolder
-from tests.processes import free_port
+from tests.processes import ended, free_port
 from tests.training.commands import preset, started
 
 
@@ -69,13 +69,9 @@ def both(config, folder, *one, sizes=("unlimited", "unlimited")):
     ]
 
 
-def ended(pair, timeout=90):
+def end_of(pair):
     """What each has printed, and its status."""
-    try:
-        printed = [process.communicate(timeout=timeout)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
+    printed = ended(pair, timeout=90)
     return printed, [process.returncode for process in pair]
 
 
@@ -105,7 +101,7 @@ def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
     ],
 )
 def test_one_is_started_otherwise(options, messages, long, tmp_path):
-    printed, status = ended(both(long, tmp_path / "run", *options))
+    printed, status = end_of(both(long, tmp_path / "run", *options))
     assert status == [2, 2] and not any("Traceback" in text for text in printed), printed
     for text, message in zip(printed, messages, strict=True):
         assert message in text
@@ -119,7 +115,7 @@ def test_one_has_other_features(long, tmp_path):
     np.savez(tmp_path / "one.npz", text=text, audio=audio)
     np.savez(tmp_path / "other.npz", text=text, audio=audio + 1)
     config = dataclasses.replace(long, data=str(tmp_path / "one.npz"))
-    printed, status = ended(both(config, tmp_path / "run", "--data", tmp_path / "other.npz"))
+    printed, status = end_of(both(config, tmp_path / "run", "--data", tmp_path / "other.npz"))
     assert status == [2, 2] and all("training rows: " in text for text in printed), printed
 
 
@@ -127,7 +123,7 @@ def test_one_has_other_features(long, tmp_path):
 def test_what_the_first_refuses_ends_all(long, tmp_path):
     RunFolder(tmp_path / "run").root.mkdir()
     RunFolder(tmp_path / "run").claim(long, resume=False, overwrite=False)
-    printed, status = ended(both(long, tmp_path / "run"))
+    printed, status = end_of(both(long, tmp_path / "run"))
     assert status == [2, 2], printed
     assert "process 0 cannot go on: " in printed[1] and "give --resume" in printed[1]
 
@@ -147,7 +143,7 @@ def test_the_disk_of_one_is_full(full, small_config, tmp_path, monkeypatch):
     monkeypatch.setattr("tests.training.commands.preset", impatient)
     wide = small_config(layout=Layout(), model=Model(hidden=1024), steps=8)
     sizes = [64 if process == full else "unlimited" for process in range(2)]
-    printed, status = ended(both(wide, tmp_path / "run", sizes=sizes))
+    printed, status = end_of(both(wide, tmp_path / "run", sizes=sizes))
     assert status == [2, 2], printed
     assert "cannot write checkpoint 4" in printed[full] and "File too large" in printed[full]
     assert "a process has not written its part in 5 s" in printed[1 - full]
