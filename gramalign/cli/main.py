@@ -68,9 +68,9 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         with explained(_GOES_ON.get(args[0], "") if args else ""):
             command = _read(args)
-            for word in args:
-                if word != getattr(command, "query", None):  # the id of a row may be an address
-                    check_local(word)
+            for path in vars(command).values():
+                if isinstance(path, Path):
+                    check_local(path)
             command.run()
     except SystemExit as end:
         if alone and end.code == BY_HAND:

@@ -10,6 +10,7 @@ from gramalign.data.opening import open_store
 from gramalign.data.packed import STORE, OnBadRecord, open_packed
 from gramalign.data.split import hash_split
 from gramalign.data.store import FeatureStore, FeatureStoreError
+from gramalign.files import check_local
 
 EMBEDDED = {"digits": digits}
 
@@ -32,6 +33,7 @@ def load(name_or_path: str | Path, *, on_bad_record: OnBadRecord = "error") -> F
 
     Raises:
         FeatureStoreError: no such set or file, a malformed mixture, or as `open_store` or `mix`.
+        ValueError: an address, such as gs://bucket.
     """
     if isinstance(name_or_path, Path):
         return _load(name_or_path, on_bad_record)
@@ -45,6 +47,7 @@ def load(name_or_path: str | Path, *, on_bad_record: OnBadRecord = "error") -> F
 def _load(name_or_path: str | Path, on_bad_record: OnBadRecord) -> FeatureStore:
     if isinstance(name_or_path, str) and name_or_path in EMBEDDED:
         return EMBEDDED[name_or_path]()
+    check_local(name_or_path)
     if not Path(name_or_path).exists():
         raise FeatureStoreError(
             f"no data {str(name_or_path)!r}: expected {' or '.join(map(repr, EMBEDDED))}, or the "
