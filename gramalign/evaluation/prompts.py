@@ -12,7 +12,7 @@ Source: averaged prompts, Radford et al. (CLIP), ICML 2021, arXiv 2103.00020, se
 ranked by volume, Cicchetti et al. (GRAM), ICLR 2025, arXiv 2412.11959, on VGGSound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -103,7 +103,6 @@ def classify_by_prompts(
     *,
     score: ScoreLike,
     modality: str | None = None,
-    clip: Sequence[str] | None = None,
     majority: Label | None = None,
 ) -> ClassFigures:
     """Rank all classes for each tuple by a Score, and measure accuracy.
@@ -115,29 +114,25 @@ def classify_by_prompts(
             fused from all modalities but the prompts', or with that of the other modality if there
             is only one.
         modality: of the prompts, if `prompts` is None.
-        clip: the modalities of a tuple; all but the prompts' if not given.
         majority: the most frequent training class, for the baseline.
 
     Returns:
         The figures.
 
     Raises:
-        ValueError: an unknown score or modality, nothing to classify, or prompts of another width.
+        ValueError: an unknown score, no modality but the prompts', or prompts of another width.
     """
     check_score(score, fused=True)
     named = prompts.modality if prompts is not None else modality or ""
     names = all_but(test.modalities, named)
-    chosen = names if clip is None else tuple(clip)
-    if not chosen or not set(chosen) <= set(names):
+    if not names:
         raise ValueError(
-            f"clip: got {', '.join(chosen) or 'no modality'}, expected some of "
-            f"{', '.join(names) or 'none'}, which are all but the prompts' modality, {named}; "
-            "embed another modality of the rows to classify"
+            f"test: got no modality but the prompts', {named}; embed another one of the rows"
         )
-    vectors = {name: test.data.embeddings[name] for name in chosen}
-    masks = {name: test.data.present[name] for name in chosen}
-    if score == FUSED and len(chosen) > 1:
-        vectors, masks = _fused(test, named, chosen)
+    vectors = {name: test.data.embeddings[name] for name in names}
+    masks = {name: test.data.present[name] for name in names}
+    if score == FUSED and len(names) > 1:
+        vectors, masks = _fused(test, named)
     width = next(iter(test.data.embeddings.values())).shape[1]
     if prompts is not None and prompts.directions.shape[1] != width:
         raise ValueError(
@@ -147,10 +142,10 @@ def classify_by_prompts(
 
     def scores(rows: slice) -> np.ndarray:
         assert prompts is not None
-        between, names = anonymous("cosine" if score == FUSED else score, [named], [*vectors])
-        others = {names[name]: jnp.asarray(x[rows]) for name, x in vectors.items()}
-        there = {names[name]: jnp.asarray(x[rows]) for name, x in masks.items()}
-        of_classes = {names[named]: jnp.asarray(prompts.directions)}
+        between, roles = anonymous("cosine" if score == FUSED else score, [named], [*vectors])
+        others = {roles[name]: jnp.asarray(x[rows]) for name, x in vectors.items()}
+        there = {roles[name]: jnp.asarray(x[rows]) for name, x in masks.items()}
+        of_classes = {roles[named]: jnp.asarray(prompts.directions)}
         return np.asarray(_tile(between, of_classes, others, there))
 
     choice = prompts is not None and len(prompts.classes) > 1
@@ -160,7 +155,7 @@ def classify_by_prompts(
         test,
         np.any(list(masks.values()), axis=0),
         classifier="prompts",
-        modalities=chosen,
+        modalities=names,
         majority=majority,
         settings={},
         score=name_of(score),
@@ -169,19 +164,17 @@ def classify_by_prompts(
 
 
 def _fused(
-    test: Labelled, prompts: str, clip: tuple[str, ...]
+    test: Labelled, prompts: str
 ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
     """What a tuple was fused to; absent for a modality whose rest was not fused."""
     rest = all_but(test.modalities, prompts)
-    if not test.data.fused or set(clip) != set(rest):
-        made = " or ".join(test.data.fused)
-        found = f"the fused ones are of all modalities but {made}" if made else "none are fused"
+    if not test.data.fused:
         raise ValueError(
-            f"score: got {FUSED!r} for {', '.join(clip)}, but {found}; expected one of "
+            f"score: got {FUSED!r} for {', '.join(rest)}, but none are fused; expected one of "
             f"{', '.join(SCORE_NAMES)}"
         )
     if prompts not in test.data.fused:
-        some = test.data.embeddings[clip[0]]
+        some = test.data.embeddings[rest[0]]
         return {"fused": np.zeros_like(some)}, {"fused": np.zeros(len(some), bool)}
     return {"fused": test.data.fused[prompts]}, {"fused": test.there(rest)}
 
@@ -190,7 +183,7 @@ def _fused(
 def _tile(
     score: Between,
     prompts: Mapping[str, Float[Array, "classes d"]],
-    clips: Mapping[str, Float[Array, "rows d"]],
+    tuples: Mapping[str, Float[Array, "rows d"]],
     present: Mapping[str, Bool[Array, " rows"]],
 ) -> Float[Array, "rows classes"]:
-    return score.tile(score.rows(prompts).factors, score.cols(clips, present).factors).T
+    return score.tile(score.rows(prompts).factors, score.cols(tuples, present).factors).T

@@ -386,9 +386,7 @@ def test_fused_tuples_are_classified_by_what_they_were_fused_to():
     )
     np.testing.assert_array_equal(one.ranks, other.ranks)
     assert classify_by_prompts(with_fused, prompts_of(train, "audio"), score=FUSED).rows == 0
-    with pytest.raises(
-        ValueError, match="for audio, video, but none are fused; expected|fused ones are of"
-    ):
+    with pytest.raises(ValueError, match="for audio, video, but none are fused; expected"):
         classify_by_prompts(test, prompts, score=FUSED)
 
 
@@ -445,7 +443,7 @@ def test_errors_name_what_is_wrong():
         nearest_neighbours(train, test, NAMES, k=0)
     with pytest.raises(ValueError, match="temperature: got 0"):
         nearest_neighbours(train, test, NAMES, temperature=0.0)
-    with pytest.raises(ValueError, match="clip: got no modality"):
+    with pytest.raises(ValueError, match="test: got no modality but the prompts', text;"):
         classify_by_prompts(
             rows(rng, 9, names=("text",)), prompts_of(train, "text"), score="cosine"
         )
