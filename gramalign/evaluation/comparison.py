@@ -137,7 +137,8 @@ def compare(
         results: objective -> hits of each seed, the same seeds in the same order for all. An
             objective with one result where others have several has no seed, such as a baseline.
         groups: of the examples; those of one group are drawn together.
-        resamples: of each bootstrap and of each permutation test that is not exact.
+        resamples: of each bootstrap of a figure or a difference, and of each permutation test that
+            is not exact.
 
     Returns:
         The comparison, with figures in the order in which they first appear. Where objectives were

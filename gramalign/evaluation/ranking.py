@@ -9,6 +9,8 @@ from jaxtyping import Float
 from gramalign.evaluation.bootstrap import drawn_weights
 from gramalign.evaluation.records import Record
 
+_RESAMPLES = 2000
+
 
 @dataclass(frozen=True)
 class Rank(Record):
@@ -31,9 +33,6 @@ class Rank(Record):
 
 def ranking(
     values: Mapping[str, Float[np.ndarray, "_seeds units"]],
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, Rank]:
     """Ranks methods by their means, with bootstrap intervals.
 
@@ -44,8 +43,6 @@ def ranking(
     Args:
         values: method -> value of each unit under each seed (`unit_values`); the same units for
             all, and the same seeds, or one row for a method without seeds. Larger is better.
-        resamples: number of resamples.
-        seed: of the resamples.
 
     Returns:
         Method -> its rank, in the order given.
@@ -70,10 +67,10 @@ def ranking(
             raise ValueError(f"values[{name!r}]: got NaN or infinity, expected finite numbers")
     units = alike[0].pop()
     stacked = np.stack([np.broadcast_to(array, (seeds, units)) for array in arrays.values()])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     columns = stacked.transpose(2, 0, 1).reshape(units, -1)  # [units, methods * seeds]
     means = []
-    for weights in drawn_weights(np.ones(units, int), resamples, rng):
+    for weights in drawn_weights(np.ones(units, int), _RESAMPLES, rng):
         of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights))
         by_seed = (weights @ columns).reshape(len(weights), len(arrays), seeds)
         means.append(np.einsum("rms,rs->rm", by_seed, of_seeds) / (units * seeds))
