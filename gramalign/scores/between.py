@@ -99,7 +99,7 @@ class Between:
         if self._by_bases:
             return -_joint_volume(rows, cols)
         if isinstance(self._inner, ProductScore):
-            return self._inner.tile(rows, cols) * self._of_scaled(rows)
+            return self._inner.tile(rows, cols) * self._inner.of_all_scaled(rows.shape[-1])
 
         def of_one_row(row: tuple[Array, Array]) -> Array:
             vectors, kept = (
@@ -118,9 +118,6 @@ class Between:
         query, gallery = (stack(embeddings, present, names) for names in (self.query, self.gallery))
         if self._joined:
             whole = [jnp.concatenate(both, axis=1) for both in zip(query, gallery, strict=True)]
-            if isinstance(self._inner, ProductScore):
-                total = jnp.sum(self._inner.columns(*whole), axis=-1)
-                return total * self._of_scaled(whole[0])
             return self._inner.of_tuples(*whole)
         one, others = (gallery, query) if self._turned else (query, gallery)
         named, masks = _named(*others)
@@ -145,12 +142,7 @@ class Between:
     def _joined(self) -> bool:
         """Whether the score is that of the joined tuple of both sides."""
         several = len(self.query) > 1 and len(self.gallery) > 1
-        inner = self._inner
-        return several and (hasattr(inner, "of_tuples") or isinstance(inner, ProductScore))
-
-    def _of_scaled(self, vectors: Float[Array, "... d"]) -> float:
-        """Corrects a scaled product: here both sides were scaled, not all but an anchor."""
-        return vectors.shape[-1] ** -0.5 if self._inner.scaled else 1.0
+        return several and hasattr(self._inner, "of_tuples")
 
     def _side(
         self,

@@ -70,6 +70,16 @@ class ProductScore(AnchoredScore):
         anchor = at_least_float32(self.rows(embeddings, present).factors)
         return jnp.sum(anchor * self.columns(vectors, kept), axis=-1)
 
+    def of_tuples(
+        self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
+    ) -> Float[Array, " b"]:
+        """The same of whole tuples, in which no modality is the anchor."""
+        return jnp.sum(self.columns(vectors, kept), axis=-1) * self.of_all_scaled(vectors.shape[-1])
+
+    def of_all_scaled(self, dim: int) -> float:
+        """What corrects a product of vectors that are all scaled: in a score, all but one are."""
+        return dim**-0.5 if self.scaled else 1.0
+
 
 def neutral(vectors: Float[Array, "b d"], kept: Bool[Array, " b"], scaled: bool) -> Array:
     """One modality as a factor of an elementwise product, `[b, d]`: ones where it is absent.
