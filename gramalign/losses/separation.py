@@ -18,9 +18,9 @@ from jaxtyping import Array, Float, Int
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
 from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.participants import participants
 from gramalign.mesh import AxisName
-from gramalign.scores import DirectionScore, Side
-from gramalign.scores.sides import whole
+from gramalign.scores import DirectionScore
 from gramalign.types import Embeddings, Present
 
 
@@ -56,9 +56,7 @@ def separation(
     [0.0, 0.0]
     """
     score = DirectionScore(signed=False)
-    side = score.rows(embeddings, present)
-    _, kept = whole(embeddings, present)
-    side = Side(side.factors, jnp.sum(kept, axis=1, dtype=jnp.int32) >= 2)
+    side = score.rows(embeddings, present)._replace(valid=participants(embeddings, present))
     _, (total, count) = among_themselves(
         score, side, 1.0, groups=groups, axis_name=axis_name, engine=engine
     )
