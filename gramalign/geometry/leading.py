@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import normalize
 from gramalign.geometry.spectrum import GAP_TOLERANCE, decompose, noise_of, towards_mean
-from gramalign.geometry.tuples import combine, inner_products, multiply, take_apart
+from gramalign.geometry.tuples import combine, identity, inner_products, multiply, take_apart
 
 
 @jax.custom_jvp
@@ -60,7 +60,7 @@ def _leading_eigenvector_jvp(primals, tangents):
     push = push - jnp.sum(push * vector, axis=-1, keepdims=True) * vector
     # Adding lambda_1 w w^T makes lambda_1 - G invertible and changes nothing orthogonal to w.
     least = jnp.finfo(matrix.dtype).eps * stop_gradient(jnp.where(value > 0, value, 1))
-    eye = jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
+    eye = identity(matrix)
     outer = vector[..., :, None] * vector[..., None, :]
     system = (value + least)[..., None, None] * eye - matrix + value[..., None, None] * outer
     # The inverse's norm is 1 / gap. If the gap is 0 to rounding, there is no derivative: the system

@@ -36,7 +36,6 @@ SHARES = ("mix", "fused_weight")
 NUMBERS = ("label_smoothing", "t", "power", "bandwidth", "weight_temperature")
 """Numeric settings that are static."""
 
-
 Check = Callable[[Embeddings, Mapping[str, Any]], None]
 """Raises an error for invalid embeddings or settings of a loss."""
 
@@ -122,20 +121,15 @@ def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
         check_unit(embeddings, settings["present"])
 
 
-def known(value: Any) -> np.ndarray | None:
-    """A setting's concrete value; None if it is traced."""
-    return None if isinstance(value, Tracer) else np.asarray(value)
-
-
 def _check_number(name: str, value: Any) -> None:
     """Raise `TypeError` unless a number, `ValueError` for an array or, if concrete, a bad value."""
     if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if np.shape(value) != ():
         raise ValueError(f"{name} must be one number, got an array of shape {np.shape(value)}")
-    number = known(value)
-    if number is None:
+    if isinstance(value, Tracer):
         return
+    number = np.asarray(value)
     # Devices flush smaller ones to 0, or their inverse is infinite.
     least, most = (float(x) for x in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
     if name in TEMPERATURES and not least <= float(number) <= most:

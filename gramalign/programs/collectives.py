@@ -83,12 +83,10 @@ def collectives(text: str, hosts: Sequence[int] | None = None) -> list[Collectiv
         leaving[key] += use.times * use.leaving
         unread[key] += 0 if use.read else use.times
         exact[key] = exact.get(key, True) and use.exact
-    found = []
-    for key, total in sent.most_common():
-        kind, overlaps, _ = key
-        rest = exact[key], leaving[key], unread[key]
-        found.append(Collective(kind, overlaps, count[key], total, *rest))
-    return found
+    return [
+        Collective(key[0], key[1], count[key], total, exact[key], leaving[key], unread[key])
+        for key, total in sent.most_common()
+    ]
 
 
 def _uses(
@@ -107,7 +105,7 @@ def _uses(
             started = asynchronous or (opcode.endswith("-start") and not _waits(instruction))
             told = groups_of(instruction.attributes, program.devices)
             groups = [range(program.devices)] if told is None else told
-            sent = _sent(kind, instruction, max(map(len, groups)))
+            sent = _SENT[kind](array_bytes(instruction.result), max(map(len, groups)))
             leaving = 0 if hosts is None else _leaving(kind, sent, groups, hosts)
             yield _Use(kind, started, 1, sent, leaving, exact=True, read=told is not None)
         elif opcode == "while":
@@ -144,11 +142,6 @@ def _goes_on(computation: Computation) -> bool:
     return any(
         x.opcode in _SENT and "chain_id=" in x.attributes for x in computation.instructions.values()
     )
-
-
-def _sent(kind: str, instruction: Instruction, group: int) -> int:
-    """Bytes that a device in a group of this size sends at least."""
-    return _SENT[kind](array_bytes(instruction.result), group)
 
 
 def _leaving(kind: str, sent: int, groups: Sequence[Sequence[int]], hosts: Sequence[int]) -> int:
