@@ -9,6 +9,7 @@ from gramalign.benchmarks.process import in_new_process
 from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, Say, attempt
 from gramalign.benchmarks.steps import inputs, step
 from gramalign.benchmarks.workload import DType, Method, Way
+from gramalign.programs.memory import memory
 
 
 def compiled_bytes(
@@ -20,7 +21,8 @@ def compiled_bytes(
     not fit the device.
 
     Raises:
-        ValueError: the platform does not report it.
+        RuntimeError: the compiler fails otherwise.
+        ValueError: the compiler does not report it.
     """
     shapes = dict.fromkeys(inputs(method, modalities), jax.ShapeDtypeStruct((batch, dim), dtype))
     compiled = attempt(lambda: step(method, Way(tile)).lower(shapes).compile())
@@ -28,10 +30,7 @@ def compiled_bytes(
         if compiled.why == OUT_OF_MEMORY:
             return None
         raise RuntimeError(f"{method}, B = {batch}: {compiled.why}")
-    analysis = compiled.memory_analysis()
-    if analysis is None:
-        raise ValueError(f"{jax.default_backend()} does not report how much memory it reserves")
-    return analysis.temp_size_in_bytes
+    return memory(compiled).temporary
 
 
 def growth(

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gramalign.benchmarks.workload import PUBLISHED, Method, Workload
-
-GIB = 2**30
+from gramalign.programs.chips import GIB
 
 LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
 """Largest relative difference between two losses that count as the same, by dtype: the published

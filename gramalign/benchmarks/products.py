@@ -15,8 +15,8 @@ from gramalign.contrast.blocks import split
 from gramalign.mesh import varying_as, zeros_as
 from gramalign.programs.flops import matmul_flops
 from gramalign.scores import Side
+from gramalign.types import Embeddings
 
-Embeddings = dict[str, Float[Array, "batch dim"]]
 Rows = Sequence[Float[Array, "rows d"]]
 Cols = Sequence[Float[Array, "cols d"]]
 Results = tuple[Float[Array, " rows"], Float[Array, "rows d"], Float[Array, "cols d"] | None]

@@ -91,18 +91,21 @@ def _speed(ours: Ours | None, theirs: Theirs) -> Row:
 
 
 def _work(ours: Ours | None) -> Row:
-    names = ("product_seconds", "times_products", "flops", "flops_per_second")
-    names += ("product_flops_per_second", "share_of_products", "temporary_bytes")
-    if ours is None:
-        return dict.fromkeys((*names, "device_peak_bytes"))
-    seconds = ours.timed.median()
-    floor = ours.products
+    seconds = ours and ours.timed.median()
+    floor = ours and ours.products
     products = None if floor is None or floor.failed else floor.median()
-    rate = ours.flops / seconds
-    product_rate = None if products is None else ours.product_flops / products
-    figures = (products, over(seconds, products), ours.flops, rate)
-    figures += (product_rate, over(rate, product_rate), ours.temporary_bytes)
-    return dict(zip(names, figures, strict=True), device_peak_bytes=ours.device_peak_bytes)
+    rate = ours.flops / seconds if ours and seconds else None
+    product_rate = ours.product_flops / products if ours and products else None
+    return {
+        "product_seconds": products,
+        "times_products": over(seconds, products),
+        "flops": ours and ours.flops,
+        "flops_per_second": rate,
+        "product_flops_per_second": product_rate,
+        "share_of_products": over(rate, product_rate),
+        "temporary_bytes": ours and ours.temporary_bytes,
+        "device_peak_bytes": ours and ours.device_peak_bytes,
+    }
 
 
 def _agreement(workload: Workload, ours: Ours | None, theirs: Theirs) -> Row:

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from gramalign.benchmarks.cells import (
+    NONE,
     Report,
     bytes_,
     error,
@@ -46,8 +47,8 @@ def _compiled(rows: Sequence[Report]) -> Group:
     body = table("", *(f">B = {batch}" for batch in batches), ">growth / linear")
     for row in rows:
         sizes = [bytes_(size) for size in row["temporary_bytes"]]
-        growth = ["n/a" if x is None else f"{x:.2f}" for x in row["growth_over_linear"]]
-        body.add_row(row["method"], *sizes, ", ".join(growth) or "n/a")
+        growth = [NONE if x is None else f"{x:.2f}" for x in row["growth_over_linear"]]
+        body.add_row(row["method"], *sizes, ", ".join(growth) or NONE)
     return titled(
         f"Memory: temporary bytes of the compiled loss and gradient, k = {rows[0]['modalities']}, "
         f"d = {rows[0]['dim']}",
