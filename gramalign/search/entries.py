@@ -63,7 +63,9 @@ def checked_rows(
     return rows, {name: np.any(x, axis=1) for name, x in rows.items()}
 
 
-def checked_ids(ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, number: int):
+def checked_ids(
+    ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, number: int
+) -> Shaped[np.ndarray, " number"]:
     """Ids as strings; the rows' numbers if none are given.
 
     Raises:

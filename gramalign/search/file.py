@@ -111,8 +111,8 @@ def read(path: Path) -> Entries:
 
 
 def _ids(text: UInt8[np.ndarray, " bytes"], ends: Shaped[np.ndarray, " n"]) -> np.ndarray:
-    whole, starts = text.tobytes(), np.concatenate([[0], ends[:-1]])
-    return np.array([whole[a:b].decode() for a, b in zip(starts, ends, strict=True)], np.str_)
+    every, starts = text.tobytes(), np.concatenate([[0], ends[:-1]])
+    return np.array([every[a:b].decode() for a, b in zip(starts, ends, strict=True)], np.str_)
 
 
 def _of_text(text: str) -> int:
