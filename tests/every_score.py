@@ -15,6 +15,7 @@ from gramalign.scores import (
     SimplexScore,
     SpectralScore,
     VolumeScore,
+    anchored,
 )
 from tests import reference
 
@@ -89,6 +90,11 @@ def tile_of(score, embeddings, present=None):
 def both(score, embeddings, present=None):
     """The same, and what it makes of matched tuples."""
     return tile_of(score, embeddings, present), score.matched(embeddings, present)
+
+
+def definition(name):
+    """The same of a Score that the library names, as a function of the anchor too."""
+    return dict(EVERY.values())[anchored(ANCHOR)[name]]
 
 
 def score_matrix(name, embeddings, present=None):

@@ -147,7 +147,7 @@ def volume_scores(embeddings, present, anchor, form="volume"):
 
 
 def simplex(vectors):
-    """Volume of the simplex with corners [n, d], from the distances: Cayley and Menger."""
+    """Volume of the simplex with corners [n, d], from its edges at the first corner."""
     vectors = np.asarray(vectors, np.longdouble)
     return float(volume(vectors[1:] - vectors[0])) / math.factorial(len(vectors) - 1)
 

@@ -42,6 +42,11 @@ def embeddings(rng, batch, dim, names="abc", noise=1.0, dtype=np.float32):
     }
 
 
+def by_name(tuples):
+    """Tuples [batch, k, d] as embeddings by modality: a, b, ..."""
+    return {name: tuples[:, i] for i, name in enumerate("abcdef"[: tuples.shape[1]])}
+
+
 def as_jax(tree):
     """Numpy arrays of a mapping as JAX arrays, dtypes kept."""
     return {name: jnp.asarray(x) for name, x in tree.items()}

@@ -25,7 +25,6 @@ from gramalign.evaluation import (
     prompts_of,
     to_text,
 )
-from gramalign.scores import anchored
 from tests import every_score
 
 NAMES = ("text", "audio", "video")
@@ -46,7 +45,6 @@ def rows(rng, examples, *, noise=0.8, gaps=0.0, names=NAMES, groups=None, classe
 
 def dense(score, prompts, test, names, truth):
     """Ranks by the rule, from the whole score matrix in float64."""
-    one = {kind: f for kind, f in every_score.EVERY.values()}[anchored(every_score.ANCHOR)[score]]
     classes, examples = len(prompts.classes), len(test)
     filler = np.zeros((max(classes, examples), 6))
     anchor, others, masks = filler.copy(), {}, {}
@@ -57,8 +55,9 @@ def dense(score, prompts, test, names, truth):
         masks[name] = np.zeros(len(filler), bool)
         masks[name][:examples] = test.data.present[name]
     masks[every_score.ANCHOR] = np.ones(len(filler), bool)
-    matrix = one({every_score.ANCHOR: anchor, **others}, masks, every_score.ANCHOR)
-    matrix = np.asarray(matrix)[:classes, :examples].T
+    of_score = every_score.definition(score)
+    matrix = of_score({every_score.ANCHOR: anchor, **others}, masks, every_score.ANCHOR)
+    matrix = matrix[:classes, :examples].T
     return (matrix >= np.take_along_axis(matrix, truth[:, None], 1)).sum(axis=1)
 
 

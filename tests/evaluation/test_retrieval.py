@@ -19,7 +19,7 @@ from gramalign.evaluation import (
     tables,
     to_text,
 )
-from gramalign.scores import SCORES, Between, anchored
+from gramalign.scores import SCORES, Between
 from tests import every_score
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -39,9 +39,8 @@ def random_embeddings(rng, examples=EXAMPLES, dim=DIM, names=NAMES):
 
 def dense_score(score, embeddings, present, row, others):
     """The whole score matrix in float64: every row against every tuple of columns."""
-    of_score = dict(every_score.EVERY.values())
     names = (row, *others)
-    return of_score[anchored(every_score.ANCHOR)[score]](
+    return every_score.definition(score)(
         {name: embeddings[name].astype(np.float64) for name in names},
         {name: present[name] for name in names},
         row,

@@ -11,8 +11,8 @@ from tests import samples
 
 def test_many_anchors_look_at_the_masks():
     rng = np.random.default_rng(0)
-    x = samples.as_jax(samples.embeddings(rng, 8, 9, "abcdef", dtype=np.float32))
-    present = {m: jnp.asarray(v) for m, v in samples.masks(rng, 8, "abf").items()}
+    x = samples.as_jax(samples.embeddings(rng, 8, 9, "abcdef"))
+    present = samples.as_jax(samples.masks(rng, 8, "abf"))
     blank = {
         m: jnp.where(present[m][:, None], v, jnp.nan) if m in present else v for m, v in x.items()
     }
@@ -34,12 +34,7 @@ def test_a_matched_logarithm_has_the_floor_of_tiles_in_bfloat16():
 
 
 def test_sca_over_all_anchors_is_the_mean_over_each():
-    x = {
-        m: jnp.asarray(v)
-        for m, v in samples.embeddings(
-            np.random.default_rng(0), 8, 6, "abc", dtype=np.float32
-        ).items()
-    }
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 6))
     each = [losses.sca(x, anchor=m) for m in x]
     np.testing.assert_allclose(losses.sca(x, anchor=None), sum(each) / 3, rtol=1e-5)
 
@@ -50,12 +45,7 @@ def test_weights_may_depend_on_the_anchor():
             (VolumeScore(anchor), VolumeScore(anchor, "squared")), (1.0, float("abc".index(anchor)))
         )
 
-    x = {
-        m: jnp.asarray(v)
-        for m, v in samples.embeddings(
-            np.random.default_rng(0), 8, 6, "abc", dtype=np.float32
-        ).items()
-    }
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 6))
     each = [losses.siglip(x, anchor=m, score_of=score_of) for m in x]
     np.testing.assert_allclose(
         losses.siglip(x, anchor=None, score_of=score_of), sum(each) / 3, rtol=1e-5

@@ -9,7 +9,7 @@ import pytest
 
 from gramalign import losses
 from gramalign.scores import VolumeScore
-from tests import reference, samples
+from tests import every_loss, reference, samples
 
 BATCH, DIM, NAMES = 9, 6, "abc"
 TEMPERATURE = 0.1
@@ -92,10 +92,6 @@ def dense_pmrl(embeddings, *, temperature, present, groups, signed=True):
     alignment = reference.pmrl_alignment(embeddings, temperature=temperature, present=present)
     options = dict(temperature=temperature, present=present, groups=groups, signed=signed)
     return alignment + reference.pmrl_instance(embeddings, **options)
-
-
-def pmrl(embeddings, *, temperature, **options):
-    return losses.pmrl(embeddings, tau_alignment=temperature, tau_instance=temperature, **options)
 
 
 def only(function, *names):
@@ -192,8 +188,8 @@ LOSSES = {
         {},
     ),
     "separation": (cold(losses.separation), cold(reference.separation), {}),
-    "pmrl": (pmrl, dense_pmrl, {}),
-    "pmrl, squared": (pmrl, dense_pmrl, dict(signed=False)),
+    "pmrl": (every_loss.pmrl, dense_pmrl, {}),
+    "pmrl, squared": (every_loss.pmrl, dense_pmrl, dict(signed=False)),
     "vast": (losses.vast, reference.vast, dict(anchor="b", fused="c", label_smoothing=0.1)),
     "confu": (confu, dense_confu, dict(fused_weight=0.3, label_smoothing=0.2)),
     "centrobind": (losses.centrobind, reference.centrobind, dict(label_smoothing=0.2)),

@@ -50,7 +50,7 @@ def test_fewer_modalities_embed_to_the_same_rows(towers):
     np.testing.assert_array_equal(alone["audio"], everything["audio"])
 
 
-def test_towers_draw_different_dropout(towers):
+def test_towers_draw_different_dropout():
     wide = Towers({"a": 5, "b": 5}, 4, hidden=64, depth=1, dropout=0.5, rngs=nnx.Rngs(params=0))
     wide.towers["b"] = wide.towers["a"]
     x = FEATURES["text"]

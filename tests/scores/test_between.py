@@ -3,11 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign.scores import Between
-from gramalign.scores.registry import anchored
-from tests import every_score, reference
+from gramalign.scores import SCORE_NAMES, Between
+from tests import every_score, reference, samples
 
-ANCHORED = tuple(anchored("a"))
 NAMES = ("text", "audio", "video", "depth", "touch")
 CENTRED = ("cosine", "aggregate")
 
@@ -23,20 +21,15 @@ def sample(seed=0, n=7, d=12, gaps=True):
     return embeddings, present
 
 
-def direction(embeddings, present, names):
-    total = sum(embeddings[m].astype(np.float64) * present[m][:, None] for m in names)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return total / np.where(length == 0, 1, length), np.any([present[m] for m in names], axis=0)
-
-
 def dense(name, embeddings, present, query, gallery):
     """Score of every query with every tuple in float64, by the definition, pair by pair."""
-    of_score = dict(every_score.EVERY.values())[anchored(every_score.ANCHOR)[name]]
+    of_score = every_score.definition(name)
     wide = {m: x.astype(np.float64) for m, x in embeddings.items()}
     if name in CENTRED:
         if len(query) > 1 and len(gallery) == 1:
             return dense(name, embeddings, present, gallery, query).T
-        anchor, there = direction(embeddings, present, query)
+        anchor = reference.centroid({m: wide[m] for m in query}, present)
+        there = np.any([present[m] for m in query], axis=0)
         sides = {m: wide[m] for m in gallery} | {"anchor": anchor}
         return of_score(sides, {m: present[m] for m in gallery} | {"anchor": there}, "anchor")
     n = len(wide[query[0]])
@@ -53,7 +46,7 @@ def dense(name, embeddings, present, query, gallery):
 
 
 ONE, TWO, THREE = ("text",), ("text", "touch"), ("audio", "video", "depth")
-CASES = [(name, TWO, THREE) for name in ANCHORED]
+CASES = [(name, TWO, THREE) for name in SCORE_NAMES]
 CASES += [("product", ONE, THREE), ("cosine", THREE, ONE), ("volume", THREE, TWO)]
 
 
@@ -103,7 +96,7 @@ def test_joint_volume_to_full_precision_where_tuples_are_close():
     expected = reference.volume_scores(
         {m: x.astype(np.float64) for m, x in embeddings.items()}, None, "text"
     )
-    found = jax.jit(score.matched)({m: jnp.asarray(x) for m, x in embeddings.items()})
+    found = jax.jit(score.matched)(samples.as_jax(embeddings))
     np.testing.assert_allclose(found, np.diagonal(expected), rtol=1e-4)
 
 
@@ -116,8 +109,8 @@ def test_joint_volume_of_what_both_sides_share_is_0_and_has_finite_derivatives()
         tile = every_score.tile_of(score, embeddings)
         return tile.sum(), jnp.diagonal(tile)
 
-    embeddings = {m: jnp.asarray(x) for m, x in embeddings.items()}
-    (_, matches), slopes = jax.jit(jax.value_and_grad(total, has_aux=True))(embeddings)
+    derivative = jax.jit(jax.value_and_grad(total, has_aux=True))
+    (_, matches), slopes = derivative(samples.as_jax(embeddings))
     np.testing.assert_array_equal(matches, 0)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(slopes))
 

@@ -28,10 +28,8 @@ def test_others_that_sum_to_nothing_have_score_and_derivative_0():
     frames = np.linalg.qr(np.random.default_rng(0).normal(size=(32, 16, 3)))[0].swapaxes(1, 2)
     turns = 2 * np.pi * np.arange(3) / 3
     plane = np.stack([np.cos(turns), np.sin(turns)], 1) @ frames[:, 1:]
-    x = {
-        m: jnp.asarray(v, jnp.float32)
-        for m, v in zip("tabc", [frames[:, 0], *plane.swapaxes(0, 1)], strict=True)
-    }
+    x = dict(zip("tabc", [frames[:, 0], *plane.swapaxes(0, 1)], strict=True))
+    x = {m: jnp.asarray(v, jnp.float32) for m, v in x.items()}
     value, slopes = jax.value_and_grad(lambda x: AggregateScore("t").matched(x).sum())(x)
     assert value == 0 and all((slope == 0).all() for slope in slopes.values())
 
@@ -61,8 +59,7 @@ def test_two_equal_modalities_span_nothing_under_a_small_bandwidth():
 
 
 def test_an_anchor_in_the_span_of_the_others_has_volume_0():
-    x = samples.embeddings(np.random.default_rng(0), 64, 64, "ab", dtype=np.float32)
-    x = {m: jnp.asarray(v) for m, v in x.items()}
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 64, 64, "ab"))
     t = samples.normalized(np.float64(x["a"]) + np.float64(x["b"])).astype(np.float32)
     value, slope = of_matched(VolumeScore("t"), jnp.asarray(t), x)
     assert value == 0 and (slope == 0).all()

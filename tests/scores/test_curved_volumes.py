@@ -16,23 +16,17 @@ VOLUMES = {
     "hyperbolic": reference.hyperbolic_volume,
     "kernel": lambda vectors, there=None: reference.kernel_volume(vectors, 0.8, there),
 }
-NAMES = "abcdef"
 
 pytestmark = pytest.mark.parametrize("name", SCORES)
 
 
-def by_name(tuples):
-    """[batch, k, dim] as embeddings."""
-    return {NAMES[i]: tuples[:, i] for i in range(tuples.shape[1])}
-
-
 def tile_of(name, tuples):
-    return every_score.tile_of(SCORES[name], by_name(tuples))
+    return every_score.tile_of(SCORES[name], samples.by_name(tuples))
 
 
 def matched_of(name, tuples, there=None):
-    present = None if there is None else by_name(there)
-    return SCORES[name].matched(by_name(tuples), present)
+    present = None if there is None else samples.by_name(there)
+    return SCORES[name].matched(samples.by_name(tuples), present)
 
 
 tiles, matched = (jax.jit(function, static_argnums=0) for function in (tile_of, matched_of))

@@ -11,9 +11,9 @@ from tests.every_score import both
 SCORE = HyperbolicVolumeScore("a")
 
 
-def by_name(tuples):
-    """[batch, k, dim] as embeddings."""
-    return {name: jnp.asarray(tuples[:, i]) for i, name in enumerate("abcd"[: tuples.shape[1]])}
+def scores(tuples):
+    """Tile and matched scores of [batch, k, dim]."""
+    return both(SCORE, samples.by_name(jnp.asarray(tuples)))
 
 
 @pytest.mark.parametrize("k", [2, 4])
@@ -22,11 +22,11 @@ def test_vectors_of_any_length(k, length, x64):
     """Against the determinant of the Lorentz products, as published."""
     rng = np.random.default_rng(k)
     tuples = length * rng.uniform(0.5, 2, size=(8, k, 1)) * samples.unit(rng, 8, k, 16)
-    lifted = reference.joined(by_name(tuples), None, "a")[..., :16]
+    lifted = reference.joined(samples.by_name(tuples), None, "a")[..., :16]
     lifted = np.concatenate([np.sqrt(1 + (lifted**2).sum(-1, keepdims=True)), lifted], axis=-1)
     signs = np.array([-1] + 16 * [1])
     exact = -np.sqrt(np.abs(np.linalg.det((lifted * signs) @ np.swapaxes(lifted, -1, -2))))
-    tile, matched = both(SCORE, by_name(tuples))
+    tile, matched = scores(tuples)
     np.testing.assert_allclose(tile, exact, rtol=1e-10)
     np.testing.assert_allclose(matched, np.diag(exact), rtol=1e-10)
 
@@ -36,7 +36,7 @@ def test_long_vectors_lose_as_many_digits_as_their_boost_takes(length):
     """A boost shrinks what lies along b by up to b_0, and with it the digits that are left."""
     tuples = length * samples.close(np.random.default_rng(0), 32, 4, 16, 1e-3)
     tuples = tuples.astype(np.float32)
-    _, matched = both(SCORE, by_name(tuples))
+    _, matched = scores(tuples)
     np.testing.assert_allclose(matched, -reference.hyperbolic_volume(tuples), rtol=1e-5)
 
 
@@ -48,14 +48,14 @@ def test_two_that_are_close_keep_their_digits_far_from_the_others(distance, plac
     tuples = samples.unit(rng, 32, 4, 16)
     tuples[:, other] = tuples[:, one] + distance * tuples[:, other]
     tuples = tuples.astype(np.float32)
-    _, matched = both(SCORE, by_name(tuples))
+    _, matched = scores(tuples)
     np.testing.assert_allclose(matched, -reference.hyperbolic_volume(tuples), rtol=2e-6)
 
 
 def test_two_unit_vectors(x64):
     tuples = samples.unit(np.random.default_rng(0), 8, 2, 16)
     cosines = tuples[:, 0] @ tuples[:, 1].T
-    tile, matched = both(SCORE, by_name(tuples))
+    tile, matched = scores(tuples)
     np.testing.assert_allclose(tile, -np.sqrt((2 - cosines) ** 2 - 1), rtol=1e-12)
     np.testing.assert_allclose(matched, np.diag(tile), rtol=1e-12)
 
@@ -65,13 +65,13 @@ def test_unit_vectors_by_two_euclidean_volumes(x64):
     tuples = samples.unit(np.random.default_rng(0), 8, 4, 16)
     differences = reference.volume(tuples[:, 1:] - tuples[:, :1])
     exact = np.sqrt(2 * differences**2 - reference.volume(tuples) ** 2)
-    np.testing.assert_allclose(-both(SCORE, by_name(tuples))[1], exact, rtol=1e-12)
+    np.testing.assert_allclose(-scores(tuples)[1], exact, rtol=1e-12)
 
 
 def test_opposite_vectors_are_farther_apart_than_orthogonal_ones(x64):
     one, other = np.eye(2, 16)
     ways = np.array([[one, one], [one, other], [one, -one]] + 5 * [[one, one]])
-    _, matched = both(SCORE, by_name(ways))
+    _, matched = scores(ways)
     np.testing.assert_allclose(matched[:3], [0, -np.sqrt(3), -np.sqrt(8)], rtol=1e-12)
 
 
@@ -79,5 +79,5 @@ def test_unlike_the_volume_it_sees_coplanar_unit_vectors_apart():
     rng = np.random.default_rng(0)
     tuples = samples.unit(rng, 32, 4, 16)
     tuples[:, 0] = samples.normalized(tuples[:, 1] - 0.5 * tuples[:, 2])
-    tile, matched = both(SCORE, by_name(tuples.astype(np.float32)))
+    tile, matched = scores(tuples.astype(np.float32))
     assert np.max(matched) < -0.1 and np.max(tile) < -0.1

@@ -12,8 +12,7 @@ from tests.every_score import both
 
 def scores(tuples, bandwidth=1.0):
     """Tile and matched of [batch, k, dim], in numpy."""
-    names = "abcd"[: tuples.shape[1]]
-    embeddings = {name: jnp.asarray(tuples[:, i]) for i, name in enumerate(names)}
+    embeddings = samples.by_name(jnp.asarray(tuples))
     return [np.asarray(x) for x in both(KernelVolumeScore("a", bandwidth), embeddings)]
 
 
@@ -49,11 +48,9 @@ def test_between_0_and_1():
 def test_what_is_many_bandwidths_apart_is_all_the_same():
     """Volume 1 and derivative 0, whether at 20 bandwidths or at 2000."""
     tuples = jnp.asarray(samples.unit(np.random.default_rng(0), 8, 3, 16), jnp.float32)
-    names = "abc"
 
     def total(tuples, bandwidth):
-        embeddings = {name: tuples[:, i] for i, name in enumerate(names)}
-        tile, matched = both(KernelVolumeScore("a", bandwidth), embeddings)
+        tile, matched = both(KernelVolumeScore("a", bandwidth), samples.by_name(tuples))
         return tile.sum() + matched.sum()
 
     for bandwidth in (0.05, 0.0005):

@@ -54,7 +54,7 @@ def test_two_corners_are_an_edge():
 def test_matched_scores_keep_their_digits(distance):
     rng = np.random.default_rng(0)
     tuples = samples.close(rng, BATCH, 3, DIM, distance, np.float32)
-    (tile, matched), _ = scores(dict(zip("abc", np.moveaxis(tuples, 1, 0), strict=True)))
+    (tile, matched), _ = scores(samples.by_name(tuples))
     exact = np.array([reference.simplex(corners) for corners in tuples])
     np.testing.assert_allclose(matched, -exact, rtol=2e-6)
     if distance <= 1e-4:
@@ -69,7 +69,7 @@ def test_two_that_are_close_keep_their_digits_far_from_the_third(distance, place
     tuples = samples.unit(rng, BATCH, 3, DIM)
     tuples[:, other] = tuples[:, one] + distance * tuples[:, other]
     tuples = tuples.astype(np.float32)
-    (_, matched), _ = scores(dict(zip("abc", np.moveaxis(tuples, 1, 0), strict=True)))
+    (_, matched), _ = scores(samples.by_name(tuples))
     exact = np.array([reference.simplex(corners) for corners in tuples])
     np.testing.assert_allclose(matched, -exact, rtol=2e-6)
 

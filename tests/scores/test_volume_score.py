@@ -20,14 +20,9 @@ def scores(embeddings):
     return [np.asarray(x) for x in both(SCORE, narrow)]
 
 
-def by_name(tuples):
-    """[batch, 3, dim] as embeddings."""
-    return {name: tuples[:, i] for i, name in enumerate("abc")}
-
-
 def test_matched_scores_have_digits_that_tiles_have_lost():
     tuples = samples.close(np.random.default_rng(0), 8, 3, 32, 1e-4, np.float32)
-    tile, matched = scores(by_name(tuples))
+    tile, matched = scores(samples.by_name(tuples))
     np.testing.assert_allclose(matched, -reference.volume(tuples), rtol=1e-5)
     assert np.max(np.abs(np.diag(tile) / reference.volume(tuples) + 1)) > 0.1
 
@@ -35,15 +30,15 @@ def test_matched_scores_have_digits_that_tiles_have_lost():
 def test_two_equal_others_fit_every_anchor():
     tuples = samples.unit(np.random.default_rng(0), 8, 3, 32)
     tuples[:, 2] = tuples[:, 1]
-    for found in scores(by_name(tuples)):
+    for found in scores(samples.by_name(tuples)):
         np.testing.assert_array_equal(found, 0)
 
 
 def test_signs_do_not_matter():
     tuples = samples.unit(np.random.default_rng(0), 8, 3, 32)
-    tile, matched = scores(by_name(tuples))
+    tile, matched = scores(samples.by_name(tuples))
     for flip in ([-1, 1, 1], [1, -1, 1], [-1, 1, -1]):
-        flipped = scores(by_name(tuples * np.array(flip)[:, None]))
+        flipped = scores(samples.by_name(tuples * np.array(flip)[:, None]))
         np.testing.assert_allclose(flipped[0], tile, atol=1e-6)
         np.testing.assert_allclose(flipped[1], matched, atol=1e-6)
 
@@ -51,7 +46,7 @@ def test_signs_do_not_matter():
 def test_an_anchor_in_the_span_of_the_others_is_at_distance_zero():
     tuples = samples.unit(np.random.default_rng(0), 8, 3, 32)
     tuples[:, 0] = samples.normalized(tuples[:, 1] - 0.5 * tuples[:, 2])
-    tile, matched = scores(by_name(tuples))
+    tile, matched = scores(samples.by_name(tuples))
     np.testing.assert_array_equal(matched, 0)
     # A root of noise is a thousandfold noise; what is below the noise has to be 0.
     np.testing.assert_allclose(np.diag(tile), 0, atol=2e-3)
@@ -93,7 +88,7 @@ def slopes(tuples):
     """Of the matched scores in every form, by the vectors."""
 
     def of(score):
-        return jax.value_and_grad(lambda x: score.matched(by_name(x)).sum())(tuples)
+        return jax.value_and_grad(lambda x: score.matched(samples.by_name(x)).sum())(tuples)
 
     return {form: of(score) for form, score in FORMS.items()}
 

@@ -10,20 +10,10 @@ from gramalign import Index
 from gramalign.scores import SCORE_NAMES
 from gramalign.search.index import QUERIES
 from gramalign.search.programs import mesh_over, padded
-from tests import reference, samples
+from tests import every_score, reference, samples
 
 NUMBER, DIM = 13, 6
 ONE = jax.devices()[:1]  # where it is not about several, which take longer to compile for
-REFERENCES = {
-    "cosine": reference.cosine_scores,
-    "volume": reference.volume_scores,
-    "hyperbolic": reference.hyperbolic_scores,
-    "kernel_volume": lambda *given: reference.kernel_scores(*given, bandwidth=1.0),
-    "spectral": reference.spectral_scores,
-    "product": reference.product_scores,
-    "simplex": reference.simplex_scores,
-    "aggregate": reference.aggregate_scores,
-}
 
 
 def batch(seed=1, number=NUMBER, names="abc"):
@@ -45,10 +35,6 @@ def assert_hits(hits, index, numbers, scores):
     np.testing.assert_array_equal(hits.ids, np.where(numbers < 0, "", index.ids[numbers]))
 
 
-def test_every_score_has_a_reference():
-    assert set(REFERENCES) == set(SCORE_NAMES)
-
-
 @pytest.mark.parametrize("score", SCORE_NAMES)
 def test_one_modality_against_the_tuple_of_the_others(score):
     embeddings, present = batch()
@@ -65,15 +51,14 @@ def test_one_modality_against_the_tuple_of_the_others(score):
     )
     query, there = {"a": embeddings["a"]}, {"a": present["a"]}
     hits = index.search(query, 6, score=score, present=there)
-    scores = REFERENCES[score](embeddings, present, "a")
+    scores = every_score.definition(score)(embeddings, present, "a")
     expected = dense(scores, present["a"], present["b"] | present["c"], 6)
     assert_hits(hits, index, *expected)
     assert not present["a"][1] and (hits.numbers[1] == -1).all(), "a query without its modality"
 
 
 def direction(embeddings, present, names):
-    total = sum(np.where(present[m][:, None], embeddings[m], 0).astype(float) for m in names)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-300)
+    return reference.centroid({m: embeddings[m] for m in names}, present)
 
 
 @given(st.sampled_from([1, NUMBER]), st.integers(0, 100))
