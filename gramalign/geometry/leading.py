@@ -105,7 +105,7 @@ def leading_direction(
 
     Raises:
         ValueError: if the shapes do not fit, the vectors are not floating point, or the method is
-        unknown.
+            unknown.
 
     >>> import jax.numpy as jnp
     >>> leading_direction(jnp.array([[-0.6, 0.8], [-0.6, -0.8]])).round(3).tolist()

@@ -51,7 +51,7 @@ def clip(
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or rows
-        that are neither of unit length nor zero (checked on concrete arrays only).
+            that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)

@@ -61,7 +61,7 @@ def gram(
 
     Raises:
         ValueError: for an unknown anchor or form, fewer than two modalities, shapes that differ, or
-        rows that are neither of unit length nor zero (checked on concrete arrays only).
+            rows that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

@@ -61,7 +61,7 @@ def hypergram(
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or
-        (checked on concrete arrays only) a share outside [0, 1].
+            (checked on concrete arrays only) a share outside [0, 1].
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

@@ -58,7 +58,7 @@ def kernel_volume(
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or a
-        bandwidth that is not positive.
+            bandwidth that is not positive.
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

@@ -59,11 +59,11 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
 
     Raises:
         ValueError: for an axis that the mesh does not have, one named twice, or a mesh with a
-        Manual axis; when called, for a batch that is empty or does not divide by the number of
-        devices, a loss that returns anything but one value per example, and whatever the loss
-        raises.
+            Manual axis; when called, for a batch that is empty or does not divide by the number of
+            devices, a loss that returns anything but one value per example, and whatever the loss
+            raises.
         TypeError: for a loss that is already jitted, or anything but a mesh; when called with an
-        `axis_name`.
+            `axis_name`.
 
     >>> import jax.numpy as jnp
     >>> from gramalign import losses

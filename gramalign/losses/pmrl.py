@@ -68,7 +68,7 @@ def pmrl(
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of
-        unit length nor zero (checked on concrete arrays only).
+            unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> one = {"text": jnp.array([[1.0, 0, 0]]), "audio": jnp.array([[0, 1.0, 0]])}

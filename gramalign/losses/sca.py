@@ -53,8 +53,8 @@ def sca(
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, a
-        weight_temperature that is not positive, or rows that are neither of unit length nor zero
-        (checked on concrete arrays only).
+            weight_temperature that is not positive, or rows that are neither of unit length nor
+            zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

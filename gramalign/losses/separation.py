@@ -48,7 +48,7 @@ def separation(
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of
-        unit length nor zero (checked on concrete arrays only).
+            unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> x = jnp.eye(2)

@@ -59,7 +59,8 @@ def siglip(
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or, with
-        cosines, rows that are neither of unit length nor zero (checked on concrete arrays only).
+            cosines, rows that are neither of unit length nor zero (checked on concrete arrays
+            only).
 
     >>> import jax.numpy as jnp
     >>> one = {"text": jnp.eye(2)[:1], "audio": jnp.eye(2)[:1]}

@@ -55,7 +55,7 @@ def spectral(
 
     Raises:
         ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or rows
-        that are neither of unit length nor zero (checked on concrete arrays only).
+            that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

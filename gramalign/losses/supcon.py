@@ -57,8 +57,8 @@ def supcon(
 
     Raises:
         ValueError: without groups, for an unknown anchor, fewer than two modalities, shapes that
-        differ, or, with cosines, rows that are neither of unit length nor zero (checked on concrete
-        arrays only).
+            differ, or, with cosines, rows that are neither of unit length nor zero (checked on
+            concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)[jnp.array([0, 0, 1, 1])]

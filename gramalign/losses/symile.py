@@ -95,8 +95,8 @@ def symile(
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ or an empty batch, for unknown
-        `negatives`, for "all" without exactly three modalities or with a key, or for rows that are
-        neither of unit length nor zero (checked on concrete arrays only).
+            `negatives`, for "all" without exactly three modalities or with a key, or for rows that
+            are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

@@ -57,7 +57,7 @@ def triangle(
 
     Raises:
         ValueError: for other than three modalities, an unknown anchor, shapes that differ, or rows
-        that are neither of unit length nor zero (checked on concrete arrays only).
+            that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(4)

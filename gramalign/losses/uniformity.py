@@ -56,7 +56,7 @@ def uniformity(
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, a t that is not positive, or
-        rows that are neither of unit length nor zero (checked on concrete arrays only).
+            rows that are neither of unit length nor zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> both = {"text": jnp.eye(4), "audio": jnp.eye(4)}

@@ -104,8 +104,8 @@ def vast(
 
     Raises:
         ValueError: for an unknown anchor or fused entry, one entry for both, a fused entry for all
-        anchors, shapes that differ, or rows that are neither of unit length nor zero (checked on
-        concrete arrays only).
+            anchors, shapes that differ, or rows that are neither of unit length nor zero (checked
+            on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)

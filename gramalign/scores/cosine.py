@@ -30,7 +30,7 @@ class CosineScore:
     Attributes:
         row: the modality on the row side.
         col: the modality on the column side; None: the normalised sum of every other one that is
-        present.
+            present.
 
     >>> import jax.numpy as jnp
     >>> emb = {"text": jnp.eye(2), "audio": jnp.array([[0.6, 0.8], [0.0, 1.0]])}

@@ -32,7 +32,7 @@ class DirectionScore:
 
     Attributes:
         signed: whether opposite directions are dissimilar (True) or alike (False, the squared
-        form).
+            form).
     """
 
     signed: bool = True
