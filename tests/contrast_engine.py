@@ -17,7 +17,7 @@ SMOOTHING = 0.1
 
 
 def biased(sigmoid):
-    """With a bias that follows the scale, so that what is derived by one is by both."""
+    """With a bias that follows the scale, so that a derivative by the scale includes the bias."""
     return lambda *x, scale, **options: sigmoid(*x, scale=scale, bias=-(scale**2) / 20, **options)
 
 
@@ -94,7 +94,7 @@ def given(name, embeddings, scale, weights, present, groups):
 
 
 def losses_of(name, factors, scale, valid, matched, groups, loss="softmax", **options):
-    """As `losses`, of factors: what leads to them compiles slowly, and knows no pairs."""
+    """As `losses`, from factors: computing these compiles slowly, and involves no pairs."""
     both = [Side(f, v) for f, v in zip(factors, valid, strict=True)]
     loss_of = LOSSES[loss][0]
     return loss_of(SCORES[name], *both, matched, scale=scale, groups=groups, **options)

@@ -96,7 +96,7 @@ ALIKE = {
     "siglip of volumes",
     "triangle, as released",
 }
-"""Made as other rows of the table are, of Scores that are tested by themselves."""
+"""Computed as other rows of the table are, with Scores that are tested by themselves."""
 
 OTHERS = [name for name in EVERY if name not in ALIKE]
 
@@ -111,17 +111,17 @@ SAME_PATH = {
     "triangle": "gram",
     "sca": "gram",
 }
-"""Those that another does the work of, with a Score that is tested by itself."""
+"""Computed as another loss is, with a Score that is tested by itself."""
 
 PATHS = [name for name in OTHERS if name not in SAME_PATH]
 """One loss of each way to compute one."""
 
 EXACTLY_THREE = {"confu", "symile, all", "triangle", "triangle, as released"}
-"""Those to which one modality less is an error; ConFu takes more."""
+"""Those for which two modalities are an error; ConFu takes more than three."""
 
 
 def modalities_of(name):
-    """As few as will do."""
+    """As few as the loss takes."""
     return "abc" if name in EXACTLY_THREE else "ab"
 
 

@@ -75,7 +75,7 @@ VARIANTS = {
     "direction squared",
     "mixed",
 }
-"""Made of others elementwise, which is nothing new to what goes through their tiles."""
+"""Computed elementwise from others: nothing new to what goes through their tiles."""
 
 MAIN = [name for name in SCORES if name not in VARIANTS]
 

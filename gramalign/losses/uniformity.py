@@ -91,7 +91,10 @@ def spread(
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, ""]:
-    """Uniformity of one modality's unit vectors; 0 if there is no pair. Arguments as above."""
+    """Uniformity of one modality's unit vectors; 0 if there is no pair.
+
+    Arguments and errors as in `uniformity`.
+    """
     if not t > 0:
         raise ValueError(f"t must be positive, got {t}")
     potential, targets = among_themselves(

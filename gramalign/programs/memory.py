@@ -107,7 +107,14 @@ def memory(program: jax.stages.Compiled) -> Memory:
 
 
 def available(mesh: Mesh) -> int | None:
-    """Bytes available to a program on each device: nearly all of a TPU's, part of a GPU's."""
+    """Bytes available to a program on each device: nearly all of a TPU's, part of a GPU's.
+
+    None for other devices, whose compilers refuse nothing.
+
+    Raises:
+        ValueError: for a GPU without published figures, or a fraction of its memory that is 0 or
+            less.
+    """
     limit = _shared_out(mesh)
     return _told_by_refusal(mesh) if limit is None else limit
 

@@ -57,6 +57,7 @@ class Index:
         devices: to split the rows over; None: all of this process.
 
     Raises:
+        TypeError: embeddings that are not a mapping of names to arrays.
         ValueError: embeddings, masks or ids that do not fit together; a present row with NaN or
             Inf; a `made_by` that is not a string.
 
@@ -157,6 +158,7 @@ class Index:
             Ids, row numbers and scores, `[q, k]` each; of equal scores the first row comes first.
 
         Raises:
+            TypeError: a query that is not a mapping of names to arrays, or anything but a Score.
             ValueError: an unknown Score or modality, a k that is not from 1 to the number of rows,
                 or queries that are not rows of this space's dim.
         """

@@ -67,7 +67,7 @@ def test_orthonormal_and_of_the_same_span(name):
 
 @pytest.mark.parametrize("distance", [1e-2, 1e-3, 1e-4])
 def test_the_span_of_close_vectors_is_known_in_every_direction(distance):
-    """Their differences span it too, but for one direction, and the basis must hold these."""
+    """Their differences span all of it but one direction, and must lie in the basis too."""
     name = f"distance {distance}"
     differences = samples.normalized(np.diff(cases()[name][0].astype(np.float64), axis=0))
     basis = bases()[name][0]

@@ -51,7 +51,7 @@ def test_order_decides_nothing_where_there_is_a_mean():
 
 
 def test_without_a_mean_along_it_it_points_as_the_first_modality_does():
-    """Two vectors at an obtuse angle lead along their difference, to which their mean is square."""
+    """Two vectors at an obtuse angle lead along their difference, orthogonal to their mean."""
     angle = np.linspace(1.7, 3.1, 8)
     vectors = np.zeros((8, K, D))
     vectors[:, 0, 0] = 1
@@ -64,7 +64,7 @@ def test_without_a_mean_along_it_it_points_as_the_first_modality_does():
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize("method", METHODS)
 def test_rounding_leaves_that_rule_alone(method, k):
-    """At slightly obtuse angles it turns the direction by much more than it is itself."""
+    """At slightly obtuse angles rounding turns the direction by much more than its own size."""
     pairs = samples.unit(np.random.default_rng(0), 4096, 2, 64)
     cosine = np.einsum("nd,nd->n", *pairs.transpose(1, 0, 2))
     obtuse = np.zeros((1024, k, 64), np.float32)
@@ -74,7 +74,7 @@ def test_rounding_leaves_that_rule_alone(method, k):
 
 
 def test_half_precision_leaves_that_rule_alone():
-    """Rounded to bfloat16, lengths differ and the mean is square to it no more, by that much."""
+    """Rounding to bfloat16 changes lengths, so that the mean is no longer orthogonal to it."""
     vectors = samples.unit(np.random.default_rng(0), 64, 2, 32)
     obtuse = vectors[np.einsum("nd,nd->n", *vectors.transpose(1, 0, 2)) < -0.02]
     narrow = jnp.asarray(obtuse, jnp.bfloat16)
@@ -89,7 +89,7 @@ def test_whatever_it_came_in_it_points_towards_a_mean_that_is_there(dtype):
     tuples = jnp.asarray(samples.unit(np.random.default_rng(0), 2000, 4, 64), dtype)
     mean = np.asarray(tuples, np.float64).mean(axis=1)
     along = np.sum(np.asarray(leading_direction(tuples)) * mean, axis=1)
-    # Of vectors in all directions the mean may be square to it up to rounding.
+    # Of vectors in all directions the mean may be orthogonal to it up to rounding.
     assert np.mean(along < 0) <= (0 if dtype == "float32" else 0.04)
 
 

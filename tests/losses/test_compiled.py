@@ -1,4 +1,4 @@
-"""Losses called outside of `jax.jit` are programs all the same, and made once."""
+"""Losses called outside `jax.jit` are compiled all the same, and once."""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def test_another_weight_compiles_nothing():
 
 
 def test_numbers_that_a_program_holds_as_constants():
-    """An array that is known is none to compare with, where another is traced."""
+    """Settings may be constants of a program that traces the embeddings."""
     settings = {"temperature": jnp.float32(0.1), "fused_weight": jnp.float32(0.5)}
     found = jax.jit(lambda x: EVERY["confu"](x, **settings))(batch(0))
     exact = EVERY["confu"](batch(0), temperature=0.1, fused_weight=0.5)

@@ -47,7 +47,7 @@ def test_float32(name):
 
 @pytest.mark.parametrize("name", ["gram", "clip", "pmrl"])
 def test_bfloat16(name):
-    """Of the numbers that are left of the embeddings: what is rounded later is small."""
+    """Against float64 of the rounded embeddings: what is rounded later is small."""
     found = computed(name, jax.devices()[0], "bfloat16")
     exact = computed(name, jax.devices("cpu")[0], "float64", rounded=jnp.bfloat16)
     np.testing.assert_allclose(found[0], exact[0], rtol=1e-2, atol=1e-2)

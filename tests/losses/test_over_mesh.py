@@ -28,7 +28,7 @@ def batch(names="abc"):
 
 
 def derivative(loss, names, **settings):
-    """A function of embeddings and temperature, and such."""
+    """A function of embeddings and temperature, and arguments for it."""
     embeddings, present, groups = batch(names)
 
     def total(embeddings, temperature):
@@ -107,7 +107,7 @@ def test_losses_that_only_hand_a_score_to_the_engine_tell_it_of_the_mesh(name):
 
 
 def test_what_is_split_is_split_by_the_axes_that_are_named():
-    """Embeddings over more than those are parts of a batch, groups over fewer are of no example."""
+    """Embeddings split over further axes are only shards; groups must be split as they are."""
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6, "ab"))
     groups = jnp.arange(BATCH)
 
@@ -128,7 +128,7 @@ def test_what_is_split_is_split_by_the_axes_that_are_named():
 
 @pytest.mark.parametrize("name", ["pmrl", "uniformity", "modality gap", "separation"])
 def test_gradients(name, x64):
-    """Of all that do more with the batch than to contrast it."""
+    """Of all that do more with the batch than contrast it."""
     loss, names = every_loss.EVERY[name], every_loss.modalities_of(name)
     split, *arguments = derivative(losses.over_mesh(loss, mesh_of()), names)
     whole, *_ = derivative(loss, names)
@@ -154,7 +154,7 @@ def test_arrays_may_lie_anywhere_and_values_are_split(kind):
 
 @pytest.mark.parametrize("context", [jax.set_mesh, lambda mesh: nullcontext()])
 def test_a_gradient_where_axes_are_explicit(context, x64):
-    """Without a mesh that is set, JAX asks for it to be compiled."""
+    """Where no mesh is set, JAX requires it to be compiled."""
     mesh = mesh_of(jax.sharding.AxisType.Explicit)
     embeddings, *_ = batch("ab")
     split = jax.device_put(embeddings, jax.NamedSharding(mesh, P("data")))
@@ -168,7 +168,7 @@ def test_a_gradient_where_axes_are_explicit(context, x64):
 
 
 @pytest.mark.parametrize("loss", [losses.clip, partial(losses.vast, fused="b")])
-def test_numbers_of_our_losses_are_none_of_the_programs(loss, monkeypatch):
+def test_numbers_of_our_losses_are_not_part_of_the_program(loss, monkeypatch):
     """As without a mesh; what decides between two formulas is, and is checked."""
     embeddings = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6, "ab"))
     loss = partial(loss, anchor="a")
@@ -230,7 +230,7 @@ def test_rows_that_are_not_of_unit_length(loss):
 
 
 def test_fused_rows_that_are_not_of_unit_length():
-    """But for those that lack one of their parts, which are nobody's."""
+    """Except those that lack one of their parts, which count for nothing."""
     embeddings, *_ = batch()
     fused = {name: embeddings[m] for name, (m, _) in losses.fused_pairs(embeddings).items()}
     without_b = jnp.arange(BATCH) > 0
@@ -254,7 +254,7 @@ def test_axes_that_are_none_or_named_twice(names):
         losses.over_mesh(losses.clip, mesh_of(), names)
 
 
-def test_an_axis_that_the_mesh_has_not():
+def test_an_axis_that_the_mesh_does_not_have():
     with pytest.raises(ValueError, match=r"got 'pipeline', expected an axis of the mesh, \['data'"):
         losses.over_mesh(losses.clip, mesh_of(), "pipeline")
 

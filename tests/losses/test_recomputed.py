@@ -1,4 +1,4 @@
-"""What the derivative of a loss computes anew: no factorisation of tuples, which are all loops."""
+"""A derivative computes no tuple's factorisation again: each would be one more loop."""
 
 import jax
 import jax.numpy as jnp

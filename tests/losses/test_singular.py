@@ -53,7 +53,7 @@ def test_of_a_collapsed_space_every_match_is_one_of_as_many(form, dtype, x64):
 )
 @pytest.mark.parametrize("form", ["log", "root"])
 def test_rounding_is_no_leap_of_what_is_steep(form, spread, dtype, precision):
-    """Of a space that has all but collapsed: no worse than chance by much, whatever is rounded."""
+    """In a space that has all but collapsed, never much worse than chance, whatever is rounded."""
     rng = np.random.default_rng(0)
     apart = spread * samples.unit(rng, 3, 64, 512)
     rows = samples.unit(rng, 1, 512) + apart

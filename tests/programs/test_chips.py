@@ -1,4 +1,4 @@
-"""Published figures of chips, for the devices that they show themselves as."""
+"""Published figures of chips, for the devices that they appear as."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ def test_a_chip_that_is_two_devices():
 
 
 def test_gpus():
-    """Of which JAX tells no coordinates."""
+    """JAX gives them no coordinates."""
     (gpu,) = {chip_of([SimpleNamespace(device_kind="NVIDIA H100 80GB HBM3")] * n) for n in (1, 16)}
     assert gpu.send_bandwidth * 2 == 900e9  # both ways, as the data sheet has it
     assert gpu.network_bandwidth * 8 == 400e9  # the bits of a DGX's network card
@@ -34,12 +34,12 @@ def test_gpus():
 
 
 def test_what_float32_takes():
-    """A TPU puts it together from bfloat16; a GPU has units for it, and TensorFloat32."""
+    """A TPU composes it of bfloat16 products; a GPU has units for it, and TensorFloat32."""
     tpu, gpu = CHIPS["TPU v5 lite"].passes, CHIPS["NVIDIA A100-SXM4-80GB"].passes
     assert (tpu["DEFAULT"], tpu["HIGHEST"]) == (1, 6)
     assert (gpu["DEFAULT"], gpu["HIGHEST"]) == (312 / 156, 312 / 19.5)
 
 
-def test_a_chip_of_which_nothing_is_known():
+def test_an_unknown_chip():
     with pytest.raises(ValueError, match="'TPU v1': expected one of v4, v5e"):
         chip_of(devices("TPU v1", 1))

@@ -76,7 +76,7 @@ def test_groups_of_fewer_devices():
 
 
 def ring(x, number):
-    """As many steps as devices: everyone's rows visit everyone and are at home again."""
+    """As many steps as devices: all rows visit all devices and return home."""
 
     def step(state, _):
         total, visiting = state
@@ -139,7 +139,7 @@ def test_a_ring_on_a_tpu_is_asynchronous_and_of_the_same_length():
     [pytest.param("v5e:2x4", 5 + 6, marks=tpu), pytest.param("h100:8", 1 + 1, marks=cuda)],
 )
 def test_the_engine_sends_what_its_ring_is_made_of(topology, arrays):
-    """Two halves, each on its way once for each device, there and back again.
+    """Two halves, each sent once for each device, forward and backward.
 
     Forward, an example's column takes along its embedding, whether it is valid (1 byte), its group
     and two running statistics; backward also the embedding's derivative, and in place of the
@@ -234,7 +234,7 @@ def test_groups_that_cannot_be_read_count_as_all_devices():
     ],
 )
 def test_groups_as_the_compiler_writes_them(before, after, group, leaves):
-    """In three ways for these four."""
+    """These four meshes make it write groups in three ways."""
     mesh = jax.make_mesh((2, 4), ("host", "gpu"), (jax.sharding.AxisType.Auto,) * 2)
     shardings = [jax.NamedSharding(mesh, jax.P(axes)) for axes in (before, after)]
     x = jax.ShapeDtypeStruct((8, DIM), jnp.float32, sharding=shardings[0])
@@ -286,7 +286,7 @@ ENTRY %main (x: f32[8]) -> f32[8] {
     "sums", ["(f32[8]{0}, f32[4]{0})", "((f32[8]{0}, f32[4]{0}), (f32[8]{0}, f32[4]{0}))"]
 )
 def test_what_a_gpu_starts_counts_what_comes_of_it(sums):
-    """Beside it stands what goes in, for an all-reduce from jax 0.12 on; nothing need overlap."""
+    """Shapes name operands too, those of an all-reduce from jax 0.12 on; some starts wait."""
     assert collectives(STARTED.replace("SUMS", sums)) == [
         Collective("all-reduce", True, 1, 2 * (8 + 4) * 4 * 3 // 4, True),
         Collective("all-to-all", False, 1, 8 * 4 * 3 // 4, True),

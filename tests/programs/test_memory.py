@@ -53,7 +53,7 @@ def test_an_account_of_a_program():
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """An H200, and nothing said of how much of it JAX takes."""
+    """An H200, with no setting for how much of its memory JAX takes."""
     monkeypatch.delenv("XLA_CLIENT_MEM_FRACTION", raising=False)
     monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
     return mesh_along("h200:1")

@@ -1,4 +1,4 @@
-"""Counting what programs move from and to memory, where that is known by hand."""
+"""What programs move from and to memory, against counts by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def rows_replaced(x):
 
 @pytest.mark.parametrize("function", [rows_added, rows_replaced])
 def test_loops_over_slices_move_slices(function):
-    """Each of the turns some rows, not all of the array."""
+    """Each iteration moves a few rows, not the whole array."""
     assert SIZE <= found(function, X).moved <= 5 * SIZE
 
 
@@ -45,7 +45,7 @@ def test_loops_count_as_often_as_they_run():
     assert more - one >= 100 * 3 * SIZE
 
 
-def test_a_loop_whose_length_nobody_knows():
+def test_a_loop_of_unknown_length():
     def until(x):
         return jax.lax.while_loop(lambda x: x[0, 0] < 1, lambda x: jnp.tanh(x) + x, x)
 
@@ -98,7 +98,7 @@ def test_a_fusion_that_updates_in_place():
     assert traffic(entry(A, B, N, fused)).moved == 32 + 32 + 4 + 32 + 32
 
 
-def test_what_lies_inside_of_a_core_counts_for_nothing():
+def test_what_lies_inside_a_core_does_not_count():
     a, b = A.replace("{1,0}", "{1,0:T(8,128)S(1)}"), B
     fused = "%f = (f32[4,8]{1,0:T(8,128)S(1)}, f32[8]{0}) fusion(%a, %b, %n), calls=%joined"
     assert traffic(entry(a, b, N, fused)).moved == 32 + 4 + 32

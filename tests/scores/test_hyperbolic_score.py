@@ -33,7 +33,7 @@ def test_vectors_of_any_length(k, length, x64):
 
 @pytest.mark.parametrize("length", [0.01, 1, 10])
 def test_long_vectors_lose_as_many_digits_as_their_boost_takes(length):
-    """A boost shrinks what lies along b by up to b_0, and with it the digits that are left."""
+    """A boost shrinks what lies along b by up to b_0, and costs as many digits."""
     tuples = length * samples.close(np.random.default_rng(0), 32, 4, 16, 1e-3)
     tuples = tuples.astype(np.float32)
     _, matched = scores(tuples)

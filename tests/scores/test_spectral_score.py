@@ -87,7 +87,7 @@ def test_parallel_pairs_reach_the_root_of_k_up_to_sign():
 
 
 def test_a_second_derivative_of_tiles_is_refused():
-    """It would miss how eigenvectors turn into each other."""
+    """It would miss how eigenvectors rotate into each other."""
     embeddings = samples.as_jax(random_tuples(np.random.default_rng(0), 3, 5))
 
     def slopes(x):
