@@ -88,11 +88,13 @@ def test_strategies_and_tiles_give_a_row_each_and_one_loss():
     assert one_device["fastest"] is False  # there is nothing to be faster than
 
 
-def test_a_way_out_of_memory_leaves_the_others(monkeypatch):
-    def only_small(method, way):
-        return no_memory() if way.tile > 4 else step(method, way)
+def only_small(fail):
+    """The step, but tiles above 4 fail."""
+    return lambda method, way: fail() if way.tile > 4 else step(method, way)
 
-    monkeypatch.setattr(speed, "step", only_small)
+
+def test_a_way_out_of_memory_leaves_the_others(monkeypatch):
+    monkeypatch.setattr(speed, "step", only_small(no_memory))
     small, large = measure(Workload("clip", 8, 2, 8), Way(4), Way(8), limit=1)
     assert small["status"] == "ok" and small["seconds"] > 0
     assert large["status"] == OUT_OF_MEMORY
@@ -228,10 +230,7 @@ def test_a_side_that_fails_leaves_the_others_and_mistakes_pass():
 
 
 def test_a_way_that_fails_is_a_row_and_a_problem(monkeypatch):
-    def only_small(method, way):
-        return broken() if way.tile > 4 else step(method, way)
-
-    monkeypatch.setattr(speed, "step", only_small)
+    monkeypatch.setattr(speed, "step", only_small(broken))
     rows = measure(Workload("clip", 8, 2, 8), Way(4), Way(8), limit=1)
     assert rows[0]["status"] == "ok" and rows[0]["seconds"] > 0
     assert rows[1]["status"].endswith("Autotuning failed") and rows[1]["seconds"] is None

@@ -37,10 +37,10 @@ def test_without_masks_everybody_does():
 
 @cache
 def compiled(name):
-    """As a function of embeddings and masks."""
+    """As a function of embeddings, masks and groups."""
 
-    def values(x, present):
-        return every_loss.EVERY[name](x, temperature=0.1, present=present, groups=GROUPS)
+    def values(x, present, groups=GROUPS):
+        return every_loss.EVERY[name](x, temperature=0.1, present=present, groups=groups)
 
     return jax.jit(values)
 
@@ -56,12 +56,8 @@ def test_losses_are_zero_for_the_others_only(name):
 def test_who_has_one_modality_might_as_well_not_be_in_the_batch(name):
     two = np.sum(HAVE, axis=1) >= 2
     fewer, have = ({m: x[two] for m, x in tree.items()} for tree in (EMBEDDINGS, PRESENT))
-
-    def values(x, present, groups):
-        return every_loss.EVERY[name](x, temperature=0.1, present=present, groups=groups)
-
     found = compiled(name)(EMBEDDINGS, PRESENT)[two]
-    exact = jax.jit(values)(fewer, have, GROUPS[two])
+    exact = compiled(name)(fewer, have, GROUPS[two])
     np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-6)
 
 
