@@ -18,8 +18,8 @@ from jaxtyping import Array, Float
 
 # Newton steps from above on the secular equation. Convergence is monotone and eventually quadratic,
 # but where poles crowd below an anchor that hardly couples to the topmost one, the error at first
-# falls only threefold per step: 6 steps leave 1 pair in 5000 of random tuples (k = 4, d = 16) off
-# by 1e-4.
+# falls only threefold per step: of such pairs (k = 4, d = 16), 6 steps leave 1 in 1400 off by more
+# than 1e-4, and 8 steps 1 in 6000.
 NEWTON_STEPS = 12
 
 

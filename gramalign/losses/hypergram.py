@@ -12,7 +12,7 @@ and adds a matching loss, which is left out here.
 
 Source: HyperGRAM, CVPR 2026.
 Needs: an anchor, or each in turn; k >= 2; lengths up to about 30 (see the Score).
-Cost: 2 (2 k - 1) B^2 d flops forward and four times that with the gradient, per anchor; memory
+Cost: 4 (k - 1) B^2 d flops forward and four times that with the gradient, per anchor; memory
 O(B k d).
 Singular set: modalities that are linearly dependent, as they are or lifted: a kink of the Euclidean
 or of the hyperbolic volume, whose derivative is 0 there.

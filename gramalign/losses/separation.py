@@ -7,7 +7,7 @@ its random mixture of exp(c) and exp(-c), and without a temperature.
 
 Source: SemMSA's separation term; the leading direction, Liu et al. (PMRL), 2025, arXiv 2507.17343.
 Needs: k >= 2; no anchor.
-Cost: a k x k eigenproblem per example and 4 B^2 d flops with the gradient; memory O(B k d).
+Cost: two k x k eigenproblems per example and 6 B^2 d flops with the gradient; memory O(B k d).
 Singular set: that of the leading direction, sigma_1 = sigma_2; gradients are finite.
 Blind spot: how well matched modalities agree: it aligns nothing.
 """

@@ -16,7 +16,7 @@ from gramalign.scores.protocol import Side
 from gramalign.types import Embeddings, Present
 
 UNIT_TOLERANCE = 1e-2
-"""Tolerance on the length of a unit row; rounding to bfloat16 uses up a fifth of it."""
+"""Tolerance on the length of a unit row; rounding to bfloat16 uses up two fifths of it at most."""
 
 
 def check_embeddings(embeddings: Embeddings, present: Present | None) -> None:
