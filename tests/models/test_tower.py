@@ -50,6 +50,16 @@ def test_dropout_needs_a_key_and_follows_from_it():
     np.testing.assert_array_equal(model(x), tower(dropout=0.0)(x))
 
 
+def test_dropout_drops_its_share_of_hidden_units_and_scales_the_rest():
+    model, x = tower(0.25, depth=1, mean=X.mean(0), std=X.std(0)), jnp.asarray(X)
+    model.linear.kernel[...] = jnp.zeros((5, 4))
+    model.head.kernel[...] = jnp.eye(8, 4)  # so that half of the hidden units are the output
+    dropped = model(x, dropout_keys=jax.random.split(jax.random.key(0), len(x)))
+    kept = np.asarray(dropped != 0)
+    np.testing.assert_allclose(dropped, np.where(kept, model(x) / 0.75, 0), rtol=1e-6)
+    assert abs(kept.mean() - 0.75) < 0.1
+
+
 def test_statistics_are_not_trained():
     _, params, statistics = nnx.split(tower(), nnx.Param, Statistic)
     assert "standardize" not in nnx.to_pure_dict(params)
