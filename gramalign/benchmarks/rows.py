@@ -67,7 +67,7 @@ def mark_fastest(rows: list[Row]) -> list[Row]:
 
 
 def _speed(ours: Ours | None, theirs: Theirs) -> Row:
-    seconds = None if ours is None else ours.timed.median()
+    seconds = ours and ours.timed.median()
     peers = {n: side.median() for n, side in theirs.timed.items() if not side.failed}
     threads = min(peers, key=peers.__getitem__, default=None)
     peer = None if threads is None else peers[threads]
@@ -75,7 +75,7 @@ def _speed(ours: Ours | None, theirs: Theirs) -> Row:
     note = theirs.note or (failed[0] if failed and not peers else None)
     return {
         "seconds": seconds,
-        "spread": None if ours is None else [min(ours.timed.seconds), max(ours.timed.seconds)],
+        "spread": ours and [min(ours.timed.seconds), max(ours.timed.seconds)],
         "peer_seconds": peer,
         "peer_threads": threads,
         "peer_note": note,
@@ -116,10 +116,10 @@ def _agreement(workload: Workload, ours: Ours | None, theirs: Theirs) -> Row:
     agree = None if difference is None else difference <= LOSS_TOLERANCE[workload.dtype]
     return {
         "agree": agree,
-        "loss": None if ours is None else ours.loss,
+        "loss": ours and ours.loss,
         "peer_loss": theirs.loss,
         "loss_difference": difference,
-        "gradient_difference": None if ours is None else ours.gradient_difference,
+        "gradient_difference": ours and ours.gradient_difference,
     }
 
 

@@ -88,7 +88,7 @@ def _clamp_backward(low, high, x, cotangent):
     # Descent moves x against the gradient: outwards at the top where it is negative, and at the
     # bottom where it is positive.
     outwards = ((x >= high) & (cotangent < 0)) | ((x <= low) & (cotangent > 0))
-    return (jnp.where(outwards, jnp.zeros_like(cotangent), cotangent),)
+    return (jnp.where(outwards, 0, cotangent),)
 
 
 _clamp.defvjp(_clamp_forward, _clamp_backward)
