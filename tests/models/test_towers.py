@@ -20,6 +20,15 @@ def towers():
     return Towers({"text": 5, "audio": 3}, 4, rngs=nnx.Rngs(params=0), **shape)
 
 
+def test_each_tower_has_the_statistics_of_its_modality():
+    statistics = {"text": (np.arange(5.0), np.arange(1.0, 6.0))}
+    shape = {"hidden": 8, "depth": 1, "statistics": statistics}
+    towers = Towers({"text": 5, "audio": 3}, 4, rngs=nnx.Rngs(params=0), **shape).towers
+    for name, exact in (statistics | {"audio": (np.zeros(3), np.ones(3))}).items():
+        found = towers[name].standardize
+        np.testing.assert_array_equal([found.mean[...], found.std[...]], exact)
+
+
 def test_rows_have_unit_length_and_absent_rows_are_zero(towers):
     embeddings = towers(FEATURES, PRESENT)
     np.testing.assert_allclose(jnp.linalg.norm(embeddings["text"], axis=1), 1, rtol=1e-6)

@@ -204,7 +204,7 @@ EYE = np.eye(4, dtype=np.float32)
         (({"a": np.full((4, 4), np.inf)},), "'a'.: row 0 holds NaN or Inf"),
         (({"a": EYE}, {"b": np.ones(4, bool)}), "mask for b, but the modalities are a"),
         (({"a": EYE}, {"a": np.ones(3, bool)}), r"present\['a'\]"),
-        (({"a": EYE}, None, ["x", "y", "x", "z"]), "rows 0 and 2 are both 'x'.*unique"),
+        (({"a": EYE}, None, ["y", "x", "a", "x"]), "rows 1 and 3 are both 'x'.*unique"),
         (({"a": EYE}, None, ["x", "y"]), r"ids: got <U1 \(2,\), expected .*\(4,\)"),
         (({"a": EYE}, None, ["x", "", "y", "z"]), "ids: row 1 has an empty id"),
         (({"a": EYE}, None, np.arange(4) / 2), "ids: got float64"),
