@@ -65,7 +65,7 @@ class AggregateScore(AnchoredScore):
         return _Others(tuple(rows), tuple(unstack(kept.astype(rows[0].dtype), 1)), gram)
 
     def tile(self, rows: Float[Array, "r d"], cols: _Others) -> Float[Array, "r c"]:
-        """K - 1 matrix products, then elementwise."""
+        """By k - 1 matrix products, then elementwise."""
         there, gram = jax.tree.map(lambda x: x[None], (cols.there, cols.gram))
         return self._aggregate([product(rows, x) for x in cols.vectors], there, gram)
 

@@ -52,7 +52,7 @@ class HyperbolicVolumeScore(SymmetricScore):
         return lorentz_span(vectors, kept)
 
     def tile(self, rows: Float[Array, "r d"], cols: LorentzSpan) -> Float[Array, "r c"]:
-        """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
+        """By k - 1 matrix products; distances below the rounding noise of the difference are 0."""
         row_time, col_time = time(rows)[:, None], time(cols.base)[None, :]
         away = product(rows, cols.base) - row_time * col_time
         outside = away * away - 1

@@ -72,7 +72,7 @@ class KernelVolumeScore(SymmetricScore):
         return _Span(tuple(take_apart(vectors, kept)), weights, features.volume)
 
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
-        """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
+        """By k - 1 matrix products; distances below the rounding noise of the difference are 0."""
         square = _square(rows)[:, None]
         kernels, nearest = [], jnp.zeros((), square.dtype)
         for vectors in cols.vectors:

@@ -55,7 +55,7 @@ class SimplexScore(SymmetricScore):
         return hull._replace(volume=hull.volume / jnp.maximum(corners, 1))
 
     def tile(self, rows: Float[Array, "r d"], cols: Hull) -> Float[Array, "r c"]:
-        """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
+        """By k - 1 matrix products; distances below the rounding noise of the difference are 0."""
         anchor, foot = at_least_float32(rows), at_least_float32(cols.foot)
         lengths = jnp.sum(anchor * anchor, axis=-1)[:, None] + jnp.sum(foot * foot, axis=-1)[None]
         outside = lengths - 2 * product(rows, cols.foot)

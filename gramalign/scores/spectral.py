@@ -69,7 +69,7 @@ class SpectralScore(SymmetricScore):
         return _Eigenbasis(turned, inner_products(turned))
 
     def tile(self, rows: Float[Array, "r d"], cols: _Eigenbasis) -> Float[Array, "r c"]:
-        """K - 1 matrix products, then the secular equation elementwise."""
+        """By k - 1 matrix products, then the secular equation elementwise."""
         links = jnp.stack([product(rows, u) for u in cols.directions])
         rows = at_least_float32(rows)
         return sqrt(leading_eigenvalue(jnp.sum(rows * rows, axis=-1), links, cols.gram))

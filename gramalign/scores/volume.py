@@ -80,7 +80,7 @@ class VolumeScore(SymmetricScore):
         return _Span(tuple(unstack(span.vectors, 1)), span.volume, number)
 
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
-        """K - 1 matrix products; distances below the rounding noise of their difference are 0."""
+        """By k - 1 matrix products; distances below the rounding noise of the difference are 0."""
         wide = at_least_float32(rows)
         square = jnp.sum(wide * wide, axis=-1)[:, None]
         inside = jnp.zeros((), square.dtype)
