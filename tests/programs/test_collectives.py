@@ -268,6 +268,58 @@ def test_a_collective_in_pieces_among_computation_counts_once():
     ]
 
 
+LOOP = """HloModule step, num_partitions=4
+
+%body (p: (s32[], s32[], f32[8])) -> (s32[], s32[], f32[8]) {
+  %p = (s32[], s32[], f32[8]{0}) parameter(0)
+  %i = s32[] get-tuple-element(%p), index=0
+  %end = s32[] get-tuple-element(%p), index=1
+  %x = f32[8]{0} get-tuple-element(%p), index=2
+  %step = s32[] constant(3)
+  %next = s32[] add(%i, %step)
+  %y = f32[8]{0} all-reduce(%x), replica_groups={}, to_apply=%add
+  ROOT %out = (s32[], s32[], f32[8]{0}) tuple(%next, %end, %y)
+}
+
+%condition (p: (s32[], s32[], f32[8])) -> pred[] {
+  %p = (s32[], s32[], f32[8]{0}) parameter(0)
+  %i = s32[] get-tuple-element(%p), index=0
+  %end = s32[] get-tuple-element(%p), index=1
+  ROOT %less = pred[] compare(%i, %end), direction=LT
+}
+
+ENTRY %main (x: f32[8], n: s32[]) -> f32[8] {
+  %x = f32[8]{0} parameter(0)
+  %n = s32[] parameter(1)
+  %first = s32[] constant(1)
+  %last = s32[] constant(11)
+  %t = (s32[], s32[], f32[8]{0}) tuple(%first, %last, %x)
+  %w = (s32[], s32[], f32[8]{0}) while(%t), condition=%condition, body=%body
+  ROOT %r = f32[8]{0} get-tuple-element(%w), index=2
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "change, by, times",
+    [
+        ("", "", 4),  # from 1, 4, 7 and 10
+        ("constant(11)", "constant(10)", 3),
+        ("constant(11)", "constant(1)", 0),
+        ("tuple(%first, %last", "tuple(%n, %last", None),
+        ("tuple(%first, %last", "tuple(%first, %n", None),
+        ("tuple(%next, %end", "tuple(%next, %next", None),
+        ("add(%i, %step)", "add(%i, %end)", 1),
+        ("constant(3)", "constant(0)", None),
+        ("direction=LT", "direction=NE", None),
+    ],
+)
+def test_how_often_a_loop_runs_that_does_not_say_so(change, by, times):
+    """As a TPU's compiler prints it: a counter's start, its step and its end have to be found."""
+    (one,) = collectives(LOOP.replace(change, by))
+    assert (one.count, one.exact) == (1 if times is None else times, times is not None)
+
+
 STARTED = """HloModule step, num_partitions=4
 
 ENTRY %main (x: f32[8]) -> f32[8] {
