@@ -63,6 +63,7 @@ def numbers(figures):
     return {key: value for key, value in record.items() if key != "score"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mine", "known"), [(Mine, "cosine"), (Twin, "volume")])
 def test_its_figures_are_those_of_the_score_that_it_equals(data, mine, known):
     options = {"labels": np.arange(40) % 3, "dual_temperature": 0.1, "neighbours": False}
@@ -101,6 +102,7 @@ def test_known_classes_are_called_by_their_names(data):
     assert found.to_json() == expected.to_json()
 
 
+@pytest.mark.slow
 def test_in_all_that_measures(data):
     labels = np.arange(40) % 2
     rows = labelled(data.embeddings, labels, data.present)
