@@ -148,8 +148,8 @@ class Bench:
         """The options with the defaults of the platform that JAX computes on.
 
         Raises:
-            ValueError: for a batch that does not divide over the devices, a search for the
-            peer's largest batch without a GPU, or an implementation that is not for the platform.
+            ValueError: for a batch that does not divide over the devices, a search for the peer's
+                largest batch without a GPU, or an implementation that is not for the platform.
         """
         if self.peer_largest and platform != "gpu":
             raise ValueError(

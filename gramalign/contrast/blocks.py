@@ -156,7 +156,7 @@ def check_sides(
     Raises:
         TypeError: for anything but a Side.
         ValueError: if a side is empty, ragged, or (for `square`) the sizes differ; for an axis that
-        does not exist, or does not split the columns (or, for `square`, the rows).
+            does not exist, or does not split the columns (or, for `square`, the rows).
     """
     for name, side in (("rows", rows), ("cols", cols)):
         if not isinstance(side, Side):

@@ -31,7 +31,7 @@ class Engine:
 
     Raises:
         ValueError: for an unknown strategy, implementation or precision, or a tile that is not a
-        positive whole number.
+            positive whole number.
     """
 
     strategy: Strategy | None = None

@@ -67,7 +67,7 @@ def meet_all(
 
     Raises:
         ValueError: on a GPU, for a Score with factors other than vectors or numbers, or with more
-        of these than a TPU's core can hold (it can hold 8 float32 vectors of 1024).
+            of these than a TPU's core can hold (it can hold 8 float32 vectors of 1024).
     """
     _check(tile, row, cols)
 

@@ -70,7 +70,7 @@ def sigmoid_contrast(
 
     Raises:
         ValueError: for sizes that differ, empty sides, bad groups, a scale or bias that is not one
-        number, an axis that does not exist or does not split the batch.
+            number, an axis that does not exist or does not split the batch.
     """
     size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
     check_matched(matched, size)

@@ -62,8 +62,8 @@ def contrast(
 
     Raises:
         ValueError: for sizes that differ, empty sides, a label smoothing outside [0, 1) or beside
-        `supervised`, bad groups, `supervised` without groups, or an axis that does not exist or
-        does not split the batch.
+            `supervised`, bad groups, `supervised` without groups, or an axis that does not exist or
+            does not split the batch.
     """
     others = rows if cols is None else cols
     size, _ = check_sides(rows, others, square=True, axis_name=axis_name)
