@@ -69,17 +69,19 @@ def nearest_neighbours(
                 voters,
             )
         )
-        # Subtracting 1 in the exponent scales all votes alike and prevents overflow.
-        weights = np.exp((cosines.astype(np.float64) - 1) / temperature)
+        exponents = cosines.astype(np.float64) / temperature
         voted = np.searchsorted(classes, train.labels[nearest])
 
         def votes(rows: slice) -> np.ndarray:
-            size = weights[rows].shape[0]
-            place = np.arange(size)[:, None] * len(classes) + voted[rows]
-            counts = np.bincount(
-                place.ravel(), weights=weights[rows].ravel(), minlength=size * len(classes)
-            )
-            return counts.reshape(size, len(classes))
+            # Their logarithms: at a low temperature exponentials overflow, or vanish and tie.
+            some = exponents[rows].ravel()
+            size = len(classes) * len(exponents[rows])
+            place = (np.arange(0, size, len(classes))[:, None] + voted[rows]).ravel()
+            largest = np.full(size, -np.inf)
+            np.maximum.at(largest, place, some)
+            sums = np.bincount(place, np.exp(some - largest[place]), size)
+            with np.errstate(divide="ignore"):  # no vote has the logarithm -inf
+                return (largest + np.log(sums)).reshape(-1, len(classes))
 
         scores = votes
     return class_figures(

@@ -194,6 +194,16 @@ def test_parts_are_stratified_and_groups_stay_whole():
     assert (held[:, ::2] == held[:, 1::2]).all()
 
 
+def test_neighbours_of_a_low_temperature_vote_in_order_of_their_distance():
+    rng = np.random.default_rng(5)
+    train, test = rows(rng, 60, noise=2), rows(rng, 60, noise=2)
+    found = nearest_neighbours(train, test, ("audio",), k=60, temperature=1e-6)
+    cosines = test.data.embeddings["audio"] @ train.data.embeddings["audio"].T
+    nearest = np.stack([cosines[:, train.labels == label].max(axis=1) for label in LABELS], axis=1)
+    own = nearest[test.labels[:, None] == LABELS]
+    np.testing.assert_array_equal(found.ranks, (nearest >= own[:, None]).sum(axis=1))
+
+
 def test_figures_are_those_of_scikit_learn_and_scipy():
     rng = np.random.default_rng(6)
     train, test = rows(rng, 60, noise=2), rows(rng, 60, noise=2, gaps=0.2)
