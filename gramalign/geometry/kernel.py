@@ -1,11 +1,14 @@
 """Tuples in the feature space of a Gaussian kernel: their volume, and how to orthonormalise them.
 
-    <phi(x), phi(y)> = exp(-rate |x - y|^2),   |phi(x) - phi(y)|^2 = -2 expm1(-rate |x - y|^2)
+    K(x, y) = <phi(x), phi(y)> = exp(-rate |x - y|^2)
 
 Features have unit length and no coordinates: only their inner products are known. The Gram matrix
-of close features has lost what tells them apart. That of the first one, phi_0, and of (phi_l -
-phi_0) / length has not, and its determinant times the squared lengths is the same: its entries are
-sums of squared distances, which `expm1` of squared differences gives to full relative precision.
+of close features has lost what tells them apart. So from each feature the nearest one before it is
+subtracted, if it is close: the determinant stays the same, and the inner products of differences
+follow from those of the vectors' own, a = x - p and b = y - q, to full relative precision:
+
+    <phi(x) - phi(p), phi(y) - phi(q)> = K(p, q) s t - K(x, y) expm1(-2 rate <a, b>)
+    s = K(x, q) / K(p, q) - 1 = expm1(-rate (2 <p - q, a> + |a|^2)),   t likewise, with b
 
 Cost: O(k^2 d) per tuple. Singular set: two equal vectors, or features whose height above those
 before them is lost in rounding (some 1e-3 of their distance in float32): the volume is 0, with
@@ -17,16 +20,28 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.lax import stop_gradient
+from jax.lax import argmin, broadcasted_iota, stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.cholesky import eliminate
 from gramalign.geometry.gram import identity_where_absent
 from gramalign.geometry.norms import sqrt
-from gramalign.geometry.tuples import first_kept, squared_distances, take_apart
+from gramalign.geometry.tuples import (
+    Rows,
+    combine,
+    identity,
+    inner_products,
+    multiply,
+    squared_distances,
+    take_apart,
+)
 
 # Squared heights below this many machine epsilons of the squared length are rounding noise.
 RANK_TOLERANCE = 16
+# Features are close if their squared distance, with the rate, is less: the kernel is above 0.6.
+CLOSE = 0.5
+# A larger exponent belongs to vectors whose kernel is 0, and would be infinite times 0.
+_LARGEST = 40
 
 
 class Features(NamedTuple):
@@ -63,24 +78,48 @@ def orthonormal_features(
     0.7951
     """
     rows = take_apart(vectors, present)
-    _, first = first_kept(rows, present)
-    apart = -2 * jnp.expm1(-rate * squared_distances(rows))
-    from_first = jnp.sum(jnp.where(first[..., None, :], apart, 0), axis=-1)
-    # As scales of a determinant's rows, lengths are constants to the derivative.
-    lengths = stop_gradient(sqrt(jnp.where(present & ~first, from_first, 1)))
-    inverse = 1 / jnp.where(lengths > 0, lengths, 1)
+    apart = rate * squared_distances(rows)
+    near = _nearest_before(stop_gradient(apart), present)
+    sheared = jnp.any(near, axis=-1, keepdims=True)
+    near = near.astype(apart.dtype)
+    bases = combine(jnp.where(sheared, near, identity(near)), rows)
+    steps = [row - base for row, base in zip(rows, bases, strict=True)]
 
-    # With u_l = phi_l - phi_0: <u_l, u_n> = (|u_l|^2 + |u_n|^2 - |phi_l - phi_n|^2) / 2, and
-    # <phi_0, u_n> = -|u_n|^2 / 2.
-    left, right = from_first[..., :, None], from_first[..., None, :]
-    gram = jnp.where(first[..., :, None], -right, left + right - apart) / 2
-    gram = jnp.where(first[..., None, :], jnp.where(first[..., :, None], 1, -left / 2), gram)
-    gram = identity_where_absent(gram * inverse[..., :, None] * inverse[..., None, :], present)
+    # A feature that stays as it is has a step of 0, and itself for a base, of which it has all.
+    inner = rate * inner_products(steps)
+    square = jnp.diagonal(inner, axis1=-2, axis2=-1)[..., :, None]
+    exponent = -2 * rate * _from_each_base(bases, steps) - square
+    share = jnp.where(sheared, jnp.expm1(jnp.minimum(exponent, _LARGEST)), 1)
+    gram = jnp.exp(-rate * squared_distances(bases)) * share * jnp.swapaxes(share, -1, -2)
+    gram = identity_where_absent(gram - jnp.exp(-apart) * jnp.expm1(-2 * inner), present)
+    # As scales of a determinant's rows, lengths are constants to the derivative.
+    lengths = stop_gradient(sqrt(jnp.diagonal(gram, axis1=-2, axis2=-1)))
+    inverse = 1 / jnp.where(lengths > 0, lengths, 1)
+    gram = gram * inverse[..., :, None] * inverse[..., None, :]
     least = (RANK_TOLERANCE * float(jnp.finfo(gram.dtype).eps)) ** 0.5
     heights, weights = eliminate(gram, jnp.full_like(lengths, least), drop=True)
 
-    # From weights of (phi_l - phi_0) / length to those of phi_l.
+    # From weights of the scaled differences to those of features.
     weights = jnp.where(present[..., None], weights * inverse[..., None, :], 0)
-    taken = jnp.sum(jnp.where(first[..., None, :], 0, weights), axis=-1, keepdims=True)
-    weights = jnp.where(first[..., None, :], weights - taken, weights)
-    return Features(weights, jnp.prod(heights * lengths, axis=-1))
+    return Features(weights - multiply(weights, near), jnp.prod(heights * lengths, axis=-1))
+
+
+def _nearest_before(
+    apart: Float[Array, "*batch k k"], present: Bool[Array, "*batch k"]
+) -> Bool[Array, "*batch k k"]:
+    """The nearest vector before each, in its row, if one is close."""
+    rows, cols = (broadcasted_iota(jnp.int32, apart.shape, apart.ndim + axis) for axis in (-2, -1))
+    close = (apart < CLOSE) & (cols < rows) & present[..., None, :] & present[..., :, None]
+    apart = jnp.where(close, apart, jnp.inf)
+    return close & (cols == argmin(apart, apart.ndim - 1, jnp.int32)[..., None])
+
+
+def _from_each_base(bases: Rows, steps: Rows) -> Float[Array, "*batch k k"]:
+    """<p_l - p_n, a_l>, from differences: accurate however far from the origin."""
+    return jnp.stack(
+        [
+            jnp.stack([jnp.sum((base - other) * step, axis=-1) for other in bases], axis=-1)
+            for base, step in zip(bases, steps, strict=True)
+        ],
+        axis=-2,
+    )

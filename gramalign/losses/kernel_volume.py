@@ -12,7 +12,6 @@ Needs: an anchor, or each in turn; k >= 2; a bandwidth.
 Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, and some k^2 B^2
 elementwise, per anchor; memory O(B k d).
 Singular set: two modalities alike, where the volume is 0 and has a kink; derivatives are 0 there.
-In float32 also two within some 1e-3 of each other but far from the first by name (see the Score).
 Blind spot: two modalities alike, which make any third fit; and differences at distances far beyond
 s.
 """

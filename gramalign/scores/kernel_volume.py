@@ -9,15 +9,14 @@ With W the inverse Cholesky factor of the others' K, and c_j their own volume,
 
 so that a tile takes k - 1 matrix products, as many exponentials, and a root. W, c_j and the matched
 volumes come from squared distances in feature space (`gramalign.geometry.kernel`), to full
-precision however close all modalities are. Of some that are close to each other but not to the
-first, only distances well above 1e-3 of that to the first count, in float32.
+precision however close the modalities are.
 
 Source: the kernel Gram matrix of SemMSA; its volume, that of GRAM: Cicchetti et al., ICLR 2025,
     arXiv 2412.11959.
 Needs: an anchor; two modalities or more, any k; a bandwidth on the scale of their distances.
 Cost: 2 (k - 1) d flops per pair and about k^2 / 2 elementwise; memory O(B k d).
-Singular set: two equal modalities (distinct features are independent, to rounding; see above): a
-    kink, where the score is 0, the largest possible; derivatives are 0 there.
+Singular set: two equal modalities (distinct features are independent, to rounding): a kink, where
+    the score is 0, the largest possible; derivatives are 0 there.
 Blind spot: two equal non-anchor vectors make every anchor fit, and vectors many bandwidths apart
     have volume 1 and derivative 0 however far they are. Signs do matter.
 """

@@ -24,6 +24,25 @@ def test_any_bandwidth(bandwidth):
         np.testing.assert_allclose(matched, -reference.kernel_volume(tuples, bandwidth), rtol=2e-6)
 
 
+@pytest.mark.parametrize("distance", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 2, 3), (3, 1, 2, 0), (1, 2, 3, 0)])
+def test_whichever_are_close(distance, order, x64):
+    """One modality far from three that are close: as accurate wherever it stands."""
+    rng = np.random.default_rng(0)
+    tuples = samples.close(rng, 16, 4, 32, distance)
+    tuples[:, 0] = samples.unit(rng, 16, 32)
+    tuples = tuples[:, order].astype(np.float32)
+
+    def total(tuples):
+        matched = KernelVolumeScore("a").matched(samples.by_name(tuples))
+        return matched.sum(), matched
+
+    slope, matched = jax.grad(total, has_aux=True)(jnp.asarray(tuples))
+    np.testing.assert_allclose(matched, -reference.kernel_volume(tuples, 1.0), rtol=2e-6)
+    exact, _ = jax.grad(total, has_aux=True)(jnp.asarray(tuples, jnp.float64))
+    np.testing.assert_allclose(slope, exact, atol=1e-5 * np.abs(exact).max())
+
+
 def test_any_length_in_units_of_the_bandwidth(x64):
     tuples = samples.unit(np.random.default_rng(0), 8, 4, 16)
     for found, wanted in zip(scores(100 * tuples, 70.0), scores(tuples, 0.7), strict=True):
