@@ -28,7 +28,7 @@ from gramalign.geometry.gram import identity_where_absent
 from gramalign.geometry.norms import sqrt
 from gramalign.geometry.tuples import (
     Rows,
-    combine,
+    first_kept,
     identity,
     inner_products,
     multiply,
@@ -81,17 +81,25 @@ def orthonormal_features(
     apart = rate * squared_distances(rows)
     near = _nearest_before(stop_gradient(apart), present)
     sheared = jnp.any(near, axis=-1, keepdims=True)
-    near = near.astype(apart.dtype)
-    bases = combine(jnp.where(sheared, near, identity(near)), rows)
+    bases = _chosen(near, rows)
     steps = [row - base for row, base in zip(rows, bases, strict=True)]
 
     # A feature that stays as it is has a step of 0, and itself for a base, of which it has all.
     inner = rate * inner_products(steps)
     square = jnp.diagonal(inner, axis1=-2, axis2=-1)[..., :, None]
-    exponent = -2 * rate * _from_each_base(bases, steps) - square
+    # <p - q, a> around one of the vectors: it does not matter how far they are from the origin.
+    first, _ = first_kept(rows, present)
+    bases = [base - stop_gradient(first) for base in bases]
+    along = rate * inner_products(steps, bases)
+    along = jnp.diagonal(along, axis1=-2, axis2=-1)[..., :, None] - along
+    exponent = -2 * along - square
     share = jnp.where(sheared, jnp.expm1(jnp.minimum(exponent, _LARGEST)), 1)
-    gram = jnp.exp(-rate * squared_distances(bases)) * share * jnp.swapaxes(share, -1, -2)
-    gram = identity_where_absent(gram - jnp.exp(-apart) * jnp.expm1(-2 * inner), present)
+    kernel = jnp.exp(-apart)
+    near = near.astype(apart.dtype)
+    chosen = jnp.where(sheared, near, identity(near))
+    of_bases = multiply(multiply(chosen, kernel), jnp.swapaxes(chosen, -1, -2))
+    gram = of_bases * share * jnp.swapaxes(share, -1, -2) - kernel * jnp.expm1(-2 * inner)
+    gram = identity_where_absent(gram, present)
     # As scales of a determinant's rows, lengths are constants to the derivative.
     lengths = stop_gradient(sqrt(jnp.diagonal(gram, axis1=-2, axis2=-1)))
     inverse = 1 / jnp.where(lengths > 0, lengths, 1)
@@ -104,6 +112,16 @@ def orthonormal_features(
     return Features(weights - multiply(weights, near), jnp.prod(heights * lengths, axis=-1))
 
 
+def _chosen(near: Bool[Array, "*batch k k"], rows: Rows) -> list[Float[Array, "*batch d"]]:
+    """The vector that is near each, or itself if none is."""
+    chosen = []
+    for n, row in enumerate(rows):
+        for m, other in enumerate(rows[:n]):
+            row = jnp.where(near[..., n, m, None], other, row)
+        chosen.append(row)
+    return chosen
+
+
 def _nearest_before(
     apart: Float[Array, "*batch k k"], present: Bool[Array, "*batch k"]
 ) -> Bool[Array, "*batch k k"]:
@@ -112,14 +130,3 @@ def _nearest_before(
     close = (apart < CLOSE) & (cols < rows) & present[..., None, :] & present[..., :, None]
     apart = jnp.where(close, apart, jnp.inf)
     return close & (cols == argmin(apart, apart.ndim - 1, jnp.int32)[..., None])
-
-
-def _from_each_base(bases: Rows, steps: Rows) -> Float[Array, "*batch k k"]:
-    """<p_l - p_n, a_l>, from differences: accurate however far from the origin."""
-    return jnp.stack(
-        [
-            jnp.stack([jnp.sum((base - other) * step, axis=-1) for other in bases], axis=-1)
-            for base, step in zip(bases, steps, strict=True)
-        ],
-        axis=-2,
-    )

@@ -16,6 +16,15 @@ def scores(tuples, bandwidth=1.0):
     return [np.asarray(x) for x in both(KernelVolumeScore("a", bandwidth), embeddings)]
 
 
+def test_far_from_the_origin():
+    """Two pairs of close vectors, all long beside their distances."""
+    rng = np.random.default_rng(0)
+    pairs = [samples.close(rng, 16, 2, 32, 1e-2) for _ in range(2)]
+    tuples = (1000 + np.concatenate(pairs, axis=1)).astype(np.float32)
+    _, matched = scores(tuples)
+    np.testing.assert_allclose(matched, -reference.kernel_volume(tuples, 1.0), rtol=2e-6)
+
+
 @pytest.mark.parametrize("bandwidth", [0.3, 5.0])
 def test_any_bandwidth(bandwidth):
     for distance in (1, 1e-2, 1e-4):
