@@ -164,8 +164,8 @@ def _header(stream: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], boo
         ) from error
     if dtype.hasobject:
         raise FeatureStoreError(
-            f"{where} holds pickled Python objects, which are never loaded: save a plain array of "
-            "numbers (or of strings, for ids), such as numpy.asarray(values, dtype=numpy.float32)"
+            f"{where} holds pickled Python objects, which are never loaded: save features as "
+            "numpy.stack(values).astype(numpy.float32), names such as ids as values.astype(str)"
         )
     return shape, fortran_order, dtype
 

@@ -36,10 +36,10 @@ def mean_grid(
         return Cell(str(figure.over_seeds), mark, best)
 
     seeds = _seeds(comparison)
-    parts = ["mean ± half-width of the 95 % t-interval over seeds"] if seeds > 1 else []
-    parts += (
-        ["which is wide with two seeds; with three it is a third of that"] if seeds == 2 else []
-    )
+    spread = "mean ± half-width of the 95 % t-interval over seeds"
+    if seeds == 2:
+        spread += ", which is wide with two: with three it is less than a third of that"
+    parts = [spread] if seeds > 1 else []
     parts += [_CAPTION.format(_over(comparison))] if comparison.best else []
     if any(_asked_others(figure) for row in comparison.figures.values() for figure in row.values()):
         parts.append("no mark, and n/a among ranks, also where the queries were different ones")

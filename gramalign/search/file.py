@@ -65,7 +65,8 @@ def read(path: Path) -> Entries:
         ValueError: it is damaged, not an index, or from a later version.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give a file that Index.save wrote")
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {found}: give a file that Index.save wrote")
     try:
         with safetensors.safe_open(path, framework="numpy") as opened:
             about = (opened.metadata() or {}).get(KEY)

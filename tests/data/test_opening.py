@@ -301,6 +301,21 @@ def test_pickles_are_refused(write, tmp_path):
         open_store(path)
 
 
+def test_objects_are_saved_as_the_message_says(tmp_path):
+    values = np.array(["a", "b"], object)  # as a table's column of ids
+    path = write_folder(tmp_path / "features", {"ids": values, "text": np.eye(2)})
+    with pytest.raises(FeatureStoreError, match=r"names such as ids as values\.astype\(str\)"):
+        open_store(path)
+    np.save(path / "ids.npy", values.astype(str))
+    values = np.empty(2, object)  # vectors, as a table's column of features
+    values[:] = list(np.eye(2))
+    np.save(path / "text.npy", values)
+    with pytest.raises(FeatureStoreError, match=r"numpy\.stack\(values\)\.astype\(numpy\.f"):
+        open_store(path)
+    np.save(path / "text.npy", np.stack(values).astype(np.float32))
+    assert open_store(path).ids.tolist() == ["a", "b"]
+
+
 def test_missing_path(tmp_path):
     with pytest.raises(
         FeatureStoreError, match=r"absent does not exist: expected a folder of \.npy"

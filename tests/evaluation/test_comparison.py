@@ -113,8 +113,8 @@ def test_captions_speak_of_seeds_where_there_are_several():
     several = {name: 2 * each for name, each in results.items()}
     captions = [each(compare(several)).caption for each in (mean_grid, rank_grid)]
     assert all("over queries and seeds" in each for each in captions)
-    assert "which is wide with two seeds" in captions[0]
-    assert "make wide" not in mean_grid(compare(SEEDS)).caption
+    assert "over seeds, which is wide with two: with three" in captions[0]
+    assert "wide" not in mean_grid(compare(SEEDS)).caption
 
 
 def test_examples_of_one_group_are_one_unit():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from gramalign import losses
+from gramalign import losses, normalize
 from gramalign.contrast import Engine
 from tests import every_loss, samples
 
@@ -150,6 +150,24 @@ def test_arrays_may_lie_anywhere_and_values_are_split(kind):
             found = loss(x, anchor="a")
             np.testing.assert_allclose(found, exact, rtol=1e-5)
             assert found.sharding.spec == P("data")
+
+
+def test_the_gradient_of_a_tower_whose_batch_is_split(x64):
+    """On Auto axes, as the README asks: on explicit ones, JAX asks how to split the product."""
+    mesh = mesh_of()
+    features, *_ = batch("ab")
+    weights = {name: jnp.eye(6) + 0.1 for name in features}
+
+    def mean(loss):
+        def of(weights, features):
+            made = {name: normalize(x @ weights[name]) for name, x in features.items()}
+            return loss(made, anchor="a").mean()
+
+        return jax.jit(jax.value_and_grad(of))
+
+    split = jax.device_put(features, jax.NamedSharding(mesh, P("data")))
+    found = mean(losses.over_mesh(losses.clip, mesh, "data"))(weights, split)
+    assert_same(found, mean(losses.clip)(weights, features))
 
 
 @pytest.mark.parametrize("context", [jax.set_mesh, lambda mesh: nullcontext()])

@@ -112,5 +112,7 @@ def test_files_that_are_no_index(index, tmp_path):
         Index.load(path)
     with pytest.raises(FileNotFoundError, match="absent.safetensors does not exist"):
         Index.load(tmp_path / "absent.safetensors")
+    with pytest.raises(FileNotFoundError, match="is a folder: give a file that Index.save wrote"):
+        Index.load(tmp_path)
     with pytest.raises(ValueError, match="expected a name that ends in .safetensors"):
         index.save(tmp_path / "index.npz")
