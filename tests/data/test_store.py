@@ -5,7 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 
-from gramalign.data import FeatureStoreError, examples, from_arrays, hash_split, open_store
+from gramalign.data import (
+    FeatureStoreError,
+    examples,
+    from_arrays,
+    hash_split,
+    held_out,
+    open_store,
+)
 from gramalign.data.store import MappedRows
 
 
@@ -108,3 +115,9 @@ def test_hash_split_never_divides_a_group():
     split = hash_split(ids, groups)
     assert (split.reshape(5, 40) == split[:40]).all()
     np.testing.assert_array_equal(split[:40], hash_split(ids[:40]))
+
+
+@pytest.mark.parametrize("fraction", [1.5, -0.1, float("nan")])
+def test_a_fraction_that_is_none(fraction):
+    with pytest.raises(ValueError, match=f"fraction is {fraction}, expected one from 0 to 1"):
+        held_out(np.arange(4).astype(str), fraction)
