@@ -233,6 +233,10 @@ def test_masks_that_are_none(present, message):
         (losses.siglip, {"score_of": VolumeScore("b")}, TypeError, "score_of must be one of"),
         (losses.clip, {"temperature": None}, TypeError, "temperature must be a number, got None"),
         (losses.clip, {"temperature": "0.07"}, TypeError, "must be a number, got '0.07'"),
+        (losses.clip, {"temperature": True}, TypeError, "temperature must be a number, got True"),
+        (losses.siglip, {"bias": jnp.array(True)}, TypeError, "bias must be a number, got Array"),
+        (losses.uniformity, {"t": np.True_}, TypeError, "t must be a number, got np.True_"),
+        (losses.clip, {"label_smoothing": False}, TypeError, "label_smoothing must be a number"),
         (
             losses.pmrl,
             {"anchor": "text"},
