@@ -1,6 +1,7 @@
 """Endless shuffled batches of a feature store, as a Grain dataset."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import grain
@@ -85,7 +86,7 @@ def batches(
 
 def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
     """Raises a ValueError as `batches` does, without starting anything."""
-    if not 1 <= batch_size <= len(store):
+    if not isinstance(batch_size, Integral) or not 1 <= batch_size <= len(store):
         raise ValueError(
             f"batch_size is {batch_size}, but {store.source} has {len(store)} row(s) here, "
             f"expected 1 to {len(store)}"

@@ -62,8 +62,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         Manual axis; when called, for a batch that is empty or does not divide by the number of
         devices, a loss that returns anything but one value per example, and whatever the loss
         raises.
-        TypeError: for a loss that is already jitted, or anything but a mesh; when called with an
-        `axis_name`.
+        TypeError: for a loss that is no function or already jitted, and anything but a mesh or
+        names of axes; when called with an `axis_name`.
 
     >>> import jax.numpy as jnp
     >>> from gramalign import losses
@@ -78,6 +78,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
             "the loss was jitted without its axis: give over_mesh the function before jax.jit"
         )
     if not isinstance(mesh, Mesh):
+    if not callable(loss):
+        raise TypeError(f"loss must be a function, such as losses.gram, got {loss!r}")
         raise TypeError(f"mesh must be a Mesh, as jax.make_mesh gives, got {type(mesh).__name__}")
     names = names_of(mesh.axis_names if axis_name is None else axis_name)
     for name in names:

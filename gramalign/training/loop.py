@@ -82,9 +82,12 @@ def train(
         ValueError: a config that does not fit the data, or is not that of the run to resume, or
             `out` is no local folder.
         NonFiniteLoss: loss or gradient were not finite for too many steps in a row.
+        TypeError: anything but a config.
         Interrupted: the process was asked to end (SIGTERM, Ctrl-C), and the run has been saved.
     """
     folder = RunFolder(Path(out))
+    if not isinstance(config, Config):
+        raise TypeError(f"config must be a Config, such as Config(data=...), got {config!r}")
     # Everything that may raise comes before the folder is touched.
     with together():
         check_local(out)

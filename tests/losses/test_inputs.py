@@ -264,3 +264,12 @@ def test_a_temperature_whose_inverse_16_bits_do_not_hold():
 def test_a_mean_over_what_is_no_mask(where):
     with pytest.raises(ValueError, match=r"where must be bool of shape \(4,\), got"):
         losses.masked_mean(jnp.ones(4), where)
+
+
+@pytest.mark.parametrize(
+    ("values", "where", "name"),
+    [([1.0], jnp.ones(1, bool), "values"), (jnp.ones(1), [True], "where")],
+)
+def test_a_mean_of_what_is_no_array(values, where, name):
+    with pytest.raises(TypeError, match=f"{name} must be a JAX or NumPy array, got list"):
+        losses.masked_mean(values, where)

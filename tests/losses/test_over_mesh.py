@@ -264,6 +264,16 @@ def test_devices_that_are_no_mesh(unchecked):
         losses.over_mesh(losses.clip, jax.devices())
 
 
+def test_names_that_are_no_functions_and_numbers_that_are_no_names(unchecked):
+    with pytest.raises(TypeError, match="loss must be a function, such as losses.gram, got 'gram'"):
+        losses.over_mesh("gram", mesh_of())
+    message = "axis_name must be the name of a mesh axis, or several, got 3"
+    with pytest.raises(TypeError, match=message):
+        losses.over_mesh(losses.clip, mesh_of(), 3)
+    with pytest.raises(TypeError, match=message):
+        losses.clip({"text": jnp.eye(4), "b": jnp.eye(4)}, axis_name=3)
+
+
 def test_a_mesh_of_axes_as_they_are_within_a_shard_map():
     with pytest.raises(
         ValueError, match=r"types \['Manual', 'Manual'\], expected Auto or Explicit"
