@@ -58,7 +58,7 @@ def readable(store: FeatureStore) -> FeatureStore:
     if not lost.any():
         return store
     if lost.all():
-        raise FeatureStoreError(f"{store.source}: none of {len(store)} rows can be read")
+        raise FeatureStoreError(f"{store.source}: no row can be read")
     _log.warning("%s: %d of %d rows cannot be read", store.source, lost.sum(), len(store))
     return store.take(np.flatnonzero(~lost))
 

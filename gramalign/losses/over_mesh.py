@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
 from gramalign.contrast.blocks import check_groups
+from gramalign.counted import counted
 from gramalign.mesh import AxisName, names_of
 from gramalign.scores.sides import check_embeddings
 from gramalign.types import Embeddings, Present
@@ -77,9 +78,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         raise TypeError(
             "the loss was jitted without its axis: give over_mesh the function before jax.jit"
         )
-    if not isinstance(mesh, Mesh):
     if not callable(loss):
         raise TypeError(f"loss must be a function, such as losses.gram, got {loss!r}")
+    if not isinstance(mesh, Mesh):
         raise TypeError(f"mesh must be a Mesh, as jax.make_mesh gives, got {type(mesh).__name__}")
     names = names_of(mesh.axis_names if axis_name is None else axis_name)
     for name in names:
@@ -145,9 +146,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         size = next(iter(embeddings.values())).shape[0]
         if size == 0 or size % devices:
             raise ValueError(
-                f"a batch of {size} does not divide evenly over the {devices} devices of {names}: "
-                f"pad it to {max(-(-size // devices), 1) * devices}, with present False for the "
-                "padding"
+                f"a batch of {size} does not divide evenly over {counted(devices, 'device')} of "
+                f"{names}: pad it to {max(-(-size // devices), 1) * devices}, with present False "
+                "for the padding"
             )
         if groups is not None:
             check_groups(groups, size)

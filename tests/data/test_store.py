@@ -97,9 +97,16 @@ def test_absent_rows_come_as_zeros():
     assert np.isnan(content["text"][1, 0])  # the caller's array stays as it was
 
 
-def test_examples_want_rows(store):
-    with pytest.raises(ValueError, match="batch_size is 0, expected at least 1"):
-        next(examples(store, 0))
+@pytest.mark.parametrize("size", [0, "5", 2.0])
+def test_examples_want_rows(size, store, unchecked):
+    message = f"batch_size is {size!r}, expected a whole number, at least 1"
+    with pytest.raises(ValueError, match=message):
+        next(examples(store, size))
+
+
+def test_one_row_is_not_told_as_several(store):
+    assert repr(store.take(np.arange(1))).startswith("FeatureStore(arrays: 1 row; ")
+    assert repr(store).startswith("FeatureStore(arrays: 10 rows; ")
 
 
 def test_hash_split_is_the_documented_rule():

@@ -202,7 +202,7 @@ def test_it_compiles_once():
 def test_a_batch_that_does_not_divide(size):
     loss = losses.over_mesh(losses.clip, mesh_of())
     most = 8 if size < 8 else 16
-    message = f"batch of {size} does not divide evenly over the 8 devices .* pad it to {most}"
+    message = f"batch of {size} does not divide evenly over 8 devices .* pad it to {most}"
     with pytest.raises(ValueError, match=message):
         loss({"text": jnp.ones((size, 4)), "audio": jnp.ones((size, 4))})
 
