@@ -19,7 +19,9 @@ def platform() -> str:
 
 
 def names_of(axis_name: AxisName) -> tuple[str, ...]:
-    """The axes' names; raises a `ValueError` if there are none, or one is named twice."""
+    """The axes' names; raises an error for anything else, for none, or for one named twice."""
+    if not isinstance(axis_name, str | tuple | list):
+        raise TypeError(f"axis_name must be the name of a mesh axis, or several, got {axis_name!r}")
     names = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"axis_name must name one mesh axis or several, each once, got {names}")

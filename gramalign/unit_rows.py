@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
+from gramalign.counted import counted
+
 HostEmbeddings = Mapping[str, Float[np.ndarray | Array, "_examples _dim"]]
 """Per modality `[examples, dim]`, of any float dtype, on host or device; rows of any length."""
 
@@ -88,8 +90,8 @@ def unit_rows(
     if bad.any():
         raise ValueError(
             f"{argument}[{name!r}]: row {np.flatnonzero(bad)[0]} holds NaN or Inf "
-            f"({bad.sum()} such row(s)); find the layer or input that makes it, or mark the row "
-            "as absent in `present`"
+            f"({counted(int(bad.sum()), 'such row')}); find the layer or input that makes it, or "
+            "mark the row as absent in `present`"
         )
     rows = np.zeros(values.shape, np.float32)
     for some in parts:

@@ -12,6 +12,7 @@ from gramalign.cli.console import console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName
+from gramalign.counted import counted
 from gramalign.data import readable
 from gramalign.evaluation import classification_table, classify
 from gramalign.training import load_run
@@ -76,7 +77,7 @@ class Classify:
             validation = readable(store.part("validation")) if choosing else None
             if validation is not None:
                 validation = embed_labelled(run, validation, score=score)
-            status.update(f"classifying {len(rows)} rows")
+            status.update(f"classifying {counted(len(rows), 'row')}")
             result = classify(
                 known, asked, score=score, validation=validation, prompts=given or self.prompts
             )

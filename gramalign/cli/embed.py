@@ -12,6 +12,7 @@ import tyro
 from gramalign.cli.console import console
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.targets import check_target
+from gramalign.counted import counted
 from gramalign.data import load, readable
 from gramalign.data.store import SPLITS
 from gramalign.files import whole
@@ -55,9 +56,9 @@ class Embed:
         some = np.any([store.present[name] for name in known], axis=0)
         if not some.all() and some.any():
             lost = int((~some).sum())
-            _log.warning("left out %d row(s) that have none of the run's modalities", lost)
+            _log.warning("left out %s without any of the run's modalities", counted(lost, "row"))
             store = store.take(np.flatnonzero(some))
-        with console().status(f"embedding {len(store)} rows"):
+        with console().status(f"embedding {counted(len(store), 'row')}"):
             arrays = embed_store(run, store, self.batch_size, fused=self.fused)
         arrays |= {
             # A fused row is zero where an example lacks what it is made of.

@@ -7,6 +7,7 @@ import rich.progress
 import tyro
 
 from gramalign.cli.console import console
+from gramalign.counted import counted
 from gramalign.data import load
 from gramalign.data.packed import pack
 
@@ -39,4 +40,4 @@ class Pack:
                 report=lambda rows: progress.update(task, completed=rows),
             )
         size = sum(path.stat().st_size for path in self.out.iterdir())
-        screen.print(f"packed {len(store)} rows into {self.out}: {size / 2**20:.1f} MiB")
+        screen.print(f"packed {counted(len(store), 'row')} into {self.out}: {size / 2**20:.1f} MiB")

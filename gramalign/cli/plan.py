@@ -25,6 +25,7 @@ from gramalign.cli.plan_tables import (
     verdict,
     work_table,
 )
+from gramalign.counted import counted
 from gramalign.programs.chips import chip_of
 from gramalign.programs.memory import OutOfMemory, available
 from gramalign.programs.topology import devices_of
@@ -95,7 +96,8 @@ class Plan:
                 screen.print(part, "")
             if unread := sum(each.unread for each in found.collectives):
                 screen.print(
-                    f"groups of {unread} collectives could not be read: counted over all devices",
+                    f"groups of {counted(unread, 'collective')} could not be read: counted over "
+                    "all devices",
                     "",
                 )
         except OutOfMemory as refused:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from gramalign.counted import counted
 from gramalign.programs.chips import GB, TERA
 from gramalign.programs.memory import OutOfMemory
 from gramalign.training import Config
@@ -38,7 +39,7 @@ def operations(count: float) -> str:
 def title(config: Config, plan: Plan, topology: str) -> str:
     """What was compiled for what."""
     chip = plan.chip
-    pieces = f"{plan.devices} {chip.noun}" + ("s" if plan.devices > 1 else "")
+    pieces = counted(plan.devices, chip.noun)
     if chip.parts > 1:
         pieces += f", {chip.parts} to a chip"
     return f"{config.objective} on {topology}, {pieces}, batch {plan.batch_size}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, load, readable
 from gramalign.search import Index
 from gramalign.training import Run, embed_store
@@ -54,8 +55,8 @@ def queries(run: Run, asked: str, by: Sequence[str], source: FeatureStore | Inde
         close = difflib.get_close_matches(asked, source.ids[:_COMPARED].tolist())
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "no id is similar"
         raise ValueError(
-            f"{asked!r} is neither an id of the {len(source)} rows nor the path of a feature "
-            f"store: {hint}"
+            f"{asked!r} is neither an id of the {counted(len(source), 'row')} nor the path of a "
+            f"feature store: {hint}"
         )
     store = readable(load(Path(asked), on_bad_record=run.config.on_bad_record))
     store = store.only(by or [name for name in store.modalities if name in run.dims] or run.dims)

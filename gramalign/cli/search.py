@@ -16,6 +16,7 @@ from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
 from gramalign.cli.score_names import ScoreName
 from gramalign.cli.targets import check_target
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, readable
 from gramalign.evaluation import FUSED
 from gramalign.search import Index
@@ -94,7 +95,7 @@ class Search:
             source = data_of(run, self.data)
             asked = queries(run, self.query, self.by, source)  # refused before all is embedded
             rows = readable(source.part(self.part))
-            with console().status(f"embedding {len(rows)} rows"):
+            with console().status(f"embedding {counted(len(rows), 'row')}"):
                 index = _embedded(run, rows)
             if rows.labels is not None:
                 labels = dict(zip(rows.ids.tolist(), rows.labels.tolist(), strict=True))
@@ -121,7 +122,7 @@ class Search:
             screen.print("\n" * bool(number), end="")
             screen.print(table(one, against))
         if self.save_index is not None:
-            screen.print(f"\nwrote {self.save_index}: {len(index)} rows", soft_wrap=True)
+            screen.print(f"\nwrote {self.save_index}: {counted(len(index), 'row')}", soft_wrap=True)
 
 
 def _embedded(run: Run, rows: FeatureStore) -> Index:

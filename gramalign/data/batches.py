@@ -1,12 +1,14 @@
 """Endless shuffled batches of a feature store, as a Grain dataset."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import grain
 import numpy as np
 from jaxtyping import Int
 
+from gramalign.counted import counted
 from gramalign.data.examples import read
 from gramalign.data.order import MixedOrder, Order
 from gramalign.data.store import FeatureStore, MappedRows, from_file
@@ -85,10 +87,10 @@ def batches(
 
 def check_batches(store: FeatureStore, *, batch_size: int, seed: int) -> None:
     """Raises a ValueError as `batches` does, without starting anything."""
-    if not 1 <= batch_size <= len(store):
+    if not isinstance(batch_size, Integral) or not 1 <= batch_size <= len(store):
         raise ValueError(
-            f"batch_size is {batch_size}, but {store.source} has {len(store)} row(s) here, "
-            f"expected 1 to {len(store)}"
+            f"batch_size is {batch_size!r}, but {store.source} has {counted(len(store), 'row')} "
+            f"here, expected 1 to {len(store)}"
         )
     if seed < 0:
         raise ValueError(f"seed is {seed}, expected an integer >= 0")

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def readable(store: FeatureStore) -> FeatureStore:
     if not lost.any():
         return store
     if lost.all():
-        raise FeatureStoreError(f"{store.source}: none of {len(store)} rows can be read")
+        raise FeatureStoreError(f"{store.source}: no row can be read")
     _log.warning("%s: %d of %d rows cannot be read", store.source, lost.sum(), len(store))
     return store.take(np.flatnonzero(~lost))
 
@@ -74,10 +75,10 @@ def examples(store: FeatureStore, batch_size: int) -> Iterator[tuple[dict[str, A
         in which nothing is present.
 
     Raises:
-        ValueError: a batch size below 1.
+        ValueError: a batch size below 1, or no whole number.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}, expected a whole number, at least 1")
     for start in range(0, len(store), batch_size):
         rows = np.arange(start, min(start + batch_size, len(store)))
         batch = gather(store, rows)

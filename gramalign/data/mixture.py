@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
+from gramalign.counted import counted
 from gramalign.data.expression import short_names
 from gramalign.data.joined import JoinedRows
 from gramalign.data.shares import Mixture
@@ -33,8 +34,8 @@ def mix(stores: Sequence[FeatureStore], weights: Sequence[float], source: str) -
     """
     if len(weights) != len(stores) or not all(0 < weight < float("inf") for weight in weights):
         raise FeatureStoreError(
-            f"weights are {list(weights)} for {len(stores)} stores, expected a positive, finite "
-            "number for each"
+            f"weights are {list(weights)} for {counted(len(stores), 'store')}, expected a "
+            "positive, finite number for each"
         )
     lengths = [len(store) for store in stores]
     names = list(dict.fromkeys(name for store in stores for name in store.modalities))
@@ -76,7 +77,7 @@ def _check_width(name: str, stores: Sequence[FeatureStore]) -> None:
     for other in having[1:]:
         if other.dims[name] != first.dims[name]:
             raise FeatureStoreError(
-                f"{name} has {first.dims[name]} features a row in {first.source}, but "
+                f"{name} has {counted(first.dims[name], 'feature')} a row in {first.source}, but "
                 f"{other.dims[name]} in {other.source}: mixed stores need the same width; if these "
                 f"are different features, rename one of them, such as {name}_2"
             )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gramalign.counted import counted
 from gramalign.data.files import Located, read_arrays
 from gramalign.data.store import COLUMNS, SPLITS, FeatureStore, FeatureStoreError
 
@@ -70,16 +71,17 @@ def _build(arrays: Located, source: str) -> FeatureStore:
     for where, array in arrays.values():
         if array.ndim == 0 or len(array) != len(first):
             raise FeatureStoreError(
-                f"{where} has {len(array) if array.ndim else 'no'} rows, but {where_first} has "
-                f"{len(first)}: every array needs the same rows in the same order; where an "
-                "example lacks a modality, fill its row with zeros and set 'present.NAME' to False"
+                f"{where} has {counted(len(array), 'row') if array.ndim else 'no rows'}, but "
+                f"{where_first} has {len(first)}: every array needs the same rows in the same "
+                "order; where an example lacks a modality, fill its row with zeros and set "
+                "'present.NAME' to False"
             )
     present = {name: _mask(arrays, name, len(first)) for name in modalities}
     empty = np.flatnonzero(~np.any(list(present.values()), axis=0))
     if len(empty):
         raise FeatureStoreError(
-            f"{source}: row {empty[0]} has no modality at all ({len(empty)} such row(s)): remove "
-            "these rows, or fix the 'present' masks"
+            f"{source}: row {empty[0]} has no modality at all ({counted(len(empty), 'such row')}): "
+            "remove these rows, or fix the 'present' masks"
         )
     for name in modalities:
         _check_finite(*arrays[name], name, present[name])
@@ -161,7 +163,8 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
     if bad.any():
         raise FeatureStoreError(
             f"{where}: row {np.argmax(bad)} holds NaN or Inf (or a number too large for float32; "
-            f"{bad.sum()} such row(s)): fix them, or mark them as missing in 'present.{name}'"
+            f"{counted(int(bad.sum()), 'such row')}): fix them, or mark them as missing in "
+            f"'present.{name}'"
         )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from jaxtyping import Bool, Int, Shaped, UInt8
 
+from gramalign.counted import counted
 from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError, MappedRows
 from gramalign.files import locked, whole, write_text
 
@@ -191,7 +192,7 @@ def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
             raise FeatureStoreError(f"{path} is damaged: copy or pack the store again") from error
         if values.shape != (rows,):
             raise FeatureStoreError(
-                f"{path} has {len(values)} rows, its store {rows}: pack it again"
+                f"{path} has {counted(len(values), 'row')}, its store {rows}: pack it again"
             )
         if values.dtype.kind not in _KINDS[name.partition(".")[0]]:
             raise FeatureStoreError(f"{path} has dtype {values.dtype}: pack the store again")

@@ -6,6 +6,8 @@ import math
 import numpy as np
 from jaxtyping import Int
 
+from gramalign.counted import counted
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Mixture:
@@ -55,8 +57,8 @@ class Mixture:
                 )
             if share > there:
                 raise ValueError(
-                    f"{name} has {there} rows here, but by its weight a batch of {batch_size} "
-                    f"takes {share}: give it a smaller weight, or a smaller batch_size, such as "
-                    f"{math.floor(there / part)}"
+                    f"{name} has {counted(there, 'row')} here, but by its weight a batch of "
+                    f"{batch_size} takes {share}: give it a smaller weight, or a smaller "
+                    f"batch_size, such as {math.floor(there / part)}"
                 )
         return shares.tolist()

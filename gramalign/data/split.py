@@ -27,10 +27,15 @@ def held_out(
 ) -> Bool[np.ndarray, " n"]:
     """Chooses about a fraction of the rows, independently of `hash_split`; groups stay together.
 
+    Raises:
+        ValueError: a fraction that is not between 0 and 1.
+
     >>> import numpy as np
     >>> held_out(np.arange(1000).astype(str), 0.1).sum()
     np.int64(106)
     """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction is {fraction}, expected one from 0 to 1")
     salted = (f"held out {name}" for name in _names(ids, groups))
     return np.array([_hash(name) < fraction * 2**160 for name in salted])
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from gramalign.counted import counted
 from gramalign.data.mapped import Place, place_of
 from gramalign.data.shares import Mixture
 
@@ -122,7 +123,7 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         dims = ", ".join(f"{name} {dim}" for name, dim in self.dims.items())
-        return f"FeatureStore({self.source}: {len(self)} rows; {dims})"
+        return f"FeatureStore({self.source}: {counted(len(self), 'row')}; {dims})"
 
     @property
     def modalities(self) -> tuple[str, ...]:

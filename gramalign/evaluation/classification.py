@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Shaped
 
+from gramalign.counted import counted
 from gramalign.evaluation.class_figures import ClassFigures
 from gramalign.evaluation.labelled import Labelled, spelt
 from gramalign.evaluation.neighbours import nearest_neighbours
@@ -94,8 +95,8 @@ def classify(
     classes = np.unique(train.labels)
     if len(classes) < 2:
         raise ValueError(
-            f"train: all {len(train)} rows are of class {classes[0]}, expected at least two "
-            "classes; check the labels, or split the rows differently"
+            f"train: got {counted(len(train), 'row')} of one class, {classes[0]}, expected at "
+            "least two classes; check the labels, or split the rows differently"
         )
     _check_known(test, classes, "no training row has", "move some of their rows to training")
     given = isinstance(prompts, Prompts)

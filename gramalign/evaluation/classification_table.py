@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.text import Text
 
+from gramalign.counted import counted
 from gramalign.evaluation.class_figures import ACCURACY_AT, ClassFigures, Estimate
 from gramalign.evaluation.classification import Classification
 from gramalign.evaluation.labelled import spelt
@@ -55,8 +56,8 @@ def classification_table(result: Classification) -> Group:
     add("nearest neighbours", result.neighbours)
     classes = sorted({each.classes for each in result.all})
     notes = [
-        f"{' or '.join(map(str, classes))} classes, {result.train_rows} training rows; in brackets "
-        "95 % intervals over test rows, or over their groups where they have any"
+        f"{' or '.join(map(str, classes))} classes, {counted(result.train_rows, 'training row')}; "
+        "in brackets 95 % intervals over test rows, or over their groups where they have any"
     ]
     notes += [
         f"{each.name}: classes {spelt(each.unknown)} have no {_sample(each, result)}, so their "
@@ -65,7 +66,7 @@ def classification_table(result: Classification) -> Group:
         if each.unknown
     ]
     return titled(
-        f"Classes of {result.test_rows} test rows: accuracy and macro-F1 in percent",
+        f"Classes of {counted(result.test_rows, 'test row')}: accuracy and macro-F1 in percent",
         table,
         "\n".join(notes),
     )

@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from gramalign.counted import counted
 from gramalign.evaluation.diagnostics import Diagnostics
 from gramalign.evaluation.evaluation import Evaluation
 from gramalign.evaluation.fitted import Beside, Fitted
@@ -48,8 +49,8 @@ def hubness_table(figures: Diagnostics) -> Group:
             for gallery in names
         ]
         table.add_row(Text(query), *cells)
-    counted = [item for item in figures.hubness if not math.isnan(item.largest)]
-    most = max(counted, key=lambda item: item.largest, default=None)
+    known = [item for item in figures.hubness if not math.isnan(item.largest)]
+    most = max(known, key=lambda item: item.largest, default=None)
     return titled(
         f"Hubness: skewness of how often an item is among the {NEIGHBOURS} nearest, by the cosine "
         "(0: all equally often)",
@@ -73,7 +74,7 @@ def warnings_list(figures: Diagnostics) -> Group:
 
 def _tuples(figures: Diagnostics) -> Table:
     table = plain_table()
-    for name in (f"{figures.complete} tuples", "matched", "mismatched"):
+    for name in (counted(figures.complete, "tuple"), "matched", "mismatched"):
         table.add_column(name, justify="right" if name.endswith("matched") else "left")
     known = bool(figures.volume.matched_histogram)
     if known:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from gramalign.counted import counted
 from gramalign.evaluation.inputs import HostPresent
 from gramalign.unit_rows import every_mask
 
@@ -110,15 +111,15 @@ def fit_gcca(
         raise ValueError(f"dim and components: got {dim} and {components}, expected at least 1")
     if len(features) < 2:
         raise ValueError(
-            f"features: got {len(features)} modality, expected at least 2 to correlate; "
-            "leave the linear baseline out"
+            f"features: got {counted(len(features), 'modality')}, expected at least 2 to "
+            "correlate; leave the linear baseline out"
         )
     complete = np.all([*_masks(features, present).values()], axis=0)
     if complete.sum() < 2 * dim:
         raise ValueError(
-            f"present: got {complete.sum()} rows in which all of {', '.join(features)} are present,"
-            f" expected at least 2 * dim = {2 * dim}; use fewer modalities or a smaller dim, or "
-            "leave the linear baseline out"
+            f"present: got {counted(int(complete.sum()), 'row')} in which all of "
+            f"{', '.join(features)} are present, expected at least 2 * dim = {2 * dim}; "
+            "use fewer modalities or a smaller dim, or leave the linear baseline out"
         )
     from sklearn.decomposition import PCA  # takes a second to import
     from sklearn.preprocessing import StandardScaler

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from gramalign.counted import counted
 from gramalign.evaluation.fitted import Fitted
 
 
@@ -46,8 +47,8 @@ class Grid:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"rows[{number}]: got {len(row)} cells, expected one for each of the "
-                    f"{len(self.columns)} columns"
+                    f"rows[{number}]: got {counted(len(row), 'cell')}, expected one for each of "
+                    f"the {counted(len(self.columns), 'column')}"
                 )
 
 

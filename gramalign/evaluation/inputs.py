@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
+from gramalign.counted import counted
 from gramalign.unit_rows import HostEmbeddings, HostPresent, check_alike, every_mask, unit_rows
 
 HostGroups = Shaped[np.ndarray | Array, " _examples"]
@@ -79,16 +80,16 @@ def checked(
     """
     if len(embeddings) < fewest:
         raise ValueError(
-            f"embeddings: got {len(embeddings)} modality ({', '.join(embeddings) or 'none'}), "
-            f"expected at least {fewest}; alignment is a relation between modalities: embed "
-            "another one"
+            f"embeddings: got {counted(len(embeddings), 'modality')} "
+            f"({', '.join(embeddings) or 'none'}), expected at least {fewest}; "
+            "alignment is a relation between modalities: embed another one"
         )
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}
     examples = check_alike(arrays)
     if examples < 2:
         raise ValueError(
-            f"embeddings: got {examples} example(s), expected at least 2; a query needs at least "
-            "one wrong answer in its gallery: evaluate on more rows"
+            f"embeddings: got {counted(examples, 'example')}, expected at least 2; a query needs "
+            "at least one wrong answer in its gallery: evaluate on more rows"
         )
     masks = every_mask(present or {}, tuple(arrays), examples)
     numbered = None

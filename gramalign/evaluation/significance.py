@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
+from gramalign.counted import counted
 from gramalign.evaluation.bootstrap import bootstrap_interval
 from gramalign.evaluation.records import Record
 
@@ -178,8 +179,9 @@ def crossed_test(differences: Float[np.ndarray, "seeds units"]) -> Evidence:
     seeds, units = differences.shape if differences.ndim == 2 else (1, differences.size)
     if min(seeds, units) < 2:
         raise ValueError(
-            f"differences: got {seeds} seeds and {units} units, expected at least two of each; "
-            "with one seed use bootstrap_interval and sign_flip_test, which are over queries"
+            f"differences: got {counted(seeds, 'seed')} and {counted(units, 'unit')}, expected at "
+            "least two of each; with one seed use bootstrap_interval and sign_flip_test, which are "
+            "over queries"
         )
     mean = float(differences.mean())
     of_seed, of_unit = differences.mean(1), differences.mean(0)

@@ -9,6 +9,7 @@ import math
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from gramalign.counted import counted
 from gramalign.evaluation.diagnostics_tables import diagnostics_table, warnings_list
 from gramalign.evaluation.evaluation import Evaluation
 from gramalign.evaluation.means import mean
@@ -117,7 +118,7 @@ def tuple_table(evaluation: Evaluation) -> Group:
         f"{'Pair' if len(evaluation.modalities) == 2 else 'Tuples'}: R@k in percent, median and "
         f"mean rank of the match (1 is best) under {' and '.join(scores)}",
         table,
-        f"{min(queries)} queries in every row"
+        f"{counted(min(queries), 'query')} in every row"
         if len(set(queries)) == 1
         else f"{min(queries)} to {max(queries)} queries per row",
     )

@@ -76,6 +76,7 @@ def orthonormal_basis(
 
     Raises:
         ValueError: for shapes that do not match, or vectors that are not floating point.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> basis = orthonormal_basis(jnp.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]]))

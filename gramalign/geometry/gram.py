@@ -34,6 +34,7 @@ def gram_matrix(
 
     Raises:
         ValueError: for shapes that do not match, or vectors that are not floating point.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> gram_matrix(jnp.array([[1.0, 0.0], [0.5, 0.5]])).tolist()

@@ -70,6 +70,7 @@ def orthonormal_features(
 
     Raises:
         ValueError: for shapes that do not match, or vectors that are not floating point.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> apart = jnp.array([[0.0], [1.0]])

@@ -106,6 +106,7 @@ def leading_direction(
     Raises:
         ValueError: if the shapes do not fit, the vectors are not floating point, or the method is
             unknown.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> leading_direction(jnp.array([[-0.6, 0.8], [-0.6, -0.8]])).round(3).tolist()

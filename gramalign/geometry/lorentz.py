@@ -62,6 +62,7 @@ def lorentz_span(
 
     Raises:
         ValueError: for shapes that do not match, or vectors that are not floating point.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> there = jnp.ones(2, bool)

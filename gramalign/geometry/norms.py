@@ -1,8 +1,17 @@
 """Roots and norms whose derivative at zero is zero, not NaN, and the dtype geometry works in."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+
+def check_array(name: str, x: Any) -> None:
+    """Raise `TypeError` for anything but an array: a list is a tree to JAX, of many arrays."""
+    if not isinstance(x, (jax.Array, np.ndarray)):
+        raise TypeError(f"{name} must be a JAX or NumPy array, got {type(x).__name__}")
 
 
 def at_least_float32(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -27,6 +36,7 @@ def norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
 
     Raises:
         ValueError: for an array that is not floating point.
+        TypeError: for anything but an array, such as a list.
     """
     x = _wide(x)
     return sqrt(jnp.sum(x * x, axis=-1))
@@ -40,6 +50,7 @@ def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
 
     Raises:
         ValueError: for an array that is not floating point.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> normalize(jnp.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
@@ -56,6 +67,7 @@ def normalize(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
 
 
 def _wide(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    check_array("x", x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x must be floating point, got {x.dtype}: convert it, .astype('float32')")
     return at_least_float32(x)

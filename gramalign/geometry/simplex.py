@@ -39,6 +39,7 @@ def affine_hull(vectors: Float[Array, "*batch k d"], present: Bool[Array, "*batc
 
     Raises:
         ValueError: for shapes that do not match, or vectors that are not floating point.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> there = jnp.ones(2, bool)
@@ -64,7 +65,7 @@ def simplex_volume(
     """Volume of the simplex whose corners are the present ones of k vectors; 1 for a point.
 
     Raises:
-        ValueError: as `affine_hull`.
+        ValueError, TypeError: as `affine_hull`.
 
     >>> import jax.numpy as jnp
     >>> there = jnp.ones(3, bool)

@@ -137,6 +137,7 @@ def decompose(
 
     Raises:
         ValueError: for shapes that do not match, or vectors that are not floating point.
+        TypeError: for anything but an array, such as a list.
     """
     values, _, direction = _decompose(take_apart(vectors, present), noise_of(vectors.dtype))
     return values, direction
@@ -158,6 +159,7 @@ def singular_values(
 
     Raises:
         ValueError: for shapes that do not match, or vectors that are not floating point.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> print(singular_values(jnp.array([[1.0, 0.0], [1.0, 0.0]])).round(4))

@@ -14,7 +14,7 @@ import numpy as np
 from jax.lax import Precision, stop_gradient
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.norms import at_least_float32
+from gramalign.geometry.norms import at_least_float32, check_array
 
 Rows = Sequence[Float[Array, "*batch d"]]
 
@@ -28,7 +28,9 @@ def take_apart(
 
     Raises:
         ValueError: unless `vectors` is floating point `[..., k, d]` and `present` bool `[..., k]`.
+        TypeError: for anything but an array, such as a list.
     """
+    check_array("vectors", vectors)
     if vectors.ndim < 2:
         raise ValueError(
             f"vectors must be [..., k, d] (k modalities of dimension d), got shape {vectors.shape}"
@@ -42,6 +44,7 @@ def take_apart(
     rows = [at_least_float32(row) for row in unstack(vectors, -2)]
     if present is None:
         return rows
+    check_array("present", present)
     if present.shape != vectors.shape[:-1]:
         raise ValueError(
             f"present must have the shape of vectors without its last axis, {vectors.shape[:-1]}, "

@@ -31,6 +31,7 @@ def volume(
 
     Raises:
         ValueError: for shapes that do not match, or vectors that are not floating point.
+        TypeError: for anything but an array, such as a list.
 
     >>> import jax.numpy as jnp
     >>> float(volume(jnp.eye(3)))
@@ -55,7 +56,7 @@ def log_volume(
         `[...]`, float32 or wider; -inf, with derivative 0, for linearly dependent tuples.
 
     Raises:
-        ValueError: as `volume`.
+        ValueError, TypeError: as `volume`.
 
     >>> import jax.numpy as jnp
     >>> round(float(log_volume(0.5 * jnp.eye(3))), 4)

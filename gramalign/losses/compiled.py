@@ -123,7 +123,8 @@ def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
 
 def _check_number(name: str, value: Any) -> None:
     """Raise `TypeError` unless a number, `ValueError` for an array or, if concrete, a bad value."""
-    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
+    truth = isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_
+    if truth or not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if np.shape(value) != ():
         raise ValueError(f"{name} must be one number, got an array of shape {np.shape(value)}")

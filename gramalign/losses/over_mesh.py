@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
 from gramalign.contrast.blocks import check_groups
+from gramalign.counted import counted
 from gramalign.mesh import AxisName, names_of
 from gramalign.scores.sides import check_embeddings
 from gramalign.types import Embeddings, Present
@@ -62,8 +63,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
             Manual axis; when called, for a batch that is empty or does not divide by the number of
             devices, a loss that returns anything but one value per example, and whatever the loss
             raises.
-        TypeError: for a loss that is already jitted, or anything but a mesh; when called with an
-            `axis_name`.
+        TypeError: for a loss that is no function or already jitted, and anything but a mesh or
+            names of axes; when called with an `axis_name`.
 
     >>> import jax.numpy as jnp
     >>> from gramalign import losses
@@ -77,6 +78,8 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         raise TypeError(
             "the loss was jitted without its axis: give over_mesh the function before jax.jit"
         )
+    if not callable(loss):
+        raise TypeError(f"loss must be a function, such as losses.gram, got {loss!r}")
     if not isinstance(mesh, Mesh):
         raise TypeError(f"mesh must be a Mesh, as jax.make_mesh gives, got {type(mesh).__name__}")
     names = names_of(mesh.axis_names if axis_name is None else axis_name)
@@ -143,9 +146,9 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         size = next(iter(embeddings.values())).shape[0]
         if size == 0 or size % devices:
             raise ValueError(
-                f"a batch of {size} does not divide evenly over the {devices} devices of {names}: "
-                f"pad it to {max(-(-size // devices), 1) * devices}, with present False for the "
-                "padding"
+                f"a batch of {size} does not divide evenly over {counted(devices, 'device')} of "
+                f"{names}: pad it to {max(-(-size // devices), 1) * devices}, with present False "
+                "for the padding"
             )
         if groups is not None:
             check_groups(groups, size)

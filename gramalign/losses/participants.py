@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from gramalign.geometry.norms import check_array
 from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
@@ -43,11 +44,14 @@ def masked_mean(values: Float[Array, " batch"], where: Bool[Array, " batch"]) ->
 
     Raises:
         ValueError: unless `where` is bool, of the values' shape.
+        TypeError: for anything but arrays.
 
     >>> import jax.numpy as jnp
     >>> float(masked_mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([True, True, False])))
     2.0
     """
+    check_array("values", values)
+    check_array("where", where)
     if where.dtype != jnp.bool_ or where.shape != values.shape:
         raise ValueError(
             f"where must be bool of shape {values.shape}, got {where.dtype} of shape {where.shape}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 
+from gramalign.counted import counted
 from gramalign.evaluation import Evaluation, Retrieval
 from gramalign.evaluation.means import mean
 from gramalign.evaluation.relevance import NDCG_AT
@@ -251,8 +252,9 @@ def _queries(evaluation: Evaluation) -> str:
     counts = sorted({x.queries for each in shown for x in tasks(evaluation, *each)})
     if not counts:
         return "No example has the modalities of both a query and its match."
-    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{number} queries per row. R@k: percent of queries whose match is among the first k."
+    least = f"{counts[0]} to " if len(counts) > 1 else ""
+    each = f"{least}{counted(counts[-1], 'query')} per row"
+    return f"{each}. R@k: percent of queries whose match is among the first k."
 
 
 def _heated(value: float) -> Cell:

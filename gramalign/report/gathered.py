@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, FeatureStoreError, load, readable
 from gramalign.evaluation import EmbeddingSet, Evaluation, checked
 from gramalign.files import read_json
@@ -91,7 +92,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
     cure = _command("evaluate", run.folder, record)
     if len(rows) != evaluation.examples:
         raise ValueError(
-            f"{record['data']} has {len(rows)} rows in split {record['part']!r}, but "
+            f"{record['data']} has {counted(len(rows), 'row')} in split {record['part']!r}, but "
             f"{files.evaluation} is of {evaluation.examples}: evaluate again with {cure}"
         )
     ranks = _ranks(files.ranks)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gramalign.counted import counted
 from gramalign.evaluation import Retrieval, TupleFigure
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import MUTED, SERIES, axes, colour
@@ -152,7 +153,7 @@ def _spread(title: str, label: str, values: TupleFigure, least: float) -> Plot:
         heights = np.array(counts) * len(counts) / sum(counts)
         panel.stairs(heights, edges, fill=True, color=tint, alpha=0.35, linewidth=0)
         panel.stairs(heights, edges, color=tint, linewidth=1.2)
-        keys.append(Key(f"{name}: mean {mean:.3f}, {sum(counts)} tuples", tint, "■"))
+        keys.append(Key(f"{name}: mean {mean:.3f}, {counted(sum(counts), 'tuple')}", tint, "■"))
     panel.set_xlim(least, 1)
     note = ""
     if not math.isnan(values.separation):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gramalign.counted import counted
 from gramalign.data import FeatureStore
 from gramalign.report.blocks import Picture
 
@@ -64,7 +65,7 @@ class Thumbnails:
             width, wanted = rows.dims[image.modality], int(np.prod(image.shape))
             if width != wanted:
                 raise ValueError(
-                    f"images: {image.modality} has {width} values a row, but "
+                    f"images: {image.modality} has {counted(width, 'value')} a row, but "
                     f"{'x'.join(map(str, image.shape))} is {wanted} values; give the height and "
                     "width of its pictures"
                 )

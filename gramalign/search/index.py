@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from gramalign.counted import counted
 from gramalign.scores import Between, ScoreLike, Side
 from gramalign.search import file
 from gramalign.search.entries import Entries, checked_ids, checked_rows
@@ -93,7 +94,7 @@ class Index:
         return len(self._entries)
 
     def __repr__(self) -> str:
-        return f"Index({len(self)} rows of {', '.join(self.modalities)}; dim {self.dim})"
+        return f"Index({counted(len(self), 'row')} of {', '.join(self.modalities)}; dim {self.dim})"
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jaxtyping import Array, Int, PyTree
 
+from gramalign.counted import counted
 from gramalign.training.config import Config, Layout
 
 AXES = ("data", "fsdp", "model")
@@ -47,7 +48,7 @@ def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:
             cure = "leave out --layout.data"
         raise ValueError(
             f"a layout of {' x '.join(f'{n} {axis}' for n, axis in zip(shape, AXES, strict=True))} "
-            f"needs {wanted} device(s), but there are {len(there)}: {cure}, or "
+            f"needs {counted(wanted, 'device')}, but there are {len(there)}: {cure}, or "
             + ("start on that many" if devices is None else f"give a --topology of {wanted}")
         )
     types = (AxisType.Auto,) * 3

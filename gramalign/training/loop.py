@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, digest, same_rows
 from gramalign.data.workers import next_of
 from gramalign.files import check_local
@@ -81,9 +82,12 @@ def train(
         FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is set.
         ValueError: a config that does not fit the data, or is not that of the run to resume, or
             `out` is no local folder.
+        TypeError: anything but a config.
         NonFiniteLoss: loss or gradient were not finite for too many steps in a row.
         Interrupted: the process was asked to end (SIGTERM, Ctrl-C), and the run has been saved.
     """
+    if not isinstance(config, Config):
+        raise TypeError(f"config must be a Config, such as Config(data=...), got {config!r}")
     folder = RunFolder(Path(out))
     # Everything that may raise comes before the folder is touched.
     with together():
@@ -136,8 +140,9 @@ def train(
         meet("trained")
     if store.lost:
         _log.warning(
-            "%d record(s) of %s could not be read and were left out: rows %s",
-            *(len(store.lost), store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
+            "left out %s of %s that could not be read: rows %s",
+            counted(len(store.lost), "record"),
+            *(store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
         )
     run = load_run(folder.root)
     # Of a finished run whose data have moved since, too.
@@ -202,9 +207,9 @@ def _train(
         )
         if int(state.skipped) == int(state.step):
             raise NonFiniteLoss(
-                f"all {int(state.step)} steps were skipped, since the loss or its gradient was not "
-                "finite, so nothing was learned: lower the objective's weights, or check the "
-                "features for extreme values"
+                "every step was skipped, since the loss or its gradient was not finite, so nothing "
+                "was learned: lower the objective's weights, or check the features for extreme "
+                "values"
             )
         if chosen is not None:
             state = checkpoints.best(start.abstract) or state

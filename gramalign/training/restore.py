@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float, PyTree
 
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict
@@ -107,8 +108,8 @@ def embed_store(
     for modality in known:
         if store.dims[modality] != run.dims[modality]:
             raise ValueError(
-                f"{modality} has {store.dims[modality]} features a row, but the run was trained "
-                f"on {run.dims[modality]}"
+                f"{modality} has {counted(store.dims[modality], 'feature')} a row, but the run was "
+                f"trained on {run.dims[modality]}"
             )
     names = [*known, *_fused_names(run.fusing, fused)]
     embeddings = {name: np.zeros((len(store), run.config.model.dim), np.float32) for name in names}

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, held_out, load
 from gramalign.evaluation import figure_names
 from gramalign.training.config import Config
@@ -59,8 +60,8 @@ def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, Feature
     chosen = chosen.take(np.arange(len(chosen))[: wanted.rows])
     if len(chosen) < 2 or not len(rows):
         raise ValueError(
-            f"{store.source}: got {len(chosen)} validation row(s) and {len(rows)} training "
-            "row(s), expected at least 2 and 1; give the store a split, or another "
-            "validation.held_out"
+            f"{store.source}: got {counted(len(chosen), 'validation row')} and "
+            f"{counted(len(rows), 'training row')}, expected at least 2 and 1; give the store a "
+            "split, or another validation.held_out"
         )
     return rows, chosen

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from gramalign.counted import counted
 from gramalign.training.params_file import named, read_arrays
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
@@ -36,8 +37,9 @@ class Matched:
             return f"{len(names)} ({', '.join(names[:6])}{more})" if names else "0"
 
         return (
-            f"{self.source}: {len(self.taken)} array(s) loaded; not in it {listed(self.new)}; of "
-            f"another shape in it {listed(self.other_shape)}; not used {listed(self.left)}"
+            f"{self.source}: {counted(len(self.taken), 'array')} loaded; not in it "
+            f"{listed(self.new)}; of another shape in it {listed(self.other_shape)}; not used "
+            f"{listed(self.left)}"
         )
 
     def to_json(self) -> str:

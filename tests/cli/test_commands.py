@@ -281,7 +281,7 @@ def test_rows_without_what_the_run_embeds_are_left_out(run, tmp_path, caplog):
     out = tmp_path / "embedded.npz"
     main(["embed", str(run), "--data", str(tmp_path / "rows.npz"), "--out", str(out)])
     assert load(out).ids.tolist() == ["b", "d", "f"] and load(out).modalities == ("text",)
-    assert "left out 3 row(s) that have none of the run's modalities" in caplog.text
+    assert "left out 3 rows without any of the run's modalities" in caplog.text
 
 
 def searched(capsys, *args: str) -> list[dict]:

@@ -105,9 +105,9 @@ def test_orbax_saves_the_iterator_with_a_pytree(tmp_path):
     np.testing.assert_array_equal(rows_of(resumed, 3), expected)
 
 
-@pytest.mark.parametrize("batch_size", [0, 11])
-def test_batch_size_that_does_not_fit(batch_size):
-    message = rf"batch_size is {batch_size}, but arrays has 10 row\(s\) here, expected 1 to 10"
+@pytest.mark.parametrize("batch_size", [0, 11, "5", 2.0])
+def test_batch_size_that_does_not_fit(batch_size, unchecked):
+    message = f"batch_size is {batch_size!r}, but arrays has 10 rows here, expected 1 to 10"
     with pytest.raises(ValueError, match=message):
         batches(make_store(), batch_size=batch_size, seed=0)
 

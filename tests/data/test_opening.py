@@ -140,13 +140,13 @@ BAD = {
     ),
     "NaN": (
         lambda c: c["text"].__setitem__((slice(3, 5), 1), np.nan),
-        "text: row 3 holds NaN or Inf (or a number too large for float32; 2 such row(s)): fix "
+        "text: row 3 holds NaN or Inf (or a number too large for float32; 2 such rows): fix "
         "them, or mark them as missing in 'present.text'",
     ),
     "Inf": (lambda c: c["audio"].__setitem__((5, 0), -np.inf), "audio: row 5 holds NaN or Inf"),
     "beyond float32": (
         lambda c: c.update(text=np.full((6, 2), 1e300)),
-        "text: row 0 holds NaN or Inf (or a number too large for float32; 6 such row(s))",
+        "text: row 0 holds NaN or Inf (or a number too large for float32; 6 such rows)",
     ),
     "strings": (
         lambda c: c.update(text=np.full((6, 2), "word")),
@@ -201,7 +201,7 @@ BAD = {
     ),
     "row with nothing": (
         lambda c: c.update({f"present.{m}": np.arange(6) != 3 for m in ("text", "audio")}),
-        "arrays: row 3 has no modality at all (1 such row(s)): remove these rows",
+        "arrays: row 3 has no modality at all (1 such row): remove these rows",
     ),
     "ids twice": (
         lambda c: c.update(ids=np.array(["a", "c", "b", "c", "b", "e"])),

@@ -5,7 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 
-from gramalign.data import FeatureStoreError, examples, from_arrays, hash_split, open_store
+from gramalign.data import (
+    FeatureStoreError,
+    examples,
+    from_arrays,
+    hash_split,
+    held_out,
+    open_store,
+)
 from gramalign.data.store import MappedRows
 
 
@@ -90,9 +97,16 @@ def test_absent_rows_come_as_zeros():
     assert np.isnan(content["text"][1, 0])  # the caller's array stays as it was
 
 
-def test_examples_want_rows(store):
-    with pytest.raises(ValueError, match="batch_size is 0, expected at least 1"):
-        next(examples(store, 0))
+@pytest.mark.parametrize("size", [0, "5", 2.0])
+def test_examples_want_rows(size, store, unchecked):
+    message = f"batch_size is {size!r}, expected a whole number, at least 1"
+    with pytest.raises(ValueError, match=message):
+        next(examples(store, size))
+
+
+def test_one_row_is_not_told_as_several(store):
+    assert repr(store.take(np.arange(1))).startswith("FeatureStore(arrays: 1 row; ")
+    assert repr(store).startswith("FeatureStore(arrays: 10 rows; ")
 
 
 def test_hash_split_is_the_documented_rule():
@@ -108,3 +122,9 @@ def test_hash_split_never_divides_a_group():
     split = hash_split(ids, groups)
     assert (split.reshape(5, 40) == split[:40]).all()
     np.testing.assert_array_equal(split[:40], hash_split(ids[:40]))
+
+
+@pytest.mark.parametrize("fraction", [1.5, -0.1, float("nan")])
+def test_a_fraction_that_is_none(fraction):
+    with pytest.raises(ValueError, match=f"fraction is {fraction}, expected one from 0 to 1"):
+        held_out(np.arange(4).astype(str), fraction)

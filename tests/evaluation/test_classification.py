@@ -440,7 +440,7 @@ def test_errors_name_what_is_wrong():
         ValueError, match=r"of classes that no training row has: 41, 90, 91; move some"
     ):
         classify(fewer, test, score="cosine")
-    with pytest.raises(ValueError, match="all 60 rows are of class -7"):
+    with pytest.raises(ValueError, match="got 60 rows of one class, -7"):
         classify(rows(rng, 60, classes=LABELS[:1]), test, score="cosine")
     with pytest.raises(ValueError, match="train: got text, audio, but test has"):
         classify(rows(rng, 60, names=NAMES[:2]), test, score="cosine")

@@ -88,5 +88,5 @@ def test_a_wide_grid_comes_in_parts_that_each_say_what_a_row_is():
 
 
 def test_a_row_that_does_not_fit():
-    with pytest.raises(ValueError, match=r"rows\[1\]: got 1 cells, expected one for each of the 3"):
+    with pytest.raises(ValueError, match=r"rows\[1\]: got 1 cell, expected one for each of the 3"):
         grid(SMALL.rows[0], (Cell("clip"),))

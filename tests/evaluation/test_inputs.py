@@ -69,7 +69,7 @@ def bad_row(value):
     ("embeddings", "options", "message"),
     [
         ({"text": np.ones((4, 3), np.float32)}, {}, r"1 modality \(text\).*at least 2.*embed"),
-        ({}, {}, r"0 modality \(none\)"),
+        ({}, {}, r"0 modalities \(none\)"),
         (two(1), {}, r"got 1 example.*at least 2.*more rows"),
         (two() | {"audio": np.ones((5, 3), np.float32)}, {}, r"text \(4, 3\), audio \(5, 3\).*row"),
         (two() | {"audio": np.ones((4, 2), np.float32)}, {}, r"dims: text \(4, 3\).*project"),

@@ -180,11 +180,11 @@ def test_equal_methods_and_a_single_query():
         (lambda: sign_flip_test(np.array([1.0, math.nan])), "got 2 with 1 NaN"),
         (
             lambda: crossed_test(np.ones((1, 5))),
-            "1 seeds and 5 units, expected at least two of each",
+            "1 seed and 5 units, expected at least two of each",
         ),
         (
             lambda: crossed_test.__wrapped__(np.ones(5)),
-            "1 seeds and 5 units, expected at least two",
+            "1 seed and 5 units, expected at least two",
         ),
         (
             lambda: paired_difference.__wrapped__(np.ones(3), np.ones(3)),

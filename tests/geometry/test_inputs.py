@@ -36,6 +36,20 @@ def test_tuples(function, vectors, present, message):
         function(vectors, present)
 
 
+@pytest.mark.parametrize("function", [*FUNCTIONS, norm, normalize])
+@pytest.mark.parametrize("wrong", [[[1.0, 0.0], [0.0, 1.0]], ((1.0, 0.0),), None])
+def test_what_is_no_array(function, wrong):
+    kind = type(wrong).__name__
+    with pytest.raises(TypeError, match=f"must be a JAX or NumPy array, got {kind}"):
+        function(wrong)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_mask_that_is_no_array(function):
+    with pytest.raises(TypeError, match="present must be a JAX or NumPy array, got list"):
+        function(jnp.ones((2, 3)), [True, True])
+
+
 @pytest.mark.parametrize("function", [norm, normalize])
 @pytest.mark.parametrize("dtype", [int, complex])  # of complex numbers it once made zeros
 def test_lengths(function, dtype):

@@ -233,6 +233,10 @@ def test_masks_that_are_none(present, message):
         (losses.siglip, {"score_of": VolumeScore("b")}, TypeError, "score_of must be one of"),
         (losses.clip, {"temperature": None}, TypeError, "temperature must be a number, got None"),
         (losses.clip, {"temperature": "0.07"}, TypeError, "must be a number, got '0.07'"),
+        (losses.clip, {"temperature": True}, TypeError, "temperature must be a number, got True"),
+        (losses.siglip, {"bias": jnp.array(True)}, TypeError, "bias must be a number, got Array"),
+        (losses.uniformity, {"t": np.True_}, TypeError, "t must be a number, got np.True_"),
+        (losses.clip, {"label_smoothing": False}, TypeError, "label_smoothing must be a number"),
         (
             losses.pmrl,
             {"anchor": "text"},
@@ -260,3 +264,12 @@ def test_a_temperature_whose_inverse_16_bits_do_not_hold():
 def test_a_mean_over_what_is_no_mask(where):
     with pytest.raises(ValueError, match=r"where must be bool of shape \(4,\), got"):
         losses.masked_mean(jnp.ones(4), where)
+
+
+@pytest.mark.parametrize(
+    ("values", "where", "name"),
+    [([1.0], jnp.ones(1, bool), "values"), (jnp.ones(1), [True], "where")],
+)
+def test_a_mean_of_what_is_no_array(values, where, name):
+    with pytest.raises(TypeError, match=f"{name} must be a JAX or NumPy array, got list"):
+        losses.masked_mean(values, where)

@@ -220,7 +220,7 @@ def test_it_compiles_once():
 def test_a_batch_that_does_not_divide(size):
     loss = losses.over_mesh(losses.clip, mesh_of())
     most = 8 if size < 8 else 16
-    message = f"batch of {size} does not divide evenly over the 8 devices .* pad it to {most}"
+    message = f"batch of {size} does not divide evenly over 8 devices .* pad it to {most}"
     with pytest.raises(ValueError, match=message):
         loss({"text": jnp.ones((size, 4)), "audio": jnp.ones((size, 4))})
 
@@ -280,6 +280,16 @@ def test_an_axis_that_the_mesh_does_not_have():
 def test_devices_that_are_no_mesh(unchecked):
     with pytest.raises(TypeError, match=r"a Mesh, as jax\.make_mesh gives, got list"):
         losses.over_mesh(losses.clip, jax.devices())
+
+
+def test_names_that_are_no_functions_and_numbers_that_are_no_names(unchecked):
+    with pytest.raises(TypeError, match="loss must be a function, such as losses.gram, got 'gram'"):
+        losses.over_mesh("gram", mesh_of())
+    message = "axis_name must be the name of a mesh axis, or several, got 3"
+    with pytest.raises(TypeError, match=message):
+        losses.over_mesh(losses.clip, mesh_of(), 3)
+    with pytest.raises(TypeError, match=message):
+        losses.clip({"text": jnp.eye(4), "b": jnp.eye(4)}, axis_name=3)
 
 
 def test_a_mesh_of_axes_as_they_are_within_a_shard_map():

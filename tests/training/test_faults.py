@@ -233,7 +233,7 @@ def test_rows_that_are_not_finite_are_null_in_the_log(small_config, tmp_path, qu
 
 def test_a_run_whose_every_step_was_skipped(small_config, tmp_path, quiet, caplog):
     config = small_config(objective="3e38*clip", steps=8)
-    with pytest.raises(NonFiniteLoss, match="all 8 steps were skipped"):
+    with pytest.raises(NonFiniteLoss, match="every step was skipped"):
         train(config, tmp_path, report=quiet)
     assert not (tmp_path / "params.safetensors").exists()
     assert "step 1: loss/clip" in caplog.text or "step 1: the gradient" in caplog.text

@@ -55,6 +55,13 @@ def test_a_run_that_is_there_stays(wrong, message, overwrite, tmp_path, small_co
     assert out.exists() == overwrite
 
 
+@pytest.mark.parametrize("wrong", ["digits", {"data": "digits"}])
+def test_what_is_no_config(wrong, tmp_path, unchecked):
+    with pytest.raises(TypeError, match=r"config must be a Config, such as Config\(data=.*, got "):
+        train(wrong, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_does_not_delete_what_it_starts_from(tmp_path, small_config):
     out = tmp_path / "run"
     RunFolder(out).claim(small_config(), resume=False, overwrite=False)

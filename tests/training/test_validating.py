@@ -70,7 +70,7 @@ def test_a_store_that_says_which_rows_are_for_validation(small_config, small_sto
     "changes, what",
     [
         ({"figure": "R@1"}, "Validation.figure is 'R@1', expected one of: pair R@1, cosine; "),
-        ({"held_out": 0.001}, r"got 0 validation row\(s\) and 48 training row\(s\)"),
+        ({"held_out": 0.001}, "got 0 validation rows and 48 training rows"),
     ],
 )
 def test_what_cannot_be_validated_is_refused(changes, what, small_config, tmp_path):

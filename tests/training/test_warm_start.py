@@ -74,7 +74,7 @@ def test_a_run_goes_on_when_the_first_is_gone(tuned, tuned_config, first, tmp_pa
     with caplog.at_level(logging.INFO, logger="gramalign"), pytest.raises(Killed):
         train(config, folder, report=killed_at(10))
     matched = json.loads((folder / "start_from.json").read_text())
-    assert f"starting from {gone}: {len(matched['taken'])} array(s) loaded" in caplog.text
+    assert f"starting from {gone}: {len(matched['taken'])} arrays loaded" in caplog.text
     shutil.rmtree(gone)
     train(config, folder, resume=True, report=quiet)
     jax.tree.map(np.testing.assert_array_equal, arrays(tuned), arrays(folder))
@@ -92,7 +92,7 @@ def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     safetensors.numpy.save_file({"x": np.ones(3)}, path)
     config = dataclasses.replace(tuned_config, start_from=str(path))
     with pytest.raises(
-        ValueError, match="start_from: no weights of a tower match. .* 0 array.s. loaded"
+        ValueError, match="start_from: no weights of a tower match. .* 0 arrays loaded"
     ):
         train(config, tmp_path / "run2", report=quiet)
 
