@@ -22,6 +22,20 @@ def check_local(path: Path | str) -> None:
         )
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder, unless it is there.
+
+    Raises:
+        NotADirectoryError: there is a file in its place, or above it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(
+            f"{path} cannot be a folder, as a file is in the way: give another place"
+        ) from error
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Gives another name to write under, which becomes `path` if the block ends without an error.

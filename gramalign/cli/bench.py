@@ -17,6 +17,7 @@ from gramalign.benchmarks.tables import tables
 from gramalign.benchmarks.workload import DType, Method, Way
 from gramalign.cli.console import console
 from gramalign.cli.figures import write_figures
+from gramalign.cli.targets import check_file
 from gramalign.contrast import Engine
 from gramalign.contrast.engine import Implementation
 from gramalign.contrast.exchange import Strategy
@@ -130,8 +131,7 @@ class Bench:
     def run(self) -> None:
         """Measure, print, write; end with status 1 if results are wrong."""
         plan = self.plan(device.start(self.platform, self.threads, self.devices))
-        if self.out.is_dir():
-            raise ValueError(f"--out is {self.out}, a folder, expected a JSON file to write")
+        check_file("--out", self.out)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with progress(rich.console.Console(stderr=True, highlight=False)) as say:
             # Kept as it comes: it may take long, and end early.

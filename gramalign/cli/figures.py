@@ -8,21 +8,14 @@ from typing import Any
 import numpy as np
 
 from gramalign.evaluation.records import to_plain
-from gramalign.files import whole, write_text
+from gramalign.files import make_folder, whole, write_text
 from gramalign.training.run_folder import RunFolder
 
 
 def folder_for(run_folder: Path, out: Path | None) -> RunFolder:
-    """Where figures go, which is there when this returns: the run's own folder if not elsewhere.
-
-    Raises:
-        ValueError: there is a file in its place.
-    """
+    """Where figures go, which is there when this returns: the run's own folder if not elsewhere."""
     folder = run_folder if out is None else out
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"--out is {folder}, but a file is in the way: give a folder") from error
+    make_folder(folder)
     return RunFolder(folder)
 
 

@@ -25,6 +25,7 @@ from gramalign.cli.plan_tables import (
     verdict,
     work_table,
 )
+from gramalign.cli.targets import check_file
 from gramalign.counted import counted
 from gramalign.programs.chips import chip_of
 from gramalign.programs.memory import OutOfMemory, available
@@ -71,6 +72,8 @@ class Plan:
             raise ValueError(f"attempts is {self.attempts}, expected at least 1, or --no-largest")
         if self.cap < 1:
             raise ValueError(f"cap is {self.cap}, expected a batch of at least 1, or --no-largest")
+        if self.out is not None:
+            check_file("--out", self.out)
         screen = console()
         # Nothing is computed: a GPU that is there is left alone.
         jax.config.update("jax_platforms", "cpu")

@@ -11,6 +11,7 @@ from gramalign.cli.again import command_of
 from gramalign.cli.console import console
 from gramalign.cli.evaluate import evaluate_run, is_evaluated
 from gramalign.cli.kept_programs import keep_programs
+from gramalign.cli.targets import check_file
 from gramalign.files import write_text
 from gramalign.report import check_installed, gather
 from gramalign.report.thumbnails import parse_images
@@ -51,6 +52,7 @@ class Report:
         names = names_of(self.run_folders)
         runs = [load_run(folder) for folder in self.run_folders]
         out = self.out or RunFolder(self.run_folders[0]).report
+        check_file("--out", out)
         # Where training has left what embeds.
         keep_programs()
         screen = console()

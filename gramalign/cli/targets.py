@@ -10,6 +10,18 @@ from gramalign.search.file import KEY as INDEX
 from gramalign.training.params_file import KEY as MODEL
 
 
+def check_file(option: str, path: Path) -> None:
+    """Refuses a file that could not be written, before what it is to hold is computed.
+
+    Raises:
+        ValueError: there is a folder in its place, or a file above it.
+    """
+    if path.is_dir():
+        raise ValueError(f"{option} is {path}, a folder, expected a file to write")
+    if not next(above for above in path.parents if above.exists()).is_dir():
+        raise ValueError(f"{option} is {path}, but above it is a file: give another place")
+
+
 def check_target(option: str, path: Path, data: str, *, index: bool = False) -> None:
     """Refuses to write over what would be lost: features, a trained model, an index.
 
@@ -20,8 +32,9 @@ def check_target(option: str, path: Path, data: str, *, index: bool = False) -> 
         index: whether an index is what is written, and nothing else may be there.
 
     Raises:
-        ValueError: there is something else.
+        ValueError: there is something else, or as `check_file`.
     """
+    check_file(option, path)
     if not path.exists():
         return
     if any(Path(name).exists() and path.samefile(name) for name in parse(data, EMBEDDED)):

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 
 from gramalign.counted import counted
 from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError, MappedRows
-from gramalign.files import locked, whole, write_text
+from gramalign.files import locked, make_folder, whole, write_text
 
 STORE = "store.json"
 """Written last: a folder without it is not packed to the end."""
@@ -240,8 +240,8 @@ def pack(
             f"{store.source} is a mixture, whose weights a packed store cannot hold: pack each of "
             "its stores, and mix those"
         )
+    make_folder(folder)
     _check_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     busy = f"another process is packing into {folder}: wait for it, or choose another folder"
     with locked(folder / _LOCK, busy):
         _check_free(folder)  # now that nobody else can finish there

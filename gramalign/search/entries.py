@@ -70,7 +70,7 @@ def checked_ids(
 
     Raises:
         ValueError: not one string or integer for each row, a repeated id, an empty one, or one that
-            cannot be saved, as it is no UTF-8.
+            cannot be kept, as it is no UTF-8 or ends in a NUL.
     """
     if ids is None:
         return np.arange(number).astype(np.str_)
@@ -83,6 +83,10 @@ def checked_ids(
             f"ids: got {given.dtype} {given.shape}, expected strings or integers ({number},); give "
             "every row one, and convert other types to text, .astype(str)"
         )
+    # NumPy pads strings with NULs.
+    cut = next((name for name in ids if isinstance(name, str) and name.endswith("\0")), None)
+    if cut is not None:
+        raise ValueError(f"ids: got {cut!r}, whose last NUL NumPy would cut off; rename it")
     names = given.astype(np.str_)
     try:
         np.char.encode(names, "utf-8")

@@ -7,7 +7,7 @@ from typing import Literal
 
 import jax
 
-from gramalign.files import whole
+from gramalign.files import make_folder, whole
 from gramalign.training.checkpoint import saved
 from gramalign.training.config import Layout
 from gramalign.training.config_json import config_from_dict
@@ -37,6 +37,7 @@ def export(
 
     Raises:
         FileExistsError: `out` holds a run.
+        NotADirectoryError: `out` is a file.
         FileNotFoundError: there is no such checkpoint.
         DamagedCheckpoint: its files are not what was written.
     """
@@ -52,7 +53,7 @@ def export(
     params = jax.device_get(found.params(start.abstract))
     variables = joined(start.graphdef, params, start.statistics)
 
-    target.root.mkdir(parents=True, exist_ok=True)
+    make_folder(target.root)
     for name in ("statistics", "environment", "matched", "metrics", "timing"):
         if getattr(source, name).exists():
             shutil.copyfile(getattr(source, name), getattr(target, name))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gramalign.files import locked, read_json, write_text
+from gramalign.files import locked, make_folder, read_json, write_text
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict, config_to_json, differences
 from gramalign.training.environment import environment
@@ -133,8 +133,9 @@ class RunFolder:
 
         Raises:
             FileExistsError: another process is training there.
+            NotADirectoryError: there is a file in its place.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root)
         busy = f"another process is training in {self.root}: wait for it, or choose another folder"
         with locked(self.locked, busy):
             yield
@@ -183,7 +184,7 @@ class RunFolder:
                     f"another folder, where --start-from {self.root} uses its weights"
                 )
         else:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             write_text(self.config, config_to_json(config))
 
     def trained_on(self) -> str | None:

@@ -303,4 +303,4 @@ def test_figures_are_json_whatever_they_are(tmp_path):
 
 
 def test_a_folder_is_refused_before_anything_is_measured(tmp_path, capsys):
-    assert "a folder, expected a JSON file" in complaint(capsys, "--out", str(tmp_path))
+    assert "a folder, expected a file" in complaint(capsys, "--out", str(tmp_path))

@@ -258,6 +258,44 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
     assert len(Index.load(index)) == 120
 
 
+FILES = [
+    ["embed", "{run}", "--data", "{store}", "--out"],
+    ["search", "{run}", "row3", "--save-index"],
+    ["report", "{run}", "--out"],
+    ["plan", "--topology", "v5e:2x2", "--out"],
+    ["bench", "--out"],
+]
+FOLDERS = [
+    ["train", "--data", "{store}", "--batch-size", "16", "--out"],
+    ["evaluate", "{run}", "--out"],
+    ["export", "{run}", "--out"],
+    ["pack", "{store}"],
+]
+
+
+@pytest.mark.parametrize("words", FILES, ids=lambda words: words[0])
+def test_a_folder_where_a_file_is_to_be(words, run, store, tmp_path, capsys):
+    words = [word.format(run=run, store=store) for word in words]
+    folder, file = tmp_path / "there.safetensors", tmp_path / "file"
+    folder.mkdir()
+    file.touch()
+    assert f"is {folder}, a folder, expected a file" in complaint(capsys, *words, str(folder))
+    inside = file / "x.safetensors"
+    assert f"is {inside}, but above it is a file" in complaint(capsys, *words, str(inside))
+    assert sorted(tmp_path.iterdir()) == [file, folder]
+
+
+@pytest.mark.parametrize("words", FOLDERS, ids=lambda words: words[0])
+def test_a_file_where_a_folder_is_to_be(words, run, store, tmp_path, capsys):
+    words = [word.format(run=run, store=store) for word in words]
+    file = tmp_path / "file"
+    file.write_text("precious")
+    for place in (file, file / "inside"):
+        said = complaint(capsys, *words, str(place))
+        assert f"{place} cannot be a folder, as a file is in the way" in said
+    assert file.read_text() == "precious"
+
+
 def test_an_address_is_refused_whatever_the_option(capsys):
     assert "copy from the address" in complaint(capsys, "train", "--data", "0.7*gs://a + gs://b")
     assert "copy from the address" in complaint(capsys, "evaluate", "--out=s3://a/b", "runs/a")

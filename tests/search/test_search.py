@@ -208,6 +208,8 @@ EYE = np.eye(4, dtype=np.float32)
         (({"a": EYE}, None, ["x", "y"]), r"ids: got <U1 \(2,\), expected .*\(4,\)"),
         (({"a": EYE}, None, ["x", "", "y", "z"]), "ids: row 1 has an empty id"),
         (({"a": EYE}, None, np.arange(4) / 2), "ids: got float64"),
+        (({"a": EYE}, None, ["x", "y\0", "z", "w"]), r"ids: got 'y\\x00', whose last NUL"),
+        (({"a": EYE}, None, np.array(["x", "y\0", "z", "w"], object)), "whose last NUL"),
         (({"a": EYE}, None, ["x", "y\udcff", "z", "w"]), r"ids: got 'y\\udcff', which is no UTF-8"),
     ],
 )
