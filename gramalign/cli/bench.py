@@ -130,8 +130,8 @@ class Bench:
 
     def run(self) -> None:
         """Measure, print, write; end with status 1 if results are wrong."""
-        plan = self.plan(device.start(self.platform, self.threads, self.devices))
         check_file("--out", self.out)
+        plan = self.plan(device.start(self.platform, self.threads, self.devices))
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with progress(rich.console.Console(stderr=True, highlight=False)) as say:
             # Kept as it comes: it may take long, and end early.
