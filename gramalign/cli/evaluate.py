@@ -23,8 +23,8 @@ from gramalign.evaluation import (
     fit_gcca,
     tables,
 )
+from gramalign.evaluation.records import read_record
 from gramalign.evaluation.reranking import TOP
-from gramalign.files import read_json
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import measure, own_score
 from gramalign.training.run_data import data_of, rows_of
@@ -151,7 +151,7 @@ def evaluate_run(
 def is_evaluated(run: Run) -> bool:
     """Whether the run's folder holds an evaluation, and not a brief one."""
     path = RunFolder(run.folder).evaluation
-    return path.exists() and not read_json(path).get("brief", False)
+    return path.exists() and not read_record(path, Evaluation).get("brief", False)
 
 
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:

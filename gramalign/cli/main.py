@@ -32,9 +32,8 @@ from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
 from gramalign.cli.train import Train
-from gramalign.files import check_local, read_json
+from gramalign.files import check_local
 from gramalign.training import Config
-from gramalign.training.config_json import config_from_dict
 from gramalign.training.run_folder import RunFolder
 
 DESCRIPTION = """Align any number of modalities in one space, and measure how well they agree.
@@ -106,8 +105,8 @@ def _to_resume(args: Sequence[str]) -> Config | None:
     out = words_after("--out", args)
     if "--resume" not in args or not out:
         return None
-    path = RunFolder(Path(out[0])).config
-    return config_from_dict(read_json(path)) if path.exists() else None
+    folder = RunFolder(Path(out[0]))
+    return folder.saved_config() if folder.config.exists() else None
 
 
 def _print_messages() -> None:

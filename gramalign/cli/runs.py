@@ -13,8 +13,6 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.evaluation.records import to_plain
-from gramalign.files import read_json
-from gramalign.training.config_json import config_from_dict
 from gramalign.training.metrics import Row, read_metrics
 from gramalign.training.run_folder import RunFolder
 
@@ -74,7 +72,7 @@ def about(folder: Path) -> dict[str, Any]:
 
 def _about(folder: Path) -> dict[str, Any]:
     files = RunFolder(folder)
-    config = config_from_dict(read_json(files.config))
+    config = files.saved_config()
     rows, timing = (
         read_metrics(path) if path.exists() else [] for path in (files.metrics, files.timing)
     )

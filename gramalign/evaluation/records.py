@@ -3,7 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
+
+from gramalign.files import read_json
 
 R = TypeVar("R")
 
@@ -50,6 +53,23 @@ def from_plain(kind: Any, value: Any) -> Any:
     if get_origin(kind) is tuple:
         return tuple(from_plain(get_args(kind)[0], item) for item in value)
     return math.nan if kind is float and value is None else value
+
+
+def read_record(path: Path, kind: "type[Record]") -> dict[str, Any]:
+    """The content of a command's file: a record, and the data and part that it is of.
+
+    Raises:
+        ValueError: it is damaged, lacks a field, or is of another kind.
+    """
+    content = read_json(path)
+    try:
+        kind.from_json(content)
+        _ = content["data"], content["part"]
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged, or of another version ({error!r}): measure again, or remove it"
+        ) from error
+    return content
 
 
 class Record:

@@ -10,8 +10,14 @@ import numpy as np
 
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, FeatureStoreError, load, readable
-from gramalign.evaluation import EmbeddingSet, Evaluation, checked
-from gramalign.files import read_json
+from gramalign.evaluation import (
+    Classification,
+    EmbeddingSet,
+    Evaluation,
+    Robustness,
+    checked,
+)
+from gramalign.evaluation.records import read_record
 from gramalign.training import Config, Run
 from gramalign.training.metrics import Row, read_metrics
 from gramalign.training.restore import embed_store
@@ -71,14 +77,15 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
 
     Raises:
         FileNotFoundError: it has not been evaluated.
-        ValueError: the store has changed since the evaluation, or is no longer there.
+        ValueError: the store has changed since the evaluation, or is no longer there, or a file of
+            the folder is damaged.
     """
     files = RunFolder(run.folder)
     if not files.evaluation.exists():
         raise FileNotFoundError(
             f"{run.folder} has no {files.evaluation.name}: run gramalign evaluate {run.folder}"
         )
-    record = read_json(files.evaluation)
+    record = read_record(files.evaluation, Evaluation)
     evaluation = Evaluation.from_json(record)
     try:
         store = load(record["data"], on_bad_record=run.config.on_bad_record)
@@ -101,14 +108,21 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
             f"{files.ranks} is of other rows than {record['data']}: evaluate again with {cure}"
         )
     embeddings = embed_store(run, rows)
-    others = {"robustness": _json(files.robustness), "classify": _json(files.classification)}
-    measured = {"evaluate": record} | {name: x for name, x in others.items() if x is not None}
+    others = {
+        name: read_record(path, kind)
+        for name, path, kind in (
+            ("robustness", files.robustness, Robustness),
+            ("classify", files.classification, Classification),
+        )
+        if path.exists()
+    }
+    measured = {"evaluate": record} | others
     return Gathered(
         name=name,
         config=run.config,
         step=run.step,
         commands=(command, *(_command(name, again, x) for name, x in measured.items())),
-        starts=_json(files.environment) or [],
+        starts=files.starts(),
         metrics=_log(files.metrics),
         timing=_log(files.timing),
         data=record["data"],
@@ -117,8 +131,8 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         ranks=ranks,
         rows=rows,
         embedded=checked(embeddings, rows.present, rows.groups),
-        robustness=others["robustness"],
-        classification=others["classify"],
+        robustness=others.get("robustness"),
+        classification=others.get("classify"),
     )
 
 
@@ -126,10 +140,6 @@ def _command(name: str, folder: Path, record: Mapping[str, Any]) -> str:
     """The command that measures the figures of a record again, in that folder."""
     options = record.get("options", ["--data", record["data"], "--part", record["part"]])
     return shlex.join(["gramalign", name, str(folder), *options])
-
-
-def _json(path: Path) -> Any:
-    return read_json(path) if path.exists() else None
 
 
 def _log(path: Path) -> list[Row]:

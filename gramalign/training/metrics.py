@@ -47,10 +47,19 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """All lines of a log, with NaN for null, except one that is still being written."""
+    """All lines of a log, with NaN for null, except one that is still being written.
+
+    Raises:
+        ValueError: a line is damaged.
+    """
     lines = path.read_text().splitlines(keepends=True)
-    rows = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
+    try:
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: a line is damaged ({error}): restore the line, or delete it"
+        ) from error
 
 
 def _end_of(file, last_step: int) -> int:

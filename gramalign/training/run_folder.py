@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gramalign.files import locked, make_folder, read_json, write_text
 from gramalign.training.config import Config
@@ -175,7 +175,7 @@ class RunFolder:
         if overwrite:
             self._clear()
         if self.config.exists():
-            before = config_from_dict(read_json(self.config))
+            before = self.saved_config()
             changed = differences(before, config, moved=self.trained_on() is not None)
             if changed:
                 raise ValueError(
@@ -187,6 +187,18 @@ class RunFolder:
             make_folder(self.root)
             write_text(self.config, config_to_json(config))
 
+    def saved_config(self) -> Config:
+        """The config of the run that is there.
+
+        Raises:
+            ValueError: the file is damaged, or holds what a config refuses.
+        """
+        content = read_json(self.config)
+        try:
+            return config_from_dict(content)
+        except ValueError as error:
+            raise ValueError(f"{self.config}: {error}") from error
+
     def trained_on(self) -> str | None:
         """The digest of a run's rows, by which data that have moved are known again.
 
@@ -197,9 +209,20 @@ class RunFolder:
         """
         return read_about(self.statistics).get("trained_on") if self.statistics.exists() else None
 
+    def starts(self) -> list[dict[str, Any]]:
+        """The environment of each start.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        starts = read_json(self.environment) if self.environment.exists() else []
+        if not isinstance(starts, list):
+            raise ValueError(f"{self.environment} is damaged, as it holds no list: remove it")
+        return starts
+
     def note_start(self, step: int) -> None:
         """Adds the environment of a start at `step`."""
-        starts = read_json(self.environment) if self.environment.exists() else []
+        starts = self.starts()
         starts.append({"step": step, **environment()})
         write_text(self.environment, json.dumps(starts, indent=2) + "\n")
 

@@ -323,6 +323,18 @@ def test_errors_name_the_cure(run, tmp_path, capsys):
     assert "photo has 16 values a row" in complaint(run, "--images", "photo:5x5")
 
 
+@pytest.mark.parametrize("name", ["evaluation", "robustness", "classification", "environment"])
+@pytest.mark.parametrize("content", ["{}", "3", '{"data": "x", "part": "test"}'])
+def test_a_file_that_lacks_what_it_should_hold_is_named(run, name, content, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / f"{name}.json").write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(copy)])
+    assert stop.value.code == 2
+    assert f"{copy / name}.json is damaged" in capsys.readouterr().err
+
+
 def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)

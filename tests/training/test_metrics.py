@@ -46,6 +46,13 @@ def test_a_damaged_line_is_named(path, line):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("line", [b"\0\0\0\n", b"[]\n"])
+def test_a_damaged_line_is_told_with_its_file(path, line):
+    path.write_bytes(line + path.read_bytes())
+    with pytest.raises(ValueError, match="jsonl: a line is damaged .* delete it"):
+        read_metrics(path)
+
+
 def test_a_new_run_starts_with_an_empty_log(path):
     with MetricsLog(path):
         assert read_metrics(path) == []

@@ -61,6 +61,19 @@ def test_every_start_is_noted(folder):
     assert starts[0]["versions"]["jax"]
 
 
+def test_starts_that_are_none(folder):
+    folder.environment.write_text("{}")
+    with pytest.raises(ValueError, match="environment.json is damaged"):
+        folder.note_start(0)
+
+
+@pytest.mark.parametrize("content", ['{"steps": 0}', '{"magic": 3}'])
+def test_a_config_that_cannot_be_is_told_with_its_file(folder, content):
+    folder.config.write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json: "):
+        folder.claim(Config(), resume=True, overwrite=False)
+
+
 def test_code_outside_git_has_no_revision(tmp_path):
     (tmp_path / "module.py").touch()
     assert git_revision(tmp_path / "module.py") is None
