@@ -127,6 +127,8 @@ def train(
         with together():
             check_shared(folder, word)
             _check_unchanged(folder, store, trained_on)
+            if is_first_process():
+                folder.note_place(config.data)
         try:
             if not folder.params.exists():
                 start = start or make_start(measured=None)

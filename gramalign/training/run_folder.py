@@ -1,6 +1,7 @@
 """The folder of a run: its files, and whether a run may start or resume in it."""
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import shutil
@@ -208,6 +209,13 @@ class RunFolder:
             ValueError: the file that holds it is damaged.
         """
         return read_about(self.statistics).get("trained_on") if self.statistics.exists() else None
+
+    def note_place(self, data: str) -> None:
+        """Keeps where the data are now, if they have moved since the run began."""
+        before = self.saved_config()
+        now = dataclasses.replace(before, data=data)
+        if differences(before, now):
+            write_text(self.config, config_to_json(now))
 
     def starts(self) -> list[dict[str, Any]]:
         """The environment of each start.

@@ -17,6 +17,7 @@ from gramalign.training.log import Log
 from gramalign.training.measure import embed_labelled, embed_prompts, measure
 from gramalign.training.params_file import save_params
 from gramalign.training.run_data import data_of, rows_of
+from gramalign.training.run_folder import RunFolder
 from gramalign.training.validating import Validator
 from tests.shards import spoil
 
@@ -77,6 +78,7 @@ def test_a_run_goes_on_with_data_that_have_moved(run, finished, arrays, tmp_path
     (tmp_path / "data.npz").rename(moved.data)
     again = train(moved, run.folder, resume=True, report=quiet)
     assert again.config == moved
+    assert RunFolder(run.folder).saved_config() == moved
     assert len(data_of(again)) == 60
     jax.tree.map(np.testing.assert_array_equal, again.variables, run.variables)
     shuffled(moved.data, arrays)
