@@ -9,7 +9,7 @@ import pytest
 
 from gramalign.training import Layout, Model, alike, processes
 from gramalign.training.alike import check_shared
-from gramalign.training.processes import check_alike, together
+from gramalign.training.processes import Cluster, check_alike, together
 from gramalign.training.run_folder import RunFolder
 from tests.processes import ended, free_port
 from tests.training.commands import preset, started, wait_for
@@ -79,6 +79,17 @@ def end_of(pair):
 @pytest.fixture(scope="module")
 def long(small_config):
     return small_config(steps=100_000, log_every=10, checkpoint_every=20, layout=Layout())
+
+
+def test_how_long_others_are_waited_for(monkeypatch, caplog):
+    given = {}
+    monkeypatch.setattr("jax.distributed.initialize", lambda *_, **named: given.update(named))
+    with caplog.at_level("INFO"):
+        Cluster(coordinator="localhost:1", processes=2, process=1).enter()
+    assert (
+        f"waiting for the other processes, at most {given['initialization_timeout']} s"
+        in caplog.text
+    )
 
 
 def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
