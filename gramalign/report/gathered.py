@@ -105,7 +105,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
             f"{files.evaluation} is of {evaluation.examples}: evaluate again with {cure}"
         )
     ranks = _ranks(files.ranks)
-    if ranks and not np.array_equal(ranks.pop("ids", None), rows.ids):
+    if ranks and not np.array_equal(ranks.pop("ids", np.empty(0)), rows.ids):
         raise ValueError(
             f"{files.ranks} is of other rows than {record['data']}: evaluate again with {cure}"
         )

@@ -52,7 +52,7 @@ def test_errors_name_the_cure(run, store, tmp_path, capsys):
         return complaint(capsys, "classify", str(run), "--data", str(path))
 
     assert "give it an array 'labels'" in said(labels=None)
-    assert "are of class 4, expected at least two classes" in said(labels=np.full(120, 4))
+    assert "rows of one class, 4, expected at least two classes" in said(labels=np.full(120, 4))
     foreign = np.where(np.arange(120) == 119, 77, good["labels"])
     assert "1 of 45 rows are of classes that no training row has: 77" in said(labels=foreign)
     wanted = "expected one of sound, text, video"
