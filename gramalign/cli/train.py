@@ -1,9 +1,11 @@
 """`gramalign train`: a preset, or a folder of features, becomes a trained space."""
 
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import tyro
 
 from gramalign.cli.console import console
@@ -54,6 +56,8 @@ class Train:
         run = train(
             self.config, out, resume=self.resume, overwrite=self.overwrite, profile=self.profile
         )
+        if jax.process_count() > 1:  # whose runtime has taken the signal, to save what now is saved
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if is_first_process():
             screen = console()
             best = f" (step {run.step} was best)" if self.config.validation.every else ""

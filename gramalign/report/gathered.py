@@ -1,6 +1,8 @@
 """All that a report shows of one run, read from its folder; its rows are embedded again."""
 
 import shlex
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +105,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
             f"{files.evaluation} is of {evaluation.examples}: evaluate again with {cure}"
         )
     ranks = _ranks(files.ranks)
-    if ranks and not np.array_equal(ranks.pop("ids"), rows.ids):
+    if ranks and not np.array_equal(ranks.pop("ids", np.empty(0)), rows.ids):
         raise ValueError(
             f"{files.ranks} is of other rows than {record['data']}: evaluate again with {cure}"
         )
@@ -149,5 +151,8 @@ def _log(path: Path) -> list[Row]:
 def _ranks(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
-    with np.load(path, allow_pickle=False) as found:
-        return dict(found)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            return dict(found)
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: evaluate again, or remove it") from error

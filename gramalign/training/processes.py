@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array
 
 from gramalign.training.checks import check
+
+_log = logging.getLogger(__name__)
+
+_JOINED_WITHIN = 300  # seconds: machines may start minutes apart
 
 Facts = Mapping[str, Any]
 """JSON-compatible values, by name."""
@@ -131,11 +136,14 @@ class Cluster:
         """
         if not (self.join or self.coordinator) or jax.distributed.is_initialized():
             return
+        # If one never comes, as it was refused, JAX ends those that wait without an explanation.
+        _log.info("waiting for the other processes, at most %d s", _JOINED_WITHIN)
         try:
             jax.distributed.initialize(
                 self.coordinator,
                 self.processes,
                 self.process,
+                initialization_timeout=_JOINED_WITHIN,
                 heartbeat_timeout_seconds=self.timeout,
                 # One that ends with an error of its own waits for the others, who wait for it.
                 shutdown_timeout_seconds=self.timeout,

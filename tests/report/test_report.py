@@ -347,6 +347,15 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
         np.savez(copy / "ranks.npz", **{**ranks, "ids": ranks["ids"][::-1]})
     with pytest.raises(ValueError, match="other rows"):
         gather(load_run(copy), "copy", "", copy)
+    np.savez(copy / "ranks.npz", x=np.ones(2))
+    with pytest.raises(ValueError, match="other rows"):
+        gather(load_run(copy), "copy", "", copy)
+    whole = (run / "ranks.npz").read_bytes()
+    for damaged in (b"", b"junk", whole[:-100], whole[:200] + bytes(200) + whole[400:]):
+        (copy / "ranks.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="ranks.npz is damaged: evaluate again"):
+            gather(load_run(copy), "copy", "", copy)
+    shutil.copy(run / "ranks.npz", copy)
     moved = json.dumps(record | {"data": str(tmp_path / "moved.npz")})
     (copy / "evaluation.json").write_text(moved)
     with pytest.raises(ValueError, match="no data") as said:

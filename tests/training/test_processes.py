@@ -2,16 +2,17 @@
 
 import dataclasses
 import json
+import signal
 
 import numpy as np
 import pytest
 
 from gramalign.training import Layout, Model, alike, processes
 from gramalign.training.alike import check_shared
-from gramalign.training.processes import check_alike, together
+from gramalign.training.processes import Cluster, check_alike, together
 from gramalign.training.run_folder import RunFolder
 from tests.processes import ended, free_port
-from tests.training.commands import preset, started
+from tests.training.commands import preset, started, wait_for
 
 
 def told(monkeypatch, *others):
@@ -80,6 +81,17 @@ def long(small_config):
     return small_config(steps=100_000, log_every=10, checkpoint_every=20, layout=Layout())
 
 
+def test_how_long_others_are_waited_for(monkeypatch, caplog):
+    given = {}
+    monkeypatch.setattr("jax.distributed.initialize", lambda *_, **named: given.update(named))
+    with caplog.at_level("INFO"):
+        Cluster(coordinator="localhost:1", processes=2, process=1).enter()
+    assert (
+        f"waiting for the other processes, at most {given['initialization_timeout']} s"
+        in caplog.text
+    )
+
+
 def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
     monkeypatch.setattr(alike, "_LATE", 1)
     folder = RunFolder(tmp_path)
@@ -126,6 +138,26 @@ def test_what_the_first_refuses_ends_all(long, tmp_path):
     printed, status = end_of(both(long, tmp_path / "run"))
     assert status == [2, 2], printed
     assert "process 0 cannot go on: " in printed[1] and "give --resume" in printed[1]
+
+
+@pytest.mark.slow
+def test_a_trained_run_ends_at_once_when_told_to(small_config, tmp_path, monkeypatch):
+    """As while the first process evaluates: here, all take long to meet."""
+
+    def lasting(*arguments):
+        path = preset(*arguments)
+        with path.open("a") as file:
+            file.write("import time\nfrom gramalign.cli import train\n")
+            file.write("train.meet = lambda name: print('trained', flush=True) or time.sleep(60)\n")
+        return path
+
+    monkeypatch.setattr("tests.training.commands.preset", lasting)
+    pair = both(small_config(layout=Layout(), steps=8), tmp_path / "run")
+    for process in pair:
+        wait_for(process, "trained")
+    for process in pair:
+        process.terminate()
+    assert end_of(pair)[1] == [-signal.SIGTERM] * 2
 
 
 @pytest.mark.slow
