@@ -80,7 +80,7 @@ def orthonormal_features(
     """
     rows = take_apart(vectors, present)
     apart = rate * squared_distances(rows)
-    near = _nearest_before(stop_gradient(apart), present)
+    near = _close_before(stop_gradient(apart), present)
     sheared = jnp.any(near, axis=-1, keepdims=True)
     bases = _chosen(near, rows)
     steps = [row - base for row, base in zip(rows, bases, strict=True)]
@@ -123,7 +123,7 @@ def _chosen(near: Bool[Array, "*batch k k"], rows: Rows) -> list[Float[Array, "*
     return chosen
 
 
-def _nearest_before(
+def _close_before(
     apart: Float[Array, "*batch k k"], present: Bool[Array, "*batch k"]
 ) -> Bool[Array, "*batch k k"]:
     """The nearest vector before each, in its row, if one is close."""

@@ -140,18 +140,24 @@ def test_what_the_first_refuses_ends_all(long, tmp_path):
     assert "process 0 cannot go on: " in printed[1] and "give --resume" in printed[1]
 
 
+def first_runs(monkeypatch, code):
+    """Makes every process run some code before its command does anything."""
+
+    def longer(*arguments):
+        path = preset(*arguments)
+        with path.open("a") as file:
+            file.write(f"{code}\n")
+        return path
+
+    monkeypatch.setattr("tests.training.commands.preset", longer)
+
+
 @pytest.mark.slow
 def test_a_trained_run_ends_at_once_when_told_to(small_config, tmp_path, monkeypatch):
     """As while the first process evaluates: here, all take long to meet."""
 
-    def lasting(*arguments):
-        path = preset(*arguments)
-        with path.open("a") as file:
-            file.write("import time\nfrom gramalign.cli import train\n")
-            file.write("train.meet = lambda name: print('trained', flush=True) or time.sleep(60)\n")
-        return path
-
-    monkeypatch.setattr("tests.training.commands.preset", lasting)
+    lasting = "lambda name: print('trained', flush=True) or time.sleep(60)"
+    first_runs(monkeypatch, f"import time\nfrom gramalign.cli import train\ntrain.meet = {lasting}")
     pair = both(small_config(layout=Layout(), steps=8), tmp_path / "run")
     for process in pair:
         wait_for(process, "trained")
@@ -165,14 +171,8 @@ def test_a_trained_run_ends_at_once_when_told_to(small_config, tmp_path, monkeyp
 def test_the_disk_of_one_is_full(full, small_config, tmp_path, monkeypatch):
     """The other waits for it, here for five seconds, and all end."""
 
-    def impatient(*arguments):
-        path = preset(*arguments)
-        with path.open("a") as file:
-            file.write("from gramalign.training import checkpoint\n")
-            file.write("checkpoint._WRITTEN_WITHIN = 5\n")
-        return path
-
-    monkeypatch.setattr("tests.training.commands.preset", impatient)
+    impatient = "checkpoint._WRITTEN_WITHIN = 5"
+    first_runs(monkeypatch, f"from gramalign.training import checkpoint\n{impatient}")
     wide = small_config(layout=Layout(), model=Model(hidden=1024), steps=8)
     sizes = [64 if process == full else "unlimited" for process in range(2)]
     printed, status = end_of(both(wide, tmp_path / "run", sizes=sizes))
