@@ -74,7 +74,7 @@ def compiled(
             if not isinstance(engine, Engine):
                 raise TypeError(f'engine must be an Engine, such as Engine("ring"), got {engine!r}')
             for name in static:
-                _check_constant(name, settings[name])
+                _check_constant(name, settings[name], defaults.get(name))
             for name in settings:
                 if name in NUMBERS or name not in (*static, *ARRAYS):
                     _check_number(name, settings[name])
@@ -148,8 +148,8 @@ def _widened(value: Any) -> Any:
     return at_least_float32(jnp.asarray(value)) if floating else value
 
 
-def _check_constant(name: str, value: Any) -> None:
-    """Raise `TypeError` for an array as a static setting."""
+def _check_constant(name: str, value: Any, default: Any) -> None:
+    """Raise `TypeError` for an array as a static setting, or for text as a switch."""
     try:
         hash(value)
     except TypeError:
@@ -158,6 +158,8 @@ def _check_constant(name: str, value: Any) -> None:
             f"{name} is part of the compiled program, so it must be hashable, and not an array or "
             f"traced, got {value!r}: give a plain Python value{cure}"
         ) from None
+    if isinstance(default, bool) and not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
 
 
 def _warn_of_parts(name: str, embeddings: Embeddings, axis_name: AxisName | None) -> None:

@@ -235,6 +235,8 @@ def test_masks_that_are_none(present, message):
         (losses.clip, {"temperature": "0.07"}, TypeError, "must be a number, got '0.07'"),
         (losses.clip, {"temperature": True}, TypeError, "temperature must be a number, got True"),
         (losses.siglip, {"bias": jnp.array(True)}, TypeError, "bias must be a number, got Array"),
+        (losses.pmrl, {"signed": "False"}, TypeError, "signed must be True or False, got 'False'"),
+        (losses.simplex, {"squared": 1}, TypeError, "squared must be True or False, got 1"),
         (losses.uniformity, {"t": np.True_}, TypeError, "t must be a number, got np.True_"),
         (losses.clip, {"label_smoothing": False}, TypeError, "label_smoothing must be a number"),
         (
