@@ -1,5 +1,7 @@
 """The speed rows are complete and say what could not be measured; speed itself is no test."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,13 +154,13 @@ def test_a_peer_that_takes_too_long(already, monkeypatch):
 
 def test_why_there_is_no_peer(monkeypatch):
     workload = Workload("clip", 8, 2, 16)
-    monkeypatch.setattr(peer, "torch_is_there", lambda: False)
+    monkeypatch.setattr(peer, "find_spec", lambda name: None)
     (row,) = measure(workload, Way(8))
     assert row["seconds"] > 0
     assert row["peer_seconds"] is row["speedup"] is row["agree"] is row["peer_loss"] is None
     assert "make bench" in row["peer_note"]
 
-    monkeypatch.setattr(peer, "torch_is_there", lambda: True)
+    monkeypatch.setattr(peer, "without_torch", lambda: None)
     assert peer.why_not(workload, 2, 8) is None
     assert "--peer-limit 7" in peer.why_not(workload, 1, 7)
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
@@ -170,6 +172,15 @@ def test_why_there_is_no_peer(monkeypatch):
     monkeypatch.setattr(peer, "_memory", lambda where: 2**30)
     assert peer.why_not(workload, 1, None) is None and peer.peer_device() == "cuda"
     assert "gramalign on 2" in peer.why_not(workload, 2, None)
+
+
+def test_a_torch_that_cannot_be_imported_is_a_note(monkeypatch, tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudnn.so.9: cannot open\\nit')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    (row,) = measure(Workload("clip", 8, 2, 16), Way(8))
+    assert row["status"] == "ok" and row["seconds"] > 0
+    assert row["peer_note"] == "torch cannot be imported: libcudnn.so.9: cannot open"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +250,7 @@ def test_a_way_that_fails_is_a_row_and_a_problem(monkeypatch):
     monkeypatch.setattr(speed, "step", broken)
     (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
     assert row["seconds"] is None and not row["fastest"]
-    assert row["peer_seconds"] or not peer.torch_is_there()
+    assert row["peer_seconds"] or peer.without_torch()
 
 
 @pytest.mark.peer
@@ -275,7 +286,7 @@ def test_every_round_is_told_of():
     "method, each", [("gram", 16 * 6 * 10**12), ("clip", 6 * 10**12), ("pmrl", 4 * 64 * 10**6)]
 )
 def test_what_cannot_fit_is_not_tried(method, each, monkeypatch):
-    monkeypatch.setattr(peer, "torch_is_there", lambda: True)
+    monkeypatch.setattr(peer, "without_torch", lambda: None)
     workload = Workload(method, 10**6, 4, 8, "bfloat16")
     assert peer.least_bytes(workload) == each
     monkeypatch.setattr(peer, "_memory", lambda where: each - 1)
