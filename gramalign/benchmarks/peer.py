@@ -23,7 +23,10 @@ def without_torch() -> str | None:
         return "torch is not installed: run make bench, or pip install 'gramalign[bench]'"
     try:
         import torch  # pyright: ignore[reportMissingImports]  # noqa: F401
-    except (ImportError, OSError) as error:  # a library that it needs, in a version that JAX has not
+    except (
+        ImportError,
+        OSError,
+    ) as error:  # a library that it needs, in a version that JAX has not
         return f"torch cannot be imported: {str(error).partition(chr(10))[0]}"
     return None
 

@@ -253,6 +253,13 @@ def test_a_way_that_fails_is_a_row_and_a_problem(monkeypatch):
     assert row["peer_seconds"] or peer.without_torch()
 
 
+def test_a_score_that_the_kernel_refuses_leaves_the_other_way():
+    ways = [Way(128, implementation=each) for each in ("pallas", "xla")]
+    refused, done = measure(Workload("spectral", 128, 3, 8), *ways, limit=1)
+    assert refused["status"].startswith('ValueError: implementation="pallas" is for Scores')
+    assert refused["seconds"] is None and done["status"] == "ok" and done["seconds"] > 0
+
+
 @pytest.mark.peer
 def test_a_peer_that_fails_is_a_note(monkeypatch):
     pytest.importorskip("torch")
