@@ -394,6 +394,18 @@ def test_the_rate_of_a_square_product(monkeypatch):
     assert square_rate("bfloat16", 16, 1) == 8 * 16**3
 
 
+def test_the_rate_leaves_no_peak_that_hides_those_of_smaller_batches(monkeypatch, short_rounds):
+    alive, wait = [], jax.block_until_ready
+
+    def counted(x):
+        alive.append(sum(each.shape == (17, 17) for each in jax.live_arrays()))
+        return wait(x)
+
+    monkeypatch.setattr(jax, "block_until_ready", counted)
+    square_rate("bfloat16", 17, 1)
+    assert max(alive) == 3  # the factor, and two results
+
+
 def test_made_up_embeddings_are_unit_rows_and_half_aligned():
     first, second = made_up(400, 2, 64).values()
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-6)
