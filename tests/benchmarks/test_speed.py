@@ -183,6 +183,17 @@ def test_a_torch_that_cannot_be_imported_is_a_note(monkeypatch, tmp_path):
     assert row["peer_note"] == "torch cannot be imported: libcudnn.so.9: cannot open"
 
 
+def test_a_gpu_that_does_not_tell_torch_its_memory_is_a_note(monkeypatch):
+    def fail(_):
+        raise RuntimeError("CUDA error: initialization error\nMore.")
+
+    monkeypatch.setattr(peer, "without_torch", lambda: None)
+    monkeypatch.setattr(peer, "_memory", fail)
+    (row,) = measure(Workload("clip", 8, 2, 16), Way(8))
+    assert row["status"] == "ok" and row["seconds"] > 0
+    assert row["peer_note"] == "RuntimeError: CUDA error: initialization error"
+
+
 @pytest.mark.parametrize(
     "error",
     [
