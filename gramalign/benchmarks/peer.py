@@ -17,9 +17,18 @@ LOSS_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
 code rounds every inner product to bfloat16, to a 256th of it."""
 
 
-def torch_is_there() -> bool:
-    """Whether torch is installed."""
-    return find_spec("torch") is not None
+def without_torch() -> str | None:
+    """Why torch cannot be used, or None if it can."""
+    if find_spec("torch") is None:
+        return "torch is not installed: run make bench, or pip install 'gramalign[bench]'"
+    try:
+        import torch  # pyright: ignore[reportMissingImports]  # noqa: F401
+    except (
+        ImportError,
+        OSError,
+    ) as error:  # a library that it needs, in a version that JAX has not
+        return f"torch cannot be imported: {str(error).partition(chr(10))[0]}"
+    return None
 
 
 def why_not(workload: Workload, devices: int, limit: int | None) -> str | None:
@@ -33,8 +42,8 @@ def why_not(workload: Workload, devices: int, limit: int | None) -> str | None:
     platform = jax.default_backend()
     if workload.method not in PUBLISHED:
         return f"published code exists only for {', '.join(PUBLISHED)}"
-    if not torch_is_there():
-        return "torch is not installed: run make bench, or pip install 'gramalign[bench]'"
+    if problem := without_torch():
+        return problem
     if platform not in ("cpu", "gpu"):
         return f"JAX runs on a {platform.upper()}, but torch cannot"
     if platform == "gpu" and not _cuda():

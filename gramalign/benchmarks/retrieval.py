@@ -86,7 +86,7 @@ def figures_by_sorting(scores: Float[np.ndarray, "n n"]) -> dict[str, float]:
 class Given:
     """A given score matrix as a Score: rows hold their scores, columns hold their numbers.
 
-    Its size must be a multiple of the engine's blocks, so that none is padded.
+    Rows hold a tile more than there are columns: the last block may be padded, and reach beyond.
     """
 
     def tile(self, rows: Float[Array, "r n"], cols: Int[Array, " c"]) -> Float[Array, "r c"]:
@@ -99,7 +99,7 @@ def _ranks(number: int, dim: int, repeats: int, say: Say) -> dict[str, Any]:
     data = _embedded(number, 2, dim)
     one, other = data.embeddings.values()
     scores = np.matmul(one, other.T)
-    on_device = jnp.asarray(scores)
+    on_device = jnp.asarray(np.pad(scores, [(0, 0), (0, Engine().tile_size())]))
     found: dict[str, Any] = {}
 
     @jax.jit

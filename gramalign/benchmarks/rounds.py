@@ -62,12 +62,13 @@ class Timed:
 
 
 def attempt(run: Callable[[], T]) -> T | Failed:
-    """A call's result, or why a device or library failed; errors of the caller propagate."""
+    """A call's result, or why a device, a library or the engine cannot; mistakes propagate."""
     try:
         return run()
     except MemoryError:
         return Failed(OUT_OF_MEMORY)
-    except RuntimeError as error:  # JAX's and torch's own are subclasses
+    # JAX's and torch's own are RuntimeErrors; the engine refuses a Score, or a tile, as a value.
+    except (RuntimeError, ValueError) as error:
         text = str(error).lower().replace("_", " ")
         if any(sign in text for sign in _SIGNS):
             return Failed(OUT_OF_MEMORY)

@@ -58,7 +58,8 @@ def measure(
         yield [{**row(workload, way, sides, Theirs(note)), "fastest": False} for way in ways]
         return
     embeddings, placed = sides
-    note = peer.why_not(workload, devices, peer_limit)
+    note = attempt(lambda: peer.why_not(workload, devices, peer_limit))
+    note = note.why if isinstance(note, Failed) else note
     # The peer comes second: it may fail in a way that leaves a GPU unusable.
     ours = {
         way: attempt(lambda way=way: _ours(workload, way, placed, told, keep=note is None))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gramalign.benchmarks import report, retrieval, tables
+from gramalign.contrast.engine import TILES
 from gramalign.evaluation import checked, retrieve_both_ways, to_text
 
 TINY = retrieval.Sizes(ranked=200, ranked_dim=16, volume=(300, 500), dim=16)
@@ -28,6 +29,11 @@ def test_all_is_measured():
         "retrieval: the figures differ from those found by sorting"
     ]
     assert "DIFFERENT FIGURES" in to_text(tables.tables({"retrieval": found}), width=200)
+
+
+def test_a_size_that_tiles_do_not_divide(short_rounds, monkeypatch):
+    monkeypatch.setitem(TILES, "cpu", 4)
+    assert retrieval._ranks(11, 8, 1, lambda text: None)["agree"]
 
 
 def test_the_new_process_computes_where_this_one_does(monkeypatch):

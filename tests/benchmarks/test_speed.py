@@ -1,5 +1,7 @@
 """The speed rows are complete and say what could not be measured; speed itself is no test."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,13 +154,13 @@ def test_a_peer_that_takes_too_long(already, monkeypatch):
 
 def test_why_there_is_no_peer(monkeypatch):
     workload = Workload("clip", 8, 2, 16)
-    monkeypatch.setattr(peer, "torch_is_there", lambda: False)
+    monkeypatch.setattr(peer, "find_spec", lambda name: None)
     (row,) = measure(workload, Way(8))
     assert row["seconds"] > 0
     assert row["peer_seconds"] is row["speedup"] is row["agree"] is row["peer_loss"] is None
     assert "make bench" in row["peer_note"]
 
-    monkeypatch.setattr(peer, "torch_is_there", lambda: True)
+    monkeypatch.setattr(peer, "without_torch", lambda: None)
     assert peer.why_not(workload, 2, 8) is None
     assert "--peer-limit 7" in peer.why_not(workload, 1, 7)
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
@@ -170,6 +172,26 @@ def test_why_there_is_no_peer(monkeypatch):
     monkeypatch.setattr(peer, "_memory", lambda where: 2**30)
     assert peer.why_not(workload, 1, None) is None and peer.peer_device() == "cuda"
     assert "gramalign on 2" in peer.why_not(workload, 2, None)
+
+
+def test_a_torch_that_cannot_be_imported_is_a_note(monkeypatch, tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudnn.so.9: cannot open\\nit')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    (row,) = measure(Workload("clip", 8, 2, 16), Way(8))
+    assert row["status"] == "ok" and row["seconds"] > 0
+    assert row["peer_note"] == "torch cannot be imported: libcudnn.so.9: cannot open"
+
+
+def test_a_gpu_that_does_not_tell_torch_its_memory_is_a_note(monkeypatch):
+    def fail(_):
+        raise RuntimeError("CUDA error: initialization error\nMore.")
+
+    monkeypatch.setattr(peer, "without_torch", lambda: None)
+    monkeypatch.setattr(peer, "_memory", fail)
+    (row,) = measure(Workload("clip", 8, 2, 16), Way(8))
+    assert row["status"] == "ok" and row["seconds"] > 0
+    assert row["peer_note"] == "RuntimeError: CUDA error: initialization error"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +261,14 @@ def test_a_way_that_fails_is_a_row_and_a_problem(monkeypatch):
     monkeypatch.setattr(speed, "step", broken)
     (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
     assert row["seconds"] is None and not row["fastest"]
-    assert row["peer_seconds"] or not peer.torch_is_there()
+    assert row["peer_seconds"] or peer.without_torch()
+
+
+def test_a_score_that_the_kernel_refuses_leaves_the_other_way():
+    ways = [Way(128, implementation=each) for each in ("pallas", "xla")]
+    refused, done = measure(Workload("spectral", 128, 3, 8), *ways, limit=1)
+    assert refused["status"].startswith('ValueError: implementation="pallas" is for Scores')
+    assert refused["seconds"] is None and done["status"] == "ok" and done["seconds"] > 0
 
 
 @pytest.mark.peer
@@ -275,7 +304,7 @@ def test_every_round_is_told_of():
     "method, each", [("gram", 16 * 6 * 10**12), ("clip", 6 * 10**12), ("pmrl", 4 * 64 * 10**6)]
 )
 def test_what_cannot_fit_is_not_tried(method, each, monkeypatch):
-    monkeypatch.setattr(peer, "torch_is_there", lambda: True)
+    monkeypatch.setattr(peer, "without_torch", lambda: None)
     workload = Workload(method, 10**6, 4, 8, "bfloat16")
     assert peer.least_bytes(workload) == each
     monkeypatch.setattr(peer, "_memory", lambda where: each - 1)
@@ -374,6 +403,18 @@ def test_what_grows_with_the_batch_alone_is_no_product_of_pairs(method, pairs):
 def test_the_rate_of_a_square_product(monkeypatch):
     monkeypatch.setattr(Timed, "median", lambda self: 2.0)
     assert square_rate("bfloat16", 16, 1) == 8 * 16**3
+
+
+def test_the_rate_leaves_no_peak_that_hides_those_of_smaller_batches(monkeypatch, short_rounds):
+    alive, wait = [], jax.block_until_ready
+
+    def counted(x):
+        alive.append(sum(each.shape == (17, 17) for each in jax.live_arrays()))
+        return wait(x)
+
+    monkeypatch.setattr(jax, "block_until_ready", counted)
+    square_rate("bfloat16", 17, 1)
+    assert max(alive) == 3  # the factor, and two results
 
 
 def test_made_up_embeddings_are_unit_rows_and_half_aligned():
