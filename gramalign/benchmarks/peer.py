@@ -23,10 +23,7 @@ def without_torch() -> str | None:
         return "torch is not installed: run make bench, or pip install 'gramalign[bench]'"
     try:
         import torch  # pyright: ignore[reportMissingImports]  # noqa: F401
-    except (
-        ImportError,
-        OSError,
-    ) as error:  # a library that it needs, in a version that JAX has not
+    except (ImportError, OSError) as error:  # such as a CUDA library in JAX's version, not its own
         return f"torch cannot be imported: {str(error).partition(chr(10))[0]}"
     return None
 
