@@ -1,5 +1,7 @@
 """What a command that cannot go on says, and the status it ends with."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -51,3 +53,20 @@ def explained(goes_on: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         errors.print(f"interrupted{cure}")
         raise SystemExit(BY_HAND) from None
+
+
+@contextmanager
+def until_unread() -> Iterator[None]:
+    """Ends quietly, as rich does, once nobody reads what is printed, as after `| head -1`.
+
+    Raises:
+        SystemExit: with status 1.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush
+        raise SystemExit(1) from None

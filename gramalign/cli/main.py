@@ -18,8 +18,9 @@ from gramalign import __version__
 from gramalign.cli.bench import Bench
 from gramalign.cli.classify import Classify
 from gramalign.cli.compare import Compare
+from gramalign.cli.console import console
 from gramalign.cli.embed import Embed
-from gramalign.cli.errors import BY_HAND, explained
+from gramalign.cli.errors import BY_HAND, explained, until_unread
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.export import Export
 from gramalign.cli.methods import Methods
@@ -62,11 +63,13 @@ def main(args: Sequence[str] | None = None) -> None:
         _print_messages()
     args = list(map(_at_home, sys.argv[1:] if args is None else args))
     if args == ["--version"]:
-        print(f"gramalign {__version__}, jax {jax.__version__}, Python {platform.python_version()}")
+        versions = f"jax {jax.__version__}, Python {platform.python_version()}"
+        console().print(f"gramalign {__version__}, {versions}")
         return
     try:
         with explained(_GOES_ON.get(args[0], "") if args else ""):
-            command = _read(args)
+            with until_unread():  # options print their help
+                command = _read(args)
             for path in vars(command).values():
                 if isinstance(path, Path):
                     check_local(path)

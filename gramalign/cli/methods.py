@@ -38,9 +38,10 @@ class Methods:
         """Print."""
         found = methods() if self.name is None else named(self.name)
         if self.json:
-            print(json.dumps([dataclasses.asdict(method) for method in found], indent=2))
+            written = json.dumps([dataclasses.asdict(method) for method in found], indent=2)
+            console().print(written, soft_wrap=True)
         elif self.markdown:
-            print(markdown(found))
+            console().print(markdown(found), soft_wrap=True)
         elif self.name is None:
             screen = console()
             screen.print(overview(found, wide=screen.width >= _WIDE))

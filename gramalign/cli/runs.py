@@ -37,7 +37,7 @@ class Runs:
                 raise ValueError(f"{folder} is not a folder: give one that holds runs")
         found = [about(folder) for root in self.folders for folder in runs_below(root)]
         if self.json:
-            print(json.dumps(to_plain(found), indent=2))
+            console().print(json.dumps(to_plain(found), indent=2), soft_wrap=True)
         elif not found:
             console().print(f"no runs in {', '.join(map(str, self.folders))}")
         else:

@@ -113,7 +113,8 @@ class Search:
         own = not asked.from_path and (self.index is None or self.data is None)
         results = found(hits, index, asked, score, labels, own=own)
         if self.json:
-            print(json.dumps([dataclasses.asdict(one) for one in results], indent=2))
+            written = json.dumps([dataclasses.asdict(one) for one in results], indent=2)
+            console().print(written, soft_wrap=True)
             return
         screen = console()
         rest = [name for name in index.modalities if name not in asked.embeddings]

@@ -93,5 +93,14 @@ def percent(value: float, decimals: int = 1) -> str:
 
 
 def decimal(value: float, decimals: int = 3) -> str:
-    """Any figure as text; n/a for NaN."""
-    return "n/a" if math.isnan(value) else f"{value:.{decimals}f}"
+    """Any figure as text; n/a for NaN.
+
+    The volumes of many modalities are tiny: what three decimals would show as 0 has an exponent.
+
+    >>> decimal(0.25), decimal(0.00015), decimal(0.0), decimal(0.001, 2)
+    ('0.250', '1.5e-04', '0.000', '0.00')
+    """
+    if math.isnan(value):
+        return "n/a"
+    exponent = decimals > 2 and 0 < abs(value) < 10**-decimals / 2
+    return f"{value:.1e}" if exponent else f"{value:.{decimals}f}"

@@ -22,7 +22,7 @@ def class_blocks(record: Mapping[str, Any] | None) -> list[Block]:
     if record is None:
         return []
     found = Classification.from_json(record)
-    return [_plot(found), _table(found.all)] if found.all else []
+    return [_plot(found), _table(found)] if found.all else []
 
 
 def _plot(found: Classification) -> Plot:
@@ -34,7 +34,7 @@ def _plot(found: Classification) -> Plot:
         panel.hlines(place, best.low, best.high, color=tint, linewidth=2)
         panel.plot(best.value, place, "o", color=tint, markersize=4)
     # Names may hold text that matplotlib would read as mathematics.
-    names = [_short(subject(x, found.modalities)) for x in reversed(classifiers)]
+    names = [_short(_subject(x, found)) for x in reversed(classifiers)]
     panel.set_yticks(range(len(classifiers)), [name.replace("$", r"\$") for name in names])
     panel.tick_params(axis="y", length=0)
     panel.grid(visible=False, axis="y")
@@ -52,25 +52,28 @@ def _kind(x: ClassFigures) -> str:
     return f"{x.classifier}, {x.score}" if x.score else x.classifier
 
 
+def _subject(x: ClassFigures, found: Classification) -> str:
+    return subject(x, found.modalities).replace("->", "→")
+
+
 def _short(name: str) -> str:
     """A long name without its middle, as names often share their beginning or end."""
-    name = name.replace("->", "→")
     return name if len(name) <= _LONGEST else f"{name[:17]}…{name[18 - _LONGEST :]}"
 
 
-def _table(classifiers: tuple[ClassFigures, ...]) -> Table:
-    others = sorted({k for x in classifiers for k in x.accuracy if k > 1})
+def _table(found: Classification) -> Table:
+    others = sorted({k for x in found.all for k in x.accuracy if k > 1})
     head = [Cell("classifier"), Cell("rows"), Cell("accuracy")]
     head += [*(Cell(f"top {k}") for k in others), Cell("macro-F1")]
     rows = [
         [
-            Cell(x.name),
+            Cell(f"{_kind(x)}: {_subject(x, found)}"),
             Cell(str(x.rows)),
             Cell(_estimate(x.accuracy[1]), strong=True),
             *(Cell(_estimate(x.accuracy[k]) if k in x.accuracy else NONE) for k in others),
             Cell(_estimate(x.macro_f1)),
         ]
-        for x in classifiers
+        for x in found.all
     ]
     return Table("In percent, with 95 % intervals", [head], rows)
 

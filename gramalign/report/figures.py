@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 
 from gramalign.counted import counted
-from gramalign.evaluation import Evaluation, Retrieval
+from gramalign.evaluation import Evaluation, Retrieval, table_parts
 from gramalign.evaluation.means import mean
 from gramalign.evaluation.relevance import NDCG_AT
 from gramalign.evaluation.retrieval import RECALL_AT
@@ -277,4 +277,5 @@ def decimal(value: float, decimals: int) -> str:
     """A number with a limited number of decimals, or a dash if it is not known."""
     if math.isnan(value):
         return NONE
-    return f"{value:.0f}" if decimals == 1 and value == int(value) else f"{value:.{decimals}f}"
+    exact = decimals == 1 and value == int(value)
+    return f"{value:.0f}" if exact else table_parts.decimal(value, decimals)

@@ -10,6 +10,7 @@ from gramalign.counted import counted
 from gramalign.evaluation import Retrieval, TupleFigure
 from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import MUTED, SERIES, axes, colour
+from gramalign.report.figures import decimal
 from gramalign.report.gathered import Gathered
 from gramalign.report.tasks import kinds, scores, tasks
 
@@ -153,12 +154,13 @@ def _spread(title: str, label: str, values: TupleFigure, least: float) -> Plot:
         heights = np.array(counts) * len(counts) / sum(counts)
         panel.stairs(heights, edges, fill=True, color=tint, alpha=0.35, linewidth=0)
         panel.stairs(heights, edges, color=tint, linewidth=1.2)
-        keys.append(Key(f"{name}: mean {mean:.3f}, {counted(sum(counts), 'tuple')}", tint, "■"))
+        label = f"{name}: mean {decimal(mean, 3)}, {counted(sum(counts), 'tuple')}"
+        keys.append(Key(label, tint, "■"))
     panel.set_xlim(least, 1)
     note = ""
     if not math.isnan(values.separation):
         note = (
             f"In {100 * values.separation:.1f} % of all pairs the matched tuple agrees better "
-            "(50 %: the two cannot be told apart)."
+            "(50\u00a0%: the two cannot be told apart)."
         )
     return Plot(title, figure, tuple(keys), note)

@@ -75,4 +75,7 @@ class _Drawn:
     def __call__(self, plot: Plot) -> markupsafe.Markup:
         self._count += 1
         # Text in a figure is generated here; names that users chose are in the page around it.
-        return markupsafe.Markup(to_svg(plot.figure, f"f{self._count}"))
+        svg = to_svg(plot.figure, f"f{self._count}")
+        # A screen reader reads this in place of the picture.
+        label = f'<svg aria-label="{markupsafe.escape(plot.title)}" '
+        return markupsafe.Markup(svg.replace("<svg ", label, 1))

@@ -1,9 +1,11 @@
 """The commands end to end on a tiny store, and what they say when something is wrong."""
 
 import json
+import os
 import platform
 import runpy
 import shutil
+import subprocess
 import sys
 
 import jax
@@ -135,6 +137,16 @@ def test_versions(capsys):
     printed = capsys.readouterr().out
     versions = f"jax {jax.__version__}, Python {platform.python_version()}"
     assert printed == f"gramalign {gramalign.__version__}, {versions}\n"
+
+
+@pytest.mark.parametrize("words", ["--version", "train --help", "methods", "methods --json"])
+def test_a_reader_may_leave_early(words):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "gramalign", *words.split()]
+    ended = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, check=False)
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 def test_robustness_prints_curves_and_keeps_figures(run, capsys):

@@ -42,7 +42,9 @@ def test_a_plot_of_classifiers_has_short_names():
     shown = [label.get_text() for label in panel.get_yticklabels()][::-1]
     assert shown[0] == "an exceedingly lo… left → rest" and len(shown[0]) == 30
     assert shown[1:3] == [r"\$x_1\$ → rest", "文字 → rest"] and shown[-1] == "all"
-    assert any("an exceedingly long name of a modality, left" in row[0].text for row in table.rows)
+    long = names[0]
+    assert table.rows[0][0].text == f"prompts, volume: {long} → rest"
+    assert [row[0].text for row in table.rows[-2:]] == [f"probe: {long}", "probe: all"]
     assert [key.label for key in plot.keys][:3] == ["prompts, volume", "prompts, cosine", "probe"]
     assert "groups" in plot.note and "rows" in plot.note and "rows" not in plot.title
     with warnings.catch_warnings():

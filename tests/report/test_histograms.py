@@ -11,6 +11,7 @@ from tests.report.made import made
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
+from gramalign.report.figures import geometry_table
 from gramalign.report.histograms import bins, rank_plots, tuple_plots
 
 
@@ -54,6 +55,25 @@ def test_densities_are_comparable_however_many_tuples_there_are():
     (plot,) = tuple_plots(dataclasses.replace(run, evaluation=evaluation))
     heights = [x.get_data().values.tolist() for x in plot.figure.axes[0].patches]
     assert heights[::2] == [[0, 3, 1, 0], [1, 1, 1, 1]]
+
+
+def test_a_tiny_volume_is_not_shown_as_none():
+    run = made("many")
+    figure = TupleFigure(1.5e-4, 2.25e-3, 0.9, (3, 0), (10, 0))
+    diagnostics = dataclasses.replace(
+        run.evaluation.diagnostics,
+        volume=figure,
+        gram_value={"text": 4e-5},
+        uniformity={"text": -1.0},
+    )
+    run = dataclasses.replace(
+        run, evaluation=dataclasses.replace(run.evaluation, diagnostics=diagnostics)
+    )
+    (plot,) = tuple_plots(run)
+    means = [key.label.partition(",")[0] for key in plot.keys]
+    assert means == ["matched: mean 1.5e-04", "mismatched: mean 0.002"]
+    modalities, _ = geometry_table(run)
+    assert modalities.rows[0][-1].text == "4.0e-05"
 
 
 def test_bars_end_with_the_gallery():

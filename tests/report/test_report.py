@@ -167,6 +167,11 @@ def test_figures_are_those_of_the_evaluation(gathered):
     assert "Learned: temperature" in text
 
 
+def test_pictures_have_names_for_those_who_do_not_see_them(gathered):
+    found = render([gathered])
+    assert 0 < found.count('role="img"') == len(re.findall(r'<svg aria-label="[^"]+"', found))
+
+
 def test_frames_take_the_colours_of_the_page(gathered):
     page = render([gathered])
     assert "var(--ink)" in page and "var(--muted)" in page and "#01020" not in page
