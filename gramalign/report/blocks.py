@@ -123,7 +123,6 @@ class Gallery:
 
     title: str
     failures: Sequence[Failure]
-    note: str = ""
 
 
 Block = Plot | Table | Code | Notes | Gallery
