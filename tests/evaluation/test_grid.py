@@ -78,7 +78,7 @@ def test_the_console_keeps_figures_in_line():
         "──────────────────────────────────────",
         "0.3*log_volume   84.0 ± 2.5*       n/a",
         "clip             83.0 ± 0.1~   1 (1-2)",
-        "pmrl                     9.0         3",
+        "pmrl                    9.0          3",
         "what it means",
     ]
 
