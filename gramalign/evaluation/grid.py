@@ -6,6 +6,7 @@ from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -77,9 +78,10 @@ def to_rich(grid: Grid) -> Group:
     return Group(Text(grid.title, style="bold"), Fitted(table, grid.labels), *caption)
 
 
-def _text(cell: Cell, marked: bool) -> Text:
-    sign = cell.mark or (" " if marked else "")  # figures stay aligned
-    return Text(cell.text + sign, style="bold" if cell.bold else "")
+def _text(cell: Cell, marked: bool) -> Text | Padding:
+    text = Text(cell.text + cell.mark, style="bold" if cell.bold else "")
+    # Figures stay aligned; of a space in the text itself rich would let go.
+    return Padding(text, (0, 1, 0, 0)) if marked and not cell.mark else text
 
 
 def to_markdown(grid: Grid) -> str:

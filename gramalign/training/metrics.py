@@ -52,8 +52,8 @@ def read_metrics(path: Path) -> list[Row]:
     Raises:
         ValueError: a line is damaged.
     """
-    lines = path.read_text().splitlines(keepends=True)
     try:
+        lines = path.read_text().splitlines(keepends=True)
         rows = [json.loads(line) for line in lines if line.endswith("\n")]
         return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
     except (ValueError, AttributeError) as error:

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from gramalign.cli import main
-from gramalign.cli.tuning import SEED, chosen, fair_settings, searched
+from gramalign.cli.tuning import SEED, Tuned, chosen, fair_settings, searched, tuning_grid
 from gramalign.training import Clip, Config, NonFiniteLoss, Validation
 from tests.cli.test_commands import TINY
 from tests.complaint import complaint
@@ -93,6 +93,14 @@ def test_the_choice():
     assert chosen({"a=1": 3.0, "a=2": 3.0}, options, lowest=False).chosen == "a=1"
     with pytest.raises(NonFiniteLoss, match="diverged under every setting: a=1; a=2"):
         chosen({"a=1": math.nan, "a=2": math.nan}, options, lowest=False)
+
+
+def test_the_table_of_what_was_chosen():
+    figures = {"a=1,b=2": math.nan, "a=1,b=4": 61.04, "a=2,b=4": 50.0}
+    found = {"clip": Tuned(figures, "a=1,b=4", ("a", "b"))}
+    (row,) = tuning_grid(found, "R@1", title="Settings").rows
+    texts = ["clip", "a=1, b=4", "a, b", "61.0", "50.0 to 61.0", "3"]
+    assert [cell.text for cell in row] == texts
 
 
 @pytest.mark.slow

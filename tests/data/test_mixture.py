@@ -19,6 +19,7 @@ from gramalign.data import (
     open_store,
 )
 from gramalign.data.joined import JoinedRows
+from gramalign.data.order import MixedOrder
 from gramalign.data.packed import pack
 from gramalign.data.shares import Mixture
 from gramalign.data.store import MappedRows
@@ -121,6 +122,11 @@ def test_every_row_once_in_an_epoch_of_its_store():
 def test_shares_by_largest_remainders(weights, size, shares):
     of = np.repeat(np.arange(3), 9)
     assert Mixture(("a", "b", "c"), weights, of).shares(size) == shares
+
+
+def test_rows_of_each_store_are_spread_evenly():
+    mixture = Mixture(("a", "b", "c"), (1.0, 2.0, 4.0), np.repeat(np.arange(3), 9))
+    assert mixture.of[MixedOrder(mixture, 7, seed=0)[0]].tolist() == [2, 1, 2, 0, 2, 1, 2]
 
 
 def test_start_and_places_follow_from_the_number():

@@ -112,8 +112,10 @@ def test_intervals_move_and_turn_with_the_values(values, seed):
     values = np.array(values, np.float64)
     found = bootstrap_interval(values, resamples=200, seed=seed)
     assert values.min() <= found.low <= found.high <= values.max()
-    moved = bootstrap_interval(2 * values + 1, resamples=200, seed=seed)
-    assert [moved.low, moved.high] == pytest.approx([2 * found.low + 1, 2 * found.high + 1])
+    for unit in (2.0, 1e-9):
+        moved = bootstrap_interval(unit * (values + 1), resamples=200, seed=seed)
+        ends = [moved.low / unit, moved.high / unit]
+        assert ends == pytest.approx([found.low + 1, found.high + 1])
 
 
 @pytest.mark.parametrize(

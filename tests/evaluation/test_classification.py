@@ -299,6 +299,17 @@ def test_draws_that_lack_a_class_are_means_over_the_others():
     assert [found.value, found.low, found.high] == pytest.approx(ends)
 
 
+def test_the_interval_of_macro_f1_ends_at_0_and_100():
+    """Centred, it would reach beyond them where nearly all rows are wrong, or right."""
+    true = np.arange(8) % 2
+    one = np.arange(8) == 0
+    ends = []
+    for right in (one, ~one):
+        found = class_figures._macro_f1(true, np.where(right, true, 1 - true), np.arange(8))
+        ends.append((found.low, found.high))
+    assert ends[0][0] == 0 and ends[1][1] == 100
+
+
 @pytest.mark.parametrize("classes, at", [(2, [1]), (5, [1]), (6, [1, 5])])
 def test_among_as_many_as_there_are_every_row_would_be_right(classes, at):
     same = labelled({"text": np.eye(classes, dtype=np.float32)}, np.arange(classes))

@@ -82,6 +82,9 @@ def test_a_figure_that_an_objective_lacks_is_left_out():
     missing = compare(SEEDS, resamples=50).figures["linear GCCA"][TUPLES]
     assert str(missing.over_seeds) == "n/a" and missing.rank is None and missing.from_best is None
     assert math.isnan(missing.over_queries.low) and math.isnan(missing.p_corrected)
+    # Under one of the seeds is as good as under none.
+    partly = {"gram": SEEDS["gram"], "clip": [*SEEDS["clip"][:2], {PAIRS: hits(0.8, 6)}]}
+    assert str(compare(partly, resamples=50).figures["clip"][TUPLES].over_seeds) == "n/a"
 
 
 def test_only_those_that_were_asked_the_same_are_tested_and_ranked():

@@ -104,6 +104,28 @@ def test_the_crossed_test_by_hand():
     assert found.high - 3 == pytest.approx(half_width)
 
 
+def test_the_crossed_test_by_least_squares():
+    """Mean squares are what a factor explains, and a part of the residuals is in both of them."""
+    rng, seeds, units = np.random.default_rng(7), 3, 4
+    seed, unit = (each.ravel() for each in np.indices((seeds, units)))
+    values = 2 * rng.normal(size=seeds)[seed] + 2 * rng.normal(size=units)[unit] + 1.0
+    values += rng.normal(size=seeds * units)
+
+    def left(*factors):
+        design = np.hstack([np.eye(of.max() + 1)[of] for of in factors])
+        return np.sum((values - design @ np.linalg.lstsq(design, values)[0]) ** 2)
+
+    of_seed = (left(unit) - left(seed, unit)) / (seeds - 1)
+    of_unit = (left(seed) - left(seed, unit)) / (units - 1)
+    of_both = left(seed, unit) / ((seeds - 1) * (units - 1))
+    square = of_seed + of_unit - of_both
+    assert of_both < min(of_seed, of_unit), "no part is estimated to be negative"
+    t = values.mean() / math.sqrt(square / (seeds * units))
+    freedom = square**2 / (of_seed**2 / (seeds - 1) + of_unit**2 / (units - 1))
+    found = crossed_test(values.reshape(seeds, units))
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(t), freedom))
+
+
 def test_where_nothing_varies_the_crossed_test_knows():
     same = crossed_test(np.zeros((2, 3)))
     assert (same.low, same.high, same.p_value) == (0, 0, 1)
@@ -146,6 +168,8 @@ def test_two_methods_over_queries_and_over_both():
     assert back.difference == pytest.approx(-found.difference)
     assert back.over_both.p_value == pytest.approx(found.over_both.p_value)
     assert found.to_json()["over_both"]["p_value"] == found.over_both.p_value
+    few = (first - second)[:2, :2]  # the fewest that say anything of both
+    assert paired_difference(few, np.zeros((1, 2))).over_both == crossed_test(few)
 
 
 def test_a_method_without_seeds_stands_against_each():

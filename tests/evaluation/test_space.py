@@ -174,3 +174,11 @@ def test_without_a_complete_tuple():
     assert not [item for item in found.warnings if "text" in item.sentence]
     assert np.isnan(next(pair.negative for pair in found.pairs if pair.examples == 0))
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_where_all_are_near_equally_often_nothing_is_a_hub():
+    """Points of a circle, and queries between them, each nearest to the five on either side."""
+    turns = 2 * np.pi * (np.arange(20) + np.array([[0.0], [0.5]])) / 20
+    points, between = np.stack([np.cos(turns), np.sin(turns)], axis=2).astype(np.float32)
+    for item in hubness(checked({"points": points, "between": between})):
+        assert (item.skewness, item.largest) == (0, 10)

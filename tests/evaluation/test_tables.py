@@ -1,8 +1,8 @@
+import dataclasses
 import io
 import json
 import math
 import re
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from gramalign.evaluation import (
     Diagnostics,
     Evaluation,
     PairFigures,
+    Relevance,
     Retrieval,
     TupleFigure,
     tables,
@@ -131,6 +132,35 @@ def test_two_modalities_need_no_pair_table():
     assert "5000 queries in every row" in text
 
 
+def test_figures_by_label_stand_where_they_belong():
+    names, rng = ("text", "audio"), np.random.default_rng(0)
+    found = [
+        Relevance(
+            *((query,), (gallery,), score, 40, 40),
+            right=right,
+            recall={k: 100 * rng.random() for k in (1, 5, 10)},
+            mean_reciprocal_rank=rng.random(),
+            mean_average_precision=rng.random(),
+            chance_average_precision=chance,
+            ndcg=rng.random(),
+        )
+        for query, gallery, right, chance in ((*names, 3.0, 0.11), (*names[::-1], 5.0, 0.22))
+        for score in ("volume", "cosine")
+    ]
+    text = to_text(tables(dataclasses.replace(evaluation_of(names), by_label=tuple(found))))
+    shown = text.partition("Labels: everything with the query's label")[2]
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert f"{' '.join(2 * ['R@1 MRR mAP nDCG@10'])} mAP" in lines
+    for own, cosine in (found[:2], found[2:]):
+        cells = [f"{own.query[0]} -> {own.gallery[0]}"]
+        for x in (own, cosine):
+            means = x.mean_reciprocal_rank, x.mean_average_precision, x.ndcg
+            cells += [f"{x.recall[1]:.1f}", *(f"{value:.3f}" for value in means)]
+        wanted = " ".join([*cells, f"{own.chance_average_precision:.3f}"])
+        assert wanted in lines
+    assert "4.0 right answers per query" in shown
+
+
 def test_a_cosine_run_shows_the_cosine_once():
     text = to_text(tables(evaluation_of(score="cosine", baseline=False)))
     assert text.count("R@10") == 1
@@ -164,7 +194,7 @@ def test_json_round_trip(measured):
     record = evaluation.to_json()
     again = Evaluation.from_json(json.loads(json.dumps(record, allow_nan=False)))
     assert again.to_json() == record
-    np.testing.assert_equal(asdict(again), asdict(evaluation))  # NaN as NaN
+    np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(evaluation))  # NaN as NaN
     assert to_text(tables(again)) == to_text(tables(evaluation))
 
 

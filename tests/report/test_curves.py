@@ -9,7 +9,7 @@ from tests.report.made import THREE, made
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from gramalign.report.curves import predictor_plots, training_plots
+from gramalign.report.curves import predictor_plots, timing_plots, training_plots
 from gramalign.report.drawing import SERIES, STROKES, colour, stroke
 
 
@@ -68,7 +68,7 @@ def test_panels_of_held_out_rows_say_so():
     alone = [plot.title for plot in training_plots([made("one", metrics=log())])]
     both = [made(name, metrics=log()) for name in ("one", "other")]
     for titles in (alone, [plot.title for plot in training_plots(both)]):
-        assert len(set(titles)) == len(titles)
+        assert len(set(titles)) == len(titles) and "step" not in titles
         assert "matched volume, held-out rows" in titles and "GRAM value, held-out rows" in titles
     assert "Tuples of the batch" in alone or "matched volume" in alone
 
@@ -94,6 +94,18 @@ def test_lines_change_where_their_colours_begin_again():
     for key, line in zip(plot.keys, drawn, strict=True):
         assert line.get_color() == key.colour
         assert (line.get_linestyle() == "-") == (key.sign == "━")
+
+
+def test_where_time_goes_is_told_of_one_run():
+    rows = [{"step": 2, "examples_per_second": 50.0, "seconds": 0.5, "seconds/input": 0.2}]
+    timed = [dataclasses.replace(made(name), timing=rows) for name in ("one", "other")]
+    throughput, parts = timing_plots(timed[:1])
+    assert throughput.title == "Throughput of each device"
+    assert parts.title == "Where a step's time goes"
+    assert [key.label for key in parts.keys] == ["input"]
+    (both,) = timing_plots([*timed, made("without")])
+    assert [key.label for key in both.keys] == ["one", "other"]
+    assert timing_plots([made("without")]) == []
 
 
 @pytest.mark.parametrize("steps", [(1,), (1, 2), (1, 2, 3)])

@@ -56,6 +56,11 @@ def test_what_came_before_the_match(run):
         assert not failure.query.right
 
 
+def test_where_all_matches_are_found_first_nothing_is_shown():
+    run = made("one", score="cosine", rank=1)
+    assert galleries(run, Thumbnails(run.rows)) == []
+
+
 def _sum(data, names):
     return np.sum([data.embeddings[name] for name in names], axis=0, dtype=float) + 1e-12
 

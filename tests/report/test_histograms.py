@@ -41,10 +41,23 @@ def test_a_random_order_counts_queries_as_the_bars_do():
 
 def test_bars_are_shares_of_those_that_are_queries():
     run = made("gaps", rank=3)
-    ranks = {name: np.concatenate([x, np.zeros(7, int)]) for name, x in run.ranks.items()}
+    other = np.repeat([1, 0], [5, 7])  # of five that find their match first, of seven no queries
+    ranks = {name: np.concatenate([x[5:], other]) for name, x in run.ranks.items()}
     plot, *_ = rank_plots([dataclasses.replace(run, ranks=ranks)])
     heights = [bar.get_height() for bar in plot.figure.axes[0].patches]
-    assert heights == [0, 0, 100] * 2
+    assert heights == [25, 0, 75] * 2
+
+
+def test_the_baseline_stands_beside_with_ranks_of_its_own():
+    run = made("one", rank=3)
+    baseline = tuple(x for x in run.evaluation.retrieval if x.score == "cosine")
+    ranks = {f"{result.name}, baseline": np.full(20, 2) for result in baseline}
+    evaluation = dataclasses.replace(run.evaluation, baseline=baseline)
+    run = dataclasses.replace(run, evaluation=evaluation, ranks={**run.ranks, **ranks})
+    for plot in rank_plots([run]):
+        assert [key.label for key in plot.keys[:3]] == ["volume", "cosine", "linear GCCA"]
+        heights = [bar.get_height() for bar in plot.figure.axes[0].patches]
+        assert heights == [0, 0, 100, 0, 0, 100, 0, 100, 0]
 
 
 def test_densities_are_comparable_however_many_tuples_there_are():

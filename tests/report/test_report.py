@@ -356,7 +356,9 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match="other rows"):
         gather(load_run(copy), "copy", "", copy)
     whole = (run / "ranks.npz").read_bytes()
-    for damaged in (b"", b"junk", whole[:-100], whole[:200] + bytes(200) + whole[400:]):
+    version = whole.index(b"PK\1\2") + 6  # of zip, that the first of its directory's entries needs
+    other = whole[:version] + b"\xff" + whole[version + 1 :]
+    for damaged in (b"", b"junk", whole[:-100], whole[:200] + bytes(200) + whole[400:], other):
         (copy / "ranks.npz").write_bytes(damaged)
         with pytest.raises(ValueError, match="ranks.npz is damaged: evaluate again"):
             gather(load_run(copy), "copy", "", copy)

@@ -27,7 +27,7 @@ def index():
 
 
 def test_it_comes_back_to_the_same_bits(index, tmp_path):
-    path = tmp_path / "new" / "index.safetensors"
+    path = tmp_path / "new" / "folder" / "index.safetensors"
     index.save(path)
     loaded = Index.load(path)
     assert loaded.modalities == index.modalities == ("c", "a", "b")

@@ -225,6 +225,11 @@ def test_arrays_without_names_are_no_embeddings(unchecked):
         Index({"a": EYE}).search(EYE, 1)
 
 
+@pytest.mark.parametrize("ids", [[7, -1, 0, 30], np.array([7, 1, 0, 30], np.uint8)])
+def test_ids_that_are_numbers(ids):
+    assert Index({"a": EYE}, ids=ids).ids.tolist() == [str(number) for number in ids]
+
+
 def test_ids_as_a_column_of_pandas_has_them():
     ids = np.array(["x", "longer", "y", "z"], dtype=object)
     assert Index({"a": EYE}, ids=ids).ids.tolist() == ids.tolist()

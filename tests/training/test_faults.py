@@ -207,6 +207,10 @@ BAD = {"finite": False, "loss": np.nan, "loss/gram": np.nan}
             {"finite": False, "grad_norm": np.inf, "grad_norm/a": np.inf},
             "step 3: the gradient is not finite, in the tower of a;",
         ),
+        (
+            {"finite": False, **dict.fromkeys(("grad_norm", "grad_norm/a", "grad_norm/b"), np.nan)},
+            "step 3: the gradient is not finite;",
+        ),
     ],
 )
 def test_the_first_of_too_many_skips_is_named(changes, what, small_config):

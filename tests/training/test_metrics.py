@@ -46,7 +46,7 @@ def test_a_damaged_line_is_named(path, line):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("line", [b"\0\0\0\n", b"[]\n"])
+@pytest.mark.parametrize("line", [b"\0\0\0\n", b"[]\n", b"\xff\n"])
 def test_a_damaged_line_is_told_with_its_file(path, line):
     path.write_bytes(line + path.read_bytes())
     with pytest.raises(ValueError, match="jsonl: a line is damaged .* delete it"):

@@ -98,13 +98,14 @@ def test_a_figure_that_no_row_has(small_config, small_store, tmp_path, quiet):
 def test_the_best_of_a_log(tmp_path):
     with MetricsLog(tmp_path / "log") as log:
         for step, rank in enumerate((3.0, 2.0, math.nan, 5.0)):
-            log.write({"step": step, "validation/a -> b mean rank, own": rank})
+            names = (f"validation/a -> b {name}, own" for name in ("mean rank", "R@1"))
+            log.write({"step": step, **dict.fromkeys(names, rank)})
         log.write({"step": 9, "loss": 0.0})
     found = [
         best_figure(Validation(figure=f"a -> b {name}, own"), tmp_path / "log")
-        for name in ("mean rank", "MRR")
+        for name in ("mean rank", "R@1", "MRR")
     ]
-    assert found[0] == 2 and math.isnan(found[1])
+    assert found[:2] == [2, 5] and math.isnan(found[2])
 
 
 def test_a_figure_that_is_equal_is_no_better_one(small_config, tmp_path):
