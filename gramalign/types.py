@@ -1,6 +1,6 @@
-"""The two mappings that every floor uses: embeddings by modality, and which are present."""
+"""Types that every floor uses: embeddings by modality, which are present, and what tells."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from jaxtyping import Array, Bool, Float
 
@@ -9,3 +9,6 @@ Embeddings = Mapping[str, Float[Array, "batch dim"]]
 
 Present = Mapping[str, Bool[Array, " batch"]]
 """True where an example has the modality; a modality without an entry is present everywhere."""
+
+Say = Callable[[str], object]
+"""Takes a progress message, one line."""

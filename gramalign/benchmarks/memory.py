@@ -6,10 +6,11 @@ from typing import Any
 import jax
 
 from gramalign.benchmarks.process import in_new_process
-from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, Say, attempt
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, attempt
 from gramalign.benchmarks.steps import inputs, step
 from gramalign.benchmarks.workload import DType, Method, Way
 from gramalign.programs.memory import memory
+from gramalign.types import Say
 
 
 def compiled_bytes(

@@ -10,9 +10,10 @@ from gramalign.benchmarks.machine import machine
 from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
 from gramalign.benchmarks.products import square_rate
-from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Say
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY
 from gramalign.benchmarks.rows import over
 from gramalign.benchmarks.workload import PUBLISHED, Workload
+from gramalign.types import Say
 
 Report = dict[str, Any]
 

@@ -20,11 +20,12 @@ from jaxtyping import Array, Float, Int
 from gramalign.benchmarks.process import in_new_process
 from gramalign.benchmarks.products import blocks, dot
 from gramalign.benchmarks.resident import peak_bytes
-from gramalign.benchmarks.rounds import Say, Timed, in_turn
+from gramalign.benchmarks.rounds import Timed, in_turn
 from gramalign.benchmarks.steps import made_up
 from gramalign.contrast import Engine, ranks
 from gramalign.evaluation import EmbeddingSet, retrieve_both_ways
 from gramalign.scores import Side
+from gramalign.types import Say
 
 RECALL_AT = (1, 5, 10)
 

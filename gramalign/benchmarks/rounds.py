@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from gramalign.types import Say
+
 FILL = 0.2
 """Seconds that the calls of one round last, if one call is shorter."""
 ANEW = 5.0
@@ -16,9 +18,6 @@ PAUSE = 0.05
 OUT_OF_MEMORY = "out of memory"
 
 T = TypeVar("T")
-
-Say = Callable[[str], None]
-"""Takes a progress message, one line."""
 
 # Neither JAX nor torch has an error class for it in all versions. As in the messages, with blanks
 # for underscores; the last are from libraries whose first call finds no memory left for a handle,

@@ -10,11 +10,12 @@ import numpy as np
 from gramalign.benchmarks import device, patience, peer
 from gramalign.benchmarks.peer import Peer
 from gramalign.benchmarks.products import bare_products, operands
-from gramalign.benchmarks.rounds import Failed, Say, Timed, attempt, rounds
+from gramalign.benchmarks.rounds import Failed, Timed, attempt, rounds
 from gramalign.benchmarks.rows import Ours, Row, Theirs, mark_fastest, row
 from gramalign.benchmarks.steps import made_up_for, place, step
 from gramalign.benchmarks.workload import Way, Workload
 from gramalign.programs.flops import matmul_flops
+from gramalign.types import Say
 
 # LAPACK's small decompositions can be faster on one thread, on a busy machine by far. The peer is
 # then timed both ways, and the faster one counts.

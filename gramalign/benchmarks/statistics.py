@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from gramalign.benchmarks.rounds import Say
 from gramalign.evaluation import bootstrap_interval, paired_difference
+from gramalign.types import Say
 
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray | None]]
 

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gramalign.benchmarks.rounds import Say
 from gramalign.data import FeatureStore, batches, from_arrays, load
 from gramalign.data.packed import pack
 from gramalign.training import Config, Layout, Model, train
@@ -26,6 +25,7 @@ from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import Start
 from gramalign.training.state import init_state
+from gramalign.types import Say
 
 
 @dataclass(frozen=True)

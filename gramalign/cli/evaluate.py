@@ -13,6 +13,7 @@ from gramalign.cli.console import QUIET, console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import FusedOrScoreName, ScoreName
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, load, readable
 from gramalign.evaluation import (
     FUSED,
@@ -81,8 +82,9 @@ class Evaluate:
         present = {name: rows.present[name] for name in embeddings}
         # What would be fused anew for every query is measured by the cosine alone.
         score = "cosine" if score == FUSED else score
-        with console().status("retrieval with and without each modality"):
-            found = contributions(checked(embeddings, present, rows.groups), score)
+        with console().status("retrieval with and without each modality") as status:
+            data = checked(embeddings, present, rows.groups)
+            found = contributions(data, score, say=status.update)
         record = {"data": source, "part": self.part, "targets": [item.to_json() for item in found]}
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
@@ -124,6 +126,8 @@ def evaluate_run(
     labels = rows.labels
     if brief or labels is None or len(np.unique(labels)) < 2:
         labels = None
+    if not screen.is_terminal:  # it shows no status
+        screen.print(f"evaluating {counted(len(rows), 'row')} of {source}, {asked.part}")
     with screen.status("embedding") as status:
         result = measure(
             run,

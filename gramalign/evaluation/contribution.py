@@ -28,6 +28,7 @@ from gramalign.evaluation.retrieval import (
 )
 from gramalign.evaluation.significance import sign_flip_test
 from gramalign.scores import ScoreLike, name_of
+from gramalign.types import Say
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ class Contribution(Record):
         return {x.name: x.ranks for x in results if x.ranks is not None}
 
 
-def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, ...]:
+def contributions(
+    data: EmbeddingSet, score: ScoreLike, *, say: Say = lambda text: None
+) -> tuple[Contribution, ...]:
     """Measure what every modality contributes to finding every other.
 
     Costs k (2 k - 1) retrievals per Score for k modalities, about twice as many as `evaluate`.
@@ -127,6 +130,7 @@ def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, .
     Args:
         data: checked embeddings of three modalities or more.
         score: one of `SCORE_NAMES`, or a class of Scores, measured beside the cosine.
+        say: called with what is measured next.
 
     Returns:
         A result for every target under that Score, then under the cosine.
@@ -141,11 +145,14 @@ def contributions(data: EmbeddingSet, score: ScoreLike) -> tuple[Contribution, .
             "with 2, a query has only one, and there is nothing to leave out"
         )
     return tuple(
-        _of_target(data, target, each) for each in with_cosine(score) for target in data.modalities
+        _of_target(data, target, each, say)
+        for each in with_cosine(score)
+        for target in data.modalities
     )
 
 
-def _of_target(data: EmbeddingSet, target: str, score: ScoreLike) -> Contribution:
+def _of_target(data: EmbeddingSet, target: str, score: ScoreLike, say: Say) -> Contribution:
+    say(f"what each modality adds to finding {target}, {name_of(score)}")
     rest = all_but(data.modalities, target)
     asked: dict[tuple[str, ...], Retrieval] = {}
 

@@ -1,7 +1,7 @@
 """One call that measures embeddings, and the record it returns."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from gramalign.evaluation.retrieval import (
     with_cosine,
 )
 from gramalign.scores import Score, ScoreLike, name_of
+from gramalign.types import Say
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def evaluate(
     dual_temperature: float | None = None,
     rerank_by: str | type[Score] | None = None,
     rerank_top: int = TOP,
-    say: Callable[[str], object] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> Evaluation:
     """Measure how well embeddings of several modalities agree.
 
@@ -235,7 +236,7 @@ def evaluate(
         dual_temperature: adds retrieval under the dual softmax at this temperature.
         rerank_by: adds retrieval with the best candidates re-ranked by this Score, a name or class.
         rerank_top: how many candidates to re-rank.
-        say: called with the name of what is measured next.
+        say: called with what is measured next.
 
     Returns:
         The figures.
@@ -248,9 +249,8 @@ def evaluate(
     if rerank_by is not None:
         check_asked(rerank_by, rerank_top)
     numbers = None if labels is None else numbered_labels(np.asarray(labels), len(data))
-    say(f"retrieval, {len(data)} examples")
     called = name_of(score)
-    retrieval = [x for each in with_cosine(score) for x in retrieval_figures(data, each)]
+    retrieval = [x for each in with_cosine(score) for x in retrieval_figures(data, each, say=say)]
     baseline = ()
     if baseline_embeddings is not None:
         beside = checked(baseline_embeddings, present, groups)
@@ -260,11 +260,12 @@ def evaluate(
                 f", expected {len(data)} of {', '.join(data.modalities)}; "
                 "embed the same rows of the same modalities"
             )
-        baseline = retrieval_figures(beside, "cosine")
+        baseline = retrieval_figures(beside, "cosine", say=lambda x: say(f"baseline, {x}"))
     besides: list[Retrieval] = []
     if dual_temperature is not None:
-        say("retrieval under the dual softmax")
-        besides += retrieval_figures(data, score, dual_temperature=dual_temperature)
+        besides += retrieval_figures(
+            data, score, dual_temperature=dual_temperature, say=lambda x: say(f"dual softmax, {x}")
+        )
     if rerank_by is not None:
         say(f"re-ranking by {name_of(rerank_by)}")
         besides += [
@@ -275,8 +276,7 @@ def evaluate(
     by_label: list[Relevance] = []
     if numbers is not None:
         for each in with_cosine("cosine" if score == FUSED else score):
-            say(f"retrieval by label, {name_of(each)}")
-            by_label += relevance_figures(data, numbers, each)
+            by_label += relevance_figures(data, numbers, each, say=say)
     say("the space")
     return Evaluation(
         score=called,

@@ -33,6 +33,7 @@ from gramalign.evaluation.means import mean
 from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, tasks
 from gramalign.scores import Between, ScoreLike, Side, name_of
+from gramalign.types import Say
 
 NDCG_AT = 10
 BUDGET = 2**24
@@ -75,12 +76,16 @@ class Relevance(Record):
 
 
 def relevance_figures(
-    data: EmbeddingSet, labels: Shaped[np.ndarray, " examples"], score: ScoreLike
+    data: EmbeddingSet,
+    labels: Shaped[np.ndarray, " examples"],
+    score: ScoreLike,
+    *,
+    say: Say = lambda text: None,
 ) -> tuple[Relevance, ...]:
     """`retrieve_by_label` for the tasks of `retrieval_figures`."""
     return tuple(
         retrieve_by_label(data, labels, query, gallery, score)
-        for one, others in tasks(data.modalities)
+        for one, others in tasks(data.modalities, f"retrieval by label, {name_of(score)}", say)
         for query, gallery in [(one, others), (others, one)]
     )
 

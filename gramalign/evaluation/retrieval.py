@@ -14,7 +14,7 @@ depends on the size (volume, singular value) compares them as they are; the cosi
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.means import mean
 from gramalign.evaluation.records import Record
 from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of, score_named
+from gramalign.types import Say
 
 RECALL_AT = (1, 5, 10)
 
@@ -74,7 +75,11 @@ class Retrieval(Record):
 
 
 def retrieval_figures(
-    data: EmbeddingSet, score: ScoreLike, *, dual_temperature: float | None = None
+    data: EmbeddingSet,
+    score: ScoreLike,
+    *,
+    dual_temperature: float | None = None,
+    say: Say = lambda text: None,
 ) -> tuple[Retrieval, ...]:
     """Retrieval for every ordered pair, every modality -> the rest, and the rest -> every modality.
 
@@ -82,6 +87,7 @@ def retrieval_figures(
         data: checked embeddings of `k` modalities.
         score: one of `SCORE_NAMES`, `FUSED` or a class of Scores, as for `retrieve_both_ways`.
         dual_temperature: as for `retrieve_both_ways`.
+        say: called with what is measured next.
 
     Returns:
         `k (k - 1) + 2 k` results; for two modalities, pairs and tuples are the same two results.
@@ -91,18 +97,23 @@ def retrieval_figures(
     """
     results = [
         retrieve_both_ways(data, *sides, score, dual_temperature=dual_temperature)
-        for sides in tasks(data.modalities)
+        for sides in tasks(data.modalities, f"retrieval, {name_of(score)}", say)
     ]
     return tuple(result for both in results for result in both)
 
 
-def tasks(modalities: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Both sides of every task: every pair, and every modality with the rest.
+def tasks(
+    modalities: Sequence[str], what: str, say: Say
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Both sides of every task, said before it: every pair, and every modality with the rest.
 
     Each stands for both directions.
     """
     pairs = [((one,), (other,)) for one, other in itertools.combinations(modalities, 2)]
-    return pairs + [((one,), all_but(modalities, one)) for one in modalities if len(modalities) > 2]
+    tuples = [((one,), all_but(modalities, one)) for one in modalities if len(modalities) > 2]
+    for number, (one, other) in enumerate(pairs + tuples, 1):
+        say(f"{what}: {task_name(one, other)} and back, {number} of {len(pairs + tuples)}")
+        yield one, other
 
 
 def task_name(query: Sequence[str], gallery: Sequence[str]) -> str:

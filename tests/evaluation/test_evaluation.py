@@ -11,6 +11,10 @@ from tests.evaluation.test_retrieval import EXAMPLES, random_embeddings
 
 @pytest.fixture(scope="module")
 def evaluation():
+    return measured()
+
+
+def measured(**more):
     rng = np.random.default_rng(0)
     return evaluate(
         random_embeddings(rng, names=("text", "audio")),
@@ -21,7 +25,23 @@ def evaluation():
         rerank_by="cosine",
         rerank_top=5,
         neighbours=False,
+        **more,
     )
+
+
+def test_what_comes_next_is_said():
+    said = []
+    measured(say=said.append)
+    each = "text -> audio and back, 1 of 1"
+    assert said == [
+        f"retrieval, volume: {each}",
+        f"retrieval, cosine: {each}",
+        f"dual softmax, retrieval, volume: {each}",
+        "re-ranking by cosine",
+        f"retrieval by label, volume: {each}",
+        f"retrieval by label, cosine: {each}",
+        "the space",
+    ]
 
 
 def test_is_read_again_as_it_was_written(evaluation):

@@ -40,7 +40,7 @@ def made(
 ):
     """A run whose queries all find their match at one rank, with this log."""
     found = []
-    for both in tasks(modalities):
+    for both in tasks(modalities, "", lambda text: None):
         for query, gallery in (both, both[::-1]):
             queries, candidates = counts(query, gallery)
             ranks = np.full(queries, rank)
