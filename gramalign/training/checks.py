@@ -26,7 +26,10 @@ def check(config: object, field: str, valid: bool, wanted: str) -> None:
     """
     if not valid:
         got = getattr(config, field)
-        raise ValueError(f"{type(config).__name__}.{field} is {got!r}, expected {wanted}")
+        shown = repr(got)
+        if len(shown) > 200:  # such as a module with its weights
+            shown = f"a {type(got).__name__}"
+        raise ValueError(f"{type(config).__name__}.{field} is {shown}, expected {wanted}")
 
 
 def as_declared(config: Any) -> None:

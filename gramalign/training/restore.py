@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -30,7 +30,7 @@ class Run:
     config: Config
     dims: dict[str, int]
     """Width of each modality's features."""
-    variables: PyTree
+    variables: PyTree = field(repr=False)
     """Nested dict of all that the model consists of: parameters and statistics."""
     fusing: dict[str, tuple[str, ...]]
     """The terms that fuse modalities, and the names of what they make of them."""
@@ -38,7 +38,7 @@ class Run:
     """Updates that the model has had."""
     trained_on: str | None
     """The `gramalign.data.digest` of the rows; None: an earlier version did not keep it."""
-    embed: Callable[..., Embeddings]
+    embed: Callable[..., Embeddings] = field(repr=False)
     """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
     `[batch, width]` arrays of any of the run's modalities, and bool `[batch]` masks; `fused`: a
     term whose heads make further embeddings of these."""

@@ -90,6 +90,7 @@ def test_what_a_field_is_not_for(wrong, message, unchecked):
         (lambda: Optimizer(learning_rate=True), "learning_rate is True, expected a number"),
         (lambda: Optimizer(clip_norm=None), "Optimizer.clip_norm is None, expected a number"),
         (lambda: Model(remat="no"), "Model.remat is 'no', expected True or False"),
+        (lambda: Config(model=[0] * 999), "Config.model is a list, expected"),
         (lambda: Gram(temperature="0.07"), "Gram.temperature is '0.07', expected a number"),
         (lambda: Uniformity(t=None), "Uniformity.t is None, expected a number"),
         (

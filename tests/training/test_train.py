@@ -96,6 +96,11 @@ def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
         run.embed({"text": text}, fused="clip")
 
 
+def test_a_run_is_shown_without_its_weights(run):
+    run, _ = run
+    assert len(repr(run)) < 2000 and repr(run.config) in repr(run)
+
+
 def test_a_store_of_another_shape_is_refused(run, tmp_path):
     run, _ = run
     np.save(tmp_path / "text.npy", np.ones((4, 3), np.float32))
