@@ -63,6 +63,17 @@ def checked_rows(
     return rows, {name: np.any(x, axis=1) for name, x in rows.items()}
 
 
+def checked_where(where: Bool[np.ndarray, " _n"], number: int) -> Bool[np.ndarray, " number"]:
+    """Which rows may be found; raises `ValueError` for anything but one bool for each."""
+    mask = np.asarray(where)
+    if mask.dtype != np.bool_ or mask.shape != (number,):
+        raise ValueError(
+            f"where: got {mask.dtype} {mask.shape}, expected bool ({number},), True for each row "
+            "that may be found"
+        )
+    return mask
+
+
 def checked_ids(
     ids: Sequence[str | int] | Shaped[np.ndarray, "..."] | None, number: int
 ) -> Shaped[np.ndarray, " number"]:

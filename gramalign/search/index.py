@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Shaped
 from gramalign.counted import counted
 from gramalign.scores import Between, ScoreLike, Side
 from gramalign.search import file
-from gramalign.search.entries import Entries, checked_ids, checked_rows
+from gramalign.search.entries import Entries, checked_ids, checked_rows, checked_where
 from gramalign.search.hits import Hits
 from gramalign.search.programs import (
     Devices,
@@ -134,6 +134,7 @@ class Index:
         score: ScoreLike = "cosine",
         gallery: Sequence[str] | None = None,
         present: HostPresent | None = None,
+        where: Bool[np.ndarray, " n"] | None = None,
     ) -> Hits:
         """The k best rows for every query: exact, in tiles, on all devices of the index.
 
@@ -154,6 +155,7 @@ class Index:
             gallery: modalities of the rows to compare with; None: all that are not in the query, or
                 all if the query has every one.
             present: per modality bool `[q]`; a modality without a mask is present everywhere.
+            where: bool `[n]`, the rows that may be found; None: all.
 
         Returns:
             Ids, row numbers and scores, `[q, k]` each; of equal scores the first row comes first.
@@ -161,7 +163,7 @@ class Index:
         Raises:
             TypeError: a query that is not a mapping of names to arrays, or anything but a Score.
             ValueError: an unknown Score or modality, a k that is not from 1 to the number of rows,
-                or queries that are not rows of this space's dim.
+                queries that are not rows of this space's dim, or a `where` of another shape.
         """
         rows, masks = checked_rows(query, present, "query")
         asked = next(iter(rows.values()))
@@ -180,6 +182,10 @@ class Index:
         # Named by their places, so that one program serves all sets of modalities of one size.
         between = Between(score, _places("query", len(rows)), _places("gallery", len(searched)))
         cols = self._columns(between, searched)
+        if where is not None:
+            allowed = checked_where(where, len(self))
+            allowed = upload({"where": allowed}, len(cols.valid), self._mesh)["where"]
+            cols = cols._replace(valid=cols.valid & allowed)
         tile = tile_on(self._mesh)
         room = min(1 << (k - 1).bit_length(), cols.valid.shape[0])
         found = []

@@ -86,6 +86,23 @@ def test_one_gallery_for_one_modality_and_for_several():
         np.testing.assert_array_equal(found(index, query).numbers, fresh.numbers)
 
 
+@pytest.mark.parametrize("score", ["cosine", "volume"])
+def test_among_some_rows(score):
+    """As in an index of these rows alone, but for their numbers."""
+    embeddings, present = batch(number=40)
+    some = np.arange(40) % 3 == 1
+    query = {"a": embeddings["a"][:4]}
+    few = Index(*({m: x[some] for m, x in tree.items()} for tree in (embeddings, present)))
+    few = few.search(query, 10, score=score)
+    index = Index(embeddings, present, devices=jax.devices()[:2])
+    hits = index.search(query, 10, score=score, where=some)
+    np.testing.assert_array_equal(hits.numbers, np.flatnonzero(some)[few.numbers])
+    np.testing.assert_allclose(hits.scores, few.scores, atol=1e-6)
+    assert (index.search(query, 10, score=score, where=~some).numbers % 3 != 1).all()
+    nothing = index.search(query, 2, score=score, where=np.zeros(40, bool))
+    assert (nothing.numbers == -1).all() and (nothing.ids == "").all()
+
+
 def test_tuples_against_tuples_by_volume():
     embeddings, _ = batch(names="abcd")
     index = Index(embeddings, devices=ONE)
@@ -250,6 +267,13 @@ def test_ids_as_a_column_of_pandas_has_them():
         ({"a": EYE}, 1, {"score": "direction"}, "score: got 'direction', expected one of cosine"),
         ({"a": EYE}, 1, {"gallery": ["c"]}, "gallery: got c, expected some of a, b"),
         ({"a": EYE}, 1, {"gallery": []}, "gallery: got no modality"),
+        (
+            {"a": EYE},
+            1,
+            {"where": [True]},
+            r"where: got bool \(1,\), expected bool \(4,\), True for",
+        ),
+        ({"a": EYE}, 1, {"where": np.arange(4)}, r"where: got int64 \(4,\), expected bool"),
         ({"a": EYE}, 1, {"present": {"b": np.ones(4, bool)}}, "mask for b"),
     ],
 )
