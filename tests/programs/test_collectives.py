@@ -195,6 +195,13 @@ ENTRY %main (x: f32[30]) -> f32[30] {{
   ROOT %y = f32[30]{{0}} {kind}(%x), {groups}, dimensions={{0}}, to_apply=%a
 }}
 """
+
+
+def test_a_collective_in_what_is_called():
+    called = LOOP.replace("while(%t), condition=%condition, body=%body", "call(%t), to_apply=%body")
+    assert collectives(called) == [Collective("all-reduce", False, 1, 2 * 32 * 3 // 4, True)]
+
+
 IN_HOSTS = "replica_groups={{0,1,2,3,4,5,6,7},{8,9,10,11,12,13,14,15}}"
 BETWEEN_HOSTS = "replica_groups=[8,2]<=[2,8]T(1,0)"
 OF_FOUR = "replica_groups=mesh['host'=2,'gpu'=8] {'host','gpu':(4)2}"
@@ -209,6 +216,7 @@ RING = "source_target_pairs={" + ",".join(f"{{{i},{(i + 1) % 16}}}" for i in ran
         ("reduce-scatter", OF_FOUR, 120 * 3, 120 * 3 // 2),
         ("reduce-scatter", BETWEEN_HOSTS, 120, 120),
         ("reduce-scatter", "replica_groups={}", 120 * 15, 120 * 15 // 8),
+        ("reduce-scatter", "replica_groups={{0,8,9}}", 120 * 2, 120 * 2),  # one of a host, for all
         ("all-to-all", "replica_groups={}", 120 * 15 // 16, 120 * 15 // 16 * 8 // 15),
         ("collective-permute", RING, 120, 120),
         ("collective-permute", "source_target_pairs={{0,1},{8,9}}", 120, 0),
