@@ -195,13 +195,6 @@ ENTRY %main (x: f32[30]) -> f32[30] {{
   ROOT %y = f32[30]{{0}} {kind}(%x), {groups}, dimensions={{0}}, to_apply=%a
 }}
 """
-
-
-def test_a_collective_in_what_is_called():
-    called = LOOP.replace("while(%t), condition=%condition, body=%body", "call(%t), to_apply=%body")
-    assert collectives(called) == [Collective("all-reduce", False, 1, 2 * 32 * 3 // 4, True)]
-
-
 IN_HOSTS = "replica_groups={{0,1,2,3,4,5,6,7},{8,9,10,11,12,13,14,15}}"
 BETWEEN_HOSTS = "replica_groups=[8,2]<=[2,8]T(1,0)"
 OF_FOUR = "replica_groups=mesh['host'=2,'gpu'=8] {'host','gpu':(4)2}"
@@ -306,6 +299,11 @@ ENTRY %main (x: f32[8], n: s32[]) -> f32[8] {
   ROOT %r = f32[8]{0} get-tuple-element(%w), index=2
 }
 """
+
+
+def test_a_collective_in_what_is_called():
+    called = LOOP.replace("while(%t), condition=%condition, body=%body", "call(%t), to_apply=%body")
+    assert collectives(called) == [Collective("all-reduce", False, 1, 2 * 32 * 3 // 4, True)]
 
 
 @pytest.mark.parametrize(
