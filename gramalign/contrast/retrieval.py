@@ -179,11 +179,10 @@ def top_k(
                 few = min(k, scores.shape[1])
                 scores = jnp.where(scores == 0, jnp.zeros_like(scores), scores)
                 scores, places = jax.lax.top_k(jnp.where(mask, scores, -jnp.inf), few)
-                numbers = jnp.where(jnp.isneginf(scores), -1, col.group[places])
                 scores = jnp.concatenate([best[0], scores], axis=1)
-                numbers = jnp.concatenate([best[1], numbers], axis=1)
+                numbers = jnp.concatenate([best[1], col.group[places]], axis=1)
                 # Equal scores are sorted by number: the order in which columns arrive does not
-                # matter.
+                # matter, and of -inf the first k, with -1, come before any column.
                 least, numbers = jax.lax.sort((-scores, numbers), num_keys=2)
                 return (-least[:, :k], numbers[:, :k]), None
 

@@ -47,7 +47,7 @@ class Stopping:
 
 
 @contextlib.contextmanager
-def stop_signal(*, ctrl_c: bool = True) -> Iterator[Stopping]:
+def stop_signal(*, ctrl_c: bool) -> Iterator[Stopping]:
     """Notes SIGTERM and, if asked to, Ctrl-C; a second one of either ends the process as usual.
 
     With several processes, all learn at the same step that one of them received SIGTERM. Outside

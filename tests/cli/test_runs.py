@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 
 import pytest
 
@@ -48,6 +49,8 @@ def runs(tmp_path):
 
 
 def test_all_is_told(runs, capsys):
+    for place, name in enumerate(("a/running/metrics.jsonl", "b/config.json")):
+        os.utime(runs / name, (place, place))
     with open(runs / "a" / "running" / "lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         main(["runs", str(runs), "--json"])
@@ -56,6 +59,7 @@ def test_all_is_told(runs, capsys):
     assert (a["step"], a["loss"], a["skipped"], a["best"]) == (100, 2.5, 1, 20.0)
     assert (a["objective"], a["figure"]) == ("clip", "pair R@1, cosine")
     assert a["examples_per_second"] == 1234.5
+    assert (a["written"], b["written"]) == (0, 1), "of the log, which b does not have"
     assert (b["step"], b["loss"], b["best"]) == (0, None, None)
     assert (c["step"], c["steps"], c["loss"], c["best"]) == (7, 900, None, 3.0)
 

@@ -53,11 +53,12 @@ def test_zeros_of_either_sign_where_not_all_are_wanted():
 
 
 def test_rows_that_are_not_there_have_no_scores():
-    x = {m: jnp.eye(3) for m in "ab"}
-    score = CosineScore("a", "b")
-    there = {"a": jnp.array([True, False, True])}
-    found = score_matrix(score, score.rows(x, there), score.cols(x, there))
-    assert jnp.isneginf(found[1]).all() and jnp.isfinite(found[::2]).all()
+    a, b = jnp.eye(5), jnp.arange(25.0).reshape(5, 5)
+    score, there = CosineScore("a", "b"), {"a": jnp.arange(5) != 1}
+    sides = score.rows({"a": a, "b": b}, there), score.cols({"a": a, "b": b}, there)
+    for tile in (2, 5, 1024):
+        found = score_matrix(score, *sides, engine=Engine(tile=tile))
+        assert found.tolist() == jnp.where(there["a"][:, None], b.T, -jnp.inf).tolist()
 
 
 class Alike:

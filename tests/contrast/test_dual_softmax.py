@@ -7,10 +7,18 @@ import pytest
 from scipy.special import log_softmax
 
 from gramalign.contrast import Engine, dual_softmax
+from gramalign.scores import Side
 from tests import samples
 from tests.every_score import SCORES, score_matrix
 
 BATCH, TEMPERATURE = 7, 0.1
+
+
+def test_a_temperature_is_positive():
+    side = Side(jnp.eye(2), jnp.ones(2, bool))
+    for temperature in (0.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="temperature must be positive, got"):
+            dual_softmax(SCORES["cosine of two"], side, side, temperature)
 
 
 @pytest.mark.parametrize("name", ["cosine of two", "volume", "spectral"])

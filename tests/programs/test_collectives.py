@@ -209,6 +209,7 @@ RING = "source_target_pairs={" + ",".join(f"{{{i},{(i + 1) % 16}}}" for i in ran
         ("reduce-scatter", OF_FOUR, 120 * 3, 120 * 3 // 2),
         ("reduce-scatter", BETWEEN_HOSTS, 120, 120),
         ("reduce-scatter", "replica_groups={}", 120 * 15, 120 * 15 // 8),
+        ("reduce-scatter", "replica_groups={{0,8,9}}", 120 * 2, 120 * 2),  # one of a host, for all
         ("all-to-all", "replica_groups={}", 120 * 15 // 16, 120 * 15 // 16 * 8 // 15),
         ("collective-permute", RING, 120, 120),
         ("collective-permute", "source_target_pairs={{0,1},{8,9}}", 120, 0),
@@ -298,6 +299,11 @@ ENTRY %main (x: f32[8], n: s32[]) -> f32[8] {
   ROOT %r = f32[8]{0} get-tuple-element(%w), index=2
 }
 """
+
+
+def test_a_collective_in_what_is_called():
+    called = LOOP.replace("while(%t), condition=%condition, body=%body", "call(%t), to_apply=%body")
+    assert collectives(called) == [Collective("all-reduce", False, 1, 2 * 32 * 3 // 4, True)]
 
 
 @pytest.mark.parametrize(

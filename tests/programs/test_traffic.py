@@ -98,6 +98,13 @@ def test_a_fusion_that_updates_in_place():
     assert traffic(entry(A, B, N, fused)).moved == 32 + 32 + 4 + 32 + 32
 
 
+def test_what_is_reduced_is_read_whole_and_of_what_is_sliced_the_slices():
+    total = "%r = f32[8]{0} reduce(%a, %n), dimensions={0}, to_apply=%add"
+    assert traffic(entry(A, N, total)).moved == 128 + 4 + 32
+    picked = "%g = f32[2,8]{1,0} gather(%a, %n), slice_sizes={1,8}"
+    assert traffic(entry(A, N, picked)).moved == 64 + 4 + 64
+
+
 def test_what_lies_inside_a_core_does_not_count():
     a, b = A.replace("{1,0}", "{1,0:T(8,128)S(1)}"), B
     fused = "%f = (f32[4,8]{1,0:T(8,128)S(1)}, f32[8]{0}) fusion(%a, %b, %n), calls=%joined"

@@ -225,6 +225,8 @@ def test_differences_are_named_by_path():
         ),
         (lambda: Config(modalities=("a", "a")), "Config.modalities is .* at least two different"),
         (lambda: Config(seed=-1), "Config.seed is -1"),
+        (lambda: Config(seed=2**32), "Config.seed is 4294967296"),
+        (lambda: Validation(rows=1), "Validation.rows is 1, expected at least 2"),
         (lambda: Config(workers=-1), "Config.workers is -1, expected at least 0"),
         (lambda: Config(objective="grim"), "unknown term 'grim'"),
         (
@@ -254,6 +256,16 @@ def test_differences_are_named_by_path():
 def test_bad_values_name_field_got_and_wanted(build, message, unchecked):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_the_last_values_that_are_right():
+    least = {"batch_size": 2, "microbatch": 1, "steps": 1, "checkpoint_every": 1, "log_every": 1}
+    of_parts = {"model": Model(dropout=0.0), "optimizer": Optimizer(warmup=0, weight_decay=0.0)}
+    of_parts |= {"validation": Validation(every=1, patience=1, rows=2), "layout": Layout(data=1)}
+    config = Config(seed=2**32 - 1, keep_checkpoints=1, max_skips=0, **least, **of_parts)
+    assert config_from_json(config_to_json(config)) == config
+    for edge in (0.01, 1.0):
+        assert Clip(temperature=edge, learn_temperature=True).numbers()
 
 
 def test_a_fixed_temperature_may_lie_outside_the_bounds_of_a_learned_one():

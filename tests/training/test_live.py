@@ -27,17 +27,25 @@ def show(term="xterm", width=120, more=None, **terminal):
 
 
 def test_plain_lines_where_there_is_no_terminal(clock):
-    waiting, first, second = show().splitlines()
+    waiting, first, second = show(more={"bias/siglip": -10.0}).splitlines()
     assert "compiling" in waiting
-    assert first.startswith("step 50  loss 0.04  loss/gram 2  temperature/gram 0.07  grad norm 0.5")
+    learned = "bias/siglip -10  temperature/gram 0.07"
+    assert first.startswith(f"step 50  loss 0.04  loss/gram 2  {learned}  grad norm 0.5")
     assert first.endswith("steps/s -  ETA -")
     assert second.endswith("steps/s 25  ETA 0:04")
+
+
+@pytest.mark.parametrize("times, more", [([10.0, 10.0], {}), ([10.0, 12.0], {"step": 50})])
+def test_no_rate_where_clock_or_step_has_not_moved(times, more, monkeypatch):
+    monkeypatch.setattr("time.monotonic", iter(times).__next__)
+    assert all(line.endswith("steps/s -  ETA -") for line in show(more=more).splitlines()[1:])
 
 
 def test_a_table_on_a_terminal(monkeypatch):
     shown = show(force_terminal=True, legacy_windows=False)
     assert "temperature" in shown and "ETA" in shown and "0.02" in shown
     assert "\x1b[" in shown  # redrawn in place
+    assert shown.count("temperature") == shown.count("ETA")  # one column for both rows
     assert "more in metrics.jsonl" not in shown
 
 

@@ -81,6 +81,14 @@ def long(small_config):
     return small_config(steps=100_000, log_every=10, checkpoint_every=20, layout=Layout())
 
 
+@pytest.mark.parametrize(
+    "given", [{"coordinator": "a:1"}, {"processes": 2, "process": 0}, {"process": 0}]
+)
+def test_a_cluster_is_given_whole(given):
+    with pytest.raises(ValueError, match="HOST:PORT, with the number of processes and of this"):
+        Cluster(**given)
+
+
 def test_how_long_others_are_waited_for(monkeypatch, caplog):
     given = {}
     monkeypatch.setattr("jax.distributed.initialize", lambda *_, **named: given.update(named))

@@ -16,8 +16,8 @@ from gramalign.geometry import normalize
 from gramalign.models import LogitScale, Number
 from gramalign.training import Clip, Config, Layout, embed_store, load_run, train
 from gramalign.training.model import Learned, Model
-from gramalign.training.term import Contrastive
-from gramalign.training.terms import TERMS
+from gramalign.training.term import Contrastive, Term
+from gramalign.training.terms import TERMS, Hypergram
 from tests.training.commands import Killed, killed_at
 from tests.training.one_step import first_gradient
 
@@ -75,6 +75,22 @@ def config(small_config):
             return small_config(**{**fields, **changes})
 
     return make
+
+
+def test_a_number_without_a_switch_is_learned():
+    @dataclass(frozen=True)
+    class Always(Term):
+        learns = {"bias": Number}
+        bias: float = 0.5
+
+    assert Always().numbers().keys() == {"bias"}
+
+
+def test_a_learned_share_stays_a_share():
+    mix = Hypergram().numbers()["mix"]
+    for number, share in ((-9.0, 0.0), (9.0, 1.0)):
+        mix.number[...] = jnp.asarray(number)
+        assert mix.value == share
 
 
 seen = {}
