@@ -56,7 +56,14 @@ def to_text(renderable: RenderableType, *, width: int = 100) -> str:
     Returns:
         The lines, without blanks at their ends.
     """
-    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False)
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        color_system=None,
+        markup=False,
+        emoji=False,
+        force_jupyter=False,  # there, capturing would still show an empty box
+    )
     with console.capture() as captured:
         console.print(renderable)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"

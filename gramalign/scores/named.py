@@ -61,7 +61,11 @@ def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score
 def _read_score(text: str, anchor: str, argument: str) -> Score:
     name, settings = _read(text)
     if name not in SCORE_NAMES:
-        raise ValueError(f"{argument}: got {text!r}, expected one of {', '.join(SCORE_NAMES)}")
+        asked = text.partition("(")[0] in SCORE_NAMES
+        cure = '; settings are written as in Python: volume(form="root")' if asked else ""
+        raise ValueError(
+            f"{argument}: got {text!r}, expected one of {', '.join(SCORE_NAMES)}{cure}"
+        )
     score: Any = anchored(anchor)[name]
     known = [field.name for field in dataclasses.fields(score) if field.name not in _ROLES]
     if not set(settings) <= set(known):

@@ -182,6 +182,14 @@ def test_names_are_taken_literally():
     assert "[/]" in text
 
 
+def test_a_notebook_shows_nothing_but_the_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *parts: shown.append(parts))
+    assert "one -> rest" in to_text(tables(evaluation_of()))
+    assert not shown
+
+
 def test_missing_figures_are_said_to_be_missing():
     text = to_text(tables(evaluation_of(measured=False)))
     assert lines_with(text, "text")[0] == ["text", "-", "n/a", "n/a"]

@@ -56,6 +56,7 @@ def test_of_a_joined_tuple_too(batch):
         ("area(size=1)", r"got 'area\(size=1\)', expected one of cosine"),
         ("volume(", r"got 'volume\(', expected one of"),
         ("volume(3)", r"got 'volume\(3\)', expected one of"),
+        ("volume(form=root)", r"; settings are written as in Python: volume\(form=.root.\)"),
         ("kernel_volume(width=2)", "but the settings of kernel_volume are bandwidth"),
         ("cosine(col='b')", "but the settings of cosine are none"),
         ("kernel_volume(bandwidth=-1.0)", "bandwidth must be"),
