@@ -23,6 +23,7 @@ from gramalign.evaluation.retrieval import (
     task_name,
     with_cosine,
 )
+from gramalign.evaluation.tuple_sizes import size_factors
 from gramalign.scores import Score, ScoreLike, name_of
 
 
@@ -284,7 +285,9 @@ def evaluate(
         examples=len(data),
         retrieval=tuple(retrieval),
         baseline=baseline,
-        diagnostics=diagnose(data, neighbours=neighbours),
+        diagnostics=diagnose(
+            data, neighbours=neighbours, uneven=size_factors(data, retrieval, called)
+        ),
         by_label=tuple(by_label),
         beside=tuple(besides),
     )
