@@ -5,6 +5,7 @@
     opposed       matches with a negative cosine, which volume and spectrum count as agreement
     collapsed     embeddings that are nearly one point, or one line
     repeated      one vector in many rows, such as the embedding of an empty input
+    uneven        incomplete tuples that a Score ranks by their size as well as by their fit
 
 Thresholds are set where retrieval figures would show the effect: a share of 5 % moves a recall by
 up to 5 points. A warning says what was measured and what follows, and no more: an untrained space
@@ -26,6 +27,10 @@ UNIFORMITY = -0.4
 EFFECTIVE_RANK = 1.5
 """Below it rows are nearly one line: two directions used alike have effective rank 2."""
 
+UNEVEN = 3
+"""Factor between the ranks of two sizes (`gramalign.evaluation.tuple_sizes`) from which on it is
+worth a warning. In simulated spaces, noisy Scores with one scale for all sizes stay below it."""
+
 
 @dataclass(frozen=True)
 class Degeneracy:
@@ -34,7 +39,7 @@ class Degeneracy:
     Attributes:
         kind: which of those above.
         figures: what was measured, by modality or by pair such as "text - audio": a share from 0
-            to 1, a uniformity or an effective rank.
+            to 1, a uniformity, an effective rank or a factor between ranks.
         sentence: the warning in words.
     """
 
@@ -51,6 +56,7 @@ def degeneracies(
     uniformity: Mapping[str, float],
     effective_rank: Mapping[str, float],
     repeated: Mapping[str, float],
+    uneven: Mapping[str, float],
 ) -> tuple[Degeneracy, ...]:
     """The warnings that the figures of a space give reason for; NaN gives none.
 
@@ -61,6 +67,7 @@ def degeneracies(
         uniformity: per modality.
         effective_rank: per modality.
         repeated: per modality, the share of rows that are one vector.
+        uneven: per anchor, as `size_factors` measures it under some Score.
 
     Returns:
         The warnings, none for a healthy space.
@@ -82,6 +89,8 @@ def degeneracies(
     ):
         many = {name: x for name, x in shares.items() if x >= SHARE}
         found.append((kind, many, sentence.format(_list(many, "{:.0%}"))))
+    factors = {name: x for name, x in uneven.items() if x >= UNEVEN}
+    found.append(("uneven", factors, _UNEVEN.format(_list(factors, "{:.0f}"))))
     return tuple(Degeneracy(*each) for each in found if each[1])
 
 
@@ -111,6 +120,12 @@ _OVERRIDING = (
     "Tuples whose other modalities span less volume on their own than half of all matched tuples "
     "do, by anchor: {}. Under the volume they rank before half of all matches whatever the query "
     "(anchor -> rest); rest -> anchor and the cosine do not suffer from it."
+)
+_UNEVEN = (
+    "Tuples whose rank depends on how many modalities they have: matches of one size rank so many "
+    "times deeper than those of another, beyond what they do under the cosine, by anchor: {}. "
+    "This Score ranks by size as well as by fit (anchor -> rest): search tuples with missing "
+    "modalities by the cosine if it finds more, or complete ones only."
 )
 
 

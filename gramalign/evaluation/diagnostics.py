@@ -68,12 +68,15 @@ class Diagnostics(Record):
     warnings: tuple[Degeneracy, ...] = ()
 
 
-def diagnose(data: EmbeddingSet, *, neighbours: bool = True) -> Diagnostics:
+def diagnose(
+    data: EmbeddingSet, *, neighbours: bool = True, uneven: Mapping[str, float] | None = None
+) -> Diagnostics:
     """Measure the geometry of embeddings.
 
     Args:
         data: checked embeddings.
         neighbours: whether to measure hubness, which costs more than all the rest together.
+        uneven: `size_factors` of the ranks under a Score, to be warned of; None: no ranks.
 
     Returns:
         The diagnostics; without `neighbours`, without hubness.
@@ -99,5 +102,6 @@ def diagnose(data: EmbeddingSet, *, neighbours: bool = True) -> Diagnostics:
             uniformity=evenness,
             effective_rank=ranks,
             repeated=repeated,
+            uneven=uneven or {},
         ),
     )

@@ -23,6 +23,7 @@ from gramalign.evaluation.retrieval import (
     task_name,
     with_cosine,
 )
+from gramalign.evaluation.tuple_sizes import size_factors
 from gramalign.scores import Score, ScoreLike, name_of
 from gramalign.types import Say
 
@@ -227,7 +228,9 @@ def evaluate(
         embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
         score: the Score the embeddings were trained for: one of `SCORE_NAMES`, `FUSED`, or a class
-            of your own (`gramalign.scores.score_named`).
+            of your own (`gramalign.scores.score_named`). The cosine stands beside it, and is what
+            to search tuples with missing modalities by; a warning says where the Score ranks them
+            by size.
         groups: `[examples]` labels; examples of one group never compete with each other.
         fused: for any modality, one embedding of all the others, for `FUSED`.
         baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.
@@ -284,7 +287,9 @@ def evaluate(
         examples=len(data),
         retrieval=tuple(retrieval),
         baseline=baseline,
-        diagnostics=diagnose(data, neighbours=neighbours),
+        diagnostics=diagnose(
+            data, neighbours=neighbours, uneven=size_factors(data, retrieval, called)
+        ),
         by_label=tuple(by_label),
         beside=tuple(besides),
     )

@@ -8,8 +8,9 @@ collapsed space ranks last and not first.
 
 Chance R@k is k / (number of candidates), averaged over the queries.
 
-Where modalities are missing, one gallery holds tuples of different sizes. A Score whose scale
-depends on the size (volume, singular value) compares them as they are; the cosine is unaffected.
+Where modalities are missing, one gallery holds tuples of different sizes. The cosine is the Score
+to search them by: volumes, singular values and products tend to rank tuples of one size first,
+whatever the query.
 """
 
 import itertools
@@ -137,7 +138,8 @@ def retrieve_both_ways(
         gallery: modalities of the gallery, none of them in the query.
         score: one of `SCORE_NAMES`, or `FUSED`; or a class of Scores, whose name the figures then
             use. For a pair the volume is `|sin|`, which ranks like `|cos|`; for several modalities
-            see `gramalign.scores.between`.
+            see `gramalign.scores.between`. If gallery tuples lack modalities, use
+            the cosine.
             `FUSED` compares pairs by the cosine, has no query where nothing was fused, and accepts
             no tuple but "all but one".
         dual_temperature: ranks under the dual softmax at this temperature, over all queries and

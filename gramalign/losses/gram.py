@@ -46,8 +46,8 @@ def gram(
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
         form: "volume" as published, or its square, its logarithm, or its n-th root for n modalities
-            present, which makes tuples of different sizes comparable
-            (`gramalign.scores.VolumeScore`).
+            present, which has one scale for tuples of different sizes, but does not rank them
+            fairly (`gramalign.scores.volume`).
         temperature: of the softmax, a number or a learned scalar (0.07 as published).
         label_smoothing: 0.1 as in the published code; 0 for the formula of the paper.
         present: which examples have which modality; the volume is then that of those present.

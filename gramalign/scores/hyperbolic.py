@@ -21,7 +21,8 @@ Cost: 2 (k - 1) d flops per pair; memory O(B k d).
 Singular set: lifted vectors that are linearly dependent (two equal modalities; of unit vectors
     also four on a circle): a kink, where the score is 0, the largest possible; derivatives are 0
     there.
-Blind spot: two equal non-anchor vectors make every anchor fit. Signs do matter.
+Blind spot: two equal non-anchor vectors make every anchor fit. Signs do matter. With modalities
+    missing, tuples of one size tend to rank first whatever the anchor.
 """
 
 from dataclasses import dataclass

@@ -18,7 +18,8 @@ Cost: 2 (k - 1) d flops per pair and about k^2 / 2 elementwise; memory O(B k d).
 Singular set: two equal modalities (distinct features are independent, to rounding): a kink, where
     the score is 0, the largest possible; derivatives are 0 there.
 Blind spot: two equal non-anchor vectors make every anchor fit, and vectors many bandwidths apart
-    have volume 1 and derivative 0 however far they are. Signs do matter.
+    have volume 1 and derivative 0 however far they are. Signs do matter. With modalities missing,
+    tuples of one size tend to rank first whatever the anchor.
 """
 
 from dataclasses import dataclass

@@ -8,8 +8,8 @@ counts the present modalities.
 
 The entries of a unit vector are of order d^(-1/2), so that every further modality makes the score
 d^(1/2) times smaller: between random directions its variance is d^(1 - k). With `scaled`, the
-variance is 1 for every k and d, so that incomplete tuples are comparable with complete ones;
-between two modalities the score is then d^(1/2) times the inner product.
+variance is 1 for every k and d, so that incomplete tuples and complete ones have one scale; between
+two modalities the score is then d^(1/2) times the inner product.
 
 Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053, section 3; the scale: Rheude et al., 2026,
 arXiv 2604.05834.
@@ -19,7 +19,8 @@ Singular set: none; smooth everywhere.
 Blind spot: alignment as such. The axes matter: rotating all modalities together changes the score,
 and equal unit vectors score 1 on one axis and d^(1 - k/2) when spread over all. Flipping the signs
 of two of three cancels out. Where two modalities have disjoint supports, the score is 0 and no
-third has a gradient; where every two have, none has a gradient.
+third has a gradient; where every two have, none has a gradient. With modalities missing, tuples of
+one size tend to rank first whatever the anchor.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,8 @@ Cost: 2 (k - 1) d flops a pair; memory O(B k d).
 Singular set: an anchor within the hull of the others (or others that are dependent), where the
 score is 0, the largest, and has a kink unless squared; derivatives are 0 there.
 Blind spot: points on a line have no area: parallel differences, or two equal others, fit every
-anchor. Signs do matter.
+anchor. Signs do matter. With modalities missing, tuples of one size tend to rank first whatever the
+anchor.
 """
 
 from dataclasses import dataclass

@@ -19,7 +19,8 @@ Needs: an anchor; k >= 2.
 Cost: 2 (k - 1) d flops a pair and about 20 k elementwise; memory O(B k d).
 Singular set: sigma_1 = sigma_2, a kink, where a subgradient is returned, and zero tuples, where it
 is 0. First derivatives only: second ones of tiles raise a `NotImplementedError`.
-Blind spot: signs, as for the volume; and an anchor orthogonal to others that agree.
+Blind spot: signs, as for the volume; and an anchor orthogonal to others that agree. With modalities
+missing, tuples of one size tend to rank first whatever the anchor.
 """
 
 from dataclasses import dataclass

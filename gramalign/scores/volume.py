@@ -12,9 +12,10 @@ The logarithm, log(Vol^2 + 1e-6) / 2, is sensitive to ratios instead of differen
 twice what a float32 tile cannot tell from 0; for bfloat16 embeddings it is 0.06 / sqrt(d), and
 twice that where the engine rounds both sides. With a smaller floor, one step of rounding would be a
 jump in the score, by which mismatched tuples would beat matched ones, or lose to them. The n-th
-root, for n modalities present in anchor and tuple, makes tuples of different sizes comparable: a
-volume shrinks with every further modality. It is as steep at 0 as a logarithm, and so is taken of
-sqrt(Vol^2 + floor) in bfloat16.
+root, for n modalities present in anchor and tuple, is a mean of heights where the volume is their
+product, which shrinks with every further modality. So tuples of different sizes have one scale, but
+not equal chances: all heights but the anchor's are the tuple's own, and decide most of the mean.
+The root is as steep at 0 as a logarithm, and so is taken of sqrt(Vol^2 + floor) in bfloat16.
 
 Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959; n-th root after HyVol's masked volume.
 Needs: an anchor; k >= 2. A missing modality is left out of the tuple.
@@ -22,7 +23,8 @@ Cost: 2 (k - 1) d flops a pair; memory O(B k d).
 Singular set: an anchor within the span of the others (or a tuple whose others are dependent), where
 the volume is 0 and has a kink; derivatives are 0 there.
 Blind spot: signs, Vol(-t, v) = Vol(t, v); two equal others make every anchor fit, Vol(t, v, v) = 0;
-the derivative vanishes at orthogonality.
+the derivative vanishes at orthogonality. With modalities missing, tuples of one size tend to rank
+first whatever the anchor, under the root too.
 """
 
 from dataclasses import dataclass

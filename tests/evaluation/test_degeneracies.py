@@ -1,10 +1,17 @@
 """Each degenerate space is warned of in words, and a healthy one is not."""
 
+import dataclasses
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gramalign.evaluation import checked, diagnose, evaluate, tables, to_text
 from gramalign.evaluation.modality_figures import repeated_rows
+from gramalign.evaluation.retrieval import retrieval_figures
+from gramalign.evaluation.tuple_sizes import size_factors
+from gramalign.scores import CosineScore
 from tests import samples
 
 NAMES = ("text", "audio", "video")
@@ -101,3 +108,96 @@ def test_they_are_printed():
     text = to_text(tables(evaluate(embeddings, score="volume")))
     assert "Warnings" in text and "text - audio 100%" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 100
+
+
+def with_gaps(rows=300):
+    """A space in which the cosine finds tuples of one modality nearly as well as those of two."""
+    rng = np.random.default_rng(4)
+    present = {name: rng.random(rows) < 0.6 for name in NAMES[1:]}
+    return samples.embeddings(rng, rows, 64, NAMES, 0.8), present
+
+
+def uneven(score, embeddings, present):
+    found = evaluate(embeddings, present, score=score, neighbours=False).diagnostics.warnings
+    return next((item for item in found if item.kind == "uneven"), None)
+
+
+@pytest.mark.parametrize("score", ["volume", "volume(form='root')", "spectral", "product"])
+def test_a_score_that_ranks_tuples_by_their_size(score):
+    embeddings, present = with_gaps()
+    found = uneven(score, embeddings, present)
+    assert found.figures["text"] > 3 and "text" in found.sentence and "cosine" in found.sentence
+    assert uneven(score, embeddings, None) is None
+    # Two sizes, but too few of one to say anything.
+    rarely = {"audio": np.arange(300) >= 10}
+    assert uneven(score, embeddings, rarely) is None
+
+
+@pytest.mark.parametrize("score", ["cosine", "aggregate"])
+def test_a_score_with_one_scale_for_all_sizes(score):
+    assert uneven(score, *with_gaps()) is None
+
+
+@pytest.mark.parametrize("noise", [1.0, 3.0])
+def test_a_score_that_is_as_fair_as_the_cosine_but_worse(noise):
+    """They find the match first for 82 and 12 % of queries, the cosine for all."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Noisy(CosineScore):
+        """The cosine of what noise was added to."""
+
+        def rows(self, embeddings, present=None):
+            return super().rows(
+                {
+                    name: x + noise * jax.random.normal(jax.random.key(0), x.shape) / 8
+                    for name, x in embeddings.items()
+                },
+                present,
+            )
+
+        def matched(self, embeddings, present=None):
+            rows, cols = self.rows(embeddings, present), self.cols(embeddings, present)
+            return jnp.sum(rows.factors * cols.factors, axis=1)
+
+    assert uneven(Noisy, *with_gaps()) is None
+
+
+def test_how_much_deeper_one_size_ranks():
+    embeddings, present = with_gaps()
+    data = checked(embeddings, present)
+    found = retrieval_figures(data, "volume") + retrieval_figures(data, "cosine")
+    audio, video = (np.where(present[name], 1, 0) for name in NAMES[1:])
+    text, *others = (np.asarray(embeddings[name], np.float64) for name in NAMES)
+    others[0] *= audio[:, None]
+    others[1] *= video[:, None]
+    cosines = [text @ other.T for other in others]
+    between = np.sum(others[0] * others[1], axis=1)
+    # 1 + 2abc - a^2 - b^2 - c^2, which is that of the pair where the other one is 0.
+    volumes = 1 + 2 * cosines[0] * cosines[1] * between - cosines[0] ** 2 - cosines[1] ** 2
+    sums = others[0] + others[1]
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+    size = audio + video
+    depth = []
+    for scores in (-(volumes - between**2), text @ sums.T):
+        scores[:, size == 0] = -np.inf
+        logs = np.log(np.sum(scores >= np.diag(scores)[:, None], axis=1))
+        depth.append(logs[size == 1].mean() - logs[size == 2].mean())
+    assert depth[0] > depth[1]
+    factors = size_factors(data, found, "volume")
+    assert factors["text"] == pytest.approx(np.exp(depth[0] - depth[1]), rel=0.02)
+    assert size_factors(data, found, "cosine")["text"] == 1
+
+
+def test_too_few_modalities_or_matches_have_no_factor():
+    embeddings, _ = with_gaps(30)
+    data = checked(embeddings)
+    factors = size_factors(data, retrieval_figures(data, "cosine"), "cosine")
+    assert set(factors) == set(NAMES) and np.isnan(list(factors.values())).all()
+    pair = checked({name: embeddings[name] for name in NAMES[:2]})
+    assert size_factors(pair, retrieval_figures(pair, "cosine"), "cosine") == {}
+
+
+def test_uneven_ranks_are_printed():
+    embeddings, present = with_gaps()
+    text = to_text(tables(evaluate(embeddings, present, score="volume")))
+    assert "how many modalities they have" in " ".join(text.split())
