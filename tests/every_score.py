@@ -8,6 +8,7 @@ from gramalign.scores import (
     AggregateScore,
     CosineScore,
     DirectionScore,
+    HeightScore,
     HyperbolicVolumeScore,
     KernelVolumeScore,
     MixedScore,
@@ -47,6 +48,11 @@ EVERY = {
     ),
     "log-volume": (VolumeScore(ANCHOR, "log"), partial(reference.volume_scores, form="log")),
     "root of volume": (VolumeScore(ANCHOR, "root"), partial(reference.volume_scores, form="root")),
+    "height": (HeightScore(ANCHOR), reference.height_scores),
+    "height squared": (
+        HeightScore(ANCHOR, squared=True),
+        partial(reference.height_scores, squared=True),
+    ),
     "hyperbolic volume": (HyperbolicVolumeScore(ANCHOR), reference.hyperbolic_scores),
     "kernel volume": (
         KernelVolumeScore(ANCHOR, BANDWIDTH),
@@ -71,6 +77,7 @@ VARIANTS = {
     "volume squared",
     "log-volume",
     "root of volume",
+    "height squared",
     "simplex squared",
     "direction squared",
     "mixed",

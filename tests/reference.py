@@ -146,6 +146,12 @@ def volume_scores(embeddings, present, anchor, form="volume"):
     }[form]()
 
 
+def height(vector, others):
+    """Distance of a vector [d] from the span of others [n, d], by least squares."""
+    weights = np.linalg.lstsq(others.T, vector, rcond=None)[0]
+    return float(np.linalg.norm(vector - weights @ others))
+
+
 def simplex(vectors):
     """Volume of the simplex with corners [n, d], from its edges at the first corner."""
     vectors = np.asarray(vectors, np.longdouble)
@@ -169,6 +175,12 @@ def of_every_pair(function, embeddings, present, anchor):
         if kept[anchor][i] and tuples:
             scores[i, j] = function(embeddings[anchor][i].astype(np.float64), np.stack(tuples))
     return scores
+
+
+def height_scores(embeddings, present, anchor, squared=False):
+    """Minus the height of the anchor above the others' span, or its square."""
+    power = 2 if squared else 1
+    return of_every_pair(lambda a, m: -(height(a, m) ** power), embeddings, present, anchor)
 
 
 def simplex_scores(embeddings, present, anchor, squared=False):

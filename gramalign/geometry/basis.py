@@ -21,6 +21,7 @@ the volume is 0 (to rounding: a vector within 16 machine epsilons of the span of
 The volume has a kink there, or a flat spot if the rank is lower by 2 or more; derivatives are 0.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -112,33 +113,47 @@ def orthonormal_basis(
 
 
 def _shear(vectors: Rows) -> tuple[list[Float[Array, "*batch d"]], Float[Array, "*batch k"]]:
-    """Unit rows of the same span, and their former lengths: volume = prod(lengths) * theirs.
-
-    From each vector, its projection on the earlier vector that explains most of it is subtracted;
-    if the coefficient is near 1 (or -1), exactly that vector, because then the subtraction is free
-    of rounding.
-    """
+    """Unit rows of the same span, and their former lengths: volume = prod(lengths) * theirs."""
     inner = stop_gradient(inner_products(vectors))
     # Entry by entry: XLA would store the results of arithmetic on k x k matrices in a TPU's memory.
     squares = [inner[..., n, n] for n in range(len(vectors) - 1)]
-    squares = [jnp.where(square > 0, square, 1) for square in squares]
-    rows = []
-    for m, vector in enumerate(vectors):
-        base, times = jnp.zeros_like(vector), jnp.zeros_like(inner[..., m, m])
-        most = times  # how much of the vector's square another explains
-        for n, square in enumerate(squares[:m]):
-            share = inner[..., m, n] / square
-            explained = share * inner[..., m, n]
-            more = saved(explained > most)
-            base = jnp.where(more[..., None], vectors[n], base)
-            times, most = jnp.where(more, share, times), jnp.where(more, explained, most)
-        near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
-        times = saved(jnp.where(near_one, jnp.sign(times), times))
-        rows.append(vector - times[..., None] * base)
+    rows = [
+        sheared(vector, vectors[:m], [inner[..., m, n] for n in range(m)], squares[:m])
+        for m, vector in enumerate(vectors)
+    ]
     lengths = [saved(stop_gradient(norm(row))) for row in rows]
     inverses = [1 / jnp.where(length > 0, length, 1) for length in lengths]
     rows = [inverse[..., None] * row for inverse, row in zip(inverses, rows, strict=True)]
     return rows, jnp.stack(lengths, axis=-1)
+
+
+def sheared(
+    vector: Float[Array, "*batch d"],
+    others: Rows,
+    products: Sequence[Float[Array, "*batch"]],
+    squares: Sequence[Float[Array, "*batch"]],
+) -> Float[Array, "*batch d"]:
+    """A vector less its projection on the one of the others that explains most of it.
+
+    If the coefficient is near 1 (or -1), exactly that other vector is subtracted, because then the
+    subtraction is free of rounding.
+
+    Args:
+        vector: `[..., d]`.
+        others: each `[..., d]`.
+        products: the vector's inner product with each of the others, constants to the derivative.
+        squares: the inner product of each of the others with itself, likewise.
+    """
+    base, times = jnp.zeros_like(vector), jnp.zeros_like(vector[..., 0])
+    most = times  # how much of the vector's square another explains
+    for other, product, square in zip(others, products, squares, strict=True):
+        share = product / jnp.where(square > 0, square, 1)
+        more = saved(share * product > most)
+        base = jnp.where(more[..., None], other, base)
+        times, most = jnp.where(more, share, times), jnp.where(more, share * product, most)
+    near_one = (jnp.abs(times) > 0.75) & (jnp.abs(times) < 1.25)
+    times = saved(jnp.where(near_one, jnp.sign(times), times))
+    return vector - times[..., None] * base
 
 
 def _triangular(

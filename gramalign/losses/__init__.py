@@ -6,6 +6,7 @@ from gramalign.losses.centrobind import centrobind
 from gramalign.losses.clip import clip
 from gramalign.losses.confu import confu, fused_pairs
 from gramalign.losses.gram import gram
+from gramalign.losses.height import height
 from gramalign.losses.hypergram import hypergram
 from gramalign.losses.kernel_volume import kernel_volume
 from gramalign.losses.modality_gap import modality_gap
@@ -33,6 +34,7 @@ __all__ = [
     "fused_pairs",
     "fused_rest",
     "gram",
+    "height",
     "hypergram",
     "kernel_volume",
     "masked_mean",

@@ -4,6 +4,7 @@ from gramalign.scores.aggregate import AggregateScore
 from gramalign.scores.between import Between
 from gramalign.scores.cosine import CosineScore
 from gramalign.scores.direction import DirectionScore
+from gramalign.scores.height import HeightScore
 from gramalign.scores.hyperbolic import HyperbolicVolumeScore
 from gramalign.scores.kernel_volume import KernelVolumeScore
 from gramalign.scores.mixed import MixedScore
@@ -22,6 +23,7 @@ __all__ = [
     "Between",
     "CosineScore",
     "DirectionScore",
+    "HeightScore",
     "HyperbolicVolumeScore",
     "KernelVolumeScore",
     "MixedScore",

@@ -4,8 +4,8 @@
     any -> one           the same, turned round
     several -> several   of Scores to which the anchor is a modality like any other (volumes, the
                          leading singular value, the product), which have `of_tuples`: that of the
-                         tuple which both sides make together. Of the others (cosine, aggregate):
-                         the direction of the sum of the query's modalities is the anchor
+                         tuple which both sides make together. Of the others (cosine, aggregate,
+                         height): the direction of the sum of the query's modalities is the anchor
 
 The volume of two tuples together follows from their bases, Vol(A_i, B_j)^2 = c_i^2 d_j^2 det(I - M
 M^T) with M = Q_i P_j^T, whose singular values are the cosines of the principal angles between the

@@ -5,6 +5,7 @@ import inspect
 from gramalign.scores.aggregate import AggregateScore
 from gramalign.scores.cosine import CosineScore
 from gramalign.scores.direction import DirectionScore
+from gramalign.scores.height import HeightScore
 from gramalign.scores.hyperbolic import HyperbolicVolumeScore
 from gramalign.scores.kernel_volume import KernelVolumeScore
 from gramalign.scores.mixed import MixedScore
@@ -18,6 +19,7 @@ SCORES: dict[str, type[Score]] = {
     "cosine": CosineScore,
     "aggregate": AggregateScore,
     "volume": VolumeScore,
+    "height": HeightScore,
     "simplex": SimplexScore,
     "hyperbolic": HyperbolicVolumeScore,
     "kernel_volume": KernelVolumeScore,

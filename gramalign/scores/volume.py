@@ -34,10 +34,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry import orthonormal_basis, volume
-from gramalign.geometry.norms import at_least_float32, sqrt
+from gramalign.geometry.norms import sqrt
 from gramalign.geometry.tuples import unstack
 from gramalign.scores.anchored_score import SymmetricScore
-from gramalign.scores.products import product, rounding
+from gramalign.scores.height import noise, squared_heights
 
 Form = Literal["volume", "squared", "log", "root"]
 
@@ -83,42 +83,27 @@ class VolumeScore(SymmetricScore):
 
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
         """By k - 1 matrix products; distances below the rounding noise of the difference are 0."""
-        wide = at_least_float32(rows)
-        square = jnp.sum(wide * wide, axis=-1)[:, None]
-        inside = jnp.zeros((), square.dtype)
-        for vectors in cols.basis:
-            along = product(rows, vectors)
-            inside += along * along
-        # The rest of |a|^2 after cancellation is noise below a few epsilons; its root would be a
-        # thousandfold larger, with a derivative in an arbitrary direction.
-        outside = square - inside
-        noise = _noise(rows, cols.basis[0])
-        heights = sqrt(jnp.where(outside <= noise * square, 0, outside))
-        return self._score(cols.volume[None, :] * heights, 1 + cols.number[None, :], noise)
+        sizes = cols.volume[None, :] * sqrt(squared_heights(rows, cols.basis))
+        return self._score(sizes, 1 + cols.number[None, :], noise(rows, cols.basis[0]))
 
     def of_tuples(
         self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
     ) -> Float[Array, " b"]:
         """The scores of whole tuples, in the given form."""
         size, number = volume(vectors, kept), jnp.sum(kept, axis=1)
-        return self._score(size, number.astype(size.dtype), _noise(vectors[:, 0], vectors[:, 1]))
+        return self._score(size, number.astype(size.dtype), noise(vectors[:, 0], vectors[:, 1]))
 
     def _score(
-        self, size: Float[Array, "*n"], number: Float[Array, "*m"], noise: float
+        self, size: Float[Array, "*n"], number: Float[Array, "*m"], least: float
     ) -> Float[Array, "*n"]:
-        """The negated volume of `number` vectors, in the given form, for tiles with this noise."""
+        """The negated volume of `number` vectors, in the given form, for tiles whose `noise` is `least`."""
         if self.form == "squared":
             return -size * size
         if self.form == "log":
-            return -jnp.log(size * size + max(LOG_FLOOR, 2 * noise)) / 2
+            return -jnp.log(size * size + max(LOG_FLOOR, 2 * least)) / 2
         if self.form == "root":
-            if noise > LOG_FLOOR:
-                size = jnp.sqrt(size * size + 2 * noise)
+            if least > LOG_FLOOR:
+                size = jnp.sqrt(size * size + 2 * least)
             zero = size <= 0
             return -jnp.where(zero, 0, jnp.where(zero, 1, size) ** (1 / jnp.maximum(number, 1)))
         return -size
-
-
-def _noise(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> float:
-    """Squared distances in a tile below this share of the squared length are rounding noise."""
-    return 4 * rounding(rows, cols)

@@ -21,6 +21,7 @@ from gramalign.training.terms import Centrobind as Centrobind
 from gramalign.training.terms import Clip as Clip
 from gramalign.training.terms import Confu as Confu
 from gramalign.training.terms import Gram as Gram
+from gramalign.training.terms import Height as Height
 from gramalign.training.terms import Hypergram as Hypergram
 from gramalign.training.terms import KernelVolume as KernelVolume
 from gramalign.training.terms import LogVolume as LogVolume

@@ -57,6 +57,19 @@ class SquaredVolume(Gram):
 
 
 @dataclass(frozen=True)
+class Height(Contrastive):
+    """The distance of an anchor from the span of the others, contrasted over the batch."""
+
+    loss = staticmethod(losses.height)
+    score = "height"
+
+    squared: bool = False
+    """Contrast the squared distance, which has no kink."""
+    label_smoothing: float = 0.1
+    """Share of the softmax target spread over all candidates, in [0, 1)."""
+
+
+@dataclass(frozen=True)
 class Simplex(Contrastive):
     """The volume of the simplex whose corners are the modalities, contrasted over the batch."""
 
@@ -376,6 +389,7 @@ TERMS: dict[str, type[Term]] = {
     "gram": Gram,
     "log_volume": LogVolume,
     "squared_volume": SquaredVolume,
+    "height": Height,
     "simplex": Simplex,
     "triangle": Triangle,
     "barybind": Barybind,

@@ -7,7 +7,7 @@ from gramalign.scores import SCORE_NAMES, Between
 from tests import every_score, reference, samples
 
 NAMES = ("text", "audio", "video", "depth", "touch")
-CENTRED = ("cosine", "aggregate")
+CENTRED = ("cosine", "aggregate", "height")
 
 
 def sample(seed=0, n=7, d=12, gaps=True):
