@@ -125,7 +125,7 @@ _UNEVEN = (
     "Tuples whose rank depends on how many modalities they have: matches of one size rank so many "
     "times deeper than those of another, beyond what they do under the cosine, by anchor: {}. "
     "This Score ranks by size as well as by fit (anchor -> rest): search tuples with missing "
-    "modalities by the cosine if it finds more, or complete ones only."
+    "modalities by the cosine or the height, whichever finds more, or complete ones only."
 )
 
 

@@ -228,9 +228,9 @@ def evaluate(
         embeddings: per modality `[examples, dim]`; row i is the same example in every modality.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
         score: the Score the embeddings were trained for: one of `SCORE_NAMES`, `FUSED`, or a class
-            of your own (`gramalign.scores.score_named`). The cosine stands beside it, and is what
-            to search tuples with missing modalities by; a warning says where the Score ranks them
-            by size.
+            of your own (`gramalign.scores.score_named`). The cosine stands beside it. A warning
+            says where the Score ranks tuples with missing modalities by their size; the cosine and
+            the height do not.
         groups: `[examples]` labels; examples of one group never compete with each other.
         fused: for any modality, one embedding of all the others, for `FUSED`.
         baseline_embeddings: the same examples embedded by a baseline (`fit_gcca`), in any dim.

@@ -8,9 +8,9 @@ collapsed space ranks last and not first.
 
 Chance R@k is k / (number of candidates), averaged over the queries.
 
-Where modalities are missing, one gallery holds tuples of different sizes. The cosine is the Score
-to search them by: volumes, singular values and products tend to rank tuples of one size first,
-whatever the query.
+Where modalities are missing, one gallery holds tuples of different sizes. The cosine and the height
+are the Scores to search them by: volumes, singular values and products tend to rank tuples of one
+size first, whatever the query.
 """
 
 import itertools

@@ -14,8 +14,9 @@ twice that where the engine rounds both sides. With a smaller floor, one step of
 jump in the score, by which mismatched tuples would beat matched ones, or lose to them. The n-th
 root, for n modalities present in anchor and tuple, is a mean of heights where the volume is their
 product, which shrinks with every further modality. So tuples of different sizes have one scale, but
-not equal chances: all heights but the anchor's are the tuple's own, and decide most of the mean.
-The root is as steep at 0 as a logarithm, and so is taken of sqrt(Vol^2 + floor) in bfloat16.
+not equal chances: all heights but the anchor's are the tuple's own, and decide most of the mean
+(`gramalign.scores.height` takes the anchor's alone). The root is as steep at 0 as a logarithm, and
+so is taken of sqrt(Vol^2 + floor) in bfloat16.
 
 Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959; n-th root after HyVol's masked volume.
 Needs: an anchor; k >= 2. A missing modality is left out of the tuple.
@@ -96,7 +97,7 @@ class VolumeScore(SymmetricScore):
     def _score(
         self, size: Float[Array, "*n"], number: Float[Array, "*m"], least: float
     ) -> Float[Array, "*n"]:
-        """The negated volume of `number` vectors, in the given form, for tiles whose `noise` is `least`."""
+        """The negated volume of `number` vectors, in the given form, where `least` is `noise`."""
         if self.form == "squared":
             return -size * size
         if self.form == "log":

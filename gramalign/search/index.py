@@ -141,8 +141,9 @@ class Index:
         Queries of several modalities are tuples, as are rows of a gallery of several; for their
         scores see `gramalign.scores.between`. An absent modality is left out of its tuple. A row
         without any modality of the gallery is never a hit, and a query without any modality has no
-        hits. If a gallery holds tuples of different sizes, search by the cosine: volumes, singular
-        values and products tend to rank tuples of one size first, whatever the query.
+        hits. If a gallery holds tuples of different sizes, search by the cosine or the height:
+        volumes, singular values and products tend to rank tuples of one size first, whatever the
+        query.
 
         The first search with a given Score, gallery, size of `QUERIES` and power of two that holds
         k compiles; later ones do not.

@@ -133,7 +133,7 @@ def test_a_score_that_ranks_tuples_by_their_size(score):
     assert uneven(score, embeddings, rarely) is None
 
 
-@pytest.mark.parametrize("score", ["cosine", "aggregate"])
+@pytest.mark.parametrize("score", ["cosine", "aggregate", "height"])
 def test_a_score_with_one_scale_for_all_sizes(score):
     assert uneven(score, *with_gaps()) is None
 
