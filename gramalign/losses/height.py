@@ -33,7 +33,7 @@ def height(
     anchor: str | None = "text",
     squared: bool = False,
     temperature: Float[Array, ""] | float = 0.07,
-    label_smoothing: float = 0.1,
+    label_smoothing: float = 0.0,
     present: Present | None = None,
     groups: Int[Array, " batch"] | None = None,
     axis_name: AxisName | None = None,
@@ -46,7 +46,7 @@ def height(
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
         squared: contrast the squared height, which has no kink.
         temperature: of the softmax, a number or a learned scalar.
-        label_smoothing: in [0, 1); 0.1 as in GRAM's published code.
+        label_smoothing: in [0, 1).
         present: which examples have which modality; the span is then that of those present.
         groups: one integer per example; equal ones are never each other's negatives.
         axis_name: the mesh axis (or axes) that the batch is split over, inside `jax.shard_map`.

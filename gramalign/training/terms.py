@@ -65,8 +65,6 @@ class Height(Contrastive):
 
     squared: bool = False
     """Contrast the squared distance, which has no kink."""
-    label_smoothing: float = 0.1
-    """Share of the softmax target spread over all candidates, in [0, 1)."""
 
 
 @dataclass(frozen=True)
