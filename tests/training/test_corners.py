@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gramalign.data import from_arrays, load
-from gramalign.training.checkpoint import Checkpoints
+from gramalign.training.checkpoint import Checkpoints, DamagedCheckpoint, saved
 from gramalign.training.layout import mesh_of
 from gramalign.training.moments import moments, varied
 from gramalign.training.run_folder import RunFolder
@@ -51,6 +51,39 @@ def test_the_digests_of_a_damaged_checkpoint_go_with_it(begun):
         with pytest.raises(OSError, match="no checkpoint can be read"):
             checkpoints.restore(start.abstract)
     assert not folder.digest(0).exists()
+
+
+def test_what_was_put_aside_before_stays(begun):
+    start, folder = begun
+    for _ in range(3):
+        with Checkpoints(folder, keep=2) as checkpoints:
+            checkpoints.save(start.state())
+        for file in (path for path in (folder.checkpoints / "0").rglob("*") if path.is_file()):
+            file.write_bytes(b"")
+        with Checkpoints(folder, keep=2) as checkpoints, pytest.raises(DamagedCheckpoint):
+            checkpoints.restore(start.abstract)
+    assert {path.name for path in folder.damaged.iterdir()} == {"0", "0.1", "0.2"}
+
+
+def test_half_a_checkpoint_is_swept_away_by_those_who_train_alone(begun):
+    start, folder = begun
+    with Checkpoints(folder, keep=2) as checkpoints:
+        checkpoints.save(start.state())
+    half = folder.checkpoints / "4.orbax-checkpoint-tmp"
+    half.mkdir()
+    assert saved(folder, "latest").step == 0
+    assert half.is_dir(), "another process may be writing it"
+    with Checkpoints(folder, keep=2) as checkpoints:
+        assert checkpoints.latest == 0
+    assert not half.exists()
+
+
+def test_no_checkpoint_yet(begun):
+    start, folder = begun
+    with Checkpoints(folder, keep=2) as checkpoints:
+        assert checkpoints.latest is None and checkpoints.best(start.abstract) is None
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint is latest \(there are none\)$"):
+        saved(folder, "latest")
 
 
 def test_what_could_not_be_written_is_told_by_the_next_save(begun, monkeypatch):
