@@ -113,6 +113,18 @@ def test_which_checkpoints_stay(begun, keep_best, kept):
     assert int(best.step) == (4 if keep_best else 7), "of equal ones the newest"
 
 
+def test_if_the_best_is_damaged_the_next_best_is_used(begun):
+    start, folder = begun
+    with Checkpoints(folder, 1, keep_best=3) as checkpoints:
+        for step, figure in ((1, 2.0), (2, 3.0), (3, 1.0)):
+            checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(step)), figure)
+        checkpoints.wait()
+        for file in (path for path in (folder.checkpoints / "2").rglob("*") if path.is_file()):
+            file.unlink()
+        best = checkpoints.best(start.abstract)
+    assert best is not None and int(best.step) == 1
+
+
 def test_a_run_whose_statistics_are_gone_does_not_go_on_without(begun, small_config):
     _, folder = begun
     config = small_config()
