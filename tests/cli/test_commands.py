@@ -400,6 +400,10 @@ def test_what_a_search_asks_with(run, store, tmp_path):
     assert set(every.embeddings) == {"text", "video"} and set(one.embeddings) == {"video"}
     assert every.present["text"].tolist() == [True, False, True, True]
     assert every.from_path and len(every.ids) == 4
+    more = load(str(path))
+    assert list(queries(trained, "0", [], more).embeddings) == ["text"]
+    with pytest.raises(ValueError, match="'1' has no modality of the run; it has none of them$"):
+        queries(trained, "1", [], more.only(["smell", "text"]))
     np.savez(path, smell=np.ones((4, 2)))
     with pytest.raises(FeatureStoreError, match="no modality 'sound'; it has smell"):
         queries(trained, str(path), [], rows)
