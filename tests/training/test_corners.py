@@ -75,6 +75,7 @@ def test_half_a_checkpoint_is_swept_away_by_those_who_train_alone(begun):
     assert half.is_dir(), "another process may be writing it"
     with Checkpoints(folder, keep=2) as checkpoints:
         assert checkpoints.latest == 0
+        checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(1)))  # waits for that
     assert not half.exists()
 
 
