@@ -87,7 +87,7 @@ def test_no_checkpoint_yet(begun):
         saved(folder, "latest")
 
 
-def test_what_could_not_be_written_is_told_by_the_next_save(begun, monkeypatch):
+def test_what_could_not_be_written_is_told_by_the_next_save_and_at_the_end(begun, monkeypatch):
     start, folder = begun
 
     def full(*_):
@@ -100,6 +100,8 @@ def test_what_could_not_be_written_is_told_by_the_next_save(begun, monkeypatch):
         checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(1)))
     with checkpoints:
         pass
+    with pytest.raises(OSError, match="No space left"), Checkpoints(folder, keep=2) as checkpoints:
+        checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(2)))
 
 
 @pytest.mark.parametrize("keep_best, kept", [(2, {2, 4, 7}), (0, {7})])
