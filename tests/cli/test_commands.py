@@ -126,7 +126,10 @@ def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, c
     words = [str(run), "--data", str(store), "--out", str(elsewhere)]
     main(["evaluate", *words, "--no-baseline", "--contribution"])
     main(["robustness", *words, "--curves", "precision"])
+    words[2] = f"{store}/"  # another name of the same
     main(["classify", *words, "--prompts", "text", "--score", "cosine"])
+    record = json.loads((elsewhere / "classification.json").read_text())
+    assert (record["data"], record["score"]) == (f"{store}/", "cosine")
     found = {path.name for path in elsewhere.iterdir()}
     assert {"evaluation.json", "ranks.npz", "contribution.json", "robustness.json"} <= found
     assert {"classification.json", "predictions.npz", "contribution.npz"} <= found
