@@ -112,4 +112,4 @@ def spread(
         total = jax.lax.psum(total, axis_name)
     none = number == 0
     mean = jnp.where(none, 1, total) / jnp.where(none, 1, number)
-    return jnp.where(none, 0, jnp.log(mean) + largest)
+    return jnp.log(mean) + largest

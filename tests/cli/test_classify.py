@@ -35,6 +35,12 @@ def test_prompts_may_come_from_a_store_of_their_own(run, store, tmp_path, capsys
     main([*words, "--prompts", "text"])
     record = json.loads((run / "classification.json").read_text())
     assert record["zero_shot"] and record["prompts_from"] == str(path)
+    assert (record["data"], record["score"]) == (str(store), "volume"), "the run's own"
+    assert record["options"] == ["--data", str(store), "--prompts", "text", *words[2:]]
+    test = load(str(store)).part("test")
+    with np.load(run / "predictions.npz") as found:
+        assert found["ids"].tolist() == test.ids.tolist()
+        assert found["labels"].tolist() == test.labels.tolist()
     assert {each["prompts"] for each in record["prompts"]} == {"text"}
     assert "given prompts" in capsys.readouterr().out
     assert "is not given: add --prompts, one of" in complaint(capsys, *words)

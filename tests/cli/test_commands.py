@@ -18,8 +18,10 @@ from gramalign import Index, training
 from gramalign.cli import main
 from gramalign.cli.embed import without_text, write_npz
 from gramalign.cli.evaluate import Evaluate, evaluate_run
+from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
-from gramalign.data import load, open_store
+from gramalign.cli.targets import check_target
+from gramalign.data import FeatureStoreError, load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
 from tests.complaint import complaint
@@ -124,7 +126,10 @@ def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, c
     words = [str(run), "--data", str(store), "--out", str(elsewhere)]
     main(["evaluate", *words, "--no-baseline", "--contribution"])
     main(["robustness", *words, "--curves", "precision"])
+    words[2] = f"{store}/"  # another name of the same
     main(["classify", *words, "--prompts", "text", "--score", "cosine"])
+    record = json.loads((elsewhere / "classification.json").read_text())
+    assert (record["data"], record["score"]) == (f"{store}/", "cosine")
     found = {path.name for path in elsewhere.iterdir()}
     assert {"evaluation.json", "ranks.npz", "contribution.json", "robustness.json"} <= found
     assert {"classification.json", "predictions.npz", "contribution.npz"} <= found
@@ -198,6 +203,18 @@ def test_embed_writes_a_store_of_unit_rows(run, store, tmp_path, capsys):
     assert list(embedded.split) == list(load(str(store)).split)
 
 
+def test_embed_keeps_what_is_known_of_the_rows(run, pairs, tmp_path, capsys):
+    out, wanted = tmp_path / "new" / "embedded.npz", load(pairs)
+    for _ in range(2):  # over what it has written itself
+        main(["embed", str(run), "--data", pairs, "--out", str(out)])
+    shapes = ", ".join(f"{name} (120, 8)" for name in load(pairs).modalities)
+    assert f"wrote {out}: {shapes}\n" in capsys.readouterr().out
+    found = open_store(out)
+    for name in ("ids", "split", "labels", "groups"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
+    np.testing.assert_array_equal(found.present["sound"], wanted.present["sound"])
+
+
 def test_so_many_rows_are_embedded_at_a_time(run, store, tmp_path, monkeypatch):
     seen = []
 
@@ -242,6 +259,14 @@ def test_safetensors_hold_ids_that_are_integers(ids, kept):
     found = without_text(arrays)
     assert found["split"].tolist() == [0, 2]
     assert (found["ids"].tolist() if "ids" in found else None) == kept
+    assert set(arrays) == {"ids", "split"} and arrays["split"][0] == "train", "left as they were"
+
+
+def test_safetensors_hold_labels_that_are_numbers():
+    arrays = {"ids": np.array(["1"]), "split": np.array(["validation"])}
+    assert without_text({**arrays, "labels": np.array([3])})["labels"].tolist() == [3]
+    found = without_text({**arrays, "labels": np.array(["cat"])})
+    assert "labels" not in found and found["split"].tolist() == [1]
 
 
 def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys):
@@ -332,6 +357,59 @@ def test_rows_without_what_the_run_embeds_are_left_out(run, tmp_path, caplog):
     main(["embed", str(run), "--data", str(tmp_path / "rows.npz"), "--out", str(out)])
     assert load(out).ids.tolist() == ["b", "d", "f"] and load(out).modalities == ("text",)
     assert "left out 3 rows without any of the run's modalities" in caplog.text
+
+
+def test_rows_without_anything_that_the_run_embeds(run, tmp_path, capsys):
+    np.savez(tmp_path / "rows.npz", smell=np.ones((3, 2), np.float32))
+    data, out = tmp_path / "rows.npz", tmp_path / "x.npz"
+    said = complaint(capsys, "embed", str(run), "--data", str(data), "--out", str(out))
+    assert "has smell, expected any of the run's modalities, sound, text" in said
+    assert not out.exists()
+
+
+def test_pack_says_what_it_has_made(store, tmp_path, capsys):
+    out = tmp_path / "packed"
+    main(["pack", str(store), str(out), "--shard-rows", "50"])
+    assert len(list(out.glob("*.array_record*"))) == 3
+    size = sum(path.stat().st_size for path in out.iterdir()) / 2**20
+    said = capsys.readouterr().out.replace("\n", "")
+    assert f"packed 120 rows into {out}: {size:.1f} MiB" in said
+    assert len(load(str(out))) == 120
+
+
+@pytest.mark.parametrize("data", ["digits", "0.5*digits + nowhere.npz"])
+def test_what_is_read_need_not_be_a_file(data, tmp_path):
+    path = tmp_path / "x.npz"
+    path.touch()
+    check_target("--out", path, data)
+
+
+def test_what_a_search_asks_with(run, store, tmp_path):
+    trained, rows = load_run(run), load(str(store))
+    there = np.load(store / "present.sound.npy")
+    for place, name in ((there.argmax(), "sound"), (there.argmin(), "text")):
+        asked = queries(trained, f"row{place}", [], rows)
+        assert (list(asked.embeddings), list(asked.present)) == ([name], [name])
+        wanted = training.embed_store(trained, rows)[name][[place]]
+        np.testing.assert_allclose(asked.embeddings[name], wanted, atol=1e-6)
+    lacking = there.argmin()
+    with pytest.raises(ValueError, match=f"row 'row{lacking}' has no sound; it has text, video$"):
+        queries(trained, f"row{lacking}", ["text", "sound"], rows)
+
+    views = {name: np.load(store / f"{name}.npy")[:4] for name in ("text", "video")}
+    path = tmp_path / "more.npz"
+    np.savez(path, smell=np.ones((4, 2)), **views, **{"present.text": np.arange(4) != 1})
+    every, one = (queries(trained, str(path), by, rows) for by in ([], ["video"]))
+    assert set(every.embeddings) == {"text", "video"} and set(one.embeddings) == {"video"}
+    assert every.present["text"].tolist() == [True, False, True, True]
+    assert every.from_path and len(every.ids) == 4
+    more = load(str(path))
+    assert list(queries(trained, "0", [], more).embeddings) == ["text"]
+    with pytest.raises(ValueError, match="'1' has no modality of the run; it has none of them$"):
+        queries(trained, "1", [], more.only(["smell", "text"]))
+    np.savez(path, smell=np.ones((4, 2)))
+    with pytest.raises(FeatureStoreError, match="no modality 'sound'; it has smell"):
+        queries(trained, str(path), [], rows)
 
 
 def searched(capsys, *args: str) -> list[dict]:

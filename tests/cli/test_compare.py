@@ -1,9 +1,12 @@
 """What `gramalign compare` makes of its runs, without training any."""
 
+import io
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
+import rich.console
 
 from gramalign.cli.compare import Compare, _Task
 from gramalign.cli.console import QUIET
@@ -13,7 +16,7 @@ from gramalign.cli.options import SharedOptions
 from gramalign.data import load
 from gramalign.evaluation import compare, evaluate, fit_gcca
 from gramalign.evaluation.records import to_plain
-from gramalign.training import Config, Validation
+from gramalign.training import Config, NonFiniteLoss, Run, Validation
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +73,29 @@ def test_of_ranks_the_lowest_is_chosen(monkeypatch, tmp_path):
     options = {"seed": ("1", "2", "3")}
     found = asked._tuned({"clip": of_clip}, {"clip": tried}, options, {}, QUIET)
     assert found["clip"].chosen == "seed=2"
+
+
+def test_runs_in_turn_are_told_of_as_they_end(monkeypatch, tmp_path):
+    done, made = [], mock.create_autospec(Run, instance=True)
+
+    def train(config, folder, *, resume, report):
+        assert resume, "those that are there already are read"
+        report({"step": 3})
+        done.append(turn._progress.tasks[0].completed)
+        if config.seed:
+            raise NonFiniteLoss("loss is nan")
+        return made
+
+    monkeypatch.setattr("gramalign.cli.in_turn.train", train)
+    one, other = Config(steps=10), Config(steps=20, seed=1)
+    screen = rich.console.Console(file=io.StringIO(), width=100)
+    with InTurn([one, other, one], screen) as turn:
+        assert turn.train(one, tmp_path, "first") is made
+        with pytest.raises(NonFiniteLoss):
+            turn.train(other, tmp_path, "second")
+        turn.train(one, tmp_path, "third")
+        (bar,) = turn._progress.tasks
+        assert (done, bar.completed, bar.total) == ([3, 13, 33], 40, 40)
+        assert bar.description == "third"
+    lines = [line for line in screen.file.getvalue().splitlines() if line[1:2] == "/"]
+    assert lines == ["1/3  first", "2/3  second: diverged", "3/3  third"]

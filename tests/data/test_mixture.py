@@ -126,7 +126,9 @@ def test_shares_by_largest_remainders(weights, size, shares):
 
 def test_rows_of_each_store_are_spread_evenly():
     mixture = Mixture(("a", "b", "c"), (1.0, 2.0, 4.0), np.repeat(np.arange(3), 9))
-    assert mixture.of[MixedOrder(mixture, 7, seed=0)[0]].tolist() == [2, 1, 2, 0, 2, 1, 2]
+    rows = MixedOrder(mixture, 7, seed=0)[0]
+    assert mixture.of[rows].tolist() == [2, 1, 2, 0, 2, 1, 2]
+    assert (MixedOrder(mixture, 7, seed=1)[0] != rows).any(), "in an order of the seed's"
 
 
 def test_start_and_places_follow_from_the_number():

@@ -118,10 +118,15 @@ def test_hash_split_is_the_documented_rule():
 
 def test_hash_split_never_divides_a_group():
     ids = np.arange(200).astype(str)
-    groups = np.arange(200) % 40
+    groups = 100 - np.arange(200) % 40  # in no order of their first rows
     split = hash_split(ids, groups)
     assert (split.reshape(5, 40) == split[:40]).all()
     np.testing.assert_array_equal(split[:40], hash_split(ids[:40]))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_none_or_all_may_be_held_out(fraction):
+    assert held_out(np.arange(50).astype(str), fraction).tolist() == [bool(fraction)] * 50
 
 
 @pytest.mark.parametrize("fraction", [1.5, -0.1, float("nan")])

@@ -33,6 +33,8 @@ def test_the_published_sum_of_six(x64):
     pairs = contrasts(x, [("a", "b"), ("b", "c"), ("c", "a")])
     found = losses.confu(samples.as_jax(x), fused_weight=lam)
     np.testing.assert_allclose(found, (lam * fused + (1 - lam) * pairs) / 6, atol=1e-10)
+    alike = losses.confu(samples.as_jax(x))
+    np.testing.assert_allclose(alike, (fused + pairs) / 12, atol=1e-10)
 
 
 @pytest.mark.slow
@@ -71,6 +73,10 @@ def test_a_fused_embedding_is_there_only_with_both_of_its_modalities():
     everywhere = {name: jnp.ones(BATCH, bool) for name in x} | {"c": have}
     np.testing.assert_array_equal(
         losses.confu(x, present={"c": have}), losses.confu(x, present=everywhere)
+    )
+    broken = {name: jnp.where(have[:, None] | ("c" not in name), v, 7) for name, v in x.items()}
+    np.testing.assert_array_equal(
+        losses.confu(broken, present={"c": have}), losses.confu(x, present={"c": have})
     )
     without = losses.confu(x, fused_weight=1.0, present={"a+b": some, "a+c": some, "b+c": some})
     np.testing.assert_array_equal(without != 0, some)

@@ -1,7 +1,9 @@
 """What a slip in the code would change, and nothing else that is tested here."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
@@ -55,3 +57,30 @@ def test_weights_may_depend_on_the_anchor():
 def test_uniformity_whose_potential_is_too_small_for_a_float():
     x = {m: jnp.eye(4) for m in "ab"}
     np.testing.assert_allclose(losses.uniformity(x, t=100.0), -200, rtol=1e-5)
+
+
+def test_uniformity_of_rows_without_a_pair():
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 4, 6))
+    one_group = jnp.zeros(4, jnp.int32)
+    both = jax.value_and_grad(lambda x: losses.uniformity(x, groups=one_group).sum())
+    jax.tree.map(lambda found: np.testing.assert_array_equal(found, 0), both(x))
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5])
+def test_a_distance_of_nothing_has_no_curvature_that_is_not_finite(power):
+    same = jnp.eye(2, 3)
+
+    def distance(x):
+        return losses.alignment({"a": x, "b": same}, power=power).sum()
+
+    curvature = jax.jacfwd(jax.jacfwd(distance))
+    np.testing.assert_array_equal(curvature(same), 0)
+
+
+@pytest.mark.parametrize("loss", [losses.alignment, losses.modality_gap, losses.uniformity])
+def test_what_is_no_product_of_bfloat16_rows_is_in_float32(loss):
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 64, "ab"))
+    rounded = {m: v.astype(jnp.bfloat16) for m, v in x.items()}
+    found, exact = loss(rounded), loss({m: v.astype(jnp.float32) for m, v in rounded.items()})
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, exact, rtol=1e-5)

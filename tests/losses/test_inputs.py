@@ -82,7 +82,8 @@ def test_an_unknown_anchor_names_the_modalities(name):
 
 
 @pytest.mark.parametrize(
-    ("loss", "argument"), [(losses.vast, "fused"), (losses.barybind, "barycentre")]
+    ("loss", "argument"),
+    [(losses.vast, "fused"), (losses.barybind, "barycentre"), (losses.participants, "anchor")],
 )
 def test_an_unknown_entry_names_those_there_are(loss, argument):
     message = rf"{argument} is 'x', but the modalities are \['audio', 'text'\]"
@@ -159,6 +160,7 @@ TWO = {"text": ROWS, "audio": ROWS}
         (lambda: losses.alignment(TWO, power=0.5), "power must be at least 1, got 0.5"),
         (lambda: losses.alignment(TWO, power=jnp.nan), "power must be finite, got nan"),
         (lambda: losses.uniformity(TWO, t=0.0), "t must be positive, got 0.0"),
+        (lambda: losses.modality_gap(TWO, axis_name="data"), "'data' is not a mesh axis here"),
     ],
 )
 def test_settings_out_of_range(call, message):

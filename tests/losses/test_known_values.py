@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign import losses
+from gramalign import losses, normalize
 from gramalign.contrast.statistics import Targets
 from tests import reference, samples
 
@@ -100,6 +100,36 @@ def test_separation_of_directions():
 def test_sca_of_two_is_clip():
     x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, 8, "ab"))
     np.testing.assert_allclose(losses.sca(x, anchor="a"), losses.clip(x, anchor="a"), rtol=1e-5)
+
+
+def test_sca_that_weights_the_others_alike_is_clip_with_their_mean():
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, 8))
+    mean = {"a": x["a"], "others": normalize(x["b"] + x["c"])}
+    found = losses.sca(x, anchor="a", weight_temperature=1e6)
+    np.testing.assert_allclose(found, losses.clip(mean, anchor="a"), rtol=1e-5)
+
+
+def test_a_triangle_is_the_simplex_of_three():
+    x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, 8))
+    settings = dict(anchor="b", temperature=0.2, label_smoothing=0.1, groups=jnp.arange(6) % 4)
+    settings |= {"present": {"c": jnp.arange(6) < 4}}
+    np.testing.assert_array_equal(losses.triangle(x, **settings), losses.simplex(x, **settings))
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings"),
+    [
+        (losses.simplex, {"temperature": 0.07, "squared": False}),
+        (losses.triangle, {"temperature": 0.07, "root": True}),
+        (losses.sca, {"temperature": 0.07, "weight_temperature": 0.1}),
+        (losses.alignment, {"power": 2.0}),
+        (losses.uniformity, {"t": 2.0}),
+    ],
+)
+def test_settings_that_are_not_given(loss, settings):
+    a, b, c = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, 8)).values()
+    x = {"text": a, "audio": b, "video": c}
+    np.testing.assert_allclose(loss(x), loss(x, **settings), rtol=1e-5)
 
 
 def test_the_published_triangle_and_the_released():

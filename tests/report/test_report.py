@@ -21,6 +21,7 @@ from gramalign.cli.main import _read
 from gramalign.cli.presets import preset
 from gramalign.evaluation import (
     CURVES,
+    FUSED,
     ClassFigures,
     Classification,
     Curve,
@@ -30,7 +31,7 @@ from gramalign.evaluation import (
     Robustness,
 )
 from gramalign.evaluation.robustness import TASKS, Range
-from gramalign.report import check_installed, gather
+from gramalign.report import check_installed, content, gather
 from gramalign.report.curves import predictor_plots
 from gramalign.report.damage import damage_plots
 from gramalign.report.histograms import bins, rank_plots
@@ -196,6 +197,61 @@ def test_what_is_missing_is_left_out(gathered):
     Checked(page)
     assert sections_of(page) == ["summary", "origin", "retrieval", "space", "map"]
     assert "By class" not in page and "Environment" not in page
+
+
+def test_every_start_has_a_column_of_its_own(gathered):
+    first = {"python": "3.11", "versions": {"jax": "0.10", "wandb": None}, "git": "abc"}
+    second = {"step": 7, "python": "3.12", "devices": "8 TPUs", "platform": "Linux"}
+
+    def cells(*starts):
+        group = content._origin([dataclasses.replace(gathered, starts=starts)]).groups[0]
+        _, table, config = group.blocks
+        assert config.folded and group.title == ""
+        return [[cell.text for cell in row] for row in (*table.head, *table.rows)]
+
+    both = cells(first, second)
+    assert both == [
+        ["", "from step 0 on", "from step 7 on"],
+        ["devices", "", "8 TPUs"],
+        ["git revision", "abc", "not from a repository"],
+        ["platform", "", "Linux"],
+        ["versions", "Python 3.11, jax 0.10", "Python 3.12"],
+    ]
+    assert cells(second) == [[name, new] for name, _, new in both[1:]], "no heading for one alone"
+
+
+def test_what_is_explained_is_there_to_be_seen(gathered):
+    unlabelled = dataclasses.replace(
+        gathered, name="unlabelled", rows=dataclasses.replace(gathered.rows, labels=None)
+    )
+    fused = dataclasses.replace(
+        unlabelled, evaluation=dataclasses.replace(gathered.evaluation, score=FUSED)
+    )
+    pictures = (parse_images("photo:4x4"),)
+    explained = "near misses", "Pictures show", "the cosine stands in"
+    for runs, images, wanted in (
+        ([gathered], (), {"near misses"}),
+        ([unlabelled], pictures, {"Pictures show"}),
+        ([fused], (), {"the cosine stands in"}),
+    ):
+        said = content._failures(runs, images).seen
+        assert {each for each in explained if each in said} == wanted
+    for runs in ([gathered], [gathered, unlabelled]):
+        assert ("have different units" in content._training(runs).seen) == (len(runs) > 1)
+        titles = [group.title for group in content._origin(runs).groups]
+        assert titles == ([run.name for run in runs] if len(runs) > 1 else [""])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"), [({}, False), ({"data": "x"}, True), ({"part": "validation"}, True)]
+)
+def test_rows_that_are_not_those_of_the_evaluation_are_named(gathered, changes, told):
+    record = {"data": gathered.data, "part": gathered.part} | changes
+    notes = content._other_rows(gathered, record)
+    assert [note.title for note in notes] == ["Other rows"] * told
+    if told:
+        assert notes[0].lines[0].startswith(f"Measured on {record['data']}, {record['part']}; ")
+    assert content._other_rows(gathered, None) == []
 
 
 def curve(kind, modalities, levels):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gramalign.data import from_arrays, load
-from gramalign.training.checkpoint import Checkpoints
+from gramalign.training.checkpoint import Checkpoints, DamagedCheckpoint, saved
 from gramalign.training.layout import mesh_of
 from gramalign.training.moments import moments, varied
 from gramalign.training.run_folder import RunFolder
@@ -53,7 +53,41 @@ def test_the_digests_of_a_damaged_checkpoint_go_with_it(begun):
     assert not folder.digest(0).exists()
 
 
-def test_what_could_not_be_written_is_told_by_the_next_save(begun, monkeypatch):
+def test_what_was_put_aside_before_stays(begun):
+    start, folder = begun
+    for _ in range(3):
+        with Checkpoints(folder, keep=2) as checkpoints:
+            checkpoints.save(start.state())
+        for file in (path for path in (folder.checkpoints / "0").rglob("*") if path.is_file()):
+            file.write_bytes(b"")
+        with Checkpoints(folder, keep=2) as checkpoints, pytest.raises(DamagedCheckpoint):
+            checkpoints.restore(start.abstract)
+    assert {path.name for path in folder.damaged.iterdir()} == {"0", "0.1", "0.2"}
+
+
+def test_half_a_checkpoint_is_swept_away_by_those_who_train_alone(begun):
+    start, folder = begun
+    with Checkpoints(folder, keep=2) as checkpoints:
+        checkpoints.save(start.state())
+    half = folder.checkpoints / "4.orbax-checkpoint-tmp"
+    half.mkdir()
+    assert saved(folder, "latest").step == 0
+    assert half.is_dir(), "another process may be writing it"
+    with Checkpoints(folder, keep=2) as checkpoints:
+        assert checkpoints.latest == 0
+        checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(1)))  # waits for that
+    assert not half.exists()
+
+
+def test_no_checkpoint_yet(begun):
+    start, folder = begun
+    with Checkpoints(folder, keep=2) as checkpoints:
+        assert checkpoints.latest is None and checkpoints.best(start.abstract) is None
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint is latest \(there are none\)$"):
+        saved(folder, "latest")
+
+
+def test_what_could_not_be_written_is_told_by_the_next_save_and_at_the_end(begun, monkeypatch):
     start, folder = begun
 
     def full(*_):
@@ -66,6 +100,8 @@ def test_what_could_not_be_written_is_told_by_the_next_save(begun, monkeypatch):
         checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(1)))
     with checkpoints:
         pass
+    with pytest.raises(OSError, match="No space left"), Checkpoints(folder, keep=2) as checkpoints:
+        checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(2)))
 
 
 @pytest.mark.parametrize("keep_best, kept", [(2, {2, 4, 7}), (0, {7})])
@@ -78,6 +114,18 @@ def test_which_checkpoints_stay(begun, keep_best, kept):
         best = checkpoints.best(start.abstract)
     assert {int(path.name) for path in folder.checkpoints.iterdir()} == kept
     assert int(best.step) == (4 if keep_best else 7), "of equal ones the newest"
+
+
+def test_if_the_best_is_damaged_the_next_best_is_used(begun):
+    start, folder = begun
+    with Checkpoints(folder, 1, keep_best=3) as checkpoints:
+        for step, figure in ((1, 2.0), (2, 3.0), (3, 1.0)):
+            checkpoints.save(dataclasses.replace(start.state(), step=jnp.int32(step)), figure)
+        checkpoints.wait()
+        for file in (path for path in (folder.checkpoints / "2").rglob("*") if path.is_file()):
+            file.unlink()
+        best = checkpoints.best(start.abstract)
+    assert best is not None and int(best.step) == 1
 
 
 def test_a_run_whose_statistics_are_gone_does_not_go_on_without(begun, small_config):

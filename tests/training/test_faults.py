@@ -44,7 +44,9 @@ def test_a_signal_saves_and_ends_with_a_status_of_its_own(number, status, config
     assert [row["step"] for row in rows] == list(range(10, saved + 1, 10))
 
 
-def test_ctrl_c_on_the_last_step_ends_what_would_follow(config, whole, tmp_path, monkeypatch):
+def test_ctrl_c_on_the_last_step_ends_what_would_follow(
+    config, whole, tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)  # not in a background
 
     def report(row):
@@ -53,17 +55,36 @@ def test_ctrl_c_on_the_last_step_ends_what_would_follow(config, whole, tmp_path,
 
     with pytest.raises(Interrupted, match="step 12 is saved") as told:
         train(config, tmp_path, report=report)
-    assert told.value.by_hand
+    assert told.value.by_hand and told.value.step == 12
+    assert "stopping once this step is saved; Ctrl-C again stops at once" in caplog.text
     assert_same_run(tmp_path, whole)
 
 
-def test_ctrl_c_is_left_alone_where_other_processes_are_told_too():
-    before = signal.getsignal(signal.SIGINT)
+def test_a_second_signal_ends_the_process_as_usual(caplog):
     with stop_signal(ctrl_c=False) as stopping:
-        assert signal.getsignal(signal.SIGINT) is before
+        assert not stopping(1)
         signal.raise_signal(signal.SIGTERM)
         assert stopping.told and stopping(1) and not stopping.by_hand
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "ctrl_c, handler, noted",
+    [
+        (True, signal.default_int_handler, True),
+        (True, signal.SIG_IGN, False),  # in the background of a script
+        (False, signal.default_int_handler, False),  # other processes are told too
+    ],
+)
+def test_where_ctrl_c_is_noted(ctrl_c, handler, noted):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with stop_signal(ctrl_c=ctrl_c):
+            assert (signal.getsignal(signal.SIGINT) is not handler) == noted
+        assert signal.getsignal(signal.SIGINT) is handler, "given back, though none came"
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_disk_that_is_full_before_anything_is_written(config, tmp_path, monkeypatch, quiet):
@@ -76,6 +97,7 @@ def test_a_disk_that_is_full_before_anything_is_written(config, tmp_path, monkey
     ) as said:
         train(config, tmp_path, report=quiet)
     assert "continue with --resume" in said.value.__notes__[0]
+    assert "more of it" not in str(said.value)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +138,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
         train(config, broken_off, resume=True, report=quiet)
     (said,) = (r.getMessage() for r in caplog.records if r.name.startswith("gramalign"))
     assert "checkpoint 8 is damaged" in said and told in said
+    assert f"moved it to {broken_off / 'damaged' / '8'}" in said
     assert json.loads((broken_off / "environment.json").read_text())[-1]["step"] == 4
     assert (broken_off / "damaged" / "8").is_dir()
     assert_same_run(broken_off, whole)
@@ -132,7 +155,8 @@ def test_a_damaged_record_vouches_for_nothing(broken_off, config, whole, quiet, 
 def test_no_checkpoint_is_whole(broken_off, config, whole, quiet):
     for step in ("4", "8"):
         flip(largest_file(broken_off / "checkpoints" / step))
-    with pytest.raises(DamagedCheckpoint, match="no checkpoint can be read"):
+    moved = f"no checkpoint can be read. They were moved to {broken_off / 'damaged'}, and resuming"
+    with pytest.raises(DamagedCheckpoint, match=moved):
         train(config, broken_off, resume=True, report=quiet)
     train(config, broken_off, resume=True, report=quiet)  # anew
     assert_same_run(broken_off, whole)

@@ -40,17 +40,39 @@ def test_a_file_that_is_cut_short(path, size):
             read(path)
 
 
-def test_a_file_of_somebody_else(path):
-    safetensors.numpy.save_file({"x": np.ones(3)}, path)
-    with pytest.raises(
-        ValueError, match="not written by a run of gramalign: it lacks the entry 'gramal"
-    ):
+@pytest.mark.parametrize(
+    ("metadata", "why"), [(None, "it lacks the entry 'gramal"), ({"gramalign": "{"}, "Expecting")]
+)
+def test_a_file_of_somebody_else(path, metadata, why):
+    safetensors.numpy.save_file({"x": np.ones(3)}, path, metadata)
+    with pytest.raises(ValueError, match=f"not written by a run of gramalign: {why}"):
         read_about(path)
 
 
-def test_other_names_and_shapes_are_refused(path):
-    with pytest.raises(ValueError, match=r"it lacks \['c'\], and also has \['b.layers.0', 'b"):
-        load_params(path, {"c": np.ones(1), "a.dot": TREE["a.dot"]})
-    other = {**TREE, "a.dot": np.ones(4)}
-    with pytest.raises(ValueError, match=r"a.dot has shape \(\), expected \(4,\)"):
-        load_params(path, other)
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        (
+            {"c": np.ones(1), "a.dot": TREE["a.dot"]},
+            r"it lacks \['c'\], and also has \['b.layers.0', 'b",
+        ),
+        (TREE | {"c": np.ones(1)}, r"it lacks \['c'\], and also has nothing"),
+        ({"b": TREE["b"]}, r"it lacks nothing, and also has \['a.dot'\]"),
+        (TREE | {"a.dot": np.ones(4)}, r"a.dot has shape \(\), expected \(4,\)"),
+    ],
+)
+def test_other_names_and_shapes_are_refused(path, like, message):
+    with pytest.raises(ValueError, match=message):
+        load_params(path, like)
+
+
+def test_a_write_that_is_cut_off_leaves_what_was_there(path, monkeypatch):
+    def cut_off(arrays, draft, metadata):
+        draft.write_bytes(b"half of it")
+        raise OSError("No space left on device")
+
+    before = path.read_bytes()
+    monkeypatch.setattr("safetensors.numpy.save_file", cut_off)
+    with pytest.raises(OSError, match="No space"):
+        save_params(path, TREE, {})
+    assert [file.read_bytes() for file in path.parent.iterdir()] == [before]

@@ -49,6 +49,12 @@ def test_processes_that_differ_are_named_with_what_differs(monkeypatch):
         ValueError, match="seed: 0 in process 0, 1 in 2; steps: 5 in process 0, 6 in 2"
     ):
         check_alike(own)
+    more = own | {"jax": "0.11"}  # of a version that knows of more
+    for first, second in ((own, more), (more, own)):
+        told(monkeypatch, json.dumps(second))
+        message = f"jax: {first.get('jax')!r} in process 0, {second.get('jax')!r} in 1"
+        with pytest.raises(ValueError, match=message):
+            check_alike(first)
     told(monkeypatch, json.dumps(own))
     check_alike(own)
 
@@ -89,15 +95,54 @@ def test_a_cluster_is_given_whole(given):
         Cluster(**given)
 
 
-def test_how_long_others_are_waited_for(monkeypatch, caplog):
-    given = {}
-    monkeypatch.setattr("jax.distributed.initialize", lambda *_, **named: given.update(named))
+@pytest.mark.parametrize("place", ["host", ":1", "host:", "host:1/"])
+def test_where_a_cluster_cannot_be(place):
+    with pytest.raises(ValueError, match=f"'{place}', expected HOST:PORT, such as"):
+        Cluster(coordinator=place, processes=2, process=0)
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """Returns a function from a cluster to what JAX is asked for as it is entered, if anything."""
+
+    def enter(cluster):
+        asked = []
+        monkeypatch.setattr(
+            "jax.distributed.initialize", lambda *x, **named: asked.append((x, named))
+        )
+        cluster.enter()
+        return asked
+
+    return enter
+
+
+def test_how_long_others_are_waited_for(joined, caplog):
+    given = Cluster(coordinator="localhost:1", processes=3, process=2, timeout=1)
     with caplog.at_level("INFO"):
-        Cluster(coordinator="localhost:1", processes=2, process=1).enter()
+        ((where, given),) = joined(given)
+    assert where == ("localhost:1", 3, 2)
+    assert (given["heartbeat_timeout_seconds"], given["shutdown_timeout_seconds"]) == (1, 1)
     assert (
         f"waiting for the other processes, at most {given['initialization_timeout']} s"
         in caplog.text
     )
+
+
+def test_others_are_joined_once_and_if_asked_to(joined, monkeypatch):
+    assert len(joined(Cluster(join=True))) == 1 and not joined(Cluster())
+    monkeypatch.setattr("jax.distributed.is_initialized", lambda: True)
+    assert not joined(Cluster(join=True))
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError])
+def test_no_others_to_join(error, monkeypatch):
+    def alone(*_, **__):
+        raise error("coordinator_address should be defined.")
+
+    monkeypatch.setattr("jax.distributed.initialize", alone)
+    message = "cannot join other processes: coordinator_address should be defined. Where no cluster"
+    with pytest.raises(ConnectionError, match=f"{message} .* give --cluster.coordinator HOST:PORT"):
+        Cluster(join=True).enter()
 
 
 def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from gramalign.cli import main
 from gramalign.cli.evaluate import evaluate_run
+from gramalign.cli.queries import queries
 from gramalign.data import FeatureStoreError, digest, from_arrays, load, same_rows
 from gramalign.data.packed import pack
 from gramalign.evaluation import evaluate
@@ -189,6 +190,7 @@ def test_what_is_measured_leaves_out_what_cannot_be_read(
     assert "has changed" not in caplog.text
     main(["embed", str(run.folder), "--data", str(folder), "--out", str(tmp_path / "x.npz")])
     assert len(load(tmp_path / "x.npz")) == 58
+    assert len(queries(run, str(folder), [], rows).ids) == 58
     careful = dataclasses.replace(run, config=dataclasses.replace(config, on_bad_record="error"))
     with pytest.raises(FeatureStoreError, match="cannot be read"):
         evaluate_run(careful)

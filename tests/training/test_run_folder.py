@@ -1,4 +1,6 @@
+import fcntl
 import json
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +28,11 @@ def test_resume_keeps_what_is_there(folder):
 
 
 def test_resume_names_the_fields_of_another_config(folder):
-    with pytest.raises(ValueError, match=r"another config; .* seed: 0 -> 1; steps|steps.*seed"):
+    with pytest.raises(ValueError, match="another config") as told:
         folder.claim(Config(seed=1, steps=2000), resume=True, overwrite=False)
+    assert "steps: 1000 -> 2000" in str(told.value) and "seed: 0 -> 1" in str(told.value)
+    assert ". Leave these out to continue it as it was" in str(told.value)
+    assert f"--start-from {folder.root} uses its weights" in str(told.value)
 
 
 def test_overwrite_deletes_the_run_and_nothing_else(folder):
@@ -46,6 +51,31 @@ def test_no_file_of_the_old_run_is_taken_for_one_of_the_new(folder):
         path.touch() if path.suffix else path.mkdir()
     folder.claim(Config(), resume=False, overwrite=True)
     assert [path.name for path in folder.root.iterdir()] == ["config.json"]
+
+
+def test_until_all_of_it_is_gone_the_folder_is_a_runs(folder, monkeypatch):
+    gone, unlink = [], Path.unlink
+
+    def noted(path, **settings):
+        gone.append(path)
+        unlink(path, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", noted)
+        folder.claim(Config(), resume=False, overwrite=True)
+    gone = [path for path in gone if not path.name.endswith(".part")]
+    assert folder.params in gone and gone[-1] == folder.config
+
+
+def test_readers_do_not_take_each_other_for_what_trains(folder):
+    with folder.lock():
+        assert folder.state() == "running"
+        folder.params.touch()
+        assert folder.state() == "finished", "whatever still holds it"
+        folder.params.unlink()
+    with open(folder.locked) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert folder.state() == "stopped"
 
 
 def test_resume_and_overwrite_contradict_each_other(folder):

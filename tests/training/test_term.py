@@ -16,6 +16,7 @@ from gramalign.geometry import normalize
 from gramalign.models import LogitScale, Number
 from gramalign.training import Clip, Config, Layout, embed_store, load_run, train
 from gramalign.training.model import Learned, Model
+from gramalign.training.restore import make_run
 from gramalign.training.term import Contrastive, Term
 from gramalign.training.terms import TERMS, Hypergram
 from tests.training.commands import Killed, killed_at
@@ -174,3 +175,16 @@ def test_heads_leave_the_initial_towers_as_they_are(config):
         return nnx.to_pure_dict(nnx.state(model.encoder))
 
     jax.tree.map(np.testing.assert_array_equal, towers("clip"), towers("fused"))
+
+
+def test_what_is_fused_of_a_modality_that_is_not_given_is_zero(tmp_path):
+    """Whatever its mask says."""
+    config, dims = Config(objective="confu"), dict.fromkeys("abc", 3)
+    variables = nnx.to_pure_dict(nnx.state(Model(config, dims, rngs=nnx.Rngs(0))))
+    run = make_run(tmp_path, config, dims, variables, 0)
+    rows, here = np.ones((2, 3), np.float32), np.ones(2, bool)
+    some = np.array([True, False])
+    found = run.embed({"a": rows, "b": rows}, {"b": some, "c": here}, fused="confu")
+    assert set(found) == {"a", "b", *run.fusing["confu"]}
+    lengths = {name: np.linalg.norm(x, axis=1).round(5).tolist() for name, x in found.items()}
+    assert lengths == {"a": [1, 1], "b": [1, 0], "a+b": [1, 0], "a+c": [0, 0], "b+c": [0, 0]}

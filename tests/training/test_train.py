@@ -1,6 +1,7 @@
 import json
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -86,9 +87,17 @@ def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
             r"present\['text'\] is float64\[3\], expected bool\[3\]",
         ),
         ({}, None, "features: got none, expected any of"),
+        ({"text": text}, {"video": np.ones(3, bool)}, r"features or present: got \['video'\]"),
     ):
         with pytest.raises(ValueError, match=message):
             run.embed(features, present)
+    whole = np.round(10 * text).astype(np.int16)
+    for numbers in (whole, jnp.asarray(whole), jnp.asarray(whole, jnp.bfloat16)):
+        np.testing.assert_allclose(
+            run.embed({"text": numbers})["text"],
+            run.embed({"text": whole.astype(np.float32)})["text"],
+            atol=1e-6,
+        )
     named = run.embed({"text": text}, {"text": [True, False, True], "audio": np.ones(3, bool)})
     assert list(named) == ["text"]
     np.testing.assert_allclose(np.linalg.norm(named["text"], axis=1), [1, 0, 1], atol=1e-6)
@@ -105,6 +114,9 @@ def test_a_store_of_another_shape_is_refused(run, tmp_path):
     run, _ = run
     np.save(tmp_path / "text.npy", np.ones((4, 3), np.float32))
     with pytest.raises(ValueError, match="text has 3 features a row, but the run was .* on 10"):
+        embed_store(run, load(tmp_path))
+    (tmp_path / "text.npy").rename(tmp_path / "depth.npy")
+    with pytest.raises(ValueError, match="has depth, expected any of the run's .*, audio, text"):
         embed_store(run, load(tmp_path))
 
 

@@ -6,11 +6,15 @@ import logging
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import safetensors.numpy
 
 from gramalign.training import Model, train
+from gramalign.training.state import init_state
+from gramalign.training.warm_start import Matched, warm_start
 from tests.training.commands import Killed, killed_at
 
 
@@ -102,3 +106,26 @@ def test_statistics_alone_are_nothing_to_start_from(tuned_config, first, tmp_pat
     config = dataclasses.replace(tuned_config, model=model)
     with pytest.raises(ValueError, match="start_from: no weights of a tower match"):
         train(config, tmp_path, report=quiet)
+
+
+def test_weights_take_the_dtype_and_the_place_of_those_they_replace(tmp_path):
+    names = {"encoder.weight": np.arange(8, dtype=np.float16), "encoder.mean": np.ones(8)}
+    safetensors.numpy.save_file(names, tmp_path / "other.safetensors")
+    split = jax.NamedSharding(jax.make_mesh((4,), ("data",)), jax.P("data"))
+    params = {"encoder": {"weight": jax.device_put(jnp.zeros(8), split)}}
+    state = init_state(params, optax.sgd(0.1), jax.random.key(0))
+    statistics = {"encoder": {"mean": np.zeros(8, np.float32)}}
+    state, statistics, _ = warm_start(state, statistics, tmp_path / "other.safetensors")
+    weight, mean = state.params["encoder"]["weight"], statistics["encoder"]["mean"]
+    assert (weight.dtype, weight.sharding, mean.dtype) == (jnp.float32, split, np.float32)
+    assert isinstance(mean, np.ndarray)
+    np.testing.assert_array_equal(weight, np.arange(8))
+    np.testing.assert_array_equal(mean, np.ones(8))
+
+
+def test_what_became_of_each_array_is_told_in_a_line():
+    said = str(Matched("runs/a", ("x",), tuple("abcdefg"), (), tuple("abcdef")))
+    assert said == (
+        "runs/a: 1 array loaded; not in it 7 (a, b, c, d, e, f and 1 more); of another shape in it "
+        "0; not used 6 (a, b, c, d, e, f)"
+    )
