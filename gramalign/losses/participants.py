@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import check_array
@@ -39,7 +40,9 @@ def participants(
     return enough if anchor is None else enough & mask_of(embeddings, present, anchor)
 
 
-def masked_mean(values: Float[Array, " batch"], where: Bool[Array, " batch"]) -> Float[Array, ""]:
+def masked_mean(
+    values: Float[Array, " batch"], where: Bool[np.ndarray | Array, " batch"]
+) -> Float[Array, ""]:
     """Mean of the values where `where` is True; 0 if it is nowhere.
 
     Raises:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
@@ -19,7 +19,6 @@ from gramalign.training.model import abstract_model
 from gramalign.training.params_file import load_params, read_about
 from gramalign.training.processes import on_host
 from gramalign.training.run_folder import RunFolder
-from gramalign.types import Embeddings
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Run:
     """Updates that the model has had."""
     trained_on: str | None
     """The `gramalign.data.digest` of the rows; None: an earlier version did not keep it."""
-    embed: Callable[..., Embeddings] = field(repr=False)
+    embed: Callable[..., dict[str, Float[Array, "batch dim"]]] = field(repr=False)
     """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
     `[batch, width]` arrays of any of the run's modalities, and bool `[batch]` masks; `fused`: a
     term whose heads make further embeddings of these."""
@@ -136,7 +135,7 @@ def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tu
 
 def _checked_embed(
     dims, fusing, graphdef, variables, features, present=None, fused=None
-) -> Embeddings:
+) -> dict[str, Float[Array, "batch dim"]]:
     features, masks = dict(features), dict(present or {})
     _fused_names(fusing, fused)
     if not features:
