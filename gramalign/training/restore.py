@@ -40,7 +40,8 @@ class Run:
     embed: Callable[..., dict[str, Float[Array, "batch dim"]]] = field(repr=False)
     """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
     `[batch, width]` arrays of any of the run's modalities, and bool `[batch]` masks; `fused`: a
-    term whose heads make further embeddings of these."""
+    term whose heads make further embeddings of these. NaN or Inf in a row that is present is an
+    error in NumPy arrays, and a row of NaN from JAX arrays, which are not looked at."""
 
 
 def load_run(folder: Path | str) -> Run:
@@ -95,9 +96,15 @@ def embed_store(
         names such as "audio+video", zero where an example lacks a modality they need.
 
     Raises:
+        TypeError: anything but a store.
         ValueError: no modality in common, a modality of another width, or a term that fuses
             nothing.
     """
+    if not isinstance(store, FeatureStore):
+        raise TypeError(
+            f"store: got {type(store).__name__}, expected a FeatureStore: open one by "
+            "gramalign.data.load(PATH), or make one of arrays by gramalign.data.from_arrays"
+        )
     known = [modality for modality in store.modalities if modality in run.dims]
     if not known:
         raise ValueError(
@@ -169,10 +176,28 @@ def _checked_embed(
             )
     # Not converted to JAX arrays, which would belong to one process alone.
     features = {
-        name: x.astype(jnp.float32) if isinstance(x, jax.Array) else np.asarray(x, np.float32)
+        name: x.astype(jnp.float32)
+        if isinstance(x, jax.Array)
+        else _finite(name, np.asarray(x), present.get(name, np.True_))
         for name, x in features.items()
     }
     return _jitted_embed(graphdef, variables, features, present, fused=fused)
+
+
+def _finite(name: str, x: np.ndarray, present: np.ndarray | np.bool | jax.Array) -> np.ndarray:
+    """Features in float32."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of rows that are absent
+        x = x.astype(np.float32, copy=False)
+    if isinstance(present, jax.Array):  # as the features would be
+        return x
+    bad = present & ~np.isfinite(x).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"features[{name!r}]: row {np.argmax(bad)} holds NaN or Inf (or a number too large for "
+            f"float32; {counted(int(bad.sum()), 'such row')}): fix it, or mark it as absent in "
+            "`present`"
+        )
+    return x
 
 
 def _embed(graphdef, variables, features, present=None, fused=None):
