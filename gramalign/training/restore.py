@@ -49,6 +49,7 @@ def load_run(folder: Path | str) -> Run:
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
+        ValueError: its parameters are damaged, or something else's.
     """
     folder = Path(folder)
     path = RunFolder(folder).params
@@ -59,6 +60,12 @@ def load_run(folder: Path | str) -> Run:
             cure = "resume the run, or make a finished one from a checkpoint with gramalign export"
         raise FileNotFoundError(f"{folder} has no {path.name}: {cure}")
     about = read_about(path)
+    lacking = [name for name in ("config", "dims", "step") if name not in about]
+    if lacking:
+        raise ValueError(
+            f"{path} is damaged, or was not written by a run of gramalign: its metadata lack "
+            f"{', '.join(lacking)}"
+        )
     config, dims = config_from_dict(about["config"]), about["dims"]
     like = nnx.to_pure_dict(nnx.state(abstract_model(config, dims)))
     variables = load_params(path, like)
