@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-Embeddings = Mapping[str, Float[Array, "batch dim"]]
-"""One unit-length row per example and modality; row i of every modality belongs to example i."""
+Embeddings = Mapping[str, Float[np.ndarray | Array, "batch dim"]]
+"""One unit-length row per example and modality; row i of every modality belongs to example i.
 
-Present = Mapping[str, Bool[Array, " batch"]]
+Each is a JAX or a NumPy array."""
+
+Present = Mapping[str, Bool[np.ndarray | Array, " batch"]]
 """True where an example has the modality; a modality without an entry is present everywhere."""
 
 Say = Callable[[str], object]

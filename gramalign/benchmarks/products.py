@@ -1,6 +1,6 @@
 """A lower bound on a loss's time: only the matrix products that it cannot avoid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice, permutations
 
 import jax
@@ -15,7 +15,6 @@ from gramalign.contrast.blocks import split
 from gramalign.mesh import varying_as, zeros_as
 from gramalign.programs.flops import matmul_flops
 from gramalign.scores import Side
-from gramalign.types import Embeddings
 
 Rows = Sequence[Float[Array, "rows d"]]
 Cols = Sequence[Float[Array, "cols d"]]
@@ -27,7 +26,9 @@ _FEW = 16
 _CALLS = 8
 
 
-def operands(method: Method, embeddings: Embeddings, devices: int) -> tuple[Rows, Cols]:
+def operands(
+    method: Method, embeddings: Mapping[str, Float[Array, "batch d"]], devices: int
+) -> tuple[Rows, Cols]:
     """Rows, and the columns that each meets, as many as the traced loss has.
 
     They are the modalities' own embeddings, for GRAM and CLIP the anchor's and each other one's; a

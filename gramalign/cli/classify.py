@@ -11,7 +11,7 @@ from gramalign.cli.again import options_of
 from gramalign.cli.console import console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
-from gramalign.cli.score_names import FusedOrScoreName
+from gramalign.cli.score_names import OneScoreOrFused
 from gramalign.counted import counted
 from gramalign.data import readable
 from gramalign.evaluation import classification_table, classify
@@ -38,7 +38,7 @@ class Classify:
     """Feature store, with training rows; None: the one the run was trained on."""
     part: Literal["test", "validation"] = "test"
     """Part of the store to classify."""
-    score: FusedOrScoreName | None = None
+    score: OneScoreOrFused = None
     """Score that ranks prompts beside the cosine; None: the objective's own."""
     prompts: str | None = None
     """Modality of the prompts; None: each in turn. A prompt is the mean direction of a class's

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import rich.console
 import tyro
@@ -17,12 +17,12 @@ from gramalign.cli.figures import write_figures
 from gramalign.cli.in_turn import InTurn
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.options import SharedOptions
+from gramalign.cli.score_names import OWN, Scores
 from gramalign.cli.train import default_out
 from gramalign.cli.tuning import Options, Tuned, chosen, fair_settings, searched, tuning_grid
 from gramalign.data import load, readable
 from gramalign.evaluation import (
     FUSED,
-    SCORE_NAMES,
     Comparison,
     Grid,
     compare,
@@ -41,13 +41,6 @@ from gramalign.training.measure import measure, own_score
 from gramalign.training.run_data import rows_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.validating import best_figure
-
-OWN = "own"
-
-if TYPE_CHECKING:
-    ScoreName = str
-else:
-    ScoreName = Literal[(OWN, *SCORE_NAMES, FUSED)]
 
 
 class _Task(NamedTuple):
@@ -80,7 +73,7 @@ class Compare:
     a mixture such as "0.7*stores/a.npz + 0.3*stores/b"."""
     objectives: tuple[str, ...] = ("clip", "gram", "pmrl", "clip + gram", "clip + pmrl")
     """Weighted sums of terms, such as "gram + 0.3*clip"; `gramalign methods` lists the terms."""
-    scores: tuple[ScoreName, ...] = (OWN,)
+    scores: Scores = (OWN,)
     """Scores beside the cosine: the same for all objectives, or "own", the one each trains."""
     seeds: int = 5
     """Runs per objective, with consecutive seeds starting at --seed."""

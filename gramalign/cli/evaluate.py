@@ -12,7 +12,7 @@ from gramalign.cli.again import options_of
 from gramalign.cli.console import QUIET, console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
-from gramalign.cli.score_names import FusedOrScoreName, ScoreName
+from gramalign.cli.score_names import OneScore, OneScoreOrFused
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, load, readable
 from gramalign.evaluation import (
@@ -48,8 +48,9 @@ class Evaluate:
     """Feature store to evaluate on; None: the one the run was trained on."""
     part: Part = "test"
     """Part of the store to use."""
-    score: FusedOrScoreName | None = None
-    """Score beside the cosine; None: the objective's own."""
+    score: OneScoreOrFused = None
+    """Score beside the cosine, with settings if any, as in 'volume(form="root")'; None: the
+    objective's own."""
     baseline: bool = True
     """Fit a linear GCCA on the run's training rows, for comparison."""
     contribution: bool = False
@@ -58,7 +59,7 @@ class Evaluate:
     dual_softmax: float | None = None
     """Temperature, such as 0.05, of a dual softmax over all queries and the whole gallery; adds its
     figures beside the plain ones."""
-    rerank: ScoreName | None = None
+    rerank: OneScore = None
     """Score to re-rank each query's best candidates by; adds its figures beside the plain ones."""
     rerank_top: int = TOP
     """How many candidates to re-rank per query."""

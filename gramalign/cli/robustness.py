@@ -14,7 +14,7 @@ from gramalign.cli.console import console
 from gramalign.cli.evaluate import Part
 from gramalign.cli.figures import folder_for, write_figures
 from gramalign.cli.kept_programs import keep_programs
-from gramalign.cli.score_names import ScoreName
+from gramalign.cli.score_names import OneScore
 from gramalign.data.opening import from_arrays
 from gramalign.evaluation import CURVES, FUSED, checked, robustness, robustness_tables
 from gramalign.evaluation.inputs import HostEmbeddings, HostPresent
@@ -42,7 +42,7 @@ class Robustness:
     """Feature store to measure on; None: the one the run was trained on."""
     part: Part = "test"
     """Part of the store to use."""
-    score: ScoreName | None = None
+    score: OneScore = None
     """Score beside the cosine; None: the objective's own, unless fused, which would need new
     embeddings at every point."""
     curves: tuple[CurveName, ...] = CURVES

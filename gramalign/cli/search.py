@@ -14,7 +14,7 @@ from gramalign.cli.found import found, table
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.made_by import made_by, other_maker
 from gramalign.cli.queries import queries
-from gramalign.cli.score_names import ScoreName
+from gramalign.cli.score_names import OneScore
 from gramalign.cli.targets import check_target
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, readable
@@ -56,7 +56,7 @@ class Search:
     Queries that the run must embed are refused if the index was made with other parameters."""
     save_index: Path | None = None
     """Save what is searched as an index, a .safetensors file."""
-    score: ScoreName | None = None
+    score: OneScore = None
     """Score to search by; None: the objective's own, or the cosine if that is fused."""
     k: int | None = None
     """How many rows to find; None: 10, or all if there are fewer."""

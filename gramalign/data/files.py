@@ -105,6 +105,8 @@ def _read_npz(path: Path) -> Located:
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
             for member in archive.infolist():
+                if member.header_offset < 0:
+                    raise zipfile.BadZipFile("Bad offset of a member")
                 name = member.filename.removesuffix(".npy")
                 where = f"{path.name}[{name}]"
                 if member.compress_type == zipfile.ZIP_STORED:

@@ -1,5 +1,6 @@
 """Opens feature stores and checks everything that would otherwise spoil a run later."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -214,6 +215,13 @@ def _as_text(where: str, values: np.ndarray) -> np.ndarray:
         if values.dtype.kind == "S":
             return np.char.decode(values, "utf-8")
         named = values.astype(np.str_)
+        named = np.ascontiguousarray(named, named.dtype.newbyteorder("="))
+        beyond = named.view(np.uint32) > sys.maxunicode if named.dtype.itemsize else np.zeros(0)
+        if beyond.any():  # Python could not even print it
+            row = np.argmax(beyond) // (len(beyond) // len(named))
+            raise FeatureStoreError(
+                f"{where}: row {row} is no text, it is damaged: copy or write it again"
+            )
         np.char.encode(named, "utf-8")  # for hashing and writing
         return named
     except UnicodeError:

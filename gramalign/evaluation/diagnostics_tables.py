@@ -15,6 +15,7 @@ from gramalign.evaluation.hubness import NEIGHBOURS
 from gramalign.evaluation.table_parts import decimal, percent, plain_table, titled
 
 _BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 25  # characters of a histogram
 
 
 def diagnostics_table(evaluation: Evaluation) -> Group:
@@ -96,13 +97,15 @@ def _histograms(figures: Diagnostics) -> Table:
     return table
 
 
-def _drawn(counts: Sequence[int], width: int = 25) -> str:
-    """A histogram as `width` characters.
+def _drawn(counts: Sequence[int]) -> str:
+    """A histogram as characters.
 
-    >>> _drawn([0, 0, 1, 0, 4, 4], 3)
+    >>> _drawn([0] * 48 + [1, 4])
+    '                        █'
+    >>> _drawn([0, 1, 8])
     ' ▁█'
     """
-    per = max(len(counts) // width, 1)
+    per = max(len(counts) // _WIDTH, 1)
     bars = [sum(counts[start : start + per]) for start in range(0, len(counts), per)]
     most = max(max(bars, default=0), 1)
     # A bin with any entry is visible.

@@ -15,6 +15,7 @@ from gramalign.evaluation.inputs import (
 from gramalign.unit_rows import unit_rows
 
 Label = int | str
+_NAMED = 5  # classes of many, in a message
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,12 @@ def labelled(
     return Labelled(data, values)
 
 
-def spelt(classes: Sequence[Label] | np.ndarray, most: int = 5) -> str:
+def spelt(classes: Sequence[Label] | np.ndarray) -> str:
     """Classes for a message; of many, the first few.
 
-    >>> spelt([3, 5, 8, 9], most=2)
-    '3, 5 and 2 more'
+    >>> spelt(range(7))
+    '0, 1, 2, 3, 4 and 2 more'
     """
-    named = ", ".join(str(name) for name in classes[:most])
-    return named if len(classes) <= most else f"{named} and {len(classes) - most} more"
+    named = ", ".join(str(name) for name in classes[:_NAMED])
+    more = len(classes) - _NAMED
+    return named if more <= 0 else f"{named} and {more} more"

@@ -14,8 +14,9 @@ def check_array(name: str, x: Any) -> None:
         raise TypeError(f"{name} must be a JAX or NumPy array, got {type(x).__name__}")
 
 
-def at_least_float32(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def at_least_float32(x: Float[np.ndarray | Array, "..."]) -> Float[Array, "..."]:
     """Widen bfloat16 and float16 to float32; leave float32 and float64 as they are."""
+    x = jnp.asarray(x)
     return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 

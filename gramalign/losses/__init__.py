@@ -1,4 +1,7 @@
-"""Floor 3: losses, one file a paper, as pure functions from embeddings to a value per example."""
+"""Floor 3: losses, one file a paper, as pure functions from embeddings to a value per example.
+
+The mean is the caller's: `.mean()`, or with masks `masked_mean` over the `participants`.
+"""
 
 from gramalign.losses.alignment import alignment
 from gramalign.losses.barybind import barybind

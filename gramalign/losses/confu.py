@@ -110,7 +110,8 @@ def confu(
         engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example with fewer than two modalities, which takes no part.
+        `[batch]`; 0 for an example with fewer than two modalities, which takes no part
+        (`participants` says which).
 
     Raises:
         ValueError: for fewer than three modalities, a fused embedding that is missing or joins no

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import check_array
@@ -15,10 +16,13 @@ def participants(
 ) -> Bool[Array, " batch"]:
     """Which examples take part in a loss: two modalities or more, the anchor among them.
 
+    A loss gives the others 0, which would pull down its mean: average by `masked_mean`.
+
     Args:
         embeddings: by modality, `[batch, dim]`.
         present: which examples have which modality; None: all have all.
-        anchor: a modality that must be present; None: any two will do.
+        anchor: the loss's own, which must be present; None, for a loss without one or of each
+            anchor in turn: any two modalities will do.
 
     Returns:
         `[batch]`.
@@ -28,8 +32,12 @@ def participants(
 
     >>> import jax.numpy as jnp
     >>> two = {"text": jnp.eye(2), "audio": jnp.eye(2)}
-    >>> participants(two, {"audio": jnp.array([True, False])}).tolist()
+    >>> taking_part = participants(two, {"audio": jnp.array([True, False])}, anchor="text")
+    >>> taking_part.tolist()
     [True, False]
+    >>> values = jnp.array([0.7, 0.0])  # of a loss
+    >>> round(float(masked_mean(values, taking_part)), 3)
+    0.7
     """
     check_embeddings(embeddings, present)
     if anchor is not None:
@@ -39,8 +47,12 @@ def participants(
     return enough if anchor is None else enough & mask_of(embeddings, present, anchor)
 
 
-def masked_mean(values: Float[Array, " batch"], where: Bool[Array, " batch"]) -> Float[Array, ""]:
+def masked_mean(
+    values: Float[Array, " batch"], where: Bool[np.ndarray | Array, " batch"]
+) -> Float[Array, ""]:
     """Mean of the values where `where` is True; 0 if it is nowhere.
+
+    Of a loss, the mean over the examples that take part in it: `where` from `participants`.
 
     Raises:
         ValueError: unless `where` is bool, of the values' shape.

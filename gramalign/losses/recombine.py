@@ -1,5 +1,6 @@
 """Recombined columns: each modality from another example, by shuffling."""
 
+from collections.abc import Mapping
 from functools import reduce
 
 import jax
@@ -12,7 +13,7 @@ from gramalign.contrast.engine import Engine
 from gramalign.contrast.exchange import choose, exchange, sums
 from gramalign.mesh import AxisName, gathered, varying_as, zeros_as
 from gramalign.scores import ProductScore, Side
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings
 
 
 def shuffled(
@@ -44,7 +45,7 @@ def shuffled(
 def recombined(
     score: ProductScore,
     embeddings: Embeddings,
-    kept: Present,
+    kept: Mapping[str, Bool[Array, " b"]],
     groups: Int[Array, " b"],
     key: PRNGKeyArray | None,
     axis_name: AxisName | None,

@@ -43,8 +43,8 @@ def separation(
         engine: how all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example with fewer than two modalities, which takes no part, or with no
-        other to compare with.
+        `[batch]`; 0 for an example with fewer than two modalities, which takes no part
+        (`participants` says which), or with no other to compare with.
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, or rows that are neither of

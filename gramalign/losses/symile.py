@@ -154,6 +154,6 @@ def symile(
     return mean_over(names, one, embeddings, present)
 
 
-def _part(vectors: Float[Array, "b d"], kept: Bool[Array, " b"], scaled: bool) -> Side:
+def _part(vectors: Float[np.ndarray | Array, "b d"], kept: Bool[Array, " b"], scaled: bool) -> Side:
     """One modality as a factor of columns."""
     return Side(as_factor(neutral(vectors, kept, scaled), vectors.dtype), kept)

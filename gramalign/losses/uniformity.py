@@ -52,7 +52,8 @@ def uniformity(
 
     Returns:
         `[batch]`: the mean over the modalities that an example has, where one without a pair counts
-        as 0; 0 for an example with fewer than two modalities, which takes no part.
+        as 0; 0 for an example with fewer than two modalities, which takes no part
+        (`participants` says which).
 
     Raises:
         ValueError: for fewer than two modalities, shapes that differ, a t that is not positive, or

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from gramalign.geometry import normalize
 from gramalign.models.tower import Tower
-from gramalign.types import Embeddings, Present
+from gramalign.types import Present
 
 
 class Towers(nnx.Module):
@@ -65,7 +65,7 @@ class Towers(nnx.Module):
         present: Present | None = None,
         *,
         dropout_keys: Key[Array, " batch"] | None = None,
-    ) -> Embeddings:
+    ) -> dict[str, Float[Array, "batch dim"]]:
         """Encodes the modalities that `features` holds, which may be fewer than the towers.
 
         Args:

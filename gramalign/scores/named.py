@@ -72,7 +72,12 @@ def _read_score(text: str, anchor: str, argument: str) -> Score:
         raise ValueError(
             f"{argument}: got {text!r}, but the settings of {name} are {', '.join(known) or 'none'}"
         )
-    return dataclasses.replace(score, **settings)
+    try:
+        return dataclasses.replace(score, **settings)
+    except TypeError as error:
+        raise ValueError(
+            f"{argument}: got {text!r}, a setting of another type ({error})"
+        ) from error
 
 
 def name_of(score: ScoreLike) -> str:

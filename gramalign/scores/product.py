@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32
@@ -82,7 +83,9 @@ class ProductScore(AnchoredScore):
         return dim**-0.5 if self.scaled else 1.0
 
 
-def neutral(vectors: Float[Array, "b d"], kept: Bool[Array, " b"], scaled: bool) -> Array:
+def neutral(
+    vectors: Float[np.ndarray | Array, "b d"], kept: Bool[Array, " b"], scaled: bool
+) -> Array:
     """One modality as a factor of an elementwise product, `[b, d]`: ones where it is absent.
 
     Scaled vectors have entries of order 1, so that products of many neither grow nor vanish.

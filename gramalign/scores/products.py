@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, DTypeLike, Float
 
@@ -31,12 +32,12 @@ def in_bfloat16() -> AbstractContextManager:
     return jax.default_matmul_precision(_IN_BFLOAT16)
 
 
-def as_factor(x: Float[Array, "*n d"], dtype: DTypeLike) -> Float[Array, "*n d"]:
+def as_factor(x: Float[np.ndarray | Array, "*n d"], dtype: DTypeLike) -> Float[Array, "*n d"]:
     """A factor of tiles, in the dtype used for embeddings of this `dtype`.
 
     bfloat16 stays; float16, whose range is too small for derivatives, becomes float32.
     """
-    return x.astype(dtype) if dtype == jnp.bfloat16 else at_least_float32(x)
+    return jnp.asarray(x, dtype) if dtype == jnp.bfloat16 else at_least_float32(x)
 
 
 def product(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> Float[Array, "r c"]:

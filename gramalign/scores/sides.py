@@ -119,7 +119,7 @@ def stack(
 def mask_of(embeddings: Embeddings, present: Present | None, name: str) -> Bool[Array, " batch"]:
     """Where one modality is present: everywhere if the mapping has no entry for it."""
     mask = (present or {}).get(name)
-    return jnp.ones(embeddings[name].shape[0], bool) if mask is None else mask
+    return jnp.ones(embeddings[name].shape[0], bool) if mask is None else jnp.asarray(mask)
 
 
 def one(embeddings: Embeddings, present: Present | None, argument: str, name: str) -> Side:

@@ -179,14 +179,14 @@ class Index:
                 "the index"
             )
         k = int(k)
+        allowed = None if where is None else checked_where(where, len(self))
         searched = self._searched(gallery, tuple(rows))
         # Named by their places, so that one program serves all sets of modalities of one size.
         between = Between(score, _places("query", len(rows)), _places("gallery", len(searched)))
         cols = self._columns(between, searched)
-        if where is not None:
-            allowed = checked_where(where, len(self))
-            allowed = upload({"where": allowed}, len(cols.valid), self._mesh)["where"]
-            cols = cols._replace(valid=cols.valid & allowed)
+        if allowed is not None:
+            some = upload({"where": allowed}, len(cols.valid), self._mesh)["where"]
+            cols = cols._replace(valid=cols.valid & some)
         tile = tile_on(self._mesh)
         room = min(1 << (k - 1).bit_length(), cols.valid.shape[0])
         found = []

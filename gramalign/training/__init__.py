@@ -9,6 +9,9 @@ from gramalign.training.config_json import config_from_json as config_from_json
 from gramalign.training.config_json import config_to_json as config_to_json
 from gramalign.training.export import export as export
 from gramalign.training.loop import train as train
+from gramalign.training.microbatch import microbatched as microbatched
+from gramalign.training.params_file import load_params as load_params
+from gramalign.training.params_file import save_params as save_params
 from gramalign.training.restore import Run as Run
 from gramalign.training.restore import embed_store as embed_store
 from gramalign.training.restore import load_run as load_run

@@ -40,7 +40,10 @@ def read_about(path: Path) -> dict[str, Any]:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return json.loads((file.metadata() or {})[KEY])
+            about = json.loads((file.metadata() or {})[KEY])
+        if not isinstance(about, dict):
+            raise ValueError(f"its metadata are {about!r}, expected values by name")
+        return about
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise _unreadable(path, error) from error
 

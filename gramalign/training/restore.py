@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
@@ -19,7 +19,6 @@ from gramalign.training.model import abstract_model
 from gramalign.training.params_file import load_params, read_about
 from gramalign.training.processes import on_host
 from gramalign.training.run_folder import RunFolder
-from gramalign.types import Embeddings
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,11 @@ class Run:
     """Updates that the model has had."""
     trained_on: str | None
     """The `gramalign.data.digest` of the rows; None: an earlier version did not keep it."""
-    embed: Callable[..., Embeddings] = field(repr=False)
+    embed: Callable[..., dict[str, Float[Array, "batch dim"]]] = field(repr=False)
     """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
     `[batch, width]` arrays of any of the run's modalities, and bool `[batch]` masks; `fused`: a
-    term whose heads make further embeddings of these."""
+    term whose heads make further embeddings of these. NaN or Inf in a row that is present is an
+    error in NumPy arrays, and a row of NaN from JAX arrays, which are not looked at."""
 
 
 def load_run(folder: Path | str) -> Run:
@@ -49,6 +49,7 @@ def load_run(folder: Path | str) -> Run:
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
+        ValueError: its parameters are damaged, or something else's.
     """
     folder = Path(folder)
     path = RunFolder(folder).params
@@ -59,6 +60,12 @@ def load_run(folder: Path | str) -> Run:
             cure = "resume the run, or make a finished one from a checkpoint with gramalign export"
         raise FileNotFoundError(f"{folder} has no {path.name}: {cure}")
     about = read_about(path)
+    lacking = [name for name in ("config", "dims", "step") if name not in about]
+    if lacking:
+        raise ValueError(
+            f"{path} is damaged, or was not written by a run of gramalign: its metadata lack "
+            f"{', '.join(lacking)}"
+        )
     config, dims = config_from_dict(about["config"]), about["dims"]
     like = nnx.to_pure_dict(nnx.state(abstract_model(config, dims)))
     variables = load_params(path, like)
@@ -96,9 +103,15 @@ def embed_store(
         names such as "audio+video", zero where an example lacks a modality they need.
 
     Raises:
+        TypeError: anything but a store.
         ValueError: no modality in common, a modality of another width, or a term that fuses
             nothing.
     """
+    if not isinstance(store, FeatureStore):
+        raise TypeError(
+            f"store: got {type(store).__name__}, expected a FeatureStore: open one by "
+            "gramalign.data.load(PATH), or make one of arrays by gramalign.data.from_arrays"
+        )
     known = [modality for modality in store.modalities if modality in run.dims]
     if not known:
         raise ValueError(
@@ -136,7 +149,7 @@ def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tu
 
 def _checked_embed(
     dims, fusing, graphdef, variables, features, present=None, fused=None
-) -> Embeddings:
+) -> dict[str, Float[Array, "batch dim"]]:
     features, masks = dict(features), dict(present or {})
     _fused_names(fusing, fused)
     if not features:
@@ -170,10 +183,28 @@ def _checked_embed(
             )
     # Not converted to JAX arrays, which would belong to one process alone.
     features = {
-        name: x.astype(jnp.float32) if isinstance(x, jax.Array) else np.asarray(x, np.float32)
+        name: x.astype(jnp.float32)
+        if isinstance(x, jax.Array)
+        else _finite(name, np.asarray(x), present.get(name, np.True_))
         for name, x in features.items()
     }
     return _jitted_embed(graphdef, variables, features, present, fused=fused)
+
+
+def _finite(name: str, x: np.ndarray, present: np.ndarray | np.bool | jax.Array) -> np.ndarray:
+    """Features in float32."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of rows that are absent
+        x = x.astype(np.float32, copy=False)
+    if isinstance(present, jax.Array):  # as the features would be
+        return x
+    bad = present & ~np.isfinite(x).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"features[{name!r}]: row {np.argmax(bad)} holds NaN or Inf (or a number too large for "
+            f"float32; {counted(int(bad.sum()), 'such row')}): fix it, or mark it as absent in "
+            "`present`"
+        )
+    return x
 
 
 def _embed(graphdef, variables, features, present=None, fused=None):

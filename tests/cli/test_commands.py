@@ -445,6 +445,12 @@ def test_search_by_a_row_and_by_a_store(run, store, tmp_path, capsys):
     assert name in {hit["id"] for hit in first["hits"]} <= set(test.ids.tolist())
     assert not any(hit["is_query"] for hit in first["hits"]), "another store's row of this name"
 
+    words = [str(run), "row3", "--by", "text", "--score"]
+    (root,) = searched(capsys, *words, 'volume(form="root")')
+    (plain,) = searched(capsys, *words, 'volume(form="volume")')
+    assert root["score"] == "volume(form='root')" and plain["score"] == "volume"
+    assert [hit["score"] for hit in root["hits"]] != [hit["score"] for hit in plain["hits"]]
+
     main(["search", str(run), "row3", "--by", "text", "--against", "text"])
     printed = capsys.readouterr().out
     assert "row3: text -> text, volume" in printed and "row3  (the query)" in printed

@@ -449,3 +449,23 @@ def test_load_names_what_there_is():
         FeatureStoreError, match=r"no data 'digitz': expected 'digits', or the path"
     ):
         load("digitz")
+
+
+@pytest.mark.parametrize("code", [0x110000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_names_with_letters_that_there_are_not(code, tmp_path):
+    ids = np.array(["ab", "cd", "ef"])
+    ids.view(np.uint32)[3] = code
+    for order in "<>":
+        np.savez(tmp_path / "x.npz", text=np.ones((3, 2)), ids=ids.astype(f"{order}U2"))
+        with pytest.raises(FeatureStoreError, match=r"x.npz\[ids\]: row 1 is no text"):
+            open_store(tmp_path / "x.npz")
+
+
+def test_an_npz_whose_offsets_are_damaged(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, text=np.ones((3, 2)))
+    content = path.read_bytes()
+    end = content.index(b"PK\x05\x06") + 16  # where it says the directory starts
+    path.write_bytes(content[:end] + (2**31 - 1).to_bytes(4, "little") + content[end + 4 :])
+    with pytest.raises(FeatureStoreError, match="x.npz is damaged or not an .npz file .*offset"):
+        open_store(path)

@@ -116,6 +116,28 @@ def test_hash_split_is_the_documented_rule():
     assert hash_split(ids[::-1]).tolist() == hash_split(ids)[::-1].tolist()
 
 
+@pytest.mark.parametrize("kind", [int, np.uint8, bytes])
+def test_hash_split_of_ids_as_a_store_may_have_them(kind):
+    text = np.arange(100).astype(str)
+    np.testing.assert_array_equal(hash_split(text.astype(kind)), hash_split(text))
+    taken = held_out(text.astype(kind), 0.3)
+    np.testing.assert_array_equal(taken, held_out(text, 0.3))
+
+
+@pytest.mark.parametrize("ids", [np.arange(4.0), np.array([None, "a"]), np.zeros((2, 2), int)])
+def test_no_ids_to_split_by(ids, unchecked):
+    message = rf"ids: got {ids.dtype} .*, expected one string .*\.astype\(str\)"
+    with pytest.raises(ValueError, match=message):
+        hash_split(ids)
+    with pytest.raises(ValueError, match=message):
+        held_out(ids, 0.5)
+
+
+def test_groups_of_other_rows(unchecked):
+    with pytest.raises(ValueError, match=r"groups: got \(3,\), expected .* each id, \(4,\)"):
+        hash_split(np.arange(4), np.arange(3))
+
+
 def test_hash_split_never_divides_a_group():
     ids = np.arange(200).astype(str)
     groups = 100 - np.arange(200) % 40  # in no order of their first rows

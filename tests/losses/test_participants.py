@@ -35,6 +35,16 @@ def test_without_masks_everybody_does():
     assert np.all(losses.participants(EMBEDDINGS, {}))
 
 
+def test_arrays_in_numpy():
+    embeddings, present = ({m: np.asarray(x) for m, x in t.items()} for t in (EMBEDDINGS, PRESENT))
+    values, where = losses.gram(embeddings, anchor="a", present=present), present["b"]
+    np.testing.assert_array_equal(values, losses.gram(EMBEDDINGS, anchor="a", present=PRESENT))
+    taking_part = losses.participants(EMBEDDINGS, PRESENT, "a")
+    np.testing.assert_array_equal(losses.participants(embeddings, present, "a"), taking_part)
+    mean = losses.masked_mean(values, where)
+    np.testing.assert_allclose(mean, np.mean(np.asarray(values)[where]), rtol=1e-6)
+
+
 @cache
 def compiled(name):
     """As a function of embeddings, masks and groups."""

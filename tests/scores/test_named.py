@@ -60,6 +60,7 @@ def test_of_a_joined_tuple_too(batch):
         ("kernel_volume(width=2)", "but the settings of kernel_volume are bandwidth"),
         ("cosine(col='b')", "but the settings of cosine are none"),
         ("kernel_volume(bandwidth=-1.0)", "bandwidth must be"),
+        ("kernel_volume(bandwidth='x')", "bandwidth='x'.*, a setting of another type"),
     ],
 )
 def test_refuses(text, complaint):

@@ -53,6 +53,19 @@ def test_tile_and_matched(name, k, masked):
     assert np.isfinite(tile).all() and np.isfinite(matched).all()
 
 
+@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("masked", [False, True], ids=["all present", "masked"])
+def test_numpy_arrays_are_taken_too(name, masked):
+    embeddings, present, found = measured(2, masked)
+    present = present if masked else {}
+    score = SCORES[name]
+    rows, cols = score.rows(embeddings, present), score.cols(embeddings, present)
+    assert all(isinstance(x, jax.Array) for x in jax.tree.leaves((rows, cols)))
+    tile, matched = score.tile(rows.factors, cols.factors), score.matched(embeddings, present)
+    np.testing.assert_allclose(tile, found[name][0], atol=1e-6)
+    np.testing.assert_allclose(matched, found[name][1], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", SCORES)
 def test_not_a_number_is_not_overlooked(name):
     """One vector that is broken breaks all scores of its tuple, and none of the others."""

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from gramalign.training.params_file import load_params, read_about, save_params
+from gramalign.training import load_run
+from gramalign.training.params_file import KEY, load_params, read_about, save_params
 
 TREE = {"b": {"layers": {0: np.ones((2, 3)), 1: np.zeros(3)}}, "a.dot": np.float32(2)}
 
@@ -76,3 +77,14 @@ def test_a_write_that_is_cut_off_leaves_what_was_there(path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         save_params(path, TREE, {})
     assert [file.read_bytes() for file in path.parent.iterdir()] == [before]
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [("3", "its metadata are 3, expected values"), ("{}", "its metadata lack config, dims, step")],
+)
+def test_metadata_of_something_else(about, told, tmp_path):
+    path = tmp_path / "params.safetensors"
+    safetensors.numpy.save_file({"a": np.ones(2)}, path, metadata={KEY: about})
+    with pytest.raises(ValueError, match=f"{path} is damaged, or was not written .*: {told}"):
+        load_run(tmp_path)

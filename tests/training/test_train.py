@@ -105,6 +105,30 @@ def test_arrays_are_embedded_as_they_are_or_refused(run, small_store):
         run.embed({"text": text}, fused="clip")
 
 
+def test_features_that_are_not_finite(run, small_store):
+    run, _ = run
+    text = np.load(small_store / "text.npy")[:4].astype(np.float64)
+    broken = text.copy()
+    broken[1:3, 0] = np.nan, 1e300
+    for present in (None, {"text": np.array([False, True, True, True])}):
+        with pytest.raises(ValueError, match=r"features\['text'\]: row 1 holds NaN .*2 such rows"):
+            run.embed({"text": broken}, present)
+    there = np.array([True, False, False, True])
+    found, whole = run.embed({"text": broken}, {"text": there}), run.embed({"text": text})
+    wanted = np.where(there[:, None], whole["text"], 0)
+    np.testing.assert_allclose(found["text"], wanted, atol=1e-6)
+    broken[2, 0] = np.inf
+    on_device = run.embed({"text": jnp.asarray(broken, jnp.float32)})["text"]
+    np.testing.assert_array_equal(np.isnan(on_device).any(axis=1), ~there)
+
+
+@pytest.mark.parametrize("store", ["digits", {"text": np.ones((2, 10))}])
+def test_what_is_no_store(run, store, unchecked):
+    message = f"store: got {type(store).__name__}, expected a FeatureStore: .*data.load"
+    with pytest.raises(TypeError, match=message):
+        embed_store(run[0], store)
+
+
 def test_a_run_is_shown_without_its_weights(run):
     run, _ = run
     assert len(repr(run)) < 2000 and repr(run.config) in repr(run)
