@@ -18,7 +18,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.basis import RANK_TOLERANCE, orthonormal_basis, sheared
-from gramalign.geometry.norms import at_least_float32, norm
+from gramalign.geometry.norms import at_least_float32, check_array, norm
 from gramalign.geometry.tuples import combine, inner_products, take_apart, unstack
 
 
@@ -48,8 +48,15 @@ def height(
     4.0
     """
     rows = take_apart(others, present)
-    basis = unstack(orthonormal_basis(others, present).vectors, -2)
+    check_array("vector", vector)
+    wanted = (*others.shape[:-2], others.shape[-1])
+    if vector.shape != wanted or not jnp.issubdtype(vector.dtype, jnp.floating):
+        raise ValueError(
+            f"vector must be floating point of shape {wanted}, as others are {others.shape}, got "
+            f"{vector.dtype} of shape {vector.shape}"
+        )
     vector = at_least_float32(vector)
+    basis = unstack(orthonormal_basis(others, present).vectors, -2)
     constants = stop_gradient(vector), [stop_gradient(row) for row in rows]
     products = unstack(jnp.squeeze(inner_products(constants[:1], constants[1]), -2), -1)
     squares = [jnp.sum(row * row, axis=-1) for row in constants[1]]

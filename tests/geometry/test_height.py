@@ -112,5 +112,10 @@ def test_bad_input(unchecked):
     vectors, others = jnp.ones((2, 4)), jnp.ones((2, 3, 4))
     with pytest.raises(ValueError, match="vectors must be floating point"):
         height(vectors, others.astype(int))
+    for wrong in (vectors[:, :3], vectors[0], vectors.astype(int)):
+        with pytest.raises(ValueError, match=r"vector must be floating point of shape \(2, 4\)"):
+            height(wrong, others)
+    with pytest.raises(TypeError, match="vector must be a JAX or NumPy array, got list"):
+        height([vectors], others)
     with pytest.raises(ValueError, match="present must have the shape"):
         height(vectors, others, jnp.ones((2, 2), bool))
