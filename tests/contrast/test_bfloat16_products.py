@@ -10,13 +10,20 @@ from gramalign import losses
 from gramalign.contrast import Engine
 from gramalign.contrast.tile import InBfloat16
 from gramalign.programs.flops import FLOAT32_PASSES, traced_flops
-from gramalign.scores import HyperbolicVolumeScore, KernelVolumeScore, SimplexScore, VolumeScore
+from gramalign.scores import (
+    HeightScore,
+    HyperbolicVolumeScore,
+    KernelVolumeScore,
+    SimplexScore,
+    VolumeScore,
+)
 from gramalign.scores.products import in_bfloat16, product
 from tests import every_loss, samples
 
 BATCH, DIM = 64, 32
 ANCHORED = [
     VolumeScore("a"),
+    HeightScore("a"),
     SimplexScore("a"),
     KernelVolumeScore("a"),
     HyperbolicVolumeScore("a"),

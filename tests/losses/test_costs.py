@@ -13,7 +13,17 @@ from gramalign.programs.flops import matmul_flops
 
 BATCH, DIM = 64, 8
 
-ANCHORED = ["gram", "hypergram", "kernel_volume", "sca", "simplex", "spectral", "clip", "siglip"]
+ANCHORED = [
+    "gram",
+    "height",
+    "hypergram",
+    "kernel_volume",
+    "sca",
+    "simplex",
+    "spectral",
+    "clip",
+    "siglip",
+]
 OTHERS = ["pmrl", "centrobind", "barybind", "separation", "uniformity"]
 # Pairs or modalities, of which the docstring names what each costs.
 TASKS = {"clip": lambda k: k - 1, "siglip": lambda k: k - 1, "uniformity": lambda k: k}

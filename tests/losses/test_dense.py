@@ -136,6 +136,12 @@ LOSSES = {
         dict(anchor="b"),
     ),
     "spectral": (losses.spectral, dense_anchored(reference.spectral_scores), dict(anchor="b")),
+    "height": (losses.height, dense_anchored(reference.height_scores), dict(anchor="b")),
+    "height squared, all anchors": (
+        partial(losses.height, squared=True),
+        dense_anchored(partial(reference.height_scores, squared=True)),
+        dict(anchor=None),
+    ),
     "simplex, all anchors": (
         losses.simplex,
         dense_anchored(reference.simplex_scores),

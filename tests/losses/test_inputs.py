@@ -31,6 +31,7 @@ FUNCTIONS = {
     "barybind": losses.barybind,
     "symile": losses.symile,
     "spectral": losses.spectral,
+    "height": losses.height,
     "simplex": losses.simplex,
     "sca": losses.sca,
     "supcon": partial(losses.supcon, groups=jnp.arange(4)),
@@ -71,7 +72,7 @@ def test_embeddings(name, embeddings, message):
         FUNCTIONS[name](embeddings)
 
 
-ANCHORED = ["gram", "clip", "vast", "spectral", "simplex", "sca", "supcon", "siglip"]
+ANCHORED = ["gram", "clip", "vast", "spectral", "height", "simplex", "sca", "supcon", "siglip"]
 
 
 @pytest.mark.parametrize("name", [*ANCHORED, "supcon of volumes", "siglip of volumes"])
@@ -92,7 +93,7 @@ def test_an_unknown_entry_names_those_there_are(loss, argument):
 
 
 @pytest.mark.parametrize(
-    "name", ["gram", "clip", "centrobind", "barybind", "spectral", "simplex", "sca"]
+    "name", ["gram", "clip", "centrobind", "barybind", "spectral", "height", "simplex", "sca"]
 )
 def test_label_smoothing(name):
     loss = getattr(losses, name)
@@ -109,6 +110,7 @@ def test_label_smoothing(name):
         losses.centrobind,
         losses.barybind,
         losses.spectral,
+        losses.height,
         losses.simplex,
         losses.sca,
         losses.supcon,
@@ -238,6 +240,7 @@ def test_masks_that_are_none(present, message):
         (losses.clip, {"temperature": True}, TypeError, "temperature must be a number, got True"),
         (losses.siglip, {"bias": jnp.array(True)}, TypeError, "bias must be a number, got Array"),
         (losses.pmrl, {"signed": "False"}, TypeError, "signed must be True or False, got 'False'"),
+        (losses.height, {"squared": "no"}, TypeError, "squared must be True or False, got 'no'"),
         (losses.simplex, {"squared": 1}, TypeError, "squared must be True or False, got 1"),
         (losses.uniformity, {"t": np.True_}, TypeError, "t must be a number, got np.True_"),
         (losses.clip, {"label_smoothing": False}, TypeError, "label_smoothing must be a number"),
