@@ -8,8 +8,8 @@ others that explains most of it, so that h has all its digits however close the 
 one; projecting twice takes away what the rounding of the first time left along the basis.
 
 Cost: O(k^2 d) per tuple. Singular set: a vector within the span (to rounding: within 16 machine
-epsilons of it), where h is 0, with a kink; the derivative is 0 there. The others may be dependent:
-their span then has fewer dimensions, and the derivative is that at a constant basis.
+epsilons of it), where h is 0, with a kink; the derivative is 0 there. Dependent others, where h
+jumps, as their span loses a dimension; the derivative is that of the height above the smaller span.
 """
 
 import jax

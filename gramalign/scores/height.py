@@ -14,10 +14,12 @@ Source: base times height, from GRAM: Cicchetti et al., ICLR 2025, arXiv 2412.11
 Needs: an anchor; k >= 2. A missing modality is left out of the tuple.
 Cost: 2 (k - 1) d flops a pair; memory O(B k d).
 Singular set: an anchor within the span of the others, where the height is 0 and has a kink unless
-squared; derivatives are 0 there.
-Blind spot: signs, and whether the others agree with each other. Each further modality makes the
-span wider, so that with modalities missing larger tuples fit any anchor a little better; the
-derivative of the height vanishes at orthogonality.
+squared; derivatives are 0 there. Others that are dependent, where the span loses a dimension and
+the height jumps; derivatives are those above the smaller span.
+Blind spot: signs, and whether the others agree with each other: of two that nearly coincide, their
+small difference counts as much as they do. Each further modality makes the span wider, so that with
+modalities missing larger tuples fit any anchor a little better; the derivative of the height
+vanishes at orthogonality.
 """
 
 from dataclasses import dataclass
