@@ -12,8 +12,8 @@ Needs: an anchor, or each in turn; k >= 2 (at k = 2 it is GRAM).
 Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, per anchor; memory
 O(B k d).
 Singular set: an anchor within the span of the others, where the height is 0 and has a kink (none if
-squared); derivatives are 0 there. Others that are dependent, where the height jumps; derivatives are
-those above the smaller span.
+squared); derivatives are 0 there. Others that are dependent, where the height jumps; derivatives
+are those above the smaller span.
 Blind spot: signs, and whether the others agree with each other, unless each is the anchor in turn.
 """
 
