@@ -28,7 +28,16 @@ def config(small_config):
     return small_config(log_every=1)
 
 
+@pytest.fixture
+def interruptible():
+    """A process inherits that Ctrl-C is ignored, as in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_ends_with_a_status_of_its_own(number, status, config, tmp_path):
     long = dataclasses.replace(config, steps=100_000, checkpoint_every=100_000, log_every=10)
