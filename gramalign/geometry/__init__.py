@@ -2,6 +2,7 @@
 
 from gramalign.geometry.basis import Basis, orthonormal_basis
 from gramalign.geometry.gram import gram_matrix
+from gramalign.geometry.height import height
 from gramalign.geometry.leading import leading_direction
 from gramalign.geometry.norms import norm, normalize
 from gramalign.geometry.spectrum import decompose, singular_values
@@ -11,6 +12,7 @@ __all__ = [
     "Basis",
     "decompose",
     "gram_matrix",
+    "height",
     "leading_direction",
     "log_volume",
     "norm",

@@ -27,8 +27,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry import orthonormal_basis
-from gramalign.geometry.height import height
+from gramalign.geometry import height, orthonormal_basis
 from gramalign.geometry.norms import at_least_float32, sqrt
 from gramalign.geometry.tuples import unstack
 from gramalign.scores.anchored_score import AnchoredScore

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from gramalign.geometry import volume
-from gramalign.geometry.height import height
+from gramalign.geometry import height, volume
 from tests import reference, samples
 
 BATCH, DIM = 8, 16
