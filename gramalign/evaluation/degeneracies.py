@@ -100,7 +100,7 @@ _POINT = (
 )
 _LINE = (
     "Collapsed to nearly one line, by effective rank: {}. The cosine tells these embeddings apart "
-    "by little more than a sign; volume and spectral, which are blind to signs, not at all."
+    "by little more than a sign; volume, height and spectral, blind to signs, not at all."
 )
 _REPEATED = (
     "Rows with the same vector, as an empty input would give: {}. No Score tells them apart by "
@@ -109,17 +109,17 @@ _REPEATED = (
 )
 _OPPOSED = (
     "Matches with a cosine below 0: {}. The cosine ranks them behind unrelated examples, while "
-    "volume and spectral do not see signs and count opposite vectors as agreeing."
+    "volume, height and spectral do not see signs and count opposite vectors as agreeing."
 )
 _COINCIDENT = (
     "Tuples whose other modalities all but coincide, in that they span a volume below "
     f"{COINCIDENT}" + ", by anchor: {}. They fit any anchor: the volume there hardly depends on "
-    "the anchor, neither in training nor in rest -> anchor."
+    "the anchor, neither in training nor in rest -> anchor. The height does depend on it."
 )
 _OVERRIDING = (
     "Tuples whose other modalities span less volume on their own than half of all matched tuples "
     "do, by anchor: {}. Under the volume they rank before half of all matches whatever the query "
-    "(anchor -> rest); rest -> anchor and the cosine do not suffer from it."
+    "(anchor -> rest); rest -> anchor, the cosine and the height do not suffer from it."
 )
 _UNEVEN = (
     "Tuples whose rank depends on how many modalities they have: matches of one size rank so many "
