@@ -49,6 +49,8 @@ def _names(ids: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     names = np.asarray(ids)
     if names.dtype.kind == "S":
         names = np.char.decode(names, "utf-8")
+    if names.dtype.kind == "O" and all(isinstance(name, str) for name in names):
+        names = names.astype(np.str_)  # of pandas
     if names.dtype.kind not in "iuU" or names.ndim != 1:
         raise ValueError(
             f"ids: got {names.dtype} {names.shape}, expected one string or integer for each row; "

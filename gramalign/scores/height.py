@@ -35,10 +35,10 @@ from gramalign.scores.products import product, rounding
 from gramalign.scores.sides import one, rest
 from gramalign.types import Embeddings, Present
 
-Basis = tuple[Float[Array, "c d"], ...]
+Directions = tuple[Float[Array, "c d"], ...]
 
 
-def squared_heights(rows: Float[Array, "r d"], basis: Basis) -> Float[Array, "r c"]:
+def squared_heights(rows: Float[Array, "r d"], basis: Directions) -> Float[Array, "r c"]:
     """Squared distance of every row from every tuple's span, by a matrix product a vector.
 
     Those below the rounding noise of the difference are 0: the rest of |a|^2 after cancellation is
@@ -51,10 +51,10 @@ def squared_heights(rows: Float[Array, "r d"], basis: Basis) -> Float[Array, "r 
         along = product(rows, vectors)
         inside += along * along
     outside = square - inside
-    return jnp.where(outside <= noise(rows, basis[0]) * square, 0, outside)
+    return jnp.where(outside <= tile_noise(rows, basis[0]) * square, 0, outside)
 
 
-def noise(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> float:
+def tile_noise(rows: Float[Array, "r d"], cols: Float[Array, "c d"]) -> float:
     """Squared heights in a tile below this share of the squared length are rounding noise."""
     return 4 * rounding(rows, cols)
 
@@ -75,11 +75,11 @@ class HeightScore(AnchoredScore):
 
     squared: bool = False
 
-    def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> Basis:
+    def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> Directions:
         """The others' orthonormal basis, zeros for an absent one."""
         return tuple(unstack(orthonormal_basis(vectors, kept).vectors, 1))
 
-    def tile(self, rows: Float[Array, "r d"], cols: Basis) -> Float[Array, "r c"]:
+    def tile(self, rows: Float[Array, "r d"], cols: Directions) -> Float[Array, "r c"]:
         """By k - 1 matrix products; distances below the rounding noise of the difference are 0."""
         squares = squared_heights(rows, cols)
         return -squares if self.squared else -sqrt(squares)

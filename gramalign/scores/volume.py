@@ -38,7 +38,7 @@ from gramalign.geometry import orthonormal_basis, volume
 from gramalign.geometry.norms import sqrt
 from gramalign.geometry.tuples import unstack
 from gramalign.scores.anchored_score import SymmetricScore
-from gramalign.scores.height import noise, squared_heights
+from gramalign.scores.height import squared_heights, tile_noise
 
 Form = Literal["volume", "squared", "log", "root"]
 
@@ -85,26 +85,28 @@ class VolumeScore(SymmetricScore):
     def tile(self, rows: Float[Array, "r d"], cols: _Span) -> Float[Array, "r c"]:
         """By k - 1 matrix products; distances below the rounding noise of the difference are 0."""
         sizes = cols.volume[None, :] * sqrt(squared_heights(rows, cols.basis))
-        return self._score(sizes, 1 + cols.number[None, :], noise(rows, cols.basis[0]))
+        return self._score(sizes, 1 + cols.number[None, :], tile_noise(rows, cols.basis[0]))
 
     def of_tuples(
         self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
     ) -> Float[Array, " b"]:
         """The scores of whole tuples, in the given form."""
         size, number = volume(vectors, kept), jnp.sum(kept, axis=1)
-        return self._score(size, number.astype(size.dtype), noise(vectors[:, 0], vectors[:, 1]))
+        return self._score(
+            size, number.astype(size.dtype), tile_noise(vectors[:, 0], vectors[:, 1])
+        )
 
     def _score(
-        self, size: Float[Array, "*n"], number: Float[Array, "*m"], least: float
+        self, size: Float[Array, "*n"], number: Float[Array, "*m"], noise: float
     ) -> Float[Array, "*n"]:
-        """The negated volume of `number` vectors, in the given form, where `least` is `noise`."""
+        """The negated volume of `number` vectors, in the given form, for tiles with this noise."""
         if self.form == "squared":
             return -size * size
         if self.form == "log":
-            return -jnp.log(size * size + max(LOG_FLOOR, 2 * least)) / 2
+            return -jnp.log(size * size + max(LOG_FLOOR, 2 * noise)) / 2
         if self.form == "root":
-            if least > LOG_FLOOR:
-                size = jnp.sqrt(size * size + 2 * least)
+            if noise > LOG_FLOOR:
+                size = jnp.sqrt(size * size + 2 * noise)
             zero = size <= 0
             return -jnp.where(zero, 0, jnp.where(zero, 1, size) ** (1 / jnp.maximum(number, 1)))
         return -size

@@ -116,7 +116,7 @@ def test_hash_split_is_the_documented_rule():
     assert hash_split(ids[::-1]).tolist() == hash_split(ids)[::-1].tolist()
 
 
-@pytest.mark.parametrize("kind", [int, np.uint8, bytes])
+@pytest.mark.parametrize("kind", [int, np.uint8, bytes, object])
 def test_hash_split_of_ids_as_a_store_may_have_them(kind):
     text = np.arange(100).astype(str)
     np.testing.assert_array_equal(hash_split(text.astype(kind)), hash_split(text))
