@@ -64,6 +64,7 @@ EVERY = {
     "sca": partial(losses.sca, anchor=ANCHOR),
     "supcon": partial(losses.supcon, anchor=ANCHOR),
     "supcon of volumes": partial(losses.supcon, anchor=ANCHOR, score_of=VolumeScore),
+    "clip of volumes": partial(losses.clip, anchor=ANCHOR, score_of=VolumeScore),
     "siglip": partial(losses.siglip, anchor=ANCHOR),
     "siglip of volumes": partial(losses.siglip, anchor=ANCHOR, score_of=VolumeScore, bias=2.0),
     "alignment": without(losses.alignment, *ALONE),

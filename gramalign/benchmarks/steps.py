@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 from gramalign import losses
 from gramalign.benchmarks.workload import Method, Way
 from gramalign.contrast import Engine
+from gramalign.training.own_terms import term_named
 from gramalign.training.term import Anchored, Term
-from gramalign.training.terms import TERMS
 
 ANCHOR = "m0"
 
@@ -25,7 +25,7 @@ def names(modalities: int) -> list[str]:
 
 def objective(method: Method) -> Term:
     """A method with its own settings; its anchor, if it has one, is the first modality."""
-    kind = TERMS[method]
+    kind = term_named(method)
     return kind(anchor=ANCHOR) if issubclass(kind, Anchored) else kind()
 
 

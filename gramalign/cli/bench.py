@@ -106,10 +106,10 @@ class Bench:
             numbers = [x for x in _each(value) if isinstance(x, int) and not isinstance(x, bool)]
             if any(number < least for number in numbers):
                 raise ValueError(f"{_option(name)} must be at least {least}, got {_words(value)}")
-        if unknown := [x for x in self.methods if x not in (*TERMS, "all")]:
+        if unknown := [x for x in self.methods if x not in (*TERMS, "all") and ":" not in x]:
             raise ValueError(
                 f"--methods: {unknown[0]} is not an objective; give all, or some of "
-                f"{', '.join(TERMS)}"
+                f"{', '.join(TERMS)}, or your own as package.module:name"
             )
         for method in {*self.methods} - {"all"}:
             if (why := self._why_not(method)) is not None:

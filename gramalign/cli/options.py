@@ -12,6 +12,7 @@ import tyro
 
 from gramalign.training import Config
 from gramalign.training.expression import parse
+from gramalign.training.own_terms import in_order, term_named
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
 
@@ -47,14 +48,14 @@ def options(start: Config, objectives: Sequence[str], args: Sequence[str]) -> Op
     """
     named = {term for objective in objectives for term in parse(objective, TERMS)}
     for word in args:
-        match = re.match(r"--(\w[\w-]*)\.", word)
-        term = match and match[1].replace("-", "_")
-        if term in TERMS and term not in named:
+        match = re.match(r"--(\w[\w.:-]*)\.", word)
+        term = match[1].replace("-", "_") if match else ""
+        if (term in TERMS or ":" in term) and term not in named:
             raise ValueError(
                 f"{word} belongs to a term that is not in any objective: {', '.join(objectives)}"
             )
     values = {each.name: getattr(start, each.name) for each in fields(start)}
-    settings = {name: start.settings.get(name, TERMS[name]()) for name in TERMS if name in named}
+    settings = {x: start.settings.get(x, term_named(x)()) for x in in_order(named)}
     return Options(**{**values, "settings": settings})
 
 

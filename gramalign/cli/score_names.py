@@ -1,13 +1,12 @@
 """The Scores that options name, each with any settings: `kernel_volume(bandwidth=0.3)`."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated
 
 from tyro.constructors import PrimitiveConstructorSpec
 
 from gramalign.evaluation import FUSED, SCORE_NAMES
-from gramalign.scores import name_of, score_named
+from gramalign.scores.named import spelled
 
 OWN = "own"
 """In place of a Score: that which each run trains."""
@@ -21,10 +20,14 @@ def _read(text: str, words: Sequence[str]) -> str:
     """
     if text in words:
         return text
-    if text.partition("(")[0] not in SCORE_NAMES:
-        raise ValueError(f"got {text!r}, expected one of {', '.join((*SCORE_NAMES, *words))}")
+    name = text.partition("(")[0]
+    if name not in SCORE_NAMES and ":" not in name:
+        raise ValueError(
+            f"got {text!r}, expected one of {', '.join((*SCORE_NAMES, *words))}, or your own as "
+            "package.module:Class"
+        )
     try:
-        return name_of(partial(score_named, text))
+        return spelled(text)
     except ValueError as error:
         raise ValueError(str(error).removeprefix("score: ")) from None
 

@@ -1,31 +1,35 @@
-"""CLIP: contrast on cosine similarity, pair by pair, with one anchor or between all modalities.
+"""CLIP: contrast on cosine similarity, pair by pair, or on any Score of an anchor and the others.
 
     L = mean over pairs (a, b) of 1/2 [ CE_j(<a_i, b_j> / tau) + CE_j(<a_j, b_i> / tau) ]
 
 With an anchor, every other modality is pulled to it, as in ImageBind (arXiv 2305.05665); without,
-the pairs are all k (k - 1) / 2.
+the pairs are all k (k - 1) / 2. Another Score takes the cosine's place as GRAM's volume does: of an
+anchor, or of each in turn, against the tuple of the others.
 
 Source: Radford et al., 2021, arXiv 2103.00020.
 Needs: an anchor, or all pairs; k >= 2.
-Cost: 2 B^2 d flops forward per pair, four times that with the gradient; memory O(B d).
-Singular set: none; smooth everywhere.
-Blind spot: tuples as such: with an anchor the others are never compared with each other.
+Cost: that of the Score's softmax: for cosines 2 B^2 d flops forward per pair, four times that with
+the gradient; memory O(B d).
+Singular set: the Score's; cosines have none.
+Blind spot: the Score's; of cosines, tuples as such: with an anchor the others are never compared.
 """
 
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.losses.anchors import over_pairs, pairs_of, softmax
+from gramalign.losses.anchors import over_any, softmax
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
+from gramalign.scores import ScoreLike
 from gramalign.types import Embeddings, Present
 
 
-@compiled(check=unit_rows)
+@compiled("score_of", check=unit_rows)
 def clip(
     embeddings: Embeddings,
     *,
     anchor: str | None = "text",
+    score_of: ScoreLike | None = None,
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
@@ -33,11 +37,14 @@ def clip(
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
-    """CLIP loss of every example, the mean over the pairs of modalities that it has.
+    """CLIP loss of every example, the mean over its pairs of modalities or, with a Score, anchors.
 
     Args:
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
-        anchor: the modality with which the others are compared, one by one; None: all pairs.
+        anchor: the modality that is compared with the others; None: all pairs, or every anchor.
+        score_of: the Score of an anchor against the tuple of the others, by name or class, such as
+            `VolumeScore`; None: cosines, pair by pair. Pass your own function as the same object at
+            every call: a new one compiles a new program.
         temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which modality.
@@ -46,12 +53,13 @@ def clip(
         engine: how the scores of all pairs are computed.
 
     Returns:
-        `[batch]`; 0 for an example that has no such pair and so takes no part (`participants`
+        `[batch]`; 0 for an example that has nothing to compare, which takes no part (`participants`
         says which).
 
     Raises:
-        ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or rows
-            that are neither of unit length nor zero (checked on concrete arrays only).
+        ValueError: for an unknown anchor, fewer than two modalities, shapes that differ, or, with
+            cosines, rows that are neither of unit length nor zero (checked on concrete arrays
+            only).
 
     >>> import jax.numpy as jnp
     >>> eye = jnp.eye(2)
@@ -60,4 +68,4 @@ def clip(
     True
     """
     loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    return over_pairs(loss, embeddings, pairs_of(embeddings, anchor), present)
+    return over_any(score_of, loss, embeddings, anchor, present)

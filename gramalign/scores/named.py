@@ -2,6 +2,7 @@
 
 volume
 kernel_volume(bandwidth=0.3)
+package.module:Nearness(scale=2.0)
 """
 
 import ast
@@ -10,25 +11,27 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from gramalign.imported import imported
 from gramalign.scores.protocol import Score
 from gramalign.scores.registry import SCORES, anchored
 
 ScoreLike = str | Callable[[str], Score]
-"""A name, with any settings in brackets; or what makes a Score from its anchor, as its class
-does."""
+"""A name, or your own class as `package.module:Class`, with any settings in brackets; or what makes
+a Score from its anchor, as its class does."""
 
 SCORE_NAMES = tuple(anchored("anchor"))
 """The Scores of one modality against the others; `Between` extends them to any two sets."""
 
 _ROLES = ("anchor", "row", "col")
+_PARTS = ("rows", "cols", "tile", "matched")
 
 
 def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score:
     """The Score of an anchor against the tuple of all others.
 
     Args:
-        score: one of `SCORE_NAMES`, with any settings in brackets; or your own class, or another
-            function of the anchor.
+        score: one of `SCORE_NAMES` or `package.module:Class`, with any settings in brackets; or
+            your own class, or another function of the anchor.
         anchor: the modality.
         argument: the name of this argument in error messages.
 
@@ -57,17 +60,17 @@ def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score
     return made
 
 
-@cache
 def _read_score(text: str, anchor: str, argument: str) -> Score:
     name, settings = _read(text)
-    if name not in SCORE_NAMES:
-        asked = text.partition("(")[0] in SCORE_NAMES
+    if settings is None or (name not in SCORE_NAMES and ":" not in name):
+        asked = settings is None and (name in SCORE_NAMES or ":" in name)
         cure = '; settings are written as in Python: volume(form="root")' if asked else ""
         raise ValueError(
-            f"{argument}: got {text!r}, expected one of {', '.join(SCORE_NAMES)}{cure}"
+            f"{argument}: got {text!r}, expected one of {', '.join(SCORE_NAMES)}, or your own as "
+            f"package.module:Class{cure}"
         )
-    score: Any = anchored(anchor)[name]
-    known = [field.name for field in dataclasses.fields(score) if field.name not in _ROLES]
+    score: Any = _here(anchor)[name] if name in SCORE_NAMES else _own(name, anchor, argument)
+    known = [each for each in _fields(score) if each not in _ROLES]
     if not set(settings) <= set(known):
         raise ValueError(
             f"{argument}: got {text!r}, but the settings of {name} are {', '.join(known) or 'none'}"
@@ -78,6 +81,39 @@ def _read_score(text: str, anchor: str, argument: str) -> Score:
         raise ValueError(
             f"{argument}: got {text!r}, a setting of another type ({error})"
         ) from error
+
+
+@cache
+def _here(anchor: str) -> Mapping[str, Score]:
+    return anchored(anchor)
+
+
+def _own(name: str, anchor: str, argument: str) -> Score:
+    kind = imported(name, argument)
+    if not (isinstance(kind, type) and all(hasattr(kind, part) for part in _PARTS)):
+        raise ValueError(
+            f"{argument}: got {name!r}, which is {kind!r}, expected a class of Scores, with "
+            f"{', '.join(_PARTS)}"
+        )
+    return score_named(kind, anchor, argument)
+
+
+def _fields(score: Any) -> dict[str, Any]:
+    """The names of a Score's fields, and their defaults."""
+    fields = dataclasses.fields(score) if dataclasses.is_dataclass(score) else ()
+    return {field.name: field.default for field in fields}
+
+
+def spelled(text: str) -> str:
+    """A text that `score_named` reads, without settings that equal the defaults.
+
+    Raises:
+        ValueError: there is no such Score.
+
+    >>> spelled("volume( form='root' )"), spelled("volume(form='volume')")
+    ("volume(form='root')", 'volume')
+    """
+    return _written(_read(text)[0], score_named(text, "anchor"))
 
 
 def name_of(score: ScoreLike) -> str:
@@ -99,10 +135,7 @@ def name_of(score: ScoreLike) -> str:
         raise ValueError(
             f"score: {kind!r} has the name of a Score here, one of {', '.join(SCORES)}; rename it"
         )
-    fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
-    settings = {field.name: getattr(made, field.name) for field in fields}
-    defaults = {field.name: field.default for field in fields}
-    return _written(name, {key: x for key, x in settings.items() if key not in _ROLES}, defaults)
+    return _written(name, made)
 
 
 def called(name: str, **settings: Any) -> str:
@@ -111,20 +144,26 @@ def called(name: str, **settings: Any) -> str:
     >>> called("kernel_volume", bandwidth=0.3), called("kernel_volume", bandwidth=1.0)
     ('kernel_volume(bandwidth=0.3)', 'kernel_volume')
     """
-    return _written(name, settings, vars(anchored("anchor")[name]))
+    score: Any = anchored("anchor")[name]
+    return _written(name, dataclasses.replace(score, **settings))
 
 
-def _written(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+def _written(name: str, score: Score) -> str:
+    defaults = _fields(score)
+    settings = {key: getattr(score, key) for key in defaults if key not in _ROLES}
     inside = [f"{key}={value!r}" for key, value in settings.items() if value != defaults[key]]
     return f"{name}({', '.join(inside)})" if inside else name
 
 
-def _read(text: str) -> tuple[str, dict[str, Any]]:
-    """A name and its settings; for any other text, the text itself."""
+def _read(text: str) -> tuple[str, dict[str, Any] | None]:
+    """A name, and its settings if they can be read."""
+    name, bracket, inside = text.strip().partition("(")
+    if not bracket:
+        return name, {}
     try:
-        found = ast.parse(text, mode="eval").body
-        if isinstance(found, ast.Call) and isinstance(found.func, ast.Name) and not found.args:
-            return found.func.id, {str(k.arg): ast.literal_eval(k.value) for k in found.keywords}
+        found = ast.parse(f"_({inside}", mode="eval").body
+        if isinstance(found, ast.Call) and not found.args:
+            return name, {str(each.arg): ast.literal_eval(each.value) for each in found.keywords}
     except (SyntaxError, ValueError):
         pass
-    return text, {}
+    return name, None

@@ -10,13 +10,16 @@ from gramalign.training.config_json import config_to_json as config_to_json
 from gramalign.training.export import export as export
 from gramalign.training.loop import train as train
 from gramalign.training.microbatch import microbatched as microbatched
+from gramalign.training.own_terms import term_named as term_named
 from gramalign.training.params_file import load_params as load_params
 from gramalign.training.params_file import save_params as save_params
 from gramalign.training.restore import Run as Run
 from gramalign.training.restore import embed_store as embed_store
 from gramalign.training.restore import load_run as load_run
 from gramalign.training.stopping import Interrupted as Interrupted
+from gramalign.training.term import Contrastive as Contrastive
 from gramalign.training.term import Tempered as Tempered
+from gramalign.training.term import Term as Term
 from gramalign.training.terms import TERMS as TERMS
 from gramalign.training.terms import Alignment as Alignment
 from gramalign.training.terms import Centrobind as Centrobind

@@ -4,13 +4,14 @@ It is JAX, and part of the compiled step: its randomness follows from the step a
 place in the batch, so a run resumes to the same bits, and any number of devices computes the same.
 """
 
-import pkgutil
 import runpy
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from gramalign.imported import imported
 
 Features = Mapping[str, Float[Array, " _"]]
 There = Mapping[str, Bool[Array, ""]]
@@ -33,13 +34,15 @@ def load_augment(name: str) -> Augment:
         raise ValueError(
             f"augment is {name!r}, expected path/to/file.py:function or package.module:function"
         )
-    try:
-        if where.endswith(".py"):
+    if where.endswith(".py"):
+        try:
             found = runpy.run_path(where)[function]
-        else:
-            found = pkgutil.resolve_name(name)
-    except (ImportError, AttributeError, KeyError, FileNotFoundError) as error:
-        raise ValueError(f"augment is {name!r}, but there is no such function: {error!r}") from None
+        except (KeyError, FileNotFoundError) as error:
+            raise ValueError(
+                f"augment is {name!r}, but there is no such function: {error!r}"
+            ) from None
+    else:
+        found = imported(name, "augment")
     if not callable(found):
         raise ValueError(
             f"augment is {name!r}, of type {type(found).__name__}, expected a function"

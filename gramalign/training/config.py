@@ -11,6 +11,7 @@ from gramalign.contrast import Engine
 from gramalign.data.packed import OnBadRecord
 from gramalign.training.checks import as_declared, check
 from gramalign.training.expression import parse, written
+from gramalign.training.own_terms import in_order, term_named
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
 from gramalign.training.writers import Writer
@@ -159,7 +160,8 @@ class Config:
     modalities: tuple[str, ...] = ()
     """Modalities to train on; if not given, all."""
     objective: str = "gram"
-    """Weighted sum of terms, such as `gram + 0.3*clip`; `gramalign methods` lists them."""
+    """Weighted sum of terms, such as `gram + 0.3*clip`; `gramalign methods` lists them. Your own, a
+    loss or a Term, is named `package.module:name`."""
     settings: Mapping[str, Term] = field(default_factory=dict, hash=False)
     """Settings of terms, by name; the objective's other terms take their defaults."""
     model: Model = field(default_factory=Model)
@@ -240,12 +242,12 @@ class Config:
     def _filled_in(self) -> dict[str, Term]:
         """The settings given, with defaults for the objective's other terms, in a fixed order."""
         for name, term in self.settings.items():
-            if name not in TERMS:
+            if name not in TERMS and ":" not in name:
                 known = ", ".join(TERMS)
                 raise ValueError(f"Config.settings: unknown term {name!r}; the terms are {known}")
-            if type(term) is not TERMS[name]:
-                wanted = TERMS[name].__name__
+            if type(term) is not term_named(name):
+                wanted = term_named(name).__name__
                 raise ValueError(f"Config.settings[{name!r}] is {term!r}, expected {wanted}(...)")
-        defaults = {name: TERMS[name]() for name in self.weights if name not in self.settings}
+        defaults = {name: term_named(name)() for name in self.weights if name not in self.settings}
         settings = {**self.settings, **defaults}
-        return {name: settings[name] for name in TERMS if name in settings}
+        return {name: settings[name] for name in in_order(settings)}

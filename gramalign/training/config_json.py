@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from gramalign.data.expression import parse
 from gramalign.data.sources import EMBEDDED
 from gramalign.training.checks import as_tuples
 from gramalign.training.config import Config
+from gramalign.training.own_terms import term_named
 from gramalign.training.terms import TERMS
 
 # Free to change on resumption, so that an error's cure or a machine of another size is accepted.
@@ -91,8 +92,8 @@ def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:
     for name, value in values.items():
         if name == "settings":
             _check_mapping(value, "settings.")
-            _refuse_unknown(value, TERMS, "settings.")
-            value = {term: _build(TERMS[term], x, f"settings.{term}.") for term, x in value.items()}
+            _refuse_unknown([x for x in value if ":" not in x], TERMS, "settings.")
+            value = {x: _build(term_named(x), value[x], f"settings.{x}.") for x in value}
         elif dataclasses.is_dataclass(types[name]):
             value = _build(typing.cast(type, types[name]), value, f"{path}{name}.")
         built[name] = as_tuples(value)
@@ -104,7 +105,7 @@ def _check_mapping(values: Any, path: str) -> None:
         raise ValueError(f"config: {path[:-1] or 'the whole'} is {values!r}, expected an object")
 
 
-def _refuse_unknown(values: Mapping[str, Any], known: Collection[str], path: str) -> None:
+def _refuse_unknown(values: Iterable[str], known: Collection[str], path: str) -> None:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"config: unknown {path}{unknown[0]}; known there: {', '.join(known)}")

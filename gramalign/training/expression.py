@@ -1,10 +1,13 @@
-"""Objectives as expressions: `"gram + 0.3*clip"` is a weighted sum of named terms."""
+"""Objectives as expressions: `"gram + 0.3*clip"` is a weighted sum of named terms.
+
+Terms of your own are named by where they are: `"clip + 0.3*package.module:hinge"`.
+"""
 
 import re
 from collections.abc import Collection, Mapping
 
 _PLUS = re.compile(r"(?<![0-9.][eE])\+")  # a plus, unless it belongs to an exponent as in 1e+2
-_TERM = re.compile(r"\s*(?:(?P<weight>\S+?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)\s*")
+_TERM = re.compile(r"\s*(?:(?P<weight>\S+?)\s*\*\s*)?(?P<name>[A-Za-z_][\w.:]*)\s*")
 
 
 def parse(expression: str, known: Collection[str]) -> dict[str, float]:
@@ -12,7 +15,7 @@ def parse(expression: str, known: Collection[str]) -> dict[str, float]:
 
     Args:
         expression: terms joined by `+`, each a name or `weight*name`.
-        known: the names of all terms.
+        known: the names of all terms but your own, `package.module:name`.
 
     Returns:
         The weight of each term, in the order of the expression.
@@ -32,9 +35,10 @@ def parse(expression: str, known: Collection[str]) -> dict[str, float]:
                 f"weight*name, joined by +, with names among {', '.join(known)}"
             )
         name = match["name"]
-        if name not in known:
+        if name not in known and ":" not in name:
             raise ValueError(
-                f"objective {expression!r}: unknown term {name!r}; the terms are {', '.join(known)}"
+                f"objective {expression!r}: unknown term {name!r}; the terms are "
+                f"{', '.join(known)}, or your own as package.module:name"
             )
         if name in weights:
             raise ValueError(

@@ -39,7 +39,9 @@ def objective(
     """
     means = {}
     for name, term in config.terms.items():
-        loss = losses.over_mesh(term, mesh, BATCH_AXES) if mesh.size > 1 else term
+        # A loss that knows of no axis is written for the whole batch, which XLA then divides.
+        split = mesh.size > 1 and term.takes("axis_name")
+        loss = losses.over_mesh(term, mesh, BATCH_AXES) if split else term
         vectors, masks = learned[name].with_heads(embeddings, present)
         values = loss(
             vectors,

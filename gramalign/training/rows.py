@@ -33,8 +33,14 @@ def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, Featur
             f"{store.source}: no training row has two of {', '.join(store.modalities)}, so there "
             "is nothing to align: check the masks 'present.MODALITY'"
         )
+    gaps = config.augment is not None or not all(x.all() for x in store.present.values())
     for name, term in config.terms.items():
         term.check_modalities(store.modalities)
+        if gaps and not term.takes("present"):
+            raise ValueError(
+                f"{name} must take present, bool [batch] by modality: rows of {store.source} lack "
+                "modalities, or an augmentation may hide them"
+            )
         if term.needs_labels and store.labels is None:
             raise ValueError(
                 f"{name} needs labels, and {store.source} has none: give it an array 'labels', the "

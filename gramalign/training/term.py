@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
@@ -15,7 +16,8 @@ from gramalign.models import LogitScale, Number
 from gramalign.training.checks import as_declared, check
 from gramalign.types import Embeddings, Present
 
-_OWN = ("learn_", "head_")  # prefixes of settings that the loss does not take
+OWN = ("learn_", "head_")
+"""Prefixes of settings that the loss does not take."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Term:
         valid = self.anchor is None or self.anchor in modalities
         check(self, "anchor", valid, f"None or one of {', '.join(modalities)}")
 
+    @classmethod
+    def takes(cls, argument: str) -> bool:
+        """Whether the loss takes one of the arguments that are the batch's, such as `axis_name`."""
+        return bool(without_unused(cls.loss, {argument: None}))
+
     def numbers(self) -> dict[str, Number]:
         """The learned numbers, by the setting that they replace and whose value they start at."""
         return {
@@ -78,12 +85,22 @@ class Term:
             embeddings: by modality, and those of the term's heads.
             **given: `present`, `groups`, `axis_name` and `engine` as for a loss, which need not
                 take all of them; and learned numbers, in place of settings.
+
+        Raises:
+            ValueError: the loss returns anything but a value per example.
         """
-        return self.loss(embeddings, **{**self.settings(), **without_unused(self.loss, given)})
+        values = self.loss(embeddings, **{**self.settings(), **without_unused(self.loss, given)})
+        size = next(iter(embeddings.values())).shape[0]
+        if jnp.shape(values) != (size,):
+            raise ValueError(
+                f"the loss of {type(self).__name__} must return one value for each example, of "
+                f"shape {(size,)}, got shape {jnp.shape(values)}"
+            )
+        return values
 
     def settings(self) -> dict[str, Any]:
         """The fields as keyword arguments of the loss."""
-        names = [f.name for f in dataclasses.fields(self) if not f.name.startswith(_OWN)]
+        names = [f.name for f in dataclasses.fields(self) if not f.name.startswith(OWN)]
         return {name: getattr(self, name) for name in names}
 
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from gramalign import losses
 from gramalign.models import FusionHead, Number
-from gramalign.scores import SCORE_NAMES
-from gramalign.scores.named import called
+from gramalign.scores.named import called, spelled
 from gramalign.training.checks import check
 from gramalign.training.term import Anchored, Contrastive, Smoothed, Tempered, Term
 from gramalign.training.volume_terms import (
@@ -60,20 +59,19 @@ class Sca(Contrastive):
 
 
 @dataclass(frozen=True)
-class Clip(Contrastive):
-    """CLIP: the cosine of pairs, contrasted over the batch."""
-
-    loss = staticmethod(losses.clip)
-
-
-@dataclass(frozen=True)
 class _OfAnyScore(Tempered, Anchored):
     of: str = "cosine"
-    """Score to train: the cosine of pairs, or one of an anchor against all others."""
+    """Score to train: the cosine of pairs, or one of an anchor against all others, by name or your
+    own as package.module:Class, with any settings, such as "volume(form='root')"."""
 
     def __post_init__(self):
         super().__post_init__()
-        check(self, "of", self.of in SCORE_NAMES, f"one of {', '.join(SCORE_NAMES)}")
+        try:
+            spelling = spelled(self.of)
+        except ValueError as error:
+            text = str(error).removeprefix("score: ")
+            raise ValueError(f"{type(self).__name__}.of: {text}") from None
+        object.__setattr__(self, "of", spelling)
 
     @property
     def score(self) -> str:
@@ -84,6 +82,13 @@ class _OfAnyScore(Tempered, Anchored):
         settings = super().settings()
         del settings["of"]
         return settings | {"score_of": None if self.of == "cosine" else self.of}
+
+
+@dataclass(frozen=True)
+class Clip(Smoothed, _OfAnyScore):
+    """CLIP: the cosine of pairs, or another Score, contrasted over the batch."""
+
+    loss = staticmethod(losses.clip)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tests.complaint import complaint
         ("volume", "volume"),
         ('volume(form="root")', "volume(form='root')"),
         ("volume(form='volume')", "volume"),
+        ("tests.own_methods:Steep( factor=1.0 )", "tests.own_methods:Steep"),
         ("fused", "fused"),
         ("None", None),
     ],
@@ -30,6 +31,8 @@ def test_several_scores():
     ("words", "told"),
     [
         (["evaluate", "run", "--score", "volum"], "--score: got 'volum', expected one of cosine,"),
+        (["evaluate", "run", "--score", "tests.own_methods:hinge"], "expected a class of Scores"),
+        (["evaluate", "run", "--score", "nowhere:Far"], "but there is no module 'nowhere'"),
         (["classify", "run", "--score", "own"], "--score: got 'own', expected one of cosine,"),
         (["search", "run", "row", "--score", "fused"], "got 'fused', expected one of cosine,"),
         (["robustness", "run", "--score", "volume(x=1)"], "but the settings of volume are form"),

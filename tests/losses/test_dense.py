@@ -166,6 +166,11 @@ LOSSES = {
     ),
     "sca": (losses.sca, dense_anchored(reference.aggregate_scores), dict(anchor="b")),
     "supcon": (losses.supcon, dense_supcon, dict(anchor="b")),
+    "clip of volumes": (
+        partial(losses.clip, score_of="volume"),
+        dense_anchored(reference.volume_scores),
+        dict(anchor="b", label_smoothing=0.1),
+    ),
     "supcon of volumes": (
         partial(losses.supcon, score_of=VolumeScore),
         partial(dense_anchored(reference.volume_scores), supervised=True),

@@ -36,6 +36,7 @@ FUNCTIONS = {
     "sca": losses.sca,
     "supcon": partial(losses.supcon, groups=jnp.arange(4)),
     "supcon of volumes": partial(losses.supcon, groups=jnp.arange(4), score_of=VolumeScore),
+    "clip of volumes": partial(losses.clip, score_of=VolumeScore),
     "siglip": losses.siglip,
     "siglip of volumes": partial(losses.siglip, score_of=VolumeScore),
     "alignment": losses.alignment,

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from gramalign.scores import AggregateScore, Between, KernelVolumeScore, VolumeScore, score_named
-from gramalign.scores.named import called
+from gramalign.scores.named import called, spelled
 from tests import samples
 from tests.every_score import tile_of
+from tests.own_methods import Steep
 
 NAMES = ("a", "b", "c", "d")
 
@@ -49,9 +50,24 @@ def test_of_a_joined_tuple_too(batch):
     )
 
 
+def test_your_own_by_where_it_is(batch):
+    text = "tests.own_methods:Steep"
+    assert score_named(text, "a") == Steep("a")
+    assert score_named(f"{text}(factor=2)", "a") == Steep("a", factor=2)
+    assert spelled(f" {text}( factor = 1.0)") == text
+    for score in (f"{text}(factor=2.0)", Between(f"{text}(factor=2.0)", ("a",), NAMES[1:])):
+        found = tile_of(score_named(score, "a") if isinstance(score, str) else score, *batch)
+        np.testing.assert_array_equal(found, tile_of(Steep("a", factor=2.0), *batch))
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("tests.own_methods:hinge", "which is <function hinge .*, expected a class of Scores"),
+        ("os:system", "expected a class of Scores, with rows, cols, tile, matched"),
+        ("tests.own_methods:Steep(x=1)", "but the settings of tests.own_methods:Steep are factor"),
+        ("tests.own_methods:Steep(1)", "; settings are written as in Python"),
+        ("nowhere:Steep", "score: got 'nowhere:Steep', but there is no module 'nowhere'"),
         ("area", "score: got 'area', expected one of cosine"),
         ("area(size=1)", r"got 'area\(size=1\)', expected one of cosine"),
         ("volume(", r"got 'volume\(', expected one of"),

@@ -10,6 +10,7 @@ KNOWN = ("gram", "pmrl", "clip")
     [
         ("gram", {"gram": 1.0}),
         ("gram + 0.3*clip", {"gram": 1.0, "clip": 0.3}),
+        ("0.5 * my.losses:hinge + clip", {"my.losses:hinge": 0.5, "clip": 1.0}),
         (" 2 * pmrl+1e+1*clip + 1e-3*gram ", {"pmrl": 2.0, "clip": 10.0, "gram": 1e-3}),
     ],
 )
@@ -21,6 +22,7 @@ def test_expressions(expression, weights):
     ("expression", "message"),
     [
         ("gramm", "unknown term 'gramm'; the terms are gram, pmrl, clip"),
+        ("my.hinge", "unknown term 'my.hinge'; .*, or your own as package.module:name"),
         ("gram + gram", "'gram' appears twice"),
         ("gram + ", "'' is not a term; expected a name or weight"),
         ("", "'' is not a term"),

@@ -1,0 +1,101 @@
+"""Terms by name: those of `TERMS`, and your own, `package.module:name`, a loss or a class.
+
+A loss needs no class: the settings of its term are its keyword arguments, with their defaults.
+"""
+
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from gramalign.imported import imported
+from gramalign.losses.over_mesh import OF_THE_BATCH
+from gramalign.training.term import OWN, Term
+from gramalign.training.terms import TERMS
+
+_PLAIN = (bool, int, float, str, types.NoneType)
+"""Types of settings that a config keeps and a command line can give."""
+
+
+def term_named(name: str) -> type[Term]:
+    """The class of a term.
+
+    Args:
+        name: a key of `TERMS`; or `package.module:name`, of a frozen dataclass that is a `Term`, or
+            of a loss: a function of embeddings that returns a value per example, `[batch]`. The
+            loss may take `present`, `groups`, `axis_name` and `engine`, as the losses here do; its
+            other arguments with a number, text, truth value or None for a default are the term's
+            settings.
+
+    Raises:
+        ValueError: there is no such term, or what the name stands for cannot be one.
+    """
+    return _own(name) if ":" in name else TERMS[name]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of terms in one order, whatever order they were given in."""
+    known = list(TERMS)
+    return sorted(names, key=lambda x: (known.index(x) if x in known else len(known), x))
+
+
+def _own(name: str) -> type[Term]:
+    found = imported(name, "objective")
+    if isinstance(found, type) and issubclass(found, Term):
+        if "__dataclass_params__" not in vars(found):  # its own; frozen, or Python refused it
+            raise ValueError(f"objective: {name} is no frozen dataclass: @dataclass(frozen=True)")
+        return found
+    if isinstance(found, type) or not callable(found):
+        raise ValueError(
+            f"objective: {name} is {found!r}, expected a loss, loss(embeddings, *, ...), or a "
+            "subclass of gramalign.training.Term"
+        )
+    return _term_of(found, name)
+
+
+@functools.cache
+def _term_of(loss: Callable[..., Any], name: str) -> type[Term]:
+    settings = [
+        (field, kind, dataclasses.field(default=default))
+        for field, kind, default in _settings(loss, name)
+    ]
+    about = inspect.getdoc(loss) or f"{name}, a loss of your own."
+    of_term = {"loss": staticmethod(loss), "__doc__": about}
+    label = name.partition(":")[2]
+    return dataclasses.make_dataclass(
+        label, settings, bases=(Term,), namespace=of_term, frozen=True
+    )
+
+
+def _settings(loss: Callable[..., Any], name: str) -> Iterator[tuple[str, Any, Any]]:
+    """Name, type and default of each argument that can be set."""
+    try:
+        _, *others = inspect.signature(loss).parameters.values()
+    except ValueError:
+        raise ValueError(f"objective: {name} is {loss!r}, which takes no embeddings") from None
+    try:
+        hints = typing.get_type_hints(loss)
+    except (NameError, TypeError):  # of names imported for type checkers alone; of a partial
+        hints = {}
+    for each in others:
+        if each.name in OF_THE_BATCH or each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL):
+            continue
+        if each.default is each.empty:
+            raise ValueError(f"objective: {name} needs {each.name}: give the argument a default")
+        hint = hints.get(each.name, type(each.default))
+        kind = hint if _plain(hint) else type(each.default)
+        if not _plain(kind) or kind is types.NoneType:
+            continue  # such as a function, which stays as it is
+        if each.name.startswith(OWN) or (hasattr(Term, each.name) and each.name != "anchor"):
+            raise ValueError(f"objective: {name} has an argument {each.name!r}: rename it")
+        yield each.name, kind, each.default
+
+
+def _plain(hint: Any) -> bool:
+    several = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    if typing.get_origin(hint) is typing.Literal:
+        return all(isinstance(x, str) for x in typing.get_args(hint))
+    return all(x in _PLAIN for x in (typing.get_args(hint) if several else (hint,)))

@@ -1,0 +1,113 @@
+"""Methods as users write them, in a module of their own: a Score, losses, and a term."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+
+from gramalign import losses
+from gramalign.scores import CosineScore, Side, score_named
+from gramalign.training import Contrastive
+
+
+@dataclass(frozen=True)
+class Steep:
+    """The cosine with the sum of the others, to scale."""
+
+    anchor: str
+    factor: float = 1.0
+
+    def rows(self, embeddings, present=None):
+        return self._aggregate.rows(embeddings, present)
+
+    def cols(self, embeddings, present=None):
+        factors, valid = self._aggregate.cols(embeddings, present)
+        return Side(factors, valid)
+
+    def tile(self, rows, cols):
+        return self.factor * self._aggregate.tile(rows, cols)
+
+    def matched(self, embeddings, present=None):
+        return self.factor * self._aggregate.matched(embeddings, present)
+
+    @property
+    def _aggregate(self):
+        return score_named("aggregate", self.anchor)
+
+
+def hinge(
+    embeddings,
+    *,
+    margin: float = 0.2,
+    power=2.0,
+    anchor: str | None = None,
+    kind: Literal["up", "down"] = "up",
+    score_of=CosineScore,
+    present=None,
+    **others,
+):
+    """How far modalities are apart, beyond a margin.
+
+    Args:
+        embeddings: unit rows.
+        margin: that costs nothing.
+        present: which are there.
+    """
+    assert score_of is CosineScore and not set(others) - {"groups", "axis_name", "engine"}
+    sign = 1 if kind == "up" else -1
+    values = sign * (losses.alignment(embeddings, power=power, present=present) - margin)
+    return jnp.maximum(values, 0)
+
+
+def whole(embeddings, *, present=None):
+    """Contrast over the batch, by a loss that knows of no devices."""
+    return losses.clip(embeddings, anchor=None, present=present)
+
+
+def over_axis(embeddings, *, present=None, axis_name=None):
+    """The same, by one that does."""
+    return losses.clip(embeddings, anchor=None, present=present, axis_name=axis_name)
+
+
+def blind(embeddings):
+    """Takes all modalities for present."""
+    return losses.alignment(embeddings)
+
+
+def mean(embeddings, *, present=None):
+    """The mean, where a value per example is expected."""
+    return losses.alignment(embeddings, present=present).mean()
+
+
+def without_default(embeddings, *, margin):
+    """Has no value for its setting."""
+
+
+def named_badly(embeddings, *, score="cosine"):
+    """Has a setting with the name of what a term has."""
+
+
+def learning(embeddings, *, learn_margin=True):
+    """Has a setting with the name of a switch."""
+
+
+@dataclass(frozen=True)
+class Sharp(Contrastive):
+    """Contrast with a learned temperature, searched by its own Score."""
+
+    loss = staticmethod(losses.clip)
+    score = "tests.own_methods:Steep(factor=3.0)"
+
+    temperature: float = 0.5
+    learn_temperature: bool = True
+
+
+class Loose(Contrastive):
+    """Is no dataclass of its own, but inherits being one."""
+
+    loss = staticmethod(losses.clip)
+
+
+@dataclass
+class Unlike:
+    """Is no term."""
