@@ -36,6 +36,9 @@ def objective(
 
     Returns:
         The weighted sum, and each term's own mean under `loss/<name>`.
+
+    Raises:
+        ValueError: a term returns anything but a value for each example.
     """
     means = {}
     for name, term in config.terms.items():
@@ -50,7 +53,13 @@ def objective(
             engine=config.engine,
             **learned[name].settings(),
         )
-        means[name] = losses.masked_mean(values, term.participants(embeddings, present))
+        taking_part = term.participants(embeddings, present)
+        if jnp.shape(values) != taking_part.shape:
+            raise ValueError(
+                f"{name} must return one value for each example, of shape {taking_part.shape}, got "
+                f"shape {jnp.shape(values)}"
+            )
+        means[name] = losses.masked_mean(values, taking_part)
     weighted = [weight * means[name] for name, weight in config.weights.items()]
     total = jnp.sum(jnp.stack(weighted))
     return total, {f"loss/{name}": mean for name, mean in means.items()}

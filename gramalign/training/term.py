@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
@@ -85,18 +84,8 @@ class Term:
             embeddings: by modality, and those of the term's heads.
             **given: `present`, `groups`, `axis_name` and `engine` as for a loss, which need not
                 take all of them; and learned numbers, in place of settings.
-
-        Raises:
-            ValueError: the loss returns anything but a value per example.
         """
-        values = self.loss(embeddings, **{**self.settings(), **without_unused(self.loss, given)})
-        size = next(iter(embeddings.values())).shape[0]
-        if jnp.shape(values) != (size,):
-            raise ValueError(
-                f"the loss of {type(self).__name__} must return one value for each example, of "
-                f"shape {(size,)}, got shape {jnp.shape(values)}"
-            )
-        return values
+        return self.loss(embeddings, **{**self.settings(), **without_unused(self.loss, given)})
 
     def settings(self) -> dict[str, Any]:
         """The fields as keyword arguments of the loss."""

@@ -14,7 +14,7 @@ BATCH = 4
 X = samples.as_jax(samples.embeddings(np.random.default_rng(0), BATCH, 6))
 HAVE = {m: jnp.arange(BATCH) < 3 for m in "abc"}
 ANY_LENGTH = {"hypergram", "kernel volume", "alignment", "distance", "modality gap"}
-ANY_LENGTH |= {"supcon of volumes", "siglip of volumes"}
+ANY_LENGTH |= {"supcon of volumes", "clip of volumes", "siglip of volumes"}
 OF_UNIT_ROWS = [name for name in EVERY if name not in ANY_LENGTH | {"confu"}]
 
 

@@ -104,7 +104,7 @@ def test_what_is_no_such_function_is_refused(name, what, hooks, small_config, tm
 
 @pytest.mark.parametrize("name", ["noise", "no_module:noise", "no.py:noise"])
 def test_names_of_nothing(name):
-    with pytest.raises(ValueError, match="augment is "):
+    with pytest.raises(ValueError, match=f"augment.* {name!r}"):
         load_augment(name)
 
 

@@ -133,7 +133,9 @@ def test_devices_change_nothing(loss):
 
 
 def test_a_loss_must_return_a_value_per_example():
-    with pytest.raises(ValueError, match=r"loss of mean must return one value .* got shape \(\)"):
+    with pytest.raises(
+        ValueError, match=r"own_methods:mean must return one value .* got shape \(\)"
+    ):
         first_gradient(Config(objective="tests.own_methods:mean", batch_size=8))
 
 
