@@ -132,6 +132,7 @@ def test_devices_change_nothing(loss):
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-4, 1e-7), found, plain)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_loss_must_return_a_value_per_example():
     with pytest.raises(
         ValueError, match=r"own_methods:mean must return one value .* got shape \(\)"
