@@ -1,7 +1,9 @@
-"""What users name as `package.module:name`: Scores, losses and augmentations of their own."""
+"""What users name as `package.module:name`: Scores, losses, optimisers of their own, and more."""
 
+import ast
 import importlib
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -40,3 +42,31 @@ def imported(name: str, argument: str) -> Any:
         raise ValueError(
             f"{argument}: got {name!r}, but {found.__file__} has no {attribute!r}"
         ) from None
+
+
+def read_call(text: str) -> tuple[str, dict[str, Any] | None]:
+    """A name and the settings in brackets after it, as in Python; None if they cannot be read.
+
+    >>> read_call("optax:lion(b1=0.95)"), read_call("volume"), read_call("volume(form=root)")
+    (('optax:lion', {'b1': 0.95}), ('volume', {}), ('volume', None))
+    """
+    name, bracket, inside = text.strip().partition("(")
+    if not bracket:
+        return name, {}
+    try:
+        found = ast.parse(f"_({inside}", mode="eval").body
+        if isinstance(found, ast.Call) and not found.args:
+            return name, {str(each.arg): ast.literal_eval(each.value) for each in found.keywords}
+    except (SyntaxError, ValueError):
+        pass
+    return name, None
+
+
+def written_call(name: str, settings: Mapping[str, Any]) -> str:
+    """The text that `read_call` reads.
+
+    >>> written_call("optax:lion", {"b1": 0.95}), written_call("volume", {})
+    ('optax:lion(b1=0.95)', 'volume')
+    """
+    inside = [f"{key}={value!r}" for key, value in settings.items()]
+    return f"{name}({', '.join(inside)})" if inside else name

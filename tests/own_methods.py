@@ -111,3 +111,8 @@ class Loose(Contrastive):
 @dataclass
 class Unlike:
     """Is no term."""
+
+
+def no_optimizer(learning_rate):
+    """Makes a number."""
+    return float(learning_rate(0))

@@ -5,13 +5,12 @@ kernel_volume(bandwidth=0.3)
 package.module:Nearness(scale=2.0)
 """
 
-import ast
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from gramalign.imported import imported
+from gramalign.imported import imported, read_call, written_call
 from gramalign.scores.protocol import Score
 from gramalign.scores.registry import SCORES, anchored
 
@@ -61,7 +60,7 @@ def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score
 
 
 def _read_score(text: str, anchor: str, argument: str) -> Score:
-    name, settings = _read(text)
+    name, settings = read_call(text)
     if settings is None or (name not in SCORE_NAMES and ":" not in name):
         asked = settings is None and (name in SCORE_NAMES or ":" in name)
         cure = '; settings are written as in Python: volume(form="root")' if asked else ""
@@ -113,7 +112,7 @@ def spelled(text: str) -> str:
     >>> spelled("volume( form='root' )"), spelled("volume(form='volume')")
     ("volume(form='root')", 'volume')
     """
-    return _written(_read(text)[0], score_named(text, "anchor"))
+    return _written(read_call(text)[0], score_named(text, "anchor"))
 
 
 def name_of(score: ScoreLike) -> str:
@@ -151,19 +150,4 @@ def called(name: str, **settings: Any) -> str:
 def _written(name: str, score: Score) -> str:
     defaults = _fields(score)
     settings = {key: getattr(score, key) for key in defaults if key not in _ROLES}
-    inside = [f"{key}={value!r}" for key, value in settings.items() if value != defaults[key]]
-    return f"{name}({', '.join(inside)})" if inside else name
-
-
-def _read(text: str) -> tuple[str, dict[str, Any] | None]:
-    """A name, and its settings if they can be read."""
-    name, bracket, inside = text.strip().partition("(")
-    if not bracket:
-        return name, {}
-    try:
-        found = ast.parse(f"_({inside}", mode="eval").body
-        if isinstance(found, ast.Call) and not found.args:
-            return name, {str(each.arg): ast.literal_eval(each.value) for each in found.keywords}
-    except (SyntaxError, ValueError):
-        pass
-    return name, None
+    return written_call(name, {key: x for key, x in settings.items() if x != defaults[key]})

@@ -11,6 +11,7 @@ from gramalign.contrast import Engine
 from gramalign.data.packed import OnBadRecord
 from gramalign.training.checks import as_declared, check
 from gramalign.training.expression import parse, written
+from gramalign.training.optimizer_named import OptimizerNamed, optimizer_named
 from gramalign.training.own_terms import in_order, term_named
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
@@ -45,7 +46,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW with warm-up, cosine decay to zero and gradient clipping."""
+    """An optimiser with warm-up, cosine decay to zero and gradient clipping."""
 
     learning_rate: float = 2e-3
     """Peak learning rate, reached at the end of the warm-up."""
@@ -55,13 +56,24 @@ class Optimizer:
     """Decay of weight matrices; biases and learned numbers are exempt."""
     clip_norm: float = 1.0
     """Maximum global norm; larger gradients are scaled down."""
+    kind: str = "optax:adamw"
+    """One of optax or your own, package.module:function, with any settings, such as
+    "optax:adamw(b2=0.98)" or optax.contrib:muon (`gramalign.training.optimizer_named`)."""
 
     def __post_init__(self):
         as_declared(self)
         check(self, "learning_rate", self.learning_rate > 0, "a positive number")
         check(self, "warmup", self.warmup is None or self.warmup >= 0, "at least 0")
         check(self, "weight_decay", self.weight_decay >= 0, "at least 0")
+        decays = self._named().mask is not None
+        check(self, "weight_decay", decays or not self.weight_decay, f"0: {self.kind} has none")
         check(self, "clip_norm", self.clip_norm > 0, "a positive number")
+
+    def _named(self) -> OptimizerNamed:
+        try:
+            return optimizer_named(self.kind)
+        except ValueError as error:
+            raise ValueError(f"Optimizer.{error}") from None
 
     def warmup_of(self, steps: int) -> int:
         """The warm-up, in steps, of a run of this length."""

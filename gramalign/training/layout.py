@@ -165,7 +165,9 @@ def _by_rules(
     def sharding(path: Any, leaf: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         axes = next((axes for rule, axes in layout.parsed if re.search(rule, name)), ())
-        if len(axes) > leaf.ndim:
+        if len(axes) > leaf.ndim and name.startswith("opt_state."):
+            axes = ()  # a moment that is smaller than its parameter, such as one of each row
+        elif len(axes) > leaf.ndim:
             raise ValueError(f"Layout.rules: {axes} has more axes than {name} has dimensions")
         split = [
             axis if axis in kept and size % mesh.shape[axis] == 0 else None

@@ -5,22 +5,26 @@ import optax
 from jaxtyping import PyTree
 
 from gramalign.training.config import Optimizer
+from gramalign.training.optimizer_named import optimizer_named
 
 
 def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformation:
-    """AdamW with clipped gradients, linear warm-up and cosine decay to zero over `steps`."""
+    """An optimiser with clipped gradients, linear warm-up and cosine decay to zero over `steps`."""
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=config.learning_rate,
         warmup_steps=config.warmup_of(steps),
         decay_steps=steps,
     )
-    return _standard_promotion(
-        optax.chain(
-            optax.clip_by_global_norm(config.clip_norm),
-            optax.adamw(schedule, weight_decay=config.weight_decay, mask=_matrices),
+    named = optimizer_named(config.kind)
+    decay = {"weight_decay": config.weight_decay, named.mask: _matrices} if named.mask else {}
+    made = named.make(learning_rate=schedule, **named.settings, **decay)
+    if not isinstance(made, optax.GradientTransformation):
+        raise ValueError(
+            f"Optimizer.kind is {config.kind!r}, which makes a {type(made).__name__}, expected an "
+            "optax.GradientTransformation"
         )
-    )
+    return _standard_promotion(optax.chain(optax.clip_by_global_norm(config.clip_norm), made))
 
 
 def _matrices(params: PyTree) -> PyTree:

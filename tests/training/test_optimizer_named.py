@@ -1,0 +1,118 @@
+"""Optimisers are named by where they are, with their settings."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from safetensors.numpy import load_file
+
+from gramalign.training import Config, Layout, Optimizer, load_run, train
+from gramalign.training.optimizer import make_optimizer
+from gramalign.training.optimizer_named import optimizer_named
+from tests.complaint import complaint
+from tests.training.commands import Killed, killed_at
+from tests.training.one_step import first_gradient
+
+PARAMS = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}
+
+
+def after_two_steps(tx, grads):
+    """Parameters that begin as `PARAMS`."""
+    params, opt_state = PARAMS, tx.init(PARAMS)
+    for _ in range(2):
+        updates, opt_state = tx.update(grads, opt_state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+@pytest.mark.parametrize(
+    ("kind", "like"),
+    [
+        ("optax:adamw", optax.adamw),
+        ("optax:adamw(b2=0.5, nesterov=True)", functools.partial(optax.adamw, b2=0.5)),
+        ("optax:lion(b1 = 0.3)", functools.partial(optax.lion, b1=0.3)),
+        ("optax.contrib:muon", optax.contrib.muon),
+    ],
+)
+def test_one_of_optax_with_its_settings(kind, like):
+    config = Optimizer(kind=kind, learning_rate=0.1, warmup=0, weight_decay=0.3, clip_norm=1e3)
+    grads = jax.tree.map(lambda x: jnp.linspace(1, 2, x.size).reshape(x.shape), PARAMS)
+    found = after_two_steps(make_optimizer(config, 10), grads)
+    named = {"mask" if like is not optax.contrib.muon else "weight_decay_mask": {"bias": False}}
+    mask = {key: {"kernel": True, **value} for key, value in named.items()}
+    more = {"nesterov": True} if "nesterov" in kind else {}
+    schedule = optax.cosine_decay_schedule(0.1, 10)
+    with jax.numpy_dtype_promotion("standard"):
+        wanted = after_two_steps(like(schedule, weight_decay=0.3, **mask, **more), grads)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("adamw", "Optimizer.kind: got 'adamw', expected package.module:name"),
+        ("optax:nothing", "has no 'nothing'"),
+        ("nowhere:lion", "there is no module 'nowhere'"),
+        ("optax:adamw(b2=x)", "expected settings as in Python, such as optax:adamw"),
+        ("optax:adamw(0.9)", "expected settings as in Python"),
+        ("optax:adamw(b3=0.9)", "but optax:adamw takes b1, b2, eps, .*, nesterov; learning_rate"),
+        ("optax:lion(weight_decay=1.0)", "weight_decay are options of their own"),
+        ("optax:lion(mask=None)", "but optax:lion takes b1, b2, mu_dtype;"),
+        ("os:system(command='true')", "expected a function of a learning_rate"),
+        ("math:pi", "expected a function of a learning_rate"),
+        ("optax:sgd", "weight_decay is 0.01, expected 0: optax:sgd has none"),
+    ],
+)
+def test_refuses(kind, why):
+    with pytest.raises(ValueError, match=why):
+        Optimizer(kind=kind)
+
+
+def test_one_without_decay():
+    assert optimizer_named("optax:sgd").mask is None
+    config = Optimizer(
+        kind="optax:sgd", learning_rate=0.5, warmup=0, weight_decay=0.0, clip_norm=1e3
+    )
+    found = after_two_steps(make_optimizer(config, 1000), PARAMS)
+    np.testing.assert_allclose(found["bias"], 0.0, atol=1e-4)
+
+
+def test_what_makes_none():
+    config = Optimizer(kind="tests.own_methods:no_optimizer", weight_decay=0.0)
+    with pytest.raises(ValueError, match="which makes a float, expected an optax.Gradient"):
+        make_optimizer(config, 10)
+
+
+def test_errors_name_the_option(capsys):
+    printed = complaint(capsys, "train", "--optimizer.kind", "optax:lions")
+    assert "--optimizer.kind: got 'optax:lions', but" in printed
+
+
+@pytest.mark.parametrize("kind", ["optax:lion", "optax.contrib:muon", "optax:adafactor"])
+def test_devices_change_nothing(kind):
+    """Not even moments that have fewer dimensions than their parameters."""
+    decay = 0.0 if kind == "optax:adafactor" else 0.01
+    config = Config(
+        objective="clip", optimizer=Optimizer(kind=kind, weight_decay=decay), batch_size=8
+    )
+    plain, split = (
+        first_gradient(dataclasses.replace(config, layout=layout))
+        for layout in (Layout(data=1), Layout(data=2, fsdp=2))
+    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-3, 1e-6), split, plain)
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(small_config, tmp_path, quiet):
+    config = small_config(optimizer=Optimizer(kind="optax.contrib:muon", learning_rate=0.02))
+    whole = train(config, tmp_path / "whole", report=quiet)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "killed", report=killed_at(6))
+    train(config, tmp_path / "killed", resume=True, report=quiet)
+    found, wanted = (load_file(tmp_path / x / "params.safetensors") for x in ("killed", "whole"))
+    for name, x in wanted.items():
+        np.testing.assert_array_equal(found[name], x, err_msg=name)
+    assert load_run(tmp_path / "killed").config == whole.config
