@@ -2,8 +2,10 @@
 
 import ast
 import importlib
+import inspect
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -60,6 +62,69 @@ def read_call(text: str) -> tuple[str, dict[str, Any] | None]:
     except (SyntaxError, ValueError):
         pass
     return name, None
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a text with settings stands for.
+
+    Attributes:
+        text: the text.
+        name: `package.module:name`.
+        found: what it names.
+        settings: keyword arguments to call that with.
+        takes: the names of all its arguments; none, if it cannot be called.
+    """
+
+    text: str
+    name: str
+    found: Any
+    settings: dict[str, Any]
+    takes: tuple[str, ...]
+
+    def check_settings(self, argument: str, ours: Collection[str]) -> None:
+        """Raises a ValueError if a setting is not taken, or is one of `ours`, given otherwise."""
+        known = [each for each in self.takes if each not in ours]
+        given = [each for each in self.takes if each in ours]
+        if not set(self.settings) <= set(known):
+            raise ValueError(
+                f"{argument}: got {self.text!r}, expected settings of {self.name} among "
+                f"{', '.join(known) or 'none'}; the run gives {', '.join(given)}"
+            )
+
+
+def named(text: str, argument: str, example: str) -> Named:
+    """Reads a call and imports what it names, without calling it.
+
+    Args:
+        text: `package.module:name`, with any settings in brackets.
+        argument: what was given this text, in error messages.
+        example: of such a text, likewise.
+
+    Raises:
+        ValueError: settings that cannot be read, or as `imported`.
+    """
+    name, settings = read_call(text)
+    if settings is None:
+        raise ValueError(
+            f"{argument}: got {text!r}, expected settings as in Python, such as {example}"
+        )
+    found = imported(name, argument)
+    return Named(text, name, found, settings, arguments(found))
+
+
+def arguments(found: Any) -> tuple[str, ...]:
+    """The names of what a function takes, or a class when it is called; none, if it cannot be.
+
+    >>> arguments(Named)[:2], arguments(read_call), arguments(3)
+    (('text', 'name'), ('text',), ())
+    """
+    of_class = isinstance(found, type)
+    try:  # a metaclass may hide what the class takes
+        takes = tuple(inspect.signature(found.__init__ if of_class else found).parameters)
+    except (TypeError, ValueError):
+        return ()
+    return takes[1:] if of_class else takes
 
 
 def written_call(name: str, settings: Mapping[str, Any]) -> str:

@@ -1,11 +1,13 @@
-"""Methods as users write them, in a module of their own: a Score, losses, and a term."""
+"""What users write in a module of their own: a Score, losses, a term, an optimiser, towers."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import jax.numpy as jnp
+from flax import nnx
 
 from gramalign import losses
+from gramalign.models import Standardize
 from gramalign.scores import CosineScore, Side, score_named
 from gramalign.training import Contrastive
 
@@ -116,3 +118,43 @@ class Unlike:
 def no_optimizer(learning_rate):
     """Makes a number."""
     return float(learning_rate(0))
+
+
+class Tokens(nnx.Module):
+    """A tower of attention over features that are vectors, one after another."""
+
+    def __init__(self, features, dim, *, modality, width=2, heads=2, mean, std, rngs):
+        self.width, self.modality = width, modality
+        self.standardize = Standardize(features, mean, std)
+        self.inwards = nnx.Linear(width, 8, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(heads, 8, decode=False, rngs=rngs)
+        self.head = nnx.Linear(8, dim, rngs=rngs)
+
+    def __call__(self, x):
+        tokens = self.inwards(self.standardize(x).reshape(len(x), -1, self.width))
+        return self.head(self.attention(tokens).mean(axis=1))
+
+
+class Plain(nnx.Module):
+    """As small as a tower can be."""
+
+    def __init__(self, features, dim, rngs):
+        self.linear = nnx.Linear(features, dim, dtype=jnp.bfloat16, rngs=rngs)
+
+    def __call__(self, x):
+        return self.linear(x)
+
+
+class Narrow(Plain):
+    """Returns too few columns."""
+
+    def __call__(self, x):
+        return self.linear(x)[:, 1:]
+
+
+class Noisy(Plain):
+    """Has variables that a run does not keep."""
+
+    def __init__(self, features, dim, rngs):
+        super().__init__(features, dim, rngs)
+        self.norm = nnx.BatchNorm(dim, rngs=rngs)

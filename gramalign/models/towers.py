@@ -1,6 +1,7 @@
 """The encoder of a whole tuple: one tower per modality."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,21 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from gramalign.geometry import normalize
+from gramalign.geometry.norms import at_least_float32
+from gramalign.imported import arguments
+from gramalign.models.standardize import Statistic
 from gramalign.models.tower import Tower
 from gramalign.types import Present
 
+GIVEN = (
+    *("features", "dim", "modality", "hidden", "depth", "dropout", "dtype"),
+    *("mean", "std", "rngs"),
+)
+"""What a tower is made from, as far as its class takes it."""
+
 
 class Towers(nnx.Module):
-    """A `Tower` per modality; embeddings are unit rows, or zero rows where absent.
+    """A tower per modality; embeddings are unit rows, or zero rows where absent.
 
     Args:
         dims: width of each modality's features.
@@ -26,7 +36,14 @@ class Towers(nnx.Module):
         dtype: that of the towers' computation.
         statistics: `(mean, std)` of each modality's training rows; a modality without an entry is
             not standardised.
+        tower: the class of the towers. It is made from those of `GIVEN` that it takes, and its
+            `settings`. It maps raw features `[batch, features]` to `[batch, dim]`, each row by
+            itself; if it takes `dropout_keys`, it gets one for each row, or None for evaluation.
+        settings: further keyword arguments of that class.
         rngs: source of the initial weights.
+
+    Raises:
+        ValueError: for a tower with variables that are neither `nnx.Param` nor `Statistic`.
     """
 
     def __init__(
@@ -39,25 +56,28 @@ class Towers(nnx.Module):
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
         statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+        tower: type[nnx.Module] = Tower,
+        settings: Mapping[str, Any] | None = None,
         rngs: nnx.Rngs,
     ):
-        statistics = statistics or {}
-        self.towers = nnx.Dict(
-            {
-                modality: Tower(
-                    features,
-                    dim,
-                    hidden=hidden,
-                    depth=depth,
-                    dropout=dropout,
-                    dtype=dtype,
-                    mean=statistics.get(modality, (None, None))[0],
-                    std=statistics.get(modality, (None, None))[1],
-                    rngs=rngs,
+        shape = {"dim": dim, "hidden": hidden, "depth": depth, "dropout": dropout, "dtype": dtype}
+        takes = arguments(tower)
+
+        def made(modality: str, features: int) -> nnx.Module:
+            mean, std = (statistics or {}).get(modality, (None, None))
+            own = {"features": features, "modality": modality, "mean": mean, "std": std}
+            given = {**shape, **own, "rngs": rngs}
+            return tower(**{n: x for n, x in given.items() if n in takes}, **(settings or {}))
+
+        self.dim = dim
+        self.towers = nnx.Dict({m: made(m, features) for m, features in sorted(dims.items())})
+        for path, variable in nnx.to_flat_state(nnx.state(self.towers)):
+            if not isinstance(variable, nnx.Param | Statistic):
+                raise ValueError(
+                    f"{tower.__name__} has {'.'.join(map(str, path))}, of type "
+                    f"{type(variable).__name__}, expected nnx.Param, or gramalign.models.Statistic "
+                    "for what is not trained"
                 )
-                for modality, features in sorted(dims.items())
-            }
-        )
 
     def __call__(
         self,
@@ -91,9 +111,21 @@ class Towers(nnx.Module):
         keys = dropout_keys
         if keys is not None:
             keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
-        tower, x = self.towers[modality], features[modality]
+        x = features[modality]
         if modality not in present:
-            return normalize(tower(x, dropout_keys=keys))
+            return normalize(self._encode(modality, x, keys))
         # Masked on the way in as well, or the gradient of a NaN that `where` hides is still NaN.
         here = present[modality][:, None]
-        return jnp.where(here, normalize(tower(jnp.where(here, x, 0.0), dropout_keys=keys)), 0.0)
+        return jnp.where(
+            here, normalize(self._encode(modality, jnp.where(here, x, 0.0), keys)), 0.0
+        )
+
+    def _encode(self, modality, x, keys):
+        tower = self.towers[modality]
+        y = tower(x, dropout_keys=keys) if "dropout_keys" in arguments(tower) else tower(x)
+        if y.shape != (len(x), self.dim):
+            raise ValueError(
+                f"the tower of {modality} returns shape {y.shape} for features of shape {x.shape}, "
+                f"expected {(len(x), self.dim)}"
+            )
+        return at_least_float32(y)

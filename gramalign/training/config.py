@@ -15,6 +15,7 @@ from gramalign.training.optimizer_named import OptimizerNamed, optimizer_named
 from gramalign.training.own_terms import in_order, term_named
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
+from gramalign.training.tower_named import tower_named
 from gramalign.training.writers import Writer
 
 Dtype = Literal["float32", "bfloat16"]
@@ -22,7 +23,7 @@ Dtype = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Model:
-    """The towers: one per modality, all of the same shape."""
+    """The towers: one per modality, all of the same kind."""
 
     dim: int = 64
     """Width of the common space."""
@@ -36,12 +37,22 @@ class Model:
     """Dtype the towers compute in; parameters, moments and embeddings are float32."""
     remat: bool = False
     """Keep only the output of each hidden layer, and recompute the rest in the backward pass."""
+    tower: str = "gramalign.models:Tower"
+    """Your own, package.module:Class, with any settings, such as "mine:Tower(heads=4)"; what it
+    gets says `gramalign.models.Towers`."""
 
     def __post_init__(self):
         as_declared(self)
         for name in ("dim", "hidden", "depth"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
         check(self, "dropout", 0 <= self.dropout < 1, "a rate in [0, 1)")
+        try:
+            takes = tower_named(self.tower).takes
+        except ValueError as error:
+            raise ValueError(f"Model.{error}") from None
+        for name in ("hidden", "depth", "dropout", "dtype"):
+            used = name in takes or getattr(self, name) == getattr(Model, name)
+            check(self, name, used, f"the default: {self.tower} does not take it")
 
 
 @dataclass(frozen=True)

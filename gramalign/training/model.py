@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from gramalign.models import Statistic, Towers
 from gramalign.training.config import Config
 from gramalign.training.term import Term
+from gramalign.training.tower_named import tower_named
 from gramalign.types import Embeddings, Present
 
 
@@ -60,7 +61,7 @@ class Model(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        shape = config.model
+        shape, tower = config.model, tower_named(config.model.tower)
         self.encoder = Towers(
             dims,
             shape.dim,
@@ -69,6 +70,8 @@ class Model(nnx.Module):
             dropout=shape.dropout,
             dtype=shape.dtype,
             statistics=statistics,
+            tower=tower.found,
+            settings=tower.settings,
             rngs=rngs,
         )
         modalities = tuple(sorted(dims))

@@ -18,7 +18,7 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
     )
     named = optimizer_named(config.kind)
     decay = {"weight_decay": config.weight_decay, named.mask: _matrices} if named.mask else {}
-    made = named.make(learning_rate=schedule, **named.settings, **decay)
+    made = named.make.found(learning_rate=schedule, **named.make.settings, **decay)
     if not isinstance(made, optax.GradientTransformation):
         raise ValueError(
             f"Optimizer.kind is {config.kind!r}, which makes a {type(made).__name__}, expected an "

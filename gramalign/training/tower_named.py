@@ -1,0 +1,32 @@
+"""Towers by name: the one here, or your own, with settings."""
+
+from flax import nnx
+
+from gramalign.imported import Named, named
+from gramalign.models.towers import GIVEN
+
+_NEEDED = ("features", "dim", "rngs")
+
+
+def tower_named(text: str) -> Named:
+    """Finds a class of towers.
+
+    Args:
+        text: `package.module:Class` of an `nnx.Module`, with any settings in brackets, as
+            `gramalign.models.Towers` takes them.
+
+    Raises:
+        ValueError: there is no such class, or it does not take these settings.
+
+    >>> tower_named("gramalign.models:Tower").found.__name__
+    'Tower'
+    """
+    tower = named(text, "tower", "mine:Tower(heads=4)")
+    module = isinstance(tower.found, type) and issubclass(tower.found, nnx.Module)
+    if not (module and set(_NEEDED) <= set(tower.takes)):
+        raise ValueError(
+            f"tower: got {text!r}, which is {tower.found!r}, expected a class of nnx.Module that "
+            f"takes {', '.join(_NEEDED)}"
+        )
+    tower.check_settings("tower", GIVEN)
+    return tower
