@@ -100,7 +100,7 @@ def _apart(rows: Block, cols: Block) -> Bool[Array, "r c"]:
     return rows.numbers()[:, None] != cols.numbers()[None, :]
 
 
-def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
+def check_groups(groups: Int[np.ndarray | Array, " n"], size: int) -> Int[Array, " n"]:
     """The groups; raises `ValueError` unless they are integers `[size]` that fit JAX's dtype."""
     dtype, shape = getattr(groups, "dtype", None), np.shape(groups)
     anew = "groups = np.unique(groups, return_inverse=True)[1]"
@@ -116,7 +116,7 @@ def check_groups(groups: Int[Array, " n"], size: int) -> Int[Array, " n"]:
             f"groups hold numbers of more than {kept.bits} bits, which JAX would cut off: renumber "
             f"them with {anew}"
         )
-    return groups
+    return jnp.asarray(groups)
 
 
 def own_numbers(size: int, axis_name: AxisName | None = None) -> Int[Array, " n"]:

@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gramalign.contrast import scanned
@@ -145,7 +146,7 @@ def among_themselves(
     side: Side,
     scale: float,
     *,
-    groups: Int[Array, " n"] | None,
+    groups: Int[np.ndarray | Array, " n"] | None,
     axis_name: AxisName | None,
     engine: Engine,
 ) -> tuple[Float[Array, " n"], Targets]:

@@ -24,6 +24,7 @@ from gramalign.contrast.exchange import choose, exchange, sums
 from gramalign.contrast.tile import scores_of
 from gramalign.mesh import AxisName, varying_as, zeros_as
 from gramalign.scores import Side, Tiled
+from gramalign.types import Groups
 
 
 def ranks(
@@ -31,7 +32,7 @@ def ranks(
     rows: Side,
     cols: Side,
     *,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> tuple[Int[Array, " batch"], Int[Array, " batch"]]:

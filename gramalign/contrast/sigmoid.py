@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast.blocks import check_groups, check_matched, check_sides, own_numbers
 from gramalign.contrast.competition import Candidates, competition
@@ -22,6 +22,7 @@ from gramalign.contrast.statistics import SoftplusSum
 from gramalign.contrast.tile import scores_of
 from gramalign.mesh import AxisName, varying_as
 from gramalign.scores import Side, Tiled
+from gramalign.types import Groups
 
 
 class _Shifted(NamedTuple):
@@ -47,7 +48,7 @@ def sigmoid_contrast(
     *,
     scale: Float[Array, ""] | float,
     bias: Float[Array, ""] | float,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

@@ -10,7 +10,7 @@ derivatives of any order are supported; `jax.jvp` of a loss is not.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast.blocks import check_groups, check_matched, check_sides, own_numbers
 from gramalign.contrast.competition import Candidates, competition
@@ -18,6 +18,7 @@ from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.statistics import LogSumExp, LogSumExps
 from gramalign.mesh import AxisName, varying_as
 from gramalign.scores import Side, Tiled
+from gramalign.types import Groups
 
 
 def contrast(
@@ -28,7 +29,7 @@ def contrast(
     *,
     scale: Float[Array, ""] | float,
     label_smoothing: float = 0.0,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     supervised: bool = False,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,

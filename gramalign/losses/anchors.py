@@ -17,7 +17,7 @@ from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, MixedScore, Score, ScoreLike, score_named
 from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.sides import check_modality, mask_of
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 FEW_ANCHORS, FEW_PAIRS = 5, 10
 """Those of five modalities. Up to so many losses are unrolled into one program, which is faster on
@@ -27,7 +27,7 @@ a CPU; more would take minutes to compile, and the memory of all of them togethe
 def softmax(
     temperature: Float[Array, ""] | float,
     label_smoothing: float,
-    groups: Int[Array, " batch"] | None,
+    groups: Groups | None,
     axis_name: AxisName | None,
     engine: Engine,
 ) -> Callable[..., Float[Array, " batch"]]:

@@ -18,7 +18,7 @@ Blind spot: signs, as for the volume. With the centroid, whether modalities agre
     mismatched tuples apart, no more.
 """
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.geometry.norms import at_least_float32
@@ -27,7 +27,7 @@ from gramalign.losses.gram import gram
 from gramalign.losses.participants import participants
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import centroid, check_modality, whole
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 CENTROID = "centroid"
 
@@ -40,7 +40,7 @@ def barybind(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.1,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

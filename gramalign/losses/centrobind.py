@@ -15,7 +15,7 @@ Blind spot: a modality is part of its own centroid, so that k orthogonal ones st
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry.norms import at_least_float32
@@ -25,7 +25,7 @@ from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Side
 from gramalign.scores.products import as_factor
 from gramalign.scores.sides import centroid, whole
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled(check=unit_rows)
@@ -35,7 +35,7 @@ def centrobind(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

@@ -20,14 +20,14 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_pairs, softmax
 from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import check_unit, mask_of
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 JOIN = "+"
 
@@ -92,7 +92,7 @@ def confu(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

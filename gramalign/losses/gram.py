@@ -16,7 +16,7 @@ Singular set: a matched or mismatched tuple of volume 0, which has a kink; deriv
 Blind spot: signs, and two modalities alike, which make any third fit: Vol(t, v, v) = 0.
 """
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
@@ -24,7 +24,7 @@ from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import VolumeScore
 from gramalign.scores.volume import Form
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("form", check=unit_rows)
@@ -36,7 +36,7 @@ def gram(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.1,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

@@ -17,14 +17,14 @@ are those above the smaller span.
 Blind spot: signs, and whether the others agree with each other, unless each is the anchor in turn.
 """
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import HeightScore
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("squared", check=unit_rows)
@@ -36,7 +36,7 @@ def height(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

@@ -19,14 +19,14 @@ or of the hyperbolic volume, whose derivative is 0 there.
 Blind spot: two modalities alike, which make any third fit.
 """
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import HyperbolicVolumeScore, MixedScore, Score, VolumeScore
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled()
@@ -38,7 +38,7 @@ def hypergram(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.1,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

@@ -16,14 +16,14 @@ Blind spot: two modalities alike, which make any third fit; and differences at d
 s.
 """
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.losses.compiled import compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import KernelVolumeScore
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("bandwidth")
@@ -35,7 +35,7 @@ def kernel_volume(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

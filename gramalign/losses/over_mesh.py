@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from gramalign.contrast.blocks import check_groups
 from gramalign.counted import counted
 from gramalign.mesh import AxisName, names_of
 from gramalign.scores.sides import check_embeddings
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 Loss = Callable[..., Float[Array, " batch"]]
 
@@ -134,7 +134,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         embeddings: Embeddings,
         *,
         present: Present | None = None,
-        groups: Int[Array, " batch"] | None = None,
+        groups: Groups | None = None,
         **settings: Array | Hashable,
     ) -> Float[Array, " batch"]:
         if "axis_name" in settings:

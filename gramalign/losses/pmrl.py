@@ -26,7 +26,7 @@ Blind spot: mismatched tuples: none is ever compared with a matched one. Signs, 
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, DTypeLike, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry import decompose, leading_direction, singular_values
@@ -35,7 +35,7 @@ from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
 from gramalign.scores.products import as_factor
 from gramalign.scores.sides import whole
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("signed", check=unit_rows)
@@ -46,7 +46,7 @@ def pmrl(
     tau_instance: Float[Array, ""] | float = 0.1,
     signed: bool = True,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
@@ -112,7 +112,7 @@ def pmrl_instance(
     temperature: Float[Array, ""] | float = 0.1,
     signed: bool = True,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
@@ -155,7 +155,7 @@ def _instance(
     temperature: Float[Array, ""] | float,
     *,
     signed: bool,
-    groups: Int[Array, " batch"] | None,
+    groups: Groups | None,
     axis_name: AxisName | None,
     engine: Engine,
 ) -> Float[Array, " batch"]:

@@ -13,7 +13,7 @@ Blind spot: how well matched modalities agree: it aligns nothing.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
@@ -21,7 +21,7 @@ from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.losses.participants import participants
 from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled(check=unit_rows)
@@ -29,7 +29,7 @@ def separation(
     embeddings: Embeddings,
     *,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

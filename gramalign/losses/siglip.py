@@ -15,14 +15,14 @@ Blind spot: those of the Score.
 
 from functools import partial
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, sigmoid_contrast
 from gramalign.losses.anchors import over_any
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import ScoreLike
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("score_of", check=unit_rows)
@@ -34,7 +34,7 @@ def siglip(
     temperature: Float[Array, ""] | float = 0.1,
     bias: Float[Array, ""] | float = -10.0,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

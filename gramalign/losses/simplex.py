@@ -16,14 +16,14 @@ Singular set: points in a flat of fewer than k - 1 dimensions, where the volume 
 Blind spot: flat tuples: parallel differences, or two modalities alike, whatever the others.
 """
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import SimplexScore
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("squared", check=unit_rows)
@@ -35,7 +35,7 @@ def simplex(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

@@ -15,21 +15,21 @@ Blind spot: what sets the members of a group apart.
 
 from functools import partial
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.losses.anchors import over_any
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.mesh import AxisName
 from gramalign.scores import ScoreLike
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("score_of", check=unit_rows)
 def supcon(
     embeddings: Embeddings,
     *,
-    groups: Int[Array, " batch"] | None,
+    groups: Groups | None,
     anchor: str | None = "text",
     score_of: ScoreLike | None = None,
     temperature: Float[Array, ""] | float = 0.07,

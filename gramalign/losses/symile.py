@@ -37,7 +37,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups, check_sides, counted_from_0, own_numbers
@@ -51,7 +51,7 @@ from gramalign.scores import ProductScore, Side
 from gramalign.scores.product import neutral
 from gramalign.scores.products import as_factor
 from gramalign.scores.sides import mask_of
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 Negatives = Literal["shuffled", "all"]
 
@@ -71,7 +71,7 @@ def symile(
     temperature: Float[Array, ""] | float = 0.07,
     scaled: bool = False,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     key: PRNGKeyArray | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,

@@ -16,13 +16,13 @@ derivatives are 0 there.
 Blind spot: points on a line: parallel differences, or two modalities alike, whatever the third.
 """
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.compiled import compiled, unit_rows
 from gramalign.losses.simplex import simplex
 from gramalign.mesh import AxisName
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("root", check=unit_rows)
@@ -34,7 +34,7 @@ def triangle(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
@@ -27,7 +27,7 @@ from gramalign.mesh import AxisName
 from gramalign.scores import Side
 from gramalign.scores.products import product
 from gramalign.scores.sides import one
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 @compiled("t", check=unit_rows)
@@ -36,7 +36,7 @@ def uniformity(
     *,
     t: float = 2.0,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:
@@ -88,7 +88,7 @@ def spread(
     side: Side,
     *,
     t: float = 2.0,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, ""]:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_pairs, softmax
@@ -27,7 +27,7 @@ from gramalign.losses.compiled import compiled
 from gramalign.losses.confu import JOIN, lacking
 from gramalign.mesh import AxisName
 from gramalign.scores.sides import check_modality, check_unit
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 def fused_rest(modalities: Iterable[str], anchor: str) -> str:
@@ -79,7 +79,7 @@ def vast(
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.1,
     present: Present | None = None,
-    groups: Int[Array, " batch"] | None = None,
+    groups: Groups | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> Float[Array, " batch"]:

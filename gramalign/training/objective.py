@@ -10,14 +10,14 @@ from gramalign import losses
 from gramalign.training.config import Config
 from gramalign.training.layout import BATCH_AXES
 from gramalign.training.model import Learned
-from gramalign.types import Embeddings, Present
+from gramalign.types import Embeddings, Groups, Present
 
 
 def objective(
     embeddings: Embeddings,
     *,
     present: Present | None,
-    groups: Int[Array, " batch"] | None,
+    groups: Groups | None,
     labels: Int[Array, " batch"] | None = None,
     learned: Mapping[str, Learned],
     config: Config,

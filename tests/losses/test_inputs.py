@@ -11,6 +11,7 @@ import pytest
 
 from gramalign import losses, normalize
 from gramalign.scores import VolumeScore
+from tests import samples
 
 ROWS = jnp.eye(4, 3)
 
@@ -281,3 +282,12 @@ def test_a_mean_over_what_is_no_mask(where):
 def test_a_mean_of_what_is_no_array(values, where, name):
     with pytest.raises(TypeError, match=f"{name} must be a JAX or NumPy array, got list"):
         losses.masked_mean(values, where)
+
+
+@pytest.mark.parametrize("name", ["clip", "gram", "siglip", "symile", "uniformity", "separation"])
+def test_groups_of_numpy_are_those_of_jax(name):
+    rows = samples.as_jax(samples.embeddings(np.random.default_rng(0), 6, 5, ("text", "b", "c")))
+    groups, loss = np.arange(6) // 2, getattr(losses, name)
+    found = loss(rows, groups=groups)
+    np.testing.assert_array_equal(found, loss(rows, groups=jnp.asarray(groups, jnp.int32)))
+    assert not np.allclose(found, loss(rows))
