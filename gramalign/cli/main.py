@@ -140,7 +140,7 @@ def _read(args: list[str]) -> Any:
     shared = SharedOptions(**{each.name: getattr(config, each.name) for each in fields(config)})
     compare = Compare(named, (start.data,), config=shared)
     command = partial(tyro.conf.subcommand, prefix_name=False)
-    with as_typed():
+    with as_typed(name):
         return tyro.cli(
             Annotated[Train, command("train", default=Train(named, config=config))]
             | Annotated[Evaluate, command("evaluate")]

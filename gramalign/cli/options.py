@@ -76,8 +76,11 @@ def words_after(option: str, args: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def as_typed() -> Iterator[None]:
+def as_typed(command: str) -> Iterator[None]:
     """What a config refuses while tyro builds it is told of the options that were typed.
+
+    Args:
+        command: the first word, whose help tyro's own messages point to.
 
     Raises:
         ValueError: in place of the config's own.
@@ -98,7 +101,20 @@ def as_typed() -> Iterator[None]:
     except ValueError as error:
         raise ValueError(_typed(str(error))) from None
     finally:
-        sys.stderr.write(said.getvalue())
+        sys.stderr.write(_of_command(said.getvalue(), command))
+
+
+def _of_command(text: str, command: str) -> str:
+    """A message of tyro's that points to the help of the command, in a frame of the same width.
+
+    >>> _of_command("| see gramalign --help           |", "train")
+    '| see gramalign train --help     |'
+    """
+    there = re.search(r"see gramalign --help( +)", text)
+    if there is None:
+        return text
+    pointer = f"see gramalign {command} --help"
+    return text.replace(there[0], pointer.ljust(len(there[0]) - 1) + " ")
 
 
 def _typed(message: str, part: str = "") -> str:

@@ -76,6 +76,7 @@ def test_an_option_may_be_written_with_an_equals_sign():
             "error: --optimizer.warmup is 9, expected fewer than --steps, which is 9",
         ),
         (["train", "--batch-size", "x"], "Error parsing --batch-size: invalid literal"),
+        (["train", "--batch-size", "x"], "see gramalign train --help"),
         (["train", "--batchsize", "8"], "Unrecognized options: --batchsize"),
     ],
 )
