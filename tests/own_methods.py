@@ -1,9 +1,12 @@
 """Methods as users write them, in a module of their own: a Score, losses, and a term."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gramalign import losses
 from gramalign.scores import CosineScore, Side, score_named
@@ -59,6 +62,24 @@ def hinge(
     return jnp.maximum(values, 0)
 
 
+HALF_LIFE = np.log(2.0)  # a number of NumPy's
+
+
+def quoted(
+    embeddings: "Unknown",  # noqa: F821 as if imported for type checkers alone
+    *,
+    margin: "float | None" = None,
+    kind: "Literal['up', 'down']" = "up",
+    scale=HALF_LIFE,
+    present=None,
+):
+    """Quoted types."""
+    return losses.alignment(embeddings, present=present) * scale
+
+
+bound = partial(jax.jit(quoted, static_argnames="kind"), scale=2.0)
+
+
 def whole(embeddings, *, present=None):
     """Contrast over the batch, by a loss that knows of no devices."""
     return losses.clip(embeddings, anchor=None, present=present)
@@ -77,6 +98,32 @@ def blind(embeddings):
 def mean(embeddings, *, present=None):
     """The mean, where a value per example is expected."""
     return losses.alignment(embeddings, present=present).mean()
+
+
+def pair(embeddings, *, present=None):
+    """Values, and something beside them."""
+    return losses.alignment(embeddings, present=present), {}
+
+
+def count(embeddings, *, present=None):
+    """A step, which has no gradient."""
+    return losses.alignment(embeddings, present=present) > 1
+
+
+def by_place(embeddings, margin=0.2, /, *, present=None):
+    """Has a setting that cannot be named."""
+
+
+def by_name(*, embeddings):
+    """Takes embeddings by name alone."""
+
+
+def misplaced(present, embeddings=None):
+    """Takes something else first."""
+
+
+def covering(embeddings, *, loss=1.0):
+    """Has a setting with the name of a term's function."""
 
 
 def without_default(embeddings, *, margin):
@@ -111,3 +158,44 @@ class Loose(Contrastive):
 @dataclass
 class Unlike:
     """Is no term."""
+
+
+@dataclass
+class Changing:
+    """Is a loss that may change, and so has no hash."""
+
+    margin: float = 0.2
+
+    def __call__(self, embeddings):
+        """The loss."""
+
+
+changing = Changing()
+
+
+@dataclass(frozen=True)
+class Demanding(Steep):
+    """Is made from more than its anchor."""
+
+    other: str = field(kw_only=True)
+
+
+@dataclass
+class Unhashable:
+    """Cannot be part of a program."""
+
+    anchor: str
+
+    rows, cols, tile, matched = Steep.rows, Steep.cols, Steep.tile, Steep.matched
+
+
+class Plain:
+    """Is no dataclass."""
+
+    factor = 1.0
+
+    def __init__(self, anchor):
+        self.anchor = anchor
+
+    rows, cols, tile, matched = Steep.rows, Steep.cols, Steep.tile, Steep.matched
+    _aggregate = Steep._aggregate
