@@ -247,7 +247,10 @@ class Config:
                 raise ValueError(f"Config.settings: unknown term {name!r}; the terms are {known}")
             if type(term) is not term_named(name):
                 wanted = term_named(name).__name__
-                raise ValueError(f"Config.settings[{name!r}] is {term!r}, expected {wanted}(...)")
+                again = " as it is defined now" if type(term).__name__ == wanted else ""
+                raise ValueError(
+                    f"Config.settings[{name!r}] is {term!r}, expected {wanted}(...){again}"
+                )
         defaults = {name: term_named(name)() for name in self.weights if name not in self.settings}
         settings = {**self.settings, **defaults}
         return {name: settings[name] for name in in_order(settings)}
