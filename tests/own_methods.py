@@ -10,7 +10,7 @@ import numpy as np
 
 from gramalign import losses
 from gramalign.scores import CosineScore, Side, score_named
-from gramalign.training import Contrastive
+from gramalign.training import Contrastive, Term
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,52 @@ class Loose(Contrastive):
     """Is no dataclass of its own, but inherits being one."""
 
     loss = staticmethod(losses.clip)
+
+
+@dataclass(frozen=True)
+class Lossless(Contrastive):
+    """Has no loss."""
+
+
+@dataclass(frozen=True)
+class Bound(Contrastive):
+    """Would be passed to its loss."""
+
+    loss = losses.clip  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass(frozen=True)
+class Needy(Term):
+    """Cannot be made without a setting."""
+
+    loss = staticmethod(losses.alignment)
+
+    power: float
+
+
+@dataclass(frozen=True)
+class Astray(Term):
+    """Names no Score."""
+
+    loss = staticmethod(losses.alignment)
+    score = "tests.own_methods:Stepp"
+
+
+@dataclass(frozen=True)
+class Direct(Term):
+    """Has a Score, not its name."""
+
+    loss = staticmethod(losses.alignment)
+    score = Steep  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass(frozen=True)
+class Method(Term):
+    """Has its loss as a method."""
+
+    def loss(self, embeddings, *, present=None):
+        """Its own."""
+        return losses.alignment(embeddings, present=present)
 
 
 @dataclass

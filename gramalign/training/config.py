@@ -11,7 +11,7 @@ from gramalign.contrast import Engine
 from gramalign.data.packed import OnBadRecord
 from gramalign.training.checks import as_declared, check
 from gramalign.training.expression import parse, written
-from gramalign.training.own_terms import in_order, term_named
+from gramalign.training.own_terms import check_score, in_order, term_named
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
 from gramalign.training.writers import Writer
@@ -253,4 +253,6 @@ class Config:
                 )
         defaults = {name: term_named(name)() for name in self.weights if name not in self.settings}
         settings = {**self.settings, **defaults}
+        for name in self.weights:
+            check_score(settings[name], name)
         return {name: settings[name] for name in in_order(settings)}

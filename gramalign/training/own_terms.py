@@ -16,6 +16,7 @@ import numpy as np
 
 from gramalign.imported import imported
 from gramalign.losses.over_mesh import OF_THE_BATCH
+from gramalign.scores.named import spelled
 from gramalign.training.term import OWN, Term
 from gramalign.training.terms import TERMS
 
@@ -48,8 +49,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 def _own(name: str) -> type[Term]:
     found = imported(name, "objective")
     if isinstance(found, type) and issubclass(found, Term):
-        if "__dataclass_params__" not in vars(found):  # its own; frozen, or Python refused it
-            raise ValueError(f"objective: {name} is no frozen dataclass: @dataclass(frozen=True)")
+        _check_class(found, name)
         return found
     if isinstance(found, type) or not callable(found):
         raise ValueError(
@@ -65,6 +65,33 @@ def _own(name: str) -> type[Term]:
             f"objective: {name} is {found!r}, expected what is hashable, such as a function or a "
             "frozen dataclass with __call__"
         ) from error
+
+
+def _check_class(kind: type[Term], name: str) -> None:
+    if "__dataclass_params__" not in vars(kind):  # its own; frozen, or Python refused it
+        raise ValueError(f"objective: {name} is no frozen dataclass: @dataclass(frozen=True)")
+    loss = inspect.getattr_static(kind, "loss", None)
+    binds = hasattr(loss, "__get__") and not isinstance(loss, (staticmethod, classmethod))
+    if loss is None or (binds and next(iter(inspect.signature(kind.loss).parameters)) != "self"):
+        got = "has no loss" if loss is None else "would pass itself to its loss"
+        raise ValueError(f"objective: {name} {got}: write loss = staticmethod(...) in it")
+    for field in dataclasses.fields(kind):
+        if field.default is field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"objective: {name} needs {field.name}: give the field a default")
+
+
+def check_score(term: Term, name: str) -> None:
+    """Raises a ValueError if the Score of a term of your own, by which it is evaluated, is none."""
+    if ":" not in name:
+        return
+    if not isinstance(term.score, str):
+        raise ValueError(
+            f"{name}: its score is {term.score!r}, expected a name, such as package.module:Class"
+        )
+    try:
+        spelled(term.score)
+    except ValueError as error:
+        raise ValueError(f"{name}: its {error}") from None
 
 
 @functools.cache

@@ -99,6 +99,7 @@ def test_a_score_of_your_own_need_not_be_a_dataclass(batch):
         ("tests.own_methods:Steep(factor=[1])", "must make a hashable Score"),
         ("tests.own_methods:Unhashable", "but score must make a hashable Score, such as a frozen"),
         ("tests.own_methods:Demanding", r"\(missing a required.*: give its other fields defaults"),
+        (".nowhere:Steep", "score: got '.nowhere:Steep', expected package.module:name"),
         ("nowhere:Steep", "score: got 'nowhere:Steep', but there is no module 'nowhere'"),
         ("area", "score: got 'area', expected one of cosine"),
         ("area(size=1)", r"got 'area\(size=1\)', expected one of cosine"),

@@ -81,6 +81,13 @@ def test_settings_are_found_whatever_wraps_or_types_them():
         ("tests.own_methods:by_name", "takes no embeddings as its first argument"),
         ("tests.own_methods:misplaced", "takes no embeddings as its first argument"),
         ("tests.own_methods:changing", "expected what is hashable, such as a function"),
+        ("tests.own_methods:Lossless", r"has no loss: write loss = staticmethod\(...\) in it"),
+        ("tests.own_methods:Bound", r"would pass itself to its loss: write loss = staticmethod"),
+        ("tests.own_methods:Needy", "needs power: give the field a default"),
+        ("tests.own_methods:Astray", "Astray: its score: got .* but .*py has no 'Stepp'"),
+        ("tests.own_methods:Direct", "Direct: its score is <class .*, expected a name, such as"),
+        ("sys:nothing", "the module sys has no 'nothing'$"),
+        ("__main__:nothing", "has no 'nothing'; what a notebook .* move it into a module"),
         ("math:tau.real", "expected a loss"),
         ("os:getpid", "takes no embeddings"),
         ("builtins:iter", "takes no embeddings"),
@@ -107,6 +114,11 @@ def test_a_loss_that_was_changed_is_another_term(monkeypatch):
         Config(settings={HINGE: before()})
     monkeypatch.undo()
     assert term_named(HINGE) is before
+
+
+def test_a_loss_may_be_a_method_of_its_term():
+    eye = {m: np.eye(2, dtype=np.float32) for m in "ab"}
+    assert (Config(objective="tests.own_methods:Method").terms.popitem()[1](eye) == 0).all()
 
 
 def test_a_config_keeps_them():
