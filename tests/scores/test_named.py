@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 import pytest
 
@@ -67,10 +68,13 @@ def test_a_class_that_was_changed_is_another_score(batch, monkeypatch):
     """As in a notebook: no program of the one before serves it."""
     text, (embeddings, _) = "tests.own_methods:Steep", batch
     index = Index(embeddings)
+    over_mesh = losses.over_mesh(losses.clip, jax.make_mesh((1,), ("data",)))
 
     def found():
         hits = index.search({"a": np.asarray(embeddings["a"])}, k=2, score=text)
-        return losses.clip(embeddings, anchor="a", score_of=text), hits.scores
+        values = [each(embeddings, anchor="a", score_of=text) for each in (losses.clip, over_mesh)]
+        np.testing.assert_allclose(*values, rtol=1e-6)
+        return values[0], hits.scores
 
     loss, scores = found()
 
