@@ -27,7 +27,7 @@ def imported(name: str, argument: str) -> Any:
     3.141592653589793
     """
     module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
+    if not (module and colon and attribute) or module.startswith("."):
         raise ValueError(f"{argument}: got {name!r}, expected package.module:name")
     try:
         found = importlib.import_module(module)
@@ -41,8 +41,11 @@ def imported(name: str, argument: str) -> Any:
     try:
         return operator.attrgetter(attribute)(found)
     except AttributeError:
+        place = getattr(found, "__file__", None) or f"the module {module}"
+        here = "; what a notebook or script defines is there alone: move it into a module"
+        cure = here if module == "__main__" else ""
         raise ValueError(
-            f"{argument}: got {name!r}, but {found.__file__} has no {attribute!r}"
+            f"{argument}: got {name!r}, but {place} has no {attribute!r}{cure}"
         ) from None
 
 

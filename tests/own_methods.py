@@ -1,15 +1,18 @@
 """What users write in a module of their own: a Score, losses, a term, an optimiser, towers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from gramalign import losses
 from gramalign.models import Standardize
 from gramalign.scores import CosineScore, Side, score_named
-from gramalign.training import Contrastive
+from gramalign.training import Contrastive, Term
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,24 @@ def hinge(
     return jnp.maximum(values, 0)
 
 
+HALF_LIFE = np.log(2.0)  # a number of NumPy's
+
+
+def quoted(
+    embeddings: "Unknown",  # noqa: F821 as if imported for type checkers alone
+    *,
+    margin: "float | None" = None,
+    kind: "Literal['up', 'down']" = "up",
+    scale=HALF_LIFE,
+    present=None,
+):
+    """Quoted types."""
+    return losses.alignment(embeddings, present=present) * scale
+
+
+bound = partial(jax.jit(quoted, static_argnames="kind"), scale=2.0)
+
+
 def whole(embeddings, *, present=None):
     """Contrast over the batch, by a loss that knows of no devices."""
     return losses.clip(embeddings, anchor=None, present=present)
@@ -79,6 +100,32 @@ def blind(embeddings):
 def mean(embeddings, *, present=None):
     """The mean, where a value per example is expected."""
     return losses.alignment(embeddings, present=present).mean()
+
+
+def pair(embeddings, *, present=None):
+    """Values, and something beside them."""
+    return losses.alignment(embeddings, present=present), {}
+
+
+def count(embeddings, *, present=None):
+    """A step, which has no gradient."""
+    return losses.alignment(embeddings, present=present) > 1
+
+
+def by_place(embeddings, margin=0.2, /, *, present=None):
+    """Has a setting that cannot be named."""
+
+
+def by_name(*, embeddings):
+    """Takes embeddings by name alone."""
+
+
+def misplaced(present, embeddings=None):
+    """Takes something else first."""
+
+
+def covering(embeddings, *, loss=1.0):
+    """Has a setting with the name of a term's function."""
 
 
 def without_default(embeddings, *, margin):
@@ -108,6 +155,52 @@ class Loose(Contrastive):
     """Is no dataclass of its own, but inherits being one."""
 
     loss = staticmethod(losses.clip)
+
+
+@dataclass(frozen=True)
+class Lossless(Contrastive):
+    """Has no loss."""
+
+
+@dataclass(frozen=True)
+class Bound(Contrastive):
+    """Would be passed to its loss."""
+
+    loss = losses.clip  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass(frozen=True)
+class Needy(Term):
+    """Cannot be made without a setting."""
+
+    loss = staticmethod(losses.alignment)
+
+    power: float
+
+
+@dataclass(frozen=True)
+class Astray(Term):
+    """Names no Score."""
+
+    loss = staticmethod(losses.alignment)
+    score = "tests.own_methods:Stepp"
+
+
+@dataclass(frozen=True)
+class Direct(Term):
+    """Has a Score, not its name."""
+
+    loss = staticmethod(losses.alignment)
+    score = Steep  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass(frozen=True)
+class Method(Term):
+    """Has its loss as a method."""
+
+    def loss(self, embeddings, *, present=None):
+        """Its own."""
+        return losses.alignment(embeddings, present=present)
 
 
 @dataclass
@@ -158,3 +251,44 @@ class Noisy(Plain):
     def __init__(self, features, dim, rngs):
         super().__init__(features, dim, rngs)
         self.norm = nnx.BatchNorm(dim, rngs=rngs)
+
+
+@dataclass
+class Changing:
+    """Is a loss that may change, and so has no hash."""
+
+    margin: float = 0.2
+
+    def __call__(self, embeddings):
+        """The loss."""
+
+
+changing = Changing()
+
+
+@dataclass(frozen=True)
+class Demanding(Steep):
+    """Is made from more than its anchor."""
+
+    other: str = field(kw_only=True)
+
+
+@dataclass
+class Unhashable:
+    """Cannot be part of a program."""
+
+    anchor: str
+
+    rows, cols, tile, matched = Steep.rows, Steep.cols, Steep.tile, Steep.matched
+
+
+class Plain:
+    """Is no dataclass."""
+
+    factor = 1.0
+
+    def __init__(self, anchor):
+        self.anchor = anchor
+
+    rows, cols, tile, matched = Steep.rows, Steep.cols, Steep.tile, Steep.matched
+    _aggregate = Steep._aggregate

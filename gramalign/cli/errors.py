@@ -9,6 +9,7 @@ import jax
 import rich.console
 import rich.markup
 
+from gramalign.error_text import text_of
 from gramalign.training import Interrupted, NonFiniteLoss
 
 INTERRUPTED = 75  # what sysexits.h calls a temporary failure: try again
@@ -32,8 +33,7 @@ def explained(goes_on: str = "") -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        said = [str(error), *getattr(error, "__notes__", [])]
-        errors.print(f"[bold red]error:[/] {rich.markup.escape('. '.join(said))}")
+        errors.print(f"[bold red]error:[/] {rich.markup.escape(text_of(error))}")
         raise SystemExit(2) from error
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:

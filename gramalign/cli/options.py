@@ -96,7 +96,8 @@ def as_typed(command: str) -> Iterator[None]:
         place, message = (getattr(refused, name, None) for name in ("arg", "message"))
         if isinstance(place, str) and isinstance(message, str):
             said.truncate(0)
-            raise ValueError(_typed(message, place.rpartition(".")[2])) from None
+            part = place.partition(".settings.")[2] or place.rpartition(".")[2]
+            raise ValueError(_typed(message, part)) from None
         raise
     except ValueError as error:
         raise ValueError(_typed(str(error))) from None
@@ -124,11 +125,16 @@ def _typed(message: str, part: str = "") -> str:
     '--optimizer.warmup is 9, wanted fewer than --steps, which is 5'
     >>> _typed("Gap.log_scale is -1", "modality_gap"), _typed("tile is 0", "engine")
     ('--modality-gap.log-scale is -1', '--engine.tile is 0')
+    >>> _typed("my.mod:hinge.far_off is -1", "my.mod:hinge"), _typed("no two alike", "my.mod:Odd")
+    ('--my.mod:hinge.far-off is -1', '--my.mod:Odd: no two alike')
     >>> _typed("--repeats must be at least 1", "Bench")
     '--repeats must be at least 1'
     """
-    if part.islower() and not message.startswith("--"):  # a command's own name is not
+    if ":" in part:  # a method of one's own, which may say anything
+        of_field = re.match(r"(?:\S*\.)?(\w+ (?:is|must) .*)", message, re.DOTALL)
+        message = f"--{part}.{of_field[1]}" if of_field else f"--{part}: {message}"
+    elif part.islower() and not message.startswith("--"):  # a command's own name is not
         message = re.sub(r"^([A-Z]\w*\.)?", f"--{part}.", message)
     message = re.sub(r"\b(Config|\w*Options)\.", "--", message)
     message = message.replace("Optimizer.", "--optimizer.")
-    return re.sub(r"--[a-z][\w.]*", lambda option: option[0].replace("_", "-"), message)
+    return re.sub(r"--[a-z][\w.:-]*", lambda option: option[0].replace("_", "-"), message)

@@ -66,7 +66,7 @@ def about(folder: Path) -> dict[str, Any]:
         return _about(folder)
     except (ValueError, OSError) as error:
         return {"run": str(folder), "state": "unreadable", "error": str(error)}
-    except (TypeError, AttributeError, KeyError) as error:  # of rows that are none
+    except Exception as error:  # of rows that are none, or whatever a module of a user's own raises
         return {"run": str(folder), "state": "unreadable", "error": repr(error)}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gramalign.contrast.exchange import Axis
+from gramalign.geometry.norms import at_least_float32
 from gramalign.mesh import AxisName, check_axis, gathered
 from gramalign.scores import Side
 
@@ -139,13 +140,16 @@ def places_in(ascending: Int[Array, " m"], numbers: Int[Array, " n"]) -> Int[Arr
     return jnp.searchsorted(ascending, numbers, method="sort").astype(jnp.int32)
 
 
-def check_matched(matched: Float[Array, " n"], size: int) -> None:
-    """Raise `ValueError` unless there is one score for each of `size` matched pairs."""
+def check_matched(matched: Float[Array, " n"], size: int) -> Float[Array, " n"]:
+    """The scores of `size` matched pairs, in at least float32; `ValueError` for anything else."""
     if jnp.shape(matched) != (size,):
         raise ValueError(
             f"matched must hold one score for each pair, of shape {(size,)}, "
             f"got shape {jnp.shape(matched)}"
         )
+    if not jnp.issubdtype(matched.dtype, jnp.floating):
+        raise ValueError(f"matched must hold floating-point scores, got {matched.dtype}")
+    return at_least_float32(matched)
 
 
 def check_sides(

@@ -74,7 +74,7 @@ def sigmoid_contrast(
             number, an axis that does not exist or does not split the batch.
     """
     size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
-    check_matched(matched, size)
+    matched = check_matched(matched, size)
     groups = own_numbers(size, axis_name) if groups is None else check_groups(groups, size)
     valid = rows.valid & cols.valid
     factor, offset = (varying_as(jnp.asarray(x, matched.dtype), matched) for x in (scale, bias))

@@ -68,7 +68,7 @@ def contrast(
     """
     others = rows if cols is None else cols
     size, _ = check_sides(rows, others, square=True, axis_name=axis_name)
-    check_matched(matched, size)
+    matched = check_matched(matched, size)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
     if supervised and (groups is None or label_smoothing):

@@ -6,6 +6,7 @@ derivative with respect to them has a closed form, given by the statistic, which
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from gramalign.scores.products import in_bfloat16
 
 
 def scores_of(score: Tiled, rows: PyTree[Array], cols: PyTree[Array]) -> Float[Array, "r c"]:
-    """A Score's tile; raises a `ValueError` unless it is one number for every pair."""
+    """A Score's tile, in at least float32; a `ValueError` unless one number for every pair."""
     scores = score.tile(rows, cols)
     shape = tuple(jax.tree.leaves(side)[0].shape[0] for side in (rows, cols))
     if scores.shape != shape:
@@ -29,7 +30,7 @@ def scores_of(score: Tiled, rows: PyTree[Array], cols: PyTree[Array]) -> Float[A
             f"score.tile must return one score for each pair, of shape {shape} for these rows and "
             f"columns, got shape {scores.shape}"
         )
-    return scores
+    return at_least_float32(scores) if jnp.issubdtype(scores.dtype, jnp.floating) else scores
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Tile:
 
         In at least float32, because many tiles are added up.
         """
-        scores, transpose = jax.vjp(self.score.tile, row.factors, col.factors)
+        tile = partial(scores_of, self.score)
+        scores, transpose = jax.vjp(tile, row.factors, col.factors)
         d_logits = self.statistic.slope(scale * scores, row, by_row, col, by_col)
         d_row, d_col = jax.tree.map(_slope, transpose(scale * d_logits))
         return d_row, d_col, jnp.sum(d_logits * scores, axis=0)

@@ -20,6 +20,7 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups
 from gramalign.geometry.norms import at_least_float32
 from gramalign.mesh import AxisName, check_axis, names_of
+from gramalign.scores.named import as_key
 from gramalign.scores.products import in_bfloat16
 from gramalign.scores.sides import check_embeddings, check_unit
 from gramalign.types import Embeddings
@@ -94,6 +95,8 @@ def compiled(
                     check_axis(axis_name, settings["groups"], "the groups are")
                 _warn_of_parts(loss.__name__, embeddings, axis_name)
             wide = {n: x if n in static else _widened(x) for n, x in settings.items()}
+            if "score_of" in wide:
+                wide["score_of"] = as_key(wide["score_of"], "score_of")
             # JAX takes dicts, which it sorts, and few other mappings; an OrderedDict keeps an order
             # of its own, which the shifts of a loss would follow.
             embeddings = dict(embeddings)

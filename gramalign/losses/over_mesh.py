@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PyTree
 from gramalign.contrast.blocks import check_groups
 from gramalign.counted import counted
 from gramalign.mesh import AxisName, names_of
+from gramalign.scores.named import as_key
 from gramalign.scores.sides import check_embeddings
 from gramalign.types import Embeddings, Groups, Present
 
@@ -153,7 +154,11 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         if groups is not None:
             check_groups(groups, size)
         arrays = {n: jnp.asarray(x) for n, x in settings.items() if traced(n, x)}
-        constants = tuple((n, x) for n, x in settings.items() if n not in arrays)
+        constants = tuple(
+            (n, as_key(x, n) if n == "score_of" else x)
+            for n, x in settings.items()
+            if n not in arrays
+        )
         batch = jax.device_put((dict(embeddings), present and dict(present), groups), split)
         check(batch[0], without_unused(inner, {**fixed, "present": batch[1], **settings}))
         return run(batch, jax.device_put(arrays, whole), constants)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from gramalign.geometry.norms import check_array
+from gramalign.geometry.norms import at_least_float32, check_array
 from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
@@ -50,7 +50,7 @@ def participants(
 def masked_mean(
     values: Float[Array, " batch"], where: Bool[np.ndarray | Array, " batch"]
 ) -> Float[Array, ""]:
-    """Mean of the values where `where` is True; 0 if it is nowhere.
+    """Mean of the values where `where` is True, in at least float32; 0 if it is nowhere.
 
     Of a loss, the mean over the examples that take part in it: `where` from `participants`.
 
@@ -68,6 +68,7 @@ def masked_mean(
         raise ValueError(
             f"where must be bool of shape {values.shape}, got {where.dtype} of shape {where.shape}"
         )
+    values = at_least_float32(values)
     number = jnp.sum(where, dtype=jnp.int32).astype(values.dtype)
     return jnp.sum(jnp.where(where, values, 0)) / jnp.maximum(number, 1)
 

@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Float
 from gramalign.geometry import orthonormal_basis
 from gramalign.geometry.norms import sqrt
 from gramalign.geometry.tuples import unstack
-from gramalign.scores.named import ScoreLike, score_named
+from gramalign.scores.named import ScoreLike, as_key, score_named
 from gramalign.scores.product import ProductScore
 from gramalign.scores.products import as_factor, product, rounding
 from gramalign.scores.protocol import Side
@@ -76,6 +76,7 @@ class Between:
 
     def __post_init__(self):
         score_named(self.score, _ANCHOR)
+        object.__setattr__(self, "score", as_key(self.score))
         for argument, names in (("query", self.query), ("gallery", self.gallery)):
             if not names or len(set(names)) < len(names):
                 raise ValueError(

@@ -6,6 +6,7 @@ package.module:Nearness(scale=2.0)
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -43,20 +44,61 @@ def score_named(score: ScoreLike, anchor: str, argument: str = "score") -> Score
     """
     if isinstance(score, str):
         return _read_score(score, anchor, argument)
-    made = score(anchor) if callable(score) else None
+    made = _made(score, anchor, argument) if callable(score) else None
     if not isinstance(made, Score) or isinstance(made, type):
         got = repr(score) if made is None else f"{score!r}, which makes {made!r}"
         raise TypeError(
             f"{argument} must be one of {', '.join(SCORE_NAMES)}, or make a Score from an anchor's "
             f"name, as a Score class does, got {got}"
         )
+    _check_hashable((score, made), made, argument)
+    return made
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """The name of your own Score, and the class that it stands for now."""
+
+    text: str
+    kind: type
+
+    def __call__(self, anchor: str) -> Score:
+        return score_named(self.text, anchor)
+
+
+def as_key(score: Any, argument: str = "score") -> Any:
+    """A Score as compiled programs are told apart by; anything but a name of your own as it is.
+
+    Told apart by its name alone, a class that a notebook defines again would go on being served by
+    the programs of the one before.
+
+    Raises:
+        ValueError: there is no such Score.
+    """
+    if not (isinstance(score, str) and ":" in score):
+        return score
+    return _Named(score, type(score_named(score, "anchor", argument)))
+
+
+def _made(score: Callable[[str], Any], anchor: str, argument: str) -> Any:
+    if isinstance(score, type):
+        try:
+            inspect.signature(score).bind(anchor)
+        except TypeError as error:
+            raise TypeError(
+                f"{argument} must make a Score from an anchor's name alone, got {score!r} "
+                f"({error}): give its other fields defaults"
+            ) from None
+    return score(anchor)
+
+
+def _check_hashable(value: Any, made: Any, argument: str) -> None:
     try:
-        hash((score, made))
+        hash(value)
     except TypeError:
         raise TypeError(
             f"{argument} must make a hashable Score, such as a frozen dataclass, got {made!r}"
         ) from None
-    return made
 
 
 def _read_score(text: str, anchor: str, argument: str) -> Score:
@@ -75,7 +117,9 @@ def _read_score(text: str, anchor: str, argument: str) -> Score:
             f"{argument}: got {text!r}, but the settings of {name} are {', '.join(known) or 'none'}"
         )
     try:
-        return dataclasses.replace(score, **settings)
+        made = dataclasses.replace(score, **settings) if settings else score
+        _check_hashable(made, made, argument)
+        return made
     except TypeError as error:
         raise ValueError(
             f"{argument}: got {text!r}, a setting of another type ({error})"
@@ -94,7 +138,10 @@ def _own(name: str, anchor: str, argument: str) -> Score:
             f"{argument}: got {name!r}, which is {kind!r}, expected a class of Scores, with "
             f"{', '.join(_PARTS)}"
         )
-    return score_named(kind, anchor, argument)
+    try:
+        return score_named(kind, anchor, argument)
+    except TypeError as error:
+        raise ValueError(f"{argument}: got {name!r}, but {error}") from error
 
 
 def _fields(score: Any) -> dict[str, Any]:

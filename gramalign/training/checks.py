@@ -84,7 +84,8 @@ def _is_one(value: Any, kind: Any) -> bool:
     if origin is typing.Literal:
         return isinstance(value, str) and value in inside
     if kind in (int, float):  # Python takes True for 1
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+        number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+        return number and value == value  # NaN is none: no run with it would match its own config
     if origin is not tuple:
         return isinstance(value, origin or kind)
     each = inside[:1] * len(value) if isinstance(value, tuple) and ... in inside else inside

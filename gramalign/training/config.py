@@ -12,7 +12,7 @@ from gramalign.data.packed import OnBadRecord
 from gramalign.training.checks import as_declared, check
 from gramalign.training.expression import parse, written
 from gramalign.training.optimizer_named import OptimizerNamed, optimizer_named
-from gramalign.training.own_terms import in_order, term_named
+from gramalign.training.own_terms import check_score, in_order, term_named
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
 from gramalign.training.tower_named import tower_named
@@ -270,7 +270,12 @@ class Config:
                 raise ValueError(f"Config.settings: unknown term {name!r}; the terms are {known}")
             if type(term) is not term_named(name):
                 wanted = term_named(name).__name__
-                raise ValueError(f"Config.settings[{name!r}] is {term!r}, expected {wanted}(...)")
+                again = " as it is defined now" if type(term).__name__ == wanted else ""
+                raise ValueError(
+                    f"Config.settings[{name!r}] is {term!r}, expected {wanted}(...){again}"
+                )
         defaults = {name: term_named(name)() for name in self.weights if name not in self.settings}
         settings = {**self.settings, **defaults}
+        for name in self.weights:
+            check_score(settings[name], name)
         return {name: settings[name] for name in in_order(settings)}

@@ -1,8 +1,11 @@
 """The loss of a run: the weighted sum of its terms over the examples that take part in each."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
@@ -38,7 +41,7 @@ def objective(
         The weighted sum, and each term's own mean under `loss/<name>`.
 
     Raises:
-        ValueError: a term returns anything but a value for each example.
+        ValueError: a term returns anything but a real value for each example.
     """
     means = {}
     for name, term in config.terms.items():
@@ -54,12 +57,22 @@ def objective(
             **learned[name].settings(),
         )
         taking_part = term.participants(embeddings, present)
-        if jnp.shape(values) != taking_part.shape:
-            raise ValueError(
-                f"{name} must return one value for each example, of shape {taking_part.shape}, got "
-                f"shape {jnp.shape(values)}"
-            )
+        _check(values, taking_part.shape, name)
         means[name] = losses.masked_mean(values, taking_part)
     weighted = [weight * means[name] for name, weight in config.weights.items()]
     total = jnp.sum(jnp.stack(weighted))
     return total, {f"loss/{name}": mean for name, mean in means.items()}
+
+
+def _check(values: Any, shape: tuple[int, ...], name: str) -> None:
+    """Raises `ValueError` unless a term's values are an array of this shape that has a gradient."""
+    array = isinstance(values, (jax.Array, np.ndarray))
+    if not array or values.shape != shape:
+        got = f"shape {values.shape}" if array else f"a {type(values).__name__}"
+        raise ValueError(
+            f"{name} must return one value for each example, of shape {shape}, got {got}"
+        )
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(
+            f"{name} must return floating-point values, got {values.dtype}, which has no gradient"
+        )

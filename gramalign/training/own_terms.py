@@ -11,8 +11,12 @@ import typing
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import jax
+import numpy as np
+
 from gramalign.imported import imported
 from gramalign.losses.over_mesh import OF_THE_BATCH
+from gramalign.scores.named import spelled
 from gramalign.training.term import OWN, Term
 from gramalign.training.terms import TERMS
 
@@ -45,15 +49,49 @@ def in_order(names: Iterable[str]) -> list[str]:
 def _own(name: str) -> type[Term]:
     found = imported(name, "objective")
     if isinstance(found, type) and issubclass(found, Term):
-        if "__dataclass_params__" not in vars(found):  # its own; frozen, or Python refused it
-            raise ValueError(f"objective: {name} is no frozen dataclass: @dataclass(frozen=True)")
+        _check_class(found, name)
         return found
     if isinstance(found, type) or not callable(found):
         raise ValueError(
             f"objective: {name} is {found!r}, expected a loss, loss(embeddings, *, ...), or a "
             "subclass of gramalign.training.Term"
         )
-    return _term_of(found, name)
+    try:
+        return _term_of(found, name)
+    except TypeError as error:
+        if getattr(type(found), "__hash__", None):
+            raise
+        raise ValueError(
+            f"objective: {name} is {found!r}, expected what is hashable, such as a function or a "
+            "frozen dataclass with __call__"
+        ) from error
+
+
+def _check_class(kind: type[Term], name: str) -> None:
+    if "__dataclass_params__" not in vars(kind):  # its own; frozen, or Python refused it
+        raise ValueError(f"objective: {name} is no frozen dataclass: @dataclass(frozen=True)")
+    loss = inspect.getattr_static(kind, "loss", None)
+    binds = hasattr(loss, "__get__") and not isinstance(loss, (staticmethod, classmethod))
+    if loss is None or (binds and next(iter(inspect.signature(kind.loss).parameters)) != "self"):
+        got = "has no loss" if loss is None else "would pass itself to its loss"
+        raise ValueError(f"objective: {name} {got}: write loss = staticmethod(...) in it")
+    for field in dataclasses.fields(kind):
+        if field.default is field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"objective: {name} needs {field.name}: give the field a default")
+
+
+def check_score(term: Term, name: str) -> None:
+    """Raises a ValueError if the Score of a term of your own, by which it is evaluated, is none."""
+    if ":" not in name:
+        return
+    if not isinstance(term.score, str):
+        raise ValueError(
+            f"{name}: its score is {term.score!r}, expected a name, such as package.module:Class"
+        )
+    try:
+        spelled(term.score)
+    except ValueError as error:
+        raise ValueError(f"{name}: its {error}") from None
 
 
 @functools.cache
@@ -62,36 +100,67 @@ def _term_of(loss: Callable[..., Any], name: str) -> type[Term]:
         (field, kind, dataclasses.field(default=default))
         for field, kind, default in _settings(loss, name)
     ]
-    about = inspect.getdoc(loss) or f"{name}, a loss of your own."
+    about = inspect.getdoc(_bare(loss)) or f"{name}, a loss of your own."
     of_term = {"loss": staticmethod(loss), "__doc__": about}
-    label = name.partition(":")[2]
-    return dataclasses.make_dataclass(
-        label, settings, bases=(Term,), namespace=of_term, frozen=True
-    )
+    # Errors name its settings by its class, which is therefore not to be taken for another's.
+    return dataclasses.make_dataclass(name, settings, bases=(Term,), namespace=of_term, frozen=True)
 
 
 def _settings(loss: Callable[..., Any], name: str) -> Iterator[tuple[str, Any, Any]]:
     """Name, type and default of each argument that can be set."""
     try:
-        _, *others = inspect.signature(loss).parameters.values()
+        first, *others = inspect.signature(loss).parameters.values()
     except ValueError:
-        raise ValueError(f"objective: {name} is {loss!r}, which takes no embeddings") from None
-    try:
-        hints = typing.get_type_hints(loss)
-    except (NameError, TypeError):  # of names imported for type checkers alone; of a partial
-        hints = {}
+        first, others = None, []
+    keyword = first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD)
+    if first is None or keyword or first.name in OF_THE_BATCH:
+        raise ValueError(
+            f"objective: {name} is {loss!r}, which takes no embeddings as its first argument"
+        )
+    bare = _bare(loss)
+    names = getattr(bare, "__globals__", getattr(type(bare).__call__, "__globals__", {}))
     for each in others:
+        if each.kind is each.POSITIONAL_ONLY:
+            raise ValueError(
+                f"objective: {name} takes {each.name} by position alone: move it behind the /"
+            )
         if each.name in OF_THE_BATCH or each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL):
             continue
         if each.default is each.empty:
             raise ValueError(f"objective: {name} needs {each.name}: give the argument a default")
-        hint = hints.get(each.name, type(each.default))
-        kind = hint if _plain(hint) else type(each.default)
+        default = each.default
+        if isinstance(default, (np.generic, np.ndarray, jax.Array)) and np.ndim(default) == 0:
+            default = default.item()
+        hint = _hint(each.annotation, names)
+        kind = hint if hint is not None and _plain(hint) else type(default)
         if not _plain(kind) or kind is types.NoneType:
             continue  # such as a function, which stays as it is
-        if each.name.startswith(OWN) or (hasattr(Term, each.name) and each.name != "anchor"):
+        taken = hasattr(Term, each.name) or each.name in Term.__annotations__
+        if each.name.startswith(OWN) or (taken and each.name != "anchor"):
             raise ValueError(f"objective: {name} has an argument {each.name!r}: rename it")
-        yield each.name, kind, each.default
+        yield each.name, kind, default
+
+
+def _bare(loss: Any) -> Any:
+    """A loss without the partials and decorators around it."""
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    bare = inspect.unwrap(loss)
+    return bare if bare is loss else _bare(bare)
+
+
+def _hint(annotation: Any, names: dict[str, Any]) -> Any:
+    """The type that an argument is declared with; None if it is not, or names what is not there.
+
+    Each on its own: one whose name is imported for type checkers alone takes no other along.
+    """
+    if annotation is inspect.Parameter.empty:
+        return None
+    declared = types.SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(declared, names)["it"]
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        return None
 
 
 def _plain(hint: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array
 
+from gramalign.error_text import text_of
 from gramalign.training.checks import check
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def together() -> Iterator[None]:
         yield
     except Exception as error:
         failed = error
-    said = "" if failed is None else ". ".join([str(failed), *getattr(failed, "__notes__", [])])
+    said = "" if failed is None else text_of(failed)
     told = from_all(said or type(failed).__name__ if failed else "")
     if failed is not None:
         raise failed

@@ -100,6 +100,16 @@ def test_one_that_is_damaged_hides_no_other(runs, name, content, capsys):
     assert found[2]["error"]
 
 
+def test_one_whose_own_module_does_not_run_hides_no_other(runs, capsys, tmp_path, monkeypatch):
+    (tmp_path / "breaking.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (runs / "c" / "config.json").write_text('{"objective": "breaking:loss"}')
+    main(["runs", str(runs), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [each["state"] == "unreadable" for each in found] == [False, False, True]
+    assert "ZeroDivisionError" in found[2]["error"]
+
+
 def test_nothing_there(tmp_path, capsys):
     main(["runs", str(tmp_path)])
     assert f"no runs in {tmp_path}" in capsys.readouterr().out.replace("\n", "")

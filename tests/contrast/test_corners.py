@@ -1,11 +1,13 @@
 """What a slip in the code would change, and nothing else that is tested here."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from gramalign.contrast import Engine, contrast, score_matrix, top_k
+from gramalign.contrast import Engine, contrast, score_matrix, sigmoid_contrast, top_k
 from gramalign.contrast.exchange import choose
 from gramalign.scores import CosineScore, Side
 
@@ -83,3 +85,41 @@ def test_factors_without_derivatives(engine):
     for dtype in (jnp.int32, jnp.bool_):
         found = jax.grad(loss, argnums=(0, 1))(x, y, dtype)
         assert all(jnp.allclose(*both, atol=1e-6) for both in zip(found, wanted, strict=True))
+
+
+class Half:
+    """A Score whose own numbers are in bfloat16, as one of a user's may be."""
+
+    def tile(self, rows, cols):
+        return jnp.matmul(rows, cols.T, preferred_element_type=jnp.bfloat16)
+
+
+class Widened(Half):
+    """The same numbers in float32."""
+
+    def tile(self, rows, cols):
+        return super().tile(rows, cols).astype(jnp.float32)
+
+
+@pytest.mark.parametrize("loss", [contrast, partial(sigmoid_contrast, bias=0.0)])
+def test_sums_of_a_score_in_bfloat16_are_in_float32(loss):
+    keys = jax.random.split(jax.random.key(0))
+    x, y = (jax.random.normal(key, (300, 8), jnp.bfloat16) for key in keys)
+    everyone = jnp.ones(300, bool)
+
+    def mean(score, matched, x):
+        values = loss(score, Side(x, everyone), Side(y, everyone), matched, scale=1.0)
+        assert values.dtype == jnp.float32
+        return values.mean()
+
+    matched = jnp.diagonal(Half().tile(x, y))
+    found = jax.value_and_grad(mean, 2)(Half(), matched, x)
+    wanted = jax.value_and_grad(mean, 2)(Widened(), matched.astype(jnp.float32), x)
+    assert found[0] == wanted[0] and (found[1] == wanted[1]).all()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_matched_scores_are_no_integers():
+    side = Side(jnp.eye(3), jnp.ones(3, bool))
+    with pytest.raises(ValueError, match="matched must hold floating-point scores, got int32"):
+        contrast(Half(), side, side, jnp.ones(3, jnp.int32), scale=1.0)

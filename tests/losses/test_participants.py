@@ -92,3 +92,10 @@ def test_mean_over_nobody_is_zero():
     mean, gradient = jax.value_and_grad(losses.masked_mean)(jnp.ones(3), jnp.zeros(3, bool))
     assert mean == 0
     np.testing.assert_array_equal(gradient, 0)
+
+
+def test_mean_of_half_precision_is_in_float32():
+    """A sum of so many overflows float16."""
+    values, where = jnp.full(65536, 10.0, jnp.float16), jnp.ones(65536, bool)
+    mean = losses.masked_mean(values, where)
+    assert mean.dtype == jnp.float32 and mean == 10

@@ -1,11 +1,15 @@
 """A Score's text names it with its settings, and is refused where it does not."""
 
+from dataclasses import dataclass
+
+import jax
 import numpy as np
 import pytest
 
+from gramalign import Index, losses
 from gramalign.scores import AggregateScore, Between, KernelVolumeScore, VolumeScore, score_named
 from gramalign.scores.named import called, spelled
-from tests import samples
+from tests import own_methods, samples
 from tests.every_score import tile_of
 from tests.own_methods import Steep
 
@@ -60,6 +64,35 @@ def test_your_own_by_where_it_is(batch):
         np.testing.assert_array_equal(found, tile_of(Steep("a", factor=2.0), *batch))
 
 
+def test_a_class_that_was_changed_is_another_score(batch, monkeypatch):
+    """As in a notebook: no program of the one before serves it."""
+    text, (embeddings, _) = "tests.own_methods:Steep", batch
+    index = Index(embeddings)
+    over_mesh = losses.over_mesh(losses.clip, jax.make_mesh((1,), ("data",)))
+
+    def found():
+        hits = index.search({"a": np.asarray(embeddings["a"])}, k=2, score=text)
+        values = [each(embeddings, anchor="a", score_of=text) for each in (losses.clip, over_mesh)]
+        np.testing.assert_allclose(*values, rtol=1e-6)
+        return values[0], hits.scores
+
+    loss, scores = found()
+
+    @dataclass(frozen=True)
+    class Steeper(Steep):
+        factor: float = 2.0
+
+    monkeypatch.setattr(own_methods, "Steep", Steeper)
+    assert not np.allclose(found()[0], loss, rtol=1e-2)
+    np.testing.assert_array_equal(found()[0], losses.clip(embeddings, anchor="a", score_of=Steeper))
+    np.testing.assert_allclose(found()[1], 2 * scores, rtol=1e-6)
+
+
+def test_a_score_of_your_own_need_not_be_a_dataclass(batch):
+    score = score_named("tests.own_methods:Plain", "a")
+    np.testing.assert_array_equal(tile_of(score, *batch), tile_of(Steep("a"), *batch))
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -67,6 +100,10 @@ def test_your_own_by_where_it_is(batch):
         ("os:system", "expected a class of Scores, with rows, cols, tile, matched"),
         ("tests.own_methods:Steep(x=1)", "but the settings of tests.own_methods:Steep are factor"),
         ("tests.own_methods:Steep(1)", "; settings are written as in Python"),
+        ("tests.own_methods:Steep(factor=[1])", "must make a hashable Score"),
+        ("tests.own_methods:Unhashable", "but score must make a hashable Score, such as a frozen"),
+        ("tests.own_methods:Demanding", r"\(missing a required.*: give its other fields defaults"),
+        (".nowhere:Steep", "score: got '.nowhere:Steep', expected package.module:name"),
         ("nowhere:Steep", "score: got 'nowhere:Steep', but there is no module 'nowhere'"),
         ("area", "score: got 'area', expected one of cosine"),
         ("area(size=1)", r"got 'area\(size=1\)', expected one of cosine"),

@@ -48,6 +48,19 @@ def test_settings_of_a_loss_are_its_arguments():
             term(**settings)
 
 
+def test_settings_are_found_whatever_wraps_or_types_them():
+    """One type that is not there hides no other, nor does a partial or jit."""
+    settings = {"margin": None, "kind": "up", "scale": np.log(2.0)}
+    for name, wanted in (("quoted", settings), ("bound", settings | {"scale": 2.0})):
+        term = term_named(f"tests.own_methods:{name}")
+        assert term().settings() == wanted and term.__doc__ == "Quoted types."
+        assert type(term().scale) is float and term(margin=1).margin == 1
+        with pytest.raises(ValueError, match=rf"own_methods:{name}.kind is 'left', expected up or"):
+            term(kind="left")
+        with pytest.raises(ValueError, match="scale is nan, expected a number"):
+            term(scale=float("nan"))
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -63,6 +76,18 @@ def test_settings_of_a_loss_are_its_arguments():
         ("tests.own_methods:without_default", "needs margin: give the argument a default"),
         ("tests.own_methods:named_badly", "has an argument 'score': rename it"),
         ("tests.own_methods:learning", "has an argument 'learn_margin': rename it"),
+        ("tests.own_methods:covering", "has an argument 'loss': rename it"),
+        ("tests.own_methods:by_place", "takes margin by position alone: move it behind the /"),
+        ("tests.own_methods:by_name", "takes no embeddings as its first argument"),
+        ("tests.own_methods:misplaced", "takes no embeddings as its first argument"),
+        ("tests.own_methods:changing", "expected what is hashable, such as a function"),
+        ("tests.own_methods:Lossless", r"has no loss: write loss = staticmethod\(...\) in it"),
+        ("tests.own_methods:Bound", r"would pass itself to its loss: write loss = staticmethod"),
+        ("tests.own_methods:Needy", "needs power: give the field a default"),
+        ("tests.own_methods:Astray", "Astray: its score: got .* but .*py has no 'Stepp'"),
+        ("tests.own_methods:Direct", "Direct: its score is <class .*, expected a name, such as"),
+        ("sys:nothing", "the module sys has no 'nothing'$"),
+        ("__main__:nothing", "has no 'nothing'; what a notebook .* move it into a module"),
         ("math:tau.real", "expected a loss"),
         ("os:getpid", "takes no embeddings"),
         ("builtins:iter", "takes no embeddings"),
@@ -85,8 +110,15 @@ def test_a_loss_that_was_changed_is_another_term(monkeypatch):
     before = term_named(HINGE)
     monkeypatch.setattr(sys.modules["tests.own_methods"], "hinge", lambda embeddings, *, a=1: a)
     assert term_named(HINGE)().settings() == {"a": 1}
+    with pytest.raises(ValueError, match=r"is .*hinge\(margin.*hinge\(...\) as it is defined now"):
+        Config(settings={HINGE: before()})
     monkeypatch.undo()
     assert term_named(HINGE) is before
+
+
+def test_a_loss_may_be_a_method_of_its_term():
+    eye = {m: np.eye(2, dtype=np.float32) for m in "ab"}
+    assert (Config(objective="tests.own_methods:Method").terms.popitem()[1](eye) == 0).all()
 
 
 def test_a_config_keeps_them():
@@ -101,7 +133,7 @@ def test_a_config_keeps_them():
     for text in (config_to_json(config).replace('"margin"', '"marign"'),):
         with pytest.raises(ValueError, match=f"unknown settings.{HINGE}.marign; known there: mar"):
             config_from_json(text)
-    with pytest.raises(ValueError, match="expected hinge"):
+    with pytest.raises(ValueError, match=r"expected tests.own_methods:hinge\("):
         Config(settings={HINGE: Clip()})
 
 
@@ -133,11 +165,17 @@ def test_devices_change_nothing(loss):
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_a_loss_must_return_a_value_per_example():
-    with pytest.raises(
-        ValueError, match=r"own_methods:mean must return one value .* got shape \(\)"
-    ):
-        first_gradient(Config(objective="tests.own_methods:mean", batch_size=8))
+@pytest.mark.parametrize(
+    ("loss", "why"),
+    [
+        ("mean", r"own_methods:mean must return one value .* \(8,\), got shape \(\)"),
+        ("pair", r"own_methods:pair must return one value .* \(8,\), got a tuple"),
+        ("count", "own_methods:count must return floating-point values, got bool, which has no"),
+    ],
+)
+def test_a_loss_must_return_a_value_per_example(loss, why):
+    with pytest.raises(ValueError, match=why):
+        first_gradient(Config(objective=f"tests.own_methods:{loss}", batch_size=8))
 
 
 def test_a_loss_without_masks_is_not_for_gaps(tmp_path):
@@ -189,3 +227,7 @@ def test_a_score_of_your_own_is_trained_by_name():
 def test_errors_name_the_option(capsys):
     printed = complaint(capsys, "train", "--objective", "clip", "--clip.of", "area")
     assert "--clip.of: got 'area', expected one of cosine, aggregate" in printed
+    for name, option in ((SHARP, "Sharp.temperature"), (HINGE, "hinge.margin")):
+        option = f"--tests.own-methods:{option}"
+        printed = complaint(capsys, "train", "--objective", name, option, "nan")
+        assert f"error: {option} is nan, expected a number" in printed
