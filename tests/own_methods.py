@@ -228,7 +228,7 @@ class Tokens(nnx.Module):
         return self.head(self.attention(tokens).mean(axis=1))
 
 
-class Plain(nnx.Module):
+class Flat(nnx.Module):
     """As small as a tower can be."""
 
     def __init__(self, features, dim, rngs):
@@ -238,14 +238,14 @@ class Plain(nnx.Module):
         return self.linear(x)
 
 
-class Narrow(Plain):
+class Narrow(Flat):
     """Returns too few columns."""
 
     def __call__(self, x):
         return self.linear(x)[:, 1:]
 
 
-class Noisy(Plain):
+class Noisy(Flat):
     """Has variables that a run does not keep."""
 
     def __init__(self, features, dim, rngs):

@@ -14,12 +14,12 @@ from gramalign.models import Towers
 from gramalign.training import Config, Layout, Model, config_to_json, embed_store, load_run, train
 from gramalign.training.config_json import config_from_json
 from tests.complaint import complaint
-from tests.own_methods import Narrow, Noisy, Plain, Tokens
+from tests.own_methods import Flat, Narrow, Noisy, Tokens
 from tests.training.commands import Killed, killed_at
 from tests.training.one_step import first_gradient
 
 TOKENS = "tests.own_methods:Tokens(width=1, heads=4)"
-PLAIN = "tests.own_methods:Plain"
+FLAT = "tests.own_methods:Flat"
 
 
 def test_a_tower_gets_what_it_takes():
@@ -46,7 +46,7 @@ def test_a_tower_gets_what_it_takes():
 def test_what_it_returns_and_holds():
     made = {"hidden": 5, "depth": 1, "rngs": nnx.Rngs(params=0)}
     rows = jnp.ones((2, 4))
-    assert Towers({"a": 4}, 3, tower=Plain, **made)({"a": rows})["a"].dtype == np.float32
+    assert Towers({"a": 4}, 3, tower=Flat, **made)({"a": rows})["a"].dtype == np.float32
     with pytest.raises(ValueError, match=r"tower of a returns shape \(2, 2\) .* expected \(2, 3\)"):
         Towers({"a": 4}, 3, tower=Narrow, **made)({"a": rows})
     with pytest.raises(ValueError, match="Noisy has a.norm.mean, of type BatchStat, expected nnx"):
@@ -63,8 +63,8 @@ def test_what_it_returns_and_holds():
         ({"tower": "tests.own_methods:Tokens(3)"}, "expected settings as in Python"),
         ({"tower": "tests.own_methods:Tokens(hidden=3)"}, "among width, heads; the run gives"),
         ({"tower": "tests.own_methods:Tokens(dim=3)"}, "run gives features, dim, modality, mean"),
-        ({"tower": PLAIN, "hidden": 3}, "Model.hidden is 3, expected the default: .*Plain does"),
-        ({"tower": PLAIN, "dropout": 0.0}, "Model.dropout is 0.0, expected the default"),
+        ({"tower": FLAT, "hidden": 3}, "Model.hidden is 3, expected the default: .*Flat does"),
+        ({"tower": FLAT, "dropout": 0.0}, "Model.dropout is 0.0, expected the default"),
     ],
 )
 def test_refuses(settings, why):
@@ -77,11 +77,11 @@ def test_errors_name_the_option(capsys):
     assert "--model.tower: got 'tests.own_methods:hinge', which is" in printed
 
 
-@pytest.mark.parametrize("tower", [TOKENS, PLAIN])
+@pytest.mark.parametrize("tower", [TOKENS, FLAT])
 def test_devices_and_microbatches_change_nothing(tower):
     config = Config(objective="clip", model=Model(dim=4, tower=tower), batch_size=8)
     plain = first_gradient(dataclasses.replace(config, layout=Layout(data=1)))
-    tolerance = 1e-2 if tower == PLAIN else 1e-4  # of bfloat16, as it asks for
+    tolerance = 1e-2 if tower == FLAT else 1e-4  # of bfloat16, as it asks for
     for changes in (
         {"layout": Layout(data=2, fsdp=2)},
         {"layout": Layout(data=1, model=2)},
