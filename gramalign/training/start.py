@@ -14,7 +14,8 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from gramalign.files import write_text
-from gramalign.training.config import Config
+from gramalign.training.config import Config, Optimizer
+from gramalign.training.config import Model as ModelConfig
 from gramalign.training.layout import shardings
 from gramalign.training.model import Model, abstract_model, split
 from gramalign.training.moments import Moments
@@ -70,8 +71,7 @@ class Start:
         folder: RunFolder | None = None,
         trained_on: str | None = None,
     ):
-        # A function that augments comes from a file, which may have changed meanwhile.
-        programs = _programs if config.augment is None else _programs.__wrapped__
+        programs = _programs if _fixed(config) else _programs.__wrapped__
         made = programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
         self._config, self._folder, self._trained_on = config, folder, trained_on
         self._initial = functools.partial(made.initial, np.uint32(config.seed))
@@ -113,6 +113,13 @@ class Start:
                 save_params(self._folder.statistics, self.statistics, about)
             meet("started")
         return state
+
+
+def _fixed(config: Config) -> bool:
+    """Whether a config names nothing of a user's own, which may have been defined anew since."""
+    made_by = (config.model.tower, config.optimizer.kind)
+    named = any(":" in f"{name} {term}" for name, term in config.terms.items())
+    return config.augment is None and made_by == (ModelConfig.tower, Optimizer.kind) and not named
 
 
 @functools.lru_cache(maxsize=1)

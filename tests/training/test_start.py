@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gramalign.data import load
-from gramalign.training import Config, Model, train
+from gramalign.training import Clip, Config, Model, Optimizer, train
 from gramalign.training.layout import mesh_of
 from gramalign.training.model import abstract_model
 from gramalign.training.objective import objective
@@ -86,3 +86,18 @@ def test_a_function_that_augments_is_read_again(started, tmp_path):
     first = loss()
     path.write_text(HALVED)
     assert loss() != first
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"objective": "clip", "settings": {"clip": Clip(of="tests.own_methods:Steep")}},
+        {"objective": "tests.own_methods:hinge", "settings": {}},
+        {"objective": "tests.own_methods:Sharp", "settings": {}},
+        {"model": Model(tower="tests.own_methods:Flat")},
+        {"optimizer": Optimizer(kind="optax:lion")},
+    ],
+)
+def test_what_may_be_defined_again_is_another_program(started, changes):
+    """As a notebook does with a class, whose name stays."""
+    assert started(**changes).step is not started(**changes).step
