@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 
 from gramalign import losses
-from gramalign.models import Standardize
+from gramalign.models import Standardize, Tower
 from gramalign.scores import CosineScore, Side, score_named
 from gramalign.training import Contrastive
 
@@ -120,6 +122,30 @@ def no_optimizer(learning_rate):
     return float(learning_rate(0))
 
 
+def short_of_state(learning_rate):
+    """Its state has another dtype after the first update."""
+
+    def update(updates, state, params=None):
+        return updates, state + learning_rate(0)
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+
+def short_of_updates(learning_rate):
+    """Has updates for the first array alone."""
+
+    def update(updates, state, params=None):
+        return jax.tree.leaves(updates)[0], state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def watching(learning_rate, *, patience, **others):
+    """Needs a setting, and the loss."""
+    plateau = optax.contrib.reduce_on_plateau(patience=patience, **others)
+    return optax.chain(optax.sgd(learning_rate), plateau)
+
+
 class Tokens(nnx.Module):
     """A tower of attention over features that are vectors, one after another."""
 
@@ -158,3 +184,45 @@ class Noisy(Plain):
     def __init__(self, features, dim, rngs):
         super().__init__(features, dim, rngs)
         self.norm = nnx.BatchNorm(dim, rngs=rngs)
+
+
+class Sized(Plain):
+    """Needs a setting."""
+
+    def __init__(self, features, dim, *, size, rngs):
+        super().__init__(features, dim, rngs)
+
+
+class Passing(Tower):
+    """Leaves all that it is given to what it inherits from."""
+
+    def __init__(self, features, dim, *, rngs, **others):
+        super().__init__(features, dim, rngs=rngs, **others)
+
+
+class Forwarding(Tower):
+    """Calls what it inherits from with all that it is given."""
+
+    def __call__(self, x, **others):
+        return super().__call__(x, **others)
+
+
+class Placed(nnx.Module):
+    """Adds positions to what it computes in another dtype."""
+
+    def __init__(self, features, dim, *, dtype, rngs):
+        self.linear = nnx.Linear(features, dim, dtype=dtype, rngs=rngs)
+        self.positions = nnx.Param(jnp.full((1, dim), 1 / 3))
+        self.kernel = nnx.Param(jnp.ones(()))
+
+    def __call__(self, x):
+        return self.kernel[...] * (self.linear(x).astype(jnp.float32) + self.positions[...])
+
+
+class Untested(Plain):
+    """Has a mistake that shows in evaluation alone."""
+
+    def __call__(self, x, *, dropout_keys=None):
+        if dropout_keys is None:
+            raise ValueError("no keys")
+        return super().__call__(x)

@@ -32,7 +32,8 @@ def explained(goes_on: str = "") -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        said = [str(error), *getattr(error, "__notes__", [])]
+        notes = getattr(error, "__notes__", [])
+        said = [str(error), *(x for x in notes if not x.startswith("---"))]  # JAX's, on its trace
         errors.print(f"[bold red]error:[/] {rich.markup.escape('. '.join(said))}")
         raise SystemExit(2) from error
     except jax.errors.JaxRuntimeError as error:

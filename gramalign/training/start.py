@@ -19,11 +19,13 @@ from gramalign.training.layout import shardings
 from gramalign.training.model import Model, abstract_model, split
 from gramalign.training.moments import Moments
 from gramalign.training.optimizer import make_optimizer
+from gramalign.training.optimizer_named import optimizer_named
 from gramalign.training.params_file import load_params, save_params
 from gramalign.training.processes import is_first_process, meet
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
 from gramalign.training.step import Step, make_step
+from gramalign.training.tower_named import tower_named
 from gramalign.training.warm_start import warm_start
 
 _log = logging.getLogger(__name__)
@@ -53,6 +55,9 @@ class Start:
         folder: of the run.
         trained_on: digest of the rows.
 
+    Raises:
+        ValueError: towers or an optimiser that do not what they should; whatever they raise.
+
     Attributes:
         dims: as given.
         graphdef: the model's structure.
@@ -72,7 +77,11 @@ class Start:
     ):
         # A function that augments comes from a file, which may have changed meanwhile.
         programs = _programs if config.augment is None else _programs.__wrapped__
-        made = programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
+        # Likewise a module that a notebook has reloaded since.
+        tower = tower_named(config.model.tower).found
+        optimizer = optimizer_named(config.optimizer.kind).make.found
+        widths = tuple(sorted(dims.items()))
+        made = programs(dataclasses.replace(config, seed=0), widths, mesh, (tower, optimizer))
         self._config, self._folder, self._trained_on = config, folder, trained_on
         self._initial = functools.partial(made.initial, np.uint32(config.seed))
         self.dims = dict(dims)
@@ -116,8 +125,11 @@ class Start:
 
 
 @functools.lru_cache(maxsize=1)
-def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> _Programs:
+def _programs(
+    config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh, own: tuple[Any, Any]
+) -> _Programs:
     """Cached for the last run: programs are traced and compiled when they are first called."""
+    del own  # the config names them, but what has a name may change
     tx = make_optimizer(config.optimizer, config.steps)
 
     def build(seed):
@@ -129,6 +141,7 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     graphdef, _, _ = split(abstract_model(config, dict(dims)))
+    _try_out(config, dict(dims), graphdef, tx, like, statistics)
     return _Programs(
         graphdef,
         abstract,
@@ -138,7 +151,26 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     )
 
 
+def _try_out(config, dims, graphdef, tx, like, statistics) -> None:
+    """Traces towers and optimiser, which may be the user's, before the run's folder is touched.
+
+    Towers as in evaluation too, or their mistakes would come up once the training is over.
+    """
+
+    def embed(params, statistics, features, key):
+        encoder = nnx.merge(graphdef, params, statistics).encoder
+        keys = jax.random.split(key, config.batch_size)
+        return encoder(features), encoder(features, dropout_keys=keys)
+
+    features = {
+        name: jax.ShapeDtypeStruct((config.batch_size, width), np.float32)
+        for name, width in dims.items()
+    }
+    jax.eval_shape(embed, like.params, statistics, features, jax.random.key(0))
+    jax.eval_shape(tx.update, like.params, like.opt_state, like.params)
+
+
 def _variables(config, dims, measured, key) -> tuple[PyTree, PyTree]:
     """A new model's parameters and statistics."""
-    _, params, statistics = split(Model(config, dims, measured, rngs=nnx.Rngs(params=key)))
+    _, params, statistics = split(Model(config, dims, measured, rngs=nnx.Rngs(key)))
     return params, statistics

@@ -67,7 +67,17 @@ def test_one_of_optax_with_its_settings(kind, like):
         ("optax:lion(mask=None)", "settings of optax:lion among b1, b2, mu_dtype; the run gives"),
         ("os:system(command='true')", "expected a function of a learning_rate"),
         ("math:pi", "expected a function of a learning_rate"),
-        ("optax:sgd", "weight_decay is 0.01, expected 0: optax:sgd has none"),
+        ("optax:sgd", "weight_decay is 0.01, expected 0: optax:sgd does not take w"),
+        (
+            "tests.own_methods:watching",
+            "expected it to set patience too, for which .*:watching",
+        ),
+        ("optax:adamw(b2=0.9)(b1=0.3)", "expected settings as in Python"),
+        ("optax:adamw(b2=0.9).init()", "expected settings as in Python"),
+        ("optax:adamw(**{'b2': 0.9})", "expected settings as in Python"),
+        ("optax:adamw(b2=0.9, b2=0.8)", "expected settings as in Python"),
+        ("optax:adamw(b2={[]: 1})", "expected settings as in Python"),
+        ("tests.own_methods:watching(patience=3, others=1, learning_rate=2)", "the run gives lea"),
     ],
 )
 def test_refuses(kind, why):
@@ -88,6 +98,28 @@ def test_what_makes_none():
     config = Optimizer(kind="tests.own_methods:no_optimizer", weight_decay=0.0)
     with pytest.raises(ValueError, match="which makes a float, expected an optax.Gradient"):
         make_optimizer(config, 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("short_of_state", "whose update returns a state unlike those it gets, at the root"),
+        ("short_of_updates", r"returns updates unlike those it gets, at .*: expected the same na"),
+    ],
+)
+def test_updates_unlike_what_they_are_of(kind, why):
+    config = Optimizer(kind=f"tests.own_methods:{kind}", weight_decay=0.0)
+    with pytest.raises(ValueError, match=why):
+        after_two_steps(make_optimizer(config, 10), PARAMS)
+
+
+def test_one_that_wants_the_loss(small_config, tmp_path, quiet):
+    kind = "tests.own_methods:watching(patience=3, cooldown=1)"  # by name and among **others
+    config = small_config(optimizer=Optimizer(kind=kind, weight_decay=0.0))
+    with pytest.raises(TypeError, match="'value'") as refused:
+        train(config, tmp_path / "run", report=quiet)
+    assert any("but no value of the loss" in note for note in refused.value.__notes__)
+    assert not (tmp_path / "run").exists()
 
 
 def test_errors_name_the_option(capsys):
