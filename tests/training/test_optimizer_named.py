@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from tests.training.one_step import first_gradient
 PARAMS = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}
 
 
-def after_two_steps(tx, grads):
+def after_two_steps(tx, grads) -> Any:
     """Parameters that begin as `PARAMS`."""
     params, opt_state = PARAMS, tx.init(PARAMS)
     for _ in range(2):

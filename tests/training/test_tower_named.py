@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ PLAIN = "tests.own_methods:Plain"
 
 def test_a_tower_gets_what_it_takes():
     statistics = {"a": (np.ones(6), np.full(6, 2.0))}
-    towers = Towers(
+    towers: Any = Towers(
         {"b": 4, "a": 6},
         3,
         **{"hidden": 5, "depth": 1, "statistics": statistics},
@@ -126,7 +127,7 @@ def test_statistics_that_are_not_measured_are_given_all_the_same():
 
     made = {"tower": Own, "hidden": 5, "depth": 1, "rngs": nnx.Rngs(0)}
     measured = {"a": (np.full(4, 7.0), np.full(4, 8.0))}
-    towers = Towers({"a": 4, "b": 2}, 3, statistics=measured, **made).towers
+    towers: Any = Towers({"a": 4, "b": 2}, 3, statistics=measured, **made).towers
     found = {m: (tower.mean[...].tolist(), tower.std[...].tolist()) for m, tower in towers.items()}
     assert found == {"a": ([7.0] * 4, [8.0] * 4), "b": ([0.0] * 2, [1.0] * 2)}
 
