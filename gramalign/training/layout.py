@@ -172,7 +172,7 @@ def _by_rules(
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         axes = next((axes for rule, axes in layout.parsed if re.search(rule, name)), ())
         if len(axes) > leaf.ndim and (leaf.ndim == 0 or name.startswith("opt_state.")):
-            axes = ()  # a moment that is smaller than its parameter, such as one of each row
+            axes = ()  # or a moment that is smaller than its parameter, such as one of each row
         elif len(axes) > leaf.ndim:
             raise ValueError(
                 f"Layout.rules: {axes} has more axes than {name} has dimensions, which are "

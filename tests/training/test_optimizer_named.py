@@ -35,7 +35,7 @@ def after_two_steps(tx, grads) -> Any:
     [
         ("optax:adamw", optax.adamw),
         ("optax:adamw(b2=0.5, nesterov=True)", functools.partial(optax.adamw, b2=0.5)),
-        ("optax:lion(b1 = 0.3)", functools.partial(optax.lion, b1=0.3)),
+        (" optax:lion (b1 = 0.3)", functools.partial(optax.lion, b1=0.3)),
         ("optax.contrib:muon", optax.contrib.muon),
     ],
 )
