@@ -117,9 +117,32 @@ class Unlike:
     """Is no term."""
 
 
-def no_optimizer(learning_rate):
-    """Makes a number."""
+def no_optimizer(learning_rate, mask=None):
+    """Makes a number, whatever is masked."""
     return float(learning_rate(0))
+
+
+def unnamed(learning_rate, /):
+    """Takes no argument by its name."""
+
+
+def noisy(learning_rate, *, modality):
+    """Keeps a key; leaves one modality's tower as it is."""
+
+    def init(params):
+        return jax.random.key(0)
+
+    def update(updates, state, params=None):
+        key, next_state = jax.random.split(state)
+        noise = 1 + jax.random.normal(key) / 10
+        return jax.tree.map(lambda x: noise * x, updates), next_state
+
+    def labels(params):
+        towers = {name: name == modality for name in params["encoder"]["towers"]}
+        return {**dict.fromkeys(params, False), "encoder": {"towers": towers}}
+
+    moving = optax.chain(optax.GradientTransformation(init, update), optax.adam(learning_rate))
+    return optax.multi_transform({False: moving, True: optax.set_to_zero()}, labels)
 
 
 def short_of_state(learning_rate):
@@ -223,6 +246,18 @@ class Untested(Plain):
     """Has a mistake that shows in evaluation alone."""
 
     def __call__(self, x, *, dropout_keys=None):
-        if dropout_keys is None:
-            raise ValueError("no keys")
+        self.check(dropout_keys)
         return super().__call__(x)
+
+    def check(self, keys):
+        if keys is None:
+            raise ValueError("no keys")
+
+
+@dataclass
+class Likewise:
+    """Takes what a tower takes, and is none."""
+
+    features: int
+    dim: int
+    rngs: nnx.Rngs

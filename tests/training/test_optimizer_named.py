@@ -142,8 +142,13 @@ def test_devices_change_nothing(kind):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-3, 1e-6), split, plain)
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(small_config, tmp_path, quiet):
-    config = small_config(optimizer=Optimizer(kind="optax.contrib:muon", learning_rate=0.02))
+@pytest.mark.parametrize(
+    ("kind", "decay"),
+    [("optax.contrib:muon", 0.01), ("tests.own_methods:noisy(modality='audio')", 0.0)],
+)
+def test_a_killed_run_goes_on_to_the_same_bits(kind, decay, small_config, tmp_path, quiet):
+    optimizer = Optimizer(kind=kind, learning_rate=0.02, weight_decay=decay)
+    config = small_config(optimizer=optimizer)
     whole = train(config, tmp_path / "whole", report=quiet)
     with pytest.raises(Killed):
         train(config, tmp_path / "killed", report=killed_at(6))

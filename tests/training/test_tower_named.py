@@ -13,7 +13,16 @@ from safetensors.numpy import load_file
 
 from gramalign.data import load
 from gramalign.models import Statistic, Tower, Towers
-from gramalign.training import Config, Layout, Model, config_to_json, embed_store, load_run, train
+from gramalign.training import (
+    Config,
+    Layout,
+    Model,
+    config_to_json,
+    embed_store,
+    export,
+    load_run,
+    train,
+)
 from gramalign.training.config_json import config_from_json
 from gramalign.training.layout import gathered, mesh_of
 from gramalign.training.model import Model as WholeModel
@@ -149,6 +158,7 @@ def test_dropout_keys_are_passed_on():
         ({"tower": "nowhere:Tower"}, "there is no module 'nowhere'"),
         ({"tower": "gramalign.models:Towers"}, "that takes features, dim, rngs"),
         ({"tower": "optax:adamw"}, "expected a class of nnx.Module"),
+        ({"tower": "tests.own_methods:Likewise"}, "expected a class of nnx.Module"),
         ({"tower": "tests.own_methods:Tokens(3)"}, "expected settings as in Python"),
         ({"tower": "tests.own_methods:Tokens(hidden=3)"}, "among width, heads; the run gives"),
         ({"tower": "tests.own_methods:Tokens(dim=3)"}, "run gives features, dim, modality, mean"),
@@ -212,6 +222,40 @@ def test_mistakes_show_before_the_folder_is_touched(small_config, tmp_path, caps
     place = f"{own_methods.__file__}:{line}"
     assert printed == f"error: no keys. That was in the tower of audio, {place}\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("another array", r"\S*audio.bias is not there, expected float32\[8\]"),
+        ("another shape", r"\S*bias is float32\[8\], expected float32\[1, 8\]"),
+        ("another dtype", r"\S*bias is float32\[8\], expected bfloat16\[8\]"),
+    ],
+)
+def test_code_that_changed_before_a_run_is_resumed(
+    change, what, small_config, tmp_path, quiet, monkeypatch
+):
+    class Changed(Plain):
+        def __init__(self, features, dim, rngs):
+            super().__init__(features, dim, rngs)
+            if change == "another array":
+                self.bias = nnx.Param(jnp.zeros(dim))
+            elif change == "another shape":
+                self.linear.bias = nnx.Param(jnp.zeros((1, dim)))
+            else:
+                self.linear.bias = nnx.Param(jnp.zeros(dim, jnp.bfloat16))
+
+    config = small_config(model=Model(dim=8, tower=PLAIN))
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", report=killed_at(6))
+    with monkeypatch.context() as patch:
+        patch.setattr(own_methods, "Plain", Changed)
+        why = rf"checkpoints/4 holds other arrays .*: {what}\. .* your own has changed, restore"
+        with pytest.raises(ValueError, match=why):
+            train(config, tmp_path / "run", resume=True, report=quiet)
+        with pytest.raises(ValueError, match=why):
+            export(tmp_path / "run", tmp_path / "exported", "latest")
+    assert train(config, tmp_path / "run", resume=True, report=quiet).step == config.steps
 
 
 def test_a_class_that_was_reloaded_is_used(small_config, tmp_path, quiet, monkeypatch):
