@@ -95,6 +95,14 @@ def test_one_without_decay():
     np.testing.assert_allclose(found["bias"], 0.0, atol=1e-4)
 
 
+def test_gradients_are_clipped_and_the_rate_warms_up():
+    peak = {"learning_rate": 0.5, "warmup": 5, "clip_norm": 2.0}
+    config = Optimizer(kind="optax:sgd", weight_decay=0.0, **peak)
+    found = after_two_steps(make_optimizer(config, 1000), jax.tree.map(lambda x: 9 * x, PARAMS))
+    moved = optax.tree.norm(jax.tree.map(jnp.subtract, found, PARAMS))
+    np.testing.assert_allclose(moved, (0 + 0.5 / 5) * 2.0, rtol=1e-5)
+
+
 def test_what_makes_none():
     config = Optimizer(kind="tests.own_methods:no_optimizer", weight_decay=0.0)
     with pytest.raises(ValueError, match="which makes a float, expected an optax.Gradient"):
