@@ -122,6 +122,11 @@ def no_optimizer(learning_rate, mask=None):
     return float(learning_rate(0))
 
 
+def halved(learning_rate):
+    """Takes the rate for a number."""
+    return optax.sgd(learning_rate / 2)
+
+
 def unnamed(learning_rate, /):
     """Takes no argument by its name."""
 
@@ -235,7 +240,7 @@ class Placed(nnx.Module):
 
     def __init__(self, features, dim, *, dtype, rngs):
         self.linear = nnx.Linear(features, dim, dtype=dtype, rngs=rngs)
-        self.positions = nnx.Param(jnp.full((1, dim), 1 / 3))
+        self.positions = nnx.Param(jax.random.normal(rngs.positions(), (1, dim)))
         self.kernel = nnx.Param(jnp.ones(()))
 
     def __call__(self, x):

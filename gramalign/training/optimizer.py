@@ -26,7 +26,8 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
     )
     named = optimizer_named(config.kind)
     decay = {"weight_decay": config.weight_decay, named.mask: _matrices} if named.mask else {}
-    with placed(named.make.found, f"in making {config.kind}"):
+    rate = "whose learning_rate is a schedule, a function of the step"
+    with placed(named.make.found, f"in making {config.kind}, {rate}"):
         made = named.make.found(learning_rate=schedule, **named.make.settings, **decay)
     if not isinstance(made, optax.GradientTransformation):
         raise ValueError(

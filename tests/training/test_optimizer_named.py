@@ -122,6 +122,13 @@ def test_updates_unlike_what_they_are_of(kind, why):
         after_two_steps(make_optimizer(config, 10), PARAMS)
 
 
+def test_one_that_takes_the_rate_for_a_number():
+    config = Optimizer(kind="tests.own_methods:halved", weight_decay=0.0)
+    with pytest.raises(TypeError) as refused:
+        make_optimizer(config, 10)
+    assert "learning_rate is a schedule, a function of the step, /" in refused.value.__notes__[0]
+
+
 def test_one_that_wants_the_loss(small_config, tmp_path, quiet):
     kind = "tests.own_methods:watching(patience=3, cooldown=1)"  # by name and among **others
     config = small_config(optimizer=Optimizer(kind=kind, weight_decay=0.0))

@@ -112,6 +112,16 @@ def test_holds_something_else(held, why):
         Towers({"a": 4}, 3, tower=Odd, hidden=5, depth=1, rngs=nnx.Rngs(0))
 
 
+def test_a_tower_that_cannot_be_made():
+    class Odd(Plain):
+        def __init__(self, features, dim, rngs):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as refused:
+        Towers({"a": 4}, 3, tower=Odd, hidden=5, depth=1, rngs=nnx.Rngs(0))
+    assert refused.value.__notes__[0].startswith(f"That was in the tower of a, {__file__}:")
+
+
 def test_some_but_not_all_modalities_may_lack_parameters():
     class Fixed(nnx.Module):
         def __init__(self, features, dim, modality, rngs):
