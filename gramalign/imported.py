@@ -1,10 +1,12 @@
 """What users name as `package.module:name`: Scores, losses, optimisers of their own, and more."""
 
 import ast
+import contextlib
 import importlib
 import inspect
 import operator
-from collections.abc import Collection, Mapping
+import traceback
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,14 +57,18 @@ def read_call(text: str) -> tuple[str, dict[str, Any] | None]:
     >>> read_call("optax:lion(b1=0.95)"), read_call("volume"), read_call("volume(form=root)")
     (('optax:lion', {'b1': 0.95}), ('volume', {}), ('volume', None))
     """
-    name, bracket, inside = text.strip().partition("(")
+    name, bracket, inside = text.partition("(")
+    name = name.strip()
     if not bracket:
         return name, {}
     try:
         found = ast.parse(f"_({inside}", mode="eval").body
-        if isinstance(found, ast.Call) and not found.args:
-            return name, {str(each.arg): ast.literal_eval(each.value) for each in found.keywords}
-    except (SyntaxError, ValueError):
+        # One call: what follows its brackets, as in `f(a=1)(b=2)`, would replace its settings.
+        if isinstance(found, ast.Call) and isinstance(found.func, ast.Name) and not found.args:
+            keys = [each.arg for each in found.keywords]
+            if None not in keys and len(set(keys)) == len(keys):
+                return name, {str(x.arg): ast.literal_eval(x.value) for x in found.keywords}
+    except (SyntaxError, ValueError, TypeError):  # TypeError: of {[]: 1}
         pass
     return name, None
 
@@ -76,7 +82,7 @@ class Named:
         name: `package.module:name`.
         found: what it names.
         settings: keyword arguments to call that with.
-        takes: the names of all its arguments; none, if it cannot be called.
+        takes: its arguments, as `arguments` gives them.
     """
 
     text: str
@@ -86,13 +92,25 @@ class Named:
     takes: tuple[str, ...]
 
     def check_settings(self, argument: str, ours: Collection[str]) -> None:
-        """Raises a ValueError if a setting is not taken, or is one of `ours`, given otherwise."""
+        """Checks the settings, where `ours` are arguments that are given otherwise.
+
+        Raises:
+            ValueError: a setting that is not taken or is one of `ours`, or one that is not given
+                and has no default.
+        """
         known = [each for each in self.takes if each not in ours]
         given = [each for each in self.takes if each in ours]
-        if not set(self.settings) <= set(known):
+        any_name = any(each.startswith("**") for each in known)
+        if any(x in ours or not (x in known or any_name) for x in self.settings):
             raise ValueError(
                 f"{argument}: got {self.text!r}, expected settings of {self.name} among "
                 f"{', '.join(known) or 'none'}; the run gives {', '.join(given)}"
+            )
+        lacking = [x for x in needed(self.found) if x in known and x not in self.settings]
+        if lacking:
+            raise ValueError(
+                f"{argument}: got {self.text!r}, expected it to set {', '.join(lacking)} too, for "
+                f"which {self.name} has no default"
             )
 
 
@@ -117,17 +135,59 @@ def named(text: str, argument: str, example: str) -> Named:
 
 
 def arguments(found: Any) -> tuple[str, ...]:
-    """The names of what a function takes, or a class when it is called; none, if it cannot be.
+    """What a function takes by name, or a class when it is called; none, if it cannot be.
 
-    >>> arguments(Named)[:2], arguments(read_call), arguments(3)
-    (('text', 'name'), ('text',), ())
+    `*args` and `**others` have their asterisks, so that no setting is one of them.
+
+    >>> arguments(Named)[:2], arguments(read_call), arguments(lambda **x: x), arguments(3)
+    (('text', 'name'), ('text',), ('**x',), ())
     """
+    return tuple(_ASTERISKS.get(x.kind, "") + x.name for x in _parameters(found))
+
+
+def needed(found: Any) -> tuple[str, ...]:
+    """Those of `arguments` that have no default.
+
+    >>> needed(lambda x, y=1, *, z, **others: x)
+    ('x', 'z')
+    """
+    return tuple(
+        x.name for x in _parameters(found) if x.default is x.empty and x.kind not in _ASTERISKS
+    )
+
+
+_ASTERISKS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
+def _parameters(found: Any) -> list[inspect.Parameter]:
     of_class = isinstance(found, type)
     try:  # a metaclass may hide what the class takes
-        takes = tuple(inspect.signature(found.__init__ if of_class else found).parameters)
+        takes = list(inspect.signature(found.__init__ if of_class else found).parameters.values())
     except (TypeError, ValueError):
-        return ()
-    return takes[1:] if of_class else takes
+        return []
+    return [x for x in takes[of_class:] if x.kind != x.POSITIONAL_ONLY]
+
+
+@contextlib.contextmanager
+def placed(found: Any, where: str) -> Iterator[None]:
+    """Notes the line of a user's module that raised, as the command line shows no trace.
+
+    Args:
+        found: a class or function of that module.
+        where: what it was called for.
+    """
+    try:
+        yield
+    except Exception as error:
+        module = getattr(found, "__module__", None)
+        frames = list(traceback.walk_tb(error.__traceback__))
+        lines = [
+            f", {frame.f_code.co_filename}:{line}"
+            for frame, line in frames
+            if frame.f_globals.get("__name__") == module
+        ]
+        error.add_note(f"That was {where}{lines[-1] if lines else ''}")
+        raise
 
 
 def written_call(name: str, settings: Mapping[str, Any]) -> str:

@@ -7,10 +7,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 from gramalign import losses
-from gramalign.models import Standardize
+from gramalign.models import Standardize, Tower
 from gramalign.scores import CosineScore, Side, score_named
 from gramalign.training import Contrastive, Term
 
@@ -208,9 +209,61 @@ class Unlike:
     """Is no term."""
 
 
-def no_optimizer(learning_rate):
-    """Makes a number."""
+def no_optimizer(learning_rate, mask=None):
+    """Makes a number, whatever is masked."""
     return float(learning_rate(0))
+
+
+def halved(learning_rate):
+    """Takes the rate for a number."""
+    return optax.sgd(learning_rate / 2)
+
+
+def unnamed(learning_rate, /):
+    """Takes no argument by its name."""
+
+
+def noisy(learning_rate, *, modality):
+    """Keeps a key; leaves one modality's tower as it is."""
+
+    def init(params):
+        return jax.random.key(0)
+
+    def update(updates, state, params=None):
+        key, next_state = jax.random.split(state)
+        noise = 1 + jax.random.normal(key) / 10
+        return jax.tree.map(lambda x: noise * x, updates), next_state
+
+    def labels(params):
+        towers = {name: name == modality for name in params["encoder"]["towers"]}
+        return {**dict.fromkeys(params, False), "encoder": {"towers": towers}}
+
+    moving = optax.chain(optax.GradientTransformation(init, update), optax.adam(learning_rate))
+    return optax.multi_transform({False: moving, True: optax.set_to_zero()}, labels)
+
+
+def short_of_state(learning_rate):
+    """Its state has another dtype after the first update."""
+
+    def update(updates, state, params=None):
+        return updates, state + learning_rate(0)
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+
+def short_of_updates(learning_rate):
+    """Has updates for the first array alone."""
+
+    def update(updates, state, params=None):
+        return jax.tree.leaves(updates)[0], state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def watching(learning_rate, *, patience, **others):
+    """Needs a setting, and the loss."""
+    plateau = optax.contrib.reduce_on_plateau(patience=patience, **others)
+    return optax.chain(optax.sgd(learning_rate), plateau)
 
 
 class Tokens(nnx.Module):
@@ -251,6 +304,60 @@ class Noisy(Flat):
     def __init__(self, features, dim, rngs):
         super().__init__(features, dim, rngs)
         self.norm = nnx.BatchNorm(dim, rngs=rngs)
+
+
+class Sized(Flat):
+    """Needs a setting."""
+
+    def __init__(self, features, dim, *, size, rngs):
+        super().__init__(features, dim, rngs)
+
+
+class Passing(Tower):
+    """Leaves all that it is given to what it inherits from."""
+
+    def __init__(self, features, dim, *, rngs, **others):
+        super().__init__(features, dim, rngs=rngs, **others)
+
+
+class Forwarding(Tower):
+    """Calls what it inherits from with all that it is given."""
+
+    def __call__(self, x, **others):
+        return super().__call__(x, **others)
+
+
+class Placed(nnx.Module):
+    """Adds positions to what it computes in another dtype."""
+
+    def __init__(self, features, dim, *, dtype, rngs):
+        self.linear = nnx.Linear(features, dim, dtype=dtype, rngs=rngs)
+        self.positions = nnx.Param(jax.random.normal(rngs.positions(), (1, dim)))
+        self.kernel = nnx.Param(jnp.ones(()))
+
+    def __call__(self, x):
+        return self.kernel[...] * (self.linear(x).astype(jnp.float32) + self.positions[...])
+
+
+class Untested(Flat):
+    """Has a mistake that shows in evaluation alone."""
+
+    def __call__(self, x, *, dropout_keys=None):
+        self.check(dropout_keys)
+        return super().__call__(x)
+
+    def check(self, keys):
+        if keys is None:
+            raise ValueError("no keys")
+
+
+@dataclass
+class Likewise:
+    """Takes what a tower takes, and is none."""
+
+    features: int
+    dim: int
+    rngs: nnx.Rngs
 
 
 @dataclass

@@ -52,13 +52,13 @@ def searched(words: Iterable[str]) -> Options:
     Raises:
         ValueError: a word of another form, or an option or a value twice.
 
-    >>> searched(["model.dropout=0.1,0.4"])
-    {'model.dropout': ('0.1', '0.4')}
+    >>> searched(["model.dropout=0.1,0.4", "model.tower=mine:Tower(a=1,b=2),mine:Other"])
+    {'model.dropout': ('0.1', '0.4'), 'model.tower': ('mine:Tower(a=1,b=2)', 'mine:Other')}
     """
     found: dict[str, tuple[str, ...]] = {}
     for word in words:
         option, _, rest = word.partition("=")
-        option, values = option.lstrip("-").replace("_", "-"), tuple(rest.split(","))
+        option, values = option.lstrip("-").replace("_", "-"), tuple(_split(rest))
         if not option or not all(values) or "/" in word:
             raise ValueError(
                 f"tune: got {word!r}, expected OPTION=VALUE,VALUE such as "
@@ -68,6 +68,18 @@ def searched(words: Iterable[str]) -> Options:
             raise ValueError(f"tune: {word!r} names an option or a value twice")
         found[option] = values
     return found
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas, but for those in brackets, which are of one value."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def fair_settings(configs: Mapping[str, Config], options: Options) -> dict[str, dict[str, Config]]:

@@ -1,6 +1,6 @@
 """The encoder of a whole tuple: one tower per modality."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from gramalign.geometry import normalize
 from gramalign.geometry.norms import at_least_float32
-from gramalign.imported import arguments
+from gramalign.imported import arguments, placed
 from gramalign.models.standardize import Statistic
 from gramalign.models.tower import Tower
 from gramalign.types import Present
@@ -36,14 +36,18 @@ class Towers(nnx.Module):
         dtype: that of the towers' computation.
         statistics: `(mean, std)` of each modality's training rows; a modality without an entry is
             not standardised.
-        tower: the class of the towers. It is made from those of `GIVEN` that it takes, and its
-            `settings`. It maps raw features `[batch, features]` to `[batch, dim]`, each row by
-            itself; if it takes `dropout_keys`, it gets one for each row, or None for evaluation.
+        tower: the class of the towers. It is made from those of `GIVEN` that it takes by name, and
+            its `settings`. It maps raw features `[batch, features]` to `[batch, dim]`, each row by
+            itself; if it takes `dropout_keys` or `**others`, it gets one key for each row, or None
+            for evaluation.
+            `mean` and `std` are for its `Statistic`s alone: while parameters are made and where
+            their shapes are asked for, they are 0 and 1.
         settings: further keyword arguments of that class.
         rngs: source of the initial weights.
 
     Raises:
-        ValueError: for a tower with variables that are neither `nnx.Param` nor `Statistic`.
+        ValueError: for a tower with variables that are neither `nnx.Param` nor `Statistic`, with
+            parameters that are not real floating point, or without any.
     """
 
     def __init__(
@@ -64,20 +68,16 @@ class Towers(nnx.Module):
         takes = arguments(tower)
 
         def made(modality: str, features: int) -> nnx.Module:
-            mean, std = (statistics or {}).get(modality, (None, None))
+            unmeasured = np.zeros(features), np.ones(features)
+            mean, std = (statistics or {}).get(modality, unmeasured)
             own = {"features": features, "modality": modality, "mean": mean, "std": std}
             given = {**shape, **own, "rngs": rngs}
-            return tower(**{n: x for n, x in given.items() if n in takes}, **(settings or {}))
+            with placed(tower, f"in the tower of {modality}"):
+                return tower(**{n: x for n, x in given.items() if n in takes}, **(settings or {}))
 
         self.dim = dim
         self.towers = nnx.Dict({m: made(m, features) for m, features in sorted(dims.items())})
-        for path, variable in nnx.to_flat_state(nnx.state(self.towers)):
-            if not isinstance(variable, nnx.Param | Statistic):
-                raise ValueError(
-                    f"{tower.__name__} has {'.'.join(map(str, path))}, of type "
-                    f"{type(variable).__name__}, expected nnx.Param, or gramalign.models.Statistic "
-                    "for what is not trained"
-                )
+        _check_variables(tower.__name__, nnx.to_flat_state(nnx.state(self.towers)))
 
     def __call__(
         self,
@@ -94,7 +94,8 @@ class Towers(nnx.Module):
             dropout_keys: one per row, `[batch]`, switch dropout on; None means evaluation.
 
         Raises:
-            ValueError: for a modality that has no tower.
+            ValueError: for a modality that has no tower, or a tower that does not return an array
+                of floats `[batch, dim]`.
         """
         unknown = sorted(set(features) - set(self.towers))
         if unknown:
@@ -122,10 +123,48 @@ class Towers(nnx.Module):
 
     def _encode(self, modality, x, keys):
         tower = self.towers[modality]
-        y = tower(x, dropout_keys=keys) if "dropout_keys" in arguments(tower) else tower(x)
-        if y.shape != (len(x), self.dim):
-            raise ValueError(
-                f"the tower of {modality} returns shape {y.shape} for features of shape {x.shape}, "
-                f"expected {(len(x), self.dim)}"
-            )
-        return at_least_float32(y)
+        takes = arguments(tower)
+        # Whoever passes others on, as to `Tower`, means the keys as well.
+        keyed = "dropout_keys" in takes or any(each.startswith("**") for each in takes)
+        with placed(type(tower), f"in the tower of {modality}"):
+            y = tower(x, dropout_keys=keys) if keyed else tower(x)
+        if not isinstance(y, jax.Array | np.ndarray):
+            what = f"a {type(y).__name__}"
+        elif not jnp.issubdtype(y.dtype, jnp.floating):
+            what = f"{y.dtype}"
+        elif y.shape != (len(x), self.dim):
+            what = f"shape {y.shape}"
+        else:
+            return at_least_float32(y)
+        raise ValueError(
+            f"the tower of {modality} returns {what} for features of shape {x.shape}, expected "
+            f"floats of shape {(len(x), self.dim)}"
+        )
+
+
+def _check_variables(name: str, variables: Iterable[tuple[Any, Any]]) -> None:
+    trained = False
+    for path, variable in variables:
+        dtype = getattr(variable, "dtype", None)
+        if isinstance(variable, nnx.Param):
+            trained = True
+            if dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+                continue
+            kind = f"Param of {dtype or type(variable.get_value()).__name__}"
+        elif isinstance(variable, Statistic):
+            continue
+        else:
+            kind = type(variable).__name__
+        raise ValueError(
+            f"{name} has {'.'.join(map(str, path))}, of type {kind}, expected nnx.Param with an "
+            "array of floats, or gramalign.models.Statistic for what is not trained"
+            + next((cure for of, cure in _CURES.items() if isinstance(variable, of)), "")
+        )
+    if not trained:
+        raise ValueError(f"{name} has no nnx.Param, so there is nothing to train")
+
+
+_CURES = {
+    nnx.RngState: "; keep no rngs: for dropout take dropout_keys, one per row, when called",
+    nnx.BatchStat: "; each row is embedded by itself, so normalise it by itself, as nnx.LayerNorm",
+}

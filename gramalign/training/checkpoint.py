@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
 
 from gramalign.training import digests
+from gramalign.training.params_file import named
 from gramalign.training.processes import agreed, is_first_process, meet
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
@@ -158,6 +160,7 @@ class Checkpoints:
 
         Raises:
             DamagedCheckpoint: all are damaged.
+            ValueError: the newest is whole, but of another model or optimiser.
         """
         steps = sorted((found.step for found in self._orbax.checkpoints), reverse=True)
         state = self._first_whole(steps, like)
@@ -184,6 +187,7 @@ class Checkpoints:
             # With several processes the first decides, or each might load a different one.
             if agreed(not differing):
                 try:
+                    _check_alike(self._folder / str(step), like, ("params.", "opt_state."))
                     return self._orbax.load_checkpointables(step, {"state": like})["state"]
                 except Exception as error:
                     # Of many kinds, whatever is wrong with a file. If the files are what was
@@ -219,9 +223,14 @@ class Saved:
     """What each was to hold."""
 
     def params(self, like: TrainState) -> PyTree:
-        """The parameters alone, with the shapes, dtypes and shardings of a state's parameters."""
+        """The parameters alone, with the shapes, dtypes and shardings of a state's parameters.
+
+        Raises:
+            ValueError: they are another model's.
+        """
         unread = jax.tree.map(lambda leaf: ocp.PLACEHOLDER, like)
         state = dataclasses.replace(unread, params=like.params)
+        _check_alike(self.path, like, ("params.",))
         return ocp.load_checkpointables(str(self.path), {"state": state})["state"].params
 
 
@@ -254,6 +263,35 @@ def saved(folder: RunFolder, which: int | Literal["latest", "best"]) -> Saved:
     if differing:
         raise DamagedCheckpoint(f"{root / str(step)} is damaged: {'; '.join(differing)}")
     return Saved(step, root / str(step), about)
+
+
+def _check_alike(path: Path, like: TrainState, parts: tuple[str, ...]) -> None:
+    """Raises a ValueError if a checkpoint has other arrays in these parts of the state.
+
+    Orbax would tell of its own handlers, or convert one dtype to another.
+    """
+    there = ocp.checkpointables_metadata(str(path)).metadata["state"]
+    held, wanted = _arrays(there, parts), _arrays(like, parts)
+    # Keys are saved as numbers.
+    keys = {x for x, leaf in named(like) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)}
+    changed = sorted(dict(held.items() ^ wanted.items()).keys() - keys)
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            f"{path} holds other arrays than this run's model and optimiser: {name} is "
+            f"{held.get(name, 'not there')}, expected {wanted.get(name, 'not there')}. If the code "
+            "of a tower or optimiser of your own has changed, restore it, or start a new run in "
+            "another folder"
+        )
+
+
+def _arrays(tree: PyTree, parts: tuple[str, ...]) -> dict[str, str]:
+    """Dtypes and shapes by name."""
+    return {
+        name: f"{leaf.dtype}{list(leaf.shape)}"
+        for name, leaf in named(tree)
+        if name.startswith(parts)
+    }
 
 
 def _best_first(orbax: ocp.training.Checkpointer) -> list[int]:

@@ -77,7 +77,8 @@ class Optimizer:
         check(self, "warmup", self.warmup is None or self.warmup >= 0, "at least 0")
         check(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         decays = self._named().mask is not None
-        check(self, "weight_decay", decays or not self.weight_decay, f"0: {self.kind} has none")
+        without = f"0: {self.kind} does not take weight_decay with a mask"
+        check(self, "weight_decay", decays or not self.weight_decay, without)
         check(self, "clip_norm", self.clip_norm > 0, "a positive number")
 
     def _named(self) -> OptimizerNamed:

@@ -40,6 +40,7 @@ def export(
         NotADirectoryError: `out` is a file.
         FileNotFoundError: there is no such checkpoint.
         DamagedCheckpoint: its files are not what was written.
+        ValueError: it holds other arrays than the run's model, whose code has changed.
     """
     source, target = RunFolder(Path(run)), RunFolder(Path(out))
     if target.config.exists():

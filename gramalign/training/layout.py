@@ -112,7 +112,8 @@ def check_batch(size: int, mesh: Mesh) -> None:
 def shardings(layout: Layout, mesh: Mesh, tree: PyTree) -> PyTree[NamedSharding]:
     """The sharding of each array of a state, by the first rule whose expression matches its name.
 
-    A dimension that is not divisible by its axis is not split, nor is an array without a rule.
+    A dimension that is not divisible by its axis is not split, nor is an array without a rule or
+    without dimensions.
 
     Args:
         layout: holds the rules.
@@ -130,15 +131,20 @@ def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]
     """Gathers parameters for use: they are no longer split over `fsdp`.
 
     Left to itself, the compiler splits the products instead, and reduces arrays as large as a
-    batch's activations. Weight matrices of towers are sent in the towers' dtype, their derivatives
-    in the weights' own dtype; biases are not cast, as towers may add them in float32.
+    batch's activations. Weight matrices of the towers here are sent in the towers' dtype, their
+    derivatives in the weights' own dtype; biases are not cast, as towers may add them in float32,
+    nor is anything of a user's own towers, as nobody knows what they do in which dtype.
     """
     if mesh.shape["fsdp"] == 1:
         return params
     whole = _by_rules(config.layout, mesh, params, {"data", "model"})
     parts = shardings(config.layout, mesh, params)
+    own = config.model.tower != type(config.model).tower
 
     def narrow(x):
+        if own:
+            return x
+
         def of_towers(leaf):
             return leaf.astype(config.model.dtype) if leaf.ndim > 1 else leaf
 
@@ -165,10 +171,13 @@ def _by_rules(
     def sharding(path: Any, leaf: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         axes = next((axes for rule, axes in layout.parsed if re.search(rule, name)), ())
-        if len(axes) > leaf.ndim and name.startswith("opt_state."):
-            axes = ()  # a moment that is smaller than its parameter, such as one of each row
+        if len(axes) > leaf.ndim and (leaf.ndim == 0 or name.startswith("opt_state.")):
+            axes = ()  # or a moment that is smaller than its parameter, such as one of each row
         elif len(axes) > leaf.ndim:
-            raise ValueError(f"Layout.rules: {axes} has more axes than {name} has dimensions")
+            raise ValueError(
+                f"Layout.rules: {axes} has more axes than {name} has dimensions, which are "
+                f"{leaf.ndim}: rename it, or put a rule for it before that one"
+            )
         split = [
             axis if axis in kept and size % mesh.shape[axis] == 0 else None
             for axis, size in zip(axes, leaf.shape, strict=False)

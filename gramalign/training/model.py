@@ -100,4 +100,4 @@ def joined(graphdef: nnx.GraphDef, params: PyTree, statistics: PyTree) -> PyTree
 
 def abstract_model(config: Config, dims: Mapping[str, int]) -> Model:
     """The model with shapes in place of arrays, which a restored model must match."""
-    return nnx.eval_shape(lambda: Model(config, dims, rngs=nnx.Rngs(params=jax.random.key(0))))
+    return nnx.eval_shape(lambda: Model(config, dims, rngs=nnx.Rngs(jax.random.key(0))))

@@ -1,15 +1,23 @@
 """The optimiser of a run, composed from optax."""
 
+from typing import Any
+
 import jax
 import optax
 from jaxtyping import PyTree
 
+from gramalign.imported import placed
 from gramalign.training.config import Optimizer
 from gramalign.training.optimizer_named import optimizer_named
 
 
 def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformation:
-    """An optimiser with clipped gradients, linear warm-up and cosine decay to zero over `steps`."""
+    """An optimiser with clipped gradients, linear warm-up and cosine decay to zero over `steps`.
+
+    Raises:
+        ValueError: `config.kind` makes something else; when called, its update returns other shapes
+            than those of the parameters, or a state unlike the one before.
+    """
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=config.learning_rate,
@@ -18,13 +26,45 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
     )
     named = optimizer_named(config.kind)
     decay = {"weight_decay": config.weight_decay, named.mask: _matrices} if named.mask else {}
-    made = named.make.found(learning_rate=schedule, **named.make.settings, **decay)
+    rate = "whose learning_rate is a schedule, a function of the step"
+    with placed(named.make.found, f"in making {config.kind}, {rate}"):
+        made = named.make.found(learning_rate=schedule, **named.make.settings, **decay)
     if not isinstance(made, optax.GradientTransformation):
         raise ValueError(
             f"Optimizer.kind is {config.kind!r}, which makes a {type(made).__name__}, expected an "
             "optax.GradientTransformation"
         )
+    made = _checked(made, config.kind, named.make.found)
     return _standard_promotion(optax.chain(optax.clip_by_global_norm(config.clip_norm), made))
+
+
+def _checked(tx: optax.GradientTransformation, kind: str, found: Any) -> Any:
+    """Complains while the step is traced, where its compilation or a checkpoint would later."""
+    gets = f"in {kind}, which is given gradients, state and parameters, but no value of the loss"
+
+    def init(params):
+        with placed(found, f"in {kind}"):
+            return tx.init(params)
+
+    def update(updates, state, params=None):
+        with placed(found, gets):
+            new, after = tx.update(updates, state, params)
+        for what, one, other in (("updates", new, updates), ("a state", after, state)):
+            changed = sorted(_shapes(one).items() ^ _shapes(other).items())
+            if changed:
+                raise ValueError(
+                    f"Optimizer.kind is {kind!r}, whose update returns {what} unlike those it "
+                    f"gets, at {changed[0][0] or 'the root'}: expected the same names, shapes and "
+                    "dtypes"
+                )
+        return new, after
+
+    return optax.GradientTransformation(init, update)
+
+
+def _shapes(tree: PyTree) -> dict[str, str]:
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): jax.typeof(x).str_short() for path, x in leaves}
 
 
 def _matrices(params: PyTree) -> PyTree:

@@ -54,6 +54,9 @@ class Start:
         folder: of the run.
         trained_on: digest of the rows.
 
+    Raises:
+        ValueError: towers or an optimiser that do not what they should; whatever they raise.
+
     Attributes:
         dims: as given.
         graphdef: the model's structure.
@@ -136,6 +139,7 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     graphdef, _, _ = split(abstract_model(config, dict(dims)))
+    _try_out(config, dict(dims), graphdef, tx, like, statistics)
     return _Programs(
         graphdef,
         abstract,
@@ -145,7 +149,26 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     )
 
 
+def _try_out(config, dims, graphdef, tx, like, statistics) -> None:
+    """Traces towers and optimiser, which may be the user's, before the run's folder is touched.
+
+    Towers as in evaluation too, or their mistakes would come up once the training is over.
+    """
+
+    def embed(params, statistics, features, key):
+        encoder = nnx.merge(graphdef, params, statistics).encoder
+        keys = jax.random.split(key, config.batch_size)
+        return encoder(features), encoder(features, dropout_keys=keys)
+
+    features = {
+        name: jax.ShapeDtypeStruct((config.batch_size, width), np.float32)
+        for name, width in dims.items()
+    }
+    jax.eval_shape(embed, like.params, statistics, features, jax.random.key(0))
+    jax.eval_shape(tx.update, like.params, like.opt_state, like.params)
+
+
 def _variables(config, dims, measured, key) -> tuple[PyTree, PyTree]:
     """A new model's parameters and statistics."""
-    _, params, statistics = split(Model(config, dims, measured, rngs=nnx.Rngs(params=key)))
+    _, params, statistics = split(Model(config, dims, measured, rngs=nnx.Rngs(key)))
     return params, statistics

@@ -16,7 +16,8 @@ def tower_named(text: str) -> Named:
             `gramalign.models.Towers` takes them.
 
     Raises:
-        ValueError: there is no such class, or it does not take these settings.
+        ValueError: there is no such class, or it does not take these settings, or takes `**others`,
+            of which nobody could tell whether they are to hold what a run gives.
 
     >>> tower_named("gramalign.models:Tower").found.__name__
     'Tower'
@@ -26,7 +27,13 @@ def tower_named(text: str) -> Named:
     if not (module and set(_NEEDED) <= set(tower.takes)):
         raise ValueError(
             f"tower: got {text!r}, which is {tower.found!r}, expected a class of nnx.Module that "
-            f"takes {', '.join(_NEEDED)}"
+            f"takes {', '.join(_NEEDED)} by name"
+        )
+    unnamed = [each for each in tower.takes if each.startswith("*")]
+    if unnamed:
+        raise ValueError(
+            f"tower: got {text!r}, which takes {', '.join(unnamed)}, expected the name of each "
+            f"argument: the run gives those that are named of {', '.join(GIVEN)}"
         )
     tower.check_settings("tower", GIVEN)
     return tower

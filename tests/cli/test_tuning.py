@@ -80,6 +80,14 @@ def test_what_is_not_searched(words, message):
     assert message in str(error.value)
 
 
+def test_commas_in_brackets_are_of_one_value():
+    tower = "tests.own_methods:Tokens(width=1,heads=4)"
+    found = tried([f"model.tower={tower},tests.own_methods:Tokens"], "clip")["clip"]
+    towers = [config.model.tower for config in found.values()]
+    assert towers == [tower, "tests.own_methods:Tokens"]
+    assert searched(["a=f(x=((1,2),3)),[1,{2,3}]"]) == {"a": ("f(x=((1,2),3))", "[1,{2,3}]")}
+
+
 def test_the_choice():
     options = searched(["a=1,2,4", "b=x,y,z", "c=1,2"])
     figures = {"a=1,b=x,c=1": 50.0, "a=2,b=z,c=2": 60.0, "a=4,b=z,c=2": math.nan}

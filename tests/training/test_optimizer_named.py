@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from tests.training.one_step import first_gradient
 PARAMS = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}
 
 
-def after_two_steps(tx, grads):
+def after_two_steps(tx, grads) -> Any:
     """Parameters that begin as `PARAMS`."""
     params, opt_state = PARAMS, tx.init(PARAMS)
     for _ in range(2):
@@ -34,7 +35,7 @@ def after_two_steps(tx, grads):
     [
         ("optax:adamw", optax.adamw),
         ("optax:adamw(b2=0.5, nesterov=True)", functools.partial(optax.adamw, b2=0.5)),
-        ("optax:lion(b1 = 0.3)", functools.partial(optax.lion, b1=0.3)),
+        (" optax:lion (b1 = 0.3)", functools.partial(optax.lion, b1=0.3)),
         ("optax.contrib:muon", optax.contrib.muon),
     ],
 )
@@ -67,7 +68,17 @@ def test_one_of_optax_with_its_settings(kind, like):
         ("optax:lion(mask=None)", "settings of optax:lion among b1, b2, mu_dtype; the run gives"),
         ("os:system(command='true')", "expected a function of a learning_rate"),
         ("math:pi", "expected a function of a learning_rate"),
-        ("optax:sgd", "weight_decay is 0.01, expected 0: optax:sgd has none"),
+        ("optax:sgd", "weight_decay is 0.01, expected 0: optax:sgd does not take w"),
+        (
+            "tests.own_methods:watching",
+            "expected it to set patience too, for which .*:watching",
+        ),
+        ("optax:adamw(b2=0.9)(b1=0.3)", "expected settings as in Python"),
+        ("optax:adamw(b2=0.9).init()", "expected settings as in Python"),
+        ("optax:adamw(**{'b2': 0.9})", "expected settings as in Python"),
+        ("optax:adamw(b2=0.9, b2=0.8)", "expected settings as in Python"),
+        ("optax:adamw(b2={[]: 1})", "expected settings as in Python"),
+        ("tests.own_methods:watching(patience=3, others=1, learning_rate=2)", "the run gives lea"),
     ],
 )
 def test_refuses(kind, why):
@@ -84,10 +95,47 @@ def test_one_without_decay():
     np.testing.assert_allclose(found["bias"], 0.0, atol=1e-4)
 
 
+def test_gradients_are_clipped_and_the_rate_warms_up():
+    peak = {"learning_rate": 0.5, "warmup": 5, "clip_norm": 2.0}
+    config = Optimizer(kind="optax:sgd", weight_decay=0.0, **peak)
+    found = after_two_steps(make_optimizer(config, 1000), jax.tree.map(lambda x: 9 * x, PARAMS))
+    moved = optax.tree.norm(jax.tree.map(jnp.subtract, found, PARAMS))
+    np.testing.assert_allclose(moved, (0 + 0.5 / 5) * 2.0, rtol=1e-5)
+
+
 def test_what_makes_none():
     config = Optimizer(kind="tests.own_methods:no_optimizer", weight_decay=0.0)
     with pytest.raises(ValueError, match="which makes a float, expected an optax.Gradient"):
         make_optimizer(config, 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("short_of_state", "whose update returns a state unlike those it gets, at the root"),
+        ("short_of_updates", r"returns updates unlike those it gets, at .*: expected the same na"),
+    ],
+)
+def test_updates_unlike_what_they_are_of(kind, why):
+    config = Optimizer(kind=f"tests.own_methods:{kind}", weight_decay=0.0)
+    with pytest.raises(ValueError, match=why):
+        after_two_steps(make_optimizer(config, 10), PARAMS)
+
+
+def test_one_that_takes_the_rate_for_a_number():
+    config = Optimizer(kind="tests.own_methods:halved", weight_decay=0.0)
+    with pytest.raises(TypeError) as refused:
+        make_optimizer(config, 10)
+    assert "learning_rate is a schedule, a function of the step, /" in refused.value.__notes__[0]
+
+
+def test_one_that_wants_the_loss(small_config, tmp_path, quiet):
+    kind = "tests.own_methods:watching(patience=3, cooldown=1)"  # by name and among **others
+    config = small_config(optimizer=Optimizer(kind=kind, weight_decay=0.0))
+    with pytest.raises(TypeError, match="'value'") as refused:
+        train(config, tmp_path / "run", report=quiet)
+    assert any("but no value of the loss" in note for note in refused.value.__notes__)
+    assert not (tmp_path / "run").exists()
 
 
 def test_errors_name_the_option(capsys):
@@ -109,8 +157,13 @@ def test_devices_change_nothing(kind):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-3, 1e-6), split, plain)
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(small_config, tmp_path, quiet):
-    config = small_config(optimizer=Optimizer(kind="optax.contrib:muon", learning_rate=0.02))
+@pytest.mark.parametrize(
+    ("kind", "decay"),
+    [("optax.contrib:muon", 0.01), ("tests.own_methods:noisy(modality='audio')", 0.0)],
+)
+def test_a_killed_run_goes_on_to_the_same_bits(kind, decay, small_config, tmp_path, quiet):
+    optimizer = Optimizer(kind=kind, learning_rate=0.02, weight_decay=decay)
+    config = small_config(optimizer=optimizer)
     whole = train(config, tmp_path / "whole", report=quiet)
     with pytest.raises(Killed):
         train(config, tmp_path / "killed", report=killed_at(6))
