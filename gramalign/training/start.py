@@ -139,7 +139,8 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     graphdef, _, _ = split(abstract_model(config, dict(dims)))
-    _try_out(config, dict(dims), graphdef, tx, like, statistics)
+    if not _fixed(config):
+        _try_out(config, dict(dims), graphdef, tx, like, statistics)
     return _Programs(
         graphdef,
         abstract,
