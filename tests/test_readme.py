@@ -6,8 +6,11 @@
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from gramalign import losses, normalize
 from gramalign.cli.methods import markdown
 from gramalign.methods import methods
 
@@ -24,6 +27,10 @@ def test_python_blocks_run_one_after_another(monkeypatch, tmp_path):
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
     assert names["embeddings"].keys() == {"text", "audio", "video"}
+    # Of a size at which jaxlib 0.10.2 makes NaN of some tiles on CPUs, for those who copy this one.
+    rows = jax.random.normal(jax.random.key(0), (256, 64))
+    copied = dict.fromkeys("abc", normalize(rows))
+    assert jnp.isfinite(losses.clip(copied, anchor=None, score_of=names["Nearness"])).all()
 
 
 def with_tables(text):
