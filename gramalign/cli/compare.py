@@ -72,7 +72,8 @@ class Compare:
     """Feature stores, each with its own runs and tables: `digits`, the path of a folder or file, or
     a mixture such as "0.7*stores/a.npz + 0.3*stores/b"."""
     objectives: tuple[str, ...] = ("clip", "gram", "pmrl", "clip + gram", "clip + pmrl")
-    """Weighted sums of terms, such as "gram + 0.3*clip"; `gramalign methods` lists the terms."""
+    """Weighted sums of terms, such as "gram + 0.3*clip"; `gramalign methods` lists the terms. Your
+    own, a loss or a Term, is named `package.module:name`."""
     scores: Scores = (OWN,)
     """Scores beside the cosine: the same for all objectives, or "own", the one each trains."""
     seeds: int = 5

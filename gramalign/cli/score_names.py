@@ -11,6 +11,8 @@ from gramalign.scores.named import spelled
 OWN = "own"
 """In place of a Score: that which each run trains."""
 
+_ANY = "MODULE:CLASS"
+
 
 def _read(text: str, words: Sequence[str]) -> str:
     """A Score as records write it, or one of the words.
@@ -35,7 +37,7 @@ def _read(text: str, words: Sequence[str]) -> str:
 def _one(*words: str) -> PrimitiveConstructorSpec[str | None]:
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar=f"{{{','.join(('None', *SCORE_NAMES, *words))}}}",
+        metavar=f"{{{','.join(('None', *SCORE_NAMES, *words, _ANY))}}}",
         instance_from_str=lambda given: None if given == ["None"] else _read(given[0], words),
         is_instance=lambda value: value is None or isinstance(value, str),
         str_from_instance=lambda value: [str(value)],
@@ -45,7 +47,7 @@ def _one(*words: str) -> PrimitiveConstructorSpec[str | None]:
 def _several(*words: str) -> PrimitiveConstructorSpec[tuple[str, ...]]:
     return PrimitiveConstructorSpec(
         nargs="*",
-        metavar=f"[{{{','.join((*SCORE_NAMES, *words))}}} [...]]",
+        metavar=f"[{{{','.join((*SCORE_NAMES, *words, _ANY))}}} [...]]",
         instance_from_str=lambda given: tuple(_read(text, words) for text in given),
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=list,
