@@ -82,7 +82,7 @@ def batch_size(out: Path, seeds: range, raw: Path | None) -> Study:
             objective: {
                 str(size): configs(objective, size) for size in (8, 32, 128, 512, 2048, 8192)
             }
-            for objective in ("gram", "height", "clip")
+            for objective in ("gram", "clip")
         },
         places="logarithmic",
     )
@@ -113,7 +113,7 @@ def modalities(out: Path, seeds: range, raw: Path | None) -> Study:
         axis="modalities",
         lines={
             objective: {str(count): configs(objective, count) for count in (2, 3, 4, 6, 8)}
-            for objective in ("gram", "height", "clip", "clip + gram")
+            for objective in ("gram", "clip", "clip + gram")
         },
     )
 
@@ -137,7 +137,7 @@ def temperature(out: Path, seeds: range, raw: Path | None) -> Study:
             objective: {
                 str(value): configs(objective, value) for value in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
             }
-            for objective in ("gram", "log_volume", "height", "clip", "clip + gram")
+            for objective in ("gram", "log_volume", "clip", "clip + gram")
         },
         places="logarithmic",
     )
@@ -162,7 +162,7 @@ def anchor(out: Path, seeds: range, raw: Path | None) -> Study:
         axis="anchor",
         lines={
             objective: {label: configs(objective, name) for label, name in anchors.items()}
-            for objective in ("gram", "height", "clip", "clip + gram")
+            for objective in ("gram", "clip", "clip + gram")
         },
         places="names",
     )
@@ -197,7 +197,7 @@ def missing(out: Path, seeds: range, raw: Path | None) -> Study:
         enough = (place for place, x in stores.items() if len(load(x).part("train")) >= BATCH)
         return {place: configs(objective, stores[place]) for place in enough}
 
-    objectives = ("gram", "clip", "clip + gram", "height + 0.3*clip")
+    objectives = ("gram", "clip", "clip + gram")
     return Study(
         title="What are examples with gaps worth?",
         text=(
