@@ -197,7 +197,7 @@ def missing(out: Path, seeds: range, raw: Path | None) -> Study:
         enough = (place for place, x in stores.items() if len(load(x).part("train")) >= BATCH)
         return {place: configs(objective, stores[place]) for place in enough}
 
-    objectives = ("gram", "clip", "clip + gram")
+    objectives = ("gram", "clip", "clip + gram", "height + 0.3*clip")
     return Study(
         title="What are examples with gaps worth?",
         text=(
