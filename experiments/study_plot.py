@@ -74,9 +74,8 @@ def picture(
         panel.spines[["top", "right"]].set_visible(False)
     drawing.axes[0].set_ylabel("percent", fontsize=9)
     labels = drawing.axes[0].get_legend_handles_labels()
-    drawing.legend(
-        *labels, loc="outside lower center", ncols=len(results), fontsize=9, frameon=False
-    )
+    wide = min(len(results), 4)  # more do not fit beside each other
+    drawing.legend(*labels, loc="outside lower center", ncols=wide, fontsize=9, frameon=False)
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": study.axis}):
         drawing.savefig(file, format="svg", metadata={"Date": None})
