@@ -190,7 +190,7 @@ def called(name: str, **settings: Any) -> str:
     >>> called("kernel_volume", bandwidth=0.3), called("kernel_volume", bandwidth=1.0)
     ('kernel_volume(bandwidth=0.3)', 'kernel_volume')
     """
-    score: Any = anchored("anchor")[name]
+    score: Any = _here("anchor")[name]
     return _written(name, dataclasses.replace(score, **settings))
 
 

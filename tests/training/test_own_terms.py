@@ -155,8 +155,6 @@ def test_help_tells_of_a_loss_what_its_docstring_does(capsys):
 @pytest.mark.parametrize("loss", ["whole", "over_axis"])
 def test_devices_change_nothing(loss):
     """Whether a loss knows of their axis or leaves its division to the compiler."""
-    if jax.device_count() < 4:
-        pytest.skip("needs four devices")
     config = Config(objective=f"tests.own_methods:{loss}", batch_size=8)
     plain = first_gradient(replace(config, objective="clip", layout=Layout(data=1)))
     for layout in (Layout(data=1), Layout(data=4), Layout(data=2, fsdp=2)):
