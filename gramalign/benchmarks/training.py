@@ -74,18 +74,18 @@ def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
     rows, _ = chosen_rows(config)
     mesh = mesh_of(config.layout)
     start = Start(config, rows.dims, moments(rows), mesh)
-    measured = jax.device_put(start.statistics, on_all(mesh))
+    fixed = jax.device_put(start.fixed, on_all(mesh))
     reader = Data(rows, config, mesh).batches(0)
     batch = jax.device_put(next(reader), of_batches(mesh))
     reader.close()
 
     def bare(count: int) -> float:
         state = start.state()
-        state, _ = start.step(state, measured, batch)  # compiles, the first time
+        state, _ = start.step(state, fixed, batch)  # compiles, the first time
         jax.block_until_ready(state)
         before = time.perf_counter()
         for _ in range(count):
-            state, _ = start.step(state, measured, batch)
+            state, _ = start.step(state, fixed, batch)
         jax.block_until_ready(state)
         return (time.perf_counter() - before) / count
 

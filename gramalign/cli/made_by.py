@@ -1,36 +1,59 @@
 """Which parameters an index was embedded with, in one line, and whether a run still has them."""
 
 import hashlib
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from gramalign.search import Index
 from gramalign.training import Run
+from gramalign.training.params_file import named
 from gramalign.training.run_folder import RunFolder
 
-_WORDS = re.compile(r"(?P<name>.+), step (?P<step>\d+), parameters (?P<digest>[0-9a-f]{32})")
+_WORDS = re.compile(
+    r"(?P<name>.+), step (?P<step>\d+), parameters (?P<digest>[0-9a-f]{32})"
+    r"(?:, towers (?P<towers>\{.*\}))?"
+)
 
 
 def made_by(run: Run) -> str:
-    """The run's name, its step, and the digest of its parameters, which alone tells two apart."""
+    """The run's name, its step, and digests of its parameters and of each modality's tower."""
     with RunFolder(run.folder).params.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-    return f"{run.folder.resolve().name}, step {run.step}, parameters {digest}"
+    towers = json.dumps({modality: _of_tower(run, modality) for modality in sorted(run.dims)})
+    return f"{run.folder.resolve().name}, step {run.step}, parameters {digest}, towers {towers}"
 
 
-def other_maker(index: Index, path: Path, run: Run) -> str | None:
+def _of_tower(run: Run, modality: str) -> str:
+    """The digest of all that an embedding of the modality depends on."""
+    how = run.config.model.tower, run.config.model.dtype
+    found = hashlib.blake2b(repr(how).encode(), digest_size=8)
+    for name, x in named(run.variables["encoder"]["towers"][modality]):
+        found.update(f"{name} {x.shape} {x.dtype}".encode() + np.asarray(x, order="C").tobytes())
+    return found.hexdigest()
+
+
+def other_maker(index: Index, path: Path, run: Run, against: Sequence[str] = ()) -> str | None:
     """Says that the index holds another model's embeddings than the run's, and what to do.
 
     Args:
         index: which may say who made it.
         path: of the index.
         run: to which queries belong.
+        against: modalities of the index that are searched; none: all.
 
     Returns:
-        The sentence; None where they are the run's, or whoever made it did not say it our way.
+        The sentence; None where they are the run's, or those of towers that the run has, too
+        (frozen ones), or whoever made it did not say it our way.
     """
     then, now = _WORDS.fullmatch(index.made_by), _WORDS.fullmatch(made_by(run))
     if then is None or now is None or then["digest"] == now["digest"]:
+        return None
+    before, today = (json.loads(words["towers"] or "{}") for words in (then, now))
+    if all(m in before and before[m] == today.get(m) for m in against or index.modalities):
         return None
     cure = f"rebuild it with gramalign search {run.folder} QUERY --save-index {path}"
     maker, difference = then["name"], f"not by {run.folder} at step {now['step']}"

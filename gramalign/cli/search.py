@@ -53,7 +53,8 @@ class Search:
     """Part of the store to search; the query's id may be of any row."""
     index: Path | None = None
     """Search this saved index instead of a store; ids are then of its rows, or of the store --data.
-    Queries that the run must embed are refused if the index was made with other parameters."""
+    Queries that the run must embed are refused if what they are compared with was embedded by other
+    towers than the run's."""
     save_index: Path | None = None
     """Save what is searched as an index, a .safetensors file."""
     score: OneScore = None
@@ -80,7 +81,7 @@ class Search:
         if self.index is not None:
             index = Index.load(self.index)
             source = index if self.data is None else data_of(run, self.data)
-            other = other_maker(index, self.index, run)
+            other = other_maker(index, self.index, run, self.against)
             try:
                 asked = queries(run, self.query, self.by, source)
             except ValueError as error:

@@ -27,7 +27,7 @@ Options = Mapping[str, Sequence[str]]
 SEED = 2**32 - 1
 """Of the runs of a search: the last there is, so that it is none of those compared."""
 
-_KEPT = ("data", "modalities", "objective", "seed", "steps", "validation", "start_from")
+_KEPT = ("data", "modalities", "objective", "seed", "steps", "validation", "start_from", "freeze")
 
 
 @dataclass(frozen=True)

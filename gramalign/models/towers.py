@@ -1,6 +1,6 @@
 """The encoder of a whole tuple: one tower per modality."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -43,6 +43,7 @@ class Towers(nnx.Module):
             `mean` and `std` are for its `Statistic`s alone: while parameters are made and where
             their shapes are asked for, they are 0 and 1.
         settings: further keyword arguments of that class.
+        frozen: modalities without dropout, whatever keys are given, as nothing of them is trained.
         rngs: source of the initial weights.
 
     Raises:
@@ -62,6 +63,7 @@ class Towers(nnx.Module):
         statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
         tower: type[nnx.Module] = Tower,
         settings: Mapping[str, Any] | None = None,
+        frozen: Collection[str] = (),
         rngs: nnx.Rngs,
     ):
         shape = {"dim": dim, "hidden": hidden, "depth": depth, "dropout": dropout, "dtype": dtype}
@@ -76,6 +78,7 @@ class Towers(nnx.Module):
                 return tower(**{n: x for n, x in given.items() if n in takes}, **(settings or {}))
 
         self.dim = dim
+        self.frozen = tuple(sorted(frozen))
         self.towers = nnx.Dict({m: made(m, features) for m, features in sorted(dims.items())})
         _check_variables(tower.__name__, nnx.to_flat_state(nnx.state(self.towers)))
 
@@ -109,7 +112,7 @@ class Towers(nnx.Module):
         }
 
     def _embed(self, modality, index, features, present, dropout_keys):
-        keys = dropout_keys
+        keys = None if modality in self.frozen else dropout_keys
         if keys is not None:
             keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
         x = features[modality]

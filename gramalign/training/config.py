@@ -222,6 +222,8 @@ class Config:
     """Where else the log goes, besides metrics.jsonl and timing.jsonl; each needs its extra."""
     start_from: str | None = None
     """Folder of a trained run to start from; weights with the same names and shapes are used."""
+    freeze: tuple[str, ...] = ()
+    """Modalities that embed as in `start_from`, to the bit: the others learn to fit them."""
 
     def __post_init__(self):
         if not isinstance(self.data, (str, os.PathLike)):
@@ -243,12 +245,16 @@ class Config:
                 f"Optimizer.warmup is {self.optimizer.warmup}, expected fewer than Config.steps, "
                 f"which is {self.steps}"
             )
-        names = self.modalities
+        names, frozen = self.modalities, self.freeze
         valid = len(names) != 1 and len(set(names)) == len(names)
         check(self, "modalities", valid, "at least two different names, or none for all")
+        check(self, "freeze", len(set(frozen)) == len(frozen), "different names")
+        trained = not frozen or self.start_from is not None
+        check(self, "freeze", trained, "none without start_from, the run whose towers stay")
         # One spelling for one run, or a resumed run would not match its own config.
         object.__setattr__(self, "objective", written(parse(self.objective, TERMS)))
         object.__setattr__(self, "settings", self._filled_in())
+        object.__setattr__(self, "freeze", tuple(sorted(frozen)))
         if names:
             for term in self.terms.values():
                 term.check_modalities(names)

@@ -52,10 +52,10 @@ def export(
     of_one = dataclasses.replace(config, layout=Layout(data=1), augment=None)
     start = Start(of_one, found.about["dims"], None, here, source)
     params = jax.device_get(found.params(start.abstract))
-    variables = joined(start.graphdef, params, start.statistics)
+    variables = joined(start.graphdef, params, start.fixed)
 
     make_folder(target.root)
-    for name in ("statistics", "environment", "matched", "metrics", "timing"):
+    for name in ("fixed", "environment", "matched", "metrics", "timing"):
         if getattr(source, name).exists():
             shutil.copyfile(getattr(source, name), getattr(target, name))
     for log in (target.metrics, target.timing):

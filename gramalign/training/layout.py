@@ -128,7 +128,7 @@ def shardings(layout: Layout, mesh: Mesh, tree: PyTree) -> PyTree[NamedSharding]
 
 
 def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]:
-    """Gathers parameters for use: they are no longer split over `fsdp`.
+    """Gathers parameters, trained or not, for use: they are no longer split over `fsdp`.
 
     Left to itself, the compiler splits the products instead, and reduces arrays as large as a
     batch's activations. Weight matrices of the towers here are sent in the towers' dtype, their
@@ -142,14 +142,11 @@ def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]
     own = config.model.tower != type(config.model).tower
 
     def narrow(x):
-        if own:
-            return x
+        def leaf(path, y):
+            of_tower = _name(path).startswith("encoder.towers.")
+            return y.astype(config.model.dtype) if of_tower and y.ndim > 1 and not own else y
 
-        def of_towers(leaf):
-            return leaf.astype(config.model.dtype) if leaf.ndim > 1 else leaf
-
-        towers = jax.tree.map(of_towers, x["encoder"]["towers"])
-        return {**x, "encoder": {**x["encoder"], "towers": towers}}
+        return jax.tree_util.tree_map_with_path(leaf, x)
 
     # A constraint's transpose is the same constraint: every device would receive the whole sum of
     # the gradient, and keep a part of it.
@@ -165,11 +162,15 @@ def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]
     return gather(params)
 
 
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
 def _by_rules(
     layout: Layout, mesh: Mesh, tree: PyTree, kept: Collection[str]
 ) -> PyTree[NamedSharding]:
     def sharding(path: Any, leaf: Any) -> NamedSharding:
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        name = _name(path)
         axes = next((axes for rule, axes in layout.parsed if re.search(rule, name)), ())
         if len(axes) > leaf.ndim and (leaf.ndim == 0 or name.startswith("opt_state.")):
             axes = ()  # or a moment that is smaller than its parameter, such as one of each row

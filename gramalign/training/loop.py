@@ -22,7 +22,7 @@ from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
 from gramalign.training.environment import environment
 from gramalign.training.input import Data
-from gramalign.training.layout import check_batch, mesh_of, on_all
+from gramalign.training.layout import check_batch, mesh_of, shardings
 from gramalign.training.live import Report
 from gramalign.training.log import Log, opened
 from gramalign.training.model import joined
@@ -66,8 +66,9 @@ def train(
 
     Args:
         config: the run.
-        out: its folder: `config.json`, `environment.json`, the features' `statistics.safetensors`,
-            `metrics.jsonl`, `timing.jsonl`, `checkpoints/`, and finally `params.safetensors`.
+        out: its folder: `config.json`, `environment.json`, `fixed.safetensors`, which is not
+            trained, `metrics.jsonl`, `timing.jsonl`, `checkpoints/`, and finally
+            `params.safetensors`.
         resume: continue the run in `out` from its newest checkpoint, to the same bits as an
             uninterrupted run; starts one if there is none, returns one that is finished.
         overwrite: delete the run in `out` first, if there is one.
@@ -109,7 +110,7 @@ def train(
         data = Data(store, config, mesh)
         trained_on = digest(store)
         # The statistics of a run that is resumed, or finished, were measured when it began.
-        begun = resume and (folder.params.exists() or folder.statistics.exists())
+        begun = resume and (folder.params.exists() or folder.fixed.exists())
         measured = None if begun else varied(moments(store), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
     check_alike({**how, **facts(config, trained_on, measured)})
@@ -184,7 +185,7 @@ def _train(
         )
         fresh = checkpoints.latest is None
         state = start.state() if fresh else checkpoints.restore(start.abstract)
-        statistics = jax.device_put(start.statistics, on_all(mesh))
+        fixed = jax.device_put(start.fixed, shardings(config.layout, mesh, start.fixed))
         begun = int(state.step)
         log = Log()
         with together():
@@ -193,13 +194,13 @@ def _train(
                 log = stack.enter_context(opened(folder, config, begun, report))
 
         def run(state: TrainState) -> Run:
-            variables = joined(start.graphdef, state.params, statistics)
+            variables = joined(start.graphdef, state.params, fixed)
             return make_run(folder.root, config, start.dims, variables, int(state.step))
 
         state = _run(
             config,
             state,
-            lambda state, batch: start.step(state, statistics, batch),
+            lambda state, batch: start.step(state, fixed, batch),
             stack.enter_context(contextlib.closing(data.batches(begun))),
             checkpoints,
             Watch(config, log, Timing(config.batch_size, mesh.size)),
@@ -218,7 +219,7 @@ def _train(
 
     params = jax.tree.map(on_host, state.params)
     if is_first_process():
-        trained = joined(start.graphdef, params, start.statistics)
+        trained = joined(start.graphdef, params, start.fixed)
         save_params(folder.params, trained, start.about | {"step": int(state.step)})
     if stopping.told:  # too late for this run, but in time for the caller's next one
         raise Interrupted(int(state.step), by_hand=stopping.by_hand)

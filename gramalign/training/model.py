@@ -1,6 +1,7 @@
 """Everything a run trains: the encoder, and the learned parts of its objective's terms."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -72,6 +73,7 @@ class Model(nnx.Module):
             statistics=statistics,
             tower=tower.found,
             settings=tower.settings,
+            frozen=config.freeze,
             rngs=rngs,
         )
         modalities = tuple(sorted(dims))
@@ -84,18 +86,24 @@ class Model(nnx.Module):
 
 
 def split(model: Model) -> tuple[nnx.GraphDef, PyTree, PyTree]:
-    """Splits a model once, before any jit: `(graphdef, params, statistics)`.
+    """Splits a model once, before any jit: `(graphdef, params, fixed)`.
 
-    Params and statistics are plain nested dicts of arrays: a jitted function accepts them much
-    faster than nnx's own states, and every tool can save them. `nnx.merge` undoes the split.
+    Params are what is trained; fixed are statistics, and the parameters of frozen towers. Both are
+    plain nested dicts of arrays: a jitted function accepts them much faster than nnx's own states,
+    and every tool can save them. `nnx.merge` undoes the split.
     """
-    graphdef, params, statistics = nnx.split(model, nnx.Param, Statistic)
-    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(statistics)
+    frozen = {("encoder", "towers", modality) for modality in model.encoder.frozen}
+
+    def trained(path: tuple[Any, ...], variable: Any) -> bool:
+        return isinstance(variable, nnx.Param) and path[:3] not in frozen
+
+    graphdef, params, fixed = nnx.split(model, trained, (nnx.Param, Statistic))
+    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(fixed)
 
 
-def joined(graphdef: nnx.GraphDef, params: PyTree, statistics: PyTree) -> PyTree:
+def joined(graphdef: nnx.GraphDef, params: PyTree, fixed: PyTree) -> PyTree:
     """All parts of a model as one nested dict: the content of its file."""
-    return nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, params, statistics)))
+    return nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, params, fixed)))
 
 
 def abstract_model(config: Config, dims: Mapping[str, int]) -> Model:

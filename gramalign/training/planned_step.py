@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gramalign.training.config import Config
-from gramalign.training.layout import check_batch, of_batches, on_all, shardings
+from gramalign.training.layout import check_batch, of_batches, shardings
 from gramalign.training.model import abstract_model, split
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state, lying
@@ -26,7 +26,7 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
         ValueError: a batch that is not divisible by the number of devices.
     """
     check_batch(config.batch_size, mesh)
-    graphdef, params, statistics = split(abstract_model(config, dims))
+    graphdef, params, fixed = split(abstract_model(config, dims))
     tx = make_optimizer(config.optimizer, config.steps)
     state = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     step = make_step(config, graphdef, tx, mesh)
@@ -35,7 +35,7 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         return step.trace(
             jax.tree.map(lying, state, shardings(config.layout, mesh, state)),
-            jax.tree.map(lambda leaf: lying(leaf, on_all(mesh)), statistics),
+            jax.tree.map(lying, fixed, shardings(config.layout, mesh, fixed)),
             jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch),
         )
 

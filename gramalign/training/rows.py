@@ -33,6 +33,12 @@ def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, Featur
             f"{store.source}: no training row has two of {', '.join(store.modalities)}, so there "
             "is nothing to align: check the masks 'present.MODALITY'"
         )
+    unknown = sorted(set(config.freeze) - set(store.modalities))
+    if unknown:
+        raise ValueError(
+            f"Config.freeze: {', '.join(unknown)} is no modality of {store.source} that is trained "
+            f"on, expected any of {', '.join(store.modalities)}"
+        )
     gaps = config.augment is not None or not all(x.all() for x in store.present.values())
     for name, term in config.terms.items():
         term.check_modalities(store.modalities)

@@ -50,9 +50,9 @@ class RunFolder:
         return self.root / "start_from.json"
 
     @property
-    def statistics(self) -> Path:
-        """Statistics by which towers standardise features, measured when the run began."""
-        return self.root / "statistics.safetensors"
+    def fixed(self) -> Path:
+        """What is not trained: statistics that standardise features, and frozen towers."""
+        return self.root / "fixed.safetensors"
 
     @property
     def profile(self) -> Path:
@@ -208,7 +208,7 @@ class RunFolder:
         Raises:
             ValueError: the file that holds it is damaged.
         """
-        return read_about(self.statistics).get("trained_on") if self.statistics.exists() else None
+        return read_about(self.fixed).get("trained_on") if self.fixed.exists() else None
 
     def note_place(self, data: str) -> None:
         """Keeps where the data are now, if they have moved since the run began."""
@@ -243,5 +243,5 @@ class RunFolder:
         figures += self.contribution, self.contribution_ranks
         figures += self.classification, self.predictions, self.report
         logs = self.metrics, self.timing, self.environment
-        for file in (self.params, self.matched, self.statistics, *figures, *logs, self.config):
+        for file in (self.params, self.matched, self.fixed, *figures, *logs, self.config):
             file.unlink(missing_ok=True)

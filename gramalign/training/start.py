@@ -25,7 +25,7 @@ from gramalign.training.processes import is_first_process, meet
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
 from gramalign.training.step import Step, make_step
-from gramalign.training.warm_start import warm_start
+from gramalign.training.warm_start import match, warm_start
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class _Programs:
 
     graphdef: nnx.GraphDef
     abstract: TrainState
-    statistics: PyTree
+    fixed: PyTree
     """Shapes and dtypes."""
     initial: Callable[[np.uint32], TrainState]
     step: Step
@@ -55,13 +55,14 @@ class Start:
         trained_on: digest of the rows.
 
     Raises:
+        OSError, ValueError: as `match`, if the run starts from another's weights.
         ValueError: towers or an optimiser that do not what they should; whatever they raise.
 
     Attributes:
         dims: as given.
         graphdef: the model's structure.
         abstract: shapes, dtypes and shardings of the state.
-        statistics: the variables that are not trained, on the host.
+        fixed: the variables that are not trained, on the host.
         step: from `make_step`; shared by consecutive runs that differ only in their seed.
     """
 
@@ -81,10 +82,12 @@ class Start:
         self.dims = dict(dims)
         self.graphdef, self.abstract, self.step = made.graphdef, made.abstract, made.step
         if measured is None and folder is not None:
-            self.statistics: PyTree = load_params(folder.statistics, made.statistics)
+            self.fixed: PyTree = load_params(folder.fixed, made.fixed)
         else:
-            # Compiled, so that no parameter is made for them.
-            self.statistics = jax.device_get(
+            if config.start_from is not None:
+                match(made.abstract.params, made.fixed, config)
+            # Compiled, so that no other parameter is made for them.
+            self.fixed = jax.device_get(
                 jax.jit(lambda: _variables(config, dims, measured, jax.random.key(0))[1])()
             )
 
@@ -95,25 +98,24 @@ class Start:
         return {"config": config, "dims": self.dims, "trained_on": self._trained_on}
 
     def state(self) -> TrainState:
-        """The state before the first step; writes the statistics to the folder.
+        """The state before the first step; writes what is not trained to the folder.
 
-        If the run starts from another's weights, logs and writes what happened to each array; the
-        statistics may then be the other run's.
+        If the run starts from another's weights, logs and writes what happened to each array; what
+        is not trained may then be the other run's.
 
         Raises:
             OSError, ValueError: as `warm_start`.
         """
         state, matched = self._initial(), None
-        source = self._config.start_from
-        if source is not None:
-            state, self.statistics, matched = warm_start(state, self.statistics, source)
+        if self._config.start_from is not None:
+            state, self.fixed, matched = warm_start(state, self.fixed, self._config)
         if self._folder is not None:
             if is_first_process():
                 if matched is not None:
                     _log.info("starting from %s", matched)
                     write_text(self._folder.matched, matched.to_json())
                 about = {"trained_on": self._trained_on}
-                save_params(self._folder.statistics, self.statistics, about)
+                save_params(self._folder.fixed, self.fixed, about)
             meet("started")
         return state
 
@@ -132,32 +134,32 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
 
     def build(seed):
         init_key, run_key = jax.random.split(jax.random.key(seed))
-        params, statistics = _variables(config, dict(dims), None, init_key)
-        return init_state(params, tx, run_key), statistics
+        params, fixed = _variables(config, dict(dims), None, init_key)
+        return init_state(params, tx, run_key), fixed
 
-    like, statistics = jax.eval_shape(build, np.uint32(0))
+    like, fixed = jax.eval_shape(build, np.uint32(0))
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     graphdef, _, _ = split(abstract_model(config, dict(dims)))
     if not _fixed(config):
-        _try_out(config, dict(dims), graphdef, tx, like, statistics)
+        _try_out(config, dict(dims), graphdef, tx, like, fixed)
     return _Programs(
         graphdef,
         abstract,
-        statistics,
+        fixed,
         initial=jax.jit(lambda seed: build(seed)[0], out_shardings=where),
         step=make_step(config, graphdef, tx, mesh),
     )
 
 
-def _try_out(config, dims, graphdef, tx, like, statistics) -> None:
+def _try_out(config, dims, graphdef, tx, like, fixed) -> None:
     """Traces towers and optimiser, which may be the user's, before the run's folder is touched.
 
     Towers as in evaluation too, or their mistakes would come up once the training is over.
     """
 
-    def embed(params, statistics, features, key):
-        encoder = nnx.merge(graphdef, params, statistics).encoder
+    def embed(params, fixed, features, key):
+        encoder = nnx.merge(graphdef, params, fixed).encoder
         keys = jax.random.split(key, config.batch_size)
         return encoder(features), encoder(features, dropout_keys=keys)
 
@@ -165,11 +167,11 @@ def _try_out(config, dims, graphdef, tx, like, statistics) -> None:
         name: jax.ShapeDtypeStruct((config.batch_size, width), np.float32)
         for name, width in dims.items()
     }
-    jax.eval_shape(embed, like.params, statistics, features, jax.random.key(0))
+    jax.eval_shape(embed, like.params, fixed, features, jax.random.key(0))
     jax.eval_shape(tx.update, like.params, like.opt_state, like.params)
 
 
 def _variables(config, dims, measured, key) -> tuple[PyTree, PyTree]:
-    """A new model's parameters and statistics."""
-    _, params, statistics = split(Model(config, dims, measured, rngs=nnx.Rngs(key)))
-    return params, statistics
+    """A new model's variables: those that are trained, and those that are not."""
+    _, params, fixed = split(Model(config, dims, measured, rngs=nnx.Rngs(key)))
+    return params, fixed

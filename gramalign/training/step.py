@@ -14,7 +14,7 @@ from gramalign.models.tower import HIDDEN, PRODUCT
 from gramalign.training.augment import augmented, load_augment
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics
-from gramalign.training.layout import gathered, of_batches, on_all, shardings
+from gramalign.training.layout import gathered, of_batches, shardings
 from gramalign.training.microbatch import microbatched
 from gramalign.training.objective import objective
 from gramalign.training.state import TrainState
@@ -52,19 +52,19 @@ def make_step(
         mesh: the devices, from `gramalign.training.layout`.
 
     Returns:
-        `step(state, statistics, batch) -> (state, metrics)`, where statistics are the model's
-        variables that are not trained. The old state is donated: its buffers become the new
+        `step(state, fixed, batch) -> (state, metrics)`, where fixed are the model's variables that
+        are not trained. The old state is donated: its buffers become the new
         state's. If loss, gradient or update is not finite, only the step and the count of skipped
         steps change. Metrics are scalars: `loss`, `loss/<term>`, `<number>/<term>` of each learned
-        number, `grad_norm` and `grad_norm/<modality>` of its tower, `skipped`; the diagnostics,
-        which are computed at logged steps only and zero at others; and, not logged, `finite` (loss,
-        gradient and update) and `finite/<modality>` of its embeddings.
+        number, `grad_norm` and `grad_norm/<modality>` of its tower, if that is trained, `skipped`;
+        the diagnostics, which are computed at logged steps only and zero at others; and, not
+        logged, `finite` (loss, gradient and update) and `finite/<modality>` of its embeddings.
     """
     augment = None if config.augment is None else load_augment(config.augment)
 
-    def loss(params, statistics, batch, dropout_key):
+    def loss(params, fixed, batch, dropout_key):
         def used():
-            return nnx.merge(graphdef, gathered(params, config, mesh), statistics)
+            return nnx.merge(graphdef, *(gathered(x, config, mesh) for x in (params, fixed)))
 
         def encode(part):
             features, present, rows = part
@@ -93,7 +93,7 @@ def make_step(
             terms |= {f"{number}/{name}": x for number, x in learned.settings().items()}
         return total, (terms, embeddings)
 
-    def step(state: TrainState, statistics: PyTree, batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, fixed: PyTree, batch: Batch) -> tuple[TrainState, Metrics]:
         count = state.step + 1
         dropout_key = jax.random.fold_in(state.rng, state.step)
         if augment is not None:
@@ -102,7 +102,7 @@ def make_step(
             features, present = augmented(augment, key, batch["features"], batch["present"])
             batch = {**batch, "features": features, "present": present}
         gradient = jax.value_and_grad(loss, has_aux=True)
-        (total, (terms, embeddings)), grads = gradient(state.params, statistics, batch, dropout_key)
+        (total, (terms, embeddings)), grads = gradient(state.params, fixed, batch, dropout_key)
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -122,7 +122,7 @@ def make_step(
             embeddings,
             batch["present"],
         )
-        towers = grads["encoder"]["towers"]
+        towers = grads.get("encoder", {}).get("towers", {})
         metrics = {
             **{"loss": total, **terms, "grad_norm": grad_norm, "skipped": skipped, **watch},
             **{f"grad_norm/{name}": optax.tree.norm(tower) for name, tower in towers.items()},
@@ -133,4 +133,4 @@ def make_step(
         state = jax.lax.with_sharding_constraint(state, shardings(config.layout, mesh, state))
         return state, metrics
 
-    return jax.jit(step, donate_argnums=0, in_shardings=(None, on_all(mesh), of_batches(mesh)))
+    return jax.jit(step, donate_argnums=0, in_shardings=(None, None, of_batches(mesh)))

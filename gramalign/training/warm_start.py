@@ -1,8 +1,9 @@
 """Starts a run from the weights of another, as far as they fit."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gramalign.counted import counted
-from gramalign.training.params_file import named, read_arrays
+from gramalign.training.config import Config
+from gramalign.training.params_file import named, read_about, read_arrays
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
 
@@ -63,49 +65,100 @@ def weights_file(source: str | Path) -> Path:
     return path
 
 
+def match(params: PyTree, fixed: PyTree, config: Config) -> Matched:
+    """Compares a model with the weights it starts from, by names and shapes.
+
+    Args:
+        params: what is trained, or its shapes.
+        fixed: what is not, or its shapes.
+        config: the run, whose `start_from` is as for `weights_file`.
+
+    Raises:
+        FileNotFoundError: as `weights_file`.
+        ValueError: a damaged file, no weight that fits, a frozen tower that is not as it was there,
+            or nothing to train beside frozen towers but numbers.
+    """
+    assert config.start_from is not None
+    path = weights_file(config.start_from)
+    there, here = read_arrays(path), dict(named(params)) | dict(named(fixed))
+    taken = {name for name, leaf in here.items() if _fits(leaf, there.get(name))}
+    matched = Matched(
+        source=config.start_from,
+        taken=tuple(name for name in here if name in taken),
+        new=tuple(name for name in here if name not in there),
+        other_shape=tuple(name for name in here if name in there and name not in taken),
+        left=tuple(sorted(there.keys() - here)),
+    )
+    if config.freeze:
+        _check_frozen({*here, *there} - taken, path, config)
+        if all(".numbers." in name for name, _ in named(params)):
+            raise ValueError(
+                "freeze: nothing is left to train but learned numbers: name fewer modalities"
+            )
+    # A temperature alone does not count as a model that fits.
+    elif not any(name.startswith("encoder.") for name, _ in named(params) if name in taken):
+        raise ValueError(f"start_from: no weights of a tower match. {matched}")
+    return matched
+
+
 def warm_start(
-    state: TrainState, statistics: PyTree, source: str | Path
+    state: TrainState, fixed: PyTree, config: Config
 ) -> tuple[TrainState, PyTree, Matched]:
-    """Replaces weights by those of the same name and shape from another run.
+    """Replaces weights by those of the same name and shape from the run that this one starts from.
 
     The statistics of that run's features come with them, since its towers were trained on features
     standardised that way.
 
     Args:
         state: the state before the first step.
-        statistics: the model's variables that are not trained.
-        source: as for `weights_file`.
+        fixed: the model's variables that are not trained.
+        config: the run.
 
     Returns:
-        State, statistics, and which arrays were replaced.
+        State, fixed, and which arrays were replaced.
 
     Raises:
-        FileNotFoundError: as `weights_file`.
-        ValueError: no weight fits.
+        OSError, ValueError: as `match`.
     """
-    there = read_arrays(weights_file(source))
-    here = dict(named(state.params)) | dict(named(statistics))
-    taken = [name for name, leaf in here.items() if _fits(leaf, there.get(name))]
-    matched = Matched(
-        source=str(source),
-        taken=tuple(taken),
-        new=tuple(name for name in here if name not in there),
-        other_shape=tuple(name for name in here if name in there and name not in taken),
-        left=tuple(sorted(there.keys() - here)),
-    )
-    # A temperature alone does not count as a model that fits.
-    weights = {name for name, _ in named(state.params) if name.startswith("encoder.")}
-    if not weights & set(taken):
-        raise ValueError(f"start_from: no weights of a tower match. {matched}")
-    params = _replaced(state.params, there, taken)
-    return dataclasses.replace(state, params=params), _replaced(statistics, there, taken), matched
+    matched = match(state.params, fixed, config)
+    there = read_arrays(weights_file(matched.source))
+    params, fixed = (_replaced(tree, there, matched.taken) for tree in (state.params, fixed))
+    return dataclasses.replace(state, params=params), fixed, matched
+
+
+def _check_frozen(unlike: set[str], path: Path, config: Config) -> None:
+    """Raises unless frozen towers are all of what they were, and compute the same.
+
+    Args:
+        unlike: names of arrays that only one of the two has, or with another shape.
+        path: the other run's weights.
+        config: the run.
+    """
+    frozen = tuple(f"encoder.towers.{modality}." for modality in config.freeze)
+    for name in sorted(unlike):
+        if name.startswith(frozen):
+            raise ValueError(
+                f"freeze: the tower is not as in {path}, by {name}: give that run's features and "
+                "--model options, or freeze it not"
+            )
+    about: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):  # weights that no run has written
+        about = read_about(path)
+    for name in ("tower", "dtype"):
+        now = getattr(config.model, name)
+        then = about.get("config", {}).get("model", {}).get(name, now)
+        if then != now:
+            raise ValueError(
+                f"freeze: Model.{name} is {now!r}, but {then!r} in {path}: give "
+                f'--model.{name} "{then}"'
+            )
 
 
 def _fits(leaf: Any, found: np.ndarray | None) -> bool:
     return found is not None and found.shape == leaf.shape
 
 
-def _replaced(tree: PyTree, arrays: Mapping[str, np.ndarray], taken: list[str]) -> PyTree:
+def _replaced(tree: PyTree, arrays: Mapping[str, np.ndarray], taken: Collection[str]) -> PyTree:
     def leaf(name: str, old: Any) -> Any:
         if name not in taken:
             return old

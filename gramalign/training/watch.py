@@ -95,7 +95,8 @@ def _what_is_not_finite(count: int, metrics: Mapping[str, Array]) -> str:
     if where:
         found.append(f"embeddings of {', '.join(where)} are not finite")
     else:
-        norms = {name: float(metrics[f"grad_norm/{name}"]) for name in names}
+        trained = [name for name in names if f"grad_norm/{name}" in metrics]
+        norms = {name: float(metrics[f"grad_norm/{name}"]) for name in trained}
         where = [name for name, norm in norms.items() if not math.isfinite(norm)]
         if where and len(where) < len(names):
             found.append(f"in the tower of {', '.join(where)}")

@@ -497,6 +497,30 @@ def test_search_knows_whose_an_index_is(run, store, tmp_path, capsys, caplog):
     assert not caplog.records
 
 
+def test_a_modality_is_added_to_a_space_whose_index_stays(run, store, small, tmp_path, capsys):
+    saved, out = tmp_path / "index.safetensors", tmp_path / "with_smell"
+    main(["search", str(run), "row3", "--save-index", str(saved)])
+    text = np.load(store / "text.npy")
+    smell = np.cos(text)
+    np.savez(tmp_path / "more.npz", smell=smell, text=text)
+    words = ["train", "--data", str(tmp_path / "more.npz"), "--no-evaluation", *small]
+    words += ["--start-from", str(run)]
+    main([*words, "--freeze", "text", "--out", str(out)])
+    np.savez(tmp_path / "asked.npz", smell=smell[:2])
+    asked = [str(tmp_path / "asked.npz"), "--index", str(saved)]
+    first, second = searched(capsys, str(out), *asked, "--against", "text")
+    assert len(first["hits"]) == len(second["hits"]) == 10
+    embedded = load_run(out).embed({"smell": smell[:1].repeat(120, 0), "text": text})
+    nearest = np.argmax(np.abs(embedded["text"] @ embedded["smell"][0]))  # by volume
+    assert first["hits"][0]["id"] == f"row{nearest}"
+
+    refused = "was embedded by small, not by"
+    assert refused in complaint(capsys, "search", str(out), *asked), "it has no tower of video"
+    main([*words, "--out", str(tmp_path / "all")])  # nothing is frozen
+    asked = [str(tmp_path / "all"), *asked, "--against", "text"]
+    assert refused in complaint(capsys, "search", *asked)
+
+
 def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
     def said(*words: str) -> str:
         return complaint(capsys, "search", str(run), *words)

@@ -14,7 +14,7 @@ from gramalign.training.step import make_step
 def first_gradient(config, seed=1):
     """Loss, and the first moments of Adam: the gradient, to a factor."""
     mesh = mesh_of(config.layout)
-    graphdef, params, statistics = split(Model(config, {"a": 5, "b": 5}, rngs=nnx.Rngs(params=0)))
+    graphdef, params, fixed = split(Model(config, {"a": 5, "b": 5}, rngs=nnx.Rngs(params=0)))
     tx = make_optimizer(config.optimizer, config.steps)
     state = init_state(params, tx, jax.random.key(seed))
     state = jax.device_put(state, shardings(config.layout, mesh, state))
@@ -24,6 +24,6 @@ def first_gradient(config, seed=1):
         "present": {m: rng.uniform(size=size) < 0.8 for m in "ab"},
         "groups": np.arange(size, dtype=np.int32),
     }
-    state, metrics = make_step(config, graphdef, tx, mesh)(state, statistics, data)
+    state, metrics = make_step(config, graphdef, tx, mesh)(state, fixed, data)
     moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
     return jax.tree.map(np.asarray, (metrics["loss"], metrics["grad_norm"], moments))

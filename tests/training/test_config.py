@@ -291,11 +291,12 @@ def test_what_may_not():
         **{"objective": "clip", "steps": 7000, "batch_size": 8, "microbatch": 4, "seed": 1},
         **{"modalities": ("a", "b"), "augment": "a:b", "start_from": "runs/a", "log_every": 1},
         **{"model": Model(remat=True), "optimizer": Optimizer(clip_norm=2.0)},
-        **{"engine": Engine(tile=8), "validation": Validation(every=9)},
+        **{"engine": Engine(tile=8), "validation": Validation(every=9), "freeze": ("a",)},
     }
+    old = Config(start_from="runs/b")
     for name, value in changes.items():
-        new = dataclasses.replace(Config(), **{name: value})
-        (line,) = differences(Config(), new)
+        new = dataclasses.replace(old, **{name: value})
+        (line,) = differences(old, new)
         assert line.startswith((f"{name}:", f"{name}."))
     free = {"layout", "workers", "on_bad_record", "max_skips", "checkpoint_every"}
     free |= {"keep_checkpoints", "writers"}

@@ -57,7 +57,7 @@ def test_config_and_log_come_with_it(run, checkpoint, step, tmp_path):
     assert made.step == step and made.config == load_run(run).config
     log = read_metrics(run / "metrics.jsonl")
     assert read_metrics(tmp_path / "metrics.jsonl") == [row for row in log if row["step"] <= step]
-    for name in ("config.json", "environment.json", "statistics.safetensors"):
+    for name in ("config.json", "environment.json", "fixed.safetensors"):
         assert (tmp_path / name).read_bytes() == (run / name).read_bytes()
 
 

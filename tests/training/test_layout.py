@@ -96,12 +96,12 @@ def test_gathered_parameters_embed_as_whole_ones(config, dtype):
     config = dataclasses.replace(config, model=Model(dim=8, hidden=16, dtype=dtype), layout=LAYOUT)
     store = load(config.data).part("train")
     model = Whole(config, store.dims, moments(store), rngs=nnx.Rngs(params=0))
-    graphdef, params, statistics = split(model)
+    graphdef, params, fixed = split(model)
     params = jax.tree.map(lambda x: x + 1 / 3 if x.ndim == 1 else x, params)  # biases start at 0
     features = {name: jnp.asarray(x[:8]) for name, x in store.features.items()}
 
     def embed(params):
-        return nnx.merge(graphdef, params, statistics).encoder(features)
+        return nnx.merge(graphdef, params, fixed).encoder(features)
 
     whole, parts = jax.jit(lambda x: (embed(x), embed(gathered(x, config, mesh_of(LAYOUT)))))(
         params

@@ -54,7 +54,7 @@ def simulated(devices=4):
 def test_the_step_is_called_with_what_training_calls_it_with():
     mesh = simulated()
     tx = make_optimizer(CONFIG.optimizer, CONFIG.steps)
-    _, params, statistics = split(Model(CONFIG, DIMS, rngs=nnx.Rngs(params=0)))
+    _, params, fixed = split(Model(CONFIG, DIMS, rngs=nnx.Rngs(params=0)))
     state = init_state(params, tx, jax.random.key(0))
     rows = CONFIG.batch_size
     batch = {
@@ -63,7 +63,7 @@ def test_the_step_is_called_with_what_training_calls_it_with():
         "groups": np.arange(rows, dtype=np.int32),
     }
     described = trace_step(CONFIG, DIMS, mesh).args_info[0]
-    given = (state, statistics, batch)
+    given = (state, fixed, batch)
     assert jax.tree.structure(described) == jax.tree.structure(given)
     for told, real in zip(jax.tree.leaves(described), jax.tree.leaves(given), strict=True):
         assert (told.shape, told.dtype) == (real.shape, real.dtype)

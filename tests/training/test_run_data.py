@@ -91,7 +91,7 @@ def test_a_run_goes_on_with_data_that_have_moved(run, finished, arrays, tmp_path
 def test_a_run_that_cannot_tell_its_data_has_them_for_good(run, earlier, tmp_path, quiet):
     """It has measured nothing yet, or an earlier version kept no digest."""
     (run.folder / "params.safetensors").unlink()
-    statistics = run.folder / "statistics.safetensors"
+    statistics = run.folder / "fixed.safetensors"
     measured = load_file(statistics)
     statistics.unlink()
     if earlier:

@@ -80,7 +80,7 @@ def test_a_function_that_augments_is_read_again(started, tmp_path):
         features = {m: x * np.arange(16, dtype=np.float32)[:, None] for m, x in features.items()}
         present = {m: np.ones(16, bool) for m in features}
         batch = {"features": features, "present": present, "groups": np.arange(16, dtype=np.int32)}
-        return float(start.step(start.state(), start.statistics, batch)[1]["loss"])
+        return float(start.step(start.state(), start.fixed, batch)[1]["loss"])
 
     path.write_text(NOTHING)
     first = loss()

@@ -23,13 +23,13 @@ def made(small_store, small_config):
     config = small_config(log_every=2)
     store = load(small_store).part("train")
     model = Model(config, store.dims, moments(store), rngs=nnx.Rngs(params=0))
-    graphdef, params, statistics = split(model)
+    graphdef, params, fixed = split(model)
     tx = make_optimizer(config.optimizer, config.steps)
     mesh = mesh_of(config.layout)
     compiled = make_step(config, graphdef, tx, mesh)
 
     def step(state, batch):
-        return compiled(state, statistics, batch)
+        return compiled(state, fixed, batch)
 
     def new_state():
         state = init_state(jax.tree.map(jnp.copy, params), tx, jax.random.key(1))

@@ -282,11 +282,11 @@ def test_gathered_towers_of_your_own_embed_as_whole_ones():
     model = Model(dim=4, tower="tests.own_methods:Placed", dtype="bfloat16")
     config = Config(objective="clip", model=model, layout=Layout(data=2, fsdp=2, model=2))
     whole = WholeModel(config, {"a": 8, "b": 8}, rngs=nnx.Rngs(0))
-    graphdef, params, statistics = split(whole)
+    graphdef, params, fixed = split(whole)
     rows = {"a": jax.random.normal(jax.random.key(0), (8, 8))}
 
     def embed(params):
-        return nnx.merge(graphdef, params, statistics).encoder(rows)["a"]
+        return nnx.merge(graphdef, params, fixed).encoder(rows)["a"]
 
     mesh = mesh_of(config.layout)
     plain, parts = jax.jit(lambda x: (embed(x), embed(gathered(x, config, mesh))))(params)

@@ -29,8 +29,8 @@ def run(tmp_path_factory, small_config):
 def test_what_a_run_leaves_behind(run):
     run, rows = run
     assert sorted(file.name for file in run.folder.iterdir()) == [
-        *("checkpoints", "config.json", "digests", "environment.json", "lock", "metrics.jsonl"),
-        *("params.safetensors", "statistics.safetensors", "timing.jsonl"),
+        *("checkpoints", "config.json", "digests", "environment.json", "fixed.safetensors"),
+        *("lock", "metrics.jsonl", "params.safetensors", "timing.jsonl"),
     ]
     log = read_metrics(run.folder / "metrics.jsonl")
     assert [row["step"] for row in log] == [2, 4, 6, 8, 10, 12, 13]

@@ -108,15 +108,16 @@ def test_statistics_alone_are_nothing_to_start_from(tuned_config, first, tmp_pat
         train(config, tmp_path, report=quiet)
 
 
-def test_weights_take_the_dtype_and_the_place_of_those_they_replace(tmp_path):
+def test_weights_take_the_dtype_and_the_place_of_those_they_replace(small_config, tmp_path):
     names = {"encoder.weight": np.arange(8, dtype=np.float16), "encoder.mean": np.ones(8)}
     safetensors.numpy.save_file(names, tmp_path / "other.safetensors")
     split = jax.NamedSharding(jax.make_mesh((4,), ("data",)), jax.P("data"))
     params = {"encoder": {"weight": jax.device_put(jnp.zeros(8), split)}}
     state = init_state(params, optax.sgd(0.1), jax.random.key(0))
-    statistics = {"encoder": {"mean": np.zeros(8, np.float32)}}
-    state, statistics, _ = warm_start(state, statistics, tmp_path / "other.safetensors")
-    weight, mean = state.params["encoder"]["weight"], statistics["encoder"]["mean"]
+    fixed = {"encoder": {"mean": np.zeros(8, np.float32)}}
+    config = small_config(start_from=str(tmp_path / "other.safetensors"))
+    state, fixed, _ = warm_start(state, fixed, config)
+    weight, mean = state.params["encoder"]["weight"], fixed["encoder"]["mean"]
     assert (weight.dtype, weight.sharding, mean.dtype) == (jnp.float32, split, np.float32)
     assert isinstance(mean, np.ndarray)
     np.testing.assert_array_equal(weight, np.arange(8))
