@@ -5,6 +5,7 @@ import numpy as np
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, held_out, load
 from gramalign.evaluation import figure_names
+from gramalign.training.checks import check
 from gramalign.training.config import Config
 
 
@@ -34,11 +35,8 @@ def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, Featur
             "is nothing to align: check the masks 'present.MODALITY'"
         )
     unknown = sorted(set(config.freeze) - set(store.modalities))
-    if unknown:
-        raise ValueError(
-            f"Config.freeze: {', '.join(unknown)} is no modality of {store.source} that is trained "
-            f"on, expected any of {', '.join(store.modalities)}"
-        )
+    wanted = f"any of {', '.join(store.modalities)}, of {store.source}, and not {unknown}"
+    check(config, "freeze", not unknown, wanted)
     gaps = config.augment is not None or not all(x.all() for x in store.present.values())
     for name, term in config.terms.items():
         term.check_modalities(store.modalities)

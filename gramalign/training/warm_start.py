@@ -139,7 +139,7 @@ def _check_frozen(unlike: set[str], path: Path, config: Config) -> None:
         if name.startswith(frozen):
             raise ValueError(
                 f"freeze: the tower is not as in {path}, by {name}: give that run's features and "
-                "--model options, or freeze it not"
+                "--model options, or leave it"
             )
     about: dict[str, Any] = {}
     with contextlib.suppress(ValueError):  # weights that no run has written
