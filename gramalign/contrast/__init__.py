@@ -1,5 +1,6 @@
 """Floor 2: the engine that computes with any Score, tile by tile."""
 
+from gramalign.contrast.draw import hard_negatives, rows_at
 from gramalign.contrast.dual_softmax import dual_softmax
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
 from gramalign.contrast.matrix import score_matrix
@@ -12,7 +13,9 @@ __all__ = [
     "Engine",
     "contrast",
     "dual_softmax",
+    "hard_negatives",
     "ranks",
+    "rows_at",
     "score_matrix",
     "sigmoid_contrast",
     "top_k",

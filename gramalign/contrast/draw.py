@@ -1,0 +1,154 @@
+"""Hard negatives: for every row a column that fits it well but is not its own, and vice versa.
+
+A draw from the softmax of a row's scores is the largest of its scores plus Gumbel noise, so one
+column is found as the best one is: in tiles, without the score matrix. The noise of a pair is a
+hash of its two numbers, the same on whatever device and in whatever tile they meet.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from gramalign.contrast.blocks import Block, check_groups, check_sides, own_numbers, split
+from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
+from gramalign.contrast.exchange import choose, exchange
+from gramalign.contrast.retrieval import top_k
+from gramalign.contrast.tile import scores_of
+from gramalign.mesh import AxisName, gathered, varying_as
+from gramalign.scores import Side, Tiled
+from gramalign.types import Groups
+
+
+def hard_negatives(
+    score: Tiled,
+    rows: Side,
+    cols: Side,
+    *,
+    scale: Float[Array, ""] | float = 1.0,
+    key: PRNGKeyArray | None = None,
+    groups: Groups | None = None,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> tuple[Int[Array, " batch"], Int[Array, " batch"]]:
+    """A negative column for every row, and a negative row for every column.
+
+    Args:
+        score: the Score of rows against columns.
+        rows: the row side, `score.rows(...)`.
+        cols: the column side of the same examples.
+        scale: a column is drawn with a probability proportional to exp(scale * score).
+        key: to draw with, the same on all devices; None: the negative with the highest score.
+        groups: members of one group are never each other's negatives; None: an example alone is a
+            group.
+        axis_name: inside `jax.shard_map`, the mesh axis that both sides are split over; negatives
+            are then from all devices, whose examples are numbered consecutively.
+        engine: how pairs are computed; it changes results only where rounding does.
+
+    Returns:
+        Numbers of columns `[batch]` and of rows `[batch]`; -1 where an example is not valid, or has
+        no negative. Nothing is differentiated.
+
+    Raises:
+        ValueError: for sizes that differ, empty sides or bad groups.
+
+    >>> import jax.numpy as jnp
+    >>> from gramalign.scores import CosineScore
+    >>> emb = {"a": jnp.eye(3), "b": jnp.array([[0.0, 0.6, 0.8], [1, 0, 0], [0, 0, 1]])}
+    >>> score = CosineScore("a", "b")
+    >>> [x.tolist() for x in hard_negatives(score, score.rows(emb), score.cols(emb))]
+    [[1, 0, 0], [2, 0, 0]]
+    """
+    size, _ = check_sides(rows, cols, square=True, axis_name=axis_name)
+    numbers = own_numbers(size, axis_name)
+    group = numbers if groups is None else check_groups(groups, size)
+    scales = jnp.broadcast_to(jnp.asarray(scale, jnp.float32), (size,))
+
+    def best(ours: Side, theirs: Side, flipped: bool) -> Int[Array, " batch"]:
+        ours, theirs = (
+            Side((x.factors, scales, group, numbers), x.valid)
+            for x in jax.lax.stop_gradient((ours, theirs))
+        )
+        own = None if key is None else jax.random.fold_in(key, flipped)
+        noisy = _Noisy(score, own, flipped)
+        found = top_k(noisy, ours, theirs, 1, axis_name=axis_name, engine=engine)[1]
+        return found[:, 0]
+
+    return best(rows, cols, False), best(cols, rows, True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Noisy:
+    """Scaled scores with Gumbel noise, -inf within a group; `flipped`: of columns against rows."""
+
+    score: Tiled
+    key: PRNGKeyArray | None
+    flipped: bool
+
+    def tile(self, rows: Any, cols: Any) -> Float[Array, "r c"]:
+        (ours, scales, group, numbers), (theirs, _, their_group, their_numbers) = rows, cols
+        if self.flipped:
+            scores = scores_of(self.score, theirs, ours).T
+        else:
+            scores = scores_of(self.score, ours, theirs)
+        scores = scores * scales[:, None].astype(scores.dtype)
+        if self.key is not None:
+            scores = scores + _gumbel(self.key, numbers, their_numbers).astype(scores.dtype)
+        return jnp.where(group[:, None] == their_group[None, :], -jnp.inf, scores)
+
+
+def _gumbel(key: PRNGKeyArray, rows: Int[Array, " r"], cols: Int[Array, " c"]) -> Array:
+    """Gumbel noise that a pair's numbers determine, `[r, c]`."""
+
+    def bits(key: PRNGKeyArray, col: Int[Array, ""]) -> Array:
+        return jax.random.key_data(jax.random.fold_in(key, col))[0]
+
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
+    words = jax.vmap(jax.vmap(bits, (None, 0)), (0, None))(keys, cols)
+    uniform = ((words >> 8).astype(jnp.float32) + 0.5) / 2**24  # exact, and never 0 or 1
+    return -jnp.log(-jnp.log(uniform))
+
+
+def rows_at(
+    tree: PyTree[Array],
+    numbers: Int[Array, " n"],
+    *,
+    axis_name: AxisName | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> PyTree[Array]:
+    """Rows of a batch by their numbers, from whatever device has them; differentiable.
+
+    Args:
+        tree: arrays `[batch, ...]`, this device's part of each.
+        numbers: of rows of the whole batch; those of no row give zeros.
+        axis_name: inside `jax.shard_map`, the mesh axis that the batch is split over.
+        engine: by its strategy rows are gathered, or travel from device to device.
+
+    Returns:
+        Arrays `[n, ...]`.
+    """
+    axis = choose(axis_name, engine.strategy, tree)
+    if axis is None or axis.strategy == "gather":
+        there = gathered(tree, axis_name)
+        none = jax.tree.map(lambda x: jnp.zeros_like(x[:1]), there)
+        return jax.tree.map(lambda x, y: _where(numbers >= 0, x[numbers], y), there, none)
+
+    size = jax.tree.leaves(tree)[0].shape[0]
+    side, own = Side(tree, jnp.ones(size, bool)), own_numbers(size, axis_name)
+    blocks = varying_as(split(side, own, -(-size // 2), axis, numbers=own), own)
+
+    def visit(found: PyTree[Array], cols: Block, nothing: None) -> tuple[PyTree[Array], None]:
+        cols = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), cols)
+        there = cols.numbers()  # consecutive, but for padding
+        places = jnp.clip(numbers - there[0], 0, len(there) - 1)
+        here = there[places] == numbers
+        return jax.tree.map(lambda x, y: _where(here, x[places], y), cols.factors, found), nothing
+
+    none = jax.tree.map(lambda x: jnp.zeros_like(x, shape=(len(numbers), *x.shape[1:])), tree)
+    return exchange(visit, varying_as(none, numbers), blocks, axis)[0]
+
+
+def _where(mask: Bool[Array, " n"], x: Array, y: Array) -> Array:
+    return jnp.where(mask.reshape(-1, *[1] * (x.ndim - 1)), x, y)
