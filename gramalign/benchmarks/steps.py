@@ -82,7 +82,11 @@ def step(method: Method, way: Way) -> Callable:
 
     def mean(embeddings: Mapping[str, Float[Array, "batch dim"]]) -> Float[Array, ""]:
         numbers = jnp.arange(len(embeddings[ANCHOR]), dtype=jnp.int32)
-        groups = numbers // 2 if term.needs_labels else None
-        return jnp.mean(loss(embeddings, groups=groups, engine=engine))
+        given = {"groups": numbers // 2} if term.needs_labels else {}
+        with jax.ensure_compile_time_eval():
+            head = term.head(tuple(embeddings), embeddings[ANCHOR].shape[1], nnx.Rngs(0))
+        if head is not None:
+            given |= {"head": head, "key": jax.random.key(0)}
+        return jnp.mean(loss(embeddings, engine=engine, **given))
 
     return jax.jit(jax.value_and_grad(mean))

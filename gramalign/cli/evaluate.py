@@ -12,7 +12,7 @@ from gramalign.cli.again import options_of
 from gramalign.cli.console import QUIET, console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
-from gramalign.cli.score_names import OneScore, OneScoreOrFused
+from gramalign.cli.score_names import MATCHING, OneScoreOrFused, OneScoreOrMatching
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, load, readable
 from gramalign.evaluation import (
@@ -27,7 +27,7 @@ from gramalign.evaluation import (
 from gramalign.evaluation.records import read_record
 from gramalign.evaluation.reranking import TOP
 from gramalign.training import Run, embed_store, load_run
-from gramalign.training.measure import measure, own_score
+from gramalign.training.measure import judge, measure, own_score
 from gramalign.training.run_data import data_of, rows_of
 from gramalign.training.run_folder import RunFolder
 
@@ -59,8 +59,9 @@ class Evaluate:
     dual_softmax: float | None = None
     """Temperature, such as 0.05, of a dual softmax over all queries and the whole gallery; adds its
     figures beside the plain ones."""
-    rerank: OneScore = None
-    """Score to re-rank each query's best candidates by; adds its figures beside the plain ones."""
+    rerank: OneScoreOrMatching = None
+    """Score to re-rank each query's best candidates by, or whole tuples by the head that the
+    objective's term matching has trained; adds its figures beside the plain ones."""
     rerank_top: int = TOP
     """How many candidates to re-rank per query."""
     out: Path | None = None
@@ -139,7 +140,7 @@ def evaluate_run(
             labels=labels,
             say=status.update,
             dual_temperature=asked.dual_softmax,
-            rerank_by=asked.rerank,
+            rerank_by=judge(run) if asked.rerank == MATCHING else asked.rerank,
             rerank_top=asked.rerank_top,
         )
     screen.print(tables(result))  # before what may fail, in a folder that is somebody else's

@@ -11,6 +11,9 @@ from gramalign.scores.named import spelled
 OWN = "own"
 """In place of a Score: that which each run trains."""
 
+MATCHING = "matching"
+"""In place of a Score: the head of the run's term of this name."""
+
 _ANY = "MODULE:CLASS"
 
 
@@ -56,5 +59,6 @@ def _several(*words: str) -> PrimitiveConstructorSpec[tuple[str, ...]]:
 
 # Not of `str`, with a union or a tuple around it: what is wrong with a Score would not be told.
 OneScore = Annotated[str | None, _one()]
+OneScoreOrMatching = Annotated[str | None, _one(MATCHING)]
 OneScoreOrFused = Annotated[str | None, _one(FUSED)]
 Scores = Annotated[tuple[str, ...], _several(OWN, FUSED)]

@@ -31,7 +31,7 @@ from gramalign.evaluation.probe import linear_probe
 from gramalign.evaluation.prompts import Prompts, class_prompts, classify_by_prompts, prompts_of
 from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.relevance import Relevance, relevance_figures, retrieve_by_label
-from gramalign.evaluation.reranking import Rescore, rerank
+from gramalign.evaluation.reranking import Judge, Rescore, rerank
 from gramalign.evaluation.retrieval import (
     FUSED,
     SCORE_NAMES,
@@ -76,6 +76,7 @@ __all__ = [
     "Grid",
     "Hubness",
     "Interval",
+    "Judge",
     "Labelled",
     "LinearGCCA",
     "PairFigures",

@@ -13,7 +13,7 @@ from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent,
 from gramalign.evaluation.means import mean
 from gramalign.evaluation.records import Record, to_plain
 from gramalign.evaluation.relevance import Relevance, numbered_labels, relevance_figures
-from gramalign.evaluation.reranking import TOP, check_asked, rerank
+from gramalign.evaluation.reranking import TOP, Judge, check_asked, rerank
 from gramalign.evaluation.retrieval import (
     FUSED,
     RECALL_AT,
@@ -214,7 +214,7 @@ def evaluate(
     neighbours: bool = True,
     labels: HostGroups | None = None,
     dual_temperature: float | None = None,
-    rerank_by: str | type[Score] | None = None,
+    rerank_by: str | type[Score] | Judge | None = None,
     rerank_top: int = TOP,
     say: Say = lambda text: None,
 ) -> Evaluation:
@@ -237,7 +237,8 @@ def evaluate(
         neighbours: whether to include hubness in the diagnostics.
         labels: `[examples]`, e.g. classes, to add retrieval of all examples with the query's label.
         dual_temperature: adds retrieval under the dual softmax at this temperature.
-        rerank_by: adds retrieval with the best candidates re-ranked by this Score, a name or class.
+        rerank_by: adds retrieval with the best candidates re-ranked by this Score, a name or class,
+            or by a `Judge`, then only of whole tuples.
         rerank_top: how many candidates to re-rank.
         say: called with what is measured next.
 
@@ -270,11 +271,13 @@ def evaluate(
             data, score, dual_temperature=dual_temperature, say=lambda x: say(f"dual softmax, {x}")
         )
     if rerank_by is not None:
-        say(f"re-ranking by {name_of(rerank_by)}")
+        judge = isinstance(rerank_by, Judge)
+        say(f"re-ranking by {rerank_by.name if judge else name_of(rerank_by)}")
         besides += [
             rerank(data, raw, rerank_by, top=rerank_top, score=score)
             for raw in retrieval
             if raw.score == called
+            and (not judge or len(raw.query + raw.gallery) == len(data.modalities))
         ]
     by_label: list[Relevance] = []
     if numbers is not None:

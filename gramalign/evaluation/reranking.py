@@ -11,9 +11,10 @@ over the 50 best by volume (Cicchetti et al., ICLR 2025, arXiv 2412.11959, offic
 Here re-ranked figures are computed from the raw ones and shown beside them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,9 +32,27 @@ from gramalign.evaluation.retrieval import (
     task_of,
 )
 from gramalign.scores import Between, Score, ScoreLike, name_of
+from gramalign.types import Embeddings, Present
 
 Rescore = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q top"]], Float[np.ndarray, "q top"]]
 """Scores of some queries with candidates of their own, both given as numbers of examples."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A head that judges whole tuples (`gramalign.losses.matching`), as a re-ranker.
+
+    Attributes:
+        name: for the record.
+        logits: from embeddings `[n, dim]` and masks `[n]` of the modalities that are compared to a
+            logit for each tuple, larger for a better match.
+    """
+
+    name: str
+    logits: Callable[[Embeddings, Present], Float[Array, " n"]]
+
+
+By = str | type[Score] | Rescore | Judge
 
 TOP = 50
 CELLS = 2**26
@@ -43,7 +62,7 @@ CELLS = 2**26
 def rerank(
     data: EmbeddingSet,
     raw: Retrieval,
-    by: str | type[Score] | Rescore,
+    by: By,
     *,
     top: int = TOP,
     name: str | None = None,
@@ -54,10 +73,10 @@ def rerank(
     Args:
         data: the embeddings that were searched.
         raw: their retrieval under one of `SCORE_NAMES` or `FUSED`, which chooses the candidates.
-        by: one of `SCORE_NAMES`, a class of Scores, or a function such as a matching head. It takes
-            the row numbers of queries `[q]`, those whose match is among the first `top`, and of
-            their candidates `[q, top]`, best first and -1 where there are no more, and returns
-            scores `[q, top]`, larger for a better match.
+        by: one of `SCORE_NAMES`, a class of Scores, a `Judge`, or a function. That takes the row
+            numbers of queries `[q]`, those whose match is among the first `top`, and of their
+            candidates `[q, top]`, best first and -1 where there are no more, and returns scores
+            `[q, top]`, larger for a better match.
         top: number of candidates per query.
         name: of a function, for the record.
         score: the Score of `raw`, if that is a class of your own.
@@ -89,6 +108,9 @@ def rerank(
         )
     if isinstance(by, str | type):
         called, rescore = name_of(by), by_score(data, query, gallery, by)
+    elif isinstance(by, Judge):
+        names = {name: name for name in (*query, *gallery)}
+        called, rescore = by.name, _of_pairs(data, query, gallery, names, by.logits)
     else:
         called, rescore = name or getattr(by, "__name__", "a function"), by
     task = task_of(data, query, gallery, score or raw.score)
@@ -118,11 +140,11 @@ def rerank(
     )
 
 
-def check_asked(by: str | type[Score] | Rescore, top: int) -> None:
+def check_asked(by: By, top: int) -> None:
     """Raises `ValueError` if nothing can be re-ranked like this."""
     if top < 2:
         raise ValueError(f"top: got {top}, expected at least 2, since one candidate has no order")
-    if isinstance(by, str | type) or not callable(by):
+    if isinstance(by, str | type) or not (callable(by) or isinstance(by, Judge)):
         check_score(by, "by")
 
 
@@ -131,6 +153,17 @@ def by_score(
 ) -> Rescore:
     """A Score as a re-ranker: each pair to full precision, as for matched tuples."""
     between, names = anonymous(score, query, gallery)
+    return _of_pairs(data, query, gallery, names, partial(_matched, between))
+
+
+def _of_pairs(
+    data: EmbeddingSet,
+    query: Sequence[str],
+    gallery: Sequence[str],
+    names: Mapping[str, str],
+    scores_of: Callable[[Any, Any], Float[Array, " n"]],
+) -> Rescore:
+    """A re-ranker that is given the embeddings of some pairs at a time, by their new names."""
 
     def rescore(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         number, top = candidates.shape
@@ -143,8 +176,7 @@ def by_score(
             filled = np.pad(part, (0, step - len(part)), mode="edge")
             sides = {name: np.repeat(queries[filled], top) for name in query}
             sides |= {name: np.maximum(candidates[filled], 0).ravel() for name in gallery}
-            scores = _matched(
-                between,
+            scores = scores_of(
                 {names[name]: data.embeddings[name][rows] for name, rows in sides.items()},
                 {names[name]: data.present[name][rows] for name, rows in sides.items()},
             )

@@ -12,6 +12,7 @@ from gramalign.losses.gram import gram
 from gramalign.losses.height import height
 from gramalign.losses.hypergram import hypergram
 from gramalign.losses.kernel_volume import kernel_volume
+from gramalign.losses.matching import matching
 from gramalign.losses.modality_gap import modality_gap
 from gramalign.losses.over_mesh import over_mesh
 from gramalign.losses.participants import masked_mean, participants
@@ -41,6 +42,7 @@ __all__ = [
     "hypergram",
     "kernel_volume",
     "masked_mean",
+    "matching",
     "modality_gap",
     "over_mesh",
     "participants",

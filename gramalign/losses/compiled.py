@@ -30,7 +30,7 @@ Loss = TypeVar("Loss", bound=Callable[..., Any])
 CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
 """Settings of most losses that are static: they shape the compiled program."""
 
-ARRAYS = ("present", "groups", "key")
+ARRAYS = ("present", "groups", "key", "head")
 TEMPERATURES = ("temperature", "tau_alignment", "tau_instance")
 SHARES = ("mix", "fused_weight")
 """Numeric settings that may be traced: `TEMPERATURES` are above 0, `SHARES` from 0 to 1."""
@@ -95,6 +95,9 @@ def compiled(
                     check_axis(axis_name, settings["groups"], "the groups are")
                 _warn_of_parts(loss.__name__, embeddings, axis_name)
             wide = {n: x if n in static else _widened(x) for n, x in settings.items()}
+            # A plain function is part of the program, a module's parameters are not.
+            if "head" in wide and jax.tree_util.all_leaves([wide["head"]]):
+                wide["head"] = jax.tree_util.Partial(wide["head"])
             if "score_of" in wide:
                 wide["score_of"] = as_key(wide["score_of"], "score_of")
             # JAX takes dicts, which it sorts, and few other mappings; an OrderedDict keeps an order
@@ -113,6 +116,12 @@ def compiled(
         return checked  # pyright: ignore[reportReturnType]
 
     return decorate
+
+
+def check_key(key: Any) -> None:
+    """Raise `TypeError` for anything but an array or None."""
+    if key is not None and not isinstance(key, (jax.Array, np.ndarray)):
+        raise TypeError(f"key must be a JAX key, such as jax.random.key(0), got {key!r}")
 
 
 def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:

@@ -108,13 +108,17 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
     def traced(name: str, x: Any) -> bool:
         number = isinstance(x, Real) and not isinstance(x, bool)
         free = shaping is not None and name not in shaping
-        return (number and free) or isinstance(x, (jax.Array, np.ndarray))
+        leaves = jax.tree.leaves(x)  # of an array, itself; of a module, its parameters
+        arrays = all(isinstance(leaf, (jax.Array, np.ndarray)) for leaf in leaves)
+        return (number and free) or (bool(leaves) and arrays)
 
     @partial(jax.jit, static_argnames="constants")
     def run(
-        batch: PyTree[Array], arrays: dict[str, Array], constants: tuple[tuple[str, Hashable], ...]
+        batch: PyTree[Array],
+        arrays: dict[str, PyTree[Array]],
+        constants: tuple[tuple[str, Hashable], ...],
     ) -> Float[Array, " batch"]:
-        def part(batch: PyTree[Array], arrays: dict[str, Array]) -> Float[Array, " batch"]:
+        def part(batch: PyTree[Array], arrays: dict[str, PyTree[Array]]) -> Float[Array, " batch"]:
             embeddings, present, groups = batch
             shared = {"present": present, "groups": groups, "axis_name": names}
             given = without_unused(loss, {**shared, **arrays, **dict(constants)})
@@ -136,7 +140,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
         *,
         present: Present | None = None,
         groups: Groups | None = None,
-        **settings: Array | Hashable,
+        **settings: PyTree[Array] | Hashable,
     ) -> Float[Array, " batch"]:
         if "axis_name" in settings:
             raise TypeError("axis_name is already set in a loss over a mesh: give it to over_mesh")
@@ -153,7 +157,7 @@ def over_mesh(loss: Loss, mesh: Mesh, axis_name: AxisName | None = None) -> Loss
             )
         if groups is not None:
             check_groups(groups, size)
-        arrays = {n: jnp.asarray(x) for n, x in settings.items() if traced(n, x)}
+        arrays = {n: jax.tree.map(jnp.asarray, x) for n, x in settings.items() if traced(n, x)}
         constants = tuple(
             (n, as_key(x, n) if n == "score_of" else x)
             for n, x in settings.items()

@@ -9,6 +9,7 @@ from gramalign.data import FeatureStore
 from gramalign.evaluation import (
     FUSED,
     Evaluation,
+    Judge,
     Labelled,
     Prompts,
     class_prompts,
@@ -53,6 +54,20 @@ def measure(
         fused=_fused_rests(run, rows, score),
         **options,
     )
+
+
+def judge(run: Run) -> Judge:
+    """The head that the objective's term `matching` has trained, as a re-ranker of tuples.
+
+    Raises:
+        ValueError: the objective has no such term.
+    """
+    if run.judge is None:
+        raise ValueError(
+            f"{run.folder} has no head that could re-rank: train one with --objective "
+            f'"{run.config.objective} + 0.1*matching"'
+        )
+    return Judge("matching", run.judge)
 
 
 def embed_labelled(run: Run, rows: FeatureStore, *, score: str) -> Labelled:

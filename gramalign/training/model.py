@@ -28,6 +28,7 @@ class Learned(nnx.Module):
     def __init__(self, term: Term, modalities: tuple[str, ...], dim: int, *, rngs: nnx.Rngs):
         self.numbers = nnx.Dict(term.numbers())
         self.heads = nnx.Dict(term.heads(modalities, dim, rngs))
+        self.head = term.head(modalities, dim, rngs)
 
     def settings(self) -> dict[str, Float[Array, ""]]:
         """The learned numbers, by the settings of the term that they replace."""

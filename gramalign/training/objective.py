@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gramalign import losses
 from gramalign.training.config import Config
@@ -23,6 +23,7 @@ def objective(
     groups: Groups | None,
     labels: Int[Array, " batch"] | None = None,
     learned: Mapping[str, Learned],
+    key: PRNGKeyArray,
     config: Config,
     mesh: Mesh,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
@@ -34,6 +35,7 @@ def objective(
         groups: examples of one group are never each other's negatives.
         labels: the class of each example, for terms that need them.
         learned: the learned parts of each term.
+        key: for terms that draw.
         config: names the terms, their weights and settings.
         mesh: the devices, from `gramalign.training.layout`.
 
@@ -49,12 +51,17 @@ def objective(
         split = mesh.size > 1 and term.takes("axis_name")
         loss = losses.over_mesh(term, mesh, BATCH_AXES) if split else term
         vectors, masks = learned[name].with_heads(embeddings, present)
+        own: dict[str, Any] = {**learned[name].settings()}
+        if learned[name].head is not None:
+            own["head"] = learned[name].head
+        if term.draws:
+            own["key"] = key
         values = loss(
             vectors,
             present=masks,
             groups=labels if term.needs_labels else groups,
             engine=config.engine,
-            **learned[name].settings(),
+            **own,
         )
         taking_part = term.participants(embeddings, present)
         _check(values, taking_part.shape, name)

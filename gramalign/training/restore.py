@@ -42,6 +42,10 @@ class Run:
     `[batch, width]` arrays of any of the run's modalities, and bool `[batch]` masks; `fused`: a
     term whose heads make further embeddings of these. NaN or Inf in a row that is present is an
     error in NumPy arrays, and a row of NaN from JAX arrays, which are not looked at."""
+    judge: Callable[..., Float[Array, " batch"]] | None = field(repr=False)
+    """`judge(embeddings, present=None)`, compiled: the logits `[batch]` of the head that the term
+    `matching` has trained, larger where embeddings are of one example. Modalities that are not
+    given are absent. None: there is no such term."""
 
 
 def load_run(folder: Path | str) -> Run:
@@ -83,8 +87,12 @@ def make_run(
     """A run whose model has these variables, after a number of updates."""
     model = abstract_model(config, dims)
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
-    embed = functools.partial(_checked_embed, dims, fusing, nnx.graphdef(model), variables)
-    return Run(folder, config, dict(dims), variables, fusing, step, trained_on, embed)
+    graphdef = nnx.graphdef(model)
+    embed = functools.partial(_checked_embed, dims, fusing, graphdef, variables)
+    judge = None
+    if "matching" in config.terms:
+        judge = functools.partial(_jitted_judge, graphdef, variables)
+    return Run(folder, config, dict(dims), variables, fusing, step, trained_on, embed, judge)
 
 
 def embed_store(
@@ -219,4 +227,13 @@ def _embed(graphdef, variables, features, present=None, fused=None):
     return {name: vectors for name, vectors in all_.items() if name not in absent}
 
 
+def _judge(graphdef, variables, embeddings, present=None):
+    head = nnx.merge(graphdef, variables).terms["matching"].head
+    none = jnp.zeros_like(next(iter(embeddings.values())))
+    vectors = dict.fromkeys(head.modalities, none) | dict(embeddings)
+    absent = dict.fromkeys(set(head.modalities) - set(embeddings), jnp.zeros(len(none), bool))
+    return head(vectors, {**(present or {}), **absent})
+
+
+_jitted_judge = jax.jit(_judge, static_argnums=0)
 _jitted_embed = jax.jit(_embed, static_argnums=0, static_argnames="fused")

@@ -5,6 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
@@ -21,6 +22,10 @@ from gramalign.training.state import TrainState
 
 Metrics = dict[str, Array]
 Step = Callable[[TrainState, PyTree, Any], tuple[TrainState, Metrics]]
+
+
+_AUGMENTING, _DRAWING = np.uint32(2**32 - 1), np.uint32(2**32 - 2)
+"""What is folded into a step's key for other ends than dropout: no numbers of rows."""
 
 
 class Batch(TypedDict):
@@ -86,6 +91,7 @@ def make_step(
             groups=batch["groups"],
             labels=batch.get("labels"),
             learned=model.terms,
+            key=jax.random.fold_in(dropout_key, _DRAWING),
             config=config,
             mesh=mesh,
         )
@@ -97,8 +103,7 @@ def make_step(
         count = state.step + 1
         dropout_key = jax.random.fold_in(state.rng, state.step)
         if augment is not None:
-            # A key that no row's dropout uses.
-            key = jax.random.fold_in(dropout_key, jnp.uint32(2**32 - 1))
+            key = jax.random.fold_in(dropout_key, _AUGMENTING)
             features, present = augmented(augment, key, batch["features"], batch["present"])
             batch = {**batch, "features": features, "present": present}
         gradient = jax.value_and_grad(loss, has_aux=True)

@@ -33,6 +33,8 @@ class Term:
     """The Score that it trains, as `gramalign.scores.score_named` reads it, or "fused"."""
     needs_labels: ClassVar[bool] = False
     """Whether its groups are the examples' classes, instead of those that show the same thing."""
+    draws: ClassVar[bool] = False
+    """Whether each step gives its loss a `key` to draw with."""
     learns: ClassVar[Mapping[str, Callable[[float], Number]]] = {}
     """What makes a learned number of a setting: unless its `learn_...` is False, it is learned."""
 
@@ -71,6 +73,11 @@ class Term:
         del modalities, dim, rngs
         return {}
 
+    def head(self, modalities: tuple[str, ...], dim: int, rngs: nnx.Rngs) -> nnx.Module | None:
+        """A module that the loss calls itself, as its argument `head`; None if it takes none."""
+        del modalities, dim, rngs
+        return None
+
     def participants(
         self, embeddings: Embeddings, present: Present | None
     ) -> Bool[Array, " batch"]:
@@ -83,7 +90,7 @@ class Term:
         Args:
             embeddings: by modality, and those of the term's heads.
             **given: `present`, `groups`, `axis_name` and `engine` as for a loss, which need not
-                take all of them; and learned numbers, in place of settings.
+                take all of them; learned numbers, in place of settings; its head and a key, if any.
         """
         return self.loss(embeddings, **{**self.settings(), **without_unused(self.loss, given)})
 

@@ -11,7 +11,7 @@ chosen on rows held out of the training part of the digits.
 from dataclasses import dataclass
 
 from gramalign import losses
-from gramalign.models import FusionHead, Number
+from gramalign.models import FusionHead, MatchingHead, Number
 from gramalign.scores.named import called, spelled
 from gramalign.training.checks import check
 from gramalign.training.term import Anchored, Contrastive, Smoothed, Tempered, Term
@@ -89,6 +89,35 @@ class Clip(Smoothed, _OfAnyScore):
     """CLIP: the cosine of pairs, or another Score, contrasted over the batch."""
 
     loss = staticmethod(losses.clip)
+
+
+@dataclass(frozen=True)
+class Matching(_OfAnyScore):
+    """GRAM's matching: a head tells matched tuples from the hardest mismatched ones."""
+
+    loss = staticmethod(losses.matching)
+    draws = True
+
+    of: str = "volume"
+    """Score by which mismatched tuples are hard, of an anchor against all others, by name or your
+    own as package.module:Class, with any settings, such as "volume(form='root')"."""
+    head_hidden: int = 256
+    """Width of the head's hidden layer."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "head_hidden", self.head_hidden >= 1, "at least 1")
+
+    @property
+    def score(self) -> str:
+        """It trains none: the other terms' is the objective's."""
+        return "cosine"
+
+    def settings(self):  # noqa: D102
+        return super().settings() | {"score_of": self.of}
+
+    def head(self, modalities, dim, rngs):  # noqa: D102
+        return MatchingHead(modalities, dim, hidden=self.head_hidden, rngs=rngs)
 
 
 @dataclass(frozen=True)
@@ -279,6 +308,7 @@ TERMS: dict[str, type[Term]] = {
     "confu": Confu,
     "symile": Symile,
     "siglip": Siglip,
+    "matching": Matching,
     "supcon": Supcon,
     "alignment": Alignment,
     "uniformity": Uniformity,
