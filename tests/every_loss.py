@@ -37,6 +37,13 @@ def confu(embeddings, **settings):
     return losses.confu(dict(embeddings) | fused, **settings)
 
 
+def fitting(embeddings, present):
+    """A head without parameters: how well the modalities of a tuple fit each other."""
+    vectors = [jnp.where(present[m][:, None], embeddings[m], 0) for m in sorted(embeddings)]
+    total = sum(vectors[1:], start=vectors[0])
+    return jnp.sum(total**2 - sum((x**2 for x in vectors[1:]), start=vectors[0] ** 2), axis=1) - 1
+
+
 ALONE = "temperature", "groups", "axis_name", "engine"
 
 EVERY = {
@@ -67,6 +74,7 @@ EVERY = {
     "clip of volumes": partial(losses.clip, anchor=ANCHOR, score_of=VolumeScore),
     "siglip": partial(losses.siglip, anchor=ANCHOR),
     "siglip of volumes": partial(losses.siglip, anchor=ANCHOR, score_of=VolumeScore, bias=2.0),
+    "matching": partial(losses.matching, anchor=ANCHOR, head=fitting),
     "alignment": without(losses.alignment, *ALONE),
     "distance": without(partial(losses.alignment, power=1.0), *ALONE),
     "uniformity": without(losses.uniformity, "temperature"),

@@ -34,6 +34,10 @@ class Learned(nnx.Module):
         """The learned numbers, by the settings of the term that they replace."""
         return {name: number.value for name, number in self.numbers.items()}
 
+    def given(self) -> dict[str, Any]:
+        """What the term's loss takes of it: the learned numbers, and its head if it has one."""
+        return {**self.settings(), **({} if self.head is None else {"head": self.head})}
+
     def with_heads(
         self, embeddings: Embeddings, present: Present | None
     ) -> tuple[Embeddings, Present]:

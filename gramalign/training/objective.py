@@ -51,17 +51,14 @@ def objective(
         split = mesh.size > 1 and term.takes("axis_name")
         loss = losses.over_mesh(term, mesh, BATCH_AXES) if split else term
         vectors, masks = learned[name].with_heads(embeddings, present)
-        own: dict[str, Any] = {**learned[name].settings()}
-        if learned[name].head is not None:
-            own["head"] = learned[name].head
-        if term.draws:
-            own["key"] = key
+        drawing = {"key": key} if term.draws else {}
         values = loss(
             vectors,
             present=masks,
             groups=labels if term.needs_labels else groups,
             engine=config.engine,
-            **own,
+            **learned[name].given(),
+            **drawing,
         )
         taking_part = term.participants(embeddings, present)
         _check(values, taking_part.shape, name)

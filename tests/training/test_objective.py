@@ -29,6 +29,7 @@ def compute(config, present=None, learned=None):
         present=present,
         groups=GROUPS,
         learned=learned or learned_by(config),
+        key=jax.random.key(0),
         config=config,
         mesh=MESH,
     )
@@ -63,7 +64,7 @@ def test_classes_are_the_groups_of_a_term_that_wants_them():
     labels = jnp.arange(8, dtype=jnp.int32) % 3
     config = Config(objective="supcon")
     learned = learned_by(config)
-    given = {"present": None, "groups": GROUPS, "labels": labels}
+    given = {"present": None, "groups": GROUPS, "labels": labels, "key": jax.random.key(0)}
     total, _ = objective(EMBEDDINGS, **given, learned=learned, config=config, mesh=MESH)
     expected = config.terms["supcon"](EMBEDDINGS, groups=labels).mean()
     np.testing.assert_allclose(total, expected, rtol=1e-6)

@@ -136,7 +136,7 @@ def test_every_term(name):
     learned = Learned(term, tuple(embeddings), 4, rngs=nnx.Rngs(0))
     vectors, masks = learned.with_heads(embeddings, None)
     batch = dict(present=masks, groups=jnp.array([0, 1, 2, 2]), engine=Config().engine)
-    values = jax.eval_shape(lambda x: term(x, **batch, **learned.settings()), vectors)
+    values = jax.eval_shape(lambda x: term(x, **batch, **learned.given()), vectors)
     assert values.shape == (4,) and values.dtype == jnp.float32
 
 
