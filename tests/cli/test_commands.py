@@ -77,6 +77,18 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
         assert any(name.endswith(", baseline") for name in ranks)
 
 
+def test_evaluate_reranks_by_a_head_that_was_trained(run, store, small, tmp_path, capsys):
+    said = complaint(capsys, "evaluate", str(run), "--rerank", "matching")
+    assert f'{run} has no head that could re-rank: train one with --objective "gram + 0.1' in said
+    words = ["train", "--data", str(store), "--objective", "gram + 0.1*matching", "--no-evaluation"]
+    main([*words, "--matching.of", "height", *small, "--out", str(tmp_path)])
+    main(["evaluate", str(tmp_path), "--rerank", "matching", "--rerank-top", "7"])
+    assert "Plain, and top 7 re-ranked by matching" in capsys.readouterr().out
+    beside = json.loads((tmp_path / "evaluation.json").read_text())["beside"]
+    assert len(beside) == 6 and all(len(x["query"] + x["gallery"]) == 3 for x in beside)
+    assert beside[0]["score"] == "volume, top 7 re-ranked by matching"
+
+
 def test_evaluate_tells_what_each_modality_adds(run, capsys):
     main(["evaluate", str(run), "--contribution", "--no-baseline"])
     printed = capsys.readouterr().out

@@ -7,6 +7,7 @@ import pytest
 
 from gramalign import normalize
 from gramalign.contrast import Engine, hard_negatives, rows_at, score_matrix
+from gramalign.contrast.draw import _gumbel
 from gramalign.scores import CosineScore, VolumeScore
 
 B = 24
@@ -68,6 +69,25 @@ def test_draws_follow_the_softmax(flipped):
     # Two examples' draws are independent: a shared noise would make them agree or differ.
     both = np.mean((found[:, 0] == 2) & (found[:, 1] == 2))
     assert abs(both - wanted[0, 2] * wanted[1, 2]) < 0.01
+
+
+def test_noise_is_gumbel_and_independent_of_pair_to_pair():
+    n = 600
+    numbers = jnp.arange(n, dtype=jnp.int32)
+    noise = np.asarray(_gumbel(jax.random.key(5), numbers, numbers), np.float64)
+    ordered = np.exp(-np.exp(-np.sort(noise.ravel())))  # its distribution function: uniform
+    expected = (np.arange(n * n) + 0.5) / n**2
+    assert np.abs(ordered - expected).max() < 2 / n  # Kolmogorov and Smirnov, p = 1e-3
+    uniform = np.exp(-np.exp(-noise))
+    for turned in (uniform, uniform.T):
+        # Means of rows scatter as those of independent numbers, and so do products of two rows.
+        scatter = np.var(turned.mean(axis=1)) * n * 12
+        assert abs(scatter - 1) < 4 * np.sqrt(2 / n)
+        centred = (turned - 0.5) * np.sqrt(12)
+        correlation = (centred @ centred.T / np.sqrt(n))[np.triu_indices(n, 1)]
+        assert abs(np.var(correlation) - 1) < 0.05 and np.abs(correlation).max() < 6
+    cross = (uniform - 0.5) * (uniform.T - 0.5) * 12
+    assert abs(cross[np.triu_indices(n, 1)].mean()) < 4 / np.sqrt(n * n / 2)
 
 
 @pytest.mark.parametrize("key", [None, 3])
