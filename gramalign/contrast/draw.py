@@ -109,7 +109,7 @@ def _gumbel(key: PRNGKeyArray, rows: Int[Array, " r"], cols: Int[Array, " c"]) -
 
     def words(side: int, numbers: Int[Array, " n"]) -> UInt32[Array, "2 n"]:
         own = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, side), numbers)
-        return jax.vmap(lambda one: jax.random.bits(one, 2))(own).T
+        return jax.vmap(lambda one: jax.random.bits(one, (2,)))(own).T
 
     (first, second), (third, fourth) = words(0, rows), words(1, cols)
     mixed = _mixed(first[:, None] ^ third[None, :])
