@@ -56,7 +56,8 @@ class Index:
     """Embedded examples, searchable by any of their modalities.
 
     An index never changes, so threads may share one: rows are added, replaced and removed by making
-    another, with `joined` and `without`.
+    another, with `joined` and `without`. Pickled or deep-copied, it comes back on all devices of
+    the process, without what searches have put on them.
 
     Args:
         embeddings: per modality `[n, dim]`, the same dim for all; row i is the same example. Rows
@@ -107,6 +108,12 @@ class Index:
         self._entries = entries
         self._mesh = mesh_over(jax.local_devices() if devices is None else devices)
         self._factors: dict[tuple[ScoreLike, tuple[str, ...], bool], Side] = {}
+
+    def __getstate__(self) -> Entries:
+        return self._entries
+
+    def __setstate__(self, entries: Entries) -> None:
+        self._hold(entries, None)
 
     def __len__(self) -> int:
         """Number of rows."""

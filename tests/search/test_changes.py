@@ -1,5 +1,7 @@
 """Rows are added, replaced and removed: the index is the one built anew, to the bit."""
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -92,7 +94,7 @@ def test_a_search_equals_that_of_an_index_built_anew(score):
 
 def test_no_index_is_changed(tmp_path):
     index, other = gallery("xyz"), gallery("zw", seed=1)
-    before = gallery("xyz"), gallery("zw", seed=1)
+    before = copy.deepcopy(index), copy.deepcopy(other)
     changed = index.joined(other, replace=True), index.without("x"), index.without([])
     assert_same(index, before[0])
     assert_same(other, before[1])
@@ -193,3 +195,16 @@ def test_threads_search_the_old_rows_or_the_new_ones():
     for size, hits in found:
         np.testing.assert_array_equal(hits.ids, expected[size].ids)
         np.testing.assert_array_equal(hits.scores, expected[size].scores)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))]
+)
+def test_a_copy_is_on_the_devices_of_its_process(copied):
+    index = gallery(range(20), made_by="größer 3", devices=jax.devices()[:1])
+    assert_finds_the_same(index, index)
+    twin = copied(index)
+    assert_same(twin, index)
+    assert_finds_the_same(twin, gallery(range(20)))
+    (cols,) = twin._factors.values()
+    assert cols.valid.devices() == set(jax.devices())
