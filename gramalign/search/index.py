@@ -6,6 +6,14 @@ the cosine, m under aggregate and volume for a gallery of m modalities. Factors 
 and gallery until `forget`. While they are computed, the embeddings they come from are on the
 devices too. A search adds no more than a few tiles of scores.
 
+An index never changes. `joined` and `without` make another, of copies, whose searches equal those
+of an index built of its rows at once. Its first search with a Score and gallery uploads all rows
+and computes all factors anew: to extend those of the old one would hold both on the devices. So
+change many rows at a time, and let go of the old index. With 100 000 rows of 256 in two modalities,
+on two busy cores, ten more rows take 0.05 to 0.7 s, and the next search 0.3 to 0.6 s longer, by
+cosine and by volume; half a second is added when the gallery outgrows its room, up to a sixteenth
+of it, and the search is compiled again.
+
 Scores are those of tiles in float32: rows that a Score cannot tell from a perfect match there, as
 at distances of a thousandth of their length under the volume family, tie; the first row then comes
 first.
@@ -22,7 +30,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from gramalign.counted import counted
 from gramalign.scores import Between, ScoreLike, Side
-from gramalign.search import file
+from gramalign.search import changes, file
 from gramalign.search.entries import Entries, checked_ids, checked_rows, checked_where
 from gramalign.search.hits import Hits
 from gramalign.search.programs import (
@@ -46,6 +54,10 @@ QUERIES = (1, 4, 16, 64, 256, 1024)
 
 class Index:
     """Embedded examples, searchable by any of their modalities.
+
+    An index never changes, so threads may share one: rows are added, replaced and removed by making
+    another, with `joined` and `without`. Pickled or deep-copied, it comes back on all devices of
+    the process, without what searches have put on them.
 
     Args:
         embeddings: per modality `[n, dim]`, the same dim for all; row i is the same example. Rows
@@ -84,10 +96,24 @@ class Index:
         number = len(next(iter(rows.values())))
         self._hold(Entries(rows, masks, checked_ids(ids, number), made_by), devices)
 
+    @classmethod
+    def _of(cls, entries: Entries, devices: Devices | None) -> "Index":
+        index = cls.__new__(cls)
+        index._hold(entries, devices)
+        return index
+
     def _hold(self, entries: Entries, devices: Devices | None) -> None:
+        for x in (*entries.embeddings.values(), *entries.present.values(), entries.ids):
+            x.flags.writeable = False  # what is on the devices would no longer be of them
         self._entries = entries
         self._mesh = mesh_over(jax.local_devices() if devices is None else devices)
         self._factors: dict[tuple[ScoreLike, tuple[str, ...], bool], Side] = {}
+
+    def __getstate__(self) -> Entries:
+        return self._entries
+
+    def __setstate__(self, entries: Entries) -> None:
+        self._hold(entries, None)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -118,7 +144,7 @@ class Index:
 
     @property
     def embeddings(self) -> dict[str, Float[np.ndarray, "n dim"]]:
-        """Unit rows of each modality, zeros where it is absent."""
+        """Unit rows of each modality, zeros where it is absent; read-only, as are masks and ids."""
         return dict(self._entries.embeddings)
 
     @property
@@ -202,6 +228,46 @@ class Index:
         ids = np.where(numbers < 0, "", self.ids[numbers])
         return Hits(ids, numbers, scores)
 
+    def joined(self, other: "Index", *, replace: bool = False) -> "Index":
+        """A new index of the rows of both, on the devices of this one.
+
+        Rows of this index keep their numbers, and those of the other follow. A modality that only
+        one of them has is absent from the other's rows. All is copied, and the first search of the
+        new index uploads it, so join many rows at a time.
+
+        Args:
+            other: embedded by the same model; to add rows, an index of these.
+            replace: whether a row of the other takes the place of one that has its id. All of that
+                row's modalities are replaced: those that the new one lacks are then absent.
+
+        Raises:
+            TypeError: anything but an index.
+            ValueError: another `made_by` or dim; an id that both have, without `replace`.
+
+        >>> import numpy as np
+        >>> index = Index({"text": np.eye(3)}, ids=["cat", "dog", "owl"])
+        >>> index.joined(Index({"text": np.ones((2, 3))}, ids=["emu", "cat"]), replace=True).ids
+        array(['cat', 'dog', 'owl', 'emu'], dtype='<U3')
+        """
+        if not isinstance(other, Index):
+            raise TypeError(
+                f"other: got {type(other).__name__}, expected an Index; make one of the rows, "
+                "Index(embeddings, ids=...)"
+            )
+        entries = changes.joined(self._entries, other._entries, replace=replace)
+        return self._of(entries, self._mesh.devices.tolist())
+
+    def without(self, ids: str | Sequence[str | int] | Shaped[np.ndarray, "..."]) -> "Index":
+        """A new index of the other rows, in their order, on the same devices.
+
+        Args:
+            ids: of the rows to leave out; one, several or none.
+
+        Raises:
+            ValueError: an id that no row has, or those of all rows.
+        """
+        return self._of(changes.without(self._entries, ids), self._mesh.devices.tolist())
+
     def forget(self) -> None:
         """Free what searches have put on the devices."""
         self._factors.clear()
@@ -226,9 +292,7 @@ class Index:
             FileNotFoundError: there is no such file.
             ValueError: it is damaged, or not an index.
         """
-        index = cls.__new__(cls)
-        index._hold(file.read(Path(path)), devices)
-        return index
+        return cls._of(file.read(Path(path)), devices)
 
     def to_faiss(self, gallery: Sequence[str] | None = None) -> "faiss.IndexIDMap2":
         """A faiss `IndexFlatIP` that searches by cosine and returns the rows' numbers.
@@ -275,7 +339,8 @@ class Index:
     def _columns(self, between: Between, searched: tuple[str, ...]) -> Side:
         """The gallery's factors, which depend only on whether the query is a tuple."""
         key = between.score, searched, len(between.query) > 1
-        if key not in self._factors:
+        cols = self._factors.get(key)  # once: another thread may call `forget`
+        if cols is None:
             tile = tile_on(self._mesh)
             size = padded(len(self), self._mesh, tile)
             names = dict(zip(between.gallery, searched, strict=True))
@@ -283,8 +348,9 @@ class Index:
                 upload({role: part[name] for role, name in names.items()}, size, self._mesh)
                 for part in (self._entries.embeddings, self._entries.present)
             )
-            self._factors[key] = columns(between, *on_devices, mesh=self._mesh, tile=tile)
-        return self._factors[key]
+            cols = columns(between, *on_devices, mesh=self._mesh, tile=tile)
+            self._factors[key] = cols
+        return cols
 
 
 def _places(side: str, number: int) -> tuple[str, ...]:

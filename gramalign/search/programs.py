@@ -38,10 +38,15 @@ def tile_on(mesh: Mesh) -> int:
 
 
 def padded(size: int, mesh: Mesh, tile: int) -> int:
-    """The size of a gallery padded so that every device has the same number of whole tiles."""
+    """The size of a gallery padded so that every device has the same number of whole tiles.
+
+    Up to a sixteenth of it is room to grow, so that few sizes of galleries need programs.
+    """
     part = -(-size // mesh.size)
-    tile = min(tile, -(-part // 8) * 8)  # for a part smaller than one tile
-    return -(-part // tile) * tile * mesh.size
+    unit = tile if part > tile else 8
+    units = -(-part // unit)
+    step = max(1 << units.bit_length() >> 5, 1)
+    return -(-units // step) * step * unit * mesh.size
 
 
 def filled(x: Shaped[np.ndarray, "n ..."], rows: int) -> Shaped[np.ndarray, "rows ..."]:

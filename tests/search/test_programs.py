@@ -35,6 +35,18 @@ def test_one_compilation_for_every_size_of_queries():
     assert len(found) == 1
 
 
+def test_a_gallery_that_grows_a_little_compiles_nothing():
+    rng = np.random.default_rng(0)
+    query = {"a": samples.unit(rng, 1, 7)}
+    index = Index(samples.embeddings(rng, 300, 7), devices=jax.devices()[:1])
+    index.search(query, 3)
+    for number in range(300, 304):
+        index = index.joined(Index(samples.embeddings(rng, 1, 7), ids=[number]))
+        with compilations() as found:
+            index.search(query, 3)
+        assert not found
+
+
 def test_factors_are_made_once_for_a_score_and_a_gallery(monkeypatch):
     made, columns = [], index_module.columns
 

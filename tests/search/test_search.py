@@ -208,6 +208,18 @@ def test_parts_are_whole_tiles_of_the_same_size():
         assert padded(number, mesh_over(jax.devices()[:devices]), tile) == size
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_growing_gallery_has_few_sizes(devices):
+    numbers = np.arange(1, 200_001, 9)
+    mesh = mesh_over(jax.devices()[:devices])
+    sizes = np.array([padded(int(number), mesh, 1024) for number in numbers])
+    whole = -(-numbers // (devices * 1024)) * devices * 1024
+    large = numbers > devices * 1024
+    assert (sizes >= numbers).all() and (sizes[large] % (devices * 1024) == 0).all()
+    assert (sizes[large] <= whole[large] * 17 / 16).all()
+    assert len(set(sizes[numbers > 100_000])) <= 17
+
+
 EYE = np.eye(4, dtype=np.float32)
 
 
