@@ -13,8 +13,8 @@ Source: Cicchetti et al. (GRAM), ICLR 2025, arXiv 2412.11959, L_DAM; Chen et al.
     2023, arXiv 2305.18500, and Li et al., NeurIPS 2021, arXiv 2107.07651, for matching with hard
     negatives.
 Needs: a head; an anchor, or each in turn; k >= 2.
-Cost: two passes over the scores of all pairs per anchor, without a gradient; the head on three
-    tuples per example; memory O(B k d).
+Cost: two passes over the scores of all pairs per anchor, without a gradient; the head on two tuples
+    per anchor and one more, forward, again and backward; memory O(B k d).
 Singular set: the head's.
 Blind spot: the head's; by itself it says little of the space, whose cosines need not agree.
 """
@@ -101,8 +101,10 @@ def matching(
         check_modality("anchor", anchor, embeddings)
     masks = {name: mask_of(embeddings, present, name) for name in names}
 
-    def logits(vectors: Embeddings, masks: Present) -> Float[Array, " batch"]:
-        found = head(vectors, masks)
+    everything = embeddings, masks
+
+    def logits(tuples: tuple[Embeddings, Present]) -> Float[Array, " batch"]:
+        found = head(*tuples)
         size = next(iter(masks.values())).shape
         if jnp.shape(found) != size:
             raise ValueError(
@@ -110,6 +112,8 @@ def matching(
                 f"{jnp.shape(found)}"
             )
         return found
+
+    matched = jax.nn.softplus(-logits(everything))  # the same for every anchor
 
     def one(name: str) -> Float[Array, " batch"]:
         score = score_named(score_of, name, "score_of")
@@ -123,17 +127,17 @@ def matching(
             axis_name=axis_name,
             engine=engine,
         )
-        everything = embeddings, masks
-        values = [jax.nn.softplus(-logits(*everything))]
-        number = jnp.ones_like(values[0])
+        mismatched = []
         for numbers, changed in ((others, [m for m in names if m != name]), (counterparts, [name])):
             taken = tuple({m: x[m] for m in changed} for x in everything)
             taken = rows_at(taken, numbers, axis_name=axis_name, engine=engine)
-            vectors, there = (dict(x) | y for x, y in zip(everything, taken, strict=True))
-            mistaken = numbers >= 0
-            values.append(jnp.where(mistaken, jax.nn.softplus(logits(vectors, there)), 0))
-            number += mistaken.astype(number.dtype)
-        taking_part = participants(embeddings, present, name)
-        return jnp.where(taking_part, sum(values[1:], start=values[0]) / number, 0)
+            mismatched.append(tuple(dict(x) | y for x, y in zip(everything, taken, strict=True)))
+        # In a loop, or the hidden layers of all anchors would be kept for the backward pass.
+        again = jax.checkpoint(logits, prevent_cse=False)
+        found = jax.lax.map(again, jax.tree.map(lambda *x: jnp.stack(x), *mismatched))
+        there = jnp.stack([others, counterparts]) >= 0
+        total = matched + jnp.sum(jnp.where(there, jax.nn.softplus(found), 0), axis=0)
+        mean = total / (1 + jnp.sum(there, axis=0, dtype=jnp.int32)).astype(total.dtype)
+        return jnp.where(participants(embeddings, present, name), mean, 0)
 
     return mean_over(names if anchor is None else [anchor], one, embeddings, present)
