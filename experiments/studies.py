@@ -137,7 +137,7 @@ def temperature(out: Path, seeds: range, raw: Path | None) -> Study:
             objective: {
                 str(value): configs(objective, value) for value in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
             }
-            for objective in ("gram", "log_volume", "clip", "clip + gram")
+            for objective in ("gram", "log_volume", "height", "clip", "clip + gram")
         },
         places="logarithmic",
     )
@@ -162,7 +162,7 @@ def anchor(out: Path, seeds: range, raw: Path | None) -> Study:
         axis="anchor",
         lines={
             objective: {label: configs(objective, name) for label, name in anchors.items()}
-            for objective in ("gram", "clip", "clip + gram")
+            for objective in ("gram", "height", "clip", "clip + gram")
         },
         places="names",
     )

@@ -12,7 +12,7 @@ from gramalign.report.drawing import SIGNS, STROKES, colour
 
 from .studies import Study
 
-_OBJECTIVES = ("gram", "clip", "clip + gram", "log_volume", "height + 0.3*clip")
+_OBJECTIVES = ("gram", "clip", "clip + gram", "log_volume", "height + 0.3*clip", "height")
 """Each has the colour and the marker of its place, in the pictures of all studies."""
 
 
