@@ -11,12 +11,15 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
+from gramalign import Index
+from gramalign.cli.made_by import made_by, other_maker
 from gramalign.data import load
 from gramalign.models import Towers
 from gramalign.training import Layout, Model, Optimizer, export, load_run, train
 from gramalign.training.layout import mesh_of
 from gramalign.training.params_file import named
 from gramalign.training.planned_step import trace_step
+from gramalign.training.rows import chosen_rows
 from gramalign.training.start import Start
 from tests.training.commands import Killed, killed_at
 
@@ -196,6 +199,32 @@ def test_a_tower_of_fewer_layers_than_it_had(config, small_config, tmp_path, qui
         train(
             dataclasses.replace(config, start_from=str(deep.folder)), tmp_path / "b", report=quiet
         )
+
+
+def test_what_shows_in_no_shape(config, small_config, tmp_path, quiet):
+    model = Model(dim=8, tower="tests.own_methods:Repeated", depth=2)
+    first = train(small_config(model=model), tmp_path / "first", report=quiet)
+    config = dataclasses.replace(config, model=model, start_from=str(first.folder))
+    run = train(config, tmp_path / "run", report=quiet)
+    deeper = dataclasses.replace(config, model=dataclasses.replace(model, depth=3))
+    with pytest.raises(ValueError, match="Model.depth is 3, but 2 in .*: give --model.depth .2"):
+        train(deeper, tmp_path / "deeper", report=quiet)
+    text = np.ones((1, 10))
+    index = Index(first.embed({"text": text}), made_by=made_by(first))
+    assert other_maker(index, tmp_path, run, ["text"]) is None
+    assert other_maker(index, tmp_path, dataclasses.replace(run, config=deeper), ["text"])
+
+
+def test_nothing_that_learns_beside_another(config, rows, tmp_path):
+    """Rows of frozen modalities alone teach nothing."""
+    there = np.arange(48) % 2 == 0
+    masks = {"present.text": there, "present.speed": there, "present.depth": ~there}
+    np.savez(tmp_path / "apart.npz", **rows, speed=rows["text"], **masks)
+    config = dataclasses.replace(config, data=str(tmp_path / "apart.npz"))
+    with pytest.raises(ValueError, match="no training row has depth and another of text, depth, s"):
+        chosen_rows(dataclasses.replace(config, freeze=("speed", "text")))
+    for freeze in (("depth", "text"), ("depth", "speed", "text")):  # heads may learn
+        chosen_rows(dataclasses.replace(config, freeze=freeze))
 
 
 def test_nothing_left_to_train(config, small_store, tmp_path, quiet):

@@ -85,6 +85,15 @@ def test_a_run_goes_on_when_the_first_is_gone(tuned, tuned_config, first, tmp_pa
     assert (tuned / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
 
 
+def test_what_was_not_trained_is_lost(tuned_config, tmp_path, quiet):
+    """It cannot be measured anew: it was the other run's."""
+    with pytest.raises(Killed):
+        train(tuned_config, tmp_path, report=killed_at(10))
+    (tmp_path / "fixed.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="fixed.safetensors is missing, .*: restore it, or"):
+        train(tuned_config, tmp_path, resume=True, report=quiet)
+
+
 def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     config = dataclasses.replace(tuned_config, start_from=str(tmp_path))
     with pytest.raises(
@@ -92,6 +101,9 @@ def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     ):
         train(config, tmp_path / "run", report=quiet)
     assert not (tmp_path / "run").exists()
+    (tmp_path / "config.json").touch()
+    with pytest.raises(FileNotFoundError, match="does not exist: finish that run, or make a"):
+        train(config, tmp_path / "run", report=quiet)
     path = tmp_path / "others.safetensors"
     safetensors.numpy.save_file({"x": np.ones(3)}, path)
     config = dataclasses.replace(tuned_config, start_from=str(path))
