@@ -291,6 +291,21 @@ class Flat(nnx.Module):
         return self.linear(x)
 
 
+class Repeated(Flat):
+    """Of as many layers as it is told, which share their weights."""
+
+    def __init__(self, features, dim, *, depth, steep=1.0, rngs):
+        super().__init__(features, dim, rngs)
+        self.layer = nnx.Linear(dim, dim, rngs=rngs)
+        self.depth, self.steep = depth, steep
+
+    def __call__(self, x):
+        y = super().__call__(x).astype(jnp.float32)
+        for _ in range(self.depth):
+            y = jnp.tanh(self.steep * self.layer(y))
+        return y
+
+
 class Narrow(Flat):
     """Returns too few columns."""
 

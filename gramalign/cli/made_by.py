@@ -29,21 +29,22 @@ def made_by(run: Run) -> str:
 
 def _of_tower(run: Run, modality: str) -> str:
     """The digest of all that an embedding of the modality depends on."""
-    how = run.config.model.tower, run.config.model.dtype
+    model = run.config.model
+    how = model.tower, model.hidden, model.depth, model.dtype
     found = hashlib.blake2b(repr(how).encode(), digest_size=8)
     for name, x in named(run.variables["encoder"]["towers"][modality]):
         found.update(f"{name} {x.shape} {x.dtype}".encode() + np.asarray(x, order="C").tobytes())
     return found.hexdigest()
 
 
-def other_maker(index: Index, path: Path, run: Run, against: Sequence[str] = ()) -> str | None:
+def other_maker(index: Index, path: Path, run: Run, against: Sequence[str]) -> str | None:
     """Says that the index holds another model's embeddings than the run's, and what to do.
 
     Args:
         index: which may say who made it.
         path: of the index.
         run: to which queries belong.
-        against: modalities of the index that are searched; none: all.
+        against: modalities of the index that are searched.
 
     Returns:
         The sentence; None where they are the run's, or those of towers that the run has, too
@@ -53,7 +54,8 @@ def other_maker(index: Index, path: Path, run: Run, against: Sequence[str] = ())
     if then is None or now is None or then["digest"] == now["digest"]:
         return None
     before, today = (json.loads(words["towers"] or "{}") for words in (then, now))
-    if all(m in before and before[m] == today.get(m) for m in against or index.modalities):
+    kept = [m for m in index.modalities if m in before and before[m] == today.get(m)]
+    if set(against) <= set(kept):
         return None
     cure = f"rebuild it with gramalign search {run.folder} QUERY --save-index {path}"
     maker, difference = then["name"], f"not by {run.folder} at step {now['step']}"
@@ -63,4 +65,6 @@ def other_maker(index: Index, path: Path, run: Run, against: Sequence[str] = ())
         maker += f" at step {then['step']}"
     else:
         difference = "before that run was trained anew"
+    if kept:
+        cure = f"search only what is the same in both, with --against {' '.join(kept)}, or {cure}"
     return f"{path} was embedded by {maker}, {difference}: {cure}"

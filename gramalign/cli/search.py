@@ -13,7 +13,7 @@ from gramalign.cli.evaluate import Part
 from gramalign.cli.found import found, table
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.made_by import made_by, other_maker
-from gramalign.cli.queries import queries
+from gramalign.cli.queries import Queries, queries
 from gramalign.cli.score_names import OneScore
 from gramalign.cli.targets import check_target
 from gramalign.counted import counted
@@ -81,14 +81,13 @@ class Search:
         if self.index is not None:
             index = Index.load(self.index)
             source = index if self.data is None else data_of(run, self.data)
-            other = other_maker(index, self.index, run, self.against)
             try:
                 asked = queries(run, self.query, self.by, source)
             except ValueError as error:
-                if other:
+                if other := other_maker(index, self.index, run, index.modalities):
                     error.add_note(other)
                 raise
-            if other:
+            if other := other_maker(index, self.index, run, self._searched(index, asked)):
                 if asked.from_path or self.data is not None:
                     raise ValueError(f"{other}. Distances between two spaces mean nothing")
                 _log.warning("%s. Rows of the index are compared only with each other", other)
@@ -118,13 +117,17 @@ class Search:
             console().print(written, soft_wrap=True)
             return
         screen = console()
-        rest = [name for name in index.modalities if name not in asked.embeddings]
-        against = " + ".join(self.against or rest or index.modalities)
+        against = " + ".join(self._searched(index, asked))
         for number, one in enumerate(results):
             screen.print("\n" * bool(number), end="")
             screen.print(table(one, against))
         if self.save_index is not None:
             screen.print(f"\nwrote {self.save_index}: {counted(len(index), 'row')}", soft_wrap=True)
+
+    def _searched(self, index: Index, asked: Queries) -> tuple[str, ...]:
+        """The modalities that queries are compared with."""
+        rest = tuple(name for name in index.modalities if name not in asked.embeddings)
+        return self.against or rest or index.modalities
 
 
 def _embedded(run: Run, rows: FeatureStore) -> Index:

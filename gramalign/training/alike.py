@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from gramalign.training.config import Config
 from gramalign.training.config_json import flat
@@ -15,14 +16,31 @@ from gramalign.training.run_folder import RunFolder
 _LATE = 60  # seconds after which a network file system shows everybody what one has written
 
 
-def facts(config: Config, trained_on: str, measured: Mapping[str, Moments] | None) -> Facts:
-    """What all processes of a run must have in common, or they would train different models."""
+def facts(
+    config: Config,
+    trained_on: str,
+    measured: Mapping[str, Moments] | None,
+    weights: Path | None,
+) -> Facts:
+    """What all processes of a run must have in common, or they would train different models.
+
+    Args:
+        config: the run.
+        trained_on: digest of the rows.
+        measured: of these rows, if they were measured.
+        weights: the file that the run starts from, if it reads one.
+    """
     rows = hashlib.blake2b(trained_on.encode(), digest_size=8)
     for name, of_name in sorted((measured or {}).items()):
         rows.update(name.encode() + b"".join(x.tobytes() for x in of_name))
+    start = None
+    if weights is not None:
+        with weights.open("rb") as file:
+            start = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
     # Each may have the data in a place of its own, and read them by as many processes as it likes.
     fields = flat(config, without=("data", "workers"))
-    return {**environment()["versions"], **fields, "training rows": rows.hexdigest()}
+    common = {"training rows": rows.hexdigest(), "weights of start_from": start}
+    return {**environment()["versions"], **fields, **common}
 
 
 def check_shared(folder: RunFolder, word: str) -> None:

@@ -98,7 +98,8 @@ def train(
         store, chosen = chosen_rows(config)
         if config.augment is not None:
             check_augment(load_augment(config.augment), store.dims)
-        if config.start_from is not None and not (resume and folder.checkpoints.exists()):
+        weights, own = None, folder.params.exists() or folder.checkpoints.exists()
+        if config.start_from is not None and not (resume and own):
             weights = weights_file(config.start_from)
             if overwrite and weights.resolve() == folder.params.resolve():
                 raise ValueError(
@@ -113,7 +114,7 @@ def train(
         begun = resume and (folder.params.exists() or folder.fixed.exists())
         measured = None if begun else varied(moments(store), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
-    check_alike({**how, **facts(config, trained_on, measured)})
+    check_alike({**how, **facts(config, trained_on, measured, weights)})
     make_start = functools.partial(
         Start, config, store.dims, mesh=mesh, folder=folder, trained_on=trained_on
     )
@@ -184,6 +185,11 @@ def _train(
             )
         )
         fresh = checkpoints.latest is None
+        if not fresh and config.start_from is not None and not folder.fixed.exists():
+            raise FileNotFoundError(
+                f"{folder.fixed} is missing, which holds what this run has from start_from and "
+                "does not train: restore it, or begin anew with --overwrite"
+            )
         state = start.state() if fresh else checkpoints.restore(start.abstract)
         fixed = jax.device_put(start.fixed, shardings(config.layout, mesh, start.fixed))
         begun = int(state.step)

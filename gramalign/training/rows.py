@@ -29,14 +29,18 @@ def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, Featur
             f"{store.source} has only {', '.join(store.modalities)}, expected at least two "
             "modalities to align"
         )
-    if not (np.sum([*store.part("train").present.values()], axis=0) >= 2).any():
-        raise ValueError(
-            f"{store.source}: no training row has two of {', '.join(store.modalities)}, so there "
-            "is nothing to align: check the masks 'present.MODALITY'"
-        )
     unknown = sorted(set(config.freeze) - set(store.modalities))
     wanted = f"any of {', '.join(store.modalities)}, of {store.source}, and not {unknown}"
     check(config, "freeze", not unknown, wanted)
+    there = store.part("train").present
+    trained = [name for name in store.modalities if name not in config.freeze]
+    learn = np.any([there[name] for name in trained or there], axis=0)
+    if not (learn & (np.sum([*there.values()], axis=0) >= 2)).any():
+        some = f"{' or '.join(trained)} and another" if config.freeze and trained else "two"
+        raise ValueError(
+            f"{store.source}: no training row has {some} of {', '.join(store.modalities)}, so "
+            "there is nothing to align: check the masks 'present.MODALITY'"
+        )
     gaps = config.augment is not None or not all(x.all() for x in store.present.values())
     for name, term in config.terms.items():
         term.check_modalities(store.modalities)

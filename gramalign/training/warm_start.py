@@ -56,12 +56,13 @@ def weights_file(source: str | Path) -> Path:
         FileNotFoundError: there is no such file.
     """
     path = Path(source)
+    begun = RunFolder(path).config.exists()
     path = RunFolder(path).params if path.is_dir() else path
     if not path.exists():
-        raise FileNotFoundError(
-            f"start_from: {path} does not exist: give the folder of a finished run, or its "
-            "params.safetensors"
-        )
+        cure = "give the folder of a finished run, or its params.safetensors"
+        if begun:
+            cure = "finish that run, or make a finished one from a checkpoint with gramalign export"
+        raise FileNotFoundError(f"start_from: {path} does not exist: {cure}")
     return path
 
 
@@ -144,7 +145,7 @@ def _check_frozen(unlike: set[str], path: Path, config: Config) -> None:
     about: dict[str, Any] = {}
     with contextlib.suppress(ValueError):  # weights that no run has written
         about = read_about(path)
-    for name in ("tower", "dtype"):
+    for name in ("tower", "hidden", "depth", "dtype"):  # whatever shows in no shape
         now = getattr(config.model, name)
         then = about.get("config", {}).get("model", {}).get(name, now)
         if then != now:

@@ -512,9 +512,9 @@ def test_search_knows_whose_an_index_is(run, store, tmp_path, capsys, caplog):
 def test_a_modality_is_added_to_a_space_whose_index_stays(run, store, small, tmp_path, capsys):
     saved, out = tmp_path / "index.safetensors", tmp_path / "with_smell"
     main(["search", str(run), "row3", "--save-index", str(saved)])
-    text = np.load(store / "text.npy")
+    text, video = (np.load(store / f"{name}.npy") for name in ("text", "video"))
     smell = np.cos(text)
-    np.savez(tmp_path / "more.npz", smell=smell, text=text)
+    np.savez(tmp_path / "more.npz", smell=smell, text=text, video=video)
     words = ["train", "--data", str(tmp_path / "more.npz"), "--no-evaluation", *small]
     words += ["--start-from", str(run)]
     main([*words, "--freeze", "text", "--out", str(out)])
@@ -527,10 +527,22 @@ def test_a_modality_is_added_to_a_space_whose_index_stays(run, store, small, tmp
     assert first["hits"][0]["id"] == f"row{nearest}"
 
     refused = "was embedded by small, not by"
-    assert refused in complaint(capsys, "search", str(out), *asked), "it has no tower of video"
+    said = complaint(capsys, "search", str(out), *asked)
+    assert refused in said and "what is the same in both, with --against text, or search" in said
     main([*words, "--out", str(tmp_path / "all")])  # nothing is frozen
-    asked = [str(tmp_path / "all"), *asked, "--against", "text"]
-    assert refused in complaint(capsys, "search", *asked)
+    said = complaint(capsys, "search", str(tmp_path / "all"), *asked, "--against", "text")
+    assert refused in said and "--against" not in said
+
+    # What a query uses is not searched, so that tower may have changed.
+    two, index = tmp_path / "two.safetensors", Index.load(saved)
+    rows = {name: index.embeddings[name] for name in ("text", "video")}
+    Index(rows, None, index.ids, made_by=index.made_by).save(two)
+    np.savez(tmp_path / "filmed.npz", video=video[:1])
+    asked = [str(tmp_path / "filmed.npz"), "--index", str(two)]
+    (one,) = searched(capsys, str(out), *asked)
+    (same,) = searched(capsys, str(out), *asked, "--against", "text")
+    assert one["hits"] == same["hits"]
+    assert refused in complaint(capsys, "search", str(out), *asked, "--against", "video")
 
 
 def test_search_says_what_is_wrong(run, store, tmp_path, capsys):

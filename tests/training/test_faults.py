@@ -225,7 +225,8 @@ def metrics(**changes):
     """Of a step that is in order, but for some of them."""
     usual = {"loss": 1.0, "loss/clip": 1.0, "loss/gram": 1.0, "grad_norm": 1.0, "skipped": 0}
     usual |= {f"grad_norm/{m}": 1.0 for m in "ab"} | {f"finite/{m}": True for m in "ab"}
-    return {name: jnp.asarray(x) for name, x in (usual | {"finite": True} | changes).items()}
+    found = usual | {"finite": True} | changes
+    return {name: jnp.asarray(x) for name, x in found.items() if x is not None}
 
 
 BAD = {"finite": False, "loss": np.nan, "loss/gram": np.nan}
@@ -239,6 +240,10 @@ BAD = {"finite": False, "loss": np.nan, "loss/gram": np.nan}
         (
             {"finite": False, "grad_norm": np.inf, "grad_norm/a": np.inf},
             "step 3: the gradient is not finite, in the tower of a;",
+        ),
+        (
+            {"finite": False, "grad_norm": np.inf, "grad_norm/a": np.inf, "grad_norm/b": None},
+            "step 3: the gradient is not finite, in the tower of a;",  # that of b is frozen
         ),
         (
             {"finite": False, **dict.fromkeys(("grad_norm", "grad_norm/a", "grad_norm/b"), np.nan)},

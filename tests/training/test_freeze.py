@@ -11,12 +11,15 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
+from gramalign import Index
+from gramalign.cli.made_by import made_by, other_maker
 from gramalign.data import load
 from gramalign.models import Towers
 from gramalign.training import Layout, Model, Optimizer, export, load_run, train
 from gramalign.training.layout import mesh_of
 from gramalign.training.params_file import named
 from gramalign.training.planned_step import trace_step
+from gramalign.training.rows import chosen_rows
 from gramalign.training.start import Start
 from tests.training.commands import Killed, killed_at
 
@@ -69,6 +72,10 @@ def test_the_others_learn_to_fit_it(run):
     assert "grad_norm/depth" in log[0] and "grad_norm/text" not in log[0]
 
 
+def test_a_modality_whose_name_goes_on_is_another(config):
+    Start(config, {"text": 10, "text_too": 5}, {}, mesh_of(config.layout))
+
+
 def test_nothing_is_kept_or_computed_for_its_training(config, rows):
     dims = {name: x.shape[1] for name, x in rows.items()}
     start = Start(config, dims, {}, mesh_of(config.layout))
@@ -79,7 +86,7 @@ def test_nothing_is_kept_or_computed_for_its_training(config, rows):
 
     def products(freeze):
         one = dataclasses.replace(config, freeze=freeze)
-        text = trace_step(one, dims, mesh_of(config.layout)).lower().compile().as_text()
+        text = trace_step(one, dims, mesh_of(config.layout)).lower().compile().as_text() or ""
         return len(re.findall(r"= f32\[\S+ dot\(", text))
 
     # Backward: one for the weights of each of three layers, one for what enters the last, and the
@@ -128,17 +135,23 @@ def test_a_run_goes_on_after_a_kill_and_is_exported(run, config, first, tmp_path
 
 
 @pytest.mark.parametrize("layout", [Layout(data=2), Layout(data=2, fsdp=2, model=2)])
-def test_on_several_devices(layout, run, config, first, tmp_path, quiet):
+def test_on_several_devices(layout, run, config, first, tmp_path):
     split = dataclasses.replace(config, layout=layout)
-    made = train(split, tmp_path, report=quiet)
+    mesh, lies = mesh_of(layout), set()
+
+    def look(row):
+        of_text = [x.sharding for x in jax.live_arrays() if x.shape == (10, 16)]
+        lies.update(tuple(x.spec) for x in of_text if x.device_set == {*mesh.devices.flat})
+
+    made = train(split, tmp_path, report=look)
     one, other = arrays(run.folder), arrays(made.folder)
     for name in one:
         np.testing.assert_allclose(one[name], other[name], atol=2e-5, err_msg=name)
         if name.startswith(TEXT):
             np.testing.assert_array_equal(other[name], arrays(first.folder)[name])
-    step = trace_step(split, {"text": 10, "depth": 5}, mesh_of(layout)).lower().compile()
-    lies = step.input_shardings[0][1]["encoder"]["towers"]["text"]["layers"][0]["kernel"]
-    assert tuple(lies.spec) == ("fsdp", "model"), "as parameters that are trained lie"
+    step = trace_step(split, {"text": 10, "depth": 5}, mesh).lower().compile()
+    planned = step.input_shardings[0][1]["encoder"]["towers"]["text"]["layers"][0]["kernel"]
+    assert lies == {tuple(planned.spec)} == {("fsdp", "model")}, "as trained parameters lie"
 
 
 def test_microbatches_and_remat_change_nothing(run, config, tmp_path, quiet):
@@ -196,6 +209,33 @@ def test_a_tower_of_fewer_layers_than_it_had(config, small_config, tmp_path, qui
         train(
             dataclasses.replace(config, start_from=str(deep.folder)), tmp_path / "b", report=quiet
         )
+
+
+def test_what_shows_in_no_shape(config, small_config, tmp_path, quiet):
+    model = Model(dim=8, tower="tests.own_methods:Repeated", depth=2)
+    first = train(small_config(model=model), tmp_path / "first", report=quiet)
+    config = dataclasses.replace(config, model=model, start_from=str(first.folder))
+    run = train(config, tmp_path / "run", report=quiet)
+    text = np.ones((1, 10))
+    index = Index(first.embed({"text": text}), made_by=made_by(first))
+    assert other_maker(index, tmp_path, run, ["text"]) is None
+    for name, value in {"depth": 3, "tower": f"{model.tower}(steep=2.0)"}.items():
+        unlike = dataclasses.replace(config, model=dataclasses.replace(model, **{name: value}))
+        with pytest.raises(ValueError, match=f"Model.{name} is .*, but .*: give --model.{name}"):
+            train(unlike, tmp_path / "unlike", report=quiet)
+        assert other_maker(index, tmp_path, dataclasses.replace(run, config=unlike), ["text"])
+
+
+def test_nothing_that_learns_beside_another(config, rows, tmp_path):
+    """Rows of frozen modalities alone teach nothing."""
+    there = np.arange(48) % 2 == 0
+    masks = {"present.text": there, "present.speed": there, "present.depth": ~there}
+    np.savez(tmp_path / "apart.npz", **rows, speed=rows["text"], **masks)
+    config = dataclasses.replace(config, data=str(tmp_path / "apart.npz"))
+    with pytest.raises(ValueError, match="no training row has depth and another of text, depth, s"):
+        chosen_rows(dataclasses.replace(config, freeze=("speed", "text")))
+    for freeze in (("depth", "text"), ("depth", "speed", "text")):  # heads may learn
+        chosen_rows(dataclasses.replace(config, freeze=freeze))
 
 
 def test_nothing_left_to_train(config, small_store, tmp_path, quiet):

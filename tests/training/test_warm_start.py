@@ -83,6 +83,37 @@ def test_a_run_goes_on_when_the_first_is_gone(tuned, tuned_config, first, tmp_pa
     train(config, folder, resume=True, report=quiet)
     jax.tree.map(np.testing.assert_array_equal, arrays(tuned), arrays(folder))
     assert (tuned / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
+    shutil.rmtree(folder / "checkpoints")
+    train(config, folder, resume=True, report=quiet)  # nothing, as it is finished
+
+
+def test_processes_start_from_the_same_weights(tuned_config, first, tuned, tmp_path, monkeypatch):
+    """Each reads its own part of the file, and may have another one under the same name."""
+    told = []
+
+    class Told(Exception):
+        pass
+
+    def tell(facts):
+        told.append(facts)
+        raise Told
+
+    monkeypatch.setattr("gramalign.training.loop.check_alike", tell)
+    for source in (first, first, tuned):
+        shutil.copytree(source, tmp_path / "source", dirs_exist_ok=True)
+        with pytest.raises(Told):
+            train(dataclasses.replace(tuned_config, start_from=str(tmp_path / "source")), tmp_path)
+    one, same, other = (each.pop("weights of start_from") for each in told)
+    assert one == same != other and told[0] == told[2]
+
+
+def test_what_was_not_trained_is_lost(tuned_config, tmp_path, quiet):
+    """It cannot be measured anew: it was the other run's."""
+    with pytest.raises(Killed):
+        train(tuned_config, tmp_path, report=killed_at(10))
+    (tmp_path / "fixed.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="fixed.safetensors is missing, .*: restore it, or"):
+        train(tuned_config, tmp_path, resume=True, report=quiet)
 
 
 def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
@@ -92,6 +123,9 @@ def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     ):
         train(config, tmp_path / "run", report=quiet)
     assert not (tmp_path / "run").exists()
+    (tmp_path / "config.json").touch()
+    with pytest.raises(FileNotFoundError, match="does not exist: finish that run, or make a"):
+        train(config, tmp_path / "run", report=quiet)
     path = tmp_path / "others.safetensors"
     safetensors.numpy.save_file({"x": np.ones(3)}, path)
     config = dataclasses.replace(tuned_config, start_from=str(path))
