@@ -172,8 +172,8 @@ def _by_rules(
     def sharding(path: Any, leaf: Any) -> NamedSharding:
         name = _name(path)
         axes = next((axes for rule, axes in layout.parsed if re.search(rule, name)), ())
-        if len(axes) > leaf.ndim and (leaf.ndim == 0 or name.startswith("opt_state.")):
-            axes = ()  # or a moment that is smaller than its parameter, such as one of each row
+        if len(axes) > leaf.ndim and (leaf.ndim == 0 or not name.startswith("params.")):
+            axes = ()  # a statistic, or a moment that is smaller than its parameter
         elif len(axes) > leaf.ndim:
             raise ValueError(
                 f"Layout.rules: {axes} has more axes than {name} has dimensions, which are "

@@ -140,7 +140,6 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     like, fixed = jax.eval_shape(build, np.uint32(0))
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    shardings(config.layout, mesh, fixed)  # complains before the run's folder is touched
     graphdef, _, _ = split(abstract_model(config, dict(dims)))
     if not _fixed(config):
         _try_out(config, dict(dims), graphdef, tx, like, fixed)

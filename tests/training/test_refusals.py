@@ -39,7 +39,6 @@ def stores(root):
         ("apart", "no training row has two of depth, text"),
         ({"batch_size": 49}, "batch_size is 49"),
         ({"layout": Layout(rules=(("bias$", "fsdp,-"),))}, "has more axes than params."),
-        ({"layout": Layout(rules=(("mean$", "fsdp,-"),))}, "has more axes than encoder.*.mean"),
     ],
 )
 @pytest.mark.parametrize("overwrite", [False, True])
