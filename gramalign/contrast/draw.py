@@ -113,9 +113,7 @@ def _gumbel(key: PRNGKeyArray, rows: Int[Array, " r"], cols: Int[Array, " c"]) -
 
     (first, second), (third, fourth) = words(0, rows), words(1, cols)
     mixed = _mixed(first[:, None] ^ third[None, :])
-    mixed = _mixed(mixed + second[:, None] + fourth[None, :])
-    uniform = ((mixed >> 8).astype(jnp.float32) + 0.5) / 2**24  # exact, and never 0 or 1
-    return -jnp.log(-jnp.log(uniform))
+    return _noise(_mixed(mixed + second[:, None] + fourth[None, :]))
 
 
 def _mixed(x: UInt32[Array, "r c"]) -> UInt32[Array, "r c"]:
@@ -123,6 +121,16 @@ def _mixed(x: UInt32[Array, "r c"]) -> UInt32[Array, "r c"]:
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
+
+
+def _noise(words: UInt32[Array, "r c"]) -> Float[Array, "r c"]:
+    """Gumbel noise of uniform words, from -2.8 to 22.9.
+
+    Large noise, which decides, comes of small words, whose digits a float keeps: among many columns
+    the largest would otherwise tie.
+    """
+    uniform = jnp.minimum((words.astype(jnp.float32) + 0.5) / 2.0**32, 1 - 2**-24)
+    return -jnp.log(-jnp.log1p(-uniform))
 
 
 def rows_at(

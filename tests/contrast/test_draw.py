@@ -7,7 +7,7 @@ import pytest
 
 from gramalign import normalize
 from gramalign.contrast import Engine, hard_negatives, rows_at, score_matrix
-from gramalign.contrast.draw import _gumbel
+from gramalign.contrast.draw import _gumbel, _noise
 from gramalign.scores import CosineScore, VolumeScore
 
 B = 24
@@ -88,6 +88,15 @@ def test_noise_is_gumbel_and_independent_of_pair_to_pair():
         assert abs(np.var(correlation) - 1) < 0.05 and np.abs(correlation).max() < 6
     cross = (uniform - 0.5) * (uniform.T - 0.5) * 12
     assert abs(cross[np.triu_indices(n, 1)].mean()) < 4 / np.sqrt(n * n / 2)
+
+
+def test_noise_of_any_word_is_finite_and_exact():
+    words = np.array([0, 1, 2, 1000, 2**20 + 1, 2**31, 2**32 - 2**9, 2**32 - 1], np.uint32)
+    found = np.asarray(_noise(jnp.asarray(words)[None]))[0]
+    wanted = -np.log(-np.log1p(-np.minimum((words + 0.5) / 2**32, 1 - 2**-24)))
+    np.testing.assert_allclose(found[:-2], wanted[:-2], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)  # the least decide nothing
+    assert (np.diff(found) <= 0).all() and found[0] > 22 and found[-1] > -3
 
 
 @pytest.mark.parametrize("key", [None, 3])
