@@ -68,8 +68,8 @@ def hard_negatives(
 
     def best(ours: Side, theirs: Side, flipped: bool) -> Int[Array, " batch"]:
         ours, theirs = (
-            Side((x.factors, scales, group, numbers), x.valid)
-            for x in jax.lax.stop_gradient((ours, theirs))
+            jax.lax.stop_gradient(Side((x.factors, scales, group, numbers), x.valid))
+            for x in (ours, theirs)
         )
         own = None if key is None else jax.random.fold_in(key, flipped)
         noisy = _Noisy(score, own, flipped)

@@ -72,7 +72,7 @@ def matching(
         anchor: the modality whose counterpart is mistaken; None: the mean over all.
         score_of: the Score by which negatives are hard, of an anchor against the tuple of the
             others, by name or class.
-        temperature: that its scores are divided by for a draw.
+        temperature: of the softmax that negatives are drawn from; it has no derivative.
         key: to draw negatives with, the same on all devices; None: the very hardest.
         present: which examples have which modality.
         groups: one integer per example; equal ones are never each other's negatives.

@@ -8,6 +8,7 @@ Temperatures are as published if known and if they work; others, for Scores with
 chosen on rows held out of the training part of the digits.
 """
 
+import math
 from dataclasses import dataclass
 
 from gramalign import losses
@@ -59,7 +60,7 @@ class Sca(Contrastive):
 
 
 @dataclass(frozen=True)
-class _OfAnyScore(Tempered, Anchored):
+class _OfAnyScore(Anchored):
     of: str = "cosine"
     """Score to train: the cosine of pairs, or one of an anchor against all others, by name or your
     own as package.module:Class, with any settings, such as "volume(form='root')"."""
@@ -101,11 +102,15 @@ class Matching(_OfAnyScore):
     of: str = "volume"
     """Score by which mismatched tuples are hard, of an anchor against all others, by name or your
     own as package.module:Class, with any settings, such as "volume(form='root')"."""
+    temperature: float = 0.07
+    """Temperature of the softmax that mismatched tuples are drawn from."""
     head_hidden: int = 256
     """Width of the head's hidden layer."""
 
     def __post_init__(self):
         super().__post_init__()
+        valid = 0 < self.temperature < math.inf
+        check(self, "temperature", valid, "a positive, finite number")
         check(self, "head_hidden", self.head_hidden >= 1, "at least 1")
 
     @property
@@ -121,7 +126,7 @@ class Matching(_OfAnyScore):
 
 
 @dataclass(frozen=True)
-class Supcon(_OfAnyScore):
+class Supcon(Tempered, _OfAnyScore):
     """Supervised contrast: the members of a class are each other's positives."""
 
     loss = staticmethod(losses.supcon)
@@ -129,7 +134,7 @@ class Supcon(_OfAnyScore):
 
 
 @dataclass(frozen=True)
-class Siglip(_OfAnyScore):
+class Siglip(Tempered, _OfAnyScore):
     """SigLIP: each pair is classified on its own as matched or not."""
 
     loss = staticmethod(losses.siglip)

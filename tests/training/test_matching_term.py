@@ -130,6 +130,8 @@ def test_a_judge_is_checked_like_a_function(run):
 def test_bad_settings(unchecked):
     with pytest.raises(ValueError, match="Matching.head_hidden is 0, expected at least 1"):
         Matching(head_hidden=0)
+    with pytest.raises(ValueError, match="Matching.temperature is 0.0, expected a positive"):
+        Matching(temperature=0.0)
     with pytest.raises(ValueError, match="Matching.of: .*smell"):
         Matching(of="smell")
     assert Matching(of="height").settings()["score_of"] == "height"
