@@ -103,8 +103,7 @@ def _gumbel(key: PRNGKeyArray, rows: Int[Array, " r"], cols: Int[Array, " c"]) -
     """Gumbel noise that a pair's numbers determine, `[r, c]`.
 
     Each number gets random words of its own. What two of them make of a pair is mixed as murmur3
-    finishes its hashes: a tenth of the work of a JAX key for every pair, which would take longer
-    than the scores.
+    finishes its hashes: a JAX key for every pair would take several times as long.
     """
 
     def words(side: int, numbers: Int[Array, " n"]) -> UInt32[Array, "2 n"]:

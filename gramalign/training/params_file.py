@@ -89,6 +89,19 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise _unreadable(path, error) from error
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every array of a file, by their dotted names, without reading the arrays.
+
+    Raises:
+        ValueError: as `read_arrays`.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise _unreadable(path, error) from error
+
+
 def _unreadable(path: Path, error: Exception) -> ValueError:
     why = f"it lacks the entry {error}" if isinstance(error, KeyError) else f"{error}"
     return ValueError(f"{path} is damaged, or was not written by a run of gramalign: {why}")

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from gramalign.counted import counted
 from gramalign.training.config import Config
-from gramalign.training.params_file import named, read_about, read_arrays
+from gramalign.training.params_file import named, read_about, read_arrays, read_shapes
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
 
@@ -81,8 +81,8 @@ def match(params: PyTree, fixed: PyTree, config: Config) -> Matched:
     """
     assert config.start_from is not None
     path = weights_file(config.start_from)
-    there, here = read_arrays(path), dict(named(params)) | dict(named(fixed))
-    taken = {name for name, leaf in here.items() if _fits(leaf, there.get(name))}
+    there, here = read_shapes(path), dict(named(params)) | dict(named(fixed))
+    taken = {name for name, leaf in here.items() if there.get(name) == leaf.shape}
     matched = Matched(
         source=config.start_from,
         taken=tuple(name for name in here if name in taken),
@@ -153,10 +153,6 @@ def _check_frozen(unlike: set[str], path: Path, config: Config) -> None:
                 f"freeze: Model.{name} is {now!r}, but {then!r} in {path}: give "
                 f'--model.{name} "{then}"'
             )
-
-
-def _fits(leaf: Any, found: np.ndarray | None) -> bool:
-    return found is not None and found.shape == leaf.shape
 
 
 def _replaced(tree: PyTree, arrays: Mapping[str, np.ndarray], taken: Collection[str]) -> PyTree:

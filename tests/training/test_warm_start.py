@@ -127,6 +127,11 @@ def test_nothing_to_start_from(tuned_config, small_config, tmp_path, quiet):
     with pytest.raises(FileNotFoundError, match="does not exist: finish that run, or make a"):
         train(config, tmp_path / "run", report=quiet)
     path = tmp_path / "others.safetensors"
+    path.write_bytes(b"no weights")
+    config = dataclasses.replace(tuned_config, start_from=str(path))
+    with pytest.raises(ValueError, match="others.safetensors is damaged"):
+        train(config, tmp_path / "run", report=quiet)
+    assert not (tmp_path / "run").exists()
     safetensors.numpy.save_file({"x": np.ones(3)}, path)
     config = dataclasses.replace(tuned_config, start_from=str(path))
     with pytest.raises(
