@@ -1,0 +1,6 @@
+"""Pretrained encoders: CLIP, SigLIP, BERT, RoBERTa, ViT, DINOv2, AST and Whisper, in Flax NNX."""
+
+from gramalign.models.pretrained.encoder import Encoder as Encoder
+from gramalign.models.pretrained.families import FAMILIES as FAMILIES
+from gramalign.models.pretrained.load import kinds as kinds
+from gramalign.models.pretrained.load import load as load

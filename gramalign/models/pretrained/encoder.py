@@ -1,0 +1,123 @@
+"""An encoder: tokens of the input, a transformer, and one embedding of all its tokens."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from gramalign.models.pretrained.fronts import Inputs
+from gramalign.models.pretrained.transformer import Attention, Perceptron, Shape, Transformer
+
+Mask = Bool[Array, "batch tokens"] | None
+
+
+class Encoder(nnx.Module):
+    """Maps texts, images or sounds to one embedding each.
+
+    `load` makes one, with pretrained weights. All of its parameters are `nnx.Param`.
+
+    Args:
+        kind: what it encodes: "text", "image" or "audio".
+        dim: width of its embeddings.
+        front: makes tokens and their mask of a batch.
+        body: maps tokens.
+        pool: makes one token of all, from `(tokens, mask, inputs)`.
+        head: maps that token, if not None.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        dim: int,
+        front: nnx.Module,
+        body: Transformer,
+        pool: Callable[[Array, Array | None, Inputs], Array],
+        head: nnx.Linear | None = None,
+    ):
+        self.kind, self.dim = kind, dim
+        self.front, self.body, self.pool, self.head = front, body, pool, head
+
+    def __call__(self, inputs: Inputs) -> Float[Array, "batch dim"]:
+        """Encodes a batch, each row by itself.
+
+        Args:
+            inputs: arrays by the names that Hugging Face's processors give them: `input_ids` and
+                `attention_mask` `[batch, tokens]` of texts; `pixel_values` `[batch, channels,
+                height, width]` of images; `input_values` `[batch, frames, bands]` (AST) or
+                `input_features` `[batch, bands, frames]` and, if sounds were padded,
+                `attention_mask` `[batch, frames]` (Whisper) of sounds.
+
+        Returns:
+            Embeddings in float32, not normalised.
+
+        Raises:
+            ValueError: for arrays that are missing or of another shape.
+        """
+        tokens, mask = self.front(inputs)
+        pooled = self.pool(self.body(tokens, mask), mask, inputs)
+        return (pooled if self.head is None else self.head(pooled)).astype(jnp.float32)
+
+
+def first(x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
+    """The token for the class."""
+    return x[:, 0]
+
+
+def last(x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
+    """The last token, padding or not."""
+    return x[:, -1]
+
+
+def mean_of_two(x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
+    """The mean of the tokens for the class and for distillation."""
+    return (x[:, 0] + x[:, 1]) / 2
+
+
+def mean_of_sound(
+    x: Float[Array, "batch tokens width"], mask: Mask, inputs: Inputs
+) -> Float[Array, "batch width"]:
+    """The mean of all tokens but those of silence after the sound, if `inputs` says which."""
+    if "attention_mask" in inputs:
+        mask = jnp.asarray(inputs["attention_mask"])[:, ::2] != 0  # a token is of two frames
+    return mean(x, mask)
+
+
+def mean(x: Float[Array, "batch tokens width"], mask: Mask, *_) -> Float[Array, "batch width"]:
+    """The mean of all tokens but padding, in float32."""
+    if mask is None:
+        return jnp.mean(x, axis=1, dtype=jnp.float32)
+    total = jnp.sum(jnp.where(mask[..., None], x, 0), axis=1, dtype=jnp.float32)
+    return total / jnp.maximum(jnp.sum(mask, axis=1, dtype=jnp.float32), 1)[:, None]
+
+
+@dataclass(frozen=True)
+class EndOfText:
+    """The first token whose word is `end`, or the one whose word has the largest number if None."""
+
+    end: int | None
+
+    def __call__(
+        self, x: Float[Array, "batch tokens width"], mask: Mask, inputs: Inputs
+    ) -> Float[Array, "batch width"]:
+        """Pools every row."""
+        ids = jnp.asarray(inputs["input_ids"])
+        ends = jnp.argmax(ids if self.end is None else ids == self.end, axis=1)
+        return jnp.take_along_axis(x, ends[:, None, None], axis=1)[:, 0]
+
+
+class AttentionPool(nnx.Module):
+    """What one learned token finds in the others, as in SigLIP's images."""
+
+    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+        self.probe = nnx.Param(jnp.zeros(shape.width))
+        self.attention, self.mlp = Attention(shape, rngs), Perceptron(shape, rngs)
+        self.norm = shape.norm(rngs)
+
+    def __call__(self, x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
+        """Pools every row."""
+        probe = self.probe[...].astype(x.dtype)
+        asking = jnp.broadcast_to(probe, (len(x), 1, len(probe)))
+        found = self.attention(x, asking=asking)
+        return (found + self.mlp(self.norm(found)))[:, 0]

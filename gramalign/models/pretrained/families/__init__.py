@@ -1,0 +1,22 @@
+"""The families of checkpoints that can be loaded, by `model_type`."""
+
+from collections.abc import Mapping
+
+from gramalign.models.pretrained.families.bert import BERT, ROBERTA
+from gramalign.models.pretrained.families.clip import CLIP, SIGLIP
+from gramalign.models.pretrained.families.recipe import Recipe as Recipe
+from gramalign.models.pretrained.families.vit import AST, DINOV2, VIT
+from gramalign.models.pretrained.families.whisper import WHISPER
+
+FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
+    "audio-spectrogram-transformer": AST,
+    "bert": BERT,
+    "clip": CLIP,
+    "dinov2": DINOV2,
+    "roberta": ROBERTA,
+    "siglip": SIGLIP,
+    "vit": VIT,
+    "whisper": WHISPER,
+    "xlm-roberta": ROBERTA,
+}
+"""Of each, the recipes of its kinds of encoders: "text", "image", "audio"."""

@@ -1,0 +1,170 @@
+"""CLIP (arXiv 2103.00020) and SigLIP (arXiv 2303.15343): texts and images in one space."""
+
+from collections.abc import Callable
+
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+
+from gramalign.models.pretrained import encoder as pools
+from gramalign.models.pretrained.encoder import AttentionPool, Encoder
+from gramalign.models.pretrained.families.recipe import (
+    BASE,
+    IMAGE,
+    Config,
+    Names,
+    Recipe,
+    Weights,
+    layers,
+    patches_of,
+    shape_of,
+)
+from gramalign.models.pretrained.fronts import Tokens
+from gramalign.models.pretrained.transformer import Transformer
+
+
+def _part(name: str, defaults: Config) -> Callable[[Config], Config]:
+    def found(config: Config) -> Config:
+        return {**defaults, **(config.get(name) or {})}
+
+    return found
+
+
+_CLIP_BASE = {**BASE, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+_clip_text = _part(
+    "text_config",
+    {
+        **_CLIP_BASE,
+        **{"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8},
+        **{"vocab_size": 49408, "max_position_embeddings": 77, "eos_token_id": 49407},
+    },
+)
+_clip_image = _part("vision_config", {**_CLIP_BASE, **IMAGE, "patch_size": 32})
+_SIGLIP_BASE = {**BASE, "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
+_siglip_text = _part(
+    "text_config",
+    {**_SIGLIP_BASE, "vocab_size": 32000, "max_position_embeddings": 64, "projection_size": None},
+)
+_siglip_image = _part("vision_config", {**_SIGLIP_BASE, **IMAGE})
+
+
+def _clip_layers(before: str) -> Names:
+    attention = {
+        "attention.query": "self_attn.q_proj",
+        "attention.key": "self_attn.k_proj",
+        "attention.value": "self_attn.v_proj",
+        "attention.out": "self_attn.out_proj",
+    }
+    norms = {"attention_norm": "layer_norm1", "mlp_norm": "layer_norm2"}
+    perceptron = {"mlp.up": "mlp.fc1", "mlp.down": "mlp.fc2"}
+    return layers(f"{before}.encoder.layers", **attention, **norms, **perceptron)
+
+
+def _make_clip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    text, dim = _clip_text(config), config.get("projection_dim", 512)
+    shape = shape_of(text, dtype, causal=True)
+    # Older configurations give 2, which is no word's end; a text ends at its largest number there.
+    end = None if text["eos_token_id"] == 2 else text["eos_token_id"]
+    return Encoder(
+        "text",
+        dim,
+        Tokens(shape, text["vocab_size"], text["max_position_embeddings"], rngs=rngs),
+        Transformer(shape, rngs),
+        pools.EndOfText(end),
+        shape.linear(shape.width, dim, rngs, bias=False),
+    )
+
+
+def _make_clip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    image, dim = _clip_image(config), config.get("projection_dim", 512)
+    shape = shape_of(image, dtype)
+    front = patches_of(shape, image, rngs, bias=False, norm=True)
+    # Only the token for the class is normalised at the end, which the others do not change.
+    body = Transformer(shape, rngs)
+    head = shape.linear(shape.width, dim, rngs, bias=False)
+    return Encoder("image", dim, front, body, pools.first, head)
+
+
+def _make_siglip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    text = _siglip_text(config)
+    shape = shape_of(text, dtype)
+    dim = text["projection_size"] or shape.width
+    front = Tokens(shape, text["vocab_size"], text["max_position_embeddings"], rngs=rngs)
+    body, head = Transformer(shape, rngs), shape.linear(shape.width, dim, rngs)
+    return Encoder("text", dim, front, body, pools.last, head)
+
+
+def _make_siglip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    shape = shape_of(image := _siglip_image(config), dtype)
+    front, body = patches_of(shape, image, rngs, tokens=0), Transformer(shape, rngs)
+    return Encoder("image", shape.width, front, body, AttentionPool(shape, rngs))
+
+
+_CLIP_TEXT_NAMES = {
+    "front.words": "text_model.embeddings.token_embedding",
+    "front.places": "text_model.embeddings.position_embedding",
+    **_clip_layers("text_model"),
+    "body.norm": "text_model.final_layer_norm",
+}
+_CLIP_IMAGE_NAMES = {
+    "front.map": "vision_model.embeddings.patch_embedding",
+    "front.places": "vision_model.embeddings.position_embedding.weight",
+    **_clip_layers("vision_model"),
+    "body.norm": "vision_model.post_layernorm",
+}
+CLIP = {
+    "text": Recipe(
+        _make_clip_text,
+        {**_CLIP_TEXT_NAMES, "head": "text_projection"},
+        ("text_model.", "text_projection."),
+        unused=("position_ids",),
+    ),
+    "image": Recipe(
+        _make_clip_image,
+        {
+            **_CLIP_IMAGE_NAMES,
+            "front.tokens": "vision_model.embeddings.class_embedding",
+            "front.norm": "vision_model.pre_layrnorm",
+            "head": "visual_projection",
+        },
+        ("vision_model.", "visual_projection."),
+        unused=("position_ids",),
+    ),
+}
+
+
+def _divide(weights: Weights) -> Weights:
+    """The pool's queries, keys and values, which are one there."""
+    before = "vision_model.head.attention."
+    for ours, theirs in (("weight", "in_proj_weight"), ("bias", "in_proj_bias")):
+        if f"{before}{theirs}" in weights:
+            parts = np.split(weights.pop(f"{before}{theirs}"), 3)
+            weights |= {f"{before}{x}_proj.{ours}": w for x, w in zip("qkv", parts, strict=True)}
+    return weights
+
+
+SIGLIP = {
+    "text": Recipe(
+        _make_siglip_text,
+        {**_CLIP_TEXT_NAMES, "head": "text_model.head"},
+        ("text_model.",),
+        unused=("position_ids",),
+    ),
+    "image": Recipe(
+        _make_siglip_image,
+        {
+            **_CLIP_IMAGE_NAMES,
+            "pool.probe": "vision_model.head.probe",
+            "pool.attention.query": "vision_model.head.attention.q_proj",
+            "pool.attention.key": "vision_model.head.attention.k_proj",
+            "pool.attention.value": "vision_model.head.attention.v_proj",
+            "pool.attention.out": "vision_model.head.attention.out_proj",
+            "pool.mlp.up": "vision_model.head.mlp.fc1",
+            "pool.mlp.down": "vision_model.head.mlp.fc2",
+            "pool.norm": "vision_model.head.layernorm",
+        },
+        ("vision_model.",),
+        unused=("position_ids",),
+        adapted=_divide,
+    ),
+}

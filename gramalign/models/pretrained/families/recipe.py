@@ -1,0 +1,83 @@
+"""What a family of checkpoints says: how its configuration becomes an encoder, and its names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+
+from gramalign.models.pretrained.encoder import Encoder
+from gramalign.models.pretrained.fronts import Patches
+from gramalign.models.pretrained.transformer import ACTIVATIONS, Shape
+
+Config = Mapping[str, Any]
+Names = Mapping[str, str]
+Weights = dict[str, np.ndarray]
+Make = Callable[[Config, DTypeLike, nnx.Rngs], Encoder]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One encoder of a family."""
+
+    make: Make
+    """From the configuration, the dtype that it multiplies in, and the source of weights."""
+    names: Names
+    """The checkpoint's name of each part of the encoder; `*` stands for a layer's number."""
+    own: tuple[str, ...]
+    """How the names of its weights begin in the checkpoint; none of those may be left over."""
+    prefixes: tuple[str, ...] = ("",)
+    """What may stand before all of these names."""
+    unused: tuple[str, ...] = ()
+    """How the names of those end that an encoder does not need."""
+    adapted: Callable[[Weights], Weights] = lambda weights: weights
+    """Renames, divides or joins weights, where one of the checkpoint is not one of the encoder."""
+
+
+BASE: Config = {  # what Hugging Face takes where a configuration is silent, here as in each family
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+}
+IMAGE: Config = {"num_channels": 3, "image_size": 224, "patch_size": 16}
+
+
+def shape_of(config: Config, dtype: DTypeLike, **others: Any) -> Shape:
+    """The layers of a configuration that has the names of `BASE`.
+
+    Raises:
+        ValueError: for an activation that is not known.
+    """
+    activation = config["hidden_act"]
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"hidden_act is {activation!r}, expected any of {sorted(ACTIVATIONS)}")
+    sizes = {
+        "width": config["hidden_size"],
+        "depth": config["num_hidden_layers"],
+        "heads": config["num_attention_heads"],
+        "hidden": config["intermediate_size"],
+        "eps": config["layer_norm_eps"],
+    }
+    return Shape(**{**sizes, "activation": activation, "dtype": dtype, **others})
+
+
+def pair(size: Any) -> tuple[int, int]:
+    """Height and width, of which configurations give one or both."""
+    high, wide = size if isinstance(size, list | tuple) else (size, size)
+    return high, wide
+
+
+def patches_of(shape: Shape, config: Config, rngs: nnx.Rngs, **others: Any) -> Patches:
+    """The front of a configuration that has the names of `IMAGE`."""
+    size, patch = pair(config["image_size"]), pair(config["patch_size"])
+    return Patches(shape, config["num_channels"], size, patch, rngs=rngs, **others)
+
+
+def layers(before: str, **parts: str) -> Names:
+    """Names of each layer's parts."""
+    return {f"body.layers.*.{part}": f"{before}.*.{name}" for part, name in parts.items()}

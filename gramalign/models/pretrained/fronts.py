@@ -1,0 +1,254 @@
+"""What comes before a transformer: tokens of texts, patches of images, frames of sound."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from gramalign.models.pretrained.transformer import ACTIVATIONS, Shape
+
+Inputs = Mapping[str, Array | np.ndarray]
+"""A batch as Hugging Face's processors name its arrays: `input_ids`, `pixel_values`, ..."""
+
+
+class Tokens(nnx.Module):
+    """Words and their positions, from `input_ids` and `attention_mask` `[batch, tokens]`.
+
+    Args:
+        shape: of the transformer that follows.
+        words: number of words.
+        places: number of positions.
+        kinds: number of kinds of tokens; all are of the first. 0: none.
+        pad: the word whose tokens have no position, as in RoBERTa, where positions are counted from
+            the one after it; None: positions are counted from 0.
+        norm: whether tokens are normalised.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        words: int,
+        places: int,
+        *,
+        kinds: int = 0,
+        pad: int | None = None,
+        norm: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        def table(rows: int) -> nnx.Embed:
+            return nnx.Embed(rows, shape.width, dtype=shape.dtype, rngs=rngs)
+
+        self.words, self.places = table(words), table(places)
+        self.kinds = table(kinds) if kinds else None
+        self.norm = shape.norm(rngs) if norm else None
+        self.pad, self.longest = pad, places - (0 if pad is None else pad + 1)
+
+    def __call__(
+        self, inputs: Inputs
+    ) -> tuple[Float[Array, "batch tokens width"], Bool[Array, "batch tokens"] | None]:
+        """Embeds a batch.
+
+        Returns:
+            The tokens, and which of them are not padding, if `inputs` says so.
+
+        Raises:
+            ValueError: for texts longer than there are positions.
+        """
+        ids = jnp.asarray(_given(inputs, "input_ids", 2))
+        if ids.shape[1] > self.longest:
+            raise ValueError(
+                f"input_ids is {ids.shape[1]} tokens long, expected at most {self.longest}"
+            )
+        mask = None
+        if "attention_mask" in inputs:
+            mask = jnp.asarray(_given(inputs, "attention_mask", 2)) != 0
+        places = jnp.arange(ids.shape[1])[None]
+        if self.pad is not None:
+            there = (ids != self.pad).astype(ids.dtype)
+            places = jnp.cumsum(there, axis=1, dtype=ids.dtype) * there + self.pad
+        x = self.words(ids) + self.places(places)
+        if self.kinds is not None:
+            x = x + self.kinds(jnp.zeros((1, 1), ids.dtype))
+        return (x if self.norm is None else self.norm(x)), mask
+
+
+class Patches(nnx.Module):
+    """Patches of an image, from `pixel_values` `[batch, channels, height, width]`.
+
+    An image of another size than the encoder was trained on is divided into more or fewer patches,
+    whose positions are interpolated, as in DINOv2.
+
+    Args:
+        shape: of the transformer that follows.
+        channels: number of channels.
+        size: height and width of the images that the encoder was trained on.
+        patch: height and width of a patch.
+        tokens: number of tokens before the patches, such as the one for the class.
+        bias: whether the patches' linear map has one.
+        norm: whether tokens are normalised.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        channels: int,
+        size: tuple[int, int],
+        patch: tuple[int, int],
+        *,
+        stride: tuple[int, int] | None = None,
+        tokens: int = 1,
+        bias: bool = True,
+        norm: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        self.patch, self.stride = patch, stride or patch
+        self.channels = channels
+        self.grid = self._grid(size)
+        self.map = nnx.Conv(
+            channels,
+            shape.width,
+            patch,
+            self.stride,
+            padding="VALID",
+            use_bias=bias,
+            dtype=shape.dtype,
+            rngs=rngs,
+        )
+        self.tokens = nnx.Param(jnp.zeros((tokens, shape.width))) if tokens else None
+        self.places = nnx.Param(jnp.zeros((tokens + self.grid[0] * self.grid[1], shape.width)))
+        self.norm = shape.norm(rngs) if norm else None
+
+    def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
+        """Embeds a batch.
+
+        Returns:
+            The tokens; none is padding.
+
+        Raises:
+            ValueError: for another number of channels, or images smaller than a patch.
+        """
+        pixels = _given(inputs, "pixel_values", 4)
+        if pixels.shape[1] != self.channels or min(self._grid(pixels.shape[2:])) < 1:
+            raise ValueError(
+                f"pixel_values has shape {pixels.shape}, expected [batch, {self.channels}, height, "
+                f"width] with room for a patch of {self.patch}"
+            )
+        return self.embed(jnp.moveaxis(jnp.asarray(pixels), 1, -1)), None
+
+    def embed(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _"]:
+        """The tokens of images, rows of patches one after the other."""
+        places = self.places[...]
+        grid = self._grid(x.shape[1:3])
+        x = self.map(x).reshape(len(x), grid[0] * grid[1], -1)
+        first = len(places) - self.grid[0] * self.grid[1]
+        if grid != self.grid:
+            patches = places[first:].reshape(*self.grid, -1)
+            over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
+            patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
+            places = jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
+        if self.tokens is not None:
+            tokens = jnp.broadcast_to(self.tokens[...].astype(x.dtype), (len(x), first, x.shape[2]))
+            x = jnp.concatenate([tokens, x], axis=1)
+        x = x + places.astype(x.dtype)[None]
+        return x if self.norm is None else self.norm(x)
+
+    def _grid(self, size) -> tuple[int, int]:
+        high, wide = (
+            (whole - part) // step + 1
+            for whole, part, step in zip(size, self.patch, self.stride, strict=True)
+        )
+        return high, wide
+
+
+class Spectrum(Patches):
+    """Overlapping patches of a spectrogram, from `input_values` `[batch, frames, bands]`."""
+
+    def __init__(self, shape: Shape, size: tuple[int, int], *args, **kwargs):
+        super().__init__(shape, 1, size, *args, **kwargs)
+        self.size = size
+
+    def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
+        """Embeds a batch.
+
+        Returns:
+            The tokens; none is padding.
+
+        Raises:
+            ValueError: for another number of frames or bands.
+        """
+        values = _given(inputs, "input_values", 3)
+        if values.shape[1:] != self.size[::-1]:
+            bands, frames = self.size
+            raise ValueError(
+                f"input_values has shape {values.shape}, expected [batch, {frames}, {bands}]"
+            )
+        return self.embed(jnp.swapaxes(jnp.asarray(values), 1, 2)[..., None]), None
+
+
+class Frames(nnx.Module):
+    """Frames of a spectrogram, every other one, from `input_features` `[batch, bands, frames]`.
+
+    Args:
+        shape: of the transformer that follows.
+        bands: number of frequency bands.
+        places: number of positions, half as many as there are frames.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(self, shape: Shape, bands: int, places: int, *, rngs: nnx.Rngs):
+        def over_time(ins: int, step: int) -> nnx.Conv:
+            return nnx.Conv(
+                ins, shape.width, 3, step, padding=((1, 1),), dtype=shape.dtype, rngs=rngs
+            )
+
+        self.first, self.second = over_time(bands, 1), over_time(shape.width, 2)
+        self.places = nnx.Param(jnp.zeros((places, shape.width)))
+        self.bands = bands
+
+    def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
+        """Embeds a batch.
+
+        Returns:
+            The tokens; silence after a sound is seen like any other.
+
+        Raises:
+            ValueError: for another number of frames or bands.
+        """
+        features = _given(inputs, "input_features", 3)
+        places = self.places[...]
+        if features.shape[1:] != (self.bands, 2 * len(places)):
+            raise ValueError(
+                f"input_features has shape {features.shape}, expected [batch, {self.bands}, "
+                f"{2 * len(places)}]"
+            )
+        gelu = ACTIVATIONS["gelu"]
+        x = jnp.swapaxes(jnp.asarray(features), 1, 2)
+        x = gelu(self.first(x))
+        x = gelu(self.second(x))
+        return x + places.astype(x.dtype)[None], None
+
+
+def _given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:
+    if name not in inputs:
+        raise ValueError(f"inputs: got {sorted(inputs)}, expected {name}")
+    if inputs[name].ndim != rank:
+        raise ValueError(f"{name} has shape {inputs[name].shape}, expected {rank} axes")
+    return inputs[name]
+
+
+def _cubic(old: int, new: int) -> np.ndarray:
+    """Weights `[new, old]` of cubic interpolation, Keys' with a = -3/4, as torch has it."""
+    at = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(at).astype(int) - 1
+    weights = np.zeros((new, old))
+    for tap in range(4):
+        distance = np.abs(at - (first + tap))
+        near = (1.25 * distance - 2.25) * distance**2 + 1
+        far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
+        column = np.clip(first + tap, 0, old - 1)  # the border goes on
+        np.add.at(weights, (np.arange(new), column), np.where(distance <= 1, near, far))
+    return weights.astype(np.float32)

@@ -1,0 +1,180 @@
+"""Reads encoders from folders of pretrained models, as Hugging Face saves them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from flax import nnx
+from jax.typing import DTypeLike
+
+from gramalign.models.pretrained.encoder import Encoder
+from gramalign.models.pretrained.families import FAMILIES, Recipe
+
+_LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
+
+
+def load(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> Encoder:
+    """Makes an encoder of a folder with `config.json` and `*.safetensors`.
+
+    Text encoders of the kind of BERT pool the mean of their tokens, or what `1_Pooling/config.json`
+    of Sentence Transformers says. Each weight of the encoder must be in the folder, in its shape,
+    and each of the folder's weights of this encoder must be used.
+
+    Args:
+        folder: of a model of one of `FAMILIES`.
+        kind: "text", "image" or "audio".
+        dtype: what it multiplies in; parameters are float32.
+
+    Raises:
+        FileNotFoundError: the folder, or one of these files, does not exist.
+        ValueError: for a model of another family, without an encoder of this kind, or whose weights
+            are not those of its configuration.
+    """
+    folder = Path(folder)
+    config = _config(folder)
+    recipe = FAMILIES[config["model_type"]].get(kind)
+    if recipe is None:
+        raise ValueError(
+            f"{folder} is a {config['model_type']}, which encodes "
+            f"{' and '.join(FAMILIES[config['model_type']])}, not {kind}"
+        )
+    try:
+        encoder = nnx.eval_shape(lambda: recipe.make(config, dtype, nnx.Rngs(0)))
+    except KeyError as error:
+        raise ValueError(f"{folder / 'config.json'} has no {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'config.json'}: {error}") from error
+    _fill(encoder, folder, recipe)
+    return encoder
+
+
+def kinds(folder: str | Path) -> tuple[str, ...]:
+    """What a folder's model encodes: of "text", "image" and "audio".
+
+    Raises:
+        FileNotFoundError: the folder, or its `config.json`, does not exist.
+        ValueError: for a model of another family.
+    """
+    return tuple(FAMILIES[_config(Path(folder))["model_type"]])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist, expected a folder with config.json and *.safetensors, as "
+            "Hugging Face saves a model"
+        )
+    config = _json(path)
+    if config.get("model_type") not in FAMILIES:
+        raise ValueError(
+            f"{path}: model_type is {config.get('model_type')!r}, expected any of "
+            f"{sorted(FAMILIES)}"
+        )
+    return {**config, **_pooling(folder)}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected settings by name")
+    return content
+
+
+def _pooling(folder: Path) -> dict[str, str]:
+    """What Sentence Transformers does with the tokens; whether it normalises plays no part here."""
+    if not (modules := folder / "modules.json").is_file():
+        return {}
+    types = [each["type"].rsplit(".", 1)[-1] for each in json.loads(modules.read_bytes())]
+    if others := sorted(set(types) - {"Transformer", "Pooling", "Normalize"}):
+        raise ValueError(f"{modules} has {others}, expected Transformer, Pooling and Normalize")
+    if not (path := folder / "1_Pooling" / "config.json").is_file():
+        return {}
+    modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
+    chosen = [name for name, on in _json(path).items() if name.startswith("pooling_mode_") and on]
+    if len(chosen) != 1 or chosen[0] not in modes:
+        raise ValueError(f"{path} has {chosen}, expected one of {sorted(modes)}")
+    return {"pool": modes[chosen[0]]}
+
+
+def _fill(encoder: Encoder, folder: Path, recipe: Recipe) -> None:
+    found = _read(folder, recipe)
+    whole = {}
+    for path, parameter in nnx.to_flat_state(nnx.state(encoder)):
+        name = _name(path, recipe.names)
+        if name not in found:
+            raise ValueError(f"{folder} lacks {name}, which {'.'.join(map(str, path))} is made of")
+        array = found.pop(name)
+        if path[-1] == "kernel":  # from [out, in, ...] to [..., in, out]
+            array = np.transpose(array, (*range(2, array.ndim), 1, 0))
+        if array.size == np.prod(parameter.shape, dtype=int) and array.ndim != len(parameter.shape):
+            array = array.reshape(parameter.shape)  # tokens and positions have a batch of one there
+        if array.shape != parameter.shape:
+            raise ValueError(
+                f"{folder}: {name} has shape {array.shape}, expected {parameter.shape} by its "
+                "config.json"
+            )
+        whole[path] = parameter.replace(jax.device_put(array.astype(np.float32)))
+    if found:
+        raise ValueError(
+            f"{folder} has weights that no part of the encoder takes: {sorted(found)[:5]}, "
+            f"{len(found)} in all; so it is not what its config.json says"
+        )
+    nnx.update(encoder, nnx.from_flat_state(whole))
+
+
+def _name(path: tuple, names: Mapping[str, str]) -> str:
+    number = next((str(step) for step in path if isinstance(step, int)), None)
+    steps = ["*" if isinstance(step, int) else str(step) for step in path]
+    whole = ".".join(steps)
+    if whole in names:
+        name = names[whole]
+    else:
+        name = f"{names['.'.join(steps[:-1])]}.{_LEAVES[steps[-1]]}"
+    # Positions of texts are a table in the model, and an array in images.
+    return name if number is None else name.replace("*", number)
+
+
+def _read(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
+    places = dict(_places(folder))
+    prefix = next(
+        (p for p in recipe.prefixes if any(n.startswith(p + recipe.own[0]) for n in places)), ""
+    )
+    own = {
+        name[len(prefix) :]: path
+        for name, path in places.items()
+        if name.startswith(tuple(prefix + start for start in recipe.own))
+        and not name.endswith(recipe.unused)
+    }
+    found = {}
+    for path in sorted(set(own.values())):
+        with safetensors.safe_open(path, framework="numpy") as file:
+            found |= {name: file.get_tensor(prefix + name) for name in own if own[name] == path}
+    return recipe.adapted(found)
+
+
+def _places(folder: Path) -> Iterable[tuple[str, Path]]:
+    """Each weight's name and file."""
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        cure = ""
+        if pickles := sorted(path.name for path in folder.glob("*.bin")):
+            cure = (
+                f"; {pickles[0]} is a pickle, which is never opened: save the model again, with a "
+                "version of transformers that writes safetensors"
+            )
+        raise FileNotFoundError(f"{folder} has no *.safetensors{cure}")
+    for path in paths:
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                yield from ((name, path) for name in file.keys())
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error

@@ -1,0 +1,174 @@
+"""The transformer that all pretrained encoders share, with what differs between them."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
+"""By the names that configurations have for them."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A transformer's layers."""
+
+    width: int
+    """Of a token."""
+    depth: int
+    """Number of layers."""
+    heads: int
+    """Of each attention."""
+    hidden: int
+    """Width within each perceptron."""
+    activation: str
+    """Of each perceptron, one of `ACTIVATIONS`."""
+    eps: float
+    """Added to the variance in each normalisation."""
+    dtype: DTypeLike = jnp.float32
+    """What is multiplied in; parameters, normalisation and attention weights are float32."""
+    norm_first: bool = True
+    """Whether attention and perceptron see normalised tokens, or their sums are normalised."""
+    causal: bool = False
+    """Whether a token sees only those before it."""
+    biases: tuple[bool, bool, bool] = (True, True, True)
+    """Whether queries, keys and values have biases."""
+    gated: bool = False
+    """Whether perceptrons multiply two halves of the hidden layer (SwiGLU)."""
+    scaled: bool = False
+    """Whether each layer's results are scaled, by feature, before they are added."""
+
+    def __post_init__(self):
+        if self.heads < 1 or self.width % self.heads:
+            raise ValueError(
+                f"{self.heads} attention heads cannot share a width of {self.width} evenly"
+            )
+
+    def linear(self, ins: int, outs: int, rngs: nnx.Rngs, *, bias: bool = True) -> nnx.Linear:
+        """A linear map."""
+        return nnx.Linear(ins, outs, use_bias=bias, dtype=self.dtype, rngs=rngs)
+
+    def norm(self, rngs: nnx.Rngs) -> "Norm":
+        """A normalisation."""
+        return Norm(self.width, epsilon=self.eps, use_fast_variance=False, rngs=rngs)
+
+
+class Norm(nnx.LayerNorm):
+    """Normalises in float32, and gives back what dtype it got.
+
+    The variance is that of the differences from the mean, as in torch; flax's default, the mean
+    square less the squared mean, loses digits where the mean is large.
+    """
+
+    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Normalises every token."""
+        return super().__call__(x.astype(jnp.float32)).astype(x.dtype)
+
+
+class Attention(nnx.Module):
+    """Attention of several heads, of tokens to each other or of `asking` tokens to others."""
+
+    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+        width = shape.width
+        self.query, self.key, self.value = (
+            shape.linear(width, width, rngs, bias=bias) for bias in shape.biases
+        )
+        self.out = shape.linear(width, width, rngs)
+        self.heads, self.causal = shape.heads, shape.causal
+
+    def __call__(
+        self,
+        x: Float[Array, "batch tokens width"],
+        mask: Bool[Array, "batch tokens"] | None = None,
+        asking: Float[Array, "batch askers width"] | None = None,
+    ) -> Float[Array, "batch askers width"]:
+        """Attends to the tokens that `mask` has."""
+        asking = x if asking is None else asking
+
+        def split(y):
+            return y.reshape(*y.shape[:2], self.heads, -1)
+
+        queries, keys, values = split(self.query(asking)), split(self.key(x)), split(self.value(x))
+        mask = None if mask is None else mask[:, None, None, :]
+        # Its bfloat16 form mixes dtypes, which a caller may have forbidden.
+        with jax.numpy_dtype_promotion("standard"):
+            found = jax.nn.dot_product_attention(
+                queries, keys, values, mask=mask, is_causal=self.causal
+            )
+        return self.out(found.reshape(asking.shape))
+
+
+class Perceptron(nnx.Module):
+    """One hidden layer."""
+
+    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+        self.up = shape.linear(shape.width, shape.hidden * (1 + shape.gated), rngs)
+        self.down = shape.linear(shape.hidden, shape.width, rngs)
+        self.activation, self.gated = ACTIVATIONS[shape.activation], shape.gated
+
+    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
+        """Maps every token."""
+        hidden = self.up(x)
+        if not self.gated:
+            return self.down(self.activation(hidden))
+        gate, hidden = jnp.split(hidden, 2, axis=-1)
+        return self.down(self.activation(gate) * hidden)
+
+
+class Layer(nnx.Module):
+    """Attention, then a perceptron, each added to what it saw."""
+
+    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+        self.attention, self.mlp = Attention(shape, rngs), Perceptron(shape, rngs)
+        self.attention_norm, self.mlp_norm = shape.norm(rngs), shape.norm(rngs)
+        self.norm_first, self.scaled = shape.norm_first, shape.scaled
+        if self.scaled:
+            self.attention_scale = nnx.Param(jnp.ones(shape.width))
+            self.mlp_scale = nnx.Param(jnp.ones(shape.width))
+
+    def __call__(
+        self,
+        x: Float[Array, "batch tokens width"],
+        mask: Bool[Array, "batch tokens"] | None = None,
+    ) -> Float[Array, "batch tokens width"]:
+        """Maps the tokens that `mask` has; what becomes of the others has no meaning."""
+        if not self.norm_first:
+            x = self.attention_norm(x + self.attention(x, mask))
+            return self.mlp_norm(x + self.mlp(x))
+        seen = self.attention(self.attention_norm(x), mask)
+        x = x + (seen * self._scale(self.attention_scale, x) if self.scaled else seen)
+        hidden = self.mlp(self.mlp_norm(x))
+        return x + (hidden * self._scale(self.mlp_scale, x) if self.scaled else hidden)
+
+    def _scale(self, scale, x):
+        return scale[...].astype(x.dtype)[None, None]
+
+
+class Transformer(nnx.Module):
+    """All layers, and a normalisation after them where each normalises what it sees."""
+
+    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+        self.layers = nnx.List([Layer(shape, rngs) for _ in range(shape.depth)])
+        self.norm = shape.norm(rngs) if shape.norm_first else None
+
+    def __call__(
+        self,
+        x: Float[Array, "batch tokens width"],
+        mask: Bool[Array, "batch tokens"] | None = None,
+    ) -> Float[Array, "batch tokens width"]:
+        """Maps the tokens that `mask` has."""
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x if self.norm is None else self.norm(x)

@@ -1,0 +1,143 @@
+"""Writes `pretrained.json`: what Hugging Face's PyTorch models return for tiny random weights.
+
+Run as `python -m tests.golden.pretrained`, with torch and transformers installed. Weights and
+inputs are drawn anew wherever they are needed, so that only shapes and results are kept.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+import transformers as hf
+
+from tests.models.pretrained.tiny import drawn_inputs, write_weights
+
+SMALL = {
+    **{"hidden_size": 24, "intermediate_size": 40},
+    **{"num_hidden_layers": 2, "num_attention_heads": 3},
+}
+TEXT = {**SMALL, "vocab_size": 50, "max_position_embeddings": 12}
+IMAGE = {**SMALL, "image_size": 12, "patch_size": 4}
+
+IDS = {"input_ids": [2, 9], "attention_mask": [2, 9]}
+UNMASKED = {"input_ids": [2, 12]}
+PIXELS = {"pixel_values": [2, 3, 12, 12]}
+OBLONG = {"pixel_values": [2, 3, 16, 12]}
+SPECTRUM = {"input_values": [2, 14, 10]}
+FRAMES = {"input_features": [2, 8, 20]}
+
+
+def clip(end: int) -> Any:
+    text = {**TEXT, "eos_token_id": end, "projection_dim": 10}
+    return hf.CLIPModel(hf.CLIPConfig(text_config=text, vision_config=IMAGE, projection_dim=10))
+
+
+def siglip() -> Any:
+    text = {**TEXT, "projection_size": 24}
+    return hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=IMAGE))
+
+
+def dinov2(size: int, *, gated: bool) -> Any:
+    config = {**IMAGE, "image_size": size, "use_swiglu_ffn": gated}
+    return hf.Dinov2Model(hf.Dinov2Config(**config))
+
+
+def ast() -> Any:
+    strides = {"frequency_stride": 3, "time_stride": 2}
+    size = {"max_length": 14, "num_mel_bins": 10}
+    return hf.ASTModel(hf.ASTConfig(**SMALL, **strides, **size, patch_size=4))
+
+
+def whisper() -> Any:
+    sizes = {
+        **{"d_model": 24, "num_mel_bins": 8, "max_source_positions": 10},
+        **{"encoder_layers": 2, "encoder_attention_heads": 3, "encoder_ffn_dim": 40},
+        **{"decoder_layers": 1, "decoder_attention_heads": 3, "decoder_ffn_dim": 40},
+        **{"vocab_size": 50, "max_target_positions": 6, "decoder_start_token_id": 1},
+        **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+    }
+    return hf.WhisperForConditionalGeneration(hf.WhisperConfig(**sizes))
+
+
+def of_text(model: Any, inputs: dict) -> torch.Tensor:
+    return model.get_text_features(**inputs).pooler_output
+
+
+def of_image(model: Any, inputs: dict) -> torch.Tensor:
+    return model.get_image_features(**inputs).pooler_output
+
+
+def mean(model: Any, inputs: dict) -> torch.Tensor:
+    tokens = model(**inputs).last_hidden_state
+    kept = inputs["attention_mask"][..., None].to(tokens.dtype)
+    return (tokens * kept).sum(1) / kept.sum(1)
+
+
+def first(model: Any, inputs: dict) -> torch.Tensor:
+    return model(**inputs).last_hidden_state[:, 0]
+
+
+CASES = {
+    "clip text": (lambda: clip(2), IDS, of_text),
+    "clip that ends by number text": (lambda: clip(7), IDS, of_text),
+    "clip image": (lambda: clip(2), PIXELS, of_image),
+    "siglip text": (siglip, UNMASKED, of_text),
+    "siglip image": (siglip, PIXELS, of_image),
+    "bert text": (lambda: hf.BertModel(hf.BertConfig(**TEXT)), IDS, mean),
+    "bert for masked words text": (
+        lambda: hf.BertForMaskedLM(hf.BertConfig(**TEXT)),
+        IDS,
+        lambda model, inputs: mean(model.bert, inputs),
+    ),
+    "roberta text": (lambda: hf.RobertaModel(hf.RobertaConfig(**TEXT)), IDS, mean),
+    "xlm-roberta text": (
+        lambda: hf.XLMRobertaModel(hf.XLMRobertaConfig(**TEXT, layer_norm_eps=1e-5)),
+        IDS,
+        mean,
+    ),
+    "vit image": (lambda: hf.ViTModel(hf.ViTConfig(**IMAGE)), PIXELS, first),
+    "dinov2 of other images image": (lambda: dinov2(20, gated=False), OBLONG, first),
+    "dinov2 with gates image": (lambda: dinov2(12, gated=True), PIXELS, first),
+    "ast audio": (ast, SPECTRUM, lambda model, inputs: model(**inputs).pooler_output),
+    "whisper audio": (
+        whisper,
+        FRAMES,
+        lambda model, inputs: model.model.encoder(**inputs).last_hidden_state.mean(1),
+    ),
+}
+"""Names, whose last word is the kind, to the model, its inputs' shapes, and what is compared."""
+
+
+def result(make: Callable[[], Any], shapes: dict, call: Callable[[Any, dict], Any]) -> dict:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = make()
+        model.save_pretrained(folder)  # not state_dict: files have other names
+        written = safetensors.numpy.load_file(folder / "model.safetensors")
+        tensors = {name: list(array.shape) for name, array in written.items()}
+        write_weights(folder, tensors)
+        model, unfit = type(model).from_pretrained(folder, output_loading_info=True)
+        assert not any(unfit.values()), unfit
+        config = json.loads((folder / "config.json").read_text())
+    inputs = {name: torch.from_numpy(array) for name, array in drawn_inputs(shapes).items()}
+    with torch.no_grad():
+        found = call(model.eval(), inputs).numpy().astype(float)
+    return {
+        **{"config": config, "tensors": tensors, "inputs": shapes},
+        "result": np.round(found, 7).tolist(),
+    }
+
+
+def main() -> None:
+    about = {"transformers": hf.__version__, "torch": torch.__version__}
+    found = {"about": about, **{name: result(*case) for name, case in CASES.items()}}
+    Path(__file__).with_suffix(".json").write_text(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""Encoders from the folders of pretrained models, against Hugging Face's own."""
+
+import copy
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+from flax import nnx
+
+from gramalign.models import pretrained
+from tests.models.pretrained.tiny import drawn_inputs, golden, write_model
+
+GOLDEN = golden()
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Writes a case, after a change to it, and gives its folder."""
+
+    def write(name, change=None):
+        case = copy.deepcopy(GOLDEN[name])
+        if change is not None:
+            change(case)
+        return write_model(tmp_path / "model", case)
+
+    return write
+
+
+def weights_of(folder):
+    return safetensors.numpy.load_file(folder / "model.safetensors")
+
+
+def save(folder, weights, name="model.safetensors"):
+    safetensors.numpy.save_file(weights, folder / name, {"format": "pt"})
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_what_they_return_is_what_hugging_face_does(model, name):
+    case = GOLDEN[name]
+    encoder = pretrained.load(model(name), name.split()[-1])
+    found = encoder(drawn_inputs(case["inputs"]))
+    assert found.dtype == jnp.float32
+    assert found.shape == (2, encoder.dim)
+    assert encoder.kind in pretrained.kinds(model(name))
+    np.testing.assert_allclose(found, case["result"], atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["bert text", "clip image", "whisper audio"])
+def test_in_bfloat16(model, name):
+    case = GOLDEN[name]
+    encoder = pretrained.load(model(name), name.split()[-1], dtype=jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(encoder))} == {jnp.dtype("float32")}
+    found = encoder(drawn_inputs(case["inputs"]))
+    assert found.dtype == jnp.float32
+    difference = np.abs(found - np.asarray(case["result"])).max()
+    assert 1e-5 < difference < 0.05
+
+
+@pytest.mark.parametrize("name", ["clip text", "bert text"])
+def test_padding_and_neighbours_change_nothing(model, name):
+    encoder = pretrained.load(model(name), "text")
+    inputs = drawn_inputs(GOLDEN[name]["inputs"])
+    together = encoder(inputs)
+    short = {each: array[:1, :6] for each, array in inputs.items()}  # without its padding
+    np.testing.assert_allclose(encoder(short), together[:1], atol=1e-6)
+
+
+def test_a_row_of_padding_alone_is_finite_and_so_are_its_gradients(model):
+    encoder = pretrained.load(model("bert text"), "text")
+    inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
+    inputs["attention_mask"][0] = 0
+    graph, state = nnx.split(encoder)
+    slopes = jax.grad(lambda s: jnp.sum(nnx.merge(graph, s)(inputs) ** 2))(state)
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(slopes))
+
+
+def test_frames_of_silence_after_a_sound_do_not_count(model):
+    encoder = pretrained.load(model("whisper audio"), "audio")
+    inputs = drawn_inputs(GOLDEN["whisper audio"]["inputs"])
+    mask = np.ones((2, 20), np.int32)
+    np.testing.assert_allclose(
+        encoder(inputs | {"attention_mask": mask}), encoder(inputs), atol=1e-6
+    )
+    mask[0, 6:] = 0
+    found = encoder(inputs | {"attention_mask": mask})
+    np.testing.assert_allclose(found[1], encoder(inputs)[1], atol=1e-6)
+    # Attention still sees them, as it was trained to.
+    tokens = encoder.body(encoder.front(inputs)[0])
+    np.testing.assert_allclose(found[0], tokens[0, :3].mean(0), atol=1e-6)
+
+
+def test_several_files_half_precision_and_old_names_are_read(model):
+    folder = model("bert for masked words text")
+    weights = weights_of(folder)
+    (folder / "model.safetensors").unlink()
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): array.astype(np.float16)
+        for name, array in weights.items()
+    }
+    names = sorted(old)
+    for number, part in enumerate((names[::2], names[1::2]), 1):
+        save(folder, {name: old[name] for name in part}, f"model-0000{number}-of-00002.safetensors")
+    case = GOLDEN["bert for masked words text"]
+    found = pretrained.load(folder, "text")(drawn_inputs(case["inputs"]))
+    np.testing.assert_allclose(found, case["result"], atol=5e-3)
+
+
+def test_weights_in_bfloat16_are_read(model):
+    folder = model("vit image")
+    save(folder, {n: w.astype(jnp.bfloat16) for n, w in weights_of(folder).items()})
+    case = GOLDEN["vit image"]
+    found = pretrained.load(folder, "image")(drawn_inputs(case["inputs"]))
+    np.testing.assert_allclose(found, case["result"], atol=5e-2)
+
+
+def pooling(folder, mode, *others):
+    types = ["sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"]
+    modules = [{"idx": n, "type": each} for n, each in enumerate([*types, *others])]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    modes = dict.fromkeys(("cls_token", "mean_tokens", "max_tokens"), False) | {mode: True}
+    settings = {f"pooling_mode_{name}": on for name, on in modes.items()}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+
+
+def test_sentence_transformers_say_how_they_pool(model):
+    folder = model("bert text")
+    pooling(folder, "cls_token", "sentence_transformers.models.Normalize")
+    encoder = pretrained.load(folder, "text")
+    inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
+    tokens = encoder.body(*encoder.front(inputs))
+    np.testing.assert_array_equal(encoder(inputs), tokens[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("mode", "others", "told"),
+    [
+        (
+            "max_tokens",
+            (),
+            r"1_Pooling.config.json has \['pooling_mode_max_tokens'\], expected one",
+        ),
+        ("mean_tokens", ("sentence_transformers.models.Dense",), r"modules.json has \['Dense'\]"),
+    ],
+)
+def test_sentence_transformers_that_do_more_are_refused(model, mode, others, told):
+    folder = model("bert text")
+    pooling(folder, mode, *others)
+    with pytest.raises(ValueError, match=told):
+        pretrained.load(folder, "text")
+
+
+@pytest.mark.parametrize(
+    ("type_", "changes"),
+    [
+        ("clip", {}),
+        ("siglip", {}),
+        ("bert", {}),
+        ("roberta", {}),
+        ("xlm-roberta", {"vocab_size": 50265}),
+        ("vit", {}),
+        ("dinov2", {}),
+        ("dinov2", {"use_swiglu_ffn": True}),
+        ("audio-spectrogram-transformer", {}),
+        ("whisper", {}),
+    ],
+)
+def test_a_configuration_that_is_silent_means_the_defaults(type_, changes):
+    transformers = pytest.importorskip("transformers")
+    known = transformers.AutoConfig.for_model(type_, **changes).to_dict()
+    for recipe in pretrained.FAMILIES[type_].values():
+
+        def made(config, recipe=recipe):
+            return nnx.split(nnx.eval_shape(lambda: recipe.make(config, jnp.float32, nnx.Rngs(0))))
+
+        assert made(changes) == made(known)
+
+
+def drop(case, name):
+    del case["tensors"][name]
+
+
+LAST = "encoder.layer.1.output.dense.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: drop(c, LAST), f"lacks {LAST}, which body.layers.1.mlp.down.kernel"),
+        (
+            lambda c: c["tensors"].update({"encoder.layer.2.output.dense.bias": [24]}),
+            r"no part of the encoder takes: \['encoder.layer.2.output.dense.bias'\], 1 in all",
+        ),
+        (
+            lambda c: c["tensors"].update({LAST: [24, 41]}),
+            rf"{LAST} has shape \(41, 24\), expected \(40, 24\) by its config.json",
+        ),
+        (lambda c: c["config"].update(model_type="gpt2"), "model_type is 'gpt2', expected any of"),
+        (lambda c: c["config"].pop("model_type"), "model_type is None, expected any of"),
+        (lambda c: c["config"].update(hidden_act="mish"), "hidden_act is 'mish', expected any of"),
+        (
+            lambda c: c["config"].update(num_attention_heads=5),
+            "5 attention heads cannot share a width of 24",
+        ),
+        (
+            lambda c: c["config"].update(position_embedding_type="relative_key"),
+            "position_embedding_type is 'relative_key', expected 'absolute'",
+        ),
+    ],
+)
+def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
+    with pytest.raises(ValueError, match=told):
+        pretrained.load(model("bert text", change), "text")
+
+
+def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent.config.json does not exist, expected a"):
+        pretrained.load(tmp_path / "absent", "text")
+    folder = model("bert text")
+    with pytest.raises(ValueError, match="is a bert, which encodes text, not image"):
+        pretrained.load(folder, "image")
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged or no safetensors file"):
+        pretrained.load(folder, "text")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no \*.safetensors$"):
+        pretrained.load(folder, "text")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(FileNotFoundError, match="pytorch_model.bin is a pickle, which is never"):
+        pretrained.load(folder, "text")
+    (folder / "config.json").write_text("[1]")
+    with pytest.raises(ValueError, match="holds a list, expected settings by name"):
+        pretrained.load(folder, "text")
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        pretrained.load(folder, "text")
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "told"),
+    [
+        ("bert text", {"input_ids": [1, 13]}, "input_ids is 13 tokens long, expected at most 12"),
+        ("roberta text", {"input_ids": [1, 11]}, "is 11 tokens long, expected at most 10"),
+        ("bert text", {"input_ids": [13]}, r"input_ids has shape \(13,\), expected 2 axes"),
+        ("bert text", {"pixel_values": [1]}, r"got .*'pixel_values'.*, expected input_ids"),
+        ("vit image", {"pixel_values": [1, 4, 12, 12]}, r"expected \[batch, 3, height, width\]"),
+        ("vit image", {"pixel_values": [1, 3, 3, 12]}, r"with room for a patch of \(4, 4\)"),
+        ("ast audio", {"input_values": [1, 10, 14]}, r"expected \[batch, 14, 10\]"),
+        ("whisper audio", {"input_features": [1, 8, 18]}, r"expected \[batch, 8, 20\]"),
+    ],
+)
+def test_inputs_of_another_shape_are_refused(model, name, inputs, told):
+    encoder = pretrained.load(model(name), name.split()[-1])
+    with pytest.raises(ValueError, match=told):
+        encoder(drawn_inputs(inputs))

@@ -1,0 +1,57 @@
+"""Tiny pretrained models, as Hugging Face saves them, with weights drawn from their names."""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "pretrained.json"
+
+
+def drawn(name: str, shape: Sequence[int]) -> np.ndarray:
+    """Numbers of some effect: large enough that a wrong layer shows."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    return np.asarray(0.3 * rng.normal(size=shape), np.float32)
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Sequence[int]]) -> None:
+    """Writes `model.safetensors` of the names and shapes given."""
+    arrays = {name: drawn(name, shape) for name, shape in tensors.items()}
+    safetensors.numpy.save_file(arrays, folder / "model.safetensors", {"format": "pt"})
+
+
+def drawn_inputs(shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+    """Inputs by the names that processors give them; the first text ends in padding."""
+    found = {}
+    for name, shape in shapes.items():
+        if name == "input_ids":
+            ids = np.random.default_rng(len(shapes)).integers(3, 50, shape).astype(np.int32)
+            ids[..., 4] = 7  # where a text ends, for those who look for it
+            if "attention_mask" in shapes:
+                ids[0, 6:] = 1
+            found[name] = ids
+        elif name == "attention_mask":
+            mask = np.ones(shape, np.int32)
+            mask[0, 6:] = 0
+            found[name] = mask
+        else:
+            found[name] = drawn(name, shape)
+    return found
+
+
+def golden() -> dict:
+    """By case: `config`, `tensors`, `inputs` and `result` of `tests/golden/pretrained.py`."""
+    found = json.loads(GOLDEN.read_text())
+    del found["about"]
+    return found
+
+
+def write_model(folder: Path, case: Mapping) -> Path:
+    """Writes the folder of one of those cases."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(case["config"]))
+    write_weights(folder, case["tensors"])
+    return folder
