@@ -77,6 +77,7 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
         assert any(name.endswith(", baseline") for name in ranks)
 
 
+@pytest.mark.slow
 def test_evaluate_reranks_by_a_head_that_was_trained(run, store, small, tmp_path, capsys):
     said = complaint(capsys, "evaluate", str(run), "--rerank", "matching")
     assert f'{run} has no head that could re-rank: train one with --objective "gram + 0.1' in said
@@ -509,6 +510,7 @@ def test_search_knows_whose_an_index_is(run, store, tmp_path, capsys, caplog):
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_a_modality_is_added_to_a_space_whose_index_stays(run, store, small, tmp_path, capsys):
     saved, out = tmp_path / "index.safetensors", tmp_path / "with_smell"
     main(["search", str(run), "row3", "--save-index", str(saved)])

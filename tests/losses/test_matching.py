@@ -91,6 +91,7 @@ def test_no_negatives_are_no_error(embeddings, head):
     np.testing.assert_allclose(found, jax.nn.softplus(-head(embeddings, masks)), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["gather", "ring"])
 def test_devices_change_neither_values_nor_gradients(embeddings, present, head, strategy):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -134,6 +134,7 @@ def test_a_run_goes_on_after_a_kill_and_is_exported(run, config, first, tmp_path
     assert load_run(tmp_path / "run").config.freeze == ("text",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [Layout(data=2), Layout(data=2, fsdp=2, model=2)])
 def test_on_several_devices(layout, run, config, first, tmp_path):
     split = dataclasses.replace(config, layout=layout)
@@ -162,6 +163,7 @@ def test_microbatches_and_remat_change_nothing(run, config, tmp_path, quiet):
         np.testing.assert_allclose(one[name], other[name], atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_heads_alone_may_be_trained(config, rows, tmp_path, quiet):
     """A fusion over a space that stays as it is."""
     np.savez(tmp_path / "three.npz", **rows, speed=np.sin(rows["text"][:, :3]))

@@ -40,6 +40,7 @@ def arrays(folder):
     return safetensors.numpy.load_file(folder / "params.safetensors")
 
 
+@pytest.mark.slow
 def test_it_learns_and_its_head_is_kept(config, tmp_path):
     rows = []
     run = train(dataclasses.replace(config, steps=60), tmp_path, report=rows.append)
@@ -55,6 +56,7 @@ def test_a_killed_run_draws_the_same_negatives(run, config, tmp_path, quiet):
         assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [Layout(data=8), Layout(data=2, fsdp=2, model=2)])
 def test_devices_draw_the_same_negatives(layout, run, config, tmp_path, quiet):
     other = train(dataclasses.replace(config, layout=layout), tmp_path, report=quiet)
@@ -62,6 +64,7 @@ def test_devices_draw_the_same_negatives(layout, run, config, tmp_path, quiet):
         np.testing.assert_allclose(arrays(other.folder)[name], x, atol=5e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_each_step_draws_anew(config, tmp_path):
     """With a learning rate of next to nothing, on one batch that is the same at every step."""
     still = dataclasses.replace(config.optimizer, learning_rate=1e-9)

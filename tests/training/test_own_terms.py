@@ -152,6 +152,7 @@ def test_help_tells_of_a_loss_what_its_docstring_does(capsys):
     assert f"{OPTION}.margin FLOAT that costs nothing. (default: 0.2)" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["whole", "over_axis"])
 def test_devices_change_nothing(loss):
     """Whether a loss knows of their axis or leaves its division to the compiler."""
@@ -191,6 +192,7 @@ def test_a_loss_without_masks_is_not_for_gaps(tmp_path):
     chosen_rows(replace(blind, data=str(tmp_path / "gaps.npz"), objective=HINGE))
 
 
+@pytest.mark.slow
 def test_a_run_from_its_options_to_its_figures(tmp_path, capsys):
     """Trained, loaded, evaluated by the term's own Score, and repeated by the command it tells."""
     out = tmp_path / "run"

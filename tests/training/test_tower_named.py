@@ -191,6 +191,7 @@ def test_errors_name_the_option(capsys):
     assert "--model.tower: got 'tests.own_methods:hinge', which is" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tower", [TOKENS, FLAT])
 def test_devices_and_microbatches_change_nothing(tower):
     config = Config(objective="clip", model=Model(dim=4, tower=tower), batch_size=8)
@@ -206,6 +207,7 @@ def test_devices_and_microbatches_change_nothing(tower):
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, tolerance, 1e-5), found, plain)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_and_loaded(small_config, tmp_path, quiet):
     config = small_config(model=Model(dim=8, tower=TOKENS))
     assert config_from_json(config_to_json(config)) == config

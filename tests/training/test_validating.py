@@ -80,6 +80,7 @@ def test_what_cannot_be_validated_is_refused(changes, what, small_config, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_figure_that_no_row_has(small_config, small_store, tmp_path, quiet):
     """Audio is with text or with video, but never with both."""
     audio, text = (np.load(small_store / f"{name}.npy") for name in ("audio", "text"))

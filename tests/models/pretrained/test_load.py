@@ -110,6 +110,18 @@ def test_several_files_half_precision_and_old_names_are_read(model):
     np.testing.assert_allclose(found, case["result"], atol=5e-3)
 
 
+def test_the_second_of_two_configurations_counts(model):
+    def twice(case):
+        config = case["config"]
+        config["text_config_dict"] = config["text_config"]
+        config["text_config"] = {"hidden_size": 7}
+
+    found = pretrained.load(model("clip text", twice), "text")(
+        drawn_inputs(GOLDEN["clip text"]["inputs"])
+    )
+    np.testing.assert_allclose(found, GOLDEN["clip text"]["result"], atol=2e-6)
+
+
 def test_weights_in_bfloat16_are_read(model):
     folder = model("vit image")
     save(folder, {n: w.astype(jnp.bfloat16) for n, w in weights_of(folder).items()})

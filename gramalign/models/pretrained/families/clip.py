@@ -25,7 +25,8 @@ from gramalign.models.pretrained.transformer import Transformer
 
 def _part(name: str, defaults: Config) -> Callable[[Config], Config]:
     def found(config: Config) -> Config:
-        return {**defaults, **(config.get(name) or {})}
+        # The oldest configurations have it twice, and Hugging Face takes the second.
+        return {**defaults, **(config.get(f"{name}_dict") or config.get(name) or {})}
 
     return found
 
