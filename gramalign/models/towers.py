@@ -135,13 +135,13 @@ class Towers(nnx.Module):
             what = f"a {type(y).__name__}"
         elif not jnp.issubdtype(y.dtype, jnp.floating):
             what = f"{y.dtype}"
-        elif y.shape != (len(x), self.dim):
+        elif y.shape != (x.shape[0], self.dim):
             what = f"shape {y.shape}"
         else:
             return at_least_float32(y)
         raise ValueError(
             f"the tower of {modality} returns {what} for features of shape {x.shape}, expected "
-            f"floats of shape {(len(x), self.dim)}"
+            f"floats of shape {(x.shape[0], self.dim)}"
         )
 
 
