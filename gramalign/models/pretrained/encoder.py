@@ -81,7 +81,7 @@ def mean_of_sound(
 ) -> Float[Array, "batch width"]:
     """The mean of all tokens but those of silence after the sound, if `inputs` says which."""
     if "attention_mask" in inputs:
-        mask = jnp.asarray(inputs["attention_mask"])[:, ::2] != 0  # a token is of two frames
+        mask = jnp.asarray(inputs["attention_mask"], bool)[:, ::2]  # a token is of two frames
     return mean(x, mask)
 
 

@@ -65,7 +65,7 @@ class Tokens(nnx.Module):
             )
         mask = None
         if "attention_mask" in inputs:
-            mask = jnp.asarray(_given(inputs, "attention_mask", 2)) != 0
+            mask = jnp.asarray(_given(inputs, "attention_mask", 2), bool)
         places = jnp.arange(ids.shape[1])[None]
         if self.pad is not None:
             there = (ids != self.pad).astype(ids.dtype)
@@ -108,7 +108,7 @@ class Patches(nnx.Module):
     ):
         self.patch, self.stride = patch, stride or patch
         self.channels = channels
-        self.grid = self._grid(size)
+        self.size, self.grid = size, self._grid(size)
         self.map = nnx.Conv(
             channels,
             shape.width,
@@ -170,7 +170,6 @@ class Spectrum(Patches):
 
     def __init__(self, shape: Shape, size: tuple[int, int], *args, **kwargs):
         super().__init__(shape, 1, size, *args, **kwargs)
-        self.size = size
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
         """Embeds a batch.
@@ -206,7 +205,8 @@ class Frames(nnx.Module):
 
         self.first, self.second = over_time(bands, 1), over_time(shape.width, 2)
         self.places = nnx.Param(jnp.zeros((places, shape.width)))
-        self.bands, self.dtype = bands, shape.dtype
+        self.bands, self.frames = bands, 2 * places
+        self.dtype = shape.dtype
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
         """Embeds a batch.
@@ -219,10 +219,10 @@ class Frames(nnx.Module):
         """
         features = _given(inputs, "input_features", 3)
         places = self.places[...]
-        if features.shape[1:] != (self.bands, 2 * len(places)):
+        if features.shape[1:] != (self.bands, self.frames):
             raise ValueError(
                 f"input_features has shape {features.shape}, expected [batch, {self.bands}, "
-                f"{2 * len(places)}]"
+                f"{self.frames}]"
             )
         gelu = ACTIVATIONS["gelu"]
         x = jnp.swapaxes(jnp.asarray(features, jnp.float32), 1, 2)
