@@ -57,6 +57,7 @@ def arrays(run):
     return safetensors.numpy.load_file(run.folder / "params.safetensors")
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_what_they_have_learned(config, folder, tmp_path, quiet):
     run = train(at_start(config), tmp_path / "run", report=quiet)
     weights, store = arrays(run), load(folder / "store.npz")
