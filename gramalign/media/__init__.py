@@ -1,4 +1,4 @@
-"""Floor 4: files of media become a feature store; tables, decoding, encoding, jobs that may be killed.
+"""Floor 4: files of media become a feature store: tables, decoding, encoding, a job to be killed.
 
 A cell of a table has one or more *pieces*: a text one, an image one, an audio file its windows, a
 video some frames. A pretrained encoder maps every piece; the cell's feature is their mean. Reading

@@ -1,47 +1,74 @@
 """Cells become features: pieces in batches of one size, over all devices, and their means."""
 
+import dataclasses
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from gramalign.media.pieces import Pieces
-from gramalign.models.pretrained import Encoder
+from gramalign.media.pieces import EncoderKind, Pieces
+from gramalign.models.pretrained import load
+from gramalign.models.pretrained.fronts import Tokens
 
 Encode = Callable[[Pieces], Float[Array, "pieces dim"]]
 
 _AXIS = "pieces"
 
 
-def over_devices(encoder: Encoder) -> tuple[Encode, int]:
-    """An encoder, compiled for batches split over all local devices, and the number of these."""
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """A pretrained encoder, compiled for batches that are split over all local devices.
+
+    Attributes:
+        encode: maps a batch.
+        dim: width of an embedding.
+        devices: number of devices, which a batch's size is a multiple of.
+        longest: most tokens of a text; 0 for others.
+    """
+
+    encode: Encode
+    dim: int
+    devices: int
+    longest: int = 0
+
+
+def encoding_of(folder: Path, kind: EncoderKind, dtype: str) -> Encoding:
+    """Loads an encoder; what `gramalign.models.pretrained.load` raises, this does too."""
+    encoder = load(folder, kind, dtype=jnp.dtype(dtype))
     devices = jax.local_devices()
     mesh = Mesh(np.asarray(devices), (_AXIS,), axis_types=(AxisType.Auto,))
     everywhere, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (_AXIS,)))
     graphdef, state = nnx.split(encoder)
     state = jax.device_put(state, everywhere)
     run = jax.jit(lambda state, pieces: nnx.merge(graphdef, state)(pieces))
-    return lambda pieces: run(state, jax.device_put(pieces, split)), len(devices)
+    return Encoding(
+        encode=lambda pieces: run(state, jax.device_put(pieces, split)),
+        dim=encoder.dim,
+        devices=len(devices),
+        longest=encoder.front.longest if isinstance(encoder.front, Tokens) else 0,
+    )
 
 
 def means(
-    cells: Iterable[tuple[int, Pieces]], encode: Encode, *, count: int, dim: int, batch_size: int
+    cells: Iterable[tuple[int, Pieces]], encoding: Encoding, *, count: int, batch_size: int
 ) -> Float[np.ndarray, "count dim"]:
     """The mean embedding of each cell's pieces; zeros for a cell without any.
 
     Args:
         cells: pieces of cells, and which cell it is, from 0.
-        encode: maps a batch.
+        encoding: the encoder.
         count: number of cells.
-        dim: width of an embedding.
-        batch_size: pieces that are encoded at once.
+        batch_size: pieces that are encoded at once, or a few more, so that devices have the same.
     """
-    total, pieces = np.zeros((count, dim)), np.zeros((count, 1))
+    batch_size += -batch_size % encoding.devices
+    total, pieces = np.zeros((count, encoding.dim)), np.zeros((count, 1))
     # The host prepares a batch while devices compute the one before.
     waiting = []
 
@@ -50,7 +77,7 @@ def means(
         np.add.at(pieces, owners, 1.0)
 
     for owners, batch in _batches(cells, batch_size):
-        waiting.append((owners, encode(batch)))
+        waiting.append((owners, encoding.encode(batch)))
         if len(waiting) > 1:
             collect(*waiting.pop(0))
     for each in waiting:

@@ -8,24 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import jax.numpy as jnp
-
 from gramalign import __version__
 from gramalign.data import FeatureStore, open_store
 from gramalign.data.store import COLUMNS
 from gramalign.media.columns import Column, columns_of
+from gramalign.media.encoding import Encoding, encoding_of
 from gramalign.media.joining import join
 from gramalign.media.libraries import check_installed
 from gramalign.media.making import OnBadFile, Report, make_chunks
-from gramalign.media.pieces import Kind, reader
+from gramalign.media.pieces import EncoderKind, Kind, reader
 from gramalign.media.table import Table, read_table
 from gramalign.media.work import check_free, work_on
-from gramalign.models.pretrained import Encoder, load
 
 Folders = Mapping[str, str | Path]
 """Folders of pretrained encoders, by column."""
 Dtype = Literal["float32", "bfloat16"]
 
+_ENCODERS: dict[Kind, EncoderKind]
 _ENCODERS = {"text": "text", "image": "image", "video": "image", "audio": "audio"}
 _BATCHES = 16  # in a chunk: what is lost when a job is killed, and has to be encoded again
 _SUFFIXES = (".json", ".txt", ".model", ".safetensors")  # of what an encoder's folder needs
@@ -102,16 +101,18 @@ def features(
     if video:
         options["frames"] = frames
     job = _job(rows, columns, options)
-    loaded: dict[tuple[Path, str], Encoder] = {}
-    reads, encoders, cells = {}, {}, {}
+    loaded: dict[tuple[Path, EncoderKind], Encoding] = {}
+    reads, encodings, cells = {}, {}, {}
     for column in columns:
         key = column.encoder, _ENCODERS[column.kind]
         if key not in loaded:
-            loaded[key] = load(*key, dtype=jnp.dtype(dtype))
-        encoders[column.name] = loaded[key]
-        model_type = json.loads((column.encoder / "config.json").read_text("utf-8"))["model_type"]
+            loaded[key] = encoding_of(*key, dtype)
+        encodings[column.name] = loaded[key]
         reads[column.name] = reader(
-            *(column.kind, column.encoder, loaded[key]), model_type=model_type, frames=frames
+            *(column.kind, column.encoder),
+            model_type=json.loads((column.encoder / "config.json").read_bytes())["model_type"],
+            longest=loaded[key].longest,
+            frames=frames,
         )
         pieces = frames if column.kind == "video" else 1
         cells[column.name] = max(1, _BATCHES * batch_size // pieces)
@@ -119,13 +120,13 @@ def features(
         if not work.joined:
             for column in columns:
                 make_chunks(
-                    *(rows, column, reads[column.name], encoders[column.name], work),
+                    *(rows, column, reads[column.name], encodings[column.name], work),
                     cells=cells[column.name],
                     batch_size=batch_size,
                     on_bad_file=on_bad_file,
                     report=report,
                 )
-            dims = {name: encoder.dim for name, encoder in encoders.items()}
+            dims = {name: encoding.dim for name, encoding in encodings.items()}
             join(work, rows, columns, cells=cells, dims=dims, about=about)
         work.publish()
     return open_store(out)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +22,14 @@ _CLASSES = {
 
 def check_installed() -> None:
     """Raises a ValueError that names the cure if a package of the extra is missing."""
-    missing = [name for module, name in _PACKAGES.items() if not importlib.util.find_spec(module)]
+    _check("reading media", _PACKAGES)
+
+
+def _check(what: str, packages: Mapping[str, str]) -> None:
+    missing = [name for module, name in packages.items() if not importlib.util.find_spec(module)]
     if missing:
         raise ValueError(
-            f"reading media needs {', '.join(missing)}, not installed here: "
+            f"{what} needs {', '.join(missing)}, not installed here: "
             "pip install 'gramalign[pretrained]'"
         )
 
@@ -39,6 +44,9 @@ def processor(
     Raises:
         ValueError: the folder has none, or it needs a package that is not installed.
     """
+    if what == "tokenizer" and any(folder.glob("*.model")):
+        # Or another tokenizer may be taken in its place, which splits texts otherwise.
+        _check(f"the tokenizer of {folder}", {"sentencepiece": "sentencepiece"})
     # That there is no PyTorch is no news.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     import transformers

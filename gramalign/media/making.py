@@ -10,11 +10,10 @@ import grain
 import numpy as np
 
 from gramalign.media.columns import Column
-from gramalign.media.encoding import means, over_devices
+from gramalign.media.encoding import Encoding, means
 from gramalign.media.pieces import Pieces
 from gramalign.media.table import Table
 from gramalign.media.work import Chunk, Work
-from gramalign.models.pretrained import Encoder
 
 OnBadFile = Literal["error", "missing"]
 Read = Callable[[str], Pieces]
@@ -25,7 +24,7 @@ def make_chunks(
     table: Table,
     column: Column,
     read: Read,
-    encoder: Encoder,
+    encoding: Encoding,
     work: Work,
     *,
     cells: int,
@@ -41,7 +40,7 @@ def make_chunks(
         table: where the column is from.
         column: the column.
         read: its reader.
-        encoder: its encoder.
+        encoding: its encoder.
         work: where chunks are kept.
         cells: number of cells in a chunk.
         batch_size: pieces that are encoded at once, by all devices together.
@@ -64,8 +63,6 @@ def make_chunks(
     report(column.name, done, total)
     if not todo:
         return
-    encode, devices = over_devices(encoder)
-    batch_size += -batch_size % devices
     found = _decoded(read, [column.inputs[cell] for _, chunk in todo for cell in chunk])
     for number, chunk in todo:
         bad: dict[int, str] = {}
@@ -82,7 +79,7 @@ def make_chunks(
                 done += 1
                 report(column.name, done, total)
 
-        made = means(readable(), encode, count=len(chunk), dim=encoder.dim, batch_size=batch_size)
+        made = means(readable(), encoding, count=len(chunk), batch_size=batch_size)
         finite = np.isfinite(made).all(axis=1)
         if not finite.all():
             cell = chunk[int(np.argmin(finite))]

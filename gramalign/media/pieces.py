@@ -9,10 +9,9 @@ import numpy as np
 from gramalign.media.libraries import processor
 from gramalign.media.pictures import frames_of, picture
 from gramalign.media.sounds import sound, windows
-from gramalign.models.pretrained import Encoder
-from gramalign.models.pretrained.fronts import Tokens
 
 Kind = Literal["text", "image", "video", "audio"]
+EncoderKind = Literal["text", "image", "audio"]
 Pieces = dict[str, np.ndarray]
 """Arrays `[pieces, ...]` by the names that the encoder has for them."""
 
@@ -22,15 +21,15 @@ _SHORTEST = 16  # tokens
 
 
 def reader(
-    kind: Kind, folder: Path, encoder: Encoder, *, model_type: str, frames: int
+    kind: Kind, folder: Path, *, model_type: str, longest: int, frames: int
 ) -> Callable[[str], Pieces]:
     """A function from a text, or the path of a file, to its pieces; threads may share it.
 
     Args:
         kind: what the cell is.
         folder: of the encoder; holds its tokenizer, image processor or feature extractor.
-        encoder: for the length of the texts it takes.
         model_type: the encoder's family.
+        longest: most tokens of a text.
         frames: how many of a video's.
 
     Raises:
@@ -39,9 +38,8 @@ def reader(
     """
     match kind:
         case "text":
-            assert isinstance(encoder.front, Tokens)
             padded = model_type in _PADDED
-            return _texts(processor(folder, "tokenizer"), folder, encoder.front.longest, padded)
+            return _texts(processor(folder, "tokenizer"), folder, longest, padded)
         case "image":
             images = processor(folder, "image processor")
             return lambda path: _of_images(images, [picture(path)])
@@ -80,7 +78,7 @@ def _length(tokens: int, longest: int) -> int:
     >>> _length(3, 512), _length(17, 512), _length(500, 77)
     (16, 32, 77)
     """
-    return min(longest, max(_SHORTEST, 1 << (tokens - 1).bit_length() if tokens else 0))
+    return min(longest, 1 << (max(tokens, _SHORTEST) - 1).bit_length())
 
 
 def _of_images(images: Any, found: Sequence[Any]) -> Pieces:

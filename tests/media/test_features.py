@@ -1,5 +1,7 @@
 """A table of media becomes a feature store, whatever happens on the way."""
 
+import dataclasses
+import functools
 import json
 import shutil
 from typing import Any, get_args
@@ -9,8 +11,8 @@ import pytest
 
 from gramalign.data import load as load_store
 from gramalign.files import locked
-from gramalign.media import features, job, making
-from gramalign.media.encoding import over_devices
+from gramalign.media import features, job
+from gramalign.media.encoding import encoding_of
 from gramalign.media.pieces import Kind, reader
 from gramalign.models.pretrained import load
 from tests.compilations import compilations
@@ -28,6 +30,13 @@ def given(encoders) -> dict[str, Any]:
         "audio": {"sound": whisper},
         "frames": 3,
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "encoding_of", functools.cache(job.encoding_of))
+        yield
 
 
 @pytest.fixture
@@ -62,7 +71,7 @@ def test_a_feature_is_the_mean_over_a_cells_pieces(table, encoders, made):
         ("sound", sounds, "whisper", "sounds/{}.wav"),
     ):
         encoder = load(encoders / folder, "image" if kind == "video" else kind)
-        read = reader(kind, encoders / folder, encoder, model_type=folder, frames=3)
+        read = reader(kind, encoders / folder, model_type=folder, longest=12, frames=3)
         text = "a the cat dog bird sees hears red small large one".split()
         for row in np.flatnonzero(store.present[name]):
             cell = str(table.parent / path.format(row)) if path else " ".join(text[: 1 + row])
@@ -310,21 +319,22 @@ def test_who_went_on_may_change_their_mind(damaged, encoders, small, tmp_path):
 
 
 def test_a_feature_that_is_not_finite(table, encoders, tmp_path, monkeypatch):
-    def broken(encoder):
-        encode, devices = over_devices(encoder)
-        return lambda pieces: encode(pieces).at[2, 3].set(np.nan), devices
+    def broken(*given):
+        found = encoding_of(*given)
+        return dataclasses.replace(found, encode=lambda x: found.encode(x).at[2, 3].set(np.nan))
 
-    monkeypatch.setattr(making, "over_devices", broken)
+    monkeypatch.setattr(job, "encoding_of", broken)
     text = {"caption": encoders / "clip"}
     message = r"row 2 \(line 4\): the encoder .*clip makes NaN or Inf of caption 'a the cat'"
     with pytest.raises(ValueError, match=message):
         features(table, tmp_path / "store", text=text)
 
 
-def test_one_program_for_each_modality(table, encoders, small, tmp_path):
+def test_one_program_for_each_encoder(table, encoders, small, tmp_path):
+    models = shutil.copytree(encoders, tmp_path / "encoders")  # none of which is loaded yet
     with compilations() as compiled:
-        features(table, tmp_path / "store", **given(encoders), **small)
-    assert len(compiled) == 4
+        features(table, tmp_path / "store", **given(models), **small)
+    assert len(compiled) == 3, "photos and films share one"
 
 
 def test_bfloat16_is_what_encoders_multiply_in(table, encoders, made, tmp_path):

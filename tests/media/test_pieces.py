@@ -15,14 +15,12 @@ from transformers import (
 from gramalign.media.pictures import frames_of, picture
 from gramalign.media.pieces import _sounds, _texts, reader
 from gramalign.media.sounds import sound
-from gramalign.models.pretrained import load
 from tests.media.made import RATE, WORDS, pixels, write_image, write_sound, write_video
 
 
 def read(encoders, kind, name, cell, frames=4):
     folder = encoders / name
-    encoder = load(folder, "image" if kind == "video" else kind)
-    return reader(kind, folder, encoder, model_type=name, frames=frames)(str(cell))
+    return reader(kind, folder, model_type=name, longest=12, frames=frames)(str(cell))
 
 
 def test_texts_are_padded_to_the_end_for_models_that_were_trained_so(encoders):
