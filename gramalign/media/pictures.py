@@ -1,7 +1,7 @@
 """Images and videos, decoded."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,20 +46,47 @@ def frames_of(path: str, count: int) -> list["Image.Image"]:
         if not container.streams.video:
             raise ValueError("it has no video")
         stream = container.streams.video[0]
-        length = sum(packet.size > 0 for packet in container.demux(stream))
-    chosen = _spread(length, count)
-    found = []
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        for number, frame in enumerate(container.decode(stream)):
-            if number == chosen[len(found)]:
-                image = frame.to_image()
-                # Counter-clockwise, as PIL turns.
-                found.append(image.rotate(frame.rotation, expand=True) if frame.rotation else image)
-                if len(found) == len(chosen):
-                    return found
-    raise ValueError(f"it ends before frame {chosen[len(found)]} of {length}")
+        packets: list[tuple[Any, bool]]
+        packets = [(x.pts, x.is_keyframe) for x in container.demux(stream) if x.size]
+        times = [time for time, _ in packets]
+        chosen = _spread(len(times), count)
+        if None not in times:
+            keys = [time for time, key in packets if key]
+            found = _at(container, stream, [sorted(times)[number] for number in chosen], keys)
+            if len(found) == len(chosen):
+                return found
+    with av.open(path) as container:  # which does not say when, or not rightly
+        frames = enumerate(container.decode(container.streams.video[0]))
+        found = [_image(frame) for number, frame in frames if number in chosen]
+    if len(found) < len(chosen):
+        raise ValueError(f"it ends before frame {chosen[len(found)]} of {len(times)}")
+    return found
+
+
+def _at(container: Any, stream: Any, times: list[int], keys: list[int]) -> list["Image.Image"]:
+    """The frames at some times; fewer where the container's times are not those of its frames.
+
+    Only what is needed is decoded: from the last frame that is complete by itself, a key.
+    """
+    found, last = [], None
+    frames = iter(())
+    for time in times:
+        key = max((key for key in keys if key <= time), default=None)
+        if key is not None and (last is None or key > last):
+            container.seek(key, stream=stream)
+            frames = container.decode(stream)
+        frame = next((x for x in frames if x.pts is None or x.pts >= time), None)
+        if frame is None or frame.pts != time:
+            break
+        found.append(_image(frame))
+        last = time
+    return found
+
+
+def _image(frame: Any) -> "Image.Image":
+    image = frame.to_image()
+    # Counter-clockwise, as PIL turns.
+    return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 
 def _of_folder(folder: Path, count: int) -> list["Image.Image"]:

@@ -1,6 +1,7 @@
 """Tiny encoders as Hugging Face saves them, with all that prepares their inputs, and media."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -81,14 +82,15 @@ def write_sound(path: Path, seed: int, seconds: float, rate: int = RATE, channel
     soundfile.write(path, 0.1 * samples, rate, subtype="FLOAT")
 
 
-def write_video(path: Path, greys: list[int]) -> None:
-    """A frame of one grey after the other."""
+def write_video(path: Path, greys: Sequence[int], **options: str) -> None:
+    """A frame of one grey after the other, whose upper half is darker."""
     path.parent.mkdir(exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
+        stream = container.add_stream("mpeg4", rate=10, options=options)
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
         for grey in greys:
-            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), grey, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
+            pixels = np.full((32, 32, 3), grey, np.uint8)
+            pixels[:16] = grey // 2
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())

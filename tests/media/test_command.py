@@ -31,13 +31,21 @@ def quiet(monkeypatch):
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
-def test_from_files_to_a_trained_space(table, encoders, tmp_path, capsys, quiet):
+def test_what_is_made_is_told(table, encoders, tmp_path, capsys, quiet):
     out = tmp_path / "store"
-    main(words(table, encoders, out))
+    clip, bert = encoders / "clip", encoders / "bert"
+    columns = ["--text", f"caption={clip}", f"url={bert}", "--image", f"photo={clip}"]
+    main(["features", str(table), "--out", str(out), *columns])
     printed = capsys.readouterr().out
     assert "caption: 11 rows, 10 features each, 11 in" in printed
-    assert "sound: 8 rows, 24 features each, 8 in" in printed
+    assert "photo: 8 rows, 10 features each, 8 in" in printed
     assert f"made {out}: 11 rows\nnext: gramalign train --data {out}\n" in printed
+
+
+@pytest.mark.slow
+def test_from_files_to_a_trained_space(table, encoders, tmp_path, quiet):
+    out = tmp_path / "store"
+    main(words(table, encoders, out))
     options = ["--steps", "2", "--batch-size", "8", "--no-evaluation", "--optimizer.warmup", "0"]
     main(["train", "--data", str(out), "--out", str(tmp_path / "run"), *options])
     assert (tmp_path / "run" / "params.safetensors").exists()

@@ -1,5 +1,9 @@
 """What reaches an encoder is what Hugging Face's processors make of each cell by itself."""
 
+import json
+import shutil
+
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -12,6 +16,7 @@ from transformers import (
     AutoTokenizer,
 )
 
+from gramalign.media.libraries import processor
 from gramalign.media.pictures import frames_of, picture
 from gramalign.media.pieces import _sounds, _texts, reader
 from gramalign.media.sounds import sound
@@ -97,7 +102,7 @@ def test_sixteen_bits_would_be_white(tmp_path):
 
 
 def greys(images):
-    return [round(np.asarray(image).mean() / 10) for image in images]
+    return [round(np.asarray(image)[-8:].mean() / 10) for image in images]
 
 
 def test_frames_of_a_video_are_spread_evenly(tmp_path):
@@ -105,6 +110,36 @@ def test_frames_of_a_video_are_spread_evenly(tmp_path):
     assert greys(frames_of(str(tmp_path / "a.mp4"), 4)) == [2, 7, 12, 17]
     assert greys(frames_of(str(tmp_path / "a.mp4"), 1)) == [10]
     assert greys(frames_of(str(tmp_path / "a.mp4"), 30)) == list(range(20))
+
+
+@pytest.mark.parametrize("kind", ["mp4", "avi", "ts", "m4v"])
+def test_frames_are_those_of_the_whole_video(kind, tmp_path):
+    # Some kinds do not tell when their frames are, and keys are every ten frames.
+    path = str(tmp_path / f"a.{kind}")
+    write_video(
+        tmp_path / f"a.{kind}", np.random.default_rng(0).integers(0, 256, 47), g="10", bf="2"
+    )
+    with av.open(path) as container:
+        frames = [frame.to_image() for frame in container.decode(video=0)]
+    assert len(frames) == 47
+    for count, chosen in ((1, [23]), (3, [7, 23, 39]), (47, range(47))):
+        found = frames_of(path, count)
+        assert len(found) == len(chosen)
+        for image, number in zip(found, chosen, strict=True):
+            np.testing.assert_array_equal(np.asarray(image), np.asarray(frames[number]))
+
+
+def test_videos_are_turned_as_they_were_taken(tmp_path):
+    write_video(tmp_path / "a.mp4", [200])
+    content = (tmp_path / "a.mp4").read_bytes()
+    one, none, minus = (number.to_bytes(4, "big") for number in (1 << 16, 0, 2**32 - (1 << 16)))
+    upright, turned = one + 3 * none + one + none, none + one + none + minus + 2 * none
+    place = content.index(upright, content.index(b"tkhd"))  # by a quarter, clockwise
+    content = content[:place] + turned + content[place + len(turned) :]
+    (tmp_path / "a.mp4").write_bytes(content)
+    (image,) = frames_of(str(tmp_path / "a.mp4"), 1)
+    left, right = np.asarray(image)[:, :12].mean(), np.asarray(image)[:, -12:].mean()
+    assert left == pytest.approx(200, abs=5) and right == pytest.approx(100, abs=5)
 
 
 def test_a_video_is_as_many_images(encoders, tmp_path):
@@ -161,6 +196,45 @@ def test_sounds_have_one_channel_and_one_rate(tmp_path):
     found = sound(str(tmp_path / "a.wav"), RATE)
     assert found.dtype == np.float32 and found.shape == (RATE // 2,)
     np.testing.assert_array_equal(found, soxr.resample(samples.mean(axis=1), 44100, RATE))
+
+
+def test_texts_of_siglip(tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(WORDS)] * 9),
+        model_prefix=str(tmp_path / "spiece"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        minloglevel=9,
+        **{"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+    )
+    config = {"tokenizer_class": "SiglipTokenizer", "model_input_names": ["input_ids"]}
+    config |= {"pad_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    read = reader("text", tmp_path, model_type="siglip", longest=12, frames=1)
+    upper, lower = read("A cat, hears!"), read("a cat hears")
+    assert upper.keys() == {"input_ids"} and upper["input_ids"].shape == (1, 12)
+    assert upper["input_ids"].tolist() == lower["input_ids"].tolist()
+    assert upper["input_ids"][0, -1] == 1
+
+
+def test_a_tokenizer_that_needs_sentencepiece(encoders, tmp_path, monkeypatch):
+    shutil.copytree(encoders / "bert", tmp_path / "bert")
+    (tmp_path / "bert" / "spiece.model").touch()
+    monkeypatch.setattr("gramalign.media.libraries.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="the tokenizer of .*bert needs sentencepiece, not instal"):
+        processor(tmp_path / "bert", "tokenizer")
+
+
+def test_nothing_is_looked_up_online(encoders, monkeypatch):
+    def refused(*_):
+        raise AssertionError("online")
+
+    monkeypatch.setattr("socket.socket.connect", refused)
+    monkeypatch.setattr("socket.getaddrinfo", refused)
+    processor(encoders / "bert", "tokenizer")
+    processor(encoders / "clip", "image processor")
+    processor(encoders / "whisper", "feature extractor")
 
 
 @pytest.mark.parametrize(
