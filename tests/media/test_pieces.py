@@ -116,9 +116,8 @@ def test_frames_of_a_video_are_spread_evenly(tmp_path):
 def test_frames_are_those_of_the_whole_video(kind, tmp_path):
     # Some kinds do not tell when their frames are, and keys are every ten frames.
     path = str(tmp_path / f"a.{kind}")
-    write_video(
-        tmp_path / f"a.{kind}", np.random.default_rng(0).integers(0, 256, 47), g="10", bf="2"
-    )
+    levels = np.random.default_rng(0).integers(0, 256, 47).tolist()
+    write_video(tmp_path / f"a.{kind}", levels, g="10", bf="2")
     with av.open(path) as container:
         frames = [frame.to_image() for frame in container.decode(video=0)]
     assert len(frames) == 47
