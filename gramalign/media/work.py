@@ -96,7 +96,8 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
         job: what it is made of, JSON-compatible.
 
     Raises:
-        FileExistsError: `out` exists, or another process is at work.
+        FileExistsError: `out` exists, another process is at work, or something else is in the
+            folder beside it.
         ValueError: what was begun there is another job; the message names the differences.
     """
     check_free(out)
@@ -104,7 +105,11 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
     make_folder(folder)
     busy = f"another process is making {out}: wait for it, or choose another place"
     with locked(folder / _LOCK, busy):
-        check_free(out)  # now that nobody else can finish it
+        if out.exists():  # now that nobody else can finish it
+            (folder / _LOCK).unlink()
+            with contextlib.suppress(OSError):  # not if something is in it
+                folder.rmdir()
+        check_free(out)
         if (folder / JOB).exists():
             if other := _differences(read_json(folder / JOB), job):
                 raise ValueError(
@@ -112,6 +117,12 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
                     "another place, or delete that folder to begin anew"
                 )
         else:
+            strange = {path.name for path in folder.iterdir()} - {_LOCK, _CHUNKS}
+            if strange := sorted(name for name in strange if not name.endswith(".part")):
+                raise FileExistsError(
+                    f"{folder} holds {', '.join(strange[:3])}: move it away, or choose another "
+                    "place, as that folder is where work is kept until it is done"
+                )
             (folder / _CHUNKS).mkdir(exist_ok=True)
             write_text(folder / JOB, json.dumps(job, indent=1) + "\n")
         for draft in folder.glob("**/*.part"):  # of a process that was killed

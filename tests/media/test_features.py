@@ -11,7 +11,7 @@ import pytest
 
 from gramalign.data import load as load_store
 from gramalign.files import locked
-from gramalign.media import features, job
+from gramalign.media import features, job, work
 from gramalign.media.encoding import encoding_of
 from gramalign.media.pieces import Kind, reader
 from gramalign.models.pretrained import load
@@ -138,6 +138,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_bits(
     # Chunks are only made if they are not there.
     kept = sorted((tmp_path / "store.unfinished" / "chunks").iterdir())
     times = [path.stat().st_mtime_ns for path in kept]
+    (tmp_path / "store.unfinished" / "photo.npy.0123456789ab.part").touch()  # what kills leave
 
     def unchanged(*_):
         assert [path.stat().st_mtime_ns for path in kept] == times
@@ -235,6 +236,28 @@ def test_one_at_a_time_and_nothing_is_written_over(table, encoders, made, tmp_pa
     with locked(tmp_path / "store.unfinished" / "lock", "here"):
         with pytest.raises(FileExistsError, match="another process is making"):
             features(table, tmp_path / "store", **given(encoders))
+
+
+def test_who_waited_finds_it_made(table, encoders, made, tmp_path, monkeypatch):
+    check, checked = work.check_free, []
+
+    def slow(out):
+        check(out)
+        if not checked:  # another process comes and goes between this and the lock
+            checked.append(out)
+            shutil.copytree(made, out)
+
+    monkeypatch.setattr(work, "check_free", slow)
+    with pytest.raises(FileExistsError, match="already exists: choose another place"):
+        features(table, tmp_path / "store", **given(encoders))
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_what_others_keep_there_is_left_alone(table, encoders, tmp_path):
+    (tmp_path / "store.unfinished").mkdir()
+    (tmp_path / "store.unfinished" / "novel.txt").touch()
+    with pytest.raises(FileExistsError, match="store.unfinished holds novel.txt: move it away"):
+        features(table, tmp_path / "store", **given(encoders))
 
 
 @pytest.fixture
