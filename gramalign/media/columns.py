@@ -1,6 +1,7 @@
 """Which columns of a table become modalities, and what their cells hold."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def _column(table: Table, name: str, kind: Kind, encoder: Path) -> Column:
     cells = [cell for cell in found if cell is not None]
     if not cells:
         raise ValueError(f"{table.path}: column {name!r} is empty in every row: leave it out")
-    inputs = cells if kind == "text" else [str(table.path.parent / cell) for cell in cells]
+    folder = str(table.path.parent)
+    inputs = cells if kind == "text" else [os.path.join(folder, cell) for cell in cells]
     return Column(name, kind, encoder, rows, cells, inputs)
 
 
@@ -91,7 +93,7 @@ def _check_files(table: Table, columns: Sequence[Column]) -> None:
         for column in columns
         if column.kind != "text"
         for row, cell, path in zip(column.rows, column.cells, column.inputs, strict=True)
-        if not (Path(path).is_file() or column.kind == "video" and Path(path).is_dir())
+        if not (os.path.isfile(path) or column.kind == "video" and os.path.isdir(path))
     ]
     if lost:
         row, name, cell = min(lost)

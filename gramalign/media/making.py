@@ -19,6 +19,8 @@ OnBadFile = Literal["error", "missing"]
 Read = Callable[[str], Pieces]
 Report = Callable[[str, int, int], None]
 
+_THREADS = 16  # at most: each holds two cells, of which long sounds may be large
+
 
 def make_chunks(
     table: Table,
@@ -102,7 +104,7 @@ def chunk_ranges(total: int, cells: int) -> list[range]:
 
 def _decoded(read: Read, inputs: list[str]) -> Iterator[Pieces | str]:
     """What is read of each input, in their order, or why it cannot be."""
-    threads = os.cpu_count() or 1
+    threads = min(os.cpu_count() or 1, _THREADS)
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     tried = functools.partial(_tried, read)
     return iter(grain.MapDataset.source(inputs).map(tried).to_iter_dataset(ahead))
@@ -111,6 +113,8 @@ def _decoded(read: Read, inputs: list[str]) -> Iterator[Pieces | str]:
 def _tried(read: Read, given: str) -> Pieces | str:
     try:
         return read(given)
+    except MemoryError:  # which no file is to blame for
+        raise
     except Exception as error:  # libraries have many kinds for damaged files
         notes = getattr(error, "__notes__", [])
         return " ".join(". ".join([str(error) or type(error).__name__, *notes]).split())

@@ -62,8 +62,10 @@ class Table:
                 f"{self.place(row)}: {name} is {value!r}, expected text, a whole number, or null"
             )
         text = str(value)
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise ValueError(f"{self.place(row)}: {name} is {text!a}, which is not UTF-8")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{self.place(row)}: {name} is {text!a}, no UTF-8") from error
         return text if text.strip() else None
 
     def about_rows(self) -> dict[str, Shaped[np.ndarray, " n"]]:
@@ -140,7 +142,10 @@ def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
                 lines.append(begin)
             begin = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{path}: line {begin} cannot be read ({error})") from error
+        raise ValueError(
+            f"{path}: line {begin} cannot be read ({error}): quote cells as Python's csv does, or "
+            "save the table as .jsonl"
+        ) from error
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{path} has several columns called {twice[0]!r}: rename them")
     return {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines

@@ -138,9 +138,10 @@ def check_free(out: Path) -> None:
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = [
-        f"{name} {then['options'].get(name)} (now {value})"
-        for name, value in now["options"].items()
-        if then["options"].get(name) != value
+        f"{name} {then[part].get(name)} (now {value})"
+        for part in ("options", "versions")  # two versions may round otherwise
+        for name, value in now[part].items()
+        if then[part].get(name) != value
     ]
     if then["table"]["digest"] != now["table"]["digest"]:
         found.insert(0, "another table")

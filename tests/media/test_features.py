@@ -213,6 +213,13 @@ def test_another_job_does_not_go_on(change, message, table, encoders, small, tmp
         features(folder / "media.csv", out, **{**given(models), **small, **options})
 
 
+def test_another_version_does_not_go_on(table, encoders, small, tmp_path, monkeypatch):
+    begun(table, encoders, tmp_path / "store", **small)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
+    with pytest.raises(ValueError, match=r"begun with jax .* \(now 99\), transformers .* \(now 99"):
+        features(table, tmp_path / "store", **given(encoders), **small)
+
+
 def test_another_kind_does_not_go_on(table, encoders, small, tmp_path):
     out = tmp_path / "store"
     begun(table, encoders, out, **small)
@@ -319,6 +326,16 @@ def test_rows_keep_their_numbers_when_others_are_left_out(damaged, encoders, tmp
     text, audio = {"caption": encoders / "clip"}, {"sound": encoders / "whisper"}
     store = features(damaged, tmp_path / "store", text=text, audio=audio, on_bad_file="missing")
     assert store.ids.tolist() == ["1", "2", "3"]
+
+
+def test_no_file_is_to_blame_for_a_lack_of_memory(table, encoders, tmp_path, monkeypatch):
+    def full(path):
+        raise MemoryError
+
+    monkeypatch.setattr("gramalign.media.pieces.picture", full)
+    text, image = {"caption": encoders / "clip"}, {"photo": encoders / "clip"}
+    with pytest.raises(MemoryError):
+        features(table, tmp_path / "store", text=text, image=image, on_bad_file="missing")
 
 
 def test_when_nothing_can_be_read(damaged, encoders, tmp_path):

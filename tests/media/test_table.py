@@ -95,7 +95,7 @@ def test_columns_about_rows_are_checked(text, message, write):
         ([1], r"words is \[1\], expected text, a whole number, or null"),
         (True, "words is True, expected text"),
         (1.5, "words is 1.5, expected text"),
-        ("\ud800", r"words is '\\ud800', which is not UTF-8"),
+        ("\ud800", r"words is '\\ud800', no UTF-8"),
     ],
 )
 def test_cells_of_other_types(value, message, write):
