@@ -3,7 +3,17 @@
 import subprocess
 import sys
 
-SLOW = ("sklearn", "scipy.stats", "matplotlib", "jinja2")
+SLOW = (
+    "sklearn",
+    "scipy.stats",
+    "matplotlib",
+    "jinja2",
+    "transformers",
+    "PIL",
+    "av",
+    "soundfile",
+    "soxr",
+)
 
 
 def test_the_command_line_starts_without_what_only_some_commands_need():

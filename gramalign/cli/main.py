@@ -23,6 +23,7 @@ from gramalign.cli.embed import Embed
 from gramalign.cli.errors import BY_HAND, explained, until_unread
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.export import Export
+from gramalign.cli.features import Features
 from gramalign.cli.methods import Methods
 from gramalign.cli.options import SharedOptions, as_typed, options, words_after
 from gramalign.cli.pack import Pack
@@ -47,7 +48,7 @@ Then: gramalign evaluate runs/digits
 Versions: gramalign --version"""
 
 _PARTING = 5  # seconds that processes with one error need at most to end together
-_GOES_ON = {"train": "--resume", "compare": "the same command"}
+_GOES_ON = {"train": "--resume", "compare": "the same command", "features": "the same command"}
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -154,6 +155,7 @@ def _read(args: list[str]) -> Any:
             | Annotated[Compare, command("compare", default=compare)]
             | Annotated[Report, command("report")]
             | Annotated[Runs, command("runs")]
+            | Annotated[Features, command("features")]
             | Annotated[Pack, command("pack")]
             | Annotated[Methods, command("methods")]
             | Annotated[Bench, command("bench")]

@@ -1,0 +1,133 @@
+"""`gramalign features`: files of media in, a feature store out."""
+
+import itertools
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import rich.progress
+import tyro
+
+from gramalign.cli.console import console
+from gramalign.cli.kept_programs import keep_programs
+from gramalign.counted import counted
+from gramalign.media import features
+from gramalign.media.job import Dtype
+from gramalign.media.making import OnBadFile
+
+Columns = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
+"""Words of an option that may be given again, as otherwise only the last would count."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Encode texts, images, videos and sounds by pretrained models, into a feature store.
+
+    The table (.csv, .tsv or .jsonl) has one row per example. Each column that an option names
+    becomes a modality; a row lacks those whose cells are empty. A feature is the mean embedding of
+    a cell's pieces: the text, the image, frames of the video, windows of the sound. Columns called
+    ids, labels, groups and split are kept.
+
+    An encoder is a folder as Hugging Face saves it: CLIP or SigLIP for texts, images and videos,
+    BERT or RoBERTa for texts, ViT or DINOv2 for images and videos, Whisper or AST for sounds.
+    Nothing is downloaded. If interrupted, run the same command again. Needs the extra `pretrained`.
+    Example: `gramalign features media.csv --text caption=clip/ --image photo=clip/ --audio
+    sound=whisper/ --out my_features/`, then `gramalign train --data my_features/`.
+    """
+
+    table: tyro.conf.Positional[Path]
+    """Table of examples."""
+    out: Path
+    """Folder to create."""
+    text: Columns = ()
+    """Columns of texts, and the folder of each one's encoder, as COLUMN=FOLDER."""
+    image: Columns = ()
+    """Columns of images: paths, relative to the table's folder."""
+    video: Columns = ()
+    """Columns of videos: paths of files, or of folders of images whose names are in order."""
+    audio: Columns = ()
+    """Columns of sounds: paths of files that libsndfile reads (wav, flac, ogg, mp3)."""
+    frames: int = 8
+    """Frames of a video, spread evenly."""
+    batch_size: int = 64
+    """Texts, images, frames or windows encoded at a time, by all devices together."""
+    dtype: Dtype = "float32"
+    """What encoders multiply in."""
+    on_bad_file: OnBadFile = "error"
+    """A file that cannot be decoded: an error that names it, or a missing modality, listed in
+    unreadable.jsonl."""
+
+    def run(self) -> None:
+        """Encode, and say what was made."""
+        # Before its library is imported, which looks online, and has advice about what is not used.
+        os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+        kinds = ("text", "image", "video", "audio")
+        given = {kind: _by_column(f"--{kind}", getattr(self, kind)) for kind in kinds}
+        keep_programs()
+        screen, clock = console(), _Clock()
+        columns = (rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn())
+        columns += (rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn())
+        with rich.progress.Progress(*columns, console=screen, transient=True) as progress:
+            tasks = {}
+
+            def report(name: str, done: int, total: int) -> None:
+                if name not in tasks:
+                    tasks[name] = progress.add_task(name, total=total)
+                progress.update(tasks[name], completed=done)
+                clock.see(name, done)
+
+            store = features(
+                self.table,
+                self.out,
+                **given,
+                frames=self.frames,
+                batch_size=self.batch_size,
+                dtype=self.dtype,
+                on_bad_file=self.on_bad_file,
+                report=report,
+            )
+        for name, dim in store.dims.items():
+            there = counted(int(store.present[name].sum()), "row")
+            screen.print(f"{name}: {there}, {counted(dim, 'feature')} each{clock.rate(name)}")
+        screen.print(f"made {self.out}: {counted(len(store), 'row')}", soft_wrap=True)
+        screen.print(f"next: gramalign train --data {self.out}", soft_wrap=True)
+
+
+class _Clock:
+    """How fast each modality is encoded, without what an earlier run has done."""
+
+    def __init__(self):
+        self._first: dict[str, tuple[float, int]] = {}
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def see(self, name: str, done: int) -> None:
+        self._last[name] = time.monotonic(), done
+        self._first.setdefault(name, self._last[name])
+
+    def rate(self, name: str) -> str:
+        if name not in self._first:
+            return ""
+        (begin, before), (end, after) = self._first[name], self._last[name]
+        if after == before:
+            return ", encoded before"
+        seconds = end - begin
+        return f", {after - before} in {seconds:.1f} s: {(after - before) / seconds:.1f} a second"
+
+
+def _by_column(option: str, given: Sequence[Sequence[str]]) -> dict[str, Path]:
+    """The folders of columns, by name.
+
+    >>> _by_column("--text", [["caption=models/clip", "title=bert"], ["name=bert"]])
+    {'caption': PosixPath('models/clip'), 'title': PosixPath('bert'), 'name': PosixPath('bert')}
+    """
+    found: dict[str, Path] = {}
+    for word in itertools.chain.from_iterable(given):
+        name, equals, folder = word.partition("=")
+        if not (name and equals and folder):
+            raise ValueError(f"{option}: got {word!r}, expected COLUMN=FOLDER")
+        if name in found:
+            raise ValueError(f"{option}: got {name} twice, expected one encoder for each column")
+        found[name] = Path(folder).expanduser()
+    return found

@@ -1,0 +1,8 @@
+"""Floor 4: files of media become a feature store: tables, decoding, encoding, a job to be killed.
+
+A cell of a table has one or more *pieces*: a text one, an image one, an audio file its windows, a
+video some frames. A pretrained encoder maps every piece; the cell's feature is their mean. Reading
+needs the packages of the extra `pretrained`.
+"""
+
+from gramalign.media.job import features as features

@@ -1,0 +1,164 @@
+"""Makes a feature store of a table of media, and goes on where it was killed."""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from gramalign import __version__
+from gramalign.data import FeatureStore, open_store
+from gramalign.data.store import COLUMNS
+from gramalign.media.columns import Column, columns_of
+from gramalign.media.encoding import Encoding, encoding_of
+from gramalign.media.joining import join
+from gramalign.media.libraries import check_installed
+from gramalign.media.making import OnBadFile, Report, make_chunks
+from gramalign.media.pieces import EncoderKind, Kind, reader
+from gramalign.media.table import Table, read_table
+from gramalign.media.work import check_free, work_on
+
+Folders = Mapping[str, str | Path]
+"""Folders of pretrained encoders, by column."""
+Dtype = Literal["float32", "bfloat16"]
+
+_ENCODERS: dict[Kind, EncoderKind]
+_ENCODERS = {"text": "text", "image": "image", "video": "image", "audio": "audio"}
+_BATCHES = 16  # in a chunk: what is lost when a job is killed, and has to be encoded again
+_SUFFIXES = (".json", ".txt", ".model", ".safetensors")  # of what an encoder's folder needs
+
+_log = logging.getLogger(__name__)
+
+
+def features(
+    table: str | Path,
+    out: str | Path,
+    *,
+    text: Folders | None = None,
+    image: Folders | None = None,
+    video: Folders | None = None,
+    audio: Folders | None = None,
+    frames: int = 8,
+    batch_size: int = 64,
+    dtype: Dtype = "float32",
+    on_bad_file: OnBadFile = "error",
+    report: Report = lambda modality, done, total: None,
+) -> FeatureStore:
+    """Encodes columns of a table of media, into a feature store with a modality for each.
+
+    A cell of a text column is the text; of others, the path of a file, relative to the table's
+    folder. A row lacks the modalities whose cells are empty. A feature is the mean embedding of a
+    cell's pieces: a text or image is one, a sound is cut into windows as long as its encoder hears,
+    and of a video, a file or a folder of images, some frames are taken.
+
+    If it is interrupted at any moment, the same call goes on, to the same bits on the same devices.
+    Until it ends, what is done lies in a folder beside `out`, whose name ends in `.unfinished`.
+
+    Args:
+        table: a .csv, .tsv or .jsonl file with a row per example. Its columns `ids`, `labels`,
+            `groups` and `split` are kept under these names.
+        out: folder of the store, not there yet.
+        text: the folder of the encoder of each column of texts.
+        image: likewise, of paths of images.
+        video: likewise, of paths of videos; the encoders are those of images.
+        audio: likewise, of paths of sounds.
+        frames: of a video, spread evenly.
+        batch_size: pieces that are encoded at once, by all devices together.
+        dtype: what encoders multiply in.
+        on_bad_file: what becomes of a file that cannot be decoded: an "error" that names it, or
+            with "missing" a missing modality, listed in the store's `unreadable.jsonl`.
+        report: called with a modality, the number of its cells that are done, and that of all.
+
+    Returns:
+        The store, opened.
+
+    Raises:
+        FileExistsError: there is something at `out`, or another process is making it.
+        FileNotFoundError: no table, or a file or an encoder that does not exist.
+        ValueError: an argument, the table or an encoder's folder is not as expected, a file cannot
+            be read, or what was begun for `out` is another job.
+    """
+    table, out = Path(table), Path(out)
+    for name, value in {"frames": frames, "batch_size": batch_size}.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}, expected at least 1")
+    for name, value, kinds in (("dtype", dtype, Dtype), ("on_bad_file", on_bad_file, OnBadFile)):
+        if value not in get_args(kinds):
+            raise ValueError(f"{name} is {value!r}, expected {' or '.join(get_args(kinds))}")
+    check_free(out)
+    check_installed()
+    rows = read_table(table)
+    given: dict[Kind, Folders | None]
+    given = {"text": text, "image": image, "video": video, "audio": audio}
+    columns = columns_of(rows, {kind: of_kind or {} for kind, of_kind in given.items()})
+    about = rows.about_rows()
+    used = {*COLUMNS, *(column.name for column in columns)}
+    if unused := [repr(name) for name in rows.columns if name not in used]:
+        _log.info("not used of %s: %s", table, ", ".join(unused))
+    options = {"batch_size": batch_size, "dtype": dtype}
+    if video:
+        options["frames"] = frames
+    job = _job(rows, columns, options)
+    loaded: dict[tuple[Path, EncoderKind], Encoding] = {}
+    reads, encodings, cells = {}, {}, {}
+    for column in columns:
+        key = column.encoder, _ENCODERS[column.kind]
+        if key not in loaded:
+            loaded[key] = encoding_of(*key, dtype)
+        encodings[column.name] = loaded[key]
+        reads[column.name] = reader(
+            *(column.kind, column.encoder),
+            model_type=json.loads((column.encoder / "config.json").read_bytes())["model_type"],
+            longest=loaded[key].longest,
+            frames=frames,
+        )
+        pieces = frames if column.kind == "video" else 1
+        cells[column.name] = max(1, _BATCHES * batch_size // pieces)
+    with work_on(out, job) as work:
+        if not work.joined:
+            for column in columns:
+                make_chunks(
+                    *(rows, column, reads[column.name], encodings[column.name], work),
+                    cells=cells[column.name],
+                    batch_size=batch_size,
+                    on_bad_file=on_bad_file,
+                    report=report,
+                )
+            dims = {name: encoding.dim for name, encoding in encodings.items()}
+            join(work, rows, columns, cells=cells, dims=dims, about=about)
+        work.publish()
+    return open_store(out)
+
+
+def _job(table: Table, columns: Sequence[Column], options: Mapping[str, Any]) -> dict[str, Any]:
+    digests = {folder: _digest(folder) for folder in {column.encoder for column in columns}}
+    return {
+        "table": {"name": table.path.name, "rows": len(table), "digest": table.digest},
+        "options": dict(options),
+        "modalities": {
+            column.name: {
+                "kind": column.kind,
+                "encoder": column.encoder.resolve().name,
+                "digest": digests[column.encoder],
+            }
+            for column in columns
+        },
+        "versions": {
+            "gramalign": __version__,
+            **{name: importlib.metadata.version(name) for name in ("jax", "transformers")},
+        },
+    }
+
+
+def _digest(folder: Path) -> str:
+    """Of the names and contents of what an encoder is made of."""
+    found = hashlib.blake2b(digest_size=16)
+    for file in sorted([*folder.glob("*"), *folder.glob("1_Pooling/*")]):
+        if file.suffix in _SUFFIXES and file.is_file():
+            found.update(f"{file.relative_to(folder)}\n".encode())
+            with file.open("rb") as content:
+                of_file = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16))
+            found.update(of_file.digest())
+    return found.hexdigest()

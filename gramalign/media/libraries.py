@@ -1,0 +1,61 @@
+"""The packages of the extra `pretrained`, and what Hugging Face's has for an encoder's folder."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+_PACKAGES = {
+    "transformers": "transformers",
+    "PIL": "pillow",
+    "soundfile": "soundfile",
+    "soxr": "soxr",
+    "av": "av",
+}
+_CLASSES = {
+    "tokenizer": "AutoTokenizer",
+    "image processor": "AutoImageProcessor",
+    "feature extractor": "AutoFeatureExtractor",
+}
+
+
+def check_installed() -> None:
+    """Raises a ValueError that names the cure if a package of the extra is missing."""
+    _check("reading media", _PACKAGES)
+
+
+def _check(what: str, packages: Mapping[str, str]) -> None:
+    missing = [name for module, name in packages.items() if not importlib.util.find_spec(module)]
+    if missing:
+        raise ValueError(
+            f"{what} needs {', '.join(missing)}, not installed here: "
+            "pip install 'gramalign[pretrained]'"
+        )
+
+
+def processor(
+    folder: Path, what: Literal["tokenizer", "image processor", "feature extractor"]
+) -> Any:
+    """What prepares a text, an image or a sound for the encoder in a folder, as NumPy arrays.
+
+    Nothing is downloaded, and code that lies in the folder is not run.
+
+    Raises:
+        ValueError: the folder has none, or it needs a package that is not installed.
+    """
+    if what == "tokenizer" and any(folder.glob("*.model")):
+        # Or another tokenizer may be taken in its place, which splits texts otherwise.
+        _check(f"the tokenizer of {folder}", {"sentencepiece": "sentencepiece"})
+    # That there is no PyTorch is no news.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    import transformers
+
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if what == "image processor":
+        options["backend"] = "pil"  # and not torchvision's where there is one: it rounds otherwise
+    try:
+        return getattr(transformers, _CLASSES[what]).from_pretrained(str(folder), **options)
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{folder} has no {what} that can be used here: {reason}") from error

@@ -1,0 +1,131 @@
+"""Encodes a column chunk by chunk, decoding in threads beside the encoder."""
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import grain
+import numpy as np
+
+from gramalign.media.columns import Column
+from gramalign.media.encoding import Encoding, means
+from gramalign.media.pieces import Pieces
+from gramalign.media.table import Table
+from gramalign.media.work import Chunk, Work
+
+OnBadFile = Literal["error", "missing"]
+Read = Callable[[str], Pieces]
+Report = Callable[[str, int, int], None]
+
+_THREADS = 16  # at most: each holds two cells, of which long sounds may be large
+
+
+def make_chunks(
+    table: Table,
+    column: Column,
+    read: Read,
+    encoding: Encoding,
+    work: Work,
+    *,
+    cells: int,
+    batch_size: int,
+    on_bad_file: OnBadFile,
+    report: Report,
+) -> None:
+    """Makes those chunks of a column that are not there yet.
+
+    Each is made by itself, so its features do not depend on where an earlier run ended.
+
+    Args:
+        table: where the column is from.
+        column: the column.
+        read: its reader.
+        encoding: its encoder.
+        work: where chunks are kept.
+        cells: number of cells in a chunk.
+        batch_size: pieces that are encoded at once, by all devices together.
+        on_bad_file: what becomes of a file that cannot be read: an "error" that names it, or with
+            "missing" a cell that counts as empty.
+        report: called with the column, the number of its cells that are done, and that of all.
+
+    Raises:
+        ValueError: a file cannot be read, or a feature is not finite.
+    """
+    total = len(column.cells)
+    chunks = list(enumerate(chunk_ranges(total, cells)))
+    if on_bad_file == "error":  # of an earlier run that was told to go on
+        for number, chunk in chunks:
+            if work.has(column.name, number):
+                for cell, reason in work.bad(column.name, number).items():
+                    raise _unreadable(table, column, chunk[cell], reason)
+    todo = [(number, chunk) for number, chunk in chunks if not work.has(column.name, number)]
+    done = total - sum(len(chunk) for _, chunk in todo)
+    report(column.name, done, total)
+    if not todo:
+        return
+    found = _decoded(read, [column.inputs[cell] for _, chunk in todo for cell in chunk])
+    for number, chunk in todo:
+        bad: dict[int, str] = {}
+
+        def readable(chunk: range = chunk, bad: dict[int, str] = bad) -> Iterator:
+            nonlocal done
+            for cell, pieces in enumerate(itertools.islice(found, len(chunk))):
+                if isinstance(pieces, str):
+                    if on_bad_file == "error":
+                        raise _unreadable(table, column, chunk[cell], pieces)
+                    bad[cell] = pieces
+                else:
+                    yield cell, pieces
+                done += 1
+                report(column.name, done, total)
+
+        made = means(readable(), encoding, count=len(chunk), batch_size=batch_size)
+        finite = np.isfinite(made).all(axis=1)
+        if not finite.all():
+            cell = chunk[int(np.argmin(finite))]
+            raise ValueError(
+                f"{table.place(int(column.rows[cell]))}: the encoder {column.encoder} makes NaN or "
+                f"Inf of {column.name} {_short(column.cells[cell])}: leave that cell empty"
+            )
+        work.write(column.name, number, Chunk(made, bad))
+        report(column.name, done, total)
+
+
+def chunk_ranges(total: int, cells: int) -> list[range]:
+    """Numbers of the cells of each chunk.
+
+    >>> chunk_ranges(5, 2)
+    [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    return [range(start, min(start + cells, total)) for start in range(0, total, cells)]
+
+
+def _decoded(read: Read, inputs: list[str]) -> Iterator[Pieces | str]:
+    """What is read of each input, in their order, or why it cannot be."""
+    threads = min(os.cpu_count() or 1, _THREADS)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    tried = functools.partial(_tried, read)
+    return iter(grain.MapDataset.source(inputs).map(tried).to_iter_dataset(ahead))
+
+
+def _tried(read: Read, given: str) -> Pieces | str:
+    try:
+        return read(given)
+    except MemoryError:  # which no file is to blame for
+        raise
+    except Exception as error:  # libraries have many kinds for damaged files
+        notes = getattr(error, "__notes__", [])
+        return " ".join(". ".join([str(error) or type(error).__name__, *notes]).split())
+
+
+def _unreadable(table: Table, column: Column, cell: int, reason: str) -> ValueError:
+    return ValueError(
+        f"{table.place(int(column.rows[cell]))}: {column.name} {_short(column.cells[cell])} cannot "
+        f"be read: {reason}. Replace it, or give --on-bad-file missing, which counts it as empty"
+    )
+
+
+def _short(cell: str) -> str:
+    return repr(cell if len(cell) <= 100 else f"{cell[:97]}...")

@@ -1,0 +1,99 @@
+"""What an encoder sees of a cell: one array row per piece, as Hugging Face's processors make it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gramalign.media.libraries import processor
+from gramalign.media.pictures import frames_of, picture
+from gramalign.media.sounds import sound, windows
+
+Kind = Literal["text", "image", "video", "audio"]
+EncoderKind = Literal["text", "image", "audio"]
+Pieces = dict[str, np.ndarray]
+"""Arrays `[pieces, ...]` by the names that the encoder has for them."""
+
+# Trained on texts of one length, padding included.
+_PADDED = ("clip", "siglip")
+_SHORTEST = 16  # tokens
+
+
+def reader(
+    kind: Kind, folder: Path, *, model_type: str, longest: int, frames: int
+) -> Callable[[str], Pieces]:
+    """A function from a text, or the path of a file, to its pieces; threads may share it.
+
+    Args:
+        kind: what the cell is.
+        folder: of the encoder; holds its tokenizer, image processor or feature extractor.
+        model_type: the encoder's family.
+        longest: most tokens of a text.
+        frames: how many of a video's.
+
+    Raises:
+        ValueError: the folder has nothing that prepares this kind. The function that is returned
+            raises whatever the libraries do where a file cannot be decoded.
+    """
+    match kind:
+        case "text":
+            padded = model_type in _PADDED
+            return _texts(processor(folder, "tokenizer"), folder, longest, padded)
+        case "image":
+            images = processor(folder, "image processor")
+            return lambda path: _of_images(images, [picture(path)])
+        case "video":
+            images = processor(folder, "image processor")
+            return lambda path: _of_images(images, frames_of(path, frames))
+        case "audio":
+            return _sounds(processor(folder, "feature extractor"))
+
+
+def _texts(tokenizer: Any, folder: Path, longest: int, padded: bool) -> Callable[[str], Pieces]:
+    longest = min(longest, tokenizer.model_max_length)
+    if tokenizer.pad_token is None:
+        raise ValueError(f"{folder}: its tokenizer has no padding token: set pad_token")
+    # A hint to tokenise many texts at once, which threads do here.
+    tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
+
+    def read(text: str) -> Pieces:
+        tokens = tokenizer(text, truncation=True, max_length=longest)
+        # A few lengths, so that few programs are compiled.
+        length = longest if padded else _length(len(tokens["input_ids"]), longest)
+        filled = tokenizer.pad(tokens, padding="max_length", max_length=length)
+        return {
+            name: np.asarray(filled[name], np.int32)[None]
+            for name in ("input_ids", "attention_mask")
+            if name in filled
+        }
+
+    read("")  # sets the tokenizer up for truncation, which threads could not at the same time
+    return read
+
+
+def _length(tokens: int, longest: int) -> int:
+    """The power of two that has room for a text.
+
+    >>> _length(3, 512), _length(17, 512), _length(500, 77)
+    (16, 32, 77)
+    """
+    return min(longest, 1 << (max(tokens, _SHORTEST) - 1).bit_length())
+
+
+def _of_images(images: Any, found: Sequence[Any]) -> Pieces:
+    return {"pixel_values": images(images=list(found), return_tensors="np")["pixel_values"]}
+
+
+def _sounds(extractor: Any) -> Callable[[str], Pieces]:
+    rate, (name, *_) = extractor.sampling_rate, extractor.model_input_names
+    if hasattr(extractor, "n_samples"):
+        size = extractor.n_samples
+    else:  # as many frames of 25 ms, one every 10 ms, as it keeps
+        size = int(0.025 * rate) + (extractor.max_length - 1) * int(0.010 * rate)
+
+    def read(path: str) -> Pieces:
+        found = windows(sound(path, rate), size)
+        return {name: extractor(found, sampling_rate=rate, return_tensors="np")[name]}
+
+    return read

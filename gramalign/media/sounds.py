@@ -1,0 +1,37 @@
+"""Sounds, decoded."""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def sound(path: str, rate: int) -> Float[np.ndarray, " samples"]:
+    """The sound in a file, the mean of its channels, at a sampling rate.
+
+    Raises:
+        RuntimeError: it is damaged, or no sound.
+        ValueError: it has no samples, or NaN or Inf among them.
+    """
+    import soundfile
+    import soxr
+
+    channels, own = soundfile.read(path, dtype="float32", always_2d=True)
+    found = channels.mean(axis=1)
+    if own != rate and len(found):
+        found = soxr.resample(found, own, rate)
+    if not len(found):
+        raise ValueError("it has no samples")
+    if not np.isfinite(found).all():
+        raise ValueError("it has NaN or Inf among its samples")
+    return found
+
+
+def windows(found: Float[np.ndarray, " samples"], size: int) -> list[np.ndarray]:
+    """As few windows of a size as cover a sound, spread evenly, so that none is nearly empty.
+
+    >>> [x.tolist() for x in windows(np.arange(5.0), 2)], len(windows(np.ones(2), 2))
+    ([[0.0, 1.0], [1.0, 2.0], [3.0, 4.0]], 1)
+    """
+    if len(found) <= size:
+        return [found]
+    starts = np.linspace(0, len(found) - size, -(-len(found) // size))
+    return [found[start : start + size] for start in starts.astype(int).tolist()]

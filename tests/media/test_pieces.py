@@ -1,0 +1,259 @@
+"""What reaches an encoder is what Hugging Face's processors make of each cell by itself."""
+
+import json
+import shutil
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from PIL import Image
+from transformers import (
+    ASTFeatureExtractor,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoTokenizer,
+)
+
+from gramalign.media.libraries import processor
+from gramalign.media.pictures import frames_of, picture
+from gramalign.media.pieces import _sounds, _texts, reader
+from gramalign.media.sounds import sound
+from tests.media.made import RATE, WORDS, pixels, write_image, write_sound, write_video
+
+
+def read(encoders, kind, name, cell, frames=4):
+    folder = encoders / name
+    return reader(kind, folder, model_type=name, longest=12, frames=frames)(str(cell))
+
+
+def test_texts_are_padded_to_the_end_for_models_that_were_trained_so(encoders):
+    tokenizer = AutoTokenizer.from_pretrained(encoders / "clip")
+    for text in ("a dog", "a dog hears " * 30, "unknown words"):
+        found = read(encoders, "text", "clip", text)
+        wanted = tokenizer(
+            [text], padding="max_length", truncation=True, max_length=12, return_tensors="np"
+        )
+        assert found.keys() == {"input_ids", "attention_mask"}
+        for name, array in found.items():
+            assert array.dtype == np.int32 and array.shape == (1, 12)
+            np.testing.assert_array_equal(array, wanted[name])
+
+
+def test_other_texts_are_padded_to_a_few_lengths(encoders):
+    tokenizer = AutoTokenizer.from_pretrained(encoders / "bert")
+    texts = _texts(tokenizer, encoders / "bert", 40, padded=False)
+    for words, length in ((1, 16), (15, 16), (16, 32), (32, 40), (90, 40)):
+        text = " ".join((WORDS * 9)[:words])
+        found, wanted = texts(text), tokenizer(text, truncation=True, max_length=40)
+        assert found["input_ids"].shape == (1, length)
+        there = found["attention_mask"][0] == 1
+        assert found["input_ids"][0, there].tolist() == wanted["input_ids"]
+        assert not found["input_ids"][0, ~there].any()
+
+
+def test_the_model_has_room_for_fewer_tokens_than_the_tokenizer(encoders):
+    assert read(encoders, "text", "bert", "a dog " * 40)["input_ids"].shape == (1, 12)
+
+
+def test_a_tokenizer_without_padding(encoders):
+    tokenizer = AutoTokenizer.from_pretrained(encoders / "bert", pad_token=None)
+    with pytest.raises(ValueError, match="bert: its tokenizer has no padding token"):
+        _texts(tokenizer, encoders / "bert", 12, padded=False)
+
+
+def prepared(encoders, images):
+    images = [Image.fromarray(image) for image in images]
+    processor = AutoImageProcessor.from_pretrained(encoders / "clip", backend="pil")
+    return processor(images=images, return_tensors="np")["pixel_values"]
+
+
+def test_an_image(encoders, tmp_path):
+    write_image(tmp_path / "a.png", seed=1)
+    found = read(encoders, "image", "clip", tmp_path / "a.png")
+    np.testing.assert_array_equal(found["pixel_values"], prepared(encoders, [pixels(1)]))
+
+
+def test_images_are_turned_as_they_were_taken(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter, clockwise
+    Image.fromarray(pixels(1)).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(np.asarray(picture(tmp_path / "a.png")), np.rot90(pixels(1), -1))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "RGBA", "CMYK"])
+def test_all_become_rgb(mode, tmp_path):
+    kind = "tif" if mode == "CMYK" else "png"
+    Image.fromarray(pixels(1)).convert(mode).save(tmp_path / f"a.{kind}")
+    found = picture(tmp_path / f"a.{kind}")
+    assert found.mode == "RGB" and found.size == (16, 20)
+
+
+def test_a_palette_with_transparency_says_nothing(tmp_path):
+    Image.fromarray(pixels(1)).convert("P").save(tmp_path / "a.png", transparency=b"\x00\x80")
+    assert picture(tmp_path / "a.png").mode == "RGB"
+
+
+def test_sixteen_bits_would_be_white(tmp_path):
+    Image.fromarray(pixels(1)[..., 0].astype(np.uint16) * 200).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="mode I;16: save it with 8 bits"):
+        picture(tmp_path / "a.png")
+
+
+def greys(images):
+    return [round(np.asarray(image)[-8:].mean() / 10) for image in images]
+
+
+def test_frames_of_a_video_are_spread_evenly(tmp_path):
+    write_video(tmp_path / "a.mp4", [10 * n for n in range(20)])
+    assert greys(frames_of(str(tmp_path / "a.mp4"), 4)) == [2, 7, 12, 17]
+    assert greys(frames_of(str(tmp_path / "a.mp4"), 1)) == [10]
+    assert greys(frames_of(str(tmp_path / "a.mp4"), 30)) == list(range(20))
+
+
+@pytest.mark.parametrize("kind", ["mp4", "avi", "ts", "m4v"])
+def test_frames_are_those_of_the_whole_video(kind, tmp_path):
+    # Some kinds do not tell when their frames are, and keys are every ten frames.
+    path = str(tmp_path / f"a.{kind}")
+    levels = np.random.default_rng(0).integers(0, 256, 47).tolist()
+    write_video(tmp_path / f"a.{kind}", levels, g="10", bf="2")
+    with av.open(path) as container:
+        frames = [frame.to_image() for frame in container.decode(video=0)]
+    assert len(frames) == 47
+    for count, chosen in ((1, [23]), (3, [7, 23, 39]), (47, range(47))):
+        found = frames_of(path, count)
+        assert len(found) == len(chosen)
+        for image, number in zip(found, chosen, strict=True):
+            np.testing.assert_array_equal(np.asarray(image), np.asarray(frames[number]))
+
+
+def test_videos_are_turned_as_they_were_taken(tmp_path):
+    write_video(tmp_path / "a.mp4", [200])
+    content = (tmp_path / "a.mp4").read_bytes()
+    one, none, minus = (number.to_bytes(4, "big") for number in (1 << 16, 0, 2**32 - (1 << 16)))
+    upright, turned = one + 3 * none + one + none, none + one + none + minus + 2 * none
+    place = content.index(upright, content.index(b"tkhd"))  # by a quarter, clockwise
+    content = content[:place] + turned + content[place + len(turned) :]
+    (tmp_path / "a.mp4").write_bytes(content)
+    (image,) = frames_of(str(tmp_path / "a.mp4"), 1)
+    left, right = np.asarray(image)[:, :12].mean(), np.asarray(image)[:, -12:].mean()
+    assert left == pytest.approx(200, abs=5) and right == pytest.approx(100, abs=5)
+
+
+def test_a_video_is_as_many_images(encoders, tmp_path):
+    write_video(tmp_path / "a.mp4", [10 * n for n in range(20)])
+    images = [np.asarray(image) for image in frames_of(str(tmp_path / "a.mp4"), 4)]
+    found = read(encoders, "video", "clip", tmp_path / "a.mp4")
+    np.testing.assert_array_equal(found["pixel_values"], prepared(encoders, images))
+
+
+def test_a_folder_of_images_is_a_video(tmp_path):
+    for n in range(12):
+        Image.fromarray(np.full((8, 8, 3), 10 * n, np.uint8)).save(tmp_path / f"{n:02}.png")
+    (tmp_path / ".hidden").touch()
+    assert greys(frames_of(str(tmp_path), 3)) == [2, 6, 10]
+    (tmp_path / "02.png").write_bytes(b"no image")
+    with pytest.raises(OSError) as error:
+        frames_of(str(tmp_path), 3)
+    assert error.value.__notes__ == ["That was 02.png"]
+
+
+def test_videos_without_frames(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="it has no frames"):
+        frames_of(str(tmp_path / "empty"), 3)
+    write_sound(tmp_path / "a.wav", 0, seconds=0.1)
+    with pytest.raises(ValueError, match="it has no video"):
+        frames_of(str(tmp_path / "a.wav"), 3)
+
+
+def test_a_sound_is_cut_into_windows(encoders, tmp_path):
+    extractor = AutoFeatureExtractor.from_pretrained(encoders / "whisper")
+    write_sound(tmp_path / "a.wav", 0, seconds=2.5)
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    found = read(encoders, "audio", "whisper", tmp_path / "a.wav")["input_features"]
+    assert found.shape == (3, 8, 20)
+    for window, start in zip(found, (0, 3 * RATE // 4, 3 * RATE // 2), strict=True):
+        part = samples[start : start + RATE]
+        wanted = extractor(part, sampling_rate=RATE, return_tensors="np")["input_features"]
+        np.testing.assert_array_equal(window, wanted[0])
+
+
+def test_a_short_sound_is_padded(encoders, tmp_path):
+    extractor = AutoFeatureExtractor.from_pretrained(encoders / "whisper")
+    write_sound(tmp_path / "a.wav", 0, seconds=0.3)
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    found = read(encoders, "audio", "whisper", tmp_path / "a.wav")["input_features"]
+    wanted = extractor(samples, sampling_rate=RATE, return_tensors="np")["input_features"]
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_sounds_have_one_channel_and_one_rate(tmp_path):
+    write_sound(tmp_path / "a.wav", 0, seconds=0.5, rate=44100, channels=2)
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    found = sound(str(tmp_path / "a.wav"), RATE)
+    assert found.dtype == np.float32 and found.shape == (RATE // 2,)
+    np.testing.assert_array_equal(found, soxr.resample(samples.mean(axis=1), 44100, RATE))
+
+
+def test_texts_of_siglip(tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(WORDS)] * 9),
+        model_prefix=str(tmp_path / "spiece"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        minloglevel=9,
+        **{"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+    )
+    config = {"tokenizer_class": "SiglipTokenizer", "model_input_names": ["input_ids"]}
+    config |= {"pad_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    read = reader("text", tmp_path, model_type="siglip", longest=12, frames=1)
+    upper, lower = read("A cat, hears!"), read("a cat hears")
+    assert upper.keys() == {"input_ids"} and upper["input_ids"].shape == (1, 12)
+    assert upper["input_ids"].tolist() == lower["input_ids"].tolist()
+    assert upper["input_ids"][0, -1] == 1
+
+
+def test_a_tokenizer_that_needs_sentencepiece(encoders, tmp_path, monkeypatch):
+    shutil.copytree(encoders / "bert", tmp_path / "bert")
+    (tmp_path / "bert" / "spiece.model").touch()
+    monkeypatch.setattr("gramalign.media.libraries.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="the tokenizer of .*bert needs sentencepiece, not instal"):
+        processor(tmp_path / "bert", "tokenizer")
+
+
+def test_nothing_is_looked_up_online(encoders, monkeypatch):
+    def refused(*_):
+        raise AssertionError("online")
+
+    monkeypatch.setattr("socket.socket.connect", refused)
+    monkeypatch.setattr("socket.getaddrinfo", refused)
+    processor(encoders / "bert", "tokenizer")
+    processor(encoders / "clip", "image processor")
+    processor(encoders / "whisper", "feature extractor")
+
+
+@pytest.mark.parametrize(
+    "samples, message",
+    [([], "no samples"), ([0.0, np.nan], "NaN or Inf"), ([np.inf], "NaN or Inf")],
+)
+def test_sounds_of_nothing(samples, message, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array(samples), RATE, subtype="FLOAT")
+    with pytest.raises(ValueError, match=message):
+        sound(str(tmp_path / "a.wav"), RATE)
+
+
+def test_windows_of_audio_spectrogram_transformers_fill_all_their_frames(tmp_path):
+    pytest.importorskip("torch")  # their extractor needs it
+    extractor = ASTFeatureExtractor(max_length=14, num_mel_bins=10, do_normalize=False)
+    write_sound(tmp_path / "a.wav", 0, seconds=0.31)  # of windows of 0.155
+    found = _sounds(extractor)(str(tmp_path / "a.wav"))["input_values"]
+    assert found.shape == (2, 14, 10)
+    assert np.abs(found[:, -1]).max(axis=1).all(), "padding is zero"
+    longer = ASTFeatureExtractor(max_length=15, num_mel_bins=10, do_normalize=False)
+    samples = sound(str(tmp_path / "a.wav"), RATE)[: RATE * 155 // 1000]
+    frames = longer(samples, sampling_rate=RATE, return_tensors="np")["input_values"][0]
+    assert not frames[-1].any() and frames[-2].any()
