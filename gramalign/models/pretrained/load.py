@@ -35,12 +35,26 @@ def load(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> En
         ValueError: for a model of another family, without an encoder of this kind, or whose weights
             are not those of its configuration.
     """
-    encoder = nnx.eval_shape(lambda: make(folder, kind, dtype=dtype, rngs=nnx.Rngs(0)))
+    encoder = abstract(folder, kind, dtype=dtype)
     arrays = read_weights(folder, encoder)
     parameters = nnx.to_flat_state(nnx.state(encoder))
     whole = {path: x.replace(jax.device_put(arrays[_dotted(path)])) for path, x in parameters}
     nnx.update(encoder, nnx.from_flat_state(whole))
     return encoder
+
+
+def abstract(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> Encoder:
+    """The encoder of a folder with shapes in the place of weights, which are not read.
+
+    Args:
+        folder: as for `load`.
+        kind: likewise.
+        dtype: likewise.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`, but for weights.
+    """
+    return nnx.eval_shape(lambda: make(folder, kind, dtype=dtype, rngs=nnx.Rngs(0)))
 
 
 def make(folder: str | Path, kind: str, *, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
