@@ -43,9 +43,7 @@ def test_the_baseline_learns_from_training_rows_and_what_is_there(store):
 def test_there_is_no_baseline_of_more_than_it_can_take(store, monkeypatch):
     data = load(str(store))
     monkeypatch.setattr(evaluate_command, "_LARGEST", 100)
-    with pytest.raises(
-        ValueError, match=r"training rows of \d+ features are more than the"
-    ):
+    with pytest.raises(ValueError, match=r"training rows of \d+ features are more than the"):
         linear_baseline(data, data.part("test"))
 
 

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import nnx
 
 from gramalign.data import load
 from gramalign.models import pretrained
@@ -76,6 +78,20 @@ def test_a_run_begins_with_what_they_have_learned(config, folder, tmp_path, quie
         wanted = pooled @ weights[f"{head}.kernel"] + weights[f"{head}.bias"]
         wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
         np.testing.assert_allclose(found[modality], wanted, atol=2e-6)
+
+
+def test_encoders_that_share_a_space_begin_in_it(folder):
+    rows = np.random.default_rng(0).normal(size=(3, 432)).astype(np.float32)
+    encoders = {"photo": str(folder / "photo")}
+    sizes = {"hidden": 4, "depth": 1, "rngs": nnx.Rngs(0)}
+    tower = pretrained.Tower(432, 10, modality="photo", encoders=encoders, **sizes)
+    wanted = tower.encoder({"pixel_values": rows.reshape(-1, 3, 12, 12)})
+    np.testing.assert_allclose(tower(jnp.asarray(rows)), wanted, rtol=1e-6)
+    with pytest.raises(
+        ValueError,
+        match=r"photo has 433 numbers a row, and .*encodes text and image of",
+    ):
+        pretrained.Tower(433, 10, modality="photo", encoders=encoders, **sizes)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A tower that is a pretrained encoder, to be trained on."""
+"""A tower that is a pretrained encoder, to be trained further."""
 
 import json
 import math
@@ -18,7 +18,10 @@ from gramalign.models.tower import Tower as FeatureTower
 
 
 class Tower(nnx.Module):
-    """Maps what a pretrained encoder takes into the common space; a head is linear, and new.
+    """Maps what a pretrained encoder takes into the common space, by a linear head.
+
+    The head begins as the identity where the widths agree, so that encoders that share a space,
+    such as CLIP's, begin aligned; and elsewhere at random.
 
     A row of a modality is the input of its encoder, flattened, as `gramalign features --inputs`
     writes it: the numbers of a text's tokens, -1 for padding; the pixels of an image or of some
@@ -81,6 +84,8 @@ class Tower(nnx.Module):
             )
         self.encoder, self.shape = encoder, shape
         ends = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
+        if self.encoder.dim == dim:
+            ends["kernel_init"] = lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype)
         self.head = Linear(self.encoder.dim, dim, **ends)
 
     def __call__(
