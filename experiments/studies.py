@@ -82,7 +82,7 @@ def batch_size(out: Path, seeds: range, raw: Path | None) -> Study:
             objective: {
                 str(size): configs(objective, size) for size in (8, 32, 128, 512, 2048, 8192)
             }
-            for objective in ("gram", "clip")
+            for objective in ("gram", "height", "clip")
         },
         places="logarithmic",
     )
@@ -113,7 +113,7 @@ def modalities(out: Path, seeds: range, raw: Path | None) -> Study:
         axis="modalities",
         lines={
             objective: {str(count): configs(objective, count) for count in (2, 3, 4, 6, 8)}
-            for objective in ("gram", "clip", "clip + gram")
+            for objective in ("gram", "height", "clip", "clip + gram")
         },
     )
 

@@ -160,9 +160,22 @@ def is_evaluated(run: Run) -> bool:
     return path.exists() and not read_record(path, Evaluation).get("brief", False)
 
 
+_LARGEST = 10**9  # 8 GiB in float64, and as much again while they are whitened
+
+
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:
-    """Embeddings of `rows` by a linear GCCA that was fitted on the store's training part."""
+    """Embeddings of `rows` by a linear GCCA that was fitted on the store's training part.
+
+    Raises:
+        ValueError: it cannot be fitted, or all features together are more than `_LARGEST` numbers.
+    """
     train, rows = readable(store.part("train")), rows.only(store.modalities)
+    numbers = len(train) * sum(train.dims.values())
+    if numbers > _LARGEST:
+        raise ValueError(
+            f"{counted(len(train), 'training row')} of {sum(train.dims.values())} features are "
+            f"more than the {_LARGEST:.0e} numbers it is computed for"
+        )
     return fit_gcca(_arrays(train), train.present).embed(_arrays(rows), rows.present)
 
 

@@ -51,10 +51,15 @@ class Features:
     """Columns of sounds: paths of files that libsndfile reads (wav, flac, ogg, mp3)."""
     frames: int = 8
     """Frames of a video, spread evenly."""
+    tokens: int | None = None
+    """Most tokens of a text, whose rest is left out; None: as many as its encoder takes."""
     batch_size: int = 64
     """Texts, images, frames or windows encoded at a time, by all devices together."""
     dtype: Dtype = "float32"
     """What encoders multiply in."""
+    inputs: bool = False
+    """Keep what encoders take, in the place of what they make of it, to train the encoders
+    themselves: of each cell a row of tokens, pixels or a spectrum, of a sound in its middle."""
     on_bad_file: OnBadFile = "error"
     """A file that cannot be decoded: an error that names it, or a missing modality, listed in
     unreadable.jsonl."""
@@ -83,8 +88,10 @@ class Features:
                 self.out,
                 **given,
                 frames=self.frames,
+                tokens=self.tokens,
                 batch_size=self.batch_size,
                 dtype=self.dtype,
+                inputs=self.inputs,
                 on_bad_file=self.on_bad_file,
                 report=report,
             )
@@ -92,7 +99,11 @@ class Features:
             there = counted(int(store.present[name].sum()), "row")
             screen.print(f"{name}: {there}, {counted(dim, 'feature')} each{clock.rate(name)}")
         screen.print(f"made {self.out}: {counted(len(store), 'row')}", soft_wrap=True)
-        screen.print(f"next: gramalign train --data {self.out}", soft_wrap=True)
+        tower = ""
+        if self.inputs:
+            folders = {m: str(x) for of_kind in given.values() for m, x in of_kind.items()}
+            tower = f' --model.tower "gramalign.models.pretrained:Tower(encoders={folders})"'
+        screen.print(f"next: gramalign train --data {self.out}{tower}", soft_wrap=True)
 
 
 class _Clock:

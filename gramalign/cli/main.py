@@ -33,6 +33,7 @@ from gramalign.cli.report import Report
 from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
+from gramalign.cli.stablehlo import StableHLO
 from gramalign.cli.train import Train
 from gramalign.files import check_local
 from gramalign.training import Config
@@ -149,6 +150,7 @@ def _read(args: list[str]) -> Any:
             | Annotated[Classify, command("classify")]
             | Annotated[Embed, command("embed")]
             | Annotated[Export, command("export")]
+            | Annotated[StableHLO, command("stablehlo")]
             | Annotated[Search, command("search")]
             | Annotated[Compare, command("compare", default=compare)]
             | Annotated[Report, command("report")]

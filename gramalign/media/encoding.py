@@ -15,7 +15,6 @@ from jaxtyping import Array, Float, Int
 
 from gramalign.media.pieces import EncoderKind, Pieces
 from gramalign.models.pretrained import load
-from gramalign.models.pretrained.fronts import Tokens
 
 Encode = Callable[[Pieces], Float[Array, "pieces dim"]]
 
@@ -30,13 +29,11 @@ class Encoding:
         encode: maps a batch.
         dim: width of an embedding.
         devices: number of devices, which a batch's size is a multiple of.
-        longest: most tokens of a text; 0 for others.
     """
 
     encode: Encode
     dim: int
     devices: int
-    longest: int = 0
 
 
 def encoding_of(folder: Path, kind: EncoderKind, dtype: str) -> Encoding:
@@ -52,19 +49,18 @@ def encoding_of(folder: Path, kind: EncoderKind, dtype: str) -> Encoding:
         encode=lambda pieces: run(state, jax.device_put(pieces, split)),
         dim=encoder.dim,
         devices=len(devices),
-        longest=encoder.front.longest if isinstance(encoder.front, Tokens) else 0,
     )
 
 
 def means(
-    cells: Iterable[tuple[int, Pieces]], encoding: Encoding, *, count: int, batch_size: int
+    cells: Iterable[tuple[int, Pieces]], count: int, *, encoding: Encoding, batch_size: int
 ) -> Float[np.ndarray, "count dim"]:
     """The mean embedding of each cell's pieces; zeros for a cell without any.
 
     Args:
         cells: pieces of cells, and which cell it is, from 0.
-        encoding: the encoder.
         count: number of cells.
+        encoding: the encoder.
         batch_size: pieces that are encoded at once, or a few more, so that devices have the same.
     """
     batch_size += -batch_size % encoding.devices

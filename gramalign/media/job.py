@@ -1,5 +1,6 @@
 """Makes a feature store of a table of media, and goes on where it was killed."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -12,13 +13,16 @@ from gramalign import __version__
 from gramalign.data import FeatureStore, open_store
 from gramalign.data.store import COLUMNS
 from gramalign.media.columns import Column, columns_of
-from gramalign.media.encoding import Encoding, encoding_of
+from gramalign.media.encoding import Encoding, encoding_of, means
+from gramalign.media.inputs import rows_of
 from gramalign.media.joining import join
 from gramalign.media.libraries import check_installed
-from gramalign.media.making import OnBadFile, Report, make_chunks
+from gramalign.media.making import Make, OnBadFile, Read, Report, make_chunks
 from gramalign.media.pieces import EncoderKind, Kind, reader
 from gramalign.media.table import Table, read_table
 from gramalign.media.work import check_free, work_on
+from gramalign.models.pretrained import abstract
+from gramalign.models.pretrained.fronts import Tokens
 
 Folders = Mapping[str, str | Path]
 """Folders of pretrained encoders, by column."""
@@ -27,6 +31,7 @@ Dtype = Literal["float32", "bfloat16"]
 _ENCODERS: dict[Kind, EncoderKind]
 _ENCODERS = {"text": "text", "image": "image", "video": "image", "audio": "audio"}
 _BATCHES = 16  # in a chunk: what is lost when a job is killed, and has to be encoded again
+_TEXTS, _ROWS = 16384, 256  # likewise of inputs, of texts and of others, which are large
 _SUFFIXES = (".json", ".txt", ".model", ".safetensors")  # of what an encoder's folder needs
 
 _log = logging.getLogger(__name__)
@@ -41,8 +46,10 @@ def features(
     video: Folders | None = None,
     audio: Folders | None = None,
     frames: int = 8,
+    tokens: int | None = None,
     batch_size: int = 64,
     dtype: Dtype = "float32",
+    inputs: bool = False,
     on_bad_file: OnBadFile = "error",
     report: Report = lambda modality, done, total: None,
 ) -> FeatureStore:
@@ -65,8 +72,12 @@ def features(
         video: likewise, of paths of videos; the encoders are those of images.
         audio: likewise, of paths of sounds.
         frames: of a video, spread evenly.
+        tokens: most of a text, whose rest is left out; None: as many as its encoder takes.
         batch_size: pieces that are encoded at once, by all devices together.
         dtype: what encoders multiply in.
+        inputs: keep what encoders take, in the place of what they make of it, for
+            `gramalign.models.pretrained.Tower`: of each cell a row of tokens, pixels or a spectrum.
+            Of a video these are all of its frames, of a sound the window in its middle.
         on_bad_file: what becomes of a file that cannot be decoded: an "error" that names it, or
             with "missing" a missing modality, listed in the store's `unreadable.jsonl`.
         report: called with a modality, the number of its cells that are done, and that of all.
@@ -81,8 +92,8 @@ def features(
             be read, or what was begun for `out` is another job.
     """
     table, out = Path(table), Path(out)
-    for name, value in {"frames": frames, "batch_size": batch_size}.items():
-        if value < 1:
+    for name, value in {"frames": frames, "tokens": tokens, "batch_size": batch_size}.items():
+        if value is not None and value < 1:
             raise ValueError(f"{name} is {value}, expected at least 1")
     for name, value, kinds in (("dtype", dtype, Dtype), ("on_bad_file", on_bad_file, OnBadFile)):
         if value not in get_args(kinds):
@@ -97,37 +108,48 @@ def features(
     used = {*COLUMNS, *(column.name for column in columns)}
     if unused := [repr(name) for name in rows.columns if name not in used]:
         _log.info("not used of %s: %s", table, ", ".join(unused))
-    options = {"batch_size": batch_size, "dtype": dtype}
-    if video:
-        options["frames"] = frames
+    options: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype}
+    if inputs:
+        options = {"inputs": True}
+    options |= {"frames": frames} if video else {}
+    options |= {"tokens": tokens} if tokens is not None else {}
     job = _job(rows, columns, options)
-    loaded: dict[tuple[Path, EncoderKind], Encoding] = {}
-    reads, encodings, cells = {}, {}, {}
+    reads: dict[str, Read] = {}
+    makes: dict[str, Make] = {}
+    cells = {}
+    encodings: dict[tuple[Path, EncoderKind], Encoding] = {}
     for column in columns:
+        pieces = frames if column.kind == "video" else 1
         key = column.encoder, _ENCODERS[column.kind]
-        if key not in loaded:
-            loaded[key] = encoding_of(*key, dtype)
-        encodings[column.name] = loaded[key]
+        front = abstract(*key).front
+        longest = front.longest if isinstance(front, Tokens) else 0
         reads[column.name] = reader(
             *(column.kind, column.encoder),
             model_type=json.loads((column.encoder / "config.json").read_bytes())["model_type"],
-            longest=loaded[key].longest,
+            longest=longest if tokens is None else min(longest, tokens),
             frames=frames,
+            filled=inputs,
         )
-        pieces = frames if column.kind == "video" else 1
+        if inputs:
+            makes[column.name] = functools.partial(rows_of, pieces=pieces)
+            cells[column.name] = _TEXTS if column.kind == "text" else max(1, _ROWS // pieces)
+            continue
+        if key not in encodings:
+            encodings[key] = encoding_of(*key, dtype)
+        makes[column.name] = functools.partial(
+            means, encoding=encodings[key], batch_size=batch_size
+        )
         cells[column.name] = max(1, _BATCHES * batch_size // pieces)
     with work_on(out, job) as work:
         if not work.joined:
             for column in columns:
                 make_chunks(
-                    *(rows, column, reads[column.name], encodings[column.name], work),
+                    *(rows, column, reads[column.name], makes[column.name], work),
                     cells=cells[column.name],
-                    batch_size=batch_size,
                     on_bad_file=on_bad_file,
                     report=report,
                 )
-            dims = {name: encoding.dim for name, encoding in encodings.items()}
-            join(work, rows, columns, cells=cells, dims=dims, about=about)
+            join(work, rows, columns, cells=cells, about=about)
         work.publish()
     return open_store(out)
 

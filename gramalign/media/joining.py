@@ -25,7 +25,6 @@ def join(
     columns: Sequence[Column],
     *,
     cells: Mapping[str, int],
-    dims: Mapping[str, int],
     about: Mapping[str, np.ndarray],
 ) -> None:
     """Writes all arrays of the store.
@@ -38,11 +37,10 @@ def join(
         table: the table.
         columns: those encoded.
         cells: number of cells in a chunk of each.
-        dims: width of the features of each.
         about: the store's arrays about all rows of the table.
 
     Raises:
-        ValueError: no row is left.
+        ValueError: no row is left, or nothing of a column whose width nobody knows.
     """
     present, bad = {}, []
     for column in columns:
@@ -60,8 +58,13 @@ def join(
         raise ValueError(f"{table.path}: no file can be read, such as {bad[0][2]!r}: {bad[0][3]}")
     places = np.cumsum(kept) - 1  # of the table's rows in the store
     for column in columns:
-        with work.array(column.name, (int(kept.sum()), dims[column.name])) as array:
-            for number, chunk in enumerate(chunk_ranges(len(column.cells), cells[column.name])):
+        chunks = chunk_ranges(len(column.cells), cells[column.name])
+        parts = (work.read(column.name, number).features for number in range(len(chunks)))
+        like = next((part for part in parts if part.shape[1]), None)
+        if like is None:  # nothing has told how wide they are
+            raise ValueError(f"{table.path}: no file of {column.name} can be read: leave it out")
+        with work.array(column.name, (int(kept.sum()), like.shape[1]), like.dtype) as array:
+            for number, chunk in enumerate(chunks):
                 rows, found = column.rows[chunk.start : chunk.stop], work.read(column.name, number)
                 there = present[column.name][rows]
                 array[places[rows[there]]] = found.features[there]

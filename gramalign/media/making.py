@@ -10,13 +10,14 @@ import grain
 import numpy as np
 
 from gramalign.media.columns import Column
-from gramalign.media.encoding import Encoding, means
 from gramalign.media.pieces import Pieces
 from gramalign.media.table import Table
 from gramalign.media.work import Chunk, Work
 
 OnBadFile = Literal["error", "missing"]
 Read = Callable[[str], Pieces]
+Make = Callable[[Iterator[tuple[int, Pieces]], int], np.ndarray]
+"""From the pieces of cells, which cells they are, and the number of cells, a row for each cell."""
 Report = Callable[[str, int, int], None]
 
 _THREADS = 16  # at most: each holds two cells, of which long sounds may be large
@@ -26,11 +27,10 @@ def make_chunks(
     table: Table,
     column: Column,
     read: Read,
-    encoding: Encoding,
+    make: Make,
     work: Work,
     *,
     cells: int,
-    batch_size: int,
     on_bad_file: OnBadFile,
     report: Report,
 ) -> None:
@@ -42,10 +42,9 @@ def make_chunks(
         table: where the column is from.
         column: the column.
         read: its reader.
-        encoding: its encoder.
+        make: its encoder.
         work: where chunks are kept.
         cells: number of cells in a chunk.
-        batch_size: pieces that are encoded at once, by all devices together.
         on_bad_file: what becomes of a file that cannot be read: an "error" that names it, or with
             "missing" a cell that counts as empty.
         report: called with the column, the number of its cells that are done, and that of all.
@@ -81,7 +80,7 @@ def make_chunks(
                 done += 1
                 report(column.name, done, total)
 
-        made = means(readable(), encoding, count=len(chunk), batch_size=batch_size)
+        made = make(readable(), len(chunk))
         finite = np.isfinite(made).all(axis=1)
         if not finite.all():
             cell = chunk[int(np.argmin(finite))]

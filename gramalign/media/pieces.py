@@ -21,7 +21,13 @@ _SHORTEST = 16  # tokens
 
 
 def reader(
-    kind: Kind, folder: Path, *, model_type: str, longest: int, frames: int
+    kind: Kind,
+    folder: Path,
+    *,
+    model_type: str,
+    longest: int,
+    frames: int,
+    filled: bool = False,
 ) -> Callable[[str], Pieces]:
     """A function from a text, or the path of a file, to its pieces; threads may share it.
 
@@ -31,6 +37,7 @@ def reader(
         model_type: the encoder's family.
         longest: most tokens of a text.
         frames: how many of a video's.
+        filled: whether all texts are made as long as the longest may be.
 
     Raises:
         ValueError: the folder has nothing that prepares this kind. The function that is returned
@@ -38,7 +45,7 @@ def reader(
     """
     match kind:
         case "text":
-            padded = model_type in _PADDED
+            padded = filled or model_type in _PADDED
             return _texts(processor(folder, "tokenizer"), folder, longest, padded)
         case "image":
             images = processor(folder, "image processor")
@@ -89,11 +96,15 @@ def _sounds(extractor: Any) -> Callable[[str], Pieces]:
     rate, (name, *_) = extractor.sampling_rate, extractor.model_input_names
     if hasattr(extractor, "n_samples"):
         size = extractor.n_samples
+        # Which frames are of the sound, and not of the silence that is added.
+        options = {"return_attention_mask": True}
     else:  # as many frames of 25 ms, one every 10 ms, as it keeps
         size = int(0.025 * rate) + (extractor.max_length - 1) * int(0.010 * rate)
+        options = {}
 
     def read(path: str) -> Pieces:
         found = windows(sound(path, rate), size)
-        return {name: extractor(found, sampling_rate=rate, return_tensors="np")[name]}
+        made = extractor(found, sampling_rate=rate, return_tensors="np", **options)
+        return {key: made[key] for key in (name, "attention_mask") if key in made}
 
     return read

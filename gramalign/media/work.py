@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
 from gramalign.files import locked, make_folder, read_json, whole, write_text
 
@@ -23,7 +23,7 @@ _JOINED = "joined"  # what the folder of chunks is called once the store is comp
 class Chunk(NamedTuple):
     """Features of some successive cells of a column; zeros where a file could not be read."""
 
-    features: Float[np.ndarray, "cells dim"]
+    features: Shaped[np.ndarray, "cells dim"]
     bad: dict[int, str]
     """Which of the cells could not be read, and why."""
 
@@ -70,10 +70,10 @@ class Work:
             np.save(file, array, allow_pickle=False)
 
     @contextlib.contextmanager
-    def array(self, name: str, shape: tuple[int, int]) -> Iterator[np.ndarray]:
-        """A float32 array of the store to fill, zero at first; it may be larger than memory."""
+    def array(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> Iterator[np.ndarray]:
+        """An array of the store to fill, zero at first; it may be larger than memory."""
         with whole(self.folder / f"{name}.npy") as draft:
-            yield np.lib.format.open_memmap(draft, "w+", np.float32, shape)
+            yield np.lib.format.open_memmap(draft, "w+", dtype, shape)
 
     def publish(self) -> None:
         """Gives the store its place."""

@@ -111,6 +111,38 @@ class Towers(nnx.Module):
             if modality in features
         }
 
+    def initial_weights(self) -> dict[str, np.ndarray]:
+        """Weights to begin with in the place of random ones, of towers that have any.
+
+        A tower of your own has them by a method of this name, which is called once, before the
+        first step, and returns arrays by names in it, such as `layers.0.kernel`.
+
+        Returns:
+            By names such as `towers.text.layers.0.kernel`.
+
+        Raises:
+            ValueError: for a name that is no variable of the tower, or an array of another shape.
+        """
+        found = {}
+        for modality, tower in self.towers.items():
+            if (make := getattr(tower, "initial_weights", None)) is None:
+                continue
+            with placed(type(tower), f"in initial_weights of the tower of {modality}"):
+                arrays = make()
+            there = {
+                ".".join(map(str, path)): variable.shape
+                for path, variable in nnx.to_flat_state(nnx.state(tower))
+            }
+            for name, array in arrays.items():
+                if there.get(name) != array.shape:
+                    raise ValueError(
+                        f"the tower of {modality} has initial weights {name} of shape "
+                        f"{array.shape}, expected any of its variables, in their shape"
+                        + (f", {there[name]}" if name in there else "")
+                    )
+                found[f"towers.{modality}.{name}"] = array
+        return found
+
     def _embed(self, modality, index, features, present, dropout_keys):
         keys = None if modality in self.frozen else dropout_keys
         if keys is not None:
@@ -135,13 +167,13 @@ class Towers(nnx.Module):
             what = f"a {type(y).__name__}"
         elif not jnp.issubdtype(y.dtype, jnp.floating):
             what = f"{y.dtype}"
-        elif y.shape != (len(x), self.dim):
+        elif y.shape != (x.shape[0], self.dim):
             what = f"shape {y.shape}"
         else:
             return at_least_float32(y)
         raise ValueError(
             f"the tower of {modality} returns {what} for features of shape {x.shape}, expected "
-            f"floats of shape {(len(x), self.dim)}"
+            f"floats of shape {(x.shape[0], self.dim)}"
         )
 
 

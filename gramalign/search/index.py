@@ -9,10 +9,8 @@ devices too. A search adds no more than a few tiles of scores.
 An index never changes. `joined` and `without` make another, of copies, whose searches equal those
 of an index built of its rows at once. Its first search with a Score and gallery uploads all rows
 and computes all factors anew: to extend those of the old one would hold both on the devices. So
-change many rows at a time, and let go of the old index. With 100 000 rows of 256 in two modalities,
-on two busy cores, ten more rows take 0.05 to 0.7 s, and the next search 0.3 to 0.6 s longer, by
-cosine and by volume; half a second is added when the gallery outgrows its room, up to a sixteenth
-of it, and the search is compiled again.
+change many rows at a time, and let go of the old index. The search is compiled again only when the
+gallery outgrows its room, up to a sixteenth of it.
 
 Scores are those of tiles in float32: rows that a Score cannot tell from a perfect match there, as
 at distances of a thousandth of their length under the volume family, tie; the first row then comes

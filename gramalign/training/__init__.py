@@ -13,6 +13,7 @@ from gramalign.training.microbatch import microbatched as microbatched
 from gramalign.training.own_terms import term_named as term_named
 from gramalign.training.params_file import load_params as load_params
 from gramalign.training.params_file import save_params as save_params
+from gramalign.training.programs import write_programs as write_programs
 from gramalign.training.restore import Run as Run
 from gramalign.training.restore import embed_store as embed_store
 from gramalign.training.restore import load_run as load_run

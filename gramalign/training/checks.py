@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -30,6 +31,20 @@ def check(config: object, field: str, valid: bool, wanted: str) -> None:
         if len(shown) > 200:  # such as a module with its weights
             shown = f"a {type(got).__name__}"
         raise ValueError(f"{type(config).__name__}.{field} is {shown}, expected {wanted}")
+
+
+def check_pattern(config: object, field: str, pattern: str) -> None:
+    """Raises unless a pattern of a field is a regular expression.
+
+    Raises:
+        ValueError: names the field and the pattern.
+    """
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(
+            f"{type(config).__name__}.{field}: {pattern!r} is not a regular expression: {error}"
+        ) from None
 
 
 def as_declared(config: Any) -> None:

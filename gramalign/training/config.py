@@ -1,15 +1,15 @@
 """The config of a training run: frozen dataclasses, checked as they are built."""
 
 import functools
+import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from gramalign.contrast import Engine
 from gramalign.data.packed import OnBadRecord
-from gramalign.training.checks import as_declared, check
+from gramalign.training.checks import as_declared, check, check_pattern
 from gramalign.training.expression import parse, written
 from gramalign.training.optimizer_named import OptimizerNamed, optimizer_named
 from gramalign.training.own_terms import check_score, in_order, term_named
@@ -70,9 +70,19 @@ class Optimizer:
     kind: str = "optax:adamw"
     """One of optax or your own, package.module:function, with any settings, such as
     "optax:adamw(b2=0.98)" or optax.contrib:muon (`gramalign.training.optimizer_named`)."""
+    rates: tuple[tuple[str, float], ...] = ()
+    """Regular expression of names in params.safetensors -> factor of their learning rate, such as
+    "towers.text" 0.1; first match counts, others have 1."""
 
     def __post_init__(self):
         as_declared(self)
+        for rule, factor in self.rates:
+            check_pattern(self, "rates", rule)
+            if not 0 < factor < math.inf:
+                raise ValueError(
+                    f"Optimizer.rates: got {factor} for {rule!r}, expected a positive number; what "
+                    "should not be trained, Config.freeze names"
+                )
         check(self, "learning_rate", self.learning_rate > 0, "a positive number")
         check(self, "warmup", self.warmup is None or self.warmup >= 0, "at least 0")
         check(self, "weight_decay", self.weight_decay >= 0, "at least 0")
@@ -116,12 +126,7 @@ class Layout:
             check(self, name, getattr(self, name) >= 1, "at least 1")
         check(self, "data", self.data is None or self.data >= 1, "at least 1, or none")
         for rule, axes in self.rules:
-            try:
-                re.compile(rule)
-            except re.error as error:
-                raise ValueError(
-                    f"Layout.rules: {rule!r} is not a regular expression: {error}"
-                ) from None
+            check_pattern(self, "rules", rule)
             named = [axis for axis in axes.split(",") if axis != "-"]
             if set(named) - {"data", "fsdp", "model"} or len(set(named)) < len(named):
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ from gramalign.training.model import Model, abstract_model, split
 from gramalign.training.moments import Moments
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.params_file import load_params, save_params
-from gramalign.training.processes import is_first_process, meet
+from gramalign.training.processes import check_alike, is_first_process, meet, together
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
 from gramalign.training.step import Step, make_step
-from gramalign.training.warm_start import match, warm_start
+from gramalign.training.warm_start import match, replaced, warm_start
 
 _log = logging.getLogger(__name__)
 
@@ -81,11 +82,13 @@ class Start:
         self._initial = functools.partial(made.initial, np.uint32(config.seed))
         self.dims = dict(dims)
         self.graphdef, self.abstract, self.step = made.graphdef, made.abstract, made.step
+        self._weights: dict[str, np.ndarray] | None = None
         if measured is None and folder is not None:
             self.fixed: PyTree = load_params(folder.fixed, made.fixed)
         else:
             if config.start_from is not None:
                 match(made.abstract.params, made.fixed, config)
+            self._weights = self._brought()  # now, as whatever they raise comes before any folder
             # Compiled, so that no other parameter is made for them.
             self.fixed = jax.device_get(
                 jax.jit(lambda: _variables(config, dims, measured, jax.random.key(0))[1])()
@@ -100,13 +103,18 @@ class Start:
     def state(self) -> TrainState:
         """The state before the first step; writes what is not trained to the folder.
 
-        If the run starts from another's weights, logs and writes what happened to each array; what
-        is not trained may then be the other run's.
+        Towers may bring weights of their own. If the run starts from another's, which come last,
+        logs and writes what happened to each array; what is not trained may then be the other's.
 
         Raises:
             OSError, ValueError: as `warm_start`.
         """
         state, matched = self._initial(), None
+        weights, self._weights = self._weights, None
+        if weights is None:  # a run that was stopped before its first checkpoint
+            weights = self._brought()
+        state = dataclasses.replace(state, params=replaced(state.params, weights))
+        self.fixed = replaced(self.fixed, weights)
         if self._config.start_from is not None:
             state, self.fixed, matched = warm_start(state, self.fixed, self._config)
         if self._folder is not None:
@@ -118,6 +126,24 @@ class Start:
                 save_params(self._folder.fixed, self.fixed, about)
             meet("started")
         return state
+
+    def _brought(self) -> dict[str, np.ndarray]:
+        """The weights that towers bring."""
+        if self._config.model.tower == ModelConfig.tower:
+            return {}
+        with together():
+            found = abstract_model(self._config, self.dims).encoder.initial_weights()
+        weights = {f"encoder.{name}": array for name, array in found.items()}
+        if jax.process_count() > 1:
+            check_alike({"initial weights of towers": _digest(weights)})
+        return weights
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for name, array in sorted(arrays.items()):
+        found.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def _fixed(config: Config) -> bool:

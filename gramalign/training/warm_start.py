@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,8 @@ def warm_start(
     """
     matched = match(state.params, fixed, config)
     there = read_arrays(weights_file(matched.source))
-    params, fixed = (_replaced(tree, there, matched.taken) for tree in (state.params, fixed))
+    there = {name: there[name] for name in matched.taken}
+    params, fixed = (replaced(tree, there) for tree in (state.params, fixed))
     return dataclasses.replace(state, params=params), fixed, matched
 
 
@@ -155,9 +156,11 @@ def _check_frozen(unlike: set[str], path: Path, config: Config) -> None:
             )
 
 
-def _replaced(tree: PyTree, arrays: Mapping[str, np.ndarray], taken: Collection[str]) -> PyTree:
+def replaced(tree: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
+    """A tree with these arrays in the place of those of the same names; others are left alone."""
+
     def leaf(name: str, old: Any) -> Any:
-        if name not in taken:
+        if name not in arrays:
             return old
         new = arrays[name].astype(old.dtype)
         if not isinstance(old, jax.Array):

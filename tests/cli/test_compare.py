@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rich.console
 
+from gramalign.cli import evaluate as evaluate_command
 from gramalign.cli.compare import Compare, _Task
 from gramalign.cli.console import QUIET
 from gramalign.cli.evaluate import linear_baseline
@@ -37,6 +38,15 @@ def test_the_baseline_learns_from_training_rows_and_what_is_there(store):
     found = linear_baseline(data, rows)
     for name, values in wanted.items():
         np.testing.assert_array_equal(found[name], values)
+
+
+def test_there_is_no_baseline_of_more_than_it_can_take(store, monkeypatch):
+    data = load(str(store))
+    monkeypatch.setattr(evaluate_command, "_LARGEST", 100)
+    with pytest.raises(
+        ValueError, match=r"training rows of \d+ features are more than the"
+    ):
+        linear_baseline(data, data.part("test"))
 
 
 def test_the_baseline_is_measured_as_the_runs_are(pairs):

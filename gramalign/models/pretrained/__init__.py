@@ -2,5 +2,7 @@
 
 from gramalign.models.pretrained.encoder import Encoder as Encoder
 from gramalign.models.pretrained.families import FAMILIES as FAMILIES
+from gramalign.models.pretrained.load import abstract as abstract
 from gramalign.models.pretrained.load import kinds as kinds
 from gramalign.models.pretrained.load import load as load
+from gramalign.models.pretrained.tower import Tower as Tower

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from gramalign.models.linear import Linear
 from gramalign.models.pretrained.fronts import Inputs
 from gramalign.models.pretrained.transformer import Attention, Perceptron, Shape, Transformer
 
@@ -34,7 +35,7 @@ class Encoder(nnx.Module):
         front: nnx.Module,
         body: Transformer,
         pool: Callable[[Array, Array | None, Inputs], Array],
-        head: nnx.Linear | None = None,
+        head: Linear | None = None,
     ):
         self.kind, self.dim = kind, dim
         self.front, self.body, self.pool, self.head = front, body, pool, head
@@ -80,7 +81,7 @@ def mean_of_sound(
 ) -> Float[Array, "batch width"]:
     """The mean of all tokens but those of silence after the sound, if `inputs` says which."""
     if "attention_mask" in inputs:
-        mask = jnp.asarray(inputs["attention_mask"])[:, ::2] != 0  # a token is of two frames
+        mask = jnp.asarray(inputs["attention_mask"], bool)[:, ::2]  # a token is of two frames
     return mean(x, mask)
 
 
@@ -117,7 +118,7 @@ class AttentionPool(nnx.Module):
 
     def __call__(self, x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
         """Pools every row."""
-        probe = self.probe[...].astype(x.dtype)
-        asking = jnp.broadcast_to(probe, (len(x), 1, len(probe)))
-        found = self.attention(x, asking=asking)
+        probe = self.probe[...]
+        asking = jnp.broadcast_to(probe, (x.shape[0], 1, len(probe)))
+        found = self.attention(x, asking=asking.astype(x.dtype))
         return (found + self.mlp(self.norm(found)))[:, 0]

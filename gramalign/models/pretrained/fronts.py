@@ -39,12 +39,13 @@ class Tokens(nnx.Module):
         rngs: nnx.Rngs,
     ):
         def table(rows: int) -> nnx.Embed:
-            return nnx.Embed(rows, shape.width, dtype=shape.dtype, rngs=rngs)
+            return nnx.Embed(rows, shape.width, rngs=rngs)
 
         self.words, self.places = table(words), table(places)
         self.kinds = table(kinds) if kinds else None
         self.norm = shape.norm(rngs) if norm else None
         self.pad, self.longest = pad, places - (0 if pad is None else pad + 1)
+        self.dtype = shape.dtype
 
     def __call__(
         self, inputs: Inputs
@@ -64,7 +65,7 @@ class Tokens(nnx.Module):
             )
         mask = None
         if "attention_mask" in inputs:
-            mask = jnp.asarray(_given(inputs, "attention_mask", 2)) != 0
+            mask = jnp.asarray(_given(inputs, "attention_mask", 2), bool)
         places = jnp.arange(ids.shape[1])[None]
         if self.pad is not None:
             there = (ids != self.pad).astype(ids.dtype)
@@ -72,7 +73,7 @@ class Tokens(nnx.Module):
         x = self.words(ids) + self.places(places)
         if self.kinds is not None:
             x = x + self.kinds(jnp.zeros((1, 1), ids.dtype))
-        return (x if self.norm is None else self.norm(x)), mask
+        return (x if self.norm is None else self.norm(x)).astype(self.dtype), mask
 
 
 class Patches(nnx.Module):
@@ -107,7 +108,7 @@ class Patches(nnx.Module):
     ):
         self.patch, self.stride = patch, stride or patch
         self.channels = channels
-        self.grid = self._grid(size)
+        self.size, self.grid = size, self._grid(size)
         self.map = nnx.Conv(
             channels,
             shape.width,
@@ -115,9 +116,9 @@ class Patches(nnx.Module):
             self.stride,
             padding="VALID",
             use_bias=bias,
-            dtype=shape.dtype,
             rngs=rngs,
         )
+        self.dtype = shape.dtype
         self.tokens = nnx.Param(jnp.zeros((tokens, shape.width))) if tokens else None
         self.places = nnx.Param(jnp.zeros((tokens + self.grid[0] * self.grid[1], shape.width)))
         self.norm = shape.norm(rngs) if norm else None
@@ -143,7 +144,7 @@ class Patches(nnx.Module):
         """The tokens of images, rows of patches one after the other."""
         places = self.places[...]
         grid = self._grid(x.shape[1:3])
-        x = self.map(x).reshape(len(x), grid[0] * grid[1], -1)
+        x = self.map(x.astype(jnp.float32)).reshape(x.shape[0], grid[0] * grid[1], -1)
         first = len(places) - self.grid[0] * self.grid[1]
         if grid != self.grid:
             patches = places[first:].reshape(*self.grid, -1)
@@ -151,10 +152,10 @@ class Patches(nnx.Module):
             patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
             places = jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
         if self.tokens is not None:
-            tokens = jnp.broadcast_to(self.tokens[...].astype(x.dtype), (len(x), first, x.shape[2]))
+            tokens = jnp.broadcast_to(self.tokens[...], (x.shape[0], first, x.shape[2]))
             x = jnp.concatenate([tokens, x], axis=1)
-        x = x + places.astype(x.dtype)[None]
-        return x if self.norm is None else self.norm(x)
+        x = x + places[None]
+        return (x if self.norm is None else self.norm(x)).astype(self.dtype)
 
     def _grid(self, size) -> tuple[int, int]:
         high, wide = (
@@ -169,7 +170,6 @@ class Spectrum(Patches):
 
     def __init__(self, shape: Shape, size: tuple[int, int], *args, **kwargs):
         super().__init__(shape, 1, size, *args, **kwargs)
-        self.size = size
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
         """Embeds a batch.
@@ -201,13 +201,12 @@ class Frames(nnx.Module):
 
     def __init__(self, shape: Shape, bands: int, places: int, *, rngs: nnx.Rngs):
         def over_time(ins: int, step: int) -> nnx.Conv:
-            return nnx.Conv(
-                ins, shape.width, 3, step, padding=((1, 1),), dtype=shape.dtype, rngs=rngs
-            )
+            return nnx.Conv(ins, shape.width, 3, step, padding=((1, 1),), rngs=rngs)
 
         self.first, self.second = over_time(bands, 1), over_time(shape.width, 2)
         self.places = nnx.Param(jnp.zeros((places, shape.width)))
-        self.bands = bands
+        self.bands, self.frames = bands, 2 * places
+        self.dtype = shape.dtype
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
         """Embeds a batch.
@@ -220,16 +219,16 @@ class Frames(nnx.Module):
         """
         features = _given(inputs, "input_features", 3)
         places = self.places[...]
-        if features.shape[1:] != (self.bands, 2 * len(places)):
+        if features.shape[1:] != (self.bands, self.frames):
             raise ValueError(
                 f"input_features has shape {features.shape}, expected [batch, {self.bands}, "
-                f"{2 * len(places)}]"
+                f"{self.frames}]"
             )
         gelu = ACTIVATIONS["gelu"]
-        x = jnp.swapaxes(jnp.asarray(features), 1, 2)
+        x = jnp.swapaxes(jnp.asarray(features, jnp.float32), 1, 2)
         x = gelu(self.first(x))
         x = gelu(self.second(x))
-        return x + places.astype(x.dtype)[None], None
+        return (x + places[None]).astype(self.dtype), None
 
 
 def _given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:

@@ -35,22 +35,83 @@ def load(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> En
         ValueError: for a model of another family, without an encoder of this kind, or whose weights
             are not those of its configuration.
     """
+    encoder = abstract(folder, kind, dtype=dtype)
+    arrays = read_weights(folder, encoder)
+    parameters = nnx.to_flat_state(nnx.state(encoder))
+    whole = {path: x.replace(jax.device_put(arrays[_dotted(path)])) for path, x in parameters}
+    nnx.update(encoder, nnx.from_flat_state(whole))
+    return encoder
+
+
+def abstract(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> Encoder:
+    """The encoder of a folder with shapes in the place of weights, which are not read.
+
+    Args:
+        folder: as for `load`.
+        kind: likewise.
+        dtype: likewise.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`, but for weights.
+    """
+    return nnx.eval_shape(lambda: make(folder, kind, dtype=dtype, rngs=nnx.Rngs(0)))
+
+
+def make(folder: str | Path, kind: str, *, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    """Makes an encoder with random weights, of the shape that a folder's `config.json` says.
+
+    Args:
+        folder: as for `load`.
+        kind: likewise.
+        dtype: likewise.
+        rngs: source of the weights.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`, but for weights.
+    """
     folder = Path(folder)
-    config = _config(folder)
-    recipe = FAMILIES[config["model_type"]].get(kind)
-    if recipe is None:
-        raise ValueError(
-            f"{folder} is a {config['model_type']}, which encodes "
-            f"{' and '.join(FAMILIES[config['model_type']])}, not {kind}"
-        )
+    config, recipe = _recipe(folder, kind)
     try:
-        encoder = nnx.eval_shape(lambda: recipe.make(config, dtype, nnx.Rngs(0)))
+        return recipe.make(config, jnp.dtype(dtype), rngs)
     except KeyError as error:
         raise ValueError(f"{folder / 'config.json'} has no {error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'config.json'}: {error}") from error
-    _fill(encoder, folder, recipe)
-    return encoder
+
+
+def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
+    """Reads the weights of an encoder that `make` made of the same folder.
+
+    Returns:
+        Arrays in float32, by names such as `body.layers.0.mlp.up.kernel`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`, for weights.
+    """
+    folder = Path(folder)
+    _, recipe = _recipe(folder, encoder.kind)
+    found, arrays = _read(folder, recipe), {}
+    for path, parameter in nnx.to_flat_state(nnx.state(encoder)):
+        name = _name(path, recipe.names)
+        if name not in found:
+            raise ValueError(f"{folder} lacks {name}, which {_dotted(path)} is made of")
+        array = found.pop(name)
+        if path[-1] == "kernel":  # from [out, in, ...] to [..., in, out]
+            array = np.transpose(array, (*range(2, array.ndim), 1, 0))
+        if array.size == np.prod(parameter.shape, dtype=int) and array.ndim != len(parameter.shape):
+            array = array.reshape(parameter.shape)  # tokens and positions have a batch of one there
+        if array.shape != parameter.shape:
+            raise ValueError(
+                f"{folder}: {name} has shape {array.shape}, expected {parameter.shape} by its "
+                "config.json"
+            )
+        arrays[_dotted(path)] = array.astype(np.float32)
+    if found:
+        raise ValueError(
+            f"{folder} has weights that no part of the encoder takes: {sorted(found)[:5]}, "
+            f"{len(found)} in all; so it is not what its config.json says"
+        )
+    return arrays
 
 
 def kinds(folder: str | Path) -> tuple[str, ...]:
@@ -61,6 +122,17 @@ def kinds(folder: str | Path) -> tuple[str, ...]:
         ValueError: for a model of another family.
     """
     return tuple(FAMILIES[_config(Path(folder))["model_type"]])
+
+
+def _recipe(folder: Path, kind: str) -> tuple[dict[str, Any], Recipe]:
+    config = _config(folder)
+    of_family = FAMILIES[config["model_type"]]
+    if kind not in of_family:
+        raise ValueError(
+            f"{folder} is a {config['model_type']}, which encodes {' and '.join(of_family)}, not "
+            f"{kind}"
+        )
+    return config, of_family[kind]
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -105,30 +177,8 @@ def _pooling(folder: Path) -> dict[str, str]:
     return {"pool": modes[chosen[0]]}
 
 
-def _fill(encoder: Encoder, folder: Path, recipe: Recipe) -> None:
-    found = _read(folder, recipe)
-    whole = {}
-    for path, parameter in nnx.to_flat_state(nnx.state(encoder)):
-        name = _name(path, recipe.names)
-        if name not in found:
-            raise ValueError(f"{folder} lacks {name}, which {'.'.join(map(str, path))} is made of")
-        array = found.pop(name)
-        if path[-1] == "kernel":  # from [out, in, ...] to [..., in, out]
-            array = np.transpose(array, (*range(2, array.ndim), 1, 0))
-        if array.size == np.prod(parameter.shape, dtype=int) and array.ndim != len(parameter.shape):
-            array = array.reshape(parameter.shape)  # tokens and positions have a batch of one there
-        if array.shape != parameter.shape:
-            raise ValueError(
-                f"{folder}: {name} has shape {array.shape}, expected {parameter.shape} by its "
-                "config.json"
-            )
-        whole[path] = parameter.replace(jax.device_put(array.astype(np.float32)))
-    if found:
-        raise ValueError(
-            f"{folder} has weights that no part of the encoder takes: {sorted(found)[:5]}, "
-            f"{len(found)} in all; so it is not what its config.json says"
-        )
-    nnx.update(encoder, nnx.from_flat_state(whole))
+def _dotted(path: tuple) -> str:
+    return ".".join(map(str, path))
 
 
 def _name(path: tuple, names: Mapping[str, str]) -> str:

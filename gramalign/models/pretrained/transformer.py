@@ -1,14 +1,19 @@
 """The transformer that all pretrained encoders share, with what differs between them."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
+
+from gramalign.models.linear import Linear
+from gramalign.models.tower import HIDDEN
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
@@ -38,7 +43,7 @@ class Shape:
     eps: float
     """Added to the variance in each normalisation."""
     dtype: DTypeLike = jnp.float32
-    """What is multiplied in; parameters, normalisation and attention weights are float32."""
+    """What layers multiply in; parameters, fronts, norms and attention's weights are float32."""
     norm_first: bool = True
     """Whether attention and perceptron see normalised tokens, or their sums are normalised."""
     causal: bool = False
@@ -56,13 +61,22 @@ class Shape:
                 f"{self.heads} attention heads cannot share a width of {self.width} evenly"
             )
 
-    def linear(self, ins: int, outs: int, rngs: nnx.Rngs, *, bias: bool = True) -> nnx.Linear:
+    def linear(self, ins: int, outs: int, rngs: nnx.Rngs, *, bias: bool = True) -> Linear:
         """A linear map."""
-        return nnx.Linear(ins, outs, use_bias=bias, dtype=self.dtype, rngs=rngs)
+        return TokenLinear(ins, outs, use_bias=bias, dtype=self.dtype, rngs=rngs)
 
     def norm(self, rngs: nnx.Rngs) -> "Norm":
         """A normalisation."""
         return Norm(self.width, epsilon=self.eps, use_fast_variance=False, rngs=rngs)
+
+
+class TokenLinear(Linear):
+    """`Linear`, with its care for derivatives, for rows along any axes."""
+
+    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch out"]:
+        """Maps every row."""
+        y = super().__call__(x.reshape(-1, x.shape[-1]))
+        return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
 class Norm(nnx.LayerNorm):
@@ -101,12 +115,16 @@ class Attention(nnx.Module):
             return y.reshape(*y.shape[:2], self.heads, -1)
 
         queries, keys, values = split(self.query(asking)), split(self.key(x)), split(self.value(x))
-        mask = None if mask is None else mask[:, None, None, :]
-        # Its bfloat16 form mixes dtypes, which a caller may have forbidden.
-        with jax.numpy_dtype_promotion("standard"):
-            found = jax.nn.dot_product_attention(
-                queries, keys, values, mask=mask, is_causal=self.causal
-            )
+        # Not jax.nn.dot_product_attention: its derivatives mix bfloat16 and float32, an error where
+        # promotion is strict.
+        fit = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
+        fit = fit / math.sqrt(queries.shape[-1])
+        seen = None if mask is None else mask[:, None, None, :]
+        if self.causal:
+            before = jnp.tri(*fit.shape[2:], dtype=bool)[None, None]
+            seen = before if seen is None else seen & before
+        shares = jax.nn.softmax(fit, where=seen, axis=-1).astype(values.dtype)
+        found = jnp.einsum("bhqk,bkhd->bqhd", shares, values)
         return self.out(found.reshape(asking.shape))
 
 
@@ -148,12 +166,13 @@ class Layer(nnx.Module):
             x = self.attention_norm(x + self.attention(x, mask))
             return self.mlp_norm(x + self.mlp(x))
         seen = self.attention(self.attention_norm(x), mask)
-        x = x + (seen * self._scale(self.attention_scale, x) if self.scaled else seen)
+        x = x + (_times(self.attention_scale, seen) if self.scaled else seen)
         hidden = self.mlp(self.mlp_norm(x))
-        return x + (hidden * self._scale(self.mlp_scale, x) if self.scaled else hidden)
+        return x + (_times(self.mlp_scale, hidden) if self.scaled else hidden)
 
-    def _scale(self, scale, x):
-        return scale[...].astype(x.dtype)[None, None]
+
+def _times(scale: nnx.Param, x: Array) -> Array:
+    return (scale[...][None, None] * x.astype(jnp.float32)).astype(x.dtype)
 
 
 class Transformer(nnx.Module):
@@ -170,5 +189,5 @@ class Transformer(nnx.Module):
     ) -> Float[Array, "batch tokens width"]:
         """Maps the tokens that `mask` has."""
         for layer in self.layers:
-            x = layer(x, mask)
+            x = checkpoint_name(layer(x, mask), HIDDEN)
         return x if self.norm is None else self.norm(x)

@@ -270,3 +270,23 @@ def test_inputs_of_another_shape_are_refused(model, name, inputs, told):
     encoder = pretrained.load(model(name), name.split()[-1])
     with pytest.raises(ValueError, match=told):
         encoder(drawn_inputs(inputs))
+
+
+@pytest.mark.parametrize(
+    "name", ["clip text", "bert text", "siglip image", "dinov2 with gates image"]
+)
+def test_derivatives_are_sums_over_the_batch_in_float32(model, name):
+    """Or they would depend on how devices and microbatches divide it."""
+    encoder = pretrained.load(model(name), name.split()[-1], dtype=jnp.bfloat16)
+    inputs = drawn_inputs(GOLDEN[name]["inputs"])
+    graph, state = nnx.split(encoder)
+
+    @jax.jit
+    def slopes(rows):
+        return jax.grad(lambda s: jnp.sum(jnp.sin(nnx.merge(graph, s)(rows))))(state)
+
+    whole = slopes(inputs)
+    parts = [slopes({each: x[i : i + 1] for each, x in inputs.items()}) for i in range(2)]
+    for one, *others in zip(*map(jax.tree.leaves, (whole, *parts)), strict=True):
+        total = others[0] + others[1]
+        np.testing.assert_allclose(one, total, atol=2e-6 * float(jnp.abs(total).max()) + 1e-12)

@@ -1,0 +1,49 @@
+"""What pretrained encoders take, in the place of what they make of it: a flat row per cell."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Shaped
+
+from gramalign.media.pieces import Pieces
+
+
+def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
+    """Some of a cell's pieces, flattened, as `gramalign.models.pretrained.Tower` takes them.
+
+    Args:
+        pieces: of the cell.
+        count: how many to take, spread evenly; of a cell that has fewer, some are taken again.
+
+    Returns:
+        The int32 numbers of a text's tokens, -1 for padding; or pixels, or spectra, in float16.
+
+    >>> row_of({"input_ids": np.array([[5, 1]]), "attention_mask": np.array([[1, 0]])}, 1).tolist()
+    [5, -1]
+    """
+    name = next(iter(pieces))
+    array = pieces[name]
+    array = array[(2 * np.arange(count) + 1) * len(array) // (2 * count)]
+    if name != "input_ids":
+        return array.astype(np.float16).reshape(-1)
+    mask = pieces.get("attention_mask", np.ones_like(array))
+    return np.where(mask != 0, array, -1).astype(np.int32).reshape(-1)
+
+
+def rows_of(
+    cells: Iterable[tuple[int, Pieces]], count: int, *, pieces: int
+) -> Shaped[np.ndarray, "count width"]:
+    """The row of each cell; zeros for a cell that is not given. Without any, the width is 0.
+
+    Args:
+        cells: pieces of cells, and which cell it is, from 0.
+        count: number of cells.
+        pieces: how many to take of each.
+    """
+    found = np.zeros((count, 0), np.float16)
+    for cell, some in cells:
+        row = row_of(some, pieces)
+        if not found.size:
+            found = np.zeros((count, len(row)), row.dtype)
+        found[cell] = row
+    return found

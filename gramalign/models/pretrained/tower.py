@@ -1,0 +1,157 @@
+"""A tower that is a pretrained encoder, to be trained on."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+from gramalign.models.linear import Linear
+from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens
+from gramalign.models.pretrained.load import kinds, make, read_weights
+from gramalign.models.tower import Tower as FeatureTower
+
+
+class Tower(nnx.Module):
+    """Maps what a pretrained encoder takes into the common space; a head is linear, and new.
+
+    A row of a modality is the input of its encoder, flattened, as `gramalign features --inputs`
+    writes it: the numbers of a text's tokens, -1 for padding; the pixels of an image or of some
+    frames; a spectrogram. Several frames are encoded each by itself, and their embeddings averaged.
+
+    Args:
+        features: width of a row.
+        dim: width of the common space.
+        modality: whose tower it is.
+        encoders: of every modality, the folder of its encoder, or None for a
+            `gramalign.models.Tower` of features, which the other arguments are for.
+        dtype: what is multiplied in; parameters and the output are float32.
+        hidden: as for that tower.
+        depth: likewise.
+        dropout: likewise.
+        mean: likewise.
+        std: likewise.
+        rngs: source of the initial weights of what is not pretrained.
+
+    Raises:
+        FileNotFoundError: a folder that does not exist, or has no `config.json`.
+        ValueError: a modality that `encoders` does not name, or an encoder that takes no rows of
+            that width.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        dim: int,
+        *,
+        modality: str,
+        encoders: Mapping[str, str | None],
+        hidden: int,
+        depth: int,
+        dropout: float = 0.0,
+        dtype: DTypeLike = jnp.float32,
+        mean: Float[np.ndarray, " _"] | None = None,
+        std: Float[np.ndarray, " _"] | None = None,
+        rngs: nnx.Rngs,
+    ):
+        if modality not in encoders:
+            raise ValueError(
+                f"encoders: got {sorted(encoders)}, expected {modality!r} as well: the folder of "
+                "its encoder, or None for a tower of features"
+            )
+        self.folder, self.features = encoders[modality], features
+        if self.folder is None:
+            shape = {"hidden": hidden, "depth": depth, "dropout": dropout, "dtype": dtype}
+            self.tower = FeatureTower(features, dim, **shape, mean=mean, std=std, rngs=rngs)
+            return
+        for kind in kinds(self.folder):
+            encoder = make(self.folder, kind, dtype=dtype, rngs=rngs)
+            if shape := _shape(encoder.front, self.folder, features):
+                break
+        else:
+            raise ValueError(
+                f"{modality} has {features} numbers a row, and {self.folder} encodes "
+                f"{' and '.join(kinds(self.folder))} of other sizes: make the rows with gramalign "
+                "features --inputs, and this encoder"
+            )
+        self.encoder, self.shape = encoder, shape
+        ends = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
+        self.head = Linear(self.encoder.dim, dim, **ends)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch features"],
+        *,
+        dropout_keys: Key[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch dim"]:
+        """Encodes a batch; the rows are not normalised.
+
+        Args:
+            x: the rows.
+            dropout_keys: for a tower of features; encoders have no dropout.
+        """
+        if self.folder is None:
+            return self.tower(x, dropout_keys=dropout_keys)
+        pieces = x.reshape(-1, *self.shape)
+        found = self.encoder(_inputs(self.encoder.front, pieces))
+        return self.head(jnp.mean(found.reshape(x.shape[0], -1, self.encoder.dim), axis=1))
+
+    def initial_weights(self) -> dict[str, np.ndarray]:
+        """The pretrained weights, by their names in this tower.
+
+        Raises:
+            FileNotFoundError, ValueError: as `gramalign.models.pretrained.load`.
+        """
+        if self.folder is None:
+            return {}
+        found = read_weights(self.folder, self.encoder)
+        return {f"encoder.{name}": array for name, array in found.items()}
+
+
+def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | None:
+    """The shape of a piece, if rows of that width have whole ones."""
+    match front:
+        case Tokens():
+            return (features,) if features <= front.longest else None
+        case Spectrum():
+            shape = front.size[::-1]
+        case Patches():
+            shape = (front.channels, *_processed(Path(folder), front.size))
+        case Frames():
+            shape = (front.bands, front.frames)
+        case _:
+            raise AssertionError(front)
+    return None if features % math.prod(shape) else shape
+
+
+def _processed(folder: Path, trained: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of what the image processor of a folder makes."""
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return trained
+    config = json.loads(path.read_bytes())
+    crop = config.get("do_center_crop", "crop_size" in config)
+    size = config.get("crop_size" if crop else "size", trained)
+    if isinstance(size, Mapping):
+        side = size.get("shortest_edge")
+        size = side or (size["height"], size["width"])
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _inputs(front: nnx.Module, pieces: Float[Array, "pieces ..."]) -> Inputs:
+    match front:
+        case Tokens():
+            ids = pieces.astype(jnp.int32)
+            there = ids >= 0
+            return {"input_ids": jnp.where(there, ids, 0), "attention_mask": there}
+        case Spectrum():
+            return {"input_values": pieces}
+        case Patches():
+            return {"pixel_values": pieces}
+        case _:
+            return {"input_features": pieces}

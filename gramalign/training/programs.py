@@ -1,0 +1,72 @@
+"""A run's towers as programs that need neither this library nor the code of the towers."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from gramalign.files import make_folder, whole
+from gramalign.training.model import abstract_model
+from gramalign.training.restore import Run
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def write_programs(run: Run, out: Path | str, *, batch_size: int | None = None) -> dict[str, Path]:
+    """Writes a program per modality, with its weights: float32 features to unit rows.
+
+    JAX runs one by `jax.export.deserialize(bytearray(path.read_bytes())).call(features)`, on any of
+    `PLATFORMS`, for at least six months of its versions; `mlir_module()` there is its StableHLO.
+    Every row is taken as present.
+
+    Args:
+        run: the run.
+        out: folder for MODALITY.stablehlo; files of that name are replaced.
+        batch_size: the one number of rows that the programs take; None: they take any.
+
+    Returns:
+        The file of each modality.
+
+    Raises:
+        NotADirectoryError: `out` is a file.
+        ValueError: flatbuffers is not installed; a number of rows below 1; or None, and a tower
+            that needs to know it.
+    """
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ValueError(
+            "programs need the package flatbuffers, which is not installed: "
+            "pip install 'gramalign[stablehlo]'"
+        )
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, expected at least 1, or none for any")
+    rows = jax.export.symbolic_shape("batch")[0] if batch_size is None else batch_size
+    programs = {modality: _program(run, modality, rows) for modality in run.dims}
+    make_folder(Path(out))
+    files = {modality: Path(out) / f"{modality}.stablehlo" for modality in programs}
+    for modality, program in programs.items():
+        with whole(files[modality]) as draft:
+            draft.write_bytes(program)
+    return files
+
+
+def _program(run, modality, rows) -> bytes:
+    graphdef = nnx.graphdef(abstract_model(run.config, run.dims))
+    variables = jax.tree.map(jnp.asarray, run.variables)
+
+    @jax.jit
+    def embed(x):
+        return nnx.merge(graphdef, variables).encoder({modality: x})[modality]
+
+    like = jax.ShapeDtypeStruct((rows, run.dims[modality]), np.float32)
+    try:
+        return bytes(jax.export.export(embed, platforms=PLATFORMS)(like).serialize())
+    except TypeError as error:
+        if "DimExpr" not in str(error):  # what JAX has in the place of the number
+            raise
+        raise ValueError(
+            f"the tower of {modality} needs to know the number of rows: {error}; take x.shape[0] "
+            "where it has len(x), or give a batch_size"
+        ) from error

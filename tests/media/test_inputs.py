@@ -1,0 +1,112 @@
+"""What encoders take is kept in the place of features, for towers that are those encoders."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from gramalign.cli import main
+from gramalign.data import load as load_store
+from gramalign.media import features
+from gramalign.media.inputs import row_of
+from gramalign.models.pretrained import Tower
+from tests.media.conftest import ROWS
+
+
+def given(encoders):
+    clip = encoders / "clip"
+    kinds = {"text": {"caption": encoders / "bert"}, "image": {"photo": clip}}
+    return {**kinds, "video": {"film": clip}, "audio": {"sound": encoders / "whisper"}}
+
+
+@pytest.fixture(scope="module")
+def made(table, encoders, tmp_path_factory):
+    """A store of inputs, and one of features."""
+    root = tmp_path_factory.mktemp("inputs")
+    options = {**given(encoders), "frames": 3, "tokens": 9}
+    kept = features(table, root / "inputs", **options, inputs=True)
+    return kept, features(table, root / "features", **options)
+
+
+def pooled(folder, modality, rows):
+    """What a tower gives its head, of weights that it brings."""
+    rngs, sizes = nnx.Rngs(0), {"hidden": 4, "depth": 1}
+    encoders = {modality: str(folder)}
+    tower = Tower(rows.shape[1], 4, modality=modality, encoders=encoders, **sizes, rngs=rngs)
+    weights = tower.initial_weights()
+    for path, variable in nnx.to_flat_state(nnx.state(tower, nnx.Param)):
+        if (name := ".".join(map(str, path))) in weights:
+            variable[...] = weights.pop(name)
+    assert not weights
+    tower.head.kernel[...] = np.eye(tower.encoder.dim, 4, dtype=np.float32)
+    return np.asarray(jax.jit(tower)(rows.astype(np.float32)))
+
+
+def test_towers_make_of_them_what_features_are(made, encoders):
+    kept, wanted = made
+    assert kept.dims == {"caption": 9, "photo": 432, "film": 3 * 432, "sound": 160}
+    dtypes = {name: str(kept.features[name].dtype) for name in kept.dims}
+    assert dtypes == {"caption": "int32"} | dict.fromkeys(("photo", "film", "sound"), "float16")
+    for modality, folder in (("caption", "bert"), ("photo", "clip"), ("film", "clip")):
+        there = np.asarray(kept.present[modality])
+        np.testing.assert_array_equal(there, wanted.present[modality])
+        found = pooled(encoders / folder, modality, np.asarray(kept.features[modality]))
+        of_features = np.asarray(wanted.features[modality])[:, :4]
+        np.testing.assert_allclose(found[there], of_features[there], atol=5e-3)
+    captions = np.asarray(kept.features["caption"])
+    assert captions.min() == -1 and captions.max() == 49  # padding, and the end of a text
+
+
+def test_of_a_sound_the_middle_is_kept(made):
+    kept, _ = made
+    rows = np.asarray(kept.features["sound"])[np.asarray(kept.present["sound"])]
+    assert np.all(np.any(rows != 0, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("there", "count", "taken"),
+    [(5, 1, [2]), (4, 2, [1, 3]), (2, 4, [0, 0, 1, 1]), (1, 3, [0] * 3)],
+)
+def test_pieces_are_spread_or_repeated(there, count, taken):
+    pieces = {"pixel_values": np.arange(there, dtype=np.float32)[:, None]}
+    assert row_of(pieces, count).tolist() == taken
+
+
+def test_another_kind_of_job_does_not_go_on(table, encoders, tmp_path):
+    from gramalign.media import job
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "join", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            features(table, tmp_path / "out", **given(encoders), inputs=True)
+    with pytest.raises(ValueError, match=r"was begun with batch_size None \(now 64\), dtype None"):
+        features(table, tmp_path / "out", **given(encoders))
+    features(table, tmp_path / "out", **given(encoders), inputs=True)
+    assert len(load_store(str(tmp_path / "out"))) == ROWS
+
+
+def test_when_nothing_tells_their_width(encoders, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    (tmp_path / "media.csv").write_text("caption,photo\na cat,a.png\nthe dog,a.png\n")
+    with pytest.raises(ValueError, match=r"no file of photo can be read: leave it out"):
+        features(
+            tmp_path / "media.csv",
+            tmp_path / "out",
+            text={"caption": encoders / "bert"},
+            image={"photo": encoders / "clip"},
+            inputs=True,
+            on_bad_file="missing",
+        )
+
+
+@pytest.mark.slow
+def test_from_a_table_to_a_trained_run(table, encoders, tmp_path, capsys):
+    clip, out = encoders / "clip", tmp_path / "store"
+    options = ("--text", f"caption={clip}", "--image", f"photo={clip}", "--inputs")
+    main(["features", str(table), *options, "--out", str(out)])
+    (told,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("next: "))
+    command, tower = told.removeprefix("next: gramalign ").split(" --model.tower ")
+    where = ("--out", str(tmp_path / "run"), "--layout.data", "1")
+    sizes = ("--steps", "4", "--batch-size", "4", "--objective", "clip", "--no-evaluation")
+    main([*command.split(), "--model.tower", tower.strip('"'), *sizes, *where])
+    assert "trained: " in capsys.readouterr().out

@@ -1,0 +1,168 @@
+"""Towers that are pretrained encoders, and are trained on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from gramalign.data import load
+from gramalign.models import pretrained
+from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, train
+from tests.models.pretrained.tiny import golden, write_model
+from tests.training.commands import Killed, killed_at
+
+ROWS = 40
+CASES = {"caption": "bert text", "photo": "clip image", "sound": "ast audio"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Encoders, and a store of what they take, of modalities that tell the same class."""
+    root, rng, cases = tmp_path_factory.mktemp("pretrained"), np.random.default_rng(0), golden()
+    for modality, case in CASES.items():
+        write_model(root / modality, cases[case])
+    shown = np.arange(ROWS) % 8
+    ids = rng.integers(3, 50, (8, 9))[shown]
+    ids[np.arange(ROWS) % 3 == 0, 6:] = -1
+    pixels, spectra, features = (rng.normal(size=(8, n))[shown] for n in (2 * 432, 140, 5))
+    arrays = {
+        "caption": ids.astype(np.int32),
+        "photo": pixels.astype(np.float16),  # two frames
+        "sound": spectra.astype(np.float16),
+        "depth": features.astype(np.float32),
+    }
+    split = np.where(np.arange(ROWS) < 32, "train", "test")
+    np.savez(root / "store.npz", split=split, groups=shown, **arrays)
+    return root
+
+
+@pytest.fixture
+def config(folder, small_config):
+    encoders = {modality: str(folder / modality) for modality in CASES} | {"depth": None}
+    model = Model(
+        tower=f"gramalign.models.pretrained:Tower(encoders={encoders!r})", dim=8, hidden=8
+    )
+    data = str(folder / "store.npz")
+    return small_config(data=data, model=model, steps=4, batch_size=8, checkpoint_every=2)
+
+
+def at_start(config):
+    """One step that moves nothing."""
+    still = dataclasses.replace(config.optimizer, learning_rate=1e-20, warmup=0)
+    return dataclasses.replace(config, optimizer=still, steps=1)
+
+
+def arrays(run):
+    return safetensors.numpy.load_file(run.folder / "params.safetensors")
+
+
+@pytest.mark.slow
+def test_a_run_begins_with_what_they_have_learned(config, folder, tmp_path, quiet):
+    run = train(at_start(config), tmp_path / "run", report=quiet)
+    weights, store = arrays(run), load(folder / "store.npz")
+    found = embed_store(run, store)
+    rows = {name: np.asarray(store.features[name][:], np.float32) for name in CASES}
+    ids = rows["caption"].astype(np.int32)
+    inputs = {
+        "caption": {"input_ids": np.maximum(ids, 0), "attention_mask": (ids >= 0).astype(np.int32)},
+        "photo": {"pixel_values": rows["photo"].reshape(-1, 3, 12, 12)},
+        "sound": {"input_values": rows["sound"].reshape(-1, 14, 10)},
+    }
+    for modality, case in CASES.items():
+        encoder = pretrained.load(folder / modality, case.split()[-1])
+        pooled = np.asarray(encoder(inputs[modality])).reshape(ROWS, -1, encoder.dim).mean(axis=1)
+        head = f"encoder.towers.{modality}.head"
+        wanted = pooled @ weights[f"{head}.kernel"] + weights[f"{head}.bias"]
+        wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+        np.testing.assert_allclose(found[modality], wanted, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_they_are_trained_from_there(config, tmp_path, quiet):
+    first = train(at_start(config), tmp_path / "first", report=quiet)
+    run = train(config, tmp_path / "run", report=quiet)
+    before, after = arrays(first), arrays(run)
+    moved = {name: np.abs(after[name] - before[name]).max() for name in before}
+    for modality in CASES:
+        prefix = f"encoder.towers.{modality}.encoder"
+        assert moved[f"{prefix}.body.layers.0.attention.query.kernel"] > 0
+        assert max(far for name, far in moved.items() if name.startswith(prefix)) < 0.1
+    log = (run.folder / "metrics.jsonl").read_text()
+    assert '"grad_norm/photo"' in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "stop", [pytest.param(1, id="before a checkpoint"), pytest.param(3, id="after one")]
+)
+def test_a_killed_run_goes_on_to_the_same_bits(config, stop, tmp_path, quiet):
+    config = dataclasses.replace(config, log_every=1)
+    whole = train(config, tmp_path / "whole", report=quiet)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "killed", report=killed_at(stop))
+    again = train(config, tmp_path / "killed", resume=True, report=quiet)
+    for name, array in arrays(whole).items():
+        np.testing.assert_array_equal(array, arrays(again)[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_devices_microbatches_and_memory_change_nothing(config, tmp_path, quiet):
+    whole = arrays(train(config, tmp_path / "whole", report=quiet))
+    remat = dataclasses.replace(config.model, remat=True)
+    for place, changes in {
+        "devices": {"layout": Layout(data=2, fsdp=2, model=2)},
+        "microbatches": {"microbatch": 2},
+        "remat": {"model": remat},
+    }.items():
+        run = train(dataclasses.replace(config, **changes), tmp_path / place, report=quiet)
+        for name, array in arrays(run).items():
+            np.testing.assert_allclose(array, whole[name], atol=1e-3, err_msg=f"{place} {name}")
+
+
+@pytest.mark.slow
+def test_rates_and_another_run_to_start_from(config, tmp_path, quiet):
+    first = train(config, tmp_path / "first", report=quiet)
+    rates = ((r"\.encoder\.", 1e-9),)
+    optimizer = Optimizer(warmup=1, learning_rate=1e-2, rates=rates)
+    start = dataclasses.replace(config, optimizer=optimizer, start_from=str(first.folder))
+    run = train(start, tmp_path / "run", report=quiet)
+    before, after = arrays(first), arrays(run)
+    for name, array in after.items():
+        near = np.abs(array - before[name]).max() < 1e-6
+        assert near == (".encoder." in name or ".standardize." in name), name
+    assert load_run(run.folder).config == start
+
+
+@pytest.mark.parametrize(
+    ("encoders", "told"),
+    [
+        ({"photo": "photo"}, "encoders: got .*, expected 'caption' as well: the folder of"),
+        (
+            {"caption": "sound"},
+            "caption has 9 numbers a row, and .*sound encodes audio of other",
+        ),
+        ({"caption": "nowhere"}, "nowhere.config.json does not exist"),
+    ],
+)
+def test_encoders_that_do_not_fit_leave_no_folder(config, folder, encoders, told, tmp_path, quiet):
+    encoders = {m: str(folder / name) for m, name in encoders.items()}
+    if "caption" in encoders:
+        encoders |= dict.fromkeys(("photo", "sound", "depth"))
+    tower = f"gramalign.models.pretrained:Tower(encoders={encoders!r})"
+    model = dataclasses.replace(config.model, tower=tower)
+    with pytest.raises((ValueError, FileNotFoundError), match=told):
+        train(dataclasses.replace(config, model=model), tmp_path / "run", report=quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_weights_leaves_no_folder(config, folder, tmp_path, quiet):
+    """Which is found after the model was made."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_bytes((folder / "caption" / "config.json").read_bytes())
+    tower = config.model.tower.replace(str(folder / "caption"), str(bare))
+    model = dataclasses.replace(config.model, tower=tower)
+    with pytest.raises(FileNotFoundError, match=r"bare has no \*.safetensors"):
+        train(dataclasses.replace(config, model=model), tmp_path / "run", report=quiet)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,93 @@
+"""Learning rates of their own, for parameters that rules name."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gramalign.training import Optimizer, load_run, train
+from gramalign.training.optimizer import make_optimizer
+from tests.complaint import complaint
+
+PARAMS = {
+    "encoder": {"text": {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}},
+    "learned": {"scale": jnp.ones(())},
+}
+RATES = ((r"text\.bias", 3.0), ("text", 0.1))
+
+
+def moved(config):
+    """How far two steps go, from the same parameters and gradients."""
+    tx = make_optimizer(config, 10)
+    grads = jax.tree.map(lambda x: jnp.linspace(1, 2, x.size).reshape(x.shape), PARAMS)
+    state, total = tx.init(PARAMS), jax.tree.map(jnp.zeros_like, PARAMS)
+    for _ in range(2):
+        updates, state = tx.update(grads, state, PARAMS)
+        total = jax.tree.map(jnp.add, total, updates)
+    return total
+
+
+@pytest.mark.parametrize("kind", ["optax:adamw", "optax:lion"])
+def test_each_moves_by_its_own_rate_and_decays_by_it(kind):
+    config = Optimizer(kind=kind, warmup=0, weight_decay=0.3, rates=RATES)
+    found, wanted = moved(config), moved(dataclasses.replace(config, rates=()))
+    factors = {"encoder": {"text": {"kernel": 0.1, "bias": 3}}, "learned": {"scale": 1}}
+    for one, other, factor in zip(*map(jax.tree.leaves, (found, wanted, factors)), strict=True):
+        np.testing.assert_allclose(one, factor * other, rtol=1e-6)
+    # It is what the whole run would do at that rate.
+    slow = moved(dataclasses.replace(config, rates=(), learning_rate=0.1 * config.learning_rate))
+    kernels = (x["encoder"]["text"]["kernel"] for x in (found, slow))
+    np.testing.assert_allclose(*kernels, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rates", "why"),
+    [
+        ((("audio", 0.1),), "Optimizer.rates has 'audio', of no parameter; trained are encoder.te"),
+        ((("text", 0.1), ("bias", 2.0)), "has 'bias', whose parameters all match rules before it"),
+    ],
+)
+def test_a_rule_that_changes_nothing_is_refused(rates, why):
+    with pytest.raises(ValueError, match=why):
+        make_optimizer(Optimizer(rates=rates), 10).init(PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("rates", "why"),
+    [
+        ((("(", 0.1),), r"Optimizer.rates: '\(' is not a regular expression"),
+        ((("text", 0),), "Optimizer.rates: got 0 for 'text', expected a positive number; what sh"),
+        ((("text", float("inf")),), "Optimizer.rates: got inf for 'text'"),
+        (("text", 0.1), "Optimizer.rates is .*, expected a tuple, each a tuple of a string and a"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_rates_that_are_none_are_refused(rates, why):
+    with pytest.raises(ValueError, match=why):
+        Optimizer(rates=rates)
+
+
+def test_a_run_keeps_its_rates_and_a_wrong_one_leaves_no_folder(small_config, tmp_path, quiet):
+    config = small_config(steps=4)
+    config = dataclasses.replace(
+        config, optimizer=dataclasses.replace(config.optimizer, rates=(("towers.text", 1e-6),))
+    )
+    run = train(config, tmp_path / "run", report=quiet)
+    assert load_run(tmp_path / "run").config == config
+    log = [line for line in (run.folder / "metrics.jsonl").read_text().splitlines() if line]
+    assert "grad_norm/text" in log[-1]  # it is trained, if slowly
+    wrong = dataclasses.replace(config.optimizer, rates=(("towers.tent", 0.1),))
+    with pytest.raises(ValueError, match=r"rates has 'towers.tent', of no parameter; trained are"):
+        train(dataclasses.replace(config, optimizer=wrong), tmp_path / "other", report=quiet)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_command_line_takes_pairs(capsys, tmp_path):
+    options = ("--optimizer.rates", "towers.text", "0.1", "numbers")
+    assert "--optimizer.rates" in complaint(capsys, "train", *options)
+    out = tmp_path / "run"
+    refused = ("--optimizer.rates", "towers.sums", "0.1", "nothing", "2", "--out", str(out))
+    assert "Optimizer.rates has 'nothing', of no" in complaint(capsys, "train", *refused)
+    assert not out.exists()
