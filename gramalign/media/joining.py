@@ -70,7 +70,7 @@ def join(
                 array[places[rows[there]]] = found.features[there]
         if not present[column.name][kept].all():
             work.save(f"present.{column.name}", present[column.name][kept])
-    if not kept.all() and "ids" not in about:
+    if not kept.all():
         about = {"ids": np.arange(len(table)), **about}  # or others would take their numbers
     for name, values in about.items():
         work.save(name, values[kept])

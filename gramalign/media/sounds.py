@@ -16,7 +16,7 @@ def sound(path: str, rate: int) -> Float[np.ndarray, " samples"]:
 
     channels, own = soundfile.read(path, dtype="float32", always_2d=True)
     found = channels.mean(axis=1)
-    if own != rate and len(found):
+    if own != rate:
         found = soxr.resample(found, own, rate)
     if not len(found):
         raise ValueError("it has no samples")

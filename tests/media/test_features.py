@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import shutil
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -151,6 +152,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_bits(
 @pytest.mark.parametrize(
     "step",
     [
+        "gramalign.media.work.write_text",  # before there is a job
         "gramalign.media.job.join",
         "gramalign.media.work.Work.save",  # when some of the arrays are there
         "gramalign.media.work.shutil.rmtree",
@@ -211,6 +213,42 @@ def test_another_job_does_not_go_on(change, message, table, encoders, small, tmp
     options = {k: v for k, v in change.items() if k not in ("table", "encoder")}
     with pytest.raises(ValueError, match=f"{out}.unfinished was begun with {message}.*: give what"):
         features(folder / "media.csv", out, **{**given(models), **small, **options})
+
+
+def test_interrupted_last_of_all(table, encoders, made, small, tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def killed(path, target):
+        if target == tmp_path / "store":
+            raise Killed
+        rename(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Path, "rename", killed)
+        features(table, tmp_path / "store", **given(encoders), **small)
+    features(table, tmp_path / "store", **given(encoders), **small)
+    assert bytes_of(tmp_path / "store") == bytes_of(made)
+
+
+def test_frames_do_not_matter_without_videos(table, encoders, small, tmp_path):
+    text = {"text": {"caption": encoders / "clip"}, "video": {}}
+    begun(table, encoders, tmp_path / "store", **small, **text, image={}, audio={})
+    features(table, tmp_path / "store", **text, **small, frames=9)
+
+
+def test_chunks_of_videos_have_fewer(table, encoders, small, tmp_path):
+    clip = encoders / "clip"
+
+    def report(name, done, total):
+        if (name, done) == ("film", total):
+            raise Killed
+
+    with pytest.raises(Killed):
+        options = {**given(encoders), **small, "text": {"caption": clip}, "report": report}
+        features(table, tmp_path / "store", **options)
+    chunks = tmp_path / "store.unfinished" / "chunks"
+    assert len(list(chunks.glob("photo-*"))) == 2, "of four photos each"
+    assert len(list(chunks.glob("film-*"))) == 6, "of one film of three frames, but for the last"
 
 
 def test_another_version_does_not_go_on(table, encoders, small, tmp_path, monkeypatch):
@@ -370,7 +408,8 @@ def test_a_feature_that_is_not_finite(table, encoders, tmp_path, monkeypatch):
         features(table, tmp_path / "store", text=text)
 
 
-def test_one_program_for_each_encoder(table, encoders, small, tmp_path):
+def test_one_program_for_each_encoder(table, encoders, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "encoding_of", encoding_of)
     models = shutil.copytree(encoders, tmp_path / "encoders")  # none of which is loaded yet
     with compilations() as compiled:
         features(table, tmp_path / "store", **given(models), **small)

@@ -117,6 +117,12 @@ def test_files_are_relative_to_the_table(write, tmp_path):
     assert film.rows.tolist() == [1] and film.cells == ["a"]
 
 
+def test_a_folder_is_no_image(write, tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(FileNotFoundError, match="photo is 'a', a file that does not exist: paths"):
+        columns_of(read_table(write("photo\na\n")), {"image": {"photo": "clip"}})
+
+
 @pytest.mark.parametrize(
     "columns, message",
     [
