@@ -24,7 +24,7 @@ def test_means_of_pieces_of_several_lengths(size):
 
     encoding = Encoding(encode, dim=2, devices=2)
     given = ((cell, {"x": x}) for cell, x in cells.items())
-    found = means(given, encoding, count=20, batch_size=size)
+    found = means(given, 20, encoding=encoding, batch_size=size)
     whole = size + size % 2
     assert set(shapes) == {(whole, 3), (whole, 5)}, "a multiple of the devices"
     assert found.shape == (20, 2) and found.dtype == np.float32
