@@ -1,5 +1,7 @@
 """What encoders take is kept in the place of features, for towers that are those encoders."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from gramalign.models.pretrained import Tower
 from tests.media.conftest import ROWS
 
 
-def given(encoders):
+def given(encoders) -> dict[str, Any]:
     clip = encoders / "clip"
     kinds = {"text": {"caption": encoders / "bert"}, "image": {"photo": clip}}
     return {**kinds, "video": {"film": clip}, "audio": {"sound": encoders / "whisper"}}
@@ -23,7 +25,7 @@ def given(encoders):
 def made(table, encoders, tmp_path_factory):
     """A store of inputs, and one of features."""
     root = tmp_path_factory.mktemp("inputs")
-    options = {**given(encoders), "frames": 3, "tokens": 9}
+    options: dict[str, Any] = {**given(encoders), "frames": 3, "tokens": 9}
     kept = features(table, root / "inputs", **options, inputs=True)
     return kept, features(table, root / "features", **options)
 
