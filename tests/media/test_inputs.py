@@ -32,7 +32,8 @@ def made(table, encoders, tmp_path_factory):
 
 def pooled(folder, modality, rows):
     """What a tower gives its head, of weights that it brings."""
-    rngs, sizes = nnx.Rngs(0), {"hidden": 4, "depth": 1}
+    rngs = nnx.Rngs(0)
+    sizes: dict[str, Any] = {"hidden": 4, "depth": 1}
     encoders = {modality: str(folder)}
     tower = Tower(rows.shape[1], 4, modality=modality, encoders=encoders, **sizes, rngs=rngs)
     weights = tower.initial_weights()
