@@ -12,6 +12,7 @@ from gramalign.search import Index
 from gramalign.training import Run
 from gramalign.training.params_file import named
 from gramalign.training.run_folder import RunFolder
+from gramalign.training.tower_named import of_modality
 
 _WORDS = re.compile(
     r"(?P<name>.+), step (?P<step>\d+), parameters (?P<digest>[0-9a-f]{32})"
@@ -30,7 +31,7 @@ def made_by(run: Run) -> str:
 def _of_tower(run: Run, modality: str) -> str:
     """The digest of all that an embedding of the modality depends on."""
     model = run.config.model
-    how = model.tower, model.hidden, model.depth, model.dtype
+    how = of_modality(model.tower, modality), model.hidden, model.depth, model.dtype
     found = hashlib.blake2b(repr(how).encode(), digest_size=8)
     for name, x in named(run.variables["encoder"]["towers"][modality]):
         found.update(f"{name} {x.shape} {x.dtype}".encode() + np.asarray(x, order="C").tobytes())

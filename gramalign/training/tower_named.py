@@ -2,7 +2,7 @@
 
 from flax import nnx
 
-from gramalign.imported import Named, named
+from gramalign.imported import Named, named, read_call, written_call
 from gramalign.models.towers import GIVEN
 
 _NEEDED = ("features", "dim", "rngs")
@@ -37,3 +37,17 @@ def tower_named(text: str) -> Named:
         )
     tower.check_settings("tower", GIVEN)
     return tower
+
+
+def of_modality(text: str, modality: str) -> str:
+    """A tower's text with no more than one modality's own, of settings that name modalities.
+
+    >>> of_modality("mine:Tower(width=2, folders={'text': 'a/', 'audio': 'b/'})", "text")
+    "mine:Tower(width=2, folders={'text': 'a/'})"
+    """
+    name, settings = read_call(text)
+    own = {
+        key: {modality: value[modality]} if isinstance(value, dict) and modality in value else value
+        for key, value in (settings or {}).items()
+    }
+    return text if own == (settings or {}) else written_call(name, own)

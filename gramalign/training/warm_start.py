@@ -17,6 +17,7 @@ from gramalign.training.config import Config
 from gramalign.training.params_file import named, read_about, read_arrays, read_shapes
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
+from gramalign.training.tower_named import of_modality
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,11 @@ def _check_frozen(unlike: set[str], path: Path, config: Config) -> None:
     for name in ("tower", "hidden", "depth", "dtype"):  # whatever shows in no shape
         now = getattr(config.model, name)
         then = about.get("config", {}).get("model", {}).get(name, now)
-        if then != now:
+        ours, theirs = (
+            [of_modality(x, modality) for modality in config.freeze] if name == "tower" else x
+            for x in (now, then)
+        )
+        if ours != theirs:
             raise ValueError(
                 f"freeze: Model.{name} is {now!r}, but {then!r} in {path}: give "
                 f'--model.{name} "{then}"'

@@ -1,6 +1,7 @@
 """Towers that are pretrained encoders, and are trained on."""
 
 import dataclasses
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -148,6 +149,34 @@ def test_rates_and_another_run_to_start_from(config, tmp_path, quiet):
         near = np.abs(array - before[name]).max() < 1e-6
         assert near == (".encoder." in name or ".standardize." in name), name
     assert load_run(run.folder).config == start
+
+
+@pytest.mark.slow
+def test_another_encoder_joins_a_trained_space(config, folder, tmp_path, quiet):
+    """Though the towers are then named otherwise."""
+    few = {"caption": str(folder / "caption"), "depth": None}
+    tower = f"gramalign.models.pretrained:Tower(encoders={few!r})"
+    model = dataclasses.replace(config.model, tower=tower)
+    names = ("caption", "depth")
+    first = dataclasses.replace(config, model=model, modalities=names)
+    first = train(first, tmp_path / "first", report=quiet)
+    start = {"start_from": str(first.folder), "freeze": names}
+    run = train(dataclasses.replace(config, **start), tmp_path / "run", report=quiet)
+    before, after = arrays(first), arrays(run)
+    for name in before:
+        if name.startswith("encoder."):
+            np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+    assert any(name.startswith("encoder.towers.photo.encoder") for name in after)
+    other = tower.replace("/caption", "/../elsewhere/caption")
+    shutil.copytree(folder / "caption", folder.parent / "elsewhere" / "caption")
+    model = dataclasses.replace(config.model, tower=other.replace("'depth'", "'photo'"))
+    moved = dataclasses.replace(config, model=model, modalities=("caption", "photo"))
+    with pytest.raises(ValueError, match=r"freeze: Model.tower is .*elsewhere.*, but "):
+        train(
+            dataclasses.replace(moved, start_from=str(first.folder), freeze=("caption",)),
+            tmp_path / "moved",
+            report=quiet,
+        )
 
 
 @pytest.mark.parametrize(
