@@ -86,6 +86,7 @@ class Patches(nnx.Module):
         channels: number of channels.
         size: height and width of the images that the encoder was trained on.
         patch: height and width of a patch.
+        stride: from one patch to the next; None: `patch`.
         tokens: number of tokens before the patches, such as the one for the class.
         bias: whether the patches' linear map has one.
         norm: whether tokens are normalised.
@@ -143,7 +144,7 @@ class Patches(nnx.Module):
         """The tokens of images, rows of patches one after the other."""
         places = self.places[...]
         grid = self._grid(x.shape[1:3])
-        x = self.map(x).reshape(len(x), grid[0] * grid[1], -1)
+        x = self.map(x).reshape(x.shape[0], grid[0] * grid[1], -1)
         first = len(places) - self.grid[0] * self.grid[1]
         if grid != self.grid:
             patches = places[first:].reshape(*self.grid, -1)
@@ -151,8 +152,8 @@ class Patches(nnx.Module):
             patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
             places = jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
         if self.tokens is not None:
-            tokens = jnp.broadcast_to(self.tokens[...].astype(x.dtype), (len(x), first, x.shape[2]))
-            x = jnp.concatenate([tokens, x], axis=1)
+            tokens = self.tokens[...].astype(x.dtype)
+            x = jnp.concatenate([jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape)), x], axis=1)
         x = x + places.astype(x.dtype)[None]
         return x if self.norm is None else self.norm(x)
 

@@ -1,6 +1,7 @@
 """The transformer that all pretrained encoders share, with what differs between them."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,13 +13,19 @@ from jaxtyping import Array, Bool, Float
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_fast": functools.partial(jax.nn.gelu, approximate=True),
     "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
+    "gelu_python": functools.partial(jax.nn.gelu, approximate=False),
     "gelu_pytorch_tanh": functools.partial(jax.nn.gelu, approximate=True),
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
 }
 """By the names that configurations have for them."""
+
+
+_NEVER = -1e30  # finite, so that a row of padding alone has weights, which are the same for all
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,18 @@ class Attention(nnx.Module):
             return y.reshape(*y.shape[:2], self.heads, -1)
 
         queries, keys, values = split(self.query(asking)), split(self.key(x)), split(self.value(x))
-        mask = None if mask is None else mask[:, None, None, :]
-        # Its bfloat16 form mixes dtypes, which a caller may have forbidden.
-        with jax.numpy_dtype_promotion("standard"):
-            found = jax.nn.dot_product_attention(
-                queries, keys, values, mask=mask, is_causal=self.causal
-            )
+        # As jax.nn.dot_product_attention, whose gradient in bfloat16 mixes dtypes, which a caller
+        # may have forbidden.
+        likeness = jnp.einsum(
+            "bqhw,bkhw->bhqk", queries, keys, preferred_element_type=jnp.float32
+        ) / math.sqrt(queries.shape[-1])
+        if self.causal:
+            seen = jnp.tril(jnp.ones(likeness.shape[-2:], bool))[None, None]
+            likeness = jnp.where(seen, likeness, _NEVER)
+        if mask is not None:
+            likeness = jnp.where(mask[:, None, None, :], likeness, _NEVER)
+        weights = jax.nn.softmax(likeness).astype(values.dtype)
+        found = jnp.einsum("bhqk,bkhw->bqhw", weights, values)
         return self.out(found.reshape(asking.shape))
 
 
