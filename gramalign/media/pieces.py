@@ -45,7 +45,7 @@ def reader(
     """
     match kind:
         case "text":
-            padded = filled or model_type in _PADDED
+            padded = filled or model_type.startswith(_PADDED)
             return _texts(processor(folder, "tokenizer"), folder, longest, padded)
         case "image":
             images = processor(folder, "image processor")

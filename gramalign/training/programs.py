@@ -1,6 +1,8 @@
 """A run's towers as programs that need neither this library nor the code of the towers."""
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -20,7 +22,8 @@ def write_programs(run: Run, out: Path | str, *, batch_size: int | None = None) 
 
     JAX runs one by `jax.export.deserialize(bytearray(path.read_bytes())).call(features)`, on any of
     `PLATFORMS`, for at least six months of its versions; `mlir_module()` there is its StableHLO.
-    Every row is taken as present.
+    Every row is taken as present; one with NaN is NaN. The same run gives the same bytes, in which
+    no file of this machine is named.
 
     Args:
         run: the run.
@@ -62,7 +65,8 @@ def _program(run, modality, rows) -> bytes:
 
     like = jax.ShapeDtypeStruct((rows, run.dims[modality]), np.float32)
     try:
-        return bytes(jax.export.export(embed, platforms=PLATFORMS)(like).serialize())
+        with _without_source_lines():
+            return bytes(jax.export.export(embed, platforms=PLATFORMS)(like).serialize())
     except TypeError as error:
         if "DimExpr" not in str(error):  # what JAX has in the place of the number
             raise
@@ -70,3 +74,17 @@ def _program(run, modality, rows) -> bytes:
             f"the tower of {modality} needs to know the number of rows: {error}; take x.shape[0] "
             "where it has len(x), or give a batch_size"
         ) from error
+
+
+@contextlib.contextmanager
+def _without_source_lines() -> Iterator[None]:
+    """Keeps out of a program what JAX adds to each operation: who called it, in which file."""
+    settings = {"include_full_tracebacks_in_locations": True, "traceback_in_locations_limit": 0}
+    before = {name: getattr(jax.config, f"jax_{name}") for name in settings}
+    try:
+        for name, value in settings.items():
+            jax.config.update(f"jax_{name}", value)
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(f"jax_{name}", value)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.training import Model, load_run, train, write_programs
+from gramalign.training import Layout, Model, load_run, train, write_programs
 from tests.complaint import complaint
 
 
@@ -52,6 +52,36 @@ def test_they_embed_as_the_run_does_without_it(run, rows, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), wanted["text"], atol=1e-6)
+
+
+def test_the_same_bytes_wherever_they_are_written_and_no_paths(run, tmp_path):
+    def settings():
+        return {name: value for name, value in jax.config.values.items() if "traceback" in name}
+
+    before = settings()
+    files = write_programs(run, tmp_path / "one")
+    others = (lambda: write_programs(run, tmp_path / "other"))()
+    assert settings() == before
+    for modality, path in files.items():
+        assert path.read_bytes() == others[modality].read_bytes()
+        assert b"gramalign" not in path.read_bytes()
+
+
+def test_a_row_of_nan_is_nan_alone_and_bfloat16_is_kept(small_config, tmp_path, quiet):
+    config = small_config()
+    model = dataclasses.replace(config.model, dtype="bfloat16")
+    layout = Layout(data=2, fsdp=2, model=2)
+    config = dataclasses.replace(config, steps=4, model=model, layout=layout)
+    run = train(config, tmp_path / "run", report=quiet)
+    given = features(run, 3)
+    wanted = np.asarray(run.embed(given)["text"])
+    path = write_programs(run, tmp_path)["text"]
+    program = jax.export.deserialize(bytearray(path.read_bytes()))
+    assert "bf16" in str(program.mlir_module())
+    given["text"][1, 2] = np.nan
+    found = np.asarray(program.call(given["text"]))
+    np.testing.assert_allclose(found[[0, 2]], wanted[[0, 2]], atol=1e-6)
+    assert np.isnan(found[1]).all()
 
 
 def test_one_number_of_rows(run, tmp_path):

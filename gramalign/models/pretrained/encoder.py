@@ -119,6 +119,6 @@ class AttentionPool(nnx.Module):
     def __call__(self, x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
         """Pools every row."""
         probe = self.probe[...]
-        asking = jnp.broadcast_to(probe, (x.shape[0], 1, len(probe)))
+        asking = jnp.broadcast_to(probe, (x.shape[0], 1, *probe.shape))
         found = self.attention(x, asking=asking.astype(x.dtype))
         return (found + self.mlp(self.norm(found)))[:, 0]

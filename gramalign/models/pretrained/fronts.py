@@ -87,6 +87,7 @@ class Patches(nnx.Module):
         channels: number of channels.
         size: height and width of the images that the encoder was trained on.
         patch: height and width of a patch.
+        stride: from one patch to the next; None: `patch`.
         tokens: number of tokens before the patches, such as the one for the class.
         bias: whether the patches' linear map has one.
         norm: whether tokens are normalised.
@@ -152,8 +153,8 @@ class Patches(nnx.Module):
             patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
             places = jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
         if self.tokens is not None:
-            tokens = jnp.broadcast_to(self.tokens[...], (x.shape[0], first, x.shape[2]))
-            x = jnp.concatenate([tokens, x], axis=1)
+            tokens = self.tokens[...]
+            x = jnp.concatenate([jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape)), x], axis=1)
         x = x + places[None]
         return (x if self.norm is None else self.norm(x)).astype(self.dtype)
 

@@ -1,19 +1,19 @@
 """Reads encoders from folders of pretrained models, as Hugging Face saves them."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families import FAMILIES, Recipe
+from gramalign.models.pretrained.weights import read_arrays, read_json
 
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
 
@@ -21,9 +21,10 @@ _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias":
 def load(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> Encoder:
     """Makes an encoder of a folder with `config.json` and `*.safetensors`.
 
-    Text encoders of the kind of BERT pool the mean of their tokens, or what `1_Pooling/config.json`
-    of Sentence Transformers says. Each weight of the encoder must be in the folder, in its shape,
-    and each of the folder's weights of this encoder must be used.
+    Text encoders of the kind of BERT pool the mean of their tokens, or what Sentence Transformers'
+    `modules.json` says. Each weight of the encoder must be in the folder, in its shape, and each of
+    the folder's weights of this encoder must be used. `model.safetensors` is read, or the files
+    that `model.safetensors.index.json` names, or all there are.
 
     Args:
         folder: of a model of one of `FAMILIES`.
@@ -73,8 +74,6 @@ def make(folder: str | Path, kind: str, *, dtype: DTypeLike, rngs: nnx.Rngs) -> 
     config, recipe = _recipe(folder, kind)
     try:
         return recipe.make(config, jnp.dtype(dtype), rngs)
-    except KeyError as error:
-        raise ValueError(f"{folder / 'config.json'} has no {error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'config.json'}: {error}") from error
 
@@ -90,7 +89,7 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
     """
     folder = Path(folder)
     _, recipe = _recipe(folder, encoder.kind)
-    found, arrays = _read(folder, recipe), {}
+    found, arrays = read_arrays(folder, recipe), {}
     for path, parameter in nnx.to_flat_state(nnx.state(encoder)):
         name = _name(path, recipe.names)
         if name not in found:
@@ -142,7 +141,7 @@ def _config(folder: Path) -> dict[str, Any]:
             f"{path} does not exist, expected a folder with config.json and *.safetensors, as "
             "Hugging Face saves a model"
         )
-    config = _json(path)
+    config = read_json(path)
     if config.get("model_type") not in FAMILIES:
         raise ValueError(
             f"{path}: model_type is {config.get('model_type')!r}, expected any of "
@@ -151,27 +150,22 @@ def _config(folder: Path) -> dict[str, Any]:
     return {**config, **_pooling(folder)}
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected settings by name")
-    return content
-
-
 def _pooling(folder: Path) -> dict[str, str]:
     """What Sentence Transformers does with the tokens; whether it normalises plays no part here."""
     if not (modules := folder / "modules.json").is_file():
         return {}
-    types = [each["type"].rsplit(".", 1)[-1] for each in json.loads(modules.read_bytes())]
-    if others := sorted(set(types) - {"Transformer", "Pooling", "Normalize"}):
+    paths = {each["type"].rsplit(".", 1)[-1]: each for each in json.loads(modules.read_bytes())}
+    if others := sorted(set(paths) - {"Transformer", "Pooling", "Normalize"}):
         raise ValueError(f"{modules} has {others}, expected Transformer, Pooling and Normalize")
-    if not (path := folder / "1_Pooling" / "config.json").is_file():
+    if "Pooling" not in paths:
         return {}
+    path = folder / paths["Pooling"].get("path", "1_Pooling") / "config.json"
+    if not path.is_file():  # encoders that pool their first token would not say so
+        raise FileNotFoundError(f"{path} does not exist, which {modules.name} names")
     modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
-    chosen = [name for name, on in _json(path).items() if name.startswith("pooling_mode_") and on]
+    chosen = [
+        name for name, on in read_json(path).items() if name.startswith("pooling_mode_") and on
+    ]
     if len(chosen) != 1 or chosen[0] not in modes:
         raise ValueError(f"{path} has {chosen}, expected one of {sorted(modes)}")
     return {"pool": modes[chosen[0]]}
@@ -191,40 +185,3 @@ def _name(path: tuple, names: Mapping[str, str]) -> str:
         name = f"{names['.'.join(steps[:-1])]}.{_LEAVES[steps[-1]]}"
     # Positions of texts are a table in the model, and an array in images.
     return name if number is None else name.replace("*", number)
-
-
-def _read(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
-    places = dict(_places(folder))
-    prefix = next(
-        (p for p in recipe.prefixes if any(n.startswith(p + recipe.own[0]) for n in places)), ""
-    )
-    own = {
-        name[len(prefix) :]: path
-        for name, path in places.items()
-        if name.startswith(tuple(prefix + start for start in recipe.own))
-        and not name.endswith(recipe.unused)
-    }
-    found = {}
-    for path in sorted(set(own.values())):
-        with safetensors.safe_open(path, framework="numpy") as file:
-            found |= {name: file.get_tensor(prefix + name) for name in own if own[name] == path}
-    return recipe.adapted(found)
-
-
-def _places(folder: Path) -> Iterable[tuple[str, Path]]:
-    """Each weight's name and file."""
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        cure = ""
-        if pickles := sorted(path.name for path in folder.glob("*.bin")):
-            cure = (
-                f"; {pickles[0]} is a pickle, which is never opened: save the model again, with a "
-                "version of transformers that writes safetensors"
-            )
-        raise FileNotFoundError(f"{folder} has no *.safetensors{cure}")
-    for path in paths:
-        try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                yield from ((name, path) for name in file.keys())
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error

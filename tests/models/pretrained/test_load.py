@@ -1,40 +1,15 @@
 """Encoders from the folders of pretrained models, against Hugging Face's own."""
 
-import copy
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
 from flax import nnx
 
 from gramalign.models import pretrained
-from tests.models.pretrained.tiny import drawn_inputs, golden, write_model
+from tests.models.pretrained.tiny import drawn_inputs, golden
 
 GOLDEN = golden()
-
-
-@pytest.fixture
-def model(tmp_path):
-    """Writes a case, after a change to it, and gives its folder."""
-
-    def write(name, change=None):
-        case = copy.deepcopy(GOLDEN[name])
-        if change is not None:
-            change(case)
-        return write_model(tmp_path / "model", case)
-
-    return write
-
-
-def weights_of(folder):
-    return safetensors.numpy.load_file(folder / "model.safetensors")
-
-
-def save(folder, weights, name="model.safetensors"):
-    safetensors.numpy.save_file(weights, folder / name, {"format": "pt"})
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -90,81 +65,6 @@ def test_frames_of_silence_after_a_sound_do_not_count(model):
     # Attention still sees them, as it was trained to.
     tokens = encoder.body(encoder.front(inputs)[0])
     np.testing.assert_allclose(found[0], tokens[0, :3].mean(0), atol=1e-6)
-
-
-def test_several_files_half_precision_and_old_names_are_read(model):
-    folder = model("bert for masked words text")
-    weights = weights_of(folder)
-    (folder / "model.safetensors").unlink()
-    old = {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
-            "LayerNorm.bias", "LayerNorm.beta"
-        ): array.astype(np.float16)
-        for name, array in weights.items()
-    }
-    names = sorted(old)
-    for number, part in enumerate((names[::2], names[1::2]), 1):
-        save(folder, {name: old[name] for name in part}, f"model-0000{number}-of-00002.safetensors")
-    case = GOLDEN["bert for masked words text"]
-    found = pretrained.load(folder, "text")(drawn_inputs(case["inputs"]))
-    np.testing.assert_allclose(found, case["result"], atol=5e-3)
-
-
-def test_the_second_of_two_configurations_counts(model):
-    def twice(case):
-        config = case["config"]
-        config["text_config_dict"] = config["text_config"]
-        config["text_config"] = {"hidden_size": 7}
-
-    found = pretrained.load(model("clip text", twice), "text")(
-        drawn_inputs(GOLDEN["clip text"]["inputs"])
-    )
-    np.testing.assert_allclose(found, GOLDEN["clip text"]["result"], atol=2e-6)
-
-
-def test_weights_in_bfloat16_are_read(model):
-    folder = model("vit image")
-    save(folder, {n: w.astype(jnp.bfloat16) for n, w in weights_of(folder).items()})
-    case = GOLDEN["vit image"]
-    found = pretrained.load(folder, "image")(drawn_inputs(case["inputs"]))
-    np.testing.assert_allclose(found, case["result"], atol=5e-2)
-
-
-def pooling(folder, mode, *others):
-    types = ["sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"]
-    modules = [{"idx": n, "type": each} for n, each in enumerate([*types, *others])]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "1_Pooling").mkdir()
-    modes = dict.fromkeys(("cls_token", "mean_tokens", "max_tokens"), False) | {mode: True}
-    settings = {f"pooling_mode_{name}": on for name, on in modes.items()}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
-
-
-def test_sentence_transformers_say_how_they_pool(model):
-    folder = model("bert text")
-    pooling(folder, "cls_token", "sentence_transformers.models.Normalize")
-    encoder = pretrained.load(folder, "text")
-    inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
-    tokens = encoder.body(*encoder.front(inputs))
-    np.testing.assert_array_equal(encoder(inputs), tokens[:, 0])
-
-
-@pytest.mark.parametrize(
-    ("mode", "others", "told"),
-    [
-        (
-            "max_tokens",
-            (),
-            r"1_Pooling.config.json has \['pooling_mode_max_tokens'\], expected one",
-        ),
-        ("mean_tokens", ("sentence_transformers.models.Dense",), r"modules.json has \['Dense'\]"),
-    ],
-)
-def test_sentence_transformers_that_do_more_are_refused(model, mode, others, told):
-    folder = model("bert text")
-    pooling(folder, mode, *others)
-    with pytest.raises(ValueError, match=told):
-        pretrained.load(folder, "text")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +128,21 @@ LAST = "encoder.layer.1.output.dense.weight"
 def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
     with pytest.raises(ValueError, match=told):
         pretrained.load(model("bert text", change), "text")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "change", "told"),
+    [
+        ("clip text", "text", {"eos_token_id": [7]}, r"eos_token_id is \[7\], expected a number"),
+        ("siglip image", "vision", {"vision_use_head": False}, "vision_use_head is false, expect"),
+    ],
+)
+def test_a_configuration_of_something_else_is_refused(model, name, part, change, told):
+    def changed(case):
+        case["config"][f"{part}_config"].update(change)
+
+    with pytest.raises(ValueError, match=told):
+        pretrained.load(model(name, changed), name.split()[-1])
 
 
 def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gramalign.models.pretrained.families.bert import BERT, ROBERTA
-from gramalign.models.pretrained.families.clip import CLIP, SIGLIP
+from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
 from gramalign.models.pretrained.families.vit import AST, DINOV2, VIT
 from gramalign.models.pretrained.families.whisper import WHISPER
@@ -18,5 +18,6 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "vit": VIT,
     "whisper": WHISPER,
     "xlm-roberta": ROBERTA,
+    **ALONE,
 }
 """Of each, the recipes of its kinds of encoders: "text", "image", "audio"."""

@@ -75,8 +75,15 @@ def _new_names(weights: Weights) -> Weights:
 
 
 def _recipes(make: Make, name: str) -> dict[str, Recipe]:
-    own, prefixes, unused = ("embeddings.", "encoder."), (f"{name}.", ""), ("position_ids",)
-    return {"text": Recipe(make, _BERT_NAMES, own, prefixes, unused, _new_names)}
+    recipe = Recipe(
+        make,
+        _BERT_NAMES,
+        ("embeddings.", "encoder."),
+        prefixes=(f"{name}.", ""),
+        unused=("position_ids",),
+        adapted=_new_names,
+    )
+    return {"text": recipe}
 
 
 BERT, ROBERTA = _recipes(_make_bert, "bert"), _recipes(_make_roberta, "roberta")

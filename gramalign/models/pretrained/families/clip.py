@@ -1,11 +1,13 @@
 """CLIP (arXiv 2103.00020) and SigLIP (arXiv 2303.15343): texts and images in one space."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from gramalign.models.linear import Linear
 from gramalign.models.pretrained import encoder as pools
 from gramalign.models.pretrained.encoder import AttentionPool, Encoder
 from gramalign.models.pretrained.families.recipe import (
@@ -20,7 +22,7 @@ from gramalign.models.pretrained.families.recipe import (
     shape_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
-from gramalign.models.pretrained.transformer import Transformer
+from gramalign.models.pretrained.transformer import Shape, Transformer
 
 
 def _part(name: str, defaults: Config) -> Callable[[Config], Config]:
@@ -46,7 +48,7 @@ _siglip_text = _part(
     "text_config",
     {**_SIGLIP_BASE, "vocab_size": 32000, "max_position_embeddings": 64, "projection_size": None},
 )
-_siglip_image = _part("vision_config", {**_SIGLIP_BASE, **IMAGE})
+_siglip_image = _part("vision_config", {**_SIGLIP_BASE, **IMAGE, "vision_use_head": True})
 
 
 def _clip_layers(before: str) -> Names:
@@ -62,28 +64,31 @@ def _clip_layers(before: str) -> Names:
 
 
 def _make_clip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    text, dim = _clip_text(config), config.get("projection_dim", 512)
+    text = _clip_text(config)
     shape = shape_of(text, dtype, causal=True)
+    if not isinstance(end := text["eos_token_id"], int):
+        raise ValueError(f"eos_token_id is {end!r}, expected a number, of the word that ends texts")
+    front = Tokens(shape, text["vocab_size"], text["max_position_embeddings"], rngs=rngs)
     # Older configurations give 2, which is no word's end; a text ends at its largest number there.
-    end = None if text["eos_token_id"] == 2 else text["eos_token_id"]
-    return Encoder(
-        "text",
-        dim,
-        Tokens(shape, text["vocab_size"], text["max_position_embeddings"], rngs=rngs),
-        Transformer(shape, rngs),
-        pools.EndOfText(end),
-        shape.linear(shape.width, dim, rngs, bias=False),
-    )
+    pool = pools.EndOfText(None if end == 2 else end)
+    head = _projection(config, shape, rngs)
+    dim = shape.width if head is None else head.out_features
+    return Encoder("text", dim, front, Transformer(shape, rngs), pool, head)
 
 
 def _make_clip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    image, dim = _clip_image(config), config.get("projection_dim", 512)
+    image = _clip_image(config)
     shape = shape_of(image, dtype)
     front = patches_of(shape, image, rngs, bias=False, norm=True)
     # Only the token for the class is normalised at the end, which the others do not change.
-    body = Transformer(shape, rngs)
-    head = shape.linear(shape.width, dim, rngs, bias=False)
+    body, head = Transformer(shape, rngs), _projection(config, shape, rngs)
+    dim = shape.width if head is None else head.out_features
     return Encoder("image", dim, front, body, pools.first, head)
+
+
+def _projection(config: Config, shape: Shape, rngs: nnx.Rngs) -> Linear | None:
+    dim = config.get("projection_dim", 512)
+    return None if dim is None else shape.linear(shape.width, dim, rngs, bias=False)
 
 
 def _make_siglip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
@@ -97,6 +102,8 @@ def _make_siglip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encod
 
 def _make_siglip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     shape = shape_of(image := _siglip_image(config), dtype)
+    if not image["vision_use_head"]:
+        raise ValueError("vision_use_head is false, expected true: it has no embeddings of images")
     front, body = patches_of(shape, image, rngs, tokens=0), Transformer(shape, rngs)
     return Encoder("image", shape.width, front, body, AttentionPool(shape, rngs))
 
@@ -169,3 +176,23 @@ SIGLIP = {
         adapted=_divide,
     ),
 }
+
+
+def _alone(recipe: Recipe, part: str) -> Recipe:
+    """The recipe of a file with one of the two encoders, such as that of a diffusion model."""
+
+    def make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+        projected = any("WithProjection" in name for name in config.get("architectures") or ())
+        dim = config.get("projection_dim", 512) if projected else None
+        return recipe.make({f"{part}_config": config, "projection_dim": dim}, dtype, rngs)
+
+    return dataclasses.replace(recipe, make=make, part=f"{part}_model.")
+
+
+ALONE: Mapping[str, Mapping[str, Recipe]] = {
+    "clip_text_model": {"text": _alone(CLIP["text"], "text")},
+    "clip_vision_model": {"image": _alone(CLIP["image"], "vision")},
+    "siglip_text_model": {"text": _alone(SIGLIP["text"], "text")},
+    "siglip_vision_model": {"image": _alone(SIGLIP["image"], "vision")},
+}
+"""By `model_type`."""

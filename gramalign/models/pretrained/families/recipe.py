@@ -30,6 +30,8 @@ class Recipe:
     """How the names of its weights begin in the checkpoint; none of those may be left over."""
     prefixes: tuple[str, ...] = ("",)
     """What may stand before all of these names."""
+    part: str = ""
+    """What a file with this part alone may leave out before all of these names."""
     unused: tuple[str, ...] = ()
     """How the names of those end that an encoder does not need."""
     adapted: Callable[[Weights], Weights] = lambda weights: weights

@@ -48,7 +48,7 @@ def _make_vit(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 def _make_dinov2(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     config = {**_dinov2, **config}
-    hidden = config["hidden_size"] * config["mlp_ratio"]
+    hidden = int(config["hidden_size"] * config["mlp_ratio"])
     if gated := config["use_swiglu_ffn"]:
         # Two halves have the parameters of one, rounded up to what suits accelerators.
         hidden = (hidden * 2 // 3 + 7) // 8 * 8

@@ -1,0 +1,96 @@
+"""Reads the weights of an encoder from a folder, by the names of its recipe."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+
+from gramalign.models.pretrained.families.recipe import Recipe
+
+
+def read_arrays(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
+    """Reads all weights that `recipe` calls its own, and no others.
+
+    Raises:
+        FileNotFoundError: there is no file of weights, or not each that the index names.
+        ValueError: for a damaged file, or a weight in two of them.
+    """
+    places = _places(folder)
+    own = {
+        ours: theirs
+        for ours, theirs in _names(places, recipe).items()
+        if ours.startswith(recipe.own) and not ours.endswith(recipe.unused)
+    }
+    found = {}
+    for path in sorted({places[theirs] for theirs in own.values()}):
+        with safetensors.safe_open(path, framework="numpy") as file:
+            here = {ours: theirs for ours, theirs in own.items() if places[theirs] == path}
+            found |= {ours: file.get_tensor(theirs) for ours, theirs in here.items()}
+    return recipe.adapted(found)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads settings by name.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected settings by name")
+    return content
+
+
+def _names(names: Iterable[str], recipe: Recipe) -> Mapping[str, str]:
+    """The names in the files, by the recipe's."""
+    for prefix in recipe.prefixes:
+        if any(name.startswith(prefix + recipe.own[0]) for name in names):
+            return {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
+    return {recipe.part + name: name for name in names}
+
+
+def _places(folder: Path) -> dict[str, Path]:
+    """Each weight's file, by its name."""
+    found = {}
+    for path in _files(folder):
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                names = list(file.keys())
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+        for name in names:
+            if (other := found.setdefault(name, path)) != path:
+                raise ValueError(
+                    f"{folder}: {name} is in {other.name} and {path.name}, expected one of them, "
+                    "or model.safetensors, which is read alone"
+                )
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """Those that transformers reads, for folders may hold the same weights in other forms too."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if index.is_file():
+        paths = sorted({folder / name for name in read_json(index).get("weight_map", {}).values()})
+        for path in paths:
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} does not exist, which {index.name} names")
+        return paths
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        cure = ""
+        if pickles := sorted(path.name for path in folder.glob("*.bin")):
+            cure = (
+                f"; {pickles[0]} is a pickle, which is never opened: save the model again, with a "
+                "version of transformers that writes safetensors"
+            )
+        raise FileNotFoundError(f"{folder} has no *.safetensors{cure}")
+    return paths

@@ -1,0 +1,186 @@
+"""The forms in which folders hold the same model."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from gramalign.models import pretrained
+from tests.models.pretrained.tiny import drawn_inputs, golden
+
+GOLDEN = golden()
+
+
+def weights_of(folder):
+    return safetensors.numpy.load_file(folder / "model.safetensors")
+
+
+def save(folder, weights, name="model.safetensors"):
+    safetensors.numpy.save_file(weights, folder / name, {"format": "pt"})
+
+
+def in_two(folder, weights):
+    """Writes half of the weights to each of two files, and gives their names."""
+    (folder / "model.safetensors").unlink()
+    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    for number, file in enumerate(files):
+        save(folder, {name: weights[name] for name in sorted(weights)[number::2]}, file)
+    return files
+
+
+def embeds_as(folder, name, atol=2e-6):
+    case = GOLDEN[name]
+    encoder = pretrained.load(folder, name.split()[-1])
+    found = encoder(drawn_inputs(case["inputs"]))
+    np.testing.assert_allclose(found, case["result"], atol=atol)
+    assert found.shape[1] == encoder.dim
+
+
+def test_several_files_half_precision_and_old_names_are_read(model):
+    name = "bert for masked words text"
+    folder = model(name)
+    weights = weights_of(folder)
+    old: dict[str, np.ndarray] = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): array.astype(np.float16)
+        for name, array in weights.items()
+    }
+    old["bert.embeddings.position_ids"] = np.arange(12)[None]
+    old["bert.pooler.dense.weight"] = np.zeros((24, 24), np.float16)
+    in_two(folder, old)
+    embeds_as(folder, name, atol=5e-3)
+
+
+def test_weights_in_bfloat16_are_read(model):
+    folder = model("vit image")
+    save(folder, {n: w.astype(jnp.bfloat16) for n, w in weights_of(folder).items()})
+    embeds_as(folder, "vit image", atol=5e-2)
+
+
+def test_other_forms_of_the_weights_are_left_alone(model):
+    folder = model("bert text")
+    weights = weights_of(folder)
+    other = {name: 2 * array for name, array in weights.items()}
+    save(folder, other, "model.fp16.safetensors")
+    save(folder, other, "zero.safetensors")
+    embeds_as(folder, "bert text")
+    files = in_two(folder, weights)
+    with pytest.raises(ValueError, match=r"is in model-0000[12]-of-00002.safetensors and model.fp"):
+        pretrained.load(folder, "text")
+    index = {"weight_map": {name: files[i % 2] for i, name in enumerate(sorted(weights))}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    embeds_as(folder, "bert text")
+    (folder / files[1]).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{files[1]} does not exist, which model.safet"):
+        pretrained.load(folder, "text")
+    (folder / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match="lacks encoder.layer.0.attention.self.key.bias"):
+        pretrained.load(folder, "text")
+
+
+ALONE = {
+    "clip text": ("text", "CLIPTextModel", "text_projection.weight"),
+    "clip image": ("vision", "CLIPVisionModel", "visual_projection.weight"),
+    "siglip text": ("text", "SiglipTextModel", None),
+    "siglip image": ("vision", "SiglipVisionModel", None),
+}
+
+
+def alone(folder, name, architecture, *, bare):
+    """Makes the folder that of one encoder alone, whose names are `bare` in newer files."""
+    part, _, projection = ALONE[name]
+    config = json.loads((folder / "config.json").read_text())
+    family = config["model_type"]
+    config = config[f"{part}_config"] | {"projection_dim": config.get("projection_dim")}
+    config |= {"model_type": f"{family}_{part}_model", "architectures": [architecture]}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = weights_of(folder)
+    own = {n: w for n, w in weights.items() if n.startswith(f"{part}_model.")}
+    own = {n.removeprefix(f"{part}_model.") if bare else n: w for n, w in own.items()}
+    if "WithProjection" in architecture:
+        own[projection] = weights[projection]
+    save(folder, own)
+    return weights.get(projection)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("name", ALONE)
+def test_an_encoder_without_the_other(model, name, bare):
+    folder = model(name)
+    projection = alone(folder, name, ALONE[name][1], bare=bare)
+    kind = name.split()[-1]
+    assert pretrained.kinds(folder) == (kind,)
+    if projection is None:
+        embeds_as(folder, name)
+        return
+    encoder = pretrained.load(folder, kind)
+    found = encoder(drawn_inputs(GOLDEN[name]["inputs"]))
+    assert found.shape == (2, encoder.dim) == (2, 24)
+    np.testing.assert_allclose(found @ projection.T, GOLDEN[name]["result"], atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["clip text", "clip image"])
+def test_an_encoder_without_the_other_but_with_its_projection(model, name):
+    folder = model(name)
+    alone(folder, name, f"{ALONE[name][1]}WithProjection", bare=False)
+    embeds_as(folder, name)
+
+
+def test_the_second_of_two_configurations_counts(model):
+    def twice(case):
+        config = case["config"]
+        config["text_config_dict"] = config["text_config"]
+        config["text_config"] = {"hidden_size": 7}
+
+    embeds_as(model("clip text", twice), "clip text")
+
+
+def pooling(folder, mode, *others, path="1_Pooling"):
+    modules = [
+        {"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "path": path, "type": "sentence_transformers.models.Pooling"},
+        *({"path": "2", "type": f"sentence_transformers.models.{each}"} for each in others),
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / path).mkdir()
+    modes = dict.fromkeys(("cls_token", "mean_tokens", "max_tokens"), False) | {mode: True}
+    settings = {f"pooling_mode_{name}": on for name, on in modes.items()}
+    settings |= {"word_embedding_dimension": 24, "include_prompt": True}
+    (folder / path / "config.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize("path", ["1_Pooling", "pool"])
+def test_sentence_transformers_say_how_they_pool(model, path):
+    folder = model("bert text")
+    pooling(folder, "mean_tokens", path=path)
+    embeds_as(folder, "bert text")
+    (folder / path / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{path}.config.json does not exist, which modul"):
+        pretrained.load(folder, "text")
+    (folder / path).rmdir()
+    pooling(folder, "cls_token", "Normalize", path=path)
+    encoder = pretrained.load(folder, "text")
+    inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
+    tokens = encoder.body(*encoder.front(inputs))
+    np.testing.assert_array_equal(encoder(inputs), tokens[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("mode", "others", "told"),
+    [
+        (
+            "max_tokens",
+            (),
+            r"1_Pooling.config.json has \['pooling_mode_max_tokens'\], expected one",
+        ),
+        ("mean_tokens", ("Dense",), r"modules.json has \['Dense'\]"),
+    ],
+)
+def test_sentence_transformers_that_do_more_are_refused(model, mode, others, told):
+    folder = model("bert text")
+    pooling(folder, mode, *others)
+    with pytest.raises(ValueError, match=told):
+        pretrained.load(folder, "text")

@@ -1,0 +1,87 @@
+"""Encoders under JAX's transformations, and what they are made of against NumPy."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gramalign.models import pretrained
+from gramalign.models.pretrained.transformer import ACTIVATIONS
+from tests.models.pretrained.tiny import drawn_inputs, golden
+
+GOLDEN = golden()
+EACH = ["clip text", "siglip image", "roberta text", "ast audio", "whisper audio"]
+
+
+@pytest.fixture
+def parts(model):
+    """A function of state and inputs, the state, and inputs of eight rows."""
+
+    def made(name, dtype=jnp.float32):
+        encoder = pretrained.load(model(name), name.split()[-1], dtype=dtype)
+        graph, state = nnx.split(encoder)
+        shapes = {each: [8, *shape[1:]] for each, shape in GOLDEN[name]["inputs"].items()}
+        return jax.jit(lambda s, x: nnx.merge(graph, s)(x)), state, drawn_inputs(shapes)
+
+    return made
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_vmap_a_mesh_and_an_exported_program_change_nothing(parts, name):
+    embed, state, inputs = parts(name)
+    wanted = embed(state, inputs)
+    halves = {each: array.reshape(2, 4, *array.shape[1:]) for each, array in inputs.items()}
+    found = jax.jit(jax.vmap(embed, in_axes=(None, 0)))(state, halves)
+    np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=2e-6)
+
+    mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
+    spread = jax.device_put(inputs, NamedSharding(mesh, PartitionSpec("data")))
+    found = embed(jax.device_put(state, NamedSharding(mesh, PartitionSpec())), spread)
+    assert found.sharding.spec == PartitionSpec("data")
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+    (rows,) = jax.export.symbolic_shape("rows")
+    like = {n: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype) for n, x in inputs.items()}
+    program = jax.export.export(embed)(jax.eval_shape(lambda: state), like)
+    np.testing.assert_allclose(program.call(state, inputs), wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("name", EACH)
+def test_each_parameter_has_a_gradient(parts, name, dtype):
+    embed, state, inputs = parts(name, dtype)
+    slopes = jax.grad(lambda s: jnp.sum(embed(s, inputs) ** 2))(state)
+    for path, slope in jax.tree.leaves_with_path(slopes):
+        assert slope.dtype == jnp.float32
+        assert bool(jnp.all(jnp.isfinite(slope))), path
+        name = jax.tree_util.keystr(path)
+        if "'key'" not in name or "'bias'" not in name:  # which softmax does not see
+            assert float(jnp.max(jnp.abs(slope))) > 1e-6, path
+
+
+X = np.linspace(-6, 6, 49)
+GELU = X * np.vectorize(lambda x: 0.5 * (1 + math.erf(x / math.sqrt(2))))(X)
+TANH = 0.5 * X * (1 + np.tanh(math.sqrt(2 / math.pi) * (X + 0.044715 * X**3)))
+SILU = X / (1 + np.exp(-X))
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("gelu", GELU),
+        ("gelu_fast", TANH),
+        ("gelu_new", TANH),
+        ("gelu_python", GELU),
+        ("gelu_pytorch_tanh", TANH),
+        ("quick_gelu", X / (1 + np.exp(-1.702 * X))),
+        ("relu", np.maximum(X, 0)),
+        ("silu", SILU),
+        ("swish", SILU),
+    ],
+)
+def test_activations(name, wanted):
+    np.testing.assert_allclose(ACTIVATIONS[name](jnp.float32(X)), wanted, atol=1e-6)
