@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens
-from gramalign.models.pretrained.load import kinds, make, read_weights
+from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
 from gramalign.models.tower import Tower as FeatureTower
 
 
@@ -67,14 +67,13 @@ class Tower(nnx.Module):
                 f"encoders: got {sorted(encoders)}, expected {modality!r} as well: the folder of "
                 "its encoder, or None for a tower of features"
             )
-        self.folder, self.features = encoders[modality], features
+        self.folder = encoders[modality]
         if self.folder is None:
             shape = {"hidden": hidden, "depth": depth, "dropout": dropout, "dtype": dtype}
             self.tower = FeatureTower(features, dim, **shape, mean=mean, std=std, rngs=rngs)
             return
         for kind in kinds(self.folder):
-            encoder = make(self.folder, kind, dtype=dtype, rngs=rngs)
-            if shape := _shape(encoder.front, self.folder, features):
+            if shape := _shape(abstract(self.folder, kind).front, self.folder, features):
                 break
         else:
             raise ValueError(
@@ -82,7 +81,7 @@ class Tower(nnx.Module):
                 f"{' and '.join(kinds(self.folder))} of other sizes: make the rows with gramalign "
                 "features --inputs, and this encoder"
             )
-        self.encoder, self.shape = encoder, shape
+        self.encoder, self.shape = make(self.folder, kind, dtype=dtype, rngs=rngs), shape
         ends = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
         if self.encoder.dim == dim:
             ends["kernel_init"] = lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype)
