@@ -43,6 +43,14 @@ def test_padding_and_neighbours_change_nothing(model, name):
     np.testing.assert_allclose(encoder(short), together[:1], atol=1e-6)
 
 
+def test_the_mean_of_one_token_is_that_token(model):
+    encoder = pretrained.load(model("bert text"), "text")
+    inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
+    inputs["attention_mask"][1, 1:] = 0
+    tokens = encoder.body(*encoder.front(inputs))
+    np.testing.assert_allclose(encoder(inputs)[1], tokens[1, 0], atol=1e-6)
+
+
 def test_a_row_of_padding_alone_is_finite_and_so_are_its_gradients(model):
     encoder = pretrained.load(model("bert text"), "text")
     inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
