@@ -72,7 +72,8 @@ class Optimizer:
     "optax:adamw(b2=0.98)" or optax.contrib:muon (`gramalign.training.optimizer_named`)."""
     rates: tuple[tuple[str, float], ...] = ()
     """Regular expression of names in params.safetensors -> factor of their learning rate, such as
-    "towers.text" 0.1; first match counts, others have 1."""
+    "towers.text" 0.1; first match counts, others have 1. It multiplies updates, which is the same
+    but where these are not proportional to the rate, as in optax.contrib:schedule_free_adamw."""
 
     def __post_init__(self):
         as_declared(self)

@@ -45,7 +45,7 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
 
 
 def _rated(rates: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:
-    """Multiplies updates, which are proportional to the learning rate, so that some have others."""
+    """Multiplies updates: where they are proportional to the learning rate, some have others."""
 
     def rule_of(name: str) -> int | None:
         return next((i for i, (rule, _) in enumerate(rates) if re.search(rule, name)), None)

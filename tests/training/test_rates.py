@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from gramalign.training import Optimizer, load_run, train
+from gramalign.training import Layout, Optimizer, load_run, train
 from gramalign.training.optimizer import make_optimizer
 from tests.complaint import complaint
+from tests.training.commands import Killed, assert_same_run, killed_at
 
 PARAMS = {
     "encoder": {"text": {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}},
@@ -82,6 +84,38 @@ def test_a_run_keeps_its_rates_and_a_wrong_one_leaves_no_folder(small_config, tm
     with pytest.raises(ValueError, match=r"rates has 'towers.tent', of no parameter; trained are"):
         train(dataclasses.replace(config, optimizer=wrong), tmp_path / "other", report=quiet)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.fixture(scope="module")
+def config(small_config):
+    config = small_config()
+    rates = (("towers.text", 0.1), ("numbers", 2.0))
+    return dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, rates=rates))
+
+
+def test_a_run_with_rates_resumes_to_the_same_bits(config, whole, tmp_path, quiet):
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed_at(6))
+    other = dataclasses.replace(config.optimizer, rates=(("towers.text", 0.1),))
+    with pytest.raises(ValueError, match="rates"):
+        train(dataclasses.replace(config, optimizer=other), tmp_path, resume=True, report=quiet)
+    train(config, tmp_path, resume=True, report=quiet)
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_rates_are_the_same_in_every_layout(config, whole, tmp_path, quiet):
+    layout = Layout(data=2, fsdp=2, model=2)
+    train(dataclasses.replace(config, layout=layout), tmp_path, report=quiet)
+    found, wanted = (load_file(run / "params.safetensors") for run in (tmp_path, whole))
+    for name, x in wanted.items():
+        np.testing.assert_allclose(found[name], x, atol=1e-4, err_msg=name)
+
+
+def test_a_frozen_tower_has_no_rate(config, whole, tmp_path, quiet):
+    frozen = dataclasses.replace(config, start_from=str(whole), freeze=("text",))
+    with pytest.raises(ValueError, match=r"rates has 'towers.text', of no parameter; trained are"):
+        train(frozen, tmp_path / "run", report=quiet)
 
 
 def test_the_command_line_takes_pairs(capsys, tmp_path):

@@ -43,6 +43,22 @@ def test_padding_and_neighbours_change_nothing(model, name):
     np.testing.assert_allclose(encoder(short), together[:1], atol=1e-6)
 
 
+def test_padding_has_one_place_in_roberta(model):
+    encoder = pretrained.load(model("roberta text"), "text")
+    inputs = drawn_inputs(GOLDEN["roberta text"]["inputs"])
+    padding = encoder.front(inputs)[0][0, 6:]  # which a batch without a mask sees
+    alone = encoder.front({"input_ids": np.ones((1, 3), np.int32)})[0]
+    np.testing.assert_allclose(padding, alone[0], atol=1e-6)
+
+
+def test_the_mean_of_one_token_is_that_token(model):
+    encoder = pretrained.load(model("bert text"), "text")
+    inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
+    inputs["attention_mask"][1, 1:] = 0
+    tokens = encoder.body(*encoder.front(inputs))
+    np.testing.assert_allclose(encoder(inputs)[1], tokens[1, 0], atol=1e-6)
+
+
 def test_a_row_of_padding_alone_is_finite_and_so_are_its_gradients(model):
     encoder = pretrained.load(model("bert text"), "text")
     inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])

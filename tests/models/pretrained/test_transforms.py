@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gramalign.models import pretrained
-from gramalign.models.pretrained.transformer import ACTIVATIONS
+from gramalign.models.pretrained.transformer import ACTIVATIONS, Attention, Shape
 from tests.models.pretrained.tiny import drawn_inputs, golden
 
 GOLDEN = golden()
@@ -85,3 +85,23 @@ SILU = X / (1 + np.exp(-X))
 )
 def test_activations(name, wanted):
     np.testing.assert_allclose(ACTIVATIONS[name](jnp.float32(X)), wanted, atol=1e-6)
+
+
+def test_normalisation_keeps_its_digits_where_the_mean_is_large():
+    shape = Shape(width=64, depth=1, heads=1, hidden=1, activation="gelu", eps=1e-6)
+    x = (1000 + np.random.default_rng(0).normal(size=(2, 3, 64))).astype(np.float32)
+    exact = x.astype(np.float64)
+    exact = (exact - exact.mean(-1, keepdims=True)) / exact.std(-1, keepdims=True)
+    np.testing.assert_allclose(shape.norm(nnx.Rngs(0))(jnp.asarray(x)), exact, atol=1e-3)
+
+
+def test_attention_in_bfloat16_compares_in_float32():
+    sizes = {"width": 64, "depth": 1, "heads": 1, "hidden": 1, "activation": "gelu", "eps": 1e-6}
+    attention = Attention(Shape(**sizes, dtype=jnp.bfloat16), nnx.Rngs(0))
+    for part in (attention.query, attention.key, attention.out):
+        part.kernel[...] = jnp.eye(64)
+    attention.value.kernel[...] = jnp.zeros((64, 64)).at[:2, 0].set(jnp.asarray([1.0, -1.0]))
+    tokens = jnp.full((1, 2, 64), 8, jnp.bfloat16).at[0, 1, 0].set(10)
+    # Likenesses of 128 and 128.5, which are one number in bfloat16; values of 0 and 2.
+    found = attention(tokens, asking=jnp.full((1, 1, 64), 2, jnp.bfloat16))
+    assert float(found[0, 0, 0]) == pytest.approx(2 / (1 + math.exp(-0.5)), abs=0.01)
