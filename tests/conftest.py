@@ -12,6 +12,8 @@ import hypothesis
 import jax
 import pytest
 
+collect_ignore = ["golden/pretrained.py"]  # needs torch and transformers
+
 # Before any array exists: the number of devices is read once, when the backend starts.
 jax.config.update("jax_num_cpu_devices", 8)
 # Tests compile much and compute little, and so do the commands that they start. Without
