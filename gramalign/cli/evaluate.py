@@ -160,7 +160,7 @@ def is_evaluated(run: Run) -> bool:
     return path.exists() and not read_record(path, Evaluation).get("brief", False)
 
 
-_LARGEST = 10**9  # 8 GiB in float64, and as much again while they are whitened
+_LARGEST = 10**9  # 8 GB in float64
 
 
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:

@@ -39,11 +39,19 @@ def rows_of(
         cells: pieces of cells, and which cell it is, from 0.
         count: number of cells.
         pieces: how many to take of each.
+
+    Raises:
+        ValueError: for rows of several widths, as of a processor that keeps the shape of images.
     """
     found = np.zeros((count, 0), np.float16)
     for cell, some in cells:
         row = row_of(some, pieces)
         if not found.size:
             found = np.zeros((count, len(row)), row.dtype)
+        if row.shape != found.shape[1:]:
+            raise ValueError(
+                f"rows of inputs are {found.shape[1]} and {len(row)} numbers wide: let the "
+                "encoder's processor make all images of one size, as by do_center_crop"
+            )
         found[cell] = row
     return found

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import importlib.metadata
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal, get_args
 from gramalign import __version__
 from gramalign.data import FeatureStore, open_store
 from gramalign.data.store import COLUMNS
+from gramalign.files import read_json
 from gramalign.media.columns import Column, columns_of
 from gramalign.media.encoding import Encoding, encoding_of, means
 from gramalign.media.inputs import rows_of
@@ -125,7 +125,7 @@ def features(
         longest = front.longest if isinstance(front, Tokens) else 0
         reads[column.name] = reader(
             *(column.kind, column.encoder),
-            model_type=json.loads((column.encoder / "config.json").read_bytes())["model_type"],
+            model_type=read_json(column.encoder / "config.json")["model_type"],
             longest=longest if tokens is None else min(longest, tokens),
             frames=frames,
             filled=inputs,

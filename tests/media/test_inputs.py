@@ -10,7 +10,7 @@ from flax import nnx
 from gramalign.cli import main
 from gramalign.data import load as load_store
 from gramalign.media import features
-from gramalign.media.inputs import row_of
+from gramalign.media.inputs import row_of, rows_of
 from gramalign.models.pretrained import Tower
 from tests.media.conftest import ROWS
 
@@ -73,6 +73,12 @@ def test_of_a_sound_the_middle_is_kept(made):
 def test_pieces_are_spread_or_repeated(there, count, taken):
     pieces = {"pixel_values": np.arange(there, dtype=np.float32)[:, None]}
     assert row_of(pieces, count).tolist() == taken
+
+
+def test_images_of_several_sizes_make_no_rows():
+    cells = [(n, {"pixel_values": np.zeros((1, 3, 4, 4 + n))}) for n in range(2)]
+    with pytest.raises(ValueError, match="rows of inputs are 48 and 60 numbers wide: let the"):
+        rows_of(cells, 2, pieces=1)
 
 
 def test_another_kind_of_job_does_not_go_on(table, encoders, tmp_path):

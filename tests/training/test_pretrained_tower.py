@@ -1,6 +1,7 @@
 """Towers that are pretrained encoders, and are trained on."""
 
 import dataclasses
+import json
 import shutil
 
 import jax.numpy as jnp
@@ -97,6 +98,26 @@ def test_encoders_that_share_a_space_begin_in_it(folder):
         match=r"photo has 433 numbers a row, and .*encodes text and image of",
     ):
         pretrained.Tower(433, 10, modality="photo", encoders=encoders, **sizes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sides"),
+    [
+        ({"crop_size": 8, "size": 9}, (8, 8)),
+        ({"crop_size": {"height": 8, "width": 12}}, (8, 12)),
+        ({"do_center_crop": False, "crop_size": 8, "size": {"height": 16, "width": 8}}, (16, 8)),
+        ({"size": {"shortest_edge": 16}}, (16, 16)),
+        ({"size": {"longest_edge": 16}}, (12, 12)),  # says nothing of both
+    ],
+)
+def test_images_are_as_their_processor_makes_them(folder, tmp_path, settings, sides):
+    shutil.copytree(folder / "photo", tmp_path / "photo")
+    (tmp_path / "photo" / "preprocessor_config.json").write_text(json.dumps(settings))
+    options = {"hidden": 4, "depth": 1, "rngs": nnx.Rngs(0)}
+    encoders = {"photo": str(tmp_path / "photo")}
+    width = 3 * sides[0] * sides[1]
+    tower = pretrained.Tower(width, 5, modality="photo", encoders=encoders, **options)
+    assert tower.shape == (3, *sides)
 
 
 @pytest.mark.slow

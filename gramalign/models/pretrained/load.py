@@ -1,6 +1,5 @@
 """Reads encoders from folders of pretrained models, as Hugging Face saves them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from gramalign.files import read_json
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families import FAMILIES, Recipe
-from gramalign.models.pretrained.weights import read_arrays, read_json
+from gramalign.models.pretrained.weights import read_arrays, read_settings
 
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
 
@@ -141,7 +141,7 @@ def _config(folder: Path) -> dict[str, Any]:
             f"{path} does not exist, expected a folder with config.json and *.safetensors, as "
             "Hugging Face saves a model"
         )
-    config = read_json(path)
+    config = read_settings(path)
     if config.get("model_type") not in FAMILIES:
         raise ValueError(
             f"{path}: model_type is {config.get('model_type')!r}, expected any of "
@@ -154,7 +154,7 @@ def _pooling(folder: Path) -> dict[str, str]:
     """What Sentence Transformers does with the tokens; whether it normalises plays no part here."""
     if not (modules := folder / "modules.json").is_file():
         return {}
-    paths = {each["type"].rsplit(".", 1)[-1]: each for each in json.loads(modules.read_bytes())}
+    paths = {each["type"].rsplit(".", 1)[-1]: each for each in read_json(modules)}
     if others := sorted(set(paths) - {"Transformer", "Pooling", "Normalize"}):
         raise ValueError(f"{modules} has {others}, expected Transformer, Pooling and Normalize")
     if "Pooling" not in paths:
@@ -164,7 +164,7 @@ def _pooling(folder: Path) -> dict[str, str]:
         raise FileNotFoundError(f"{path} does not exist, which {modules.name} names")
     modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
     chosen = [
-        name for name, on in read_json(path).items() if name.startswith("pooling_mode_") and on
+        name for name, on in read_settings(path).items() if name.startswith("pooling_mode_") and on
     ]
     if len(chosen) != 1 or chosen[0] not in modes:
         raise ValueError(f"{path} has {chosen}, expected one of {sorted(modes)}")

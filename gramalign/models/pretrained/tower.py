@@ -1,6 +1,5 @@
 """A tower that is a pretrained encoder, to be trained further."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxtyping import Array, Float, Key
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens
 from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
+from gramalign.models.pretrained.weights import read_settings
 from gramalign.models.tower import Tower as FeatureTower
 
 
@@ -138,13 +138,15 @@ def _processed(folder: Path, trained: tuple[int, int]) -> tuple[int, int]:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return trained
-    config = json.loads(path.read_bytes())
+    config = read_settings(path)
     crop = config.get("do_center_crop", "crop_size" in config)
-    size = config.get("crop_size" if crop else "size", trained)
-    if isinstance(size, Mapping):
-        side = size.get("shortest_edge")
-        size = side or (size["height"], size["width"])
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+    size = config.get("crop_size" if crop else "size")
+    match size:
+        case {"height": int(height), "width": int(width)}:
+            return height, width
+        case int(side) | {"shortest_edge": int(side)}:
+            return side, side
+    return trained
 
 
 def _inputs(front: nnx.Module, pieces: Float[Array, "pieces ..."]) -> Inputs:

@@ -1,6 +1,5 @@
 """Reads the weights of an encoder from a folder, by the names of its recipe."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
+from gramalign.files import read_json
 from gramalign.models.pretrained.families.recipe import Recipe
 
 
@@ -32,16 +32,13 @@ def read_arrays(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
     return recipe.adapted(found)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads settings by name.
+def read_settings(path: Path) -> dict[str, Any]:
+    """Reads settings by name, of a JSON file.
 
     Raises:
         ValueError: it holds something else.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected settings by name")
     return content
@@ -79,7 +76,9 @@ def _files(folder: Path) -> list[Path]:
     if whole.is_file():
         return [whole]
     if index.is_file():
-        paths = sorted({folder / name for name in read_json(index).get("weight_map", {}).values()})
+        paths = sorted(
+            {folder / name for name in read_settings(index).get("weight_map", {}).values()}
+        )
         for path in paths:
             if not path.is_file():
                 raise FileNotFoundError(f"{path} does not exist, which {index.name} names")

@@ -180,7 +180,7 @@ def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match="holds a list, expected settings by name"):
         pretrained.load(folder, "text")
     (folder / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(ValueError, match="config.json is damaged or not JSON"):
         pretrained.load(folder, "text")
 
 
