@@ -30,7 +30,7 @@ class Model:
     hidden: int = 512
     """Width of each hidden layer."""
     depth: int = 1
-    """Number of hidden layers."""
+    """Number of hidden layers; 0: towers are linear maps."""
     dropout: float = 0.4
     """Rate of dropout after each hidden layer."""
     dtype: Dtype = "float32"
@@ -43,8 +43,8 @@ class Model:
 
     def __post_init__(self):
         as_declared(self)
-        for name in ("dim", "hidden", "depth"):
-            check(self, name, getattr(self, name) >= 1, "at least 1")
+        for name, least in (("dim", 1), ("hidden", 1), ("depth", 0)):
+            check(self, name, getattr(self, name) >= least, f"at least {least}")
         check(self, "dropout", 0 <= self.dropout < 1, "a rate in [0, 1)")
         try:
             takes = tower_named(self.tower).takes
