@@ -185,10 +185,11 @@ def _train(
             )
         )
         fresh = checkpoints.latest is None
-        if not fresh and config.start_from is not None and not folder.fixed.exists():
+        kept = config.start_from is not None or any(not x for _, x in config.optimizer.rates)
+        if not fresh and kept and not folder.fixed.exists():
             raise FileNotFoundError(
-                f"{folder.fixed} is missing, which holds what this run has from start_from and "
-                "does not train: restore it, or begin anew with --overwrite"
+                f"{folder.fixed} is missing, which holds what this run does not train: restore it, "
+                "or begin anew with --overwrite"
             )
         state = start.state() if fresh else checkpoints.restore(start.abstract)
         fixed = jax.device_put(start.fixed, shardings(config.layout, mesh, start.fixed))
