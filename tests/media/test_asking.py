@@ -196,6 +196,13 @@ def test_stores_of_a_mixture_agree(store, table, encoders, tmp_path):
         features_like(tmp_path / "gone", {})
 
 
+def test_of_a_packed_store_as_well(store, encode, encoders, tmp_path):
+    main(["pack", str(store), str(tmp_path / "packed")])
+    packed = features_like(tmp_path / "packed", {"caption": encoders / "clip"})
+    text = {"caption": ["a dog"]}
+    np.testing.assert_array_equal(packed(text)["caption"], encode(text)["caption"])
+
+
 @pytest.mark.parametrize(
     "change",
     [
