@@ -23,6 +23,8 @@ def by_name(option: str, given: Sequence[Sequence[str]], wanted: str) -> dict[st
 
     >>> by_name("--text", [["caption=models/clip", "title=a=b"], ["name=bert"]], "COLUMN=FOLDER")
     {'caption': 'models/clip', 'title': 'a=b', 'name': 'bert'}
+    >>> by_name("--ask", [["photo=~/me.jpg"]], "MODALITY=FILE")["photo"].startswith("~")
+    False
     """
     found: dict[str, str] = {}
     for word in itertools.chain.from_iterable(given):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import shutil
 
 import jax
@@ -280,6 +281,18 @@ def test_a_search_finds_what_the_same_row_does(run, encoders, cells, tmp_path, c
         first, second = ([hit["score"] for hit in x["hits"]] for x in (found, wanted))
         close(first, second)
         assert not any(hit["is_query"] for hit in found["hits"])
+
+
+def test_an_index_of_other_towers_is_not_asked(run, encoders, tmp_path, capsys, quiet):
+    ask = ["--ask", "caption=a dog", "--encoders", f"caption={encoders / 'clip'}"]
+    path = str(tmp_path / "index.safetensors")
+    searched(capsys, run, *ask, "--save-index", path)
+    index = Index.load(path)
+    other = re.sub("[0-9a-f]{16}", "0" * 16, index.made_by)  # as if the run were trained anew
+    Index(index.embeddings, index.present, index.ids, made_by=other).save(path)
+    said = complaint(capsys, "search", str(run), *ask, "--index", path)
+    assert "was embedded by run, before that run was trained anew" in said
+    assert "Distances between two spaces mean nothing" in said
 
 
 def test_how_a_search_calls_its_query(run, encoders, capsys, quiet):
