@@ -1,5 +1,6 @@
 """What an encoder sees of a cell: one array row per piece, as Hugging Face's processors make it."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,11 @@ Pieces = dict[str, np.ndarray]
 # Trained on texts of one length, padding included.
 _PADDED = ("clip", "siglip")
 _SHORTEST = 16  # tokens
+
+
+def exists(kind: Kind, path: str) -> bool:
+    """Whether there is a file; a video may be a folder of images, too."""
+    return os.path.isfile(path) or kind == "video" and os.path.isdir(path)
 
 
 def reader(

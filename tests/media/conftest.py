@@ -1,6 +1,7 @@
 """A small table of media, and the encoders of its columns."""
 
 import csv
+import os
 
 import pytest
 
@@ -39,3 +40,9 @@ def table(tmp_path_factory):
         writer.writeheader()
         writer.writerows(rows)
     return folder / "media.csv"
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """A command's settings of the environment end with the test."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
