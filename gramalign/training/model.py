@@ -127,6 +127,12 @@ def joined(graphdef: nnx.GraphDef, params: PyTree, fixed: PyTree) -> PyTree:
     return nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, params, fixed)))
 
 
+def standardised(config: Config, dims: Mapping[str, int]) -> list[str]:
+    """The modalities whose towers have statistics of their features; of others none are needed."""
+    found = nnx.state(abstract_model(config, dims).encoder.towers, Statistic)
+    return sorted({path[0] for path, _ in nnx.to_flat_state(found)})
+
+
 def abstract_model(config: Config, dims: Mapping[str, int]) -> Model:
     """The model with shapes in place of arrays, which a restored model must match."""
     return nnx.eval_shape(lambda: Model(config, dims, rngs=nnx.Rngs(jax.random.key(0))))
