@@ -130,7 +130,7 @@ def joined(graphdef: nnx.GraphDef, params: PyTree, fixed: PyTree) -> PyTree:
 def standardised(config: Config, dims: Mapping[str, int]) -> list[str]:
     """The modalities whose towers have statistics of their features; of others none are needed."""
     found = nnx.state(abstract_model(config, dims).encoder.towers, Statistic)
-    return sorted({path[0] for path, _ in nnx.to_flat_state(found)})
+    return sorted({str(path[0]) for path, _ in nnx.to_flat_state(found)})
 
 
 def abstract_model(config: Config, dims: Mapping[str, int]) -> Model:
