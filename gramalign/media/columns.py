@@ -11,7 +11,7 @@ from jaxtyping import Int
 from gramalign.counted import counted
 from gramalign.data import from_arrays
 from gramalign.data.store import COLUMNS, FeatureStoreError
-from gramalign.media.pieces import Kind, exists
+from gramalign.decoding.pieces import Kind, exists
 from gramalign.media.table import Table
 
 

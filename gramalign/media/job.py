@@ -8,12 +8,12 @@ from typing import get_args
 
 from gramalign.data import FeatureStore, open_store
 from gramalign.data.store import COLUMNS
+from gramalign.decoding.libraries import check_installed
+from gramalign.decoding.pieces import Kind
 from gramalign.media.columns import columns_of
 from gramalign.media.encoding import encoding_of
 from gramalign.media.joining import join
-from gramalign.media.libraries import check_installed
 from gramalign.media.making import OnBadFile, Report, make_chunks
-from gramalign.media.pieces import Kind
 from gramalign.media.recipe import Dtype, Options, Recipe, recipe_of
 from gramalign.media.record import record_of
 from gramalign.media.table import read_table

@@ -9,8 +9,8 @@ from typing import Literal
 import grain
 import numpy as np
 
+from gramalign.decoding.pieces import Pieces
 from gramalign.media.columns import Column
-from gramalign.media.pieces import Pieces
 from gramalign.media.table import Table
 from gramalign.media.work import Chunk, Work
 

@@ -8,11 +8,11 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Shaped
 
+from gramalign.decoding.inputs import rows_of
+from gramalign.decoding.pieces import EncoderKind, Kind, Pieces, reader
 from gramalign.files import read_json
 from gramalign.media.encoding import Encoding, means
-from gramalign.media.inputs import rows_of
 from gramalign.media.making import Read
-from gramalign.media.pieces import EncoderKind, Kind, Pieces, reader
 from gramalign.models.pretrained import abstract
 from gramalign.models.pretrained.fronts import Tokens
 
@@ -78,7 +78,7 @@ class Recipe:
             batch_size: pieces that are encoded at once.
 
         Raises:
-            ValueError: as `gramalign.media.inputs.rows_of`.
+            ValueError: as `gramalign.decoding.inputs.rows_of`.
         """
         if self.encoding is None:
             return rows_of(cells, count, pieces=self.pieces)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gramalign import __version__
+from gramalign.decoding.pieces import Kind
 from gramalign.files import read_json
 from gramalign.media.columns import Column
-from gramalign.media.pieces import Kind
 from gramalign.media.recipe import Options
 from gramalign.media.table import Table
 from gramalign.media.work import JOB

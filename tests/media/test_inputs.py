@@ -11,8 +11,8 @@ from flax import nnx
 
 from gramalign.cli import main
 from gramalign.data import load as load_store
+from gramalign.decoding.inputs import row_of, rows_of
 from gramalign.media import features
-from gramalign.media.inputs import row_of, rows_of
 from gramalign.media.record import digest_of
 from gramalign.models.pretrained import Tower
 from tests.media.conftest import ROWS

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gramalign.media.libraries import processor
-from gramalign.media.pictures import frames_of, picture
-from gramalign.media.sounds import sound, windows
+from gramalign.decoding.libraries import processor
+from gramalign.decoding.pictures import frames_of, picture
+from gramalign.decoding.sounds import sound, windows
 
 Kind = Literal["text", "image", "video", "audio"]
 EncoderKind = Literal["text", "image", "audio"]

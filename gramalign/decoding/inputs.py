@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Shaped
 
-from gramalign.media.pieces import Pieces
+from gramalign.decoding.pieces import Pieces
 
 
 def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
