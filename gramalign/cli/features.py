@@ -56,6 +56,10 @@ class Features:
     """Keep what encoders take, in the place of what they make of it, to train the encoders
     themselves: of each cell a row of tokens, pixels or a spectrum, of a sound in its middle. No
     encoder then runs, so --batch-size and --dtype play no part."""
+    on_demand: bool = False
+    """With --inputs, keep where they come from, in their place: everything is decoded once, to see
+    that it can be, and again whenever a row is read. Files and encoders must stay in their
+    places."""
     on_bad_file: OnBadFile = "error"
     """A file that cannot be decoded: an error that names it, or a missing modality, listed in
     unreadable.jsonl."""
@@ -89,6 +93,7 @@ class Features:
                 batch_size=self.batch_size,
                 dtype=self.dtype,
                 inputs=self.inputs,
+                on_demand=self.on_demand,
                 on_bad_file=self.on_bad_file,
                 report=report,
             )

@@ -1,8 +1,9 @@
 """Opens feature stores and checks everything that would otherwise spoil a run later."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,8 @@ def _build(arrays: Located, source: str) -> FeatureStore:
                 "order; where an example lacks a modality, fill its row with zeros and set "
                 "'present.NAME' to False"
             )
-    present = {name: _mask(arrays, name, len(first)) for name in modalities}
+    columns = columns_of(arrays, modalities, len(first))
+    present = columns["present"]
     empty = np.flatnonzero(~np.any(list(present.values()), axis=0))
     if len(empty):
         raise FeatureStoreError(
@@ -87,14 +89,28 @@ def _build(arrays: Located, source: str) -> FeatureStore:
     for name in modalities:
         _check_finite(*arrays[name], name, present[name])
     return FeatureStore(
-        features={name: arrays[name][1] for name in modalities},
-        present=present,
-        ids=_ids(*arrays["ids"]) if "ids" in arrays else np.arange(len(first)).astype(np.str_),
-        labels=_labels(*arrays["labels"]) if "labels" in arrays else None,
-        split=_split(*arrays["split"]) if "split" in arrays else None,
-        groups=_groups(*arrays["groups"]) if "groups" in arrays else None,
-        source=source,
+        features={name: arrays[name][1] for name in modalities}, source=source, **columns
     )
+
+
+def columns_of(arrays: Located, modalities: Iterable[str], rows: int) -> dict[str, Any]:
+    """What a store knows of its rows, as `FeatureStore` has it.
+
+    Args:
+        arrays: by name, where each is from, and the array; of `rows` rows each.
+        modalities: those of the store.
+        rows: of the store.
+
+    Raises:
+        FeatureStoreError: one is not as `open_store` has it.
+    """
+    return {
+        "present": {name: _mask(arrays, name, rows) for name in modalities},
+        "ids": _ids(*arrays["ids"]) if "ids" in arrays else np.arange(rows).astype(np.str_),
+        "labels": _labels(*arrays["labels"]) if "labels" in arrays else None,
+        "split": _split(*arrays["split"]) if "split" in arrays else None,
+        "groups": _groups(*arrays["groups"]) if "groups" in arrays else None,
+    }
 
 
 def _check_names(arrays: Located, modalities: list[str]) -> None:

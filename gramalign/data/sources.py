@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from gramalign.data.decoded import DECODED, open_decoded
 from gramalign.data.digits import digits
 from gramalign.data.expression import parse
 from gramalign.data.mixture import mix
@@ -56,6 +57,8 @@ def _load(name_or_path: str | Path, on_bad_record: OnBadRecord) -> FeatureStore:
         )
     if (Path(name_or_path) / STORE).exists():
         store = open_packed(Path(name_or_path), on_bad_record)
+    elif (Path(name_or_path) / DECODED).exists():
+        store = open_decoded(Path(name_or_path))
     else:
         store = open_store(name_or_path)
     if store.split is None:

@@ -12,6 +12,7 @@ from gramalign.data.mapped import Place, place_of
 from gramalign.data.shares import Mixture
 
 if TYPE_CHECKING:
+    from gramalign.data.decoded import DecodedArray
     from gramalign.data.joined import JoinedRows
     from gramalign.data.packed import PackedArray
 
@@ -34,7 +35,11 @@ class MappedRows:
     it. Another process is told where the file is, and reads it itself.
     """
 
-    def __init__(self, array: "np.ndarray | PackedArray | JoinedRows", rows: Int[np.ndarray, " n"]):
+    def __init__(
+        self,
+        array: "np.ndarray | PackedArray | DecodedArray | JoinedRows",
+        rows: Int[np.ndarray, " n"],
+    ):
         self._array = array
         self._rows = rows
 

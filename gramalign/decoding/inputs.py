@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped
 
 from gramalign.decoding.pieces import Pieces
 
@@ -30,6 +30,22 @@ def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
     return np.where(mask != 0, array, -1).astype(np.int32).reshape(-1)
 
 
+def widths_of(
+    cells: Iterable[tuple[int, Pieces]], count: int, *, pieces: int
+) -> Int64[np.ndarray, "count 1"]:
+    """How wide the row of each cell would be; 0 for a cell that is not given.
+
+    Args:
+        cells: as for `rows_of`, as are the others.
+        count: likewise.
+        pieces: likewise.
+    """
+    found = np.zeros((count, 1), np.int64)
+    for cell, some in cells:
+        found[cell] = len(row_of(some, pieces))
+    return found
+
+
 def rows_of(
     cells: Iterable[tuple[int, Pieces]], count: int, *, pieces: int
 ) -> Shaped[np.ndarray, "count width"]:
@@ -49,9 +65,14 @@ def rows_of(
         if not found.size:
             found = np.zeros((count, len(row)), row.dtype)
         if row.shape != found.shape[1:]:
-            raise ValueError(
-                f"rows of inputs are {found.shape[1]} and {len(row)} numbers wide: let the "
-                "encoder's processor make all images of one size, as by do_center_crop"
-            )
+            raise ValueError(several_widths(found.shape[1], len(row)))
         found[cell] = row
     return found
+
+
+def several_widths(one: int, other: int) -> str:
+    """What is wrong, and what to do about it."""
+    return (
+        f"rows of inputs are {one} and {other} numbers wide: let the encoder's processor make all "
+        "images of one size, as by do_center_crop"
+    )

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import get_args
 
 from gramalign.data import FeatureStore, open_store
+from gramalign.data.decoded import open_decoded
 from gramalign.data.store import COLUMNS
+from gramalign.decoding.inputs import widths_of
 from gramalign.decoding.libraries import check_installed
 from gramalign.decoding.pieces import Kind
 from gramalign.media.columns import columns_of
 from gramalign.media.encoding import encoding_of
-from gramalign.media.joining import join
+from gramalign.media.joining import join, kept_of, list_cells, save_columns
 from gramalign.media.making import OnBadFile, Report, make_chunks
 from gramalign.media.recipe import Dtype, Options, Recipe, recipe_of
 from gramalign.media.record import record_of
@@ -41,6 +43,7 @@ def features(
     batch_size: int = 64,
     dtype: Dtype = "float32",
     inputs: bool = False,
+    on_demand: bool = False,
     on_bad_file: OnBadFile = "error",
     report: Report = lambda modality, done, total: None,
 ) -> FeatureStore:
@@ -69,6 +72,8 @@ def features(
         inputs: keep what encoders take, in the place of what they make of it, for
             `gramalign.models.pretrained.Tower`: of each cell a row of tokens, pixels or a spectrum.
             Of a video these are all of its frames, of a sound the window in its middle.
+        on_demand: with `inputs`, keep where they come from, in their place: everything is decoded
+            once, to see that it can be, and again whenever a row is read.
         on_bad_file: what becomes of a file that cannot be decoded: an "error" that names it, or
             with "missing" a missing modality, listed in the store's `unreadable.jsonl`.
         report: called with a modality, the number of its cells that are done, and that of all.
@@ -83,7 +88,7 @@ def features(
             be read, or what was begun for `out` is another job.
     """
     table, out = Path(table), Path(out)
-    options = Options(frames, tokens, batch_size, dtype, inputs)
+    options = Options(frames, tokens, batch_size, dtype, inputs, on_demand)
     if on_bad_file not in get_args(OnBadFile):
         wanted = " or ".join(get_args(OnBadFile))
         raise ValueError(f"on_bad_file is {on_bad_file!r}, expected {wanted}")
@@ -105,16 +110,24 @@ def features(
         if not work.joined:
             for column in columns:
                 recipe = recipes[column.name]
-                make = functools.partial(recipe.make, batch_size=batch_size)
+                if on_demand:
+                    make = functools.partial(widths_of, pieces=recipe.pieces)
+                else:
+                    make = functools.partial(recipe.make, batch_size=batch_size)
                 make_chunks(
                     *(rows, column, recipe.read, make, work),
                     cells=cells[column.name],
                     on_bad_file=on_bad_file,
                     report=report,
                 )
-            join(work, rows, columns, cells=cells, about=about)
+            kept = kept_of(work, rows, columns, cells=cells)
+            if on_demand:
+                list_cells(work, rows, columns, kept, cells=cells, recipes=recipes)
+            else:
+                join(work, rows, columns, kept, cells=cells)
+            save_columns(work, rows, kept, about)
         work.publish()
-    return open_store(out)
+    return open_decoded(out) if on_demand else open_store(out)
 
 
 def _cells(kind: Kind, recipe: Recipe, options: Options) -> int:

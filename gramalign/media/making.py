@@ -1,26 +1,21 @@
 """Encodes a column chunk by chunk, decoding in threads beside the encoder."""
 
-import functools
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-import grain
 import numpy as np
 
 from gramalign.decoding.pieces import Pieces
+from gramalign.decoding.reading import Read, decoded, shortened
 from gramalign.media.columns import Column
 from gramalign.media.table import Table
 from gramalign.media.work import Chunk, Work
 
 OnBadFile = Literal["error", "missing"]
-Read = Callable[[str], Pieces]
 Make = Callable[[Iterator[tuple[int, Pieces]], int], np.ndarray]
 """From the pieces of cells, which cells they are, and the number of cells, a row for each cell."""
 Report = Callable[[str, int, int], None]
-
-_THREADS = 16  # at most: each holds two cells, of which long sounds may be large
 
 
 def make_chunks(
@@ -101,32 +96,9 @@ def chunk_ranges(total: int, cells: int) -> list[range]:
     return [range(start, min(start + cells, total)) for start in range(0, total, cells)]
 
 
-def decoded(read: Read, inputs: list[str]) -> Iterator[Pieces | str]:
-    """What is read of each input, in their order and in threads, or why it cannot be."""
-    threads = min(os.cpu_count() or 1, _THREADS)
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-    tried = functools.partial(_tried, read)
-    return iter(grain.MapDataset.source(inputs).map(tried).to_iter_dataset(ahead))
-
-
-def _tried(read: Read, given: str) -> Pieces | str:
-    try:
-        return read(given)
-    except MemoryError:  # which no file is to blame for
-        raise
-    except Exception as error:  # libraries have many kinds for damaged files
-        notes = getattr(error, "__notes__", [])
-        return " ".join(". ".join([str(error) or type(error).__name__, *notes]).split())
-
-
 def _unreadable(table: Table, column: Column, cell: int, reason: str) -> ValueError:
     place, given = table.place(int(column.rows[cell])), shortened(column.cells[cell])
     return ValueError(
         f"{place}: {column.name} {given} cannot be read: {reason}. Replace it, or give "
         "--on-bad-file missing, which counts it as empty"
     )
-
-
-def shortened(cell: str) -> str:
-    """A text or a path for messages, in quotes."""
-    return repr(cell if len(cell) <= 100 else f"{cell[:97]}...")

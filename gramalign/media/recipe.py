@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Shaped
 
 from gramalign.decoding.inputs import rows_of
-from gramalign.decoding.pieces import EncoderKind, Kind, Pieces, reader
+from gramalign.decoding.pieces import EncoderKind, Kind, Pieces
+from gramalign.decoding.reading import Read, Reading
 from gramalign.files import read_json
 from gramalign.media.encoding import Encoding, means
-from gramalign.media.making import Read
 from gramalign.models.pretrained import abstract
 from gramalign.models.pretrained.fronts import Tokens
 
@@ -33,9 +33,10 @@ class Options:
         batch_size: likewise.
         dtype: likewise.
         inputs: likewise.
+        on_demand: likewise.
 
     Raises:
-        ValueError: a number below 1, or an unknown dtype.
+        ValueError: a number below 1, an unknown dtype, or features on demand.
     """
 
     frames: int = 8
@@ -43,6 +44,7 @@ class Options:
     batch_size: int = 64
     dtype: Dtype = "float32"
     inputs: bool = False
+    on_demand: bool = False
 
     def __post_init__(self):
         for name in ("frames", "tokens", "batch_size"):
@@ -51,6 +53,8 @@ class Options:
                 raise ValueError(f"{name} is {value}, expected at least 1")
         if self.dtype not in get_args(Dtype):
             raise ValueError(f"dtype is {self.dtype!r}, expected {' or '.join(get_args(Dtype))}")
+        if self.on_demand and not self.inputs:
+            raise ValueError("on_demand is for what encoders take: give inputs as well")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +62,13 @@ class Recipe:
     """How cells of one modality become rows.
 
     Attributes:
-        read: from a text, or the path of a file, to its pieces.
+        reading: how a text, or the path of a file, becomes pieces.
+        read: does that.
         pieces: how many a cell has at most; 1 for sounds, whose windows nobody has counted yet.
         encoding: what pieces are encoded by; None: rows are what encoders take.
     """
 
+    reading: Reading
     read: Read
     pieces: int
     encoding: Encoding | None
@@ -101,12 +107,14 @@ def recipe_of(kind: Kind, encoder: Path, options: Options, load: Load) -> Recipe
     key = encoder, _ENCODERS[kind]
     front = abstract(*key).front
     longest = front.longest if isinstance(front, Tokens) else 0
-    read = reader(
-        *(kind, encoder),
+    reading = Reading(
+        kind,
+        encoder=str(encoder.absolute()),
         model_type=read_json(encoder / "config.json")["model_type"],
         longest=longest if options.tokens is None else min(longest, options.tokens),
         frames=options.frames,
         filled=options.inputs,
     )
     encoding = None if options.inputs else load(*key, options.dtype)
-    return Recipe(read, options.frames if kind == "video" else 1, encoding)
+    pieces = options.frames if kind == "video" else 1
+    return Recipe(reading, reading.reader(), pieces, encoding)

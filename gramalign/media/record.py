@@ -49,6 +49,8 @@ class Made:
 def record_of(table: Table, columns: Sequence[Column], options: Options) -> dict[str, Any]:
     """What is to be told, JSON-compatible; of the options, those that play a part."""
     told: dict[str, Any] = {"inputs": True}
+    if options.on_demand:
+        told["on_demand"] = True
     if not options.inputs:
         told = {"batch_size": options.batch_size, "dtype": options.dtype}
     if any(column.kind == "video" for column in columns):
