@@ -17,17 +17,19 @@ import transformers as hf
 
 from tests.models.pretrained.tiny import drawn_inputs, write_weights
 
-SMALL = {
+SMALL: dict[str, Any] = {
     **{"hidden_size": 24, "intermediate_size": 40},
     **{"num_hidden_layers": 2, "num_attention_heads": 3},
 }
-TEXT = {**SMALL, "vocab_size": 50, "max_position_embeddings": 12}
-IMAGE = {**SMALL, "image_size": 12, "patch_size": 4}
+TEXT: dict[str, Any] = {**SMALL, "vocab_size": 50, "max_position_embeddings": 12}
+IMAGE: dict[str, Any] = {**SMALL, "image_size": 12, "patch_size": 4}
 
 IDS = {"input_ids": [2, 9], "attention_mask": [2, 9]}
 UNMASKED = {"input_ids": [2, 12]}
 PIXELS = {"pixel_values": [2, 3, 12, 12]}
 OBLONG = {"pixel_values": [2, 3, 16, 12]}
+LARGER = {"pixel_values": [2, 3, 16, 24]}
+SMALLER = {"pixel_values": [2, 3, 8, 4]}
 SPECTRUM = {"input_values": [2, 14, 10]}
 FRAMES = {"input_features": [2, 8, 20]}
 
@@ -47,14 +49,18 @@ def dinov2(size: int, *, gated: bool) -> Any:
     return hf.Dinov2Model(hf.Dinov2Config(**config))
 
 
+def registers(*, gated: bool) -> Any:
+    config = {**IMAGE, "use_swiglu_ffn": gated, "num_register_tokens": 2, "mlp_ratio": 2}
+    return hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**config))
+
+
 def ast() -> Any:
-    strides = {"frequency_stride": 3, "time_stride": 2}
-    size = {"max_length": 14, "num_mel_bins": 10}
-    return hf.ASTModel(hf.ASTConfig(**SMALL, **strides, **size, patch_size=4))
+    size: dict[str, Any] = {"max_length": 14, "num_mel_bins": 10, "patch_size": 4}
+    return hf.ASTModel(hf.ASTConfig(**SMALL, **size, frequency_stride=3, time_stride=2))
 
 
 def whisper() -> Any:
-    sizes = {
+    sizes: dict[str, Any] = {
         **{"d_model": 24, "num_mel_bins": 8, "max_source_positions": 10},
         **{"encoder_layers": 2, "encoder_attention_heads": 3, "encoder_ffn_dim": 40},
         **{"decoder_layers": 1, "decoder_attention_heads": 3, "decoder_ffn_dim": 40},
@@ -103,6 +109,9 @@ CASES = {
     "vit image": (lambda: hf.ViTModel(hf.ViTConfig(**IMAGE)), PIXELS, first),
     "dinov2 of other images image": (lambda: dinov2(20, gated=False), OBLONG, first),
     "dinov2 with gates image": (lambda: dinov2(12, gated=True), PIXELS, first),
+    "dinov2 with registers image": (lambda: registers(gated=True), PIXELS, first),
+    "dinov2 with registers, larger images image": (lambda: registers(gated=False), LARGER, first),
+    "dinov2 with registers, smaller images image": (lambda: registers(gated=False), SMALLER, first),
     "ast audio": (ast, SPECTRUM, lambda model, inputs: model(**inputs).pooler_output),
     "whisper audio": (
         whisper,

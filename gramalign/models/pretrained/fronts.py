@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -89,6 +90,9 @@ class Patches(nnx.Module):
         patch: height and width of a patch.
         stride: from one patch to the next; None: `patch`.
         tokens: number of tokens before the patches, such as the one for the class.
+        registers: number of further tokens, which have no position.
+        smooth: whether positions are averaged where an image has fewer patches, as in DINOv2 with
+            registers.
         bias: whether the patches' linear map has one.
         norm: whether tokens are normalised.
         rngs: source of the initial weights.
@@ -103,6 +107,8 @@ class Patches(nnx.Module):
         *,
         stride: tuple[int, int] | None = None,
         tokens: int = 1,
+        registers: int = 0,
+        smooth: bool = False,
         bias: bool = True,
         norm: bool = False,
         rngs: nnx.Rngs,
@@ -122,6 +128,8 @@ class Patches(nnx.Module):
         self.dtype = shape.dtype
         self.tokens = nnx.Param(jnp.zeros((tokens, shape.width))) if tokens else None
         self.places = nnx.Param(jnp.zeros((tokens + self.grid[0] * self.grid[1], shape.width)))
+        self.registers = nnx.Param(jnp.zeros((registers, shape.width))) if registers else None
+        self.smooth = smooth
         self.norm = shape.norm(rngs) if norm else None
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
@@ -149,13 +157,17 @@ class Patches(nnx.Module):
         first = len(places) - self.grid[0] * self.grid[1]
         if grid != self.grid:
             patches = places[first:].reshape(*self.grid, -1)
-            over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
-            patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
+            if self.smooth:
+                patches = jax.image.resize(patches, (*grid, patches.shape[2]), "cubic")
+            else:
+                over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
+                patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
             places = jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
         if self.tokens is not None:
-            tokens = self.tokens[...]
-            x = jnp.concatenate([jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape)), x], axis=1)
+            x = jnp.concatenate([_for_each(self.tokens[...], x), x], axis=1)
         x = x + places[None]
+        if self.registers is not None:  # last, as attention does not see where they are
+            x = jnp.concatenate([x, _for_each(self.registers[...], x)], axis=1)
         return (x if self.norm is None else self.norm(x)).astype(self.dtype)
 
     def _grid(self, size) -> tuple[int, int]:
@@ -230,6 +242,10 @@ class Frames(nnx.Module):
         x = gelu(self.first(x))
         x = gelu(self.second(x))
         return (x + places[None]).astype(self.dtype), None
+
+
+def _for_each(tokens: Array, x: Array) -> Array:
+    return jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape))
 
 
 def _given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:

@@ -94,6 +94,7 @@ def test_frames_of_silence_after_a_sound_do_not_count(model):
         ("vit", {}),
         ("dinov2", {}),
         ("dinov2", {"use_swiglu_ffn": True}),
+        ("dinov2_with_registers", {}),
         ("audio-spectrogram-transformer", {}),
         ("whisper", {}),
     ],

@@ -14,7 +14,10 @@ from gramalign.models.pretrained.transformer import ACTIVATIONS, Attention, Shap
 from tests.models.pretrained.tiny import drawn_inputs, golden
 
 GOLDEN = golden()
-EACH = ["clip text", "siglip image", "roberta text", "ast audio", "whisper audio"]
+EACH = [
+    *("clip text", "roberta text", "siglip image", "dinov2 with registers, smaller images image"),
+    *("ast audio", "whisper audio"),
+]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gramalign.models.pretrained.families.bert import BERT, ROBERTA
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
-from gramalign.models.pretrained.families.vit import AST, DINOV2, VIT
+from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIT
 from gramalign.models.pretrained.families.whisper import WHISPER
 
 FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
@@ -13,6 +13,7 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "bert": BERT,
     "clip": CLIP,
     "dinov2": DINOV2,
+    "dinov2_with_registers": REGISTERS,
     "roberta": ROBERTA,
     "siglip": SIGLIP,
     "vit": VIT,

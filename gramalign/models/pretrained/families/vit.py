@@ -1,5 +1,9 @@
-"""ViT (arXiv 2010.11929), DINOv2 (arXiv 2304.07193) and, for sounds, AST (arXiv 2104.01778)."""
+"""ViT (arXiv 2010.11929), DINOv2 (arXiv 2304.07193), also with registers (arXiv 2309.16588), AST.
 
+AST (arXiv 2104.01778) is a ViT of spectrograms.
+"""
+
+import dataclasses
 import re
 from typing import Any
 
@@ -28,6 +32,7 @@ _dinov2 = {
     **{**_vit, "layer_norm_eps": 1e-6, "patch_size": 14},
     **{"mlp_ratio": 4, "use_swiglu_ffn": False},
 }
+_registers = {**_dinov2, "patch_size": 16, "num_register_tokens": 4}
 _ast = {
     **{**_vit, "frequency_stride": 10, "time_stride": 10},
     **{"max_length": 1024, "num_mel_bins": 128},
@@ -47,14 +52,23 @@ def _make_vit(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 
 def _make_dinov2(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_dinov2, **config}
+    return _dinov2_like({**_dinov2, **config}, dtype, rngs)
+
+
+def _make_registers(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    config = {**_registers, **config}
+    front = {"registers": config["num_register_tokens"], "smooth": True}
+    return _dinov2_like(config, dtype, rngs, **front)
+
+
+def _dinov2_like(config: Config, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any) -> Encoder:
     hidden = int(config["hidden_size"] * config["mlp_ratio"])
     if gated := config["use_swiglu_ffn"]:
         # Two halves have the parameters of one, rounded up to what suits accelerators.
         hidden = (hidden * 2 // 3 + 7) // 8 * 8
         config = {**config, "hidden_act": "silu"}
     shape = _shape({**config, "intermediate_size": hidden}, dtype, gated=gated, scaled=True)
-    front, body = patches_of(shape, config, rngs), Transformer(shape, rngs)
+    front, body = patches_of(shape, config, rngs, **others), Transformer(shape, rngs)
     return Encoder("image", shape.width, front, body, pools.first)
 
 
@@ -128,14 +142,21 @@ def _join_tokens(weights: Weights) -> Weights:
 
 _OWN = ("embeddings.", "encoder.", "layernorm.")
 VIT = {"image": Recipe(_make_vit, _VIT_NAMES, _OWN, prefixes=("vit.", ""), unused=("mask_token",))}
-DINOV2 = {
-    "image": Recipe(
-        _make_dinov2,
-        _DINOV2_NAMES,
-        _OWN,
-        prefixes=("dinov2.", ""),
-        unused=("mask_token",),
-        adapted=_same_for_gated,
+_dinov2_recipe = Recipe(
+    _make_dinov2,
+    _DINOV2_NAMES,
+    _OWN,
+    prefixes=("dinov2.", ""),
+    unused=("mask_token",),
+    adapted=_same_for_gated,
+)
+DINOV2 = {"image": _dinov2_recipe}
+REGISTERS = {
+    "image": dataclasses.replace(
+        _dinov2_recipe,
+        make=_make_registers,
+        names={**_DINOV2_NAMES, "front.registers": "embeddings.register_tokens"},
+        prefixes=("dinov2_with_registers.", ""),
     )
 }
 AST = {
