@@ -25,6 +25,7 @@ TEXT: dict[str, Any] = {**SMALL, "vocab_size": 50, "max_position_embeddings": 12
 IMAGE: dict[str, Any] = {**SMALL, "image_size": 12, "patch_size": 4}
 
 IDS = {"input_ids": [2, 9], "attention_mask": [2, 9]}
+LONG = {"input_ids": [2, 150], "attention_mask": [2, 150]}
 UNMASKED = {"input_ids": [2, 12]}
 PIXELS = {"pixel_values": [2, 3, 12, 12]}
 OBLONG = {"pixel_values": [2, 3, 16, 12]}
@@ -42,6 +43,17 @@ def clip(end: int) -> Any:
 def siglip() -> Any:
     text = {**TEXT, "projection_size": 24}
     return hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=IMAGE))
+
+
+def mpnet() -> Any:
+    config = {**TEXT, "max_position_embeddings": 160}
+    return hf.MPNetModel(hf.MPNetConfig(**config))
+
+
+def distilbert(**more: Any) -> Any:
+    sizes = {"dim": 24, "hidden_dim": 40, "n_layers": 2, "n_heads": 3}
+    places = {"vocab_size": 50, "max_position_embeddings": 12}
+    return hf.DistilBertConfig(**sizes, **places, **more)
 
 
 def dinov2(size: int, *, gated: bool) -> Any:
@@ -105,6 +117,14 @@ CASES = {
         lambda: hf.XLMRobertaModel(hf.XLMRobertaConfig(**TEXT, layer_norm_eps=1e-5)),
         IDS,
         mean,
+    ),
+    "mpnet text": (mpnet, IDS, mean),
+    "mpnet of long texts text": (mpnet, LONG, mean),
+    "distilbert text": (lambda: hf.DistilBertModel(distilbert()), IDS, mean),
+    "distilbert for masked words text": (
+        lambda: hf.DistilBertForMaskedLM(distilbert(activation="relu", sinusoidal_pos_embds=True)),
+        IDS,
+        lambda model, inputs: mean(model.distilbert, inputs),
     ),
     "vit image": (lambda: hf.ViTModel(hf.ViTConfig(**IMAGE)), PIXELS, first),
     "dinov2 of other images image": (lambda: dinov2(20, gated=False), OBLONG, first),

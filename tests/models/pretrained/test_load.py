@@ -23,7 +23,7 @@ def test_what_they_return_is_what_hugging_face_does(model, name):
     np.testing.assert_allclose(found, case["result"], atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["bert text", "clip image", "whisper audio"])
+@pytest.mark.parametrize("name", ["bert text", "mpnet text", "clip image", "whisper audio"])
 def test_in_bfloat16(model, name):
     case = GOLDEN[name]
     encoder = pretrained.load(model(name), name.split()[-1], dtype=jnp.bfloat16)
@@ -34,7 +34,7 @@ def test_in_bfloat16(model, name):
     assert 1e-5 < difference < 0.05
 
 
-@pytest.mark.parametrize("name", ["clip text", "bert text"])
+@pytest.mark.parametrize("name", ["clip text", "bert text", "mpnet text", "distilbert text"])
 def test_padding_and_neighbours_change_nothing(model, name):
     encoder = pretrained.load(model(name), "text")
     inputs = drawn_inputs(GOLDEN[name]["inputs"])
@@ -91,6 +91,8 @@ def test_frames_of_silence_after_a_sound_do_not_count(model):
         ("bert", {}),
         ("roberta", {}),
         ("xlm-roberta", {"vocab_size": 50265}),
+        ("distilbert", {}),
+        ("mpnet", {}),
         ("vit", {}),
         ("dinov2", {}),
         ("dinov2", {"use_swiglu_ffn": True}),
@@ -150,13 +152,24 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
 @pytest.mark.parametrize(
     ("name", "part", "change", "told"),
     [
-        ("clip text", "text", {"eos_token_id": [7]}, r"eos_token_id is \[7\], expected a number"),
-        ("siglip image", "vision", {"vision_use_head": False}, "vision_use_head is false, expect"),
+        (
+            "clip text",
+            "text_config",
+            {"eos_token_id": [7]},
+            r"eos_token_id is \[7\], expected a nu",
+        ),
+        (
+            "siglip image",
+            "vision_config",
+            {"vision_use_head": False},
+            "vision_use_head is false, e",
+        ),
+        ("mpnet text", None, {"relative_attention_num_buckets": 8}, "buckets is 8, expected 32"),
     ],
 )
 def test_a_configuration_of_something_else_is_refused(model, name, part, change, told):
     def changed(case):
-        case["config"][f"{part}_config"].update(change)
+        (case["config"] if part is None else case["config"][part]).update(change)
 
     with pytest.raises(ValueError, match=told):
         pretrained.load(model(name, changed), name.split()[-1])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gramalign.models.pretrained.families.bert import BERT, ROBERTA
+from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, ROBERTA
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
 from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIT
@@ -14,6 +14,8 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "clip": CLIP,
     "dinov2": DINOV2,
     "dinov2_with_registers": REGISTERS,
+    "distilbert": DISTILBERT,
+    "mpnet": MPNET,
     "roberta": ROBERTA,
     "siglip": SIGLIP,
     "vit": VIT,
