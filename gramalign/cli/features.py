@@ -59,8 +59,8 @@ class Features:
     """What encoders multiply in."""
     inputs: bool = False
     """Keep what encoders take, in the place of what they make of it, to train the encoders
-    themselves: of each cell a row of tokens, pixels or a spectrum, of a sound in its middle. No
-    encoder then runs, so --batch-size and --dtype play no part."""
+    themselves: of each cell a row of tokens, pixels, a spectrum or samples, of a sound in its
+    middle. No encoder then runs, so --batch-size and --dtype play no part."""
     on_bad_file: OnBadFile = "error"
     """A file that cannot be decoded: an error that names it, or a missing modality, listed in
     unreadable.jsonl."""

@@ -16,7 +16,8 @@ def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
         count: how many to take, spread evenly; of a cell that has fewer, some are taken again.
 
     Returns:
-        The int32 numbers of a text's tokens, -1 for padding; or pixels, or spectra, in float16.
+        The int32 numbers of a text's tokens, -1 for padding; or pixels, spectra or samples, in
+        float16.
 
     >>> row_of({"input_ids": np.array([[5, 1]]), "attention_mask": np.array([[1, 0]])}, 1).tolist()
     [5, -1]

@@ -57,8 +57,9 @@ def features(
 
     A cell of a text column is the text; of others, the path of a file, relative to the table's
     folder. A row lacks the modalities whose cells are empty. A feature is the mean embedding of a
-    cell's pieces: a text or image is one, a sound is cut into windows as long as its encoder hears,
-    and of a video, a file or a folder of images, some frames are taken.
+    cell's pieces: a text or image is one, a sound is cut into windows as long as its encoder hears
+    (10 seconds, and less of shorter sounds, where it takes samples), and of a video, a file or a
+    folder of images, some frames are taken.
 
     If it is interrupted at any moment, the same call goes on, to the same bits on the same devices.
     Until it ends, what is done lies in a folder beside `out`, whose name ends in `.unfinished`.
@@ -76,8 +77,8 @@ def features(
         batch_size: pieces that are encoded at once, by all devices together.
         dtype: what encoders multiply in.
         inputs: keep what encoders take, in the place of what they make of it, for
-            `gramalign.models.pretrained.Tower`: of each cell a row of tokens, pixels or a spectrum.
-            Of a video these are all of its frames, of a sound the window in its middle.
+            `gramalign.models.pretrained.Tower`: of each cell a row of tokens, pixels, a spectrum or
+            samples. Of a video these are all of its frames, of a sound the window in its middle.
         on_bad_file: what becomes of a file that cannot be decoded: an "error" that names it, or
             with "missing" a missing modality, listed in the store's `unreadable.jsonl`.
         report: called with a modality, the number of its cells that are done, and that of all.

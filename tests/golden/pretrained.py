@@ -32,6 +32,8 @@ OBLONG = {"pixel_values": [2, 3, 16, 12]}
 LARGER = {"pixel_values": [2, 3, 16, 24]}
 SMALLER = {"pixel_values": [2, 3, 8, 4]}
 SPECTRUM = {"input_values": [2, 14, 10]}
+WAVES = {"input_values": [2, 1600]}
+MASKED_WAVES = {**WAVES, "attention_mask": [2, 1600]}
 FRAMES = {"input_features": [2, 8, 20]}
 
 
@@ -82,6 +84,24 @@ def whisper() -> Any:
     return hf.WhisperForConditionalGeneration(hf.WhisperConfig(**sizes))
 
 
+def waves(*, large: bool) -> dict[str, Any]:
+    return {
+        **SMALL,
+        **{"conv_dim": (6, 8, 10, 12), "conv_kernel": (10, 4, 4, 2), "conv_stride": (5, 4, 4, 2)},
+        **{"num_conv_pos_embeddings": 5 if large else 4, "num_conv_pos_embedding_groups": 3},
+        **{"conv_bias": large, "feat_extract_norm": "layer" if large else "group"},
+        **{"do_stable_layer_norm": large, "vocab_size": 20},
+    }
+
+
+def wav2vec2(*, large: bool) -> Any:
+    return hf.Wav2Vec2Model(hf.Wav2Vec2Config(**waves(large=large)))
+
+
+def hubert(*, large: bool) -> Any:
+    return hf.HubertForCTC(hf.HubertConfig(**waves(large=large), feat_proj_layer_norm=large))
+
+
 def of_text(model: Any, inputs: dict) -> torch.Tensor:
     return model.get_text_features(**inputs).pooler_output
 
@@ -94,6 +114,14 @@ def mean(model: Any, inputs: dict) -> torch.Tensor:
     tokens = model(**inputs).last_hidden_state
     kept = inputs["attention_mask"][..., None].to(tokens.dtype)
     return (tokens * kept).sum(1) / kept.sum(1)
+
+
+def mean_of_sound(model: Any, inputs: dict) -> torch.Tensor:
+    tokens = model(**inputs).last_hidden_state
+    if "attention_mask" not in inputs:
+        return tokens.mean(1)
+    kept = model._get_feature_vector_attention_mask(tokens.shape[1], inputs["attention_mask"])
+    return (tokens * kept[..., None]).sum(1) / kept.sum(1, keepdim=True)
 
 
 def first(model: Any, inputs: dict) -> torch.Tensor:
@@ -133,6 +161,18 @@ CASES = {
     "dinov2 with registers, larger images image": (lambda: registers(gated=False), LARGER, first),
     "dinov2 with registers, smaller images image": (lambda: registers(gated=False), SMALLER, first),
     "ast audio": (ast, SPECTRUM, lambda model, inputs: model(**inputs).pooler_output),
+    "wav2vec2 audio": (lambda: wav2vec2(large=False), WAVES, mean_of_sound),
+    "large wav2vec2 audio": (lambda: wav2vec2(large=True), MASKED_WAVES, mean_of_sound),
+    "hubert for words audio": (
+        lambda: hubert(large=False),
+        MASKED_WAVES,
+        lambda model, inputs: mean_of_sound(model.hubert, inputs),
+    ),
+    "large hubert for words audio": (
+        lambda: hubert(large=True),
+        WAVES,
+        lambda model, inputs: mean_of_sound(model.hubert, inputs),
+    ),
     "whisper audio": (
         whisper,
         FRAMES,

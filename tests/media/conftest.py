@@ -39,3 +39,11 @@ def table(tmp_path_factory):
         writer.writeheader()
         writer.writerows(rows)
     return folder / "media.csv"
+
+
+@pytest.fixture(scope="session")
+def sounds(table):
+    """Two rows, with sounds of 4000 and 28000 samples: one of the windows, and between two."""
+    path = table.with_name("sounds.csv")
+    path.write_text("sound\nsounds/1.wav\nsounds/7.wav\n")
+    return path

@@ -42,6 +42,13 @@ def test_what_is_made_is_told(table, encoders, tmp_path, capsys, quiet):
     assert f"made {out}: 11 rows\nnext: gramalign train --data {out}\n" in printed
 
 
+def test_an_encoder_of_samples(sounds, encoders, tmp_path, capsys, quiet):
+    out = tmp_path / "store"
+    audio = ["--audio", f"sound={encoders / 'hubert'}", "--batch-size", "8"]
+    main(["features", str(sounds), "--out", str(out), *audio])
+    assert "sound: 2 rows, 24 features each, 2 in" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_from_files_to_a_trained_space(table, encoders, tmp_path, quiet):
     out = tmp_path / "store"

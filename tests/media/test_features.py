@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import soundfile
 
 from gramalign.data import load as load_store
 from gramalign.files import locked
@@ -89,6 +90,20 @@ def test_a_feature_is_the_mean_over_a_cells_pieces(table, encoders, made):
     assert store.ids.tolist() == [f"row{i}" for i in range(ROWS)]
     np.testing.assert_array_equal(store.labels, np.arange(ROWS) % 2)
     np.testing.assert_array_equal(store.groups, np.arange(ROWS) // 2)
+
+
+@pytest.mark.parametrize(("name", "windows"), [("wav2vec2", 1), ("hubert", 2)])
+def test_sounds_whose_encoders_take_samples(name, windows, sounds, encoders, tmp_path):
+    found = features(sounds, tmp_path / "store", audio={"sound": encoders / name}, batch_size=4)
+    encoder = load(encoders / name, "audio")
+    samples, _ = soundfile.read(sounds.parent / "sounds/7.wav", dtype="float32")
+    parts = [samples] if windows == 1 else [samples[:20000], samples[8000:]]
+    alone = []
+    for part in parts:  # neither padded nor masked
+        normal = (part - part.mean()) / np.sqrt(part.var() + 1e-7)
+        alone.append(encoder({"input_values": normal[None]})[0])
+    wanted = np.mean(alone, axis=0)
+    np.testing.assert_allclose(found.features["sound"][1], wanted, atol=2e-5)
 
 
 def test_a_store_tells_how_it_was_made(encoders, made):

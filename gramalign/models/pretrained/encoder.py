@@ -46,9 +46,10 @@ class Encoder(nnx.Module):
         Args:
             inputs: arrays by the names that Hugging Face's processors give them: `input_ids` and
                 `attention_mask` `[batch, tokens]` of texts; `pixel_values` `[batch, channels,
-                height, width]` of images; `input_values` `[batch, frames, bands]` (AST) or
-                `input_features` `[batch, bands, frames]` and, if sounds were padded,
-                `attention_mask` `[batch, frames]` (Whisper) of sounds.
+                height, width]` of images; of sounds `input_values` `[batch, frames, bands]` (AST),
+                `input_features` `[batch, bands, frames]` (Whisper) or `input_values` `[batch,
+                samples]` (wav2vec 2.0, HuBERT), the latter two, if sounds were padded, with
+                `attention_mask` `[batch, frames]` or `[batch, samples]`.
 
         Returns:
             Embeddings in float32, not normalised.

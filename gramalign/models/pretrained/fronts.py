@@ -59,14 +59,14 @@ class Tokens(nnx.Module):
         Raises:
             ValueError: for texts longer than there are positions.
         """
-        ids = jnp.asarray(_given(inputs, "input_ids", 2))
+        ids = jnp.asarray(given(inputs, "input_ids", 2))
         if ids.shape[1] > self.longest:
             raise ValueError(
                 f"input_ids is {ids.shape[1]} tokens long, expected at most {self.longest}"
             )
         mask = None
         if "attention_mask" in inputs:
-            mask = jnp.asarray(_given(inputs, "attention_mask", 2), bool)
+            mask = jnp.asarray(given(inputs, "attention_mask", 2), bool)
         places = jnp.arange(ids.shape[1])[None]
         if self.pad is not None:
             there = (ids != self.pad).astype(ids.dtype)
@@ -141,7 +141,7 @@ class Patches(nnx.Module):
         Raises:
             ValueError: for another number of channels, or images smaller than a patch.
         """
-        pixels = _given(inputs, "pixel_values", 4)
+        pixels = given(inputs, "pixel_values", 4)
         if pixels.shape[1] != self.channels or min(self._grid(pixels.shape[2:])) < 1:
             raise ValueError(
                 f"pixel_values has shape {pixels.shape}, expected [batch, {self.channels}, height, "
@@ -193,7 +193,7 @@ class Spectrum(Patches):
         Raises:
             ValueError: for another number of frames or bands.
         """
-        values = _given(inputs, "input_values", 3)
+        values = given(inputs, "input_values", 3)
         if values.shape[1:] != self.size[::-1]:
             bands, frames = self.size
             raise ValueError(
@@ -230,7 +230,7 @@ class Frames(nnx.Module):
         Raises:
             ValueError: for another number of frames or bands.
         """
-        features = _given(inputs, "input_features", 3)
+        features = given(inputs, "input_features", 3)
         places = self.places[...]
         if features.shape[1:] != (self.bands, self.frames):
             raise ValueError(
@@ -248,7 +248,12 @@ def _for_each(tokens: Array, x: Array) -> Array:
     return jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape))
 
 
-def _given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:
+def given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:
+    """One of the inputs.
+
+    Raises:
+        ValueError: it is missing, or has another number of axes.
+    """
     if name not in inputs:
         raise ValueError(f"inputs: got {sorted(inputs)}, expected {name}")
     if inputs[name].ndim != rank:

@@ -74,9 +74,10 @@ class Shape:
         """A linear map."""
         return TokenLinear(ins, outs, use_bias=bias, dtype=self.dtype, rngs=rngs)
 
-    def norm(self, rngs: nnx.Rngs) -> "Norm":
-        """A normalisation."""
-        return Norm(self.width, epsilon=self.eps, use_fast_variance=False, rngs=rngs)
+    def norm(self, rngs: nnx.Rngs, width: int | None = None) -> "Norm":
+        """A normalisation, of tokens or of what has another width."""
+        width = self.width if width is None else width
+        return Norm(width, epsilon=self.eps, use_fast_variance=False, rngs=rngs)
 
 
 class TokenLinear(Linear):

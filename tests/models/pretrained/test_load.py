@@ -23,7 +23,10 @@ def test_what_they_return_is_what_hugging_face_does(model, name):
     np.testing.assert_allclose(found, case["result"], atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["bert text", "mpnet text", "clip image", "whisper audio"])
+@pytest.mark.parametrize(
+    "name",
+    ["bert text", "mpnet text", "clip image", "whisper audio", "large hubert for words audio"],
+)
 def test_in_bfloat16(model, name):
     case = GOLDEN[name]
     encoder = pretrained.load(model(name), name.split()[-1], dtype=jnp.bfloat16)
@@ -83,6 +86,24 @@ def test_frames_of_silence_after_a_sound_do_not_count(model):
     np.testing.assert_allclose(found[0], tokens[0, :3].mean(0), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["large wav2vec2 audio", "hubert for words audio"])
+def test_silence_after_a_sound_is_no_token(model, name):
+    encoder = pretrained.load(model(name), "audio")
+    inputs = drawn_inputs(GOLDEN[name]["inputs"])
+    inputs["attention_mask"][1] = 0
+    tokens, mask = encoder.front(inputs)
+    # 1066 samples make 212, 53, 13 and 6 frames, where 1600 make 9; of none, one is left.
+    assert mask.sum(axis=1).tolist() == [6, 1] and mask.shape == (2, 9)
+    found = encoder.body(tokens, mask)
+    np.testing.assert_allclose(encoder(inputs)[0], found[0, :6].mean(0), atol=1e-6)
+    np.testing.assert_allclose(encoder(inputs)[1], found[1, 0], atol=1e-6)
+    noisy = inputs["input_values"].copy()
+    noisy[0, 1066:] += 1
+    changed = encoder(inputs | {"input_values": noisy})
+    alike = np.abs(changed - encoder(inputs))[0].max() < 1e-6
+    assert alike == name.startswith("large"), "normalised over time, silence is heard"
+
+
 @pytest.mark.parametrize(
     ("type_", "changes"),
     [
@@ -98,6 +119,8 @@ def test_frames_of_silence_after_a_sound_do_not_count(model):
         ("dinov2", {"use_swiglu_ffn": True}),
         ("dinov2_with_registers", {}),
         ("audio-spectrogram-transformer", {}),
+        ("wav2vec2", {}),
+        ("hubert", {}),
         ("whisper", {}),
     ],
 )
@@ -152,24 +175,17 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
 @pytest.mark.parametrize(
     ("name", "part", "change", "told"),
     [
-        (
-            "clip text",
-            "text_config",
-            {"eos_token_id": [7]},
-            r"eos_token_id is \[7\], expected a nu",
-        ),
-        (
-            "siglip image",
-            "vision_config",
-            {"vision_use_head": False},
-            "vision_use_head is false, e",
-        ),
-        ("mpnet text", None, {"relative_attention_num_buckets": 8}, "buckets is 8, expected 32"),
+        ("clip text", "text", {"eos_token_id": [7]}, r"eos_token_id is \[7\], expected a number"),
+        ("siglip image", "vision", {"vision_use_head": False}, "vision_use_head is false, expect"),
+        ("mpnet text", "", {"relative_attention_num_buckets": 8}, "buckets is 8, expected 32"),
+        ("wav2vec2 audio", "", {"feat_extract_norm": "batch"}, "feat_extract_norm is 'batch', exp"),
+        ("wav2vec2 audio", "", {"feat_extract_activation": "x"}, "feat_extract_activation is 'x'"),
+        ("wav2vec2 audio", "", {"conv_stride": [5]}, r"have \[4, 4, 1\] entries, expected as many"),
     ],
 )
 def test_a_configuration_of_something_else_is_refused(model, name, part, change, told):
     def changed(case):
-        (case["config"] if part is None else case["config"][part]).update(change)
+        case["config"].get(f"{part}_config", case["config"]).update(change)
 
     with pytest.raises(ValueError, match=told):
         pretrained.load(model(name, changed), name.split()[-1])
@@ -208,6 +224,7 @@ def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
         ("vit image", {"pixel_values": [1, 4, 12, 12]}, r"expected \[batch, 3, height, width\]"),
         ("vit image", {"pixel_values": [1, 3, 3, 12]}, r"with room for a patch of \(4, 4\)"),
         ("ast audio", {"input_values": [1, 10, 14]}, r"expected \[batch, 14, 10\]"),
+        ("wav2vec2 audio", {"input_values": [1, 164]}, "164 samples long, expected at least 165"),
         ("whisper audio", {"input_features": [1, 8, 18]}, r"expected \[batch, 8, 20\]"),
     ],
 )

@@ -6,6 +6,7 @@ from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, R
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
 from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIT
+from gramalign.models.pretrained.families.wav2vec2 import HUBERT, WAV2VEC2
 from gramalign.models.pretrained.families.whisper import WHISPER
 
 FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
@@ -15,10 +16,12 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "dinov2": DINOV2,
     "dinov2_with_registers": REGISTERS,
     "distilbert": DISTILBERT,
+    "hubert": HUBERT,
     "mpnet": MPNET,
     "roberta": ROBERTA,
     "siglip": SIGLIP,
     "vit": VIT,
+    "wav2vec2": WAV2VEC2,
     "whisper": WHISPER,
     "xlm-roberta": ROBERTA,
     **ALONE,
