@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import rich.progress
 import tyro
@@ -16,9 +17,14 @@ from gramalign.counted import counted
 from gramalign.media import features
 from gramalign.media.job import Dtype
 from gramalign.media.making import OnBadFile
+from gramalign.models.pretrained import families_of
 
 Columns = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
 """Words of an option that may be given again, as otherwise only the last would count."""
+
+
+def _help(what: str, kind: str) -> Any:
+    return tyro.conf.arg(help=f"{what}. Encoders: {', '.join(families_of(kind))}.")
 
 
 @dataclass(frozen=True)
@@ -30,25 +36,31 @@ class Features:
     a cell's pieces: the text, the image, frames of the video, windows of the sound. Columns called
     ids, labels, groups and split are kept.
 
-    An encoder is a folder as Hugging Face saves it: CLIP or SigLIP for texts, images and videos,
-    BERT or RoBERTa for texts, ViT or DINOv2 for images and videos, Whisper or AST for sounds.
-    Nothing is downloaded. If interrupted, run the same command again. Needs the extra `pretrained`.
-    Example: `gramalign features media.csv --text caption=clip/ --image photo=clip/ --audio
-    sound=whisper/ --out my_features/`, then `gramalign train --data my_features/`.
+    An encoder is a folder as Hugging Face saves it, of one of the families below, which are the
+    model_type in its config.json. Nothing is downloaded. If interrupted, run the same command
+    again. Needs the extra `pretrained`. Example: `gramalign features media.csv --text caption=clip/
+    --image photo=clip/ --audio sound=whisper/ --out my_features/`, then `gramalign train --data
+    my_features/`.
     """
 
     table: tyro.conf.Positional[Path]
     """Table of examples."""
     out: Path
     """Folder to create."""
-    text: Columns = ()
-    """Columns of texts, and the folder of each one's encoder, as COLUMN=FOLDER."""
-    image: Columns = ()
-    """Columns of images: paths, relative to the table's folder."""
+    text: Annotated[
+        Columns,
+        _help("Columns of texts, and the folder of each one's encoder, as COLUMN=FOLDER", "text"),
+    ] = ()
+    image: Annotated[
+        Columns, _help("Columns of images: paths, relative to the table's folder", "image")
+    ] = ()
     video: Columns = ()
-    """Columns of videos: paths of files, or of folders of images whose names are in order."""
-    audio: Columns = ()
-    """Columns of sounds: paths of files that libsndfile reads (wav, flac, ogg, mp3)."""
+    """Columns of videos: paths of files, or of folders of images whose names are in order. Encoders
+    are those of images."""
+    audio: Annotated[
+        Columns,
+        _help("Columns of sounds: paths of what libsndfile reads (wav, flac, ogg, mp3)", "audio"),
+    ] = ()
     frames: int = 8
     """Frames of a video, spread evenly."""
     tokens: int | None = None

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from gramalign.files import read_json
 from gramalign.models.pretrained.encoder import Encoder
-from gramalign.models.pretrained.families import FAMILIES, Recipe
+from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
 from gramalign.models.pretrained.weights import read_arrays, read_settings
 
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
@@ -129,7 +129,7 @@ def _recipe(folder: Path, kind: str) -> tuple[dict[str, Any], Recipe]:
     if kind not in of_family:
         raise ValueError(
             f"{folder} is a {config['model_type']}, which encodes {' and '.join(of_family)}, not "
-            f"{kind}"
+            f"{kind}, as does any of {families_of(kind)}"
         )
     return config, of_family[kind]
 

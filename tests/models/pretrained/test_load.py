@@ -195,7 +195,7 @@ def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent.config.json does not exist, expected a"):
         pretrained.load(tmp_path / "absent", "text")
     folder = model("bert text")
-    with pytest.raises(ValueError, match="is a bert, which encodes text, not image"):
+    with pytest.raises(ValueError, match=r"is a bert, which encodes text, not image, as does"):
         pretrained.load(folder, "image")
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"model.safetensors is damaged or no safetensors file"):

@@ -27,3 +27,12 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     **ALONE,
 }
 """Of each, the recipes of its kinds of encoders: "text", "image", "audio"."""
+
+
+def families_of(kind: str) -> list[str]:
+    """The families with an encoder of a kind.
+
+    >>> families_of("audio")
+    ['audio-spectrogram-transformer', 'hubert', 'wav2vec2', 'whisper']
+    """
+    return sorted(name for name, recipes in FAMILIES.items() if kind in recipes)
