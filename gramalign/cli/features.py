@@ -23,8 +23,9 @@ Columns = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
 """Words of an option that may be given again, as otherwise only the last would count."""
 
 
-def _help(what: str, kind: str) -> Any:
-    return tyro.conf.arg(help=f"{what}. Encoders: {', '.join(families_of(kind))}.")
+def _help(what: str, *kinds: str) -> Any:
+    families = itertools.chain.from_iterable(map(families_of, kinds))
+    return tyro.conf.arg(help=f"{what}. Encoders: {', '.join(families)}.")
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,20 @@ class Features:
     image: Annotated[
         Columns, _help("Columns of images: paths, relative to the table's folder", "image")
     ] = ()
-    video: Columns = ()
-    """Columns of videos: paths of files, or of folders of images whose names are in order. Encoders
-    are those of images."""
+    video: Annotated[
+        Columns,
+        _help(
+            "Columns of videos: paths of files, or of folders of images whose names are in order",
+            *("image", "video"),
+        ),
+    ] = ()
     audio: Annotated[
         Columns,
         _help("Columns of sounds: paths of what libsndfile reads (wav, flac, ogg, mp3)", "audio"),
     ] = ()
     frames: int = 8
-    """Frames of a video, spread evenly."""
+    """Frames of a video, spread evenly, for encoders of images; one of videos takes as many as it
+    was trained on."""
     tokens: int | None = None
     """Most tokens of a text, whose rest is left out; None: as many as its encoder takes."""
     batch_size: int = 64

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Shaped
 
+from gramalign.media.pictures import spread
 from gramalign.media.pieces import Pieces
 
 
@@ -24,7 +25,7 @@ def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
     """
     name = next(iter(pieces))
     array = pieces[name]
-    array = array[(2 * np.arange(count) + 1) * len(array) // (2 * count)]
+    array = array[spread(len(array), count)]
     if name != "input_ids":
         return array.astype(np.float16).reshape(-1)
     mask = pieces.get("attention_mask", np.ones_like(array))

@@ -18,18 +18,16 @@ from gramalign.media.inputs import rows_of
 from gramalign.media.joining import join
 from gramalign.media.libraries import check_installed
 from gramalign.media.making import Make, OnBadFile, Read, Report, make_chunks
-from gramalign.media.pieces import EncoderKind, Kind, reader
+from gramalign.media.pieces import Kind, reader
 from gramalign.media.table import Table, read_table
 from gramalign.media.work import check_free, work_on
-from gramalign.models.pretrained import abstract
-from gramalign.models.pretrained.fronts import Tokens
+from gramalign.models.pretrained import abstract, kinds
+from gramalign.models.pretrained.fronts import Tokens, Tubelets
 
 Folders = Mapping[str, str | Path]
 """Folders of pretrained encoders, by column."""
 Dtype = Literal["float32", "bfloat16"]
 
-_ENCODERS: dict[Kind, EncoderKind]
-_ENCODERS = {"text": "text", "image": "image", "video": "image", "audio": "audio"}
 _BATCHES = 16  # in a chunk: what is lost when a job is killed, and has to be encoded again
 _TEXTS, _ROWS = 16384, 256  # likewise of inputs, of texts and of others, which are large
 _SUFFIXES = (".json", ".txt", ".model", ".safetensors")  # of what an encoder's folder needs
@@ -70,11 +68,14 @@ def features(
         out: folder of the store, not there yet.
         text: the folder of the encoder of each column of texts.
         image: likewise, of paths of images.
-        video: likewise, of paths of videos; the encoders are those of images.
+        video: likewise, of paths of videos; the encoders are those of images, which see each frame
+            by itself, or of videos, which see frames together.
         audio: likewise, of paths of sounds.
-        frames: of a video, spread evenly.
+        frames: of a video, spread evenly, for encoders of images; one of videos takes as many as it
+            was trained on.
         tokens: most of a text, whose rest is left out; None: as many as its encoder takes.
-        batch_size: pieces that are encoded at once, by all devices together.
+        batch_size: texts, images, frames or windows that are encoded at once, by all devices
+            together.
         dtype: what encoders multiply in.
         inputs: keep what encoders take, in the place of what they make of it, for
             `gramalign.models.pretrained.Tower`: of each cell a row of tokens, pixels, a spectrum or
@@ -96,9 +97,9 @@ def features(
     for name, value in {"frames": frames, "tokens": tokens, "batch_size": batch_size}.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}, expected at least 1")
-    for name, value, kinds in (("dtype", dtype, Dtype), ("on_bad_file", on_bad_file, OnBadFile)):
-        if value not in get_args(kinds):
-            raise ValueError(f"{name} is {value!r}, expected {' or '.join(get_args(kinds))}")
+    for name, value, choices in (("dtype", dtype, Dtype), ("on_bad_file", on_bad_file, OnBadFile)):
+        if value not in get_args(choices):
+            raise ValueError(f"{name} is {value!r}, expected {' or '.join(get_args(choices))}")
     check_free(out)
     check_installed()
     rows = read_table(table)
@@ -112,35 +113,42 @@ def features(
     options: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype}
     if inputs:
         options = {"inputs": True}
-    options |= {"frames": frames} if video else {}
+    taken: dict[str, Kind] = {column.name: _taken(column) for column in columns}
+    by_frame = any(column.kind == "video" and taken[column.name] == "image" for column in columns)
+    options |= {"frames": frames} if by_frame else {}
     options |= {"tokens": tokens} if tokens is not None else {}
     job = _job(rows, columns, options)
     reads: dict[str, Read] = {}
     makes: dict[str, Make] = {}
     cells = {}
-    encodings: dict[tuple[Path, EncoderKind], Encoding] = {}
+    encodings: dict[tuple[Path, Kind], Encoding] = {}
     for column in columns:
-        pieces = frames if column.kind == "video" else 1
-        key = column.encoder, _ENCODERS[column.kind]
+        key = column.encoder, taken[column.name]
         front = abstract(*key).front
+        # Frames of a cell, and of a piece.
+        each, at_once = frames if column.kind == "video" else 1, 1
+        if isinstance(front, Tubelets):
+            each = at_once = front.frames
+        pieces = each // at_once
         longest = front.longest if isinstance(front, Tokens) else 0
         reads[column.name] = reader(
             *(column.kind, column.encoder),
             model_type=read_json(column.encoder / "config.json")["model_type"],
             longest=longest if tokens is None else min(longest, tokens),
-            frames=frames,
+            frames=each,
+            together=isinstance(front, Tubelets),
             filled=inputs,
         )
         if inputs:
             makes[column.name] = functools.partial(rows_of, pieces=pieces)
-            cells[column.name] = _TEXTS if column.kind == "text" else max(1, _ROWS // pieces)
+            cells[column.name] = _TEXTS if column.kind == "text" else max(1, _ROWS // each)
             continue
         if key not in encodings:
             encodings[key] = encoding_of(*key, dtype)
         makes[column.name] = functools.partial(
-            means, encoding=encodings[key], batch_size=batch_size
+            means, encoding=encodings[key], batch_size=max(1, batch_size // at_once)
         )
-        cells[column.name] = max(1, _BATCHES * batch_size // pieces)
+        cells[column.name] = max(1, _BATCHES * batch_size // each)
     with work_on(out, job) as work:
         if not work.joined:
             for column in columns:
@@ -153,6 +161,12 @@ def features(
             join(work, rows, columns, cells=cells, about=about)
         work.publish()
     return open_store(out)
+
+
+def _taken(column: Column) -> Kind:
+    """What an encoder takes: of a video, the frames together or, as images, each by itself."""
+    separate = column.kind == "video" and "video" not in kinds(column.encoder)
+    return "image" if separate else column.kind
 
 
 def _job(table: Table, columns: Sequence[Column], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from gramalign.media.libraries import processor
-from gramalign.media.pictures import frames_of, picture
+from gramalign.media.pictures import frames_of, picture, spread
 from gramalign.media.sounds import sound, windows
 
 Kind = Literal["text", "image", "video", "audio"]
-EncoderKind = Literal["text", "image", "audio"]
 Pieces = dict[str, np.ndarray]
 """Arrays `[pieces, ...]` by the names that the encoder has for them."""
 
@@ -31,6 +30,7 @@ def reader(
     model_type: str,
     longest: int,
     frames: int,
+    together: bool = False,
     filled: bool = False,
 ) -> Callable[[str], Pieces]:
     """A function from a text, or the path of a file, to its pieces; threads may share it.
@@ -41,6 +41,7 @@ def reader(
         model_type: the encoder's family.
         longest: most tokens of a text.
         frames: how many of a video's.
+        together: whether these are one piece, for an encoder of videos; else one each.
         filled: whether all texts and sounds are made as long as the longest may be.
 
     Raises:
@@ -56,6 +57,8 @@ def reader(
             return lambda path: _of_images(images, [picture(path)])
         case "video":
             images = processor(folder, "image processor")
+            if together:
+                return lambda path: _of_video(images, frames_of(path, frames), frames)
             return lambda path: _of_images(images, frames_of(path, frames))
         case "audio":
             return _sounds(processor(folder, "feature extractor"), filled)
@@ -93,7 +96,14 @@ def _length(tokens: int, longest: int) -> int:
 
 
 def _of_images(images: Any, found: Sequence[Any]) -> Pieces:
-    return {"pixel_values": images(images=list(found), return_tensors="np")["pixel_values"]}
+    return {"pixel_values": images(list(found), return_tensors="np")["pixel_values"]}
+
+
+def _of_video(images: Any, found: Sequence[Any], count: int) -> Pieces:
+    # Processors of videos' frames make one array of them, those of images one each.
+    frames = np.concatenate([_of_images(images, [each])["pixel_values"] for each in found])
+    frames = frames.reshape(len(found), *frames.shape[-3:])
+    return {"pixel_values": frames[None, spread(len(found), count)]}
 
 
 def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:

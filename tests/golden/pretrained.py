@@ -31,6 +31,7 @@ PIXELS = {"pixel_values": [2, 3, 12, 12]}
 OBLONG = {"pixel_values": [2, 3, 16, 12]}
 LARGER = {"pixel_values": [2, 3, 16, 24]}
 SMALLER = {"pixel_values": [2, 3, 8, 4]}
+VIDEO = {"pixel_values": [2, 6, 3, 12, 8]}
 SPECTRUM = {"input_values": [2, 14, 10]}
 WAVES = {"input_values": [2, 1600]}
 MASKED_WAVES = {**WAVES, "attention_mask": [2, 1600]}
@@ -66,6 +67,12 @@ def dinov2(size: int, *, gated: bool) -> Any:
 def registers(*, gated: bool) -> Any:
     config = {**IMAGE, "use_swiglu_ffn": gated, "num_register_tokens": 2, "mlp_ratio": 2}
     return hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**config))
+
+
+def videomae(**more: Any) -> Any:
+    video = {"num_frames": 6, "tubelet_size": 2, "image_size": [12, 8]}
+    decoder = {f"decoder_{name}": value for name, value in SMALL.items()}
+    return hf.VideoMAEConfig(**{**IMAGE, **video, **decoder, **more})
 
 
 def ast() -> Any:
@@ -124,6 +131,10 @@ def mean_of_sound(model: Any, inputs: dict) -> torch.Tensor:
     return (tokens * kept[..., None]).sum(1) / kept.sum(1, keepdim=True)
 
 
+def mean_of_all(model: Any, inputs: dict) -> torch.Tensor:
+    return model(**inputs).last_hidden_state.mean(1)
+
+
 def first(model: Any, inputs: dict) -> torch.Tensor:
     return model(**inputs).last_hidden_state[:, 0]
 
@@ -160,6 +171,12 @@ CASES = {
     "dinov2 with registers image": (lambda: registers(gated=True), PIXELS, first),
     "dinov2 with registers, larger images image": (lambda: registers(gated=False), LARGER, first),
     "dinov2 with registers, smaller images image": (lambda: registers(gated=False), SMALLER, first),
+    "videomae video": (lambda: hf.VideoMAEModel(videomae()), VIDEO, mean_of_all),
+    "videomae before training video": (
+        lambda: hf.VideoMAEForPreTraining(videomae(use_mean_pooling=False)),
+        VIDEO,
+        lambda model, inputs: mean_of_all(model.videomae, inputs),
+    ),
     "ast audio": (ast, SPECTRUM, lambda model, inputs: model(**inputs).pooler_output),
     "wav2vec2 audio": (lambda: wav2vec2(large=False), WAVES, mean_of_sound),
     "large wav2vec2 audio": (lambda: wav2vec2(large=True), MASKED_WAVES, mean_of_sound),
@@ -176,7 +193,7 @@ CASES = {
     "whisper audio": (
         whisper,
         FRAMES,
-        lambda model, inputs: model.model.encoder(**inputs).last_hidden_state.mean(1),
+        lambda model, inputs: mean_of_all(model.model.encoder, inputs),
     ),
 }
 """Names, whose last word is the kind, to the model, its inputs' shapes, and what is compared."""

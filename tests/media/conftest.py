@@ -47,3 +47,11 @@ def sounds(table):
     path = table.with_name("sounds.csv")
     path.write_text("sound\nsounds/1.wav\nsounds/7.wav\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def films(table):
+    """Two rows, with films of 3 and 9 frames."""
+    path = table.with_name("films.csv")
+    path.write_text("film\nfilms/1.mp4\nfilms/7.mp4\n")
+    return path

@@ -42,7 +42,7 @@ def write_tokenizer(folder: Path, longest: int = 12) -> None:
 
 
 def write_encoders(folder: Path) -> Path:
-    """Folders clip, bert, whisper and, of samples, hubert and wav2vec2, which has a mask."""
+    """Folders clip, bert, whisper, videomae and, of samples, hubert and wav2vec2, with a mask."""
     cases = golden()
     clip = write_model(folder / "clip", cases["clip image"])
     write_tokenizer(clip)
@@ -63,6 +63,12 @@ def write_encoders(folder: Path) -> Path:
         hop_length=800,
         chunk_length=1,
         n_fft=1600,
+    )
+    _write(
+        write_model(folder / "videomae", cases["videomae video"]) / "preprocessor_config.json",
+        image_processor_type="VideoMAEImageProcessor",
+        size={"shortest_edge": 12},
+        crop_size={"height": 12, "width": 8},
     )
     for name, case, mask in (
         ("hubert", "hubert for words audio", False),

@@ -106,6 +106,17 @@ def test_sounds_whose_encoders_take_samples(name, windows, sounds, encoders, tmp
     np.testing.assert_allclose(found.features["sound"][1], wanted, atol=2e-5)
 
 
+def test_videos_whose_encoder_sees_frames_together(films, encoders, tmp_path):
+    folder = encoders / "videomae"
+    found = features(films, tmp_path / "store", video={"film": folder}, frames=2, batch_size=48)
+    encoder = load(folder, "video")
+    read = reader("video", folder, model_type="videomae", longest=0, frames=6, together=True)
+    assert "frames" not in json.loads((tmp_path / "store" / "media.json").read_text())["options"]
+    for row, film in enumerate((1, 7)):
+        pieces = read(str(films.parent / f"films/{film}.mp4"))
+        np.testing.assert_allclose(found.features["film"][row], encoder(pieces)[0], atol=2e-5)
+
+
 def test_a_store_tells_how_it_was_made(encoders, made):
     about = json.loads((made / "media.json").read_text())
     assert about["options"] == {"batch_size": 4, "dtype": "float32", "frames": 3}

@@ -70,6 +70,16 @@ def test_towers_of_samples_do_not_hear_the_silence_after_a_sound(sounds, encoder
     np.testing.assert_allclose(found, np.asarray(wanted)[:, :4], atol=5e-3)
 
 
+def test_towers_of_videos_see_frames_together(films, encoders, tmp_path):
+    given = {"film": encoders / "videomae"}
+    kept = features(films, tmp_path / "inputs", video=given, inputs=True)
+    wanted = features(films, tmp_path / "features", video=given, batch_size=8).features["film"]
+    rows = np.asarray(kept.features["film"])
+    assert rows.dtype == np.float16 and rows.shape == (2, 6 * 3 * 12 * 8)
+    found = pooled(encoders / "videomae", "film", rows)
+    np.testing.assert_allclose(found, np.asarray(wanted)[:, :4], atol=5e-3)
+
+
 def test_of_a_sound_the_middle_is_kept(made):
     kept, _ = made
     rows = np.asarray(kept.features["sound"])[np.asarray(kept.present["sound"])]

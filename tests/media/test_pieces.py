@@ -148,6 +148,22 @@ def test_a_video_is_as_many_images(encoders, tmp_path):
     np.testing.assert_array_equal(found["pixel_values"], prepared(encoders, images))
 
 
+@pytest.mark.parametrize(("there", "taken"), [(20, [1, 5, 8, 11, 15, 18]), (3, [0, 0, 1, 1, 2, 2])])
+@pytest.mark.parametrize("name", ["videomae", "clip"])
+def test_an_encoder_of_videos_gets_as_many_frames_as_it_takes(
+    encoders, tmp_path, name, there, taken
+):
+    write_video(tmp_path / "a.mp4", [10 * n for n in range(there)])
+    path, folder = str(tmp_path / "a.mp4"), encoders / name
+    images = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    wanted = images(frames_of(path, there), return_tensors="np")["pixel_values"]
+    read = reader("video", folder, model_type=name, longest=0, frames=6, together=True)
+    found = read(path)["pixel_values"]
+    size = (12, 8) if name == "videomae" else (12, 12)
+    assert found.shape == (1, 6, 3, *size)
+    np.testing.assert_array_equal(found[0], wanted.reshape(-1, 3, *size)[taken])
+
+
 def test_a_folder_of_images_is_a_video(tmp_path):
     for n in range(12):
         Image.fromarray(np.full((8, 8, 3), 10 * n, np.uint8)).save(tmp_path / f"{n:02}.png")

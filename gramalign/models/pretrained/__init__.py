@@ -1,4 +1,4 @@
-"""Pretrained encoders of texts, images and sounds, of those `FAMILIES` there are, in Flax NNX."""
+"""Pretrained encoders of texts, images, videos and sounds, of several `FAMILIES`, in Flax NNX."""
 
 from gramalign.models.pretrained.encoder import Encoder as Encoder
 from gramalign.models.pretrained.families import FAMILIES as FAMILIES

@@ -1,5 +1,6 @@
-"""What comes before a transformer: tokens of texts, patches of images, frames of sound."""
+"""What comes before a transformer: tokens of texts, patches of images and videos, spectra."""
 
+import math
 from collections.abc import Mapping
 
 import jax
@@ -202,6 +203,52 @@ class Spectrum(Patches):
         return self.embed(jnp.swapaxes(jnp.asarray(values), 1, 2)[..., None]), None
 
 
+class Tubelets(nnx.Module):
+    """Patches through some frames, from `pixel_values` `[batch, frames, channels, height, width]`.
+
+    Args:
+        shape: of the transformer that follows.
+        video: number of frames and of channels, height and width of all videos.
+        patch: number of frames, height and width of a patch.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        video: tuple[int, int, int, int],
+        patch: tuple[int, int, int],
+        *,
+        rngs: nnx.Rngs,
+    ):
+        frames, channels, *size = video
+        self.map = nnx.Conv(channels, shape.width, patch, patch, padding="VALID", rngs=rngs)
+        self.video, self.frames = video, frames
+        self.count = math.prod(
+            whole // part for whole, part in zip((frames, *size), patch, strict=True)
+        )
+        self.dtype = shape.dtype
+
+    def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
+        """Embeds a batch.
+
+        Returns:
+            The tokens; none is padding.
+
+        Raises:
+            ValueError: for another number of frames or channels, or another size.
+        """
+        pixels = given(inputs, "pixel_values", 5)
+        if pixels.shape[1:] != self.video:
+            raise ValueError(
+                f"pixel_values has shape {pixels.shape}, expected [batch, "
+                f"{', '.join(map(str, self.video))}]"
+            )
+        x = self.map(jnp.moveaxis(jnp.asarray(pixels), 2, -1).astype(jnp.float32))
+        x = x.reshape(x.shape[0], self.count, -1)
+        return (x + _sinusoids(*x.shape[1:])[None]).astype(self.dtype), None
+
+
 class Frames(nnx.Module):
     """Frames of a spectrogram, every other one, from `input_features` `[batch, bands, frames]`.
 
@@ -259,6 +306,13 @@ def given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:
     if inputs[name].ndim != rank:
         raise ValueError(f"{name} has shape {inputs[name].shape}, expected {rank} axes")
     return inputs[name]
+
+
+def _sinusoids(places: int, width: int) -> np.ndarray:
+    """Positions that are not learned: sines and cosines of ever slower waves."""
+    waves = np.arange(places)[:, None] / 10000 ** (np.arange(width) // 2 * 2 / width)
+    waves[:, 0::2], waves[:, 1::2] = np.sin(waves[:, 0::2]), np.cos(waves[:, 1::2])
+    return waves.astype(np.float32)
 
 
 def _cubic(old: int, new: int) -> np.ndarray:

@@ -28,7 +28,7 @@ def load(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> En
 
     Args:
         folder: of a model of one of `FAMILIES`.
-        kind: "text", "image" or "audio".
+        kind: "text", "image", "video" or "audio".
         dtype: what it multiplies in; parameters are float32.
 
     Raises:
@@ -114,7 +114,7 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
 
 
 def kinds(folder: str | Path) -> tuple[str, ...]:
-    """What a folder's model encodes: of "text", "image" and "audio".
+    """What a folder's model encodes: of "text", "image", "video" and "audio".
 
     Raises:
         FileNotFoundError: the folder, or its `config.json`, does not exist.

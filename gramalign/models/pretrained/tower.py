@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from gramalign.models.linear import Linear
-from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens
+from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens, Tubelets
 from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
 from gramalign.models.pretrained.waves import Waves
 from gramalign.models.pretrained.weights import read_settings
@@ -131,6 +131,8 @@ def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | N
             shape = front.size[::-1]
         case Patches():
             shape = (front.channels, *_processed(Path(folder), front.size))
+        case Tubelets():
+            shape = front.video
         case Frames():
             shape = (front.bands, front.frames)
         case _:
@@ -165,7 +167,7 @@ def _inputs(front: nnx.Module, pieces: Float[Array, "pieces ..."]) -> Inputs:
             return {"input_values": pieces, "attention_mask": there}
         case Spectrum():
             return {"input_values": pieces}
-        case Patches():
+        case Patches() | Tubelets():
             return {"pixel_values": pieces}
         case _:
             return {"input_features": pieces}

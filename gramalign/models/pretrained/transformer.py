@@ -61,6 +61,8 @@ class Shape:
     """Whether perceptrons multiply two halves of the hidden layer (SwiGLU)."""
     scaled: bool = False
     """Whether each layer's results are scaled, by feature, before they are added."""
+    norm_last: bool = True
+    """Whether they are normalised after all layers too, where each sees normalised tokens."""
     distances: bool = False
     """Whether attention also depends on how far tokens are apart, alike in all layers."""
 
@@ -189,11 +191,11 @@ def _times(scale: nnx.Param, x: Array) -> Array:
 
 
 class Transformer(nnx.Module):
-    """All layers, and a normalisation after them where each normalises what it sees."""
+    """All layers, and mostly a normalisation after them where each normalises what it sees."""
 
     def __init__(self, shape: Shape, rngs: nnx.Rngs):
         self.layers = nnx.List([Layer(shape, rngs) for _ in range(shape.depth)])
-        self.norm = shape.norm(rngs) if shape.norm_first else None
+        self.norm = shape.norm(rngs) if shape.norm_first and shape.norm_last else None
         self.distances = nnx.Embed(_DISTANCES, shape.heads, rngs=rngs) if shape.distances else None
 
     def __call__(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, ROBERTA
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
-from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIT
+from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIDEOMAE, VIT
 from gramalign.models.pretrained.families.wav2vec2 import HUBERT, WAV2VEC2
 from gramalign.models.pretrained.families.whisper import WHISPER
 
@@ -20,13 +20,14 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "mpnet": MPNET,
     "roberta": ROBERTA,
     "siglip": SIGLIP,
+    "videomae": VIDEOMAE,
     "vit": VIT,
     "wav2vec2": WAV2VEC2,
     "whisper": WHISPER,
     "xlm-roberta": ROBERTA,
     **ALONE,
 }
-"""Of each, the recipes of its kinds of encoders: "text", "image", "audio"."""
+"""Of each, the recipes of its kinds of encoders: "text", "image", "video", "audio"."""
 
 
 def families_of(kind: str) -> list[str]:

@@ -1,6 +1,6 @@
 """ViT (arXiv 2010.11929), DINOv2 (arXiv 2304.07193), also with registers (arXiv 2309.16588), AST.
 
-AST (arXiv 2104.01778) is a ViT of spectrograms.
+AST (arXiv 2104.01778) is a ViT of spectrograms, VideoMAE (arXiv 2203.12602) one of videos.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from gramalign.models.pretrained.families.recipe import (
     patches_of,
     shape_of,
 )
-from gramalign.models.pretrained.fronts import Spectrum
+from gramalign.models.pretrained.fronts import Spectrum, Tubelets
 from gramalign.models.pretrained.transformer import Shape, Transformer
 
 _vit = {**BASE, **IMAGE, "qkv_bias": True}
@@ -36,6 +36,10 @@ _registers = {**_dinov2, "patch_size": 16, "num_register_tokens": 4}
 _ast = {
     **{**_vit, "frequency_stride": 10, "time_stride": 10},
     **{"max_length": 1024, "num_mel_bins": 128},
+}
+_videomae = {
+    **{**BASE, **IMAGE, "num_frames": 16, "tubelet_size": 2},
+    **{"qv_bias": True, "use_mean_pooling": True},
 }
 
 
@@ -86,6 +90,18 @@ def _make_ast(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     return Encoder("audio", shape.width, front, Transformer(shape, rngs), pools.mean_of_two)
 
 
+def _make_videomae(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    config = {**_videomae, **config}
+    biased = bool(config["qv_bias"])
+    # Where tokens are meant to be averaged, what normalises them is no part of the encoder.
+    norm_last = not config["use_mean_pooling"]
+    shape = shape_of(config, dtype, biases=(biased, False, biased), norm_last=norm_last)
+    video = (config["num_frames"], config["num_channels"], *pair(config["image_size"]))
+    patch = (config["tubelet_size"], *pair(config["patch_size"]))
+    front = Tubelets(shape, video, patch, rngs=rngs)
+    return Encoder("video", shape.width, front, Transformer(shape, rngs), pools.mean)
+
+
 _FRONT = {
     "front.map": "embeddings.patch_embeddings.projection",
     "front.places": "embeddings.position_embeddings",
@@ -134,6 +150,11 @@ def _same_for_gated(weights: Weights) -> Weights:
     return {re.sub(r"weights_(in|out)", lambda x: ours[x[0]], n): w for n, w in weights.items()}
 
 
+def _same_for_biases(weights: Weights) -> Weights:
+    ours = {"q_bias": "query.bias", "v_bias": "value.bias"}
+    return {re.sub(r"\b[qv]_bias$", lambda x: ours[x[0]], n): w for n, w in weights.items()}
+
+
 def _join_tokens(weights: Weights) -> Weights:
     tokens = [weights.pop(f"embeddings.{name}_token", None) for name in ("cls", "distillation")]
     there = [token for token in tokens if token is not None]
@@ -157,6 +178,15 @@ REGISTERS = {
         make=_make_registers,
         names={**_DINOV2_NAMES, "front.registers": "embeddings.register_tokens"},
         prefixes=("dinov2_with_registers.", ""),
+    )
+}
+VIDEOMAE = {
+    "video": Recipe(
+        _make_videomae,
+        _VIT_NAMES,
+        _OWN,
+        prefixes=("videomae.", ""),
+        adapted=_same_for_biases,
     )
 }
 AST = {
