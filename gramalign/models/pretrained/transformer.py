@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 """By the names that configurations have for them."""
 
-_DISTANCES, _FARTHEST = 32, 128
+DISTANCES, _FARTHEST = 32, 128
 """Number of ranges of distances, half of them each way, and whence all are in the last."""
 
 
@@ -62,7 +62,7 @@ class Shape:
     scaled: bool = False
     """Whether each layer's results are scaled, by feature, before they are added."""
     norm_last: bool = True
-    """Whether they are normalised after all layers too, where each sees normalised tokens."""
+    """Whether tokens are normalised after all layers, where each layer sees normalised ones."""
     distances: bool = False
     """Whether attention also depends on how far tokens are apart, alike in all layers."""
 
@@ -191,12 +191,12 @@ def _times(scale: nnx.Param, x: Array) -> Array:
 
 
 class Transformer(nnx.Module):
-    """All layers, and mostly a normalisation after them where each normalises what it sees."""
+    """All layers, and a normalisation after them where `Shape` has one."""
 
     def __init__(self, shape: Shape, rngs: nnx.Rngs):
         self.layers = nnx.List([Layer(shape, rngs) for _ in range(shape.depth)])
         self.norm = shape.norm(rngs) if shape.norm_first and shape.norm_last else None
-        self.distances = nnx.Embed(_DISTANCES, shape.heads, rngs=rngs) if shape.distances else None
+        self.distances = nnx.Embed(DISTANCES, shape.heads, rngs=rngs) if shape.distances else None
 
     def __call__(
         self,
@@ -221,7 +221,7 @@ def distances(tokens: int) -> Int[np.ndarray, "tokens tokens"]:
     ([0, 17, 18, 19, 20, 21, 22, 23, 24, 24, 24, 24], [15, 15, 15, 13])
     """
     after = np.arange(tokens)[None] - np.arange(tokens)[:, None]
-    far, each = np.abs(after), _DISTANCES // 2
+    far, each = np.abs(after), DISTANCES // 2
     exact = each // 2
     wide = np.log(np.maximum(far, 1) / exact) / math.log(_FARTHEST / exact) * (each - exact)
     ranges = np.where(far < exact, far, np.minimum(exact + wide.astype(int), each - 1))

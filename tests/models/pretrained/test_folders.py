@@ -95,6 +95,14 @@ def test_the_older_names_of_a_kernel_whose_length_is_apart(model):
         pretrained.load(folder, "audio")
 
 
+@pytest.mark.parametrize("name", ["adapter.layers.0.conv.bias", "encoder.layers.0.adapter_layer.x"])
+def test_adapters_are_no_part_of_an_encoder(model, name):
+    folder = model("wav2vec2 audio")
+    save(folder, {**weights_of(folder), name: np.zeros(3, np.float32)})
+    with pytest.raises(ValueError, match=rf"no part of the encoder takes: \['{name}'\]"):
+        pretrained.load(folder, "audio")
+
+
 ALONE = {
     "clip text": ("text", "CLIPTextModel", "text_projection.weight"),
     "clip image": ("vision", "CLIPVisionModel", "visual_projection.weight"),

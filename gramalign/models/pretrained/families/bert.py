@@ -22,7 +22,7 @@ from gramalign.models.pretrained.families.recipe import (
     shape_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
-from gramalign.models.pretrained.transformer import Transformer
+from gramalign.models.pretrained.transformer import DISTANCES, Transformer
 
 _bert = {
     **BASE,
@@ -30,7 +30,12 @@ _bert = {
     **{"pool": "mean", "position_embedding_type": "absolute"},
 }
 _roberta = {**_bert, "vocab_size": 50265, "pad_token_id": 1}
-_mpnet = {**_bert, "vocab_size": 30527, "type_vocab_size": 0, "relative_attention_num_buckets": 32}
+_mpnet = {
+    **_bert,
+    "vocab_size": 30527,
+    "type_vocab_size": 0,
+    "relative_attention_num_buckets": DISTANCES,
+}
 _distilbert = {
     **{**_bert, "type_vocab_size": 0},
     **{"dim": 768, "hidden_dim": 3072, "n_layers": 6, "n_heads": 12, "activation": "gelu"},
@@ -48,8 +53,8 @@ def _make_roberta(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 def _make_mpnet(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     config = {**_mpnet, **config}
-    if (ranges := config["relative_attention_num_buckets"]) != 32:
-        raise ValueError(f"relative_attention_num_buckets is {ranges}, expected 32")
+    if (ranges := config["relative_attention_num_buckets"]) != DISTANCES:
+        raise ValueError(f"relative_attention_num_buckets is {ranges}, expected {DISTANCES}")
     return _bert_like(config, 1, dtype, rngs, distances=True)  # whatever pad_token_id says
 
 
