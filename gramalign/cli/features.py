@@ -70,7 +70,8 @@ class Features:
     """Frames of a video, spread evenly, for encoders of images; one of videos takes as many as it
     was trained on."""
     tokens: int | None = None
-    """Most tokens of a text, whose rest is left out; None: as many as its encoder takes."""
+    """Most tokens of a text, whose rest is left out; None: as many as its encoder takes, or as
+    Sentence Transformers gives it."""
     batch_size: int = 64
     """Texts, images, frames or windows encoded at a time, by all devices together."""
     dtype: Dtype = "float32"

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from flax import nnx
+
 from gramalign import __version__
 from gramalign.data import FeatureStore, open_store
 from gramalign.data.store import COLUMNS
@@ -23,6 +25,7 @@ from gramalign.media.table import Table, read_table
 from gramalign.media.work import check_free, work_on
 from gramalign.models.pretrained import abstract, kinds
 from gramalign.models.pretrained.fronts import Tokens, Tubelets
+from gramalign.models.pretrained.weights import read_settings
 
 Folders = Mapping[str, str | Path]
 """Folders of pretrained encoders, by column."""
@@ -73,7 +76,8 @@ def features(
         audio: likewise, of paths of sounds.
         frames: of a video, spread evenly, for encoders of images; one of videos takes as many as it
             was trained on.
-        tokens: most of a text, whose rest is left out; None: as many as its encoder takes.
+        tokens: most of a text, whose rest is left out; None: as many as its encoder takes, or as
+            Sentence Transformers gives it.
         batch_size: texts, images, frames or windows that are encoded at once, by all devices
             together.
         dtype: what encoders multiply in.
@@ -130,11 +134,10 @@ def features(
         if isinstance(front, Tubelets):
             each = at_once = front.frames
         pieces = each // at_once
-        longest = front.longest if isinstance(front, Tokens) else 0
         reads[column.name] = reader(
             *(column.kind, column.encoder),
             model_type=read_json(column.encoder / "config.json")["model_type"],
-            longest=longest if tokens is None else min(longest, tokens),
+            longest=_longest(column.encoder, front, tokens),
             frames=each,
             together=isinstance(front, Tubelets),
             filled=inputs,
@@ -167,6 +170,16 @@ def _taken(column: Column) -> Kind:
     """What an encoder takes: of a video, the frames together or, as images, each by itself."""
     separate = column.kind == "video" and "video" not in kinds(column.encoder)
     return "image" if separate else column.kind
+
+
+def _longest(encoder: Path, front: nnx.Module, tokens: int | None) -> int:
+    """Most tokens of a text; 0 for what is none."""
+    if not isinstance(front, Tokens):
+        return 0
+    path = encoder / "sentence_bert_config.json"
+    if tokens is None and path.is_file():
+        tokens = read_settings(path).get("max_seq_length")
+    return front.longest if tokens is None else min(front.longest, tokens)
 
 
 def _job(table: Table, columns: Sequence[Column], options: Mapping[str, Any]) -> dict[str, Any]:

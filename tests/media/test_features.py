@@ -92,6 +92,21 @@ def test_a_feature_is_the_mean_over_a_cells_pieces(table, encoders, made):
     np.testing.assert_array_equal(store.groups, np.arange(ROWS) // 2)
 
 
+def test_texts_are_as_long_as_sentence_transformers_takes_them(table, encoders, tmp_path):
+    folder = shutil.copytree(encoders / "bert", tmp_path / "bert")
+    settings = {"max_seq_length": 4, "do_lower_case": False}
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+
+    def captions(bert, name, **more):
+        made = features(table, tmp_path / name, text={"caption": bert}, batch_size=16, **more)
+        return np.asarray(made.features["caption"])
+
+    short, wanted = captions(folder, "short"), captions(encoders / "bert", "wanted", tokens=4)
+    longer = captions(folder, "longer", tokens=9)
+    np.testing.assert_allclose(short, wanted, atol=1e-6)
+    assert np.abs(longer - short).max() > 0.01, "what is asked for counts"
+
+
 @pytest.mark.parametrize(("name", "windows"), [("wav2vec2", 1), ("hubert", 2)])
 def test_sounds_whose_encoders_take_samples(name, windows, sounds, encoders, tmp_path):
     found = features(sounds, tmp_path / "store", audio={"sound": encoders / name}, batch_size=4)

@@ -27,8 +27,8 @@ class Tower(nnx.Module):
 
     A row of a modality is the input of its encoder, flattened, as `gramalign features --inputs`
     writes it: the numbers of a text's tokens, -1 for padding; the pixels of an image or of some
-    frames; a spectrogram; or samples, 0 after the end of a sound. An encoder of images
-    sees each of several frames by itself, and their embeddings are averaged.
+    frames; a spectrogram; or samples, 0 after the end of a sound. An encoder of images sees each of
+    several frames by itself, and their embeddings are averaged.
 
     Args:
         features: width of a row.
