@@ -237,7 +237,11 @@ def test_inputs_of_another_shape_are_refused(model, name, inputs, told):
 
 
 @pytest.mark.parametrize(
-    "name", ["clip text", "bert text", "siglip image", "dinov2 with gates image"]
+    "name",
+    [
+        *("clip text", "bert text", "mpnet text", "siglip image", "dinov2 with gates image"),
+        *("videomae video", "wav2vec2 audio", "large wav2vec2 audio"),
+    ],
 )
 def test_derivatives_are_sums_over_the_batch_in_float32(model, name):
     """Or they would depend on how devices and microbatches divide it."""
