@@ -80,6 +80,10 @@ EVERY = {
     "uniformity": without(losses.uniformity, "temperature"),
     "modality gap": without(losses.modality_gap, "temperature", "groups", "engine"),
     "separation": without(losses.separation, "temperature"),
+    "geometric consistency": without(
+        partial(losses.geometric_consistency, in_modal=0.5), "temperature", "groups", "engine"
+    ),
+    "vicreg": without(losses.vicreg, "temperature", "groups", "engine"),
 }
 
 ANY_TWO = {
@@ -95,6 +99,8 @@ ANY_TWO = {
     "uniformity",
     "modality gap",
     "separation",
+    "geometric consistency",
+    "vicreg",
 }
 """Those that have no anchor."""
 

@@ -355,6 +355,39 @@ def modality_gap(embeddings, *, present=None):
     return mean_over_tasks(found, [there[a] & there[b] for a, b in pairs(embeddings)])
 
 
+def geometric_consistency(embeddings, *, cross_modal=1.0, in_modal=1.0, present=None):
+    """Squared differences of whole similarity matrices, summed over the examples that have both."""
+    there, found = masks(embeddings, present), []
+    for a, b in pairs(embeddings):
+        both = there[a] & there[b]
+        x, y = embeddings[a][both], embeddings[b][both]
+        across, within = x @ y.T - (x @ y.T).T, x @ x.T - y @ y.T
+        values = np.zeros(len(both))
+        values[both] = (cross_modal * across**2 + in_modal * within**2).sum(axis=1)
+        found.append(values)
+    return mean_over_tasks(found, [there[a] & there[b] for a, b in pairs(embeddings)])
+
+
+def vicreg(
+    embeddings, *, invariance=25.0, variance=25.0, covariance=1.0, deviation=None, present=None
+):
+    """Mean over pairs of a distance, and of what both modalities' covariances cost."""
+    there, found, costs = masks(embeddings, present), [], {}
+    dim = next(iter(embeddings.values())).shape[1]
+    target = dim**-0.5 if deviation is None else deviation
+    two = sum(there.values()) >= 2
+    for name, x in embeddings.items():
+        kept = x[there[name] & two] / target
+        matrix = np.cov(kept, rowvar=False) if len(kept) > 1 else np.zeros((dim, dim))
+        lack = np.maximum(1 - np.sqrt(np.diagonal(matrix) + 1e-4), 0).mean()
+        alike = (matrix[~np.eye(dim, dtype=bool)] ** 2).sum() / dim
+        costs[name] = variance * lack + covariance * alike
+    for a, b in pairs(embeddings):
+        squares = (((embeddings[a] - embeddings[b]) / target) ** 2).mean(axis=1)
+        found.append(invariance * squares + costs[a] + costs[b])
+    return mean_over_tasks(found, [there[a] & there[b] for a, b in pairs(embeddings)])
+
+
 def separation(embeddings, *, present=None, groups=None):
     """Mean squared cosine of leading directions with those of all others."""
     vectors, number = tuples(embeddings, present)

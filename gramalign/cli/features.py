@@ -1,9 +1,7 @@
 """`gramalign features`: files of media in, a feature store out."""
 
 import itertools
-import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +11,12 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.kept_programs import keep_programs
+from gramalign.cli.media import Words, by_name, quiet
 from gramalign.counted import counted
 from gramalign.media import features
-from gramalign.media.job import Dtype
 from gramalign.media.making import OnBadFile
+from gramalign.media.recipe import Dtype
 from gramalign.models.pretrained import families_of
-
-Columns = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
-"""Words of an option that may be given again, as otherwise only the last would count."""
 
 
 def _help(what: str, *kinds: str) -> Any:
@@ -49,21 +45,21 @@ class Features:
     out: Path
     """Folder to create."""
     text: Annotated[
-        Columns,
+        Words,
         _help("Columns of texts, and the folder of each one's encoder, as COLUMN=FOLDER", "text"),
     ] = ()
     image: Annotated[
-        Columns, _help("Columns of images: paths, relative to the table's folder", "image")
+        Words, _help("Columns of images: paths, relative to the table's folder", "image")
     ] = ()
     video: Annotated[
-        Columns,
+        Words,
         _help(
             "Columns of videos: paths of files, or of folders of images whose names are in order",
             *("image", "video"),
         ),
     ] = ()
     audio: Annotated[
-        Columns,
+        Words,
         _help("Columns of sounds: paths of what libsndfile reads (wav, flac, ogg, mp3)", "audio"),
     ] = ()
     frames: int = 8
@@ -86,10 +82,11 @@ class Features:
 
     def run(self) -> None:
         """Encode, and say what was made."""
-        # Before its library is imported, which looks online, and has advice about what is not used.
-        os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-        kinds = ("text", "image", "video", "audio")
-        given = {kind: _by_column(f"--{kind}", getattr(self, kind)) for kind in kinds}
+        quiet()
+        given = {
+            kind: by_name(f"--{kind}", getattr(self, kind), "COLUMN=FOLDER")
+            for kind in ("text", "image", "video", "audio")
+        }
         keep_programs()
         screen, clock = console(), _Clock()
         columns = (rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn())
@@ -121,7 +118,7 @@ class Features:
         screen.print(f"made {self.out}: {counted(len(store), 'row')}", soft_wrap=True)
         tower = ""
         if self.inputs:
-            folders = {m: str(x) for of_kind in given.values() for m, x in of_kind.items()}
+            folders = {m: x for of_kind in given.values() for m, x in of_kind.items()}
             tower = f' --model.tower "gramalign.models.pretrained:Tower(encoders={folders})"'
         screen.print(f"next: gramalign train --data {self.out}{tower}", soft_wrap=True)
 
@@ -145,20 +142,3 @@ class _Clock:
             return ", encoded before"
         seconds = end - begin
         return f", {after - before} in {seconds:.1f} s: {(after - before) / seconds:.1f} a second"
-
-
-def _by_column(option: str, given: Sequence[Sequence[str]]) -> dict[str, Path]:
-    """The folders of columns, by name.
-
-    >>> _by_column("--text", [["caption=models/clip", "title=bert"], ["name=bert"]])
-    {'caption': PosixPath('models/clip'), 'title': PosixPath('bert'), 'name': PosixPath('bert')}
-    """
-    found: dict[str, Path] = {}
-    for word in itertools.chain.from_iterable(given):
-        name, equals, folder = word.partition("=")
-        if not (name and equals and folder):
-            raise ValueError(f"{option}: got {word!r}, expected COLUMN=FOLDER")
-        if name in found:
-            raise ValueError(f"{option}: got {name} twice, expected one encoder for each column")
-        found[name] = Path(folder).expanduser()
-    return found

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import rich.console
 import rich.table
 import rich.text
 
@@ -82,12 +83,10 @@ def found(
     return results
 
 
-def table(one: Found, against: str) -> rich.table.Table:
+def table(one: Found, against: str) -> rich.console.Group:
     """A line for each hit, under a line that says what was asked."""
-    title = rich.text.Text(f"{one.query}: {' + '.join(one.by) or 'none'} -> {against}, {one.score}")
-    shown = rich.table.Table(
-        title=title, title_justify="left", box=None, header_style="bold", padding=(0, 2, 0, 0)
-    )
+    title = f"{one.query}: {' + '.join(one.by) or 'none'} -> {against}, {one.score}"
+    shown = rich.table.Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     labelled = any(hit.label is not None for hit in one.hits)
     for name in ("rank", "score", *(["label"] if labelled else [])):
         shown.add_column(name, justify="right", no_wrap=True)
@@ -101,4 +100,5 @@ def table(one: Found, against: str) -> rich.table.Table:
         shown.add_row(str(hit.rank), f"{hit.score:.4f}", *label, name, has, style=style)
     if not one.hits:
         shown.caption = "no hits: the query, or every row, lacks the named modalities"
-    return shown
+    # Not the table's own title, which would be broken at its width: a text may be longer.
+    return rich.console.Group(rich.text.Text(title, style="table.title"), shown)

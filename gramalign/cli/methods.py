@@ -32,7 +32,7 @@ class Methods:
     json: bool = False
     """Print everything as JSON."""
     markdown: bool = False
-    """Print the README's table."""
+    """Print the tables of docs/methods.md."""
 
     def run(self) -> None:
         """Print."""
@@ -102,7 +102,7 @@ def _settings(method: Method) -> rich.table.Table:
 
 
 def markdown(found: Sequence[Method]) -> str:
-    """A table of the objectives and one of the Scores, for the README."""
+    """A table of the objectives and one of the Scores, for docs/methods.md."""
     tables = []
     for kind, members in _by_kind(found):
         rows = [(_KINDS[kind], "what it is", "needs", "blind spot", "source"), ("---",) * 5]

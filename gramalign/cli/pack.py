@@ -10,6 +10,8 @@ from gramalign.cli.console import console
 from gramalign.counted import counted
 from gramalign.data import load
 from gramalign.data.packed import pack
+from gramalign.data.sources import EMBEDDED
+from gramalign.media.work import JOB
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Pack:
     """Write a feature store as ArrayRecord shards, for training on more rows than memory holds.
 
     Each shard is verified by reading it back. If interrupted, run the same command again. The
-    result is a feature store like any other. Example: `gramalign pack my_features/ packed/`.
+    result is a feature store like any other, with the `media.json` of one that `gramalign features`
+    made. Example: `gramalign pack my_features/ packed/`.
     """
 
     data: tyro.conf.Positional[str]
@@ -30,6 +33,8 @@ class Pack:
     def run(self) -> None:
         """Pack."""
         store = load(self.data)
+        record = Path(store.source) / JOB
+        has_record = store.source not in EMBEDDED and record.is_file()
         screen = console()
         with rich.progress.Progress(console=screen, transient=True) as progress:
             task = progress.add_task("packing", total=len(store))
@@ -37,6 +42,7 @@ class Pack:
                 store,
                 self.out,
                 shard_rows=self.shard_rows,
+                record=record if has_record else None,
                 report=lambda rows: progress.update(task, completed=rows),
             )
         size = sum(path.stat().st_size for path in self.out.iterdir())

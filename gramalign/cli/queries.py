@@ -24,13 +24,13 @@ class Queries:
         ids: of each.
         embeddings: per modality `[q, dim]`.
         present: per modality where it is there.
-        from_path: whether these are rows of a store of their own.
+        new: whether they are embedded for this search, and no rows of what ids are taken from.
     """
 
     ids: tuple[str, ...]
     embeddings: Mapping[str, Float[np.ndarray, "q dim"]]
     present: Mapping[str, Bool[np.ndarray, " q"]]
-    from_path: bool
+    new: bool
 
 
 def queries(run: Run, asked: str, by: Sequence[str], source: FeatureStore | Index) -> Queries:

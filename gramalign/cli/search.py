@@ -13,6 +13,8 @@ from gramalign.cli.evaluate import Part
 from gramalign.cli.found import found, table
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.made_by import made_by, other_maker
+from gramalign.cli.media import Words, by_name
+from gramalign.cli.media_query import media_query
 from gramalign.cli.queries import Queries, queries
 from gramalign.cli.score_names import OneScore
 from gramalign.cli.targets import check_target
@@ -35,14 +37,20 @@ class Search:
     """Find the rows that best match a query, from any modalities to any others.
 
     Examples: `gramalign search runs/digits 17 --by sums`, `gramalign search runs/digits new.npz
-    --against fourier gradients --score volume`.
+    --against fourier gradients --score volume`; of a store that `gramalign features` made,
+    `gramalign search runs/media --ask "caption=a dog in the snow" --encoders caption=clip/`.
     """
 
     run_folder: tyro.conf.Positional[Path]
     """Folder of a finished run."""
-    query: tyro.conf.Positional[str]
+    query: tyro.conf.Positional[str] = ""
     """Id of a row of the data, or path of a feature store whose rows are all queries; a path that
-    looks like an id is written ./NAME."""
+    looks like an id is written ./NAME. Left out where --ask is the query."""
+    ask: Words = ()
+    """One query of texts, images, videos and sounds, as MODALITY=TEXT or MODALITY=FILE."""
+    encoders: Words = ()
+    """Folders of the encoders that made the store's features, as MODALITY=FOLDER, for --ask; of a
+    tower that is a pretrained encoder, its own folder if not given."""
     by: tuple[str, ...] = ()
     """Modalities of the query; if not given, the first that a row has, or all of a store."""
     against: tuple[str, ...] = ()
@@ -71,6 +79,7 @@ class Search:
                 f"--part is {self.part}, but an index is searched as a whole: leave out --part or "
                 "--index"
             )
+        self._check_query()
         keep_programs()
         run = load_run(self.run_folder)
         if self.save_index is not None:
@@ -82,18 +91,18 @@ class Search:
             index = Index.load(self.index)
             source = index if self.data is None else data_of(run, self.data)
             try:
-                asked = queries(run, self.query, self.by, source)
+                asked = self._asked(run, source)
             except ValueError as error:
                 if other := other_maker(index, self.index, run, index.modalities):
                     error.add_note(other)
                 raise
             if other := other_maker(index, self.index, run, self._searched(index, asked)):
-                if asked.from_path or self.data is not None:
+                if asked.new or self.data is not None:
                     raise ValueError(f"{other}. Distances between two spaces mean nothing")
                 _log.warning("%s. Rows of the index are compared only with each other", other)
         else:
             source = data_of(run, self.data)
-            asked = queries(run, self.query, self.by, source)  # refused before all is embedded
+            asked = self._asked(run, source)  # refused before all is embedded
             rows = readable(source.part(self.part))
             with console().status(f"embedding {counted(len(rows), 'row')}"):
                 index = _embedded(run, rows)
@@ -110,7 +119,7 @@ class Search:
             gallery=self.against or None,
             present={name: asked.present[name] for name in asked.embeddings},
         )
-        own = not asked.from_path and (self.index is None or self.data is None)
+        own = not asked.new and (self.index is None or self.data is None)
         results = found(hits, index, asked, score, labels, own=own)
         if self.json:
             written = json.dumps([dataclasses.asdict(one) for one in results], indent=2)
@@ -123,6 +132,27 @@ class Search:
             screen.print(table(one, against))
         if self.save_index is not None:
             screen.print(f"\nwrote {self.save_index}: {counted(len(index), 'row')}", soft_wrap=True)
+
+    def _check_query(self) -> None:
+        if bool(self.query) == bool(self.ask):
+            got = "both" if self.query else "neither"
+            raise ValueError(
+                f"got {got} of QUERY and --ask, expected one: the id of a row, the path of a store "
+                "of queries, or --ask MODALITY=TEXT"
+            )
+        if self.ask and self.by:
+            raise ValueError(
+                "--by chooses of what a row has, and --ask names its own: leave it out"
+            )
+        if self.encoders and not self.ask:
+            raise ValueError("--encoders are for --ask: leave them out, or ask by --ask")
+
+    def _asked(self, run: Run, source: FeatureStore | Index) -> Queries:
+        if self.query:
+            return queries(run, self.query, self.by, source)
+        ask = by_name("--ask", self.ask, "MODALITY=TEXT or MODALITY=FILE")
+        encoders = by_name("--encoders", self.encoders, "MODALITY=FOLDER")
+        return media_query(run, ask, encoders, self.data or run.config.data)
 
     def _searched(self, index: Index, asked: Queries) -> tuple[str, ...]:
         """The modalities that queries are compared with."""

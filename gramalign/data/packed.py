@@ -216,6 +216,7 @@ def pack(
     folder: Path,
     *,
     shard_rows: int = 65536,
+    record: Path | None = None,
     report: Callable[[int], None] = lambda rows: None,
 ) -> None:
     """Writes a store as ArrayRecord shards, and reads each back to compare it.
@@ -227,6 +228,7 @@ def pack(
         store: the store to pack.
         folder: a new folder, or one where packing was interrupted.
         shard_rows: rows per shard.
+        record: a file to keep beside them under its name, which tells how the store was made.
         report: called with the number of rows done.
 
     Raises:
@@ -241,20 +243,22 @@ def pack(
             "its stores, and mix those"
         )
     make_folder(folder)
-    _check_free(folder)
+    _check_free(folder, record)
     busy = f"another process is packing into {folder}: wait for it, or choose another folder"
     with locked(folder / _LOCK, busy):
-        _check_free(folder)  # now that nobody else can finish there
+        _check_free(folder, record)  # now that nobody else can finish there
         for draft in folder.glob("features-*.part"):  # of a process that was killed
             draft.unlink()
-        _pack(store, folder, shard_rows, report)
+        _pack(store, folder, shard_rows, record, report)
         (folder / _LOCK).unlink()
 
 
-def _check_free(folder: Path) -> None:
+def _check_free(folder: Path, record: Path | None) -> None:
     there = [path.name for path in folder.iterdir()] if folder.exists() else []
-    # Arrays about the rows come after the shards: without a shard, they are somebody else's.
-    ours = (_SHARD, _COLUMN, _OTHERS) if any(map(_SHARD.fullmatch, there)) else (_SHARD, _OTHERS)
+    ours = [_SHARD, _OTHERS]
+    if any(map(_SHARD.fullmatch, there)):  # what comes after the shards is else somebody else's
+        kept = [] if record is None else [re.compile(rf"{re.escape(record.name)}(\..+\.part)?")]
+        ours += [_COLUMN, *kept]
     strange = [name for name in there if not any(kind.fullmatch(name) for kind in ours)]
     if strange or (folder / STORE).exists():
         held = ", ".join(sorted(strange)[:3]) or "a packed store"
@@ -262,7 +266,11 @@ def _check_free(folder: Path) -> None:
 
 
 def _pack(
-    store: FeatureStore, folder: Path, shard_rows: int, report: Callable[[int], None]
+    store: FeatureStore,
+    folder: Path,
+    shard_rows: int,
+    record: Path | None,
+    report: Callable[[int], None],
 ) -> None:
     starts = range(0, len(store), shard_rows)
     shards = {}
@@ -280,6 +288,8 @@ def _pack(
     for name, values in columns.items():
         if values is not None:
             np.save(folder / f"{name}.npy", values, allow_pickle=False)
+    if record is not None:
+        write_text(folder / record.name, record.read_text("utf-8"))
     about = {
         "modalities": {name: [x.shape[1], x.dtype.name] for name, x in store.features.items()},
         "shards": shards,

@@ -8,6 +8,7 @@ from gramalign.losses.barybind import barybind
 from gramalign.losses.centrobind import centrobind
 from gramalign.losses.clip import clip
 from gramalign.losses.confu import confu, fused_pairs
+from gramalign.losses.geometric_consistency import geometric_consistency
 from gramalign.losses.gram import gram
 from gramalign.losses.height import height
 from gramalign.losses.hypergram import hypergram
@@ -27,6 +28,7 @@ from gramalign.losses.symile import Negatives, symile
 from gramalign.losses.triangle import triangle
 from gramalign.losses.uniformity import uniformity
 from gramalign.losses.vast import fused_rest, vast
+from gramalign.losses.vicreg import vicreg
 
 __all__ = [
     "Negatives",
@@ -37,6 +39,7 @@ __all__ = [
     "confu",
     "fused_pairs",
     "fused_rest",
+    "geometric_consistency",
     "gram",
     "height",
     "hypergram",
@@ -59,4 +62,5 @@ __all__ = [
     "triangle",
     "uniformity",
     "vast",
+    "vicreg",
 ]

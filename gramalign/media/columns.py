@@ -11,7 +11,7 @@ from jaxtyping import Int
 from gramalign.counted import counted
 from gramalign.data import from_arrays
 from gramalign.data.store import COLUMNS, FeatureStoreError
-from gramalign.media.pieces import Kind
+from gramalign.decoding.pieces import Kind, exists
 from gramalign.media.table import Table
 
 
@@ -93,7 +93,7 @@ def _check_files(table: Table, columns: Sequence[Column]) -> None:
         for column in columns
         if column.kind != "text"
         for row, cell, path in zip(column.rows, column.cells, column.inputs, strict=True)
-        if not (os.path.isfile(path) or column.kind == "video" and os.path.isdir(path))
+        if not exists(column.kind, path)
     ]
     if lost:
         row, name, cell = min(lost)

@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from gramalign.media.pieces import Kind, Pieces
+from gramalign.decoding.pieces import Kind, Pieces
 from gramalign.models.pretrained import load
 
 Encode = Callable[[Pieces], Float[Array, "pieces dim"]]

@@ -1,39 +1,29 @@
 """Makes a feature store of a table of media, and goes on where it was killed."""
 
 import functools
-import hashlib
-import importlib.metadata
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import get_args
 
-from flax import nnx
-
-from gramalign import __version__
 from gramalign.data import FeatureStore, open_store
 from gramalign.data.store import COLUMNS
-from gramalign.files import read_json
-from gramalign.media.columns import Column, columns_of
-from gramalign.media.encoding import Encoding, encoding_of, means
-from gramalign.media.inputs import rows_of
+from gramalign.decoding.libraries import check_installed
+from gramalign.decoding.pieces import Kind
+from gramalign.media.columns import columns_of
+from gramalign.media.encoding import encoding_of
 from gramalign.media.joining import join
-from gramalign.media.libraries import check_installed
-from gramalign.media.making import Make, OnBadFile, Read, Report, make_chunks
-from gramalign.media.pieces import Kind, reader
-from gramalign.media.table import Table, read_table
+from gramalign.media.making import OnBadFile, Report, make_chunks
+from gramalign.media.recipe import Dtype, Options, Recipe, recipe_of
+from gramalign.media.record import record_of
+from gramalign.media.table import read_table
 from gramalign.media.work import check_free, work_on
-from gramalign.models.pretrained import abstract, kinds
-from gramalign.models.pretrained.fronts import Tokens, Tubelets
-from gramalign.models.pretrained.weights import read_settings
 
 Folders = Mapping[str, str | Path]
 """Folders of pretrained encoders, by column."""
-Dtype = Literal["float32", "bfloat16"]
 
 _BATCHES = 16  # in a chunk: what is lost when a job is killed, and has to be encoded again
 _TEXTS, _ROWS = 16384, 256  # likewise of inputs, of texts and of others, which are large
-_SUFFIXES = (".json", ".txt", ".model", ".safetensors")  # of what an encoder's folder needs
 
 _log = logging.getLogger(__name__)
 
@@ -98,12 +88,10 @@ def features(
             be read, or what was begun for `out` is another job.
     """
     table, out = Path(table), Path(out)
-    for name, value in {"frames": frames, "tokens": tokens, "batch_size": batch_size}.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}, expected at least 1")
-    for name, value, choices in (("dtype", dtype, Dtype), ("on_bad_file", on_bad_file, OnBadFile)):
-        if value not in get_args(choices):
-            raise ValueError(f"{name} is {value!r}, expected {' or '.join(get_args(choices))}")
+    options = Options(frames, tokens, batch_size, dtype, inputs)
+    if on_bad_file not in get_args(OnBadFile):
+        wanted = " or ".join(get_args(OnBadFile))
+        raise ValueError(f"on_bad_file is {on_bad_file!r}, expected {wanted}")
     check_free(out)
     check_installed()
     rows = read_table(table)
@@ -114,49 +102,17 @@ def features(
     used = {*COLUMNS, *(column.name for column in columns)}
     if unused := [repr(name) for name in rows.columns if name not in used]:
         _log.info("not used of %s: %s", table, ", ".join(unused))
-    options: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype}
-    if inputs:
-        options = {"inputs": True}
-    taken: dict[str, Kind] = {column.name: _taken(column) for column in columns}
-    by_frame = any(column.kind == "video" and taken[column.name] == "image" for column in columns)
-    options |= {"frames": frames} if by_frame else {}
-    options |= {"tokens": tokens} if tokens is not None else {}
-    job = _job(rows, columns, options)
-    reads: dict[str, Read] = {}
-    makes: dict[str, Make] = {}
-    cells = {}
-    encodings: dict[tuple[Path, Kind], Encoding] = {}
-    for column in columns:
-        key = column.encoder, taken[column.name]
-        front = abstract(*key).front
-        # Frames of a cell, and of a piece.
-        each, at_once = frames if column.kind == "video" else 1, 1
-        if isinstance(front, Tubelets):
-            each = at_once = front.frames
-        pieces = each // at_once
-        reads[column.name] = reader(
-            *(column.kind, column.encoder),
-            model_type=read_json(column.encoder / "config.json")["model_type"],
-            longest=_longest(column.encoder, front, tokens),
-            frames=each,
-            together=isinstance(front, Tubelets),
-            filled=inputs,
-        )
-        if inputs:
-            makes[column.name] = functools.partial(rows_of, pieces=pieces)
-            cells[column.name] = _TEXTS if column.kind == "text" else max(1, _ROWS // each)
-            continue
-        if key not in encodings:
-            encodings[key] = encoding_of(*key, dtype)
-        makes[column.name] = functools.partial(
-            means, encoding=encodings[key], batch_size=max(1, batch_size // at_once)
-        )
-        cells[column.name] = max(1, _BATCHES * batch_size // each)
+    job = record_of(rows, columns, options)
+    load = functools.cache(encoding_of)
+    recipes = {x.name: recipe_of(x.kind, x.encoder, options, load) for x in columns}
+    cells = {x.name: _cells(x.kind, recipes[x.name], options) for x in columns}
     with work_on(out, job) as work:
         if not work.joined:
             for column in columns:
+                recipe = recipes[column.name]
+                make = functools.partial(recipe.make, batch_size=batch_size)
                 make_chunks(
-                    *(rows, column, reads[column.name], makes[column.name], work),
+                    *(rows, column, recipe.read, make, work),
                     cells=cells[column.name],
                     on_bad_file=on_bad_file,
                     report=report,
@@ -166,49 +122,9 @@ def features(
     return open_store(out)
 
 
-def _taken(column: Column) -> Kind:
-    """What an encoder takes: of a video, the frames together or, as images, each by itself."""
-    separate = column.kind == "video" and "video" not in kinds(column.encoder)
-    return "image" if separate else column.kind
-
-
-def _longest(encoder: Path, front: nnx.Module, tokens: int | None) -> int:
-    """Most tokens of a text; 0 for what is none."""
-    if not isinstance(front, Tokens):
-        return 0
-    path = encoder / "sentence_bert_config.json"
-    if tokens is None and path.is_file():
-        tokens = read_settings(path).get("max_seq_length")
-    return front.longest if tokens is None else min(front.longest, tokens)
-
-
-def _job(table: Table, columns: Sequence[Column], options: Mapping[str, Any]) -> dict[str, Any]:
-    digests = {folder: _digest(folder) for folder in {column.encoder for column in columns}}
-    return {
-        "table": {"name": table.path.name, "rows": len(table), "digest": table.digest},
-        "options": dict(options),
-        "modalities": {
-            column.name: {
-                "kind": column.kind,
-                "encoder": column.encoder.resolve().name,
-                "digest": digests[column.encoder],
-            }
-            for column in columns
-        },
-        "versions": {
-            "gramalign": __version__,
-            **{name: importlib.metadata.version(name) for name in ("jax", "transformers")},
-        },
-    }
-
-
-def _digest(folder: Path) -> str:
-    """Of the names and contents of what an encoder is made of."""
-    found = hashlib.blake2b(digest_size=16)
-    for file in sorted([*folder.glob("*"), *folder.glob("1_Pooling/*")]):
-        if file.suffix in _SUFFIXES and file.is_file():
-            found.update(f"{file.relative_to(folder)}\n".encode())
-            with file.open("rb") as content:
-                of_file = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16))
-            found.update(of_file.digest())
-    return found.hexdigest()
+def _cells(kind: Kind, recipe: Recipe, options: Options) -> int:
+    """How many a chunk has."""
+    frames = recipe.pieces * recipe.at_once
+    if not options.inputs:
+        return max(1, _BATCHES * options.batch_size // frames)
+    return _TEXTS if kind == "text" else max(1, _ROWS // frames)

@@ -9,8 +9,8 @@ from typing import Literal
 import grain
 import numpy as np
 
+from gramalign.decoding.pieces import Pieces
 from gramalign.media.columns import Column
-from gramalign.media.pieces import Pieces
 from gramalign.media.table import Table
 from gramalign.media.work import Chunk, Work
 
@@ -64,7 +64,7 @@ def make_chunks(
     report(column.name, done, total)
     if not todo:
         return
-    found = _decoded(read, [column.inputs[cell] for _, chunk in todo for cell in chunk])
+    found = decoded(read, [column.inputs[cell] for _, chunk in todo for cell in chunk])
     for number, chunk in todo:
         bad: dict[int, str] = {}
 
@@ -86,7 +86,7 @@ def make_chunks(
             cell = chunk[int(np.argmin(finite))]
             raise ValueError(
                 f"{table.place(int(column.rows[cell]))}: the encoder {column.encoder} makes NaN or "
-                f"Inf of {column.name} {_short(column.cells[cell])}: leave that cell empty"
+                f"Inf of {column.name} {shortened(column.cells[cell])}: leave that cell empty"
             )
         work.write(column.name, number, Chunk(made, bad))
         report(column.name, done, total)
@@ -101,8 +101,8 @@ def chunk_ranges(total: int, cells: int) -> list[range]:
     return [range(start, min(start + cells, total)) for start in range(0, total, cells)]
 
 
-def _decoded(read: Read, inputs: list[str]) -> Iterator[Pieces | str]:
-    """What is read of each input, in their order, or why it cannot be."""
+def decoded(read: Read, inputs: list[str]) -> Iterator[Pieces | str]:
+    """What is read of each input, in their order and in threads, or why it cannot be."""
     threads = min(os.cpu_count() or 1, _THREADS)
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     tried = functools.partial(_tried, read)
@@ -120,11 +120,13 @@ def _tried(read: Read, given: str) -> Pieces | str:
 
 
 def _unreadable(table: Table, column: Column, cell: int, reason: str) -> ValueError:
+    place, given = table.place(int(column.rows[cell])), shortened(column.cells[cell])
     return ValueError(
-        f"{table.place(int(column.rows[cell]))}: {column.name} {_short(column.cells[cell])} cannot "
-        f"be read: {reason}. Replace it, or give --on-bad-file missing, which counts it as empty"
+        f"{place}: {column.name} {given} cannot be read: {reason}. Replace it, or give "
+        "--on-bad-file missing, which counts it as empty"
     )
 
 
-def _short(cell: str) -> str:
+def shortened(cell: str) -> str:
+    """A text or a path for messages, in quotes."""
     return repr(cell if len(cell) <= 100 else f"{cell[:97]}...")

@@ -1,4 +1,4 @@
-"""One modality's encoder: a perceptron beside a linear path."""
+"""One modality's encoder: a perceptron beside a linear path, or that path alone."""
 
 import itertools
 
@@ -27,7 +27,7 @@ class Tower(nnx.Module):
         features: width of the input.
         dim: width of the common space.
         hidden: width of each hidden layer.
-        depth: number of hidden layers, at least 1.
+        depth: number of hidden layers; 0: the linear path alone, with a bias.
         dropout: rate of dropout after each hidden layer, in [0, 1).
         dtype: that of the computation; parameters, their derivatives and the output are float32.
         mean: per-feature mean over the training rows.
@@ -51,14 +51,14 @@ class Tower(nnx.Module):
         widths = [features] + [hidden] * depth
         self.standardize = Standardize(features, mean, std)
         ends = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
-        self.linear = Linear(features, dim, use_bias=False, **ends)
+        self.linear = Linear(features, dim, use_bias=depth == 0, **ends)
         self.layers = nnx.List(
             [
                 Linear(wide, next_wide, dtype=dtype, rngs=rngs)
                 for wide, next_wide in itertools.pairwise(widths)
             ]
         )
-        self.head = Linear(hidden, dim, **ends)
+        self.head = Linear(hidden, dim, **ends) if depth else None
         self.dropout = dropout
 
     def __call__(
@@ -81,7 +81,8 @@ class Tower(nnx.Module):
             if dropout_keys is not None and self.dropout > 0:
                 hidden = self._drop(hidden, dropout_keys, depth)
             hidden = checkpoint_name(hidden, HIDDEN)
-        return self.linear(x) + self.head(hidden)
+        linear = self.linear(x)
+        return linear if self.head is None else linear + self.head(hidden)
 
     def _drop(self, x, keys, depth):
         def keep(key):

@@ -26,6 +26,7 @@ from gramalign.training.terms import Alignment as Alignment
 from gramalign.training.terms import Centrobind as Centrobind
 from gramalign.training.terms import Clip as Clip
 from gramalign.training.terms import Confu as Confu
+from gramalign.training.terms import GeometricConsistency as GeometricConsistency
 from gramalign.training.terms import Matching as Matching
 from gramalign.training.terms import ModalityGap as ModalityGap
 from gramalign.training.terms import Pmrl as Pmrl
@@ -37,6 +38,7 @@ from gramalign.training.terms import Supcon as Supcon
 from gramalign.training.terms import Symile as Symile
 from gramalign.training.terms import Uniformity as Uniformity
 from gramalign.training.terms import Vast as Vast
+from gramalign.training.terms import Vicreg as Vicreg
 from gramalign.training.volume_terms import Barybind as Barybind
 from gramalign.training.volume_terms import Gram as Gram
 from gramalign.training.volume_terms import Height as Height

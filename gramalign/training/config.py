@@ -30,7 +30,7 @@ class Model:
     hidden: int = 512
     """Width of each hidden layer."""
     depth: int = 1
-    """Number of hidden layers."""
+    """Number of hidden layers; 0: towers are linear maps."""
     dropout: float = 0.4
     """Rate of dropout after each hidden layer."""
     dtype: Dtype = "float32"
@@ -43,8 +43,8 @@ class Model:
 
     def __post_init__(self):
         as_declared(self)
-        for name in ("dim", "hidden", "depth"):
-            check(self, name, getattr(self, name) >= 1, "at least 1")
+        for name, least in (("dim", 1), ("hidden", 1), ("depth", 0)):
+            check(self, name, getattr(self, name) >= least, f"at least {least}")
         check(self, "dropout", 0 <= self.dropout < 1, "a rate in [0, 1)")
         try:
             takes = tower_named(self.tower).takes
@@ -72,17 +72,17 @@ class Optimizer:
     "optax:adamw(b2=0.98)" or optax.contrib:muon (`gramalign.training.optimizer_named`)."""
     rates: tuple[tuple[str, float], ...] = ()
     """Regular expression of names in params.safetensors -> factor of their learning rate, such as
-    "towers.text" 0.1; first match counts, others have 1. It multiplies updates, which is the same
-    but where these are not proportional to the rate, as in optax.contrib:schedule_free_adamw."""
+    "towers.text" 0.1; first match counts, others have 1. What has 0 is not trained and takes no
+    memory for it. It multiplies updates, which is the same but where these are not proportional to
+    the rate, as in optax.contrib:schedule_free_adamw."""
 
     def __post_init__(self):
         as_declared(self)
         for rule, factor in self.rates:
             check_pattern(self, "rates", rule)
-            if not 0 < factor < math.inf:
+            if not 0 <= factor < math.inf:
                 raise ValueError(
-                    f"Optimizer.rates: got {factor} for {rule!r}, expected a positive number; what "
-                    "should not be trained, Config.freeze names"
+                    f"Optimizer.rates: got {factor} for {rule!r}, expected a number, at least 0"
                 )
         check(self, "learning_rate", self.learning_rate > 0, "a positive number")
         check(self, "warmup", self.warmup is None or self.warmup >= 0, "at least 0")

@@ -25,7 +25,7 @@ from gramalign.training.input import Data
 from gramalign.training.layout import check_batch, mesh_of, shardings
 from gramalign.training.live import Report
 from gramalign.training.log import Log, opened
-from gramalign.training.model import joined
+from gramalign.training.model import joined, standardised
 from gramalign.training.moments import moments, varied
 from gramalign.training.params_file import save_params
 from gramalign.training.processes import (
@@ -112,7 +112,9 @@ def train(
         trained_on = digest(store)
         # The statistics of a run that is resumed, or finished, were measured when it began.
         begun = resume and (folder.params.exists() or folder.fixed.exists())
-        measured = None if begun else varied(moments(store), store)
+        measured = None
+        if not begun:
+            measured = varied(moments(store, standardised(config, store.dims)), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
     check_alike({**how, **facts(config, trained_on, measured, weights)})
     make_start = functools.partial(
@@ -185,10 +187,11 @@ def _train(
             )
         )
         fresh = checkpoints.latest is None
-        if not fresh and config.start_from is not None and not folder.fixed.exists():
+        kept = config.start_from is not None or any(not x for _, x in config.optimizer.rates)
+        if not fresh and kept and not folder.fixed.exists():
             raise FileNotFoundError(
-                f"{folder.fixed} is missing, which holds what this run has from start_from and "
-                "does not train: restore it, or begin anew with --overwrite"
+                f"{folder.fixed} is missing, which holds what this run does not train: restore it, "
+                "or begin anew with --overwrite"
             )
         state = start.state() if fresh else checkpoints.restore(start.abstract)
         fixed = jax.device_put(start.fixed, shardings(config.layout, mesh, start.fixed))

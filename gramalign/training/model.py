@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from gramalign.models import Statistic, Towers
 from gramalign.training.config import Config
+from gramalign.training.rates import Rates, check_rules, factor_of
 from gramalign.training.term import Term
 from gramalign.training.tower_named import tower_named
 from gramalign.types import Embeddings, Present
@@ -90,25 +91,46 @@ class Model(nnx.Module):
         )
 
 
-def split(model: Model) -> tuple[nnx.GraphDef, PyTree, PyTree]:
+def split(model: Model, rates: Rates = ()) -> tuple[nnx.GraphDef, PyTree, PyTree]:
     """Splits a model once, before any jit: `(graphdef, params, fixed)`.
 
-    Params are what is trained; fixed are statistics, and the parameters of frozen towers. Both are
-    plain nested dicts of arrays: a jitted function accepts them much faster than nnx's own states,
-    and every tool can save them. `nnx.merge` undoes the split.
+    Params are what is trained; fixed are statistics, the parameters of frozen towers, and those
+    whose learning rate is 0. Both are plain nested dicts of arrays: a jitted function accepts them
+    much faster than nnx's own states, and every tool can save them. `nnx.merge` undoes the split.
+
+    Raises:
+        ValueError: a rule of the rates without a parameter, or nothing to train but numbers.
     """
     frozen = {("encoder", "towers", modality) for modality in model.encoder.frozen}
+    learning: dict[str, float] = {}
 
     def trained(path: tuple[Any, ...], variable: Any) -> bool:
-        return isinstance(variable, nnx.Param) and path[:3] not in frozen
+        if not isinstance(variable, nnx.Param) or path[:3] in frozen:
+            return False
+        name = ".".join(map(str, path))
+        learning[name] = factor_of(name, rates)
+        return learning[name] > 0
 
     graphdef, params, fixed = nnx.split(model, trained, (nnx.Param, Statistic))
+    check_rules(sorted(learning), rates)
+    kept = frozen or 0 in learning.values()
+    if kept and all(".numbers." in name for name, factor in learning.items() if factor > 0):
+        raise ValueError(
+            "nothing is left to train but learned numbers: let freeze name fewer modalities, or "
+            "give fewer parameters a learning rate of 0"
+        )
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(fixed)
 
 
 def joined(graphdef: nnx.GraphDef, params: PyTree, fixed: PyTree) -> PyTree:
     """All parts of a model as one nested dict: the content of its file."""
     return nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, params, fixed)))
+
+
+def standardised(config: Config, dims: Mapping[str, int]) -> list[str]:
+    """The modalities whose towers have statistics of their features; of others none are needed."""
+    found = nnx.state(abstract_model(config, dims).encoder.towers, Statistic)
+    return sorted({str(path[0]) for path, _ in nnx.to_flat_state(found)})
 
 
 def abstract_model(config: Config, dims: Mapping[str, int]) -> Model:

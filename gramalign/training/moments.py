@@ -1,6 +1,7 @@
 """Mean and standard deviation of the training rows, for towers that standardise."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -13,11 +14,19 @@ Moments = tuple[Float32[np.ndarray, " d"], Float32[np.ndarray, " d"]]
 """Mean and standard deviation of each feature."""
 
 
-def moments(store: FeatureStore) -> dict[str, Moments]:
-    """Measures each modality over the rows where it is present, internally in float64.
+def moments(store: FeatureStore, of: Sequence[str] | None = None) -> dict[str, Moments]:
+    """Measures modalities over the rows where they are present, internally in float64.
 
     Reads every row once. Zeros for a modality that is present nowhere.
+
+    Args:
+        store: the rows.
+        of: which modalities; None: all.
     """
+    if of is not None:
+        if not of:
+            return {}
+        store = store.only(of)
     step = store.rows_at_once
     if len(store) > step:
         _log.info("measuring the features of %d rows of %s", len(store), store.source)
@@ -33,11 +42,13 @@ def varied(measured: dict[str, Moments], store: FeatureStore) -> dict[str, Momen
     """The moments, unchanged, once they are checked.
 
     Raises:
-        ValueError: a modality that is absent from all rows, or the same in all.
+        ValueError: a modality that is absent from all rows or, if it was measured, the same in all.
     """
-    for name, (mean, std) in measured.items():
-        if (std <= 1e-6 * np.abs(mean)).all():
-            what = "the same in" if store.present[name].any() else "absent from"
+    for name in store.modalities:
+        there = store.present[name].any()
+        mean, std = measured.get(name, (np.zeros(1), np.ones(1)))
+        if not there or (std <= 1e-6 * np.abs(mean)).all():
+            what = "the same in" if there else "absent from"
             others = [other for other in store.modalities if other != name]
             cure = f"leave it out, with --modalities {' '.join(others)}"
             raise ValueError(

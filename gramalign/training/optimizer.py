@@ -1,6 +1,5 @@
 """The optimiser of a run, composed from optax."""
 
-import re
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ from jaxtyping import PyTree
 from gramalign.imported import placed
 from gramalign.training.config import Optimizer
 from gramalign.training.optimizer_named import optimizer_named
-from gramalign.training.params_file import named
+from gramalign.training.rates import rated
 
 
 def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformation:
@@ -18,8 +17,7 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
 
     Raises:
         ValueError: `config.kind` makes something else; when called, its update returns other shapes
-            than those of the parameters, or a state unlike the one before, or a rule of
-            `config.rates` has no parameter.
+            than those of the parameters, or a state unlike the one before.
     """
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0,
@@ -38,40 +36,10 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
             "optax.GradientTransformation"
         )
     made = _checked(made, config.kind, chosen.make.found)
-    rated = (_rated(config.rates),) if config.rates else ()
+    factors = (rated(config.rates),) if config.rates else ()
     return _standard_promotion(
-        optax.chain(optax.clip_by_global_norm(config.clip_norm), made, *rated)
+        optax.chain(optax.clip_by_global_norm(config.clip_norm), made, *factors)
     )
-
-
-def _rated(rates: tuple[tuple[str, float], ...]) -> optax.GradientTransformation:
-    """Multiplies updates: where they are proportional to the learning rate, some have others."""
-
-    def rule_of(name: str) -> int | None:
-        return next((i for i, (rule, _) in enumerate(rates) if re.search(rule, name)), None)
-
-    def init(params):
-        names = [name for name, _ in named(params)]
-        used = {rule_of(name) for name in names}
-        for i, (rule, _) in enumerate(rates):
-            if i not in used:
-                any_ = any(re.search(rule, name) for name in names)
-                why = "whose parameters all match rules before it" if any_ else "of no parameter"
-                more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-                raise ValueError(
-                    f"Optimizer.rates has {rule!r}, {why}; trained are {', '.join(names[:6])}{more}"
-                )
-        return optax.EmptyState()
-
-    def update(updates, state, params=None):
-        def scaled(name: str, leaf: Any) -> Any:
-            rule = rule_of(name)
-            return leaf if rule is None else leaf * rates[rule][1]
-
-        leaves = [scaled(name, leaf) for name, leaf in named(updates)]
-        return jax.tree.unflatten(jax.tree.structure(updates), leaves), state
-
-    return optax.GradientTransformation(init, update)
 
 
 def _checked(tx: optax.GradientTransformation, kind: str, found: Any) -> Any:

@@ -23,10 +23,10 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
         mesh: the devices, from `gramalign.training.layout`.
 
     Raises:
-        ValueError: a batch that is not divisible by the number of devices.
+        ValueError: a batch that is not divisible by the number of devices, or as `split`.
     """
     check_batch(config.batch_size, mesh)
-    graphdef, params, fixed = split(abstract_model(config, dims))
+    graphdef, params, fixed = split(abstract_model(config, dims), config.optimizer.rates)
     tx = make_optimizer(config.optimizer, config.steps)
     state = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     step = make_step(config, graphdef, tx, mesh)

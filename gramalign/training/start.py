@@ -79,7 +79,8 @@ class Start:
         programs = _programs if _fixed(config) else _programs.__wrapped__
         made = programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
         self._config, self._folder, self._trained_on = config, folder, trained_on
-        self._initial = functools.partial(made.initial, np.uint32(config.seed))
+        seed = np.uint32(config.seed)
+        self._initial = functools.partial(made.initial, seed)
         self.dims = dict(dims)
         self.graphdef, self.abstract, self.step = made.graphdef, made.abstract, made.step
         self._weights: dict[str, np.ndarray] | None = None
@@ -91,7 +92,7 @@ class Start:
             self._weights = self._brought()  # now, as whatever they raise comes before any folder
             # Compiled, so that no other parameter is made for them.
             self.fixed = jax.device_get(
-                jax.jit(lambda: _variables(config, dims, measured, jax.random.key(0))[1])()
+                jax.jit(lambda seed: _variables(config, dims, measured, _keys(seed)[0])[1])(seed)
             )
 
     @property
@@ -159,14 +160,14 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     tx = make_optimizer(config.optimizer, config.steps)
 
     def build(seed):
-        init_key, run_key = jax.random.split(jax.random.key(seed))
+        init_key, run_key = _keys(seed)
         params, fixed = _variables(config, dict(dims), None, init_key)
         return init_state(params, tx, run_key), fixed
 
     like, fixed = jax.eval_shape(build, np.uint32(0))
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    graphdef, _, _ = split(abstract_model(config, dict(dims)))
+    graphdef, _, _ = split(abstract_model(config, dict(dims)), config.optimizer.rates)
     if not _fixed(config):
         _try_out(config, dict(dims), graphdef, tx, like, fixed)
     return _Programs(
@@ -176,6 +177,12 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
         initial=jax.jit(lambda seed: build(seed)[0], out_shardings=where),
         step=make_step(config, graphdef, tx, mesh),
     )
+
+
+def _keys(seed) -> tuple[jax.Array, jax.Array]:
+    """That of the initial weights, and the run's own."""
+    init_key, run_key = jax.random.split(jax.random.key(seed))
+    return init_key, run_key
 
 
 def _try_out(config, dims, graphdef, tx, like, fixed) -> None:
@@ -199,5 +206,6 @@ def _try_out(config, dims, graphdef, tx, like, fixed) -> None:
 
 def _variables(config, dims, measured, key) -> tuple[PyTree, PyTree]:
     """A new model's variables: those that are trained, and those that are not."""
-    _, params, fixed = split(Model(config, dims, measured, rngs=nnx.Rngs(key)))
+    model = Model(config, dims, measured, rngs=nnx.Rngs(key))
+    _, params, fixed = split(model, config.optimizer.rates)
     return params, fixed

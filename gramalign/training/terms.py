@@ -286,6 +286,42 @@ class ModalityGap(Term):
 
 
 @dataclass(frozen=True)
+class GeometricConsistency(Term):
+    """CyCLIP's squared differences between the modalities' similarities."""
+
+    loss = staticmethod(losses.geometric_consistency)
+
+    cross_modal: float = 1.0
+    """Weight of differences between similarities across modalities, at least 0."""
+    in_modal: float = 1.0
+    """Weight of differences between similarities within modalities, at least 0."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("cross_modal", "in_modal"):
+            check(self, name, 0 <= getattr(self, name) < math.inf, "finite, at least 0")
+
+
+@dataclass(frozen=True)
+class Vicreg(Term):
+    """VICReg: matched embeddings close, every coordinate spread, no two coordinates alike."""
+
+    loss = staticmethod(losses.vicreg)
+
+    invariance: float = 25.0
+    """Weight of the distance between matched embeddings, at least 0."""
+    variance: float = 25.0
+    """Weight of the coordinates' lack of spread, at least 0."""
+    covariance: float = 1.0
+    """Weight of the coordinates' covariances, at least 0."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("invariance", "variance", "covariance"):
+            check(self, name, 0 <= getattr(self, name) < math.inf, "finite, at least 0")
+
+
+@dataclass(frozen=True)
 class Separation(Term):
     """Squared cosines of the examples' leading directions."""
 
@@ -318,5 +354,7 @@ TERMS: dict[str, type[Term]] = {
     "alignment": Alignment,
     "uniformity": Uniformity,
     "modality_gap": ModalityGap,
+    "geometric_consistency": GeometricConsistency,
+    "vicreg": Vicreg,
 }
 """Every term by name: what an objective, a config and the command line can name."""

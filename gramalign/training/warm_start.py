@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 from gramalign.counted import counted
 from gramalign.training.config import Config
 from gramalign.training.params_file import named, read_about, read_arrays, read_shapes
+from gramalign.training.rates import factor_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
 from gramalign.training.tower_named import of_modality
@@ -77,8 +78,7 @@ def match(params: PyTree, fixed: PyTree, config: Config) -> Matched:
 
     Raises:
         FileNotFoundError: as `weights_file`.
-        ValueError: a damaged file, no weight that fits, a frozen tower that is not as it was there,
-            or nothing to train beside frozen towers but numbers.
+        ValueError: a damaged file, no weight that fits, a frozen tower that is not as it was there.
     """
     assert config.start_from is not None
     path = weights_file(config.start_from)
@@ -91,14 +91,13 @@ def match(params: PyTree, fixed: PyTree, config: Config) -> Matched:
         other_shape=tuple(name for name in here if name in there and name not in taken),
         left=tuple(sorted(there.keys() - here)),
     )
+    rates = config.optimizer.rates
+    weights = {name for name, _ in named(params)}
+    weights |= {name for name, _ in named(fixed) if factor_of(name, rates) == 0}
     if config.freeze:
         _check_frozen({*here, *there} - taken, path, config)
-        if all(".numbers." in name for name, _ in named(params)):
-            raise ValueError(
-                "freeze: nothing is left to train but learned numbers: name fewer modalities"
-            )
-    # A temperature alone does not count as a model that fits.
-    elif not any(name.startswith("encoder.") for name, _ in named(params) if name in taken):
+    # A temperature alone does not count as a model that fits, nor does a mean of features.
+    elif not any(name.startswith("encoder.") for name in taken & weights):
         raise ValueError(f"start_from: no weights of a tower match. {matched}")
     return matched
 

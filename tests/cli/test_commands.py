@@ -415,7 +415,7 @@ def test_what_a_search_asks_with(run, store, tmp_path):
     every, one = (queries(trained, str(path), by, rows) for by in ([], ["video"]))
     assert set(every.embeddings) == {"text", "video"} and set(one.embeddings) == {"video"}
     assert every.present["text"].tolist() == [True, False, True, True]
-    assert every.from_path and len(every.ids) == 4
+    assert every.new and len(every.ids) == 4
     more = load(str(path))
     assert list(queries(trained, "0", [], more).embeddings) == ["text"]
     with pytest.raises(ValueError, match="'1' has no modality of the run; it has none of them$"):

@@ -50,6 +50,24 @@ def same(found, wanted):
         np.testing.assert_array_equal(getattr(found, column), getattr(wanted, column))
 
 
+def test_what_tells_how_it_was_made_is_kept(store, tmp_path):
+    record = tmp_path / "media.json"
+    record.write_text('{"kind": "日本"}', "utf-8")
+    # The first is interrupted when all but the store's own file is there.
+    with pytest.MonkeyPatch.context() as patch:
+        write, folder = packed.write_text, tmp_path / "packed"
+        patch.setattr(
+            packed, "write_text", lambda path, text: path.name == STORE or write(path, text)
+        )
+        pack(store, folder, record=record)
+    assert (folder / record.name).exists() and not (folder / STORE).exists()
+    with pytest.raises(FeatureStoreError, match="already holds media.json"):
+        pack(store, folder)
+    pack(store, folder, record=record)
+    assert (folder / record.name).read_bytes() == record.read_bytes()
+    same(load(folder), store)
+
+
 def test_there_and_back(store, folder):
     assert [p.name for p in shards(folder)] == [
         f"features-{i:05d}-of-00004.array_record" for i in range(4)
@@ -135,8 +153,8 @@ def test_who_waited_for_the_folder_finds_it_taken(store, tmp_path, monkeypatch):
     checked = []
     check = packed._check_free
 
-    def slow(where):
-        check(where)
+    def slow(where, record):
+        check(where, record)
         if not checked:  # another process comes and goes between this and the lock
             checked.append(where)
             pack(store, folder)

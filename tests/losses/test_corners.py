@@ -77,7 +77,16 @@ def test_a_distance_of_nothing_has_no_curvature_that_is_not_finite(power):
     np.testing.assert_array_equal(curvature(same), 0)
 
 
-@pytest.mark.parametrize("loss", [losses.alignment, losses.modality_gap, losses.uniformity])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.alignment,
+        losses.modality_gap,
+        losses.uniformity,
+        losses.geometric_consistency,
+        losses.vicreg,
+    ],
+)
 def test_what_is_no_product_of_bfloat16_rows_is_in_float32(loss):
     x = samples.as_jax(samples.embeddings(np.random.default_rng(0), 8, 64, "ab"))
     rounded = {m: v.astype(jnp.bfloat16) for m, v in x.items()}

@@ -199,6 +199,22 @@ LOSSES = {
         {},
     ),
     "separation": (cold(losses.separation), cold(reference.separation), {}),
+    "geometric consistency": (
+        cold(only(losses.geometric_consistency, "present")),
+        cold(only(reference.geometric_consistency, "present")),
+        {},
+    ),
+    "in-modal consistency": (
+        cold(only(partial(losses.geometric_consistency, cross_modal=0.25), "present")),
+        cold(only(partial(reference.geometric_consistency, cross_modal=0.25), "present")),
+        {},
+    ),
+    "vicreg": (cold(only(losses.vicreg, "present")), cold(only(reference.vicreg, "present")), {}),
+    "vicreg, as published": (
+        cold(only(partial(losses.vicreg, deviation=1.0), "present")),
+        cold(only(partial(reference.vicreg, deviation=1.0), "present")),
+        {},
+    ),
     "pmrl": (every_loss.pmrl, dense_pmrl, {}),
     "pmrl, squared": (every_loss.pmrl, dense_pmrl, dict(signed=False)),
     "vast": (losses.vast, reference.vast, dict(anchor="b", fused="c", label_smoothing=0.1)),

@@ -44,6 +44,8 @@ FUNCTIONS = {
     "uniformity": losses.uniformity,
     "modality gap": losses.modality_gap,
     "separation": losses.separation,
+    "geometric consistency": losses.geometric_consistency,
+    "vicreg": losses.vicreg,
     "participants": losses.participants,
 }
 
@@ -165,6 +167,21 @@ TWO = {"text": ROWS, "audio": ROWS}
         (lambda: losses.alignment(TWO, power=jnp.nan), "power must be finite, got nan"),
         (lambda: losses.uniformity(TWO, t=0.0), "t must be positive, got 0.0"),
         (lambda: losses.modality_gap(TWO, axis_name="data"), "'data' is not a mesh axis here"),
+        (
+            lambda: losses.geometric_consistency(TWO, axis_name="data"),
+            "'data' is not a mesh axis here",
+        ),
+        (lambda: losses.vicreg(TWO, axis_name="data"), "'data' is not a mesh axis here"),
+        (
+            lambda: losses.geometric_consistency(TWO, in_modal=-1.0),
+            "in_modal must be at least 0, got -1.0",
+        ),
+        (
+            lambda: losses.geometric_consistency(TWO, cross_modal=jnp.nan),
+            "cross_modal must be at least 0, got nan",
+        ),
+        (lambda: losses.vicreg(TWO, deviation=0.0), "deviation must be positive, got 0.0"),
+        (lambda: losses.vicreg(TWO, variance=jnp.ones(2)), "variance must be one number"),
     ],
 )
 def test_settings_out_of_range(call, message):

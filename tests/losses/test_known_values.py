@@ -62,6 +62,44 @@ def test_a_gap_is_that_of_centres():
     np.testing.assert_allclose(losses.modality_gap(apart), 3, rtol=1e-5)
 
 
+def test_consistency_does_not_see_reflections_but_rotations():
+    """So that it aligns nothing by itself: its blind spot."""
+    x = jnp.asarray(samples.embeddings(np.random.default_rng(0), 8, 6)["a"])
+    signs = jnp.array([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
+    for reflected in (-x, x * signs[None]):
+        found = losses.geometric_consistency({"a": x, "b": reflected})
+        np.testing.assert_allclose(found, 0, atol=1e-12)
+    turned = x @ jnp.asarray(samples.orthonormal(np.random.default_rng(1), 6, 6, np.float32))
+    pair = {"a": x, "b": turned}
+    np.testing.assert_allclose(losses.geometric_consistency(pair, cross_modal=0.0), 0, atol=2e-6)
+    assert np.all(losses.geometric_consistency(pair, in_modal=0.0) > 0.03)
+
+
+def test_consistency_keeps_its_digits_as_modalities_meet():
+    """Differences of similarities would have lost them all."""
+    rng = np.random.default_rng(0)
+    x = samples.embeddings(rng, 16, 8)["a"].astype(np.float64)
+    near = x + 1e-6 * rng.normal(size=x.shape)
+    near, x = near.astype(np.float32), x.astype(np.float32)
+    exact = reference.geometric_consistency({"a": x.astype(float), "b": near.astype(float)})
+    found = losses.geometric_consistency({"a": jnp.asarray(x), "b": jnp.asarray(near)})
+    np.testing.assert_allclose(found, exact, rtol=1e-4)
+
+
+def test_vicreg_of_whitened_and_of_collapsed_rows():
+    """0, and what two coordinates without spread cost: 1 - sqrt(1e-4), twice 25 times."""
+    rng = np.random.default_rng(0)
+    x = samples.orthonormal(rng, 6, 32, np.float64).T
+    x -= x.mean(axis=0)
+    white = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+    rows = jnp.asarray(1.1 * white, jnp.float32)
+    found = losses.vicreg({"a": rows, "b": rows}, deviation=1.0)
+    np.testing.assert_allclose(found, 0, atol=1e-6)
+    point = jnp.tile(normalize(rows[:1]), (32, 1))
+    found = losses.vicreg({"a": point, "b": point})
+    np.testing.assert_allclose(found, 2 * 25 * 0.99, rtol=1e-6)
+
+
 def test_uniformity_of_one_point_and_of_two():
     """0, and minus t times the squared distance 4; that of modalities, not between them."""
     row = jnp.eye(4)[:1]

@@ -34,6 +34,11 @@ def test_losses_of_unit_rows(name):
     jax.eval_shape(lambda x: loss(x, **settings), long)
 
 
+def test_vicreg_of_rows_whose_deviation_is_given():
+    long = with_row(1, 2 * X["b"][1])
+    assert jnp.isfinite(losses.vicreg(long, deviation=1.0)).all()
+
+
 def test_fused_embeddings():
     fused = {name: X[m] + X[n] for name, (m, n) in losses.fused_pairs(X).items()}
     with pytest.raises(ValueError, match=r"embeddings\['a\+b'\] must hold rows of length 1"):

@@ -1,6 +1,7 @@
 """A small table of media, and the encoders of its columns."""
 
 import csv
+import os
 
 import pytest
 
@@ -55,3 +56,9 @@ def films(table):
     path = table.with_name("films.csv")
     path.write_text("film\nfilms/1.mp4\nfilms/7.mp4\n")
     return path
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """A command's settings of the environment end with the test."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())

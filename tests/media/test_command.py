@@ -27,12 +27,6 @@ def words(table, encoders, out):
     ]
 
 
-@pytest.fixture
-def quiet(monkeypatch):
-    """The command's settings of the environment end with the test."""
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-
-
 def test_what_is_made_is_told(table, encoders, tmp_path, capsys, quiet):
     out = tmp_path / "store"
     clip, bert = encoders / "clip", encoders / "bert"

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from gramalign.data import load as load_store
+from gramalign.decoding.pieces import Kind, reader
 from gramalign.files import locked
 from gramalign.media import features, job, work
 from gramalign.media.encoding import encoding_of
-from gramalign.media.pieces import Kind, reader
 from gramalign.models.pretrained import load
 from tests.compilations import compilations
 from tests.media.conftest import ROWS
@@ -411,7 +411,7 @@ def test_no_file_is_to_blame_for_a_lack_of_memory(table, encoders, tmp_path, mon
     def full(path):
         raise MemoryError
 
-    monkeypatch.setattr("gramalign.media.pieces.picture", full)
+    monkeypatch.setattr("gramalign.decoding.pieces.picture", full)
     text, image = {"caption": encoders / "clip"}, {"photo": encoders / "clip"}
     with pytest.raises(MemoryError):
         features(table, tmp_path / "store", text=text, image=image, on_bad_file="missing")
@@ -506,7 +506,7 @@ def test_code_in_a_folder_is_not_run(table, tmp_path):
 
 
 def test_without_the_packages(table, encoders, tmp_path, monkeypatch):
-    monkeypatch.setattr("gramalign.media.libraries.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("gramalign.decoding.libraries.importlib.util.find_spec", lambda name: None)
     message = r"needs transformers, pillow, soundfile, soxr, av, not installed here: pip install"
     with pytest.raises(ValueError, match=message):
         features(table, tmp_path / "store", **given(encoders))

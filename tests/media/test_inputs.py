@@ -1,5 +1,7 @@
 """What encoders take is kept in the place of features, for towers that are those encoders."""
 
+import json
+import shutil
 from typing import Any
 
 import jax
@@ -9,8 +11,9 @@ from flax import nnx
 
 from gramalign.cli import main
 from gramalign.data import load as load_store
+from gramalign.decoding.inputs import row_of, rows_of
 from gramalign.media import features
-from gramalign.media.inputs import row_of, rows_of
+from gramalign.media.record import digest_of
 from gramalign.models.pretrained import Tower
 from tests.media.conftest import ROWS
 
@@ -112,6 +115,19 @@ def test_another_kind_of_job_does_not_go_on(table, encoders, tmp_path):
         features(table, tmp_path / "out", **given(encoders))
     features(table, tmp_path / "out", **given(encoders), inputs=True)
     assert len(load_store(str(tmp_path / "out"))) == ROWS
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+def test_weights_play_no_part_in_inputs(inputs, table, encoders, tmp_path):
+    bert = shutil.copytree(encoders / "bert", tmp_path / "bert")
+    (bert / "model.safetensors.index.json").write_text("{}")  # of the weights as well
+    digests = [digest_of(folder, weights=not inputs) for folder in (bert, encoders / "bert")]
+    assert (digests[0] == digests[1]) == inputs
+    (bert / "model.safetensors").unlink()
+    if inputs:
+        features(table, tmp_path / "out", text={"caption": bert}, inputs=True)
+        made = json.loads((tmp_path / "out" / "media.json").read_text())
+        assert made["modalities"]["caption"]["digest"] == digests[0]
 
 
 def test_when_nothing_tells_their_width(encoders, tmp_path):

@@ -16,10 +16,10 @@ from transformers import (
     AutoTokenizer,
 )
 
-from gramalign.media.libraries import processor
-from gramalign.media.pictures import frames_of, picture
-from gramalign.media.pieces import _sounds, _texts, reader
-from gramalign.media.sounds import sound
+from gramalign.decoding.libraries import processor
+from gramalign.decoding.pictures import frames_of, picture
+from gramalign.decoding.pieces import _sounds, _texts, reader
+from gramalign.decoding.sounds import sound
 from tests.media.made import RATE, WORDS, pixels, write_image, write_sound, write_video
 
 
@@ -276,7 +276,7 @@ def test_texts_of_siglip(tmp_path):
 def test_a_tokenizer_that_needs_sentencepiece(encoders, tmp_path, monkeypatch):
     shutil.copytree(encoders / "bert", tmp_path / "bert")
     (tmp_path / "bert" / "spiece.model").touch()
-    monkeypatch.setattr("gramalign.media.libraries.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("gramalign.decoding.libraries.importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="the tokenizer of .*bert needs sentencepiece, not instal"):
         processor(tmp_path / "bert", "tokenizer")
 

@@ -41,6 +41,16 @@ def test_depth_counts_hidden_layers(depth):
     assert [layer.out_features for layer in tower(depth=depth).layers] == [8] * depth
 
 
+def test_without_hidden_layers_it_is_a_linear_map():
+    model = tower(depth=0, dropout=0.5)
+    model.linear.bias[...] = jnp.arange(4.0)
+    named = sorted(".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model)))
+    assert named == ["linear.bias", "linear.kernel", "standardize.mean", "standardize.std"]
+    expected = X @ np.asarray(model.linear.kernel[...]) + np.arange(4)
+    drawn = jax.random.split(jax.random.key(0), 32)
+    np.testing.assert_allclose(model(jnp.asarray(X), dropout_keys=drawn), expected, atol=1e-5)
+
+
 def test_dropout_needs_a_key_and_follows_from_it():
     model, x = tower(dropout=0.5), jnp.asarray(X)
     keys, others = (jax.random.split(jax.random.key(seed), len(x)) for seed in (1, 2))

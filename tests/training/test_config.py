@@ -242,7 +242,7 @@ def test_differences_are_named_by_path():
             r"settings\['gram'\] is Clip.*, expected Gram\(\.\.\.\)",
         ),
         (lambda: Model(dropout=1.0), "Model.dropout is 1.0, expected a rate in"),
-        (lambda: Model(depth=0), "Model.depth is 0, expected at least 1"),
+        (lambda: Model(depth=-1), "Model.depth is -1, expected at least 0"),
         (
             lambda: Optimizer(clip_norm=0.0),
             "Optimizer.clip_norm is 0.0, expected a positive number",

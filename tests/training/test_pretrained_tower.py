@@ -10,9 +10,11 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
-from gramalign.data import load
+from gramalign.data import gather, load
 from gramalign.models import pretrained
 from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, train
+from gramalign.training.model import standardised
+from gramalign.training.moments import moments
 from tests.compiled import kept_programs as kept_programs
 from tests.models.pretrained.tiny import golden, write_model
 from tests.training.commands import Killed, killed_at
@@ -236,3 +238,29 @@ def test_a_folder_without_weights_leaves_no_folder(config, folder, tmp_path, qui
     with pytest.raises(FileNotFoundError, match=r"bare has no \*.safetensors"):
         train(dataclasses.replace(config, model=model), tmp_path / "run", report=quiet)
     assert not (tmp_path / "run").exists()
+
+
+def test_only_towers_that_standardise_are_measured_for(
+    config, folder, tmp_path, quiet, monkeypatch
+):
+    """As inputs may be larger than everything else, and a pass over them long."""
+    every = dataclasses.replace(config, modalities=("caption", "depth"))
+    assert standardised(every, load(folder / "store.npz").dims) == ["depth"]
+    store = load(folder / "store.npz").part("train")
+    assert moments(store, ["depth"]).keys() == {"depth"} and moments(store, []) == {}
+    np.testing.assert_array_equal(moments(store, ["depth"])["depth"], moments(store)["depth"])
+    read = []
+
+    def noted(rows, *arguments):
+        read.append(rows.modalities)
+        return gather(rows, *arguments)
+
+    def stop(*arguments, **others):
+        raise Killed
+
+    monkeypatch.setattr("gramalign.training.moments.gather", noted)
+    monkeypatch.setattr("gramalign.training.loop.Start", stop)
+    for changed, of in ((config, set()), (every, {("depth",)})):
+        with pytest.raises(Killed):
+            train(changed, tmp_path / "run", report=quiet)
+        assert set(read) == of

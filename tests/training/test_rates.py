@@ -9,7 +9,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from gramalign.training import Layout, Optimizer, load_run, train
+from gramalign.training.layout import mesh_of
 from gramalign.training.optimizer import make_optimizer
+from gramalign.training.params_file import named
+from gramalign.training.rates import check_rules
+from gramalign.training.start import Start
 from tests.complaint import complaint
 from tests.training.commands import Killed, assert_same_run, killed_at
 
@@ -47,20 +51,20 @@ def test_each_moves_by_its_own_rate_and_decays_by_it(kind):
 @pytest.mark.parametrize(
     ("rates", "why"),
     [
-        ((("audio", 0.1),), "Optimizer.rates has 'audio', of no parameter; trained are encoder.te"),
+        ((("audio", 0.1),), "Optimizer.rates has 'audio', of no parameter; there are encoder.te"),
         ((("text", 0.1), ("bias", 2.0)), "has 'bias', whose parameters all match rules before it"),
     ],
 )
 def test_a_rule_that_changes_nothing_is_refused(rates, why):
     with pytest.raises(ValueError, match=why):
-        make_optimizer(Optimizer(rates=rates), 10).init(PARAMS)
+        check_rules([name for name, _ in named(PARAMS)], rates)
 
 
 @pytest.mark.parametrize(
     ("rates", "why"),
     [
         ((("(", 0.1),), r"Optimizer.rates: '\(' is not a regular expression"),
-        ((("text", 0),), "Optimizer.rates: got 0 for 'text', expected a positive number; what sh"),
+        ((("text", -0.1),), "Optimizer.rates: got -0.1 for 'text', expected a number, at least 0"),
         ((("text", float("inf")),), "Optimizer.rates: got inf for 'text'"),
         (("text", 0.1), "Optimizer.rates is .*, expected a tuple, each a tuple of a string and a"),
     ],
@@ -81,7 +85,7 @@ def test_a_run_keeps_its_rates_and_a_wrong_one_leaves_no_folder(small_config, tm
     log = [line for line in (run.folder / "metrics.jsonl").read_text().splitlines() if line]
     assert "grad_norm/text" in log[-1]  # it is trained, if slowly
     wrong = dataclasses.replace(config.optimizer, rates=(("towers.tent", 0.1),))
-    with pytest.raises(ValueError, match=r"rates has 'towers.tent', of no parameter; trained are"):
+    with pytest.raises(ValueError, match=r"rates has 'towers.tent', of no parameter; there are"):
         train(dataclasses.replace(config, optimizer=wrong), tmp_path / "other", report=quiet)
     assert not (tmp_path / "other").exists()
 
@@ -112,9 +116,65 @@ def test_rates_are_the_same_in_every_layout(config, whole, tmp_path, quiet):
         np.testing.assert_allclose(found[name], x, atol=1e-4, err_msg=name)
 
 
+@pytest.fixture(scope="module")
+def partly(config):
+    """The text's linear path stays as it begins, and so does its temperature."""
+    rates = ((r"text\.linear", 0.0), ("numbers", 0.0), ("text", 0.5))
+    return dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, rates=rates))
+
+
+def test_what_has_a_rate_of_0_stays_and_has_no_moments(partly, tmp_path, quiet):
+    config = dataclasses.replace(partly, seed=3)
+    found = load_file(train(config, tmp_path / "run", report=quiet).folder / "params.safetensors")
+    still = dataclasses.replace(config, optimizer=Optimizer(learning_rate=1e-12))
+    begun = load_file(train(still, tmp_path / "still", report=quiet).folder / "params.safetensors")
+    for name, x in found.items():
+        untrained = "standardize" in name or "text.linear" in name or "numbers" in name
+        assert np.allclose(x, begun[name], rtol=1e-6, atol=1e-9) == untrained, name
+    fixed = load_file(tmp_path / "run" / "fixed.safetensors").keys()
+    named_so = {name for name in found if "text.linear" in name or "numbers" in name}
+    assert named_so and {name for name in fixed if "standardize" not in name} == named_so
+    less = learned_numbers(still) - learned_numbers(config)
+    assert less == 3 * sum(found[name].size for name in named_so)  # with Adam's two moments
+
+
+def learned_numbers(config):
+    """How many numbers the state holds, without counts and keys."""
+    start = Start(config, {"text": 10, "audio": 7}, {}, mesh_of(config.layout))
+    leaves = jax.tree.leaves((start.abstract.params, start.abstract.opt_state))
+    return sum(x.size for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
+
+
+def test_a_run_with_a_rate_of_0_resumes_to_the_same_bits(partly, tmp_path, quiet):
+    train(partly, tmp_path / "whole", report=quiet)
+    with pytest.raises(Killed):
+        train(partly, tmp_path / "run", report=killed_at(6))
+    fixed = tmp_path / "run" / "fixed.safetensors"
+    fixed.rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match="fixed.safetensors is missing, which holds what"):
+        train(partly, tmp_path / "run", resume=True, report=quiet)
+    (tmp_path / "away").rename(fixed)
+    train(partly, tmp_path / "run", resume=True, report=quiet)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_that_starts_from_another_may_leave_all_of_it(partly, whole, tmp_path, quiet):
+    rates = (("encoder", 0.0),)
+    optimizer = dataclasses.replace(partly.optimizer, rates=rates)
+    config = dataclasses.replace(partly, optimizer=optimizer, start_from=str(whole))
+    with pytest.raises(ValueError, match="nothing is left to train but learned numbers"):
+        train(config, tmp_path / "run", report=quiet)
+    assert not (tmp_path / "run").exists()
+    config = dataclasses.replace(config, objective="matching", settings={})
+    found = load_file(train(config, tmp_path / "run", report=quiet).folder / "params.safetensors")
+    for name, x in load_file(whole / "params.safetensors").items():
+        if name.startswith("encoder"):
+            np.testing.assert_array_equal(found[name], x)
+
+
 def test_a_frozen_tower_has_no_rate(config, whole, tmp_path, quiet):
     frozen = dataclasses.replace(config, start_from=str(whole), freeze=("text",))
-    with pytest.raises(ValueError, match=r"rates has 'towers.text', of no parameter; trained are"):
+    with pytest.raises(ValueError, match=r"rates has 'towers.text', of no parameter; there are"):
         train(frozen, tmp_path / "run", report=quiet)
 
 

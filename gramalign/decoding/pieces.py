@@ -1,15 +1,16 @@
 """What an encoder sees of a cell: one array row per piece, as Hugging Face's processors make it."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from gramalign.media.libraries import processor
-from gramalign.media.pictures import frames_of, picture, spread
-from gramalign.media.sounds import sound, windows
+from gramalign.decoding.libraries import processor
+from gramalign.decoding.pictures import frames_of, picture, spread
+from gramalign.decoding.sounds import sound, windows
 
 Kind = Literal["text", "image", "video", "audio"]
 Pieces = dict[str, np.ndarray]
@@ -21,6 +22,11 @@ _SHORTEST = 16  # tokens
 # Encoders of samples hear any number of them at once: seconds of a window, and how often it is
 # halved for short sounds. All were trained on more than 10 seconds, which take more memory.
 _SECONDS, _HALVINGS = 10, 7
+
+
+def exists(kind: Kind, path: str) -> bool:
+    """Whether there is a file; a video may be a folder of images, too."""
+    return os.path.isfile(path) or kind == "video" and os.path.isdir(path)
 
 
 def reader(

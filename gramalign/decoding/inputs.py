@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Shaped
 
-from gramalign.media.pictures import spread
-from gramalign.media.pieces import Pieces
+from gramalign.decoding.pictures import spread
+from gramalign.decoding.pieces import Pieces
 
 
 def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:

@@ -1,0 +1,123 @@
+"""What a store's `media.json` tells: of which table, by which encoders and options it was made."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from gramalign import __version__
+from gramalign.decoding.pieces import Kind
+from gramalign.files import read_json
+from gramalign.media.columns import Column
+from gramalign.media.recipe import Options, taken
+from gramalign.media.table import Table
+from gramalign.media.work import JOB
+
+_PREPARING = (".json", ".txt", ".model")  # suffixes of what makes an encoder's inputs of cells
+_WEIGHTS = ".safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """How the rows of a modality were made.
+
+    Attributes:
+        kind: what its cells were.
+        encoder: name of the encoder's folder.
+        digest: of that folder, by `digest_of`.
+        options: of the whole store.
+    """
+
+    kind: Kind
+    encoder: str
+    digest: str
+    options: Options
+
+    def likewise(self, other: "Made") -> bool:
+        """Whether the other makes the same rows, to rounding, of the same cells."""
+        return self._decisive() == other._decisive()
+
+    def _decisive(self) -> tuple:
+        options = self.options
+        frames = options.frames if self.kind == "video" else None
+        tokens = options.tokens if self.kind == "text" else None
+        return self.kind, self.digest, frames, tokens, options.dtype, options.inputs
+
+
+def record_of(table: Table, columns: Sequence[Column], options: Options) -> dict[str, Any]:
+    """What is to be told, JSON-compatible; of the options, those that play a part."""
+    told: dict[str, Any] = {"inputs": True}
+    if not options.inputs:
+        told = {"batch_size": options.batch_size, "dtype": options.dtype}
+    if any(x.kind == "video" and taken(x.kind, x.encoder) == "image" for x in columns):
+        told["frames"] = options.frames
+    if options.tokens is not None:
+        told["tokens"] = options.tokens
+    folders = {column.encoder for column in columns}
+    digests = {folder: digest_of(folder, weights=not options.inputs) for folder in folders}
+    return {
+        "table": {"name": table.path.name, "rows": len(table), "digest": table.digest},
+        "options": told,
+        "modalities": {
+            column.name: {
+                "kind": column.kind,
+                "encoder": column.encoder.resolve().name,
+                "digest": digests[column.encoder],
+            }
+            for column in columns
+        },
+        "versions": {
+            "gramalign": __version__,
+            **{name: importlib.metadata.version(name) for name in ("jax", "transformers")},
+        },
+    }
+
+
+def read_record(folder: Path) -> dict[str, Made]:
+    """How each modality of a store was made; of none if the store does not tell.
+
+    Raises:
+        ValueError: `media.json` is damaged, or of another version.
+    """
+    path = folder / JOB
+    if not path.is_file():
+        return {}
+    record = read_json(path)
+    try:
+        options = Options(**record["options"])
+        made = {
+            name: Made(each["kind"], each["encoder"], each["digest"], options)
+            for name, each in record["modalities"].items()
+        }
+        for each in made.values():
+            if each.kind not in get_args(Kind):
+                raise ValueError(f"kind is {each.kind!r}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged, or of another version of gramalign ({error!r}): restore it, or "
+            "make the store again"
+        ) from error
+    return made
+
+
+def digest_of(folder: Path, *, weights: bool) -> str:
+    """Of the names and contents of what an encoder is made of.
+
+    Args:
+        folder: of the encoder.
+        weights: whether they are among it: inputs do not depend on them, and a folder whose weights
+            a run has learned from need not keep them.
+    """
+    suffixes = (*_PREPARING, _WEIGHTS) if weights else _PREPARING
+    found = hashlib.blake2b(digest_size=16)
+    for file in sorted([*folder.glob("*"), *folder.glob("1_Pooling/*")]):
+        # The index of several files of weights is of them.
+        of_weights = file.name.endswith(f"{_WEIGHTS}.index.json")
+        if file.suffix in suffixes and file.is_file() and (weights or not of_weights):
+            found.update(f"{file.relative_to(folder)}\n".encode())
+            with file.open("rb") as content:
+                of_file = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16))
+            found.update(of_file.digest())
+    return found.hexdigest()
