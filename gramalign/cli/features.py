@@ -1,8 +1,10 @@
 """`gramalign features`: files of media in, a feature store out."""
 
+import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import rich.progress
 import tyro
@@ -14,6 +16,12 @@ from gramalign.counted import counted
 from gramalign.media import features
 from gramalign.media.making import OnBadFile
 from gramalign.media.recipe import Dtype
+from gramalign.models.pretrained import families_of
+
+
+def _help(what: str, *kinds: str) -> Any:
+    families = itertools.chain.from_iterable(map(families_of, kinds))
+    return tyro.conf.arg(help=f"{what}. Encoders: {', '.join(families)}.")
 
 
 @dataclass(frozen=True)
@@ -25,37 +33,49 @@ class Features:
     a cell's pieces: the text, the image, frames of the video, windows of the sound. Columns called
     ids, labels, groups and split are kept.
 
-    An encoder is a folder as Hugging Face saves it: CLIP or SigLIP for texts, images and videos,
-    BERT or RoBERTa for texts, ViT or DINOv2 for images and videos, Whisper or AST for sounds.
-    Nothing is downloaded. If interrupted, run the same command again. Needs the extra `pretrained`.
-    Example: `gramalign features media.csv --text caption=clip/ --image photo=clip/ --audio
-    sound=whisper/ --out my_features/`, then `gramalign train --data my_features/`.
+    An encoder is a folder as Hugging Face saves it, of one of the families below, which are the
+    model_type in its config.json. Nothing is downloaded. If interrupted, run the same command
+    again. Needs the extra `pretrained`. Example: `gramalign features media.csv --text caption=clip/
+    --image photo=clip/ --audio sound=whisper/ --out my_features/`, then `gramalign train --data
+    my_features/`.
     """
 
     table: tyro.conf.Positional[Path]
     """Table of examples."""
     out: Path
     """Folder to create."""
-    text: Words = ()
-    """Columns of texts, and the folder of each one's encoder, as COLUMN=FOLDER."""
-    image: Words = ()
-    """Columns of images: paths, relative to the table's folder."""
-    video: Words = ()
-    """Columns of videos: paths of files, or of folders of images whose names are in order."""
-    audio: Words = ()
-    """Columns of sounds: paths of files that libsndfile reads (wav, flac, ogg, mp3)."""
+    text: Annotated[
+        Words,
+        _help("Columns of texts, and the folder of each one's encoder, as COLUMN=FOLDER", "text"),
+    ] = ()
+    image: Annotated[
+        Words, _help("Columns of images: paths, relative to the table's folder", "image")
+    ] = ()
+    video: Annotated[
+        Words,
+        _help(
+            "Columns of videos: paths of files, or of folders of images whose names are in order",
+            *("image", "video"),
+        ),
+    ] = ()
+    audio: Annotated[
+        Words,
+        _help("Columns of sounds: paths of what libsndfile reads (wav, flac, ogg, mp3)", "audio"),
+    ] = ()
     frames: int = 8
-    """Frames of a video, spread evenly."""
+    """Frames of a video, spread evenly, for encoders of images; one of videos takes as many as it
+    was trained on."""
     tokens: int | None = None
-    """Most tokens of a text, whose rest is left out; None: as many as its encoder takes."""
+    """Most tokens of a text, whose rest is left out; None: as many as its encoder takes, or as
+    Sentence Transformers gives it."""
     batch_size: int = 64
     """Texts, images, frames or windows encoded at a time, by all devices together."""
     dtype: Dtype = "float32"
     """What encoders multiply in."""
     inputs: bool = False
     """Keep what encoders take, in the place of what they make of it, to train the encoders
-    themselves: of each cell a row of tokens, pixels or a spectrum, of a sound in its middle. No
-    encoder then runs, so --batch-size and --dtype play no part."""
+    themselves: of each cell a row of tokens, pixels, a spectrum or samples, of a sound in its
+    middle. No encoder then runs, so --batch-size and --dtype play no part."""
     on_demand: bool = False
     """With --inputs, keep where they come from, in their place: everything is decoded once, to see
     that it can be, and again whenever a row is read. Files and encoders must stay in their

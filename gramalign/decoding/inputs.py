@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Int64, Shaped
 
+from gramalign.decoding.pictures import spread
 from gramalign.decoding.pieces import Pieces
 
 
@@ -16,14 +17,15 @@ def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
         count: how many to take, spread evenly; of a cell that has fewer, some are taken again.
 
     Returns:
-        The int32 numbers of a text's tokens, -1 for padding; or pixels, or spectra, in float16.
+        The int32 numbers of a text's tokens, -1 for padding; or pixels, spectra or samples, in
+        float16.
 
     >>> row_of({"input_ids": np.array([[5, 1]]), "attention_mask": np.array([[1, 0]])}, 1).tolist()
     [5, -1]
     """
     name = next(iter(pieces))
     array = pieces[name]
-    array = array[(2 * np.arange(count) + 1) * len(array) // (2 * count)]
+    array = array[spread(len(array), count)]
     if name != "input_ids":
         return array.astype(np.float16).reshape(-1)
     mask = pieces.get("attention_mask", np.ones_like(array))

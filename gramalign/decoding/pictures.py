@@ -102,11 +102,20 @@ def _of_folder(folder: Path, count: int) -> list["Image.Image"]:
 
 
 def _spread(length: int, count: int) -> list[int]:
-    """The middle one of each of `count` equal parts of `length` frames.
+    """Which of `length` frames are taken.
 
     >>> _spread(100, 4), _spread(3, 8)
     ([12, 37, 62, 87], [0, 1, 2])
     """
     if not length:
         raise ValueError("it has no frames")
-    return np.unique((2 * np.arange(count) + 1) * length // (2 * count)).tolist()
+    return np.unique(spread(length, count)).tolist()
+
+
+def spread(length: int, count: int) -> np.ndarray:
+    """The middle one of each of `count` equal parts of `length`, again and again if it has fewer.
+
+    >>> spread(100, 4).tolist(), spread(3, 4).tolist()
+    ([12, 37, 62, 87], [0, 1, 1, 2])
+    """
+    return (2 * np.arange(count) + 1) * length // (2 * count)

@@ -1,5 +1,6 @@
 """What an encoder sees of a cell: one array row per piece, as Hugging Face's processors make it."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,17 +9,19 @@ from typing import Any, Literal
 import numpy as np
 
 from gramalign.decoding.libraries import processor
-from gramalign.decoding.pictures import frames_of, picture
+from gramalign.decoding.pictures import frames_of, picture, spread
 from gramalign.decoding.sounds import sound, windows
 
 Kind = Literal["text", "image", "video", "audio"]
-EncoderKind = Literal["text", "image", "audio"]
 Pieces = dict[str, np.ndarray]
 """Arrays `[pieces, ...]` by the names that the encoder has for them."""
 
 # Trained on texts of one length, padding included.
 _PADDED = ("clip", "siglip")
 _SHORTEST = 16  # tokens
+# Encoders of samples hear any number of them at once: seconds of a window, and how often it is
+# halved for short sounds. All were trained on more than 10 seconds, which take more memory.
+_SECONDS, _HALVINGS = 10, 7
 
 
 def exists(kind: Kind, path: str) -> bool:
@@ -33,6 +36,7 @@ def reader(
     model_type: str,
     longest: int,
     frames: int,
+    together: bool = False,
     filled: bool = False,
 ) -> Callable[[str], Pieces]:
     """A function from a text, or the path of a file, to its pieces; threads may share it.
@@ -43,7 +47,8 @@ def reader(
         model_type: the encoder's family.
         longest: most tokens of a text.
         frames: how many of a video's.
-        filled: whether all texts are made as long as the longest may be.
+        together: whether these are one piece, for an encoder of videos; else one each.
+        filled: whether all texts and sounds are made as long as the longest may be.
 
     Raises:
         ValueError: the folder has nothing that prepares this kind. The function that is returned
@@ -58,9 +63,11 @@ def reader(
             return lambda path: _of_images(images, [picture(path)])
         case "video":
             images = processor(folder, "image processor")
+            if together:
+                return lambda path: _of_video(images, frames_of(path, frames), frames)
             return lambda path: _of_images(images, frames_of(path, frames))
         case "audio":
-            return _sounds(processor(folder, "feature extractor"))
+            return _sounds(processor(folder, "feature extractor"), filled)
 
 
 def _texts(tokenizer: Any, folder: Path, longest: int, padded: bool) -> Callable[[str], Pieces]:
@@ -95,22 +102,59 @@ def _length(tokens: int, longest: int) -> int:
 
 
 def _of_images(images: Any, found: Sequence[Any]) -> Pieces:
-    return {"pixel_values": images(images=list(found), return_tensors="np")["pixel_values"]}
+    return {"pixel_values": images(list(found), return_tensors="np")["pixel_values"]}
 
 
-def _sounds(extractor: Any) -> Callable[[str], Pieces]:
+def _of_video(images: Any, found: Sequence[Any], count: int) -> Pieces:
+    # Processors of videos' frames make one array of them, those of images one each.
+    frames = np.concatenate([_of_images(images, [each])["pixel_values"] for each in found])
+    frames = frames.reshape(len(found), *frames.shape[-3:])
+    return {"pixel_values": frames[None, spread(len(found), count)]}
+
+
+def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
     rate, (name, *_) = extractor.sampling_rate, extractor.model_input_names
+    of_samples = False
     if hasattr(extractor, "n_samples"):
-        size = extractor.n_samples
-        # Which frames are of the sound, and not of the silence that is added.
-        options = {"return_attention_mask": True}
-    else:  # as many frames of 25 ms, one every 10 ms, as it keeps
-        size = int(0.025 * rate) + (extractor.max_length - 1) * int(0.010 * rate)
-        options = {}
+        longest = extractor.n_samples
+    elif hasattr(extractor, "max_length"):  # as many frames of 25 ms, one every 10 ms, as it keeps
+        longest = int(0.025 * rate) + (extractor.max_length - 1) * int(0.010 * rate)
+    else:
+        longest, of_samples = _SECONDS * rate, True
 
     def read(path: str) -> Pieces:
-        found = windows(sound(path, rate), size)
-        made = extractor(found, sampling_rate=rate, return_tensors="np", **options)
+        found, size = sound(path, rate), longest
+        if of_samples and not filled:
+            # Encoders that were trained without a mask would hear the silence.
+            size = window_size(len(found), longest, padded=extractor.return_attention_mask)
+        made = extractor(
+            windows(found, size),
+            sampling_rate=rate,
+            return_tensors="np",
+            # AST's takes no notice of these: it adds silence in any case, and has no mask.
+            padding="max_length",
+            max_length=size,
+            return_attention_mask=True,
+        )
         return {key: made[key] for key in (name, "attention_mask") if key in made}
 
     return read
+
+
+def window_size(samples: int, longest: int, *, padded: bool) -> int:
+    """The longest window or a half, a quarter, ... of it, so that few programs are compiled.
+
+    Args:
+        samples: length of the sound.
+        longest: of all windows.
+        padded: whether the window has room for the sound, or the sound fills the window, so that
+            two may be needed.
+
+    >>> [window_size(samples, 160_000, padded=True) for samples in (200_000, 80_001, 80_000, 9)]
+    [160000, 160000, 80000, 1250]
+    >>> [window_size(samples, 160_000, padded=False) for samples in (200_000, 80_001, 79_999, 9)]
+    [160000, 80000, 40000, 1250]
+    """
+    halvings = math.log2(longest / samples)
+    halvings = math.floor(halvings) if padded else math.ceil(halvings)
+    return longest >> min(max(halvings, 0), _HALVINGS)

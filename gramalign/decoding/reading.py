@@ -26,6 +26,7 @@ class Reading:
         model_type: likewise.
         longest: likewise.
         frames: likewise.
+        together: likewise.
         filled: likewise.
     """
 
@@ -34,6 +35,7 @@ class Reading:
     model_type: str
     longest: int
     frames: int
+    together: bool
     filled: bool
 
     def reader(self) -> Read:
@@ -47,6 +49,7 @@ class Reading:
             model_type=self.model_type,
             longest=self.longest,
             frames=self.frames,
+            together=self.together,
             filled=self.filled,
         )
 

@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from gramalign.decoding.pieces import EncoderKind, Pieces
+from gramalign.decoding.pieces import Kind, Pieces
 from gramalign.models.pretrained import load
 
 Encode = Callable[[Pieces], Float[Array, "pieces dim"]]
@@ -36,7 +36,7 @@ class Encoding:
     devices: int
 
 
-def encoding_of(folder: Path, kind: EncoderKind, dtype: str) -> Encoding:
+def encoding_of(folder: Path, kind: Kind, dtype: str) -> Encoding:
     """Loads an encoder; what `gramalign.models.pretrained.load` raises, this does too."""
     encoder = load(folder, kind, dtype=jnp.dtype(dtype))
     devices = jax.local_devices()

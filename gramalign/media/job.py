@@ -51,8 +51,9 @@ def features(
 
     A cell of a text column is the text; of others, the path of a file, relative to the table's
     folder. A row lacks the modalities whose cells are empty. A feature is the mean embedding of a
-    cell's pieces: a text or image is one, a sound is cut into windows as long as its encoder hears,
-    and of a video, a file or a folder of images, some frames are taken.
+    cell's pieces: a text or image is one, a sound is cut into windows as long as its encoder hears
+    (10 seconds, and less of shorter sounds, where it takes samples), and of a video, a file or a
+    folder of images, some frames are taken.
 
     If it is interrupted at any moment, the same call goes on, to the same bits on the same devices.
     Until it ends, what is done lies in a folder beside `out`, whose name ends in `.unfinished`.
@@ -63,15 +64,19 @@ def features(
         out: folder of the store, not there yet.
         text: the folder of the encoder of each column of texts.
         image: likewise, of paths of images.
-        video: likewise, of paths of videos; the encoders are those of images.
+        video: likewise, of paths of videos; the encoders are those of images, which see each frame
+            by itself, or of videos, which see frames together.
         audio: likewise, of paths of sounds.
-        frames: of a video, spread evenly.
-        tokens: most of a text, whose rest is left out; None: as many as its encoder takes.
-        batch_size: pieces that are encoded at once, by all devices together.
+        frames: of a video, spread evenly, for encoders of images; one of videos takes as many as it
+            was trained on.
+        tokens: most of a text, whose rest is left out; None: as many as its encoder takes, or as
+            Sentence Transformers gives it.
+        batch_size: texts, images, frames or windows that are encoded at once, by all devices
+            together.
         dtype: what encoders multiply in.
         inputs: keep what encoders take, in the place of what they make of it, for
-            `gramalign.models.pretrained.Tower`: of each cell a row of tokens, pixels or a spectrum.
-            Of a video these are all of its frames, of a sound the window in its middle.
+            `gramalign.models.pretrained.Tower`: of each cell a row of tokens, pixels, a spectrum or
+            samples. Of a video these are all of its frames, of a sound the window in its middle.
         on_demand: with `inputs`, keep where they come from, in their place: everything is decoded
             once, to see that it can be, and again whenever a row is read.
         on_bad_file: what becomes of a file that cannot be decoded: an "error" that names it, or
@@ -132,6 +137,7 @@ def features(
 
 def _cells(kind: Kind, recipe: Recipe, options: Options) -> int:
     """How many a chunk has."""
+    frames = recipe.pieces * recipe.at_once
     if not options.inputs:
-        return max(1, _BATCHES * options.batch_size // recipe.pieces)
-    return _TEXTS if kind == "text" else max(1, _ROWS // recipe.pieces)
+        return max(1, _BATCHES * options.batch_size // frames)
+    return _TEXTS if kind == "text" else max(1, _ROWS // frames)

@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from flax import nnx
 from jaxtyping import Shaped
 
 from gramalign.decoding.inputs import rows_of
-from gramalign.decoding.pieces import EncoderKind, Kind, Pieces
+from gramalign.decoding.pieces import Kind, Pieces
 from gramalign.decoding.reading import Read, Reading
 from gramalign.files import read_json
 from gramalign.media.encoding import Encoding, means
-from gramalign.models.pretrained import abstract
-from gramalign.models.pretrained.fronts import Tokens
+from gramalign.models.pretrained import abstract, kinds
+from gramalign.models.pretrained.fronts import Tokens, Tubelets
+from gramalign.models.pretrained.weights import read_settings
 
 Dtype = Literal["float32", "bfloat16"]
-Load = Callable[[Path, EncoderKind, Dtype], Encoding]
-
-_ENCODERS: dict[Kind, EncoderKind]
-_ENCODERS = {"text": "text", "image": "image", "video": "image", "audio": "audio"}
+Load = Callable[[Path, Kind, Dtype], Encoding]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +64,14 @@ class Recipe:
         reading: how a text, or the path of a file, becomes pieces.
         read: does that.
         pieces: how many a cell has at most; 1 for sounds, whose windows nobody has counted yet.
+        at_once: how many frames of a video a piece is; 1 for all but encoders of videos.
         encoding: what pieces are encoded by; None: rows are what encoders take.
     """
 
     reading: Reading
     read: Read
     pieces: int
+    at_once: int
     encoding: Encoding | None
 
     def make(
@@ -81,14 +82,20 @@ class Recipe:
         Args:
             cells: pieces of cells, and which cell it is, from 0.
             count: number of cells.
-            batch_size: pieces that are encoded at once.
+            batch_size: pieces, or frames of videos, that are encoded at once.
 
         Raises:
             ValueError: as `gramalign.decoding.inputs.rows_of`.
         """
         if self.encoding is None:
             return rows_of(cells, count, pieces=self.pieces)
-        return means(cells, count, encoding=self.encoding, batch_size=batch_size)
+        size = max(1, batch_size // self.at_once)
+        return means(cells, count, encoding=self.encoding, batch_size=size)
+
+
+def taken(kind: Kind, encoder: Path) -> Kind:
+    """What an encoder takes: of a video, the frames together or, as images, each by itself."""
+    return "image" if kind == "video" and "video" not in kinds(encoder) else kind
 
 
 def recipe_of(kind: Kind, encoder: Path, options: Options, load: Load) -> Recipe:
@@ -104,17 +111,29 @@ def recipe_of(kind: Kind, encoder: Path, options: Options, load: Load) -> Recipe
         FileNotFoundError: the folder, or a file in it, does not exist.
         ValueError: it has no encoder of that kind, or nothing that prepares it.
     """
-    key = encoder, _ENCODERS[kind]
+    key = encoder, taken(kind, encoder)
     front = abstract(*key).front
-    longest = front.longest if isinstance(front, Tokens) else 0
+    frames, at_once = options.frames if kind == "video" else 1, 1
+    if isinstance(front, Tubelets):
+        frames = at_once = front.frames
     reading = Reading(
         kind,
         encoder=str(encoder.absolute()),
         model_type=read_json(encoder / "config.json")["model_type"],
-        longest=longest if options.tokens is None else min(longest, options.tokens),
-        frames=options.frames,
+        longest=_longest(encoder, front, options.tokens),
+        frames=frames,
+        together=isinstance(front, Tubelets),
         filled=options.inputs,
     )
     encoding = None if options.inputs else load(*key, options.dtype)
-    pieces = options.frames if kind == "video" else 1
-    return Recipe(reading, reading.reader(), pieces, encoding)
+    return Recipe(reading, reading.reader(), frames // at_once, at_once, encoding)
+
+
+def _longest(encoder: Path, front: nnx.Module, tokens: int | None) -> int:
+    """Most tokens of a text; 0 for what is none."""
+    if not isinstance(front, Tokens):
+        return 0
+    path = encoder / "sentence_bert_config.json"
+    if tokens is None and path.is_file():
+        tokens = read_settings(path).get("max_seq_length")
+    return front.longest if tokens is None else min(front.longest, tokens)

@@ -11,7 +11,7 @@ from gramalign import __version__
 from gramalign.decoding.pieces import Kind
 from gramalign.files import read_json
 from gramalign.media.columns import Column
-from gramalign.media.recipe import Options
+from gramalign.media.recipe import Options, taken
 from gramalign.media.table import Table
 from gramalign.media.work import JOB
 
@@ -53,7 +53,7 @@ def record_of(table: Table, columns: Sequence[Column], options: Options) -> dict
         told["on_demand"] = True
     if not options.inputs:
         told = {"batch_size": options.batch_size, "dtype": options.dtype}
-    if any(column.kind == "video" for column in columns):
+    if any(x.kind == "video" and taken(x.kind, x.encoder) == "image" for x in columns):
         told["frames"] = options.frames
     if options.tokens is not None:
         told["tokens"] = options.tokens

@@ -17,18 +17,24 @@ import transformers as hf
 
 from tests.models.pretrained.tiny import drawn_inputs, write_weights
 
-SMALL = {
+SMALL: dict[str, Any] = {
     **{"hidden_size": 24, "intermediate_size": 40},
     **{"num_hidden_layers": 2, "num_attention_heads": 3},
 }
-TEXT = {**SMALL, "vocab_size": 50, "max_position_embeddings": 12}
-IMAGE = {**SMALL, "image_size": 12, "patch_size": 4}
+TEXT: dict[str, Any] = {**SMALL, "vocab_size": 50, "max_position_embeddings": 12}
+IMAGE: dict[str, Any] = {**SMALL, "image_size": 12, "patch_size": 4}
 
 IDS = {"input_ids": [2, 9], "attention_mask": [2, 9]}
+LONG = {"input_ids": [2, 150], "attention_mask": [2, 150]}
 UNMASKED = {"input_ids": [2, 12]}
 PIXELS = {"pixel_values": [2, 3, 12, 12]}
 OBLONG = {"pixel_values": [2, 3, 16, 12]}
+LARGER = {"pixel_values": [2, 3, 16, 24]}
+SMALLER = {"pixel_values": [2, 3, 8, 4]}
+VIDEO = {"pixel_values": [2, 6, 3, 12, 8]}
 SPECTRUM = {"input_values": [2, 14, 10]}
+WAVES = {"input_values": [2, 1600]}
+MASKED_WAVES = {**WAVES, "attention_mask": [2, 1600]}
 FRAMES = {"input_features": [2, 8, 20]}
 
 
@@ -42,19 +48,40 @@ def siglip() -> Any:
     return hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=IMAGE))
 
 
+def mpnet() -> Any:
+    config = {**TEXT, "max_position_embeddings": 160}
+    return hf.MPNetModel(hf.MPNetConfig(**config))
+
+
+def distilbert(**more: Any) -> Any:
+    sizes = {"dim": 24, "hidden_dim": 40, "n_layers": 2, "n_heads": 3}
+    places = {"vocab_size": 50, "max_position_embeddings": 12}
+    return hf.DistilBertConfig(**sizes, **places, **more)
+
+
 def dinov2(size: int, *, gated: bool) -> Any:
     config = {**IMAGE, "image_size": size, "use_swiglu_ffn": gated}
     return hf.Dinov2Model(hf.Dinov2Config(**config))
 
 
+def registers(*, gated: bool) -> Any:
+    config = {**IMAGE, "use_swiglu_ffn": gated, "num_register_tokens": 2, "mlp_ratio": 2}
+    return hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**config))
+
+
+def videomae(**more: Any) -> Any:
+    video = {"num_frames": 6, "tubelet_size": 2, "image_size": [12, 8]}
+    decoder = {f"decoder_{name}": value for name, value in SMALL.items()}
+    return hf.VideoMAEConfig(**{**IMAGE, **video, **decoder, **more})
+
+
 def ast() -> Any:
-    strides = {"frequency_stride": 3, "time_stride": 2}
-    size = {"max_length": 14, "num_mel_bins": 10}
-    return hf.ASTModel(hf.ASTConfig(**SMALL, **strides, **size, patch_size=4))
+    size: dict[str, Any] = {"max_length": 14, "num_mel_bins": 10, "patch_size": 4}
+    return hf.ASTModel(hf.ASTConfig(**SMALL, **size, frequency_stride=3, time_stride=2))
 
 
 def whisper() -> Any:
-    sizes = {
+    sizes: dict[str, Any] = {
         **{"d_model": 24, "num_mel_bins": 8, "max_source_positions": 10},
         **{"encoder_layers": 2, "encoder_attention_heads": 3, "encoder_ffn_dim": 40},
         **{"decoder_layers": 1, "decoder_attention_heads": 3, "decoder_ffn_dim": 40},
@@ -62,6 +89,24 @@ def whisper() -> Any:
         **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
     }
     return hf.WhisperForConditionalGeneration(hf.WhisperConfig(**sizes))
+
+
+def waves(*, large: bool) -> dict[str, Any]:
+    return {
+        **SMALL,
+        **{"conv_dim": (6, 8, 10, 12), "conv_kernel": (10, 4, 4, 2), "conv_stride": (5, 4, 4, 2)},
+        **{"num_conv_pos_embeddings": 5 if large else 4, "num_conv_pos_embedding_groups": 3},
+        **{"conv_bias": large, "feat_extract_norm": "layer" if large else "group"},
+        **{"do_stable_layer_norm": large, "vocab_size": 20},
+    }
+
+
+def wav2vec2(*, large: bool) -> Any:
+    return hf.Wav2Vec2Model(hf.Wav2Vec2Config(**waves(large=large)))
+
+
+def hubert(*, large: bool) -> Any:
+    return hf.HubertForCTC(hf.HubertConfig(**waves(large=large), feat_proj_layer_norm=large))
 
 
 def of_text(model: Any, inputs: dict) -> torch.Tensor:
@@ -76,6 +121,18 @@ def mean(model: Any, inputs: dict) -> torch.Tensor:
     tokens = model(**inputs).last_hidden_state
     kept = inputs["attention_mask"][..., None].to(tokens.dtype)
     return (tokens * kept).sum(1) / kept.sum(1)
+
+
+def mean_of_sound(model: Any, inputs: dict) -> torch.Tensor:
+    tokens = model(**inputs).last_hidden_state
+    if "attention_mask" not in inputs:
+        return tokens.mean(1)
+    kept = model._get_feature_vector_attention_mask(tokens.shape[1], inputs["attention_mask"])
+    return (tokens * kept[..., None]).sum(1) / kept.sum(1, keepdim=True)
+
+
+def mean_of_all(model: Any, inputs: dict) -> torch.Tensor:
+    return model(**inputs).last_hidden_state.mean(1)
 
 
 def first(model: Any, inputs: dict) -> torch.Tensor:
@@ -100,14 +157,43 @@ CASES = {
         IDS,
         mean,
     ),
+    "mpnet text": (mpnet, IDS, mean),
+    "mpnet of long texts text": (mpnet, LONG, mean),
+    "distilbert text": (lambda: hf.DistilBertModel(distilbert()), IDS, mean),
+    "distilbert for masked words text": (
+        lambda: hf.DistilBertForMaskedLM(distilbert(activation="relu", sinusoidal_pos_embds=True)),
+        IDS,
+        lambda model, inputs: mean(model.distilbert, inputs),
+    ),
     "vit image": (lambda: hf.ViTModel(hf.ViTConfig(**IMAGE)), PIXELS, first),
     "dinov2 of other images image": (lambda: dinov2(20, gated=False), OBLONG, first),
     "dinov2 with gates image": (lambda: dinov2(12, gated=True), PIXELS, first),
+    "dinov2 with registers image": (lambda: registers(gated=True), PIXELS, first),
+    "dinov2 with registers, larger images image": (lambda: registers(gated=False), LARGER, first),
+    "dinov2 with registers, smaller images image": (lambda: registers(gated=False), SMALLER, first),
+    "videomae video": (lambda: hf.VideoMAEModel(videomae()), VIDEO, mean_of_all),
+    "videomae before training video": (
+        lambda: hf.VideoMAEForPreTraining(videomae(use_mean_pooling=False)),
+        VIDEO,
+        lambda model, inputs: mean_of_all(model.videomae, inputs),
+    ),
     "ast audio": (ast, SPECTRUM, lambda model, inputs: model(**inputs).pooler_output),
+    "wav2vec2 audio": (lambda: wav2vec2(large=False), WAVES, mean_of_sound),
+    "large wav2vec2 audio": (lambda: wav2vec2(large=True), MASKED_WAVES, mean_of_sound),
+    "hubert for words audio": (
+        lambda: hubert(large=False),
+        MASKED_WAVES,
+        lambda model, inputs: mean_of_sound(model.hubert, inputs),
+    ),
+    "large hubert for words audio": (
+        lambda: hubert(large=True),
+        WAVES,
+        lambda model, inputs: mean_of_sound(model.hubert, inputs),
+    ),
     "whisper audio": (
         whisper,
         FRAMES,
-        lambda model, inputs: model.model.encoder(**inputs).last_hidden_state.mean(1),
+        lambda model, inputs: mean_of_all(model.model.encoder, inputs),
     ),
 }
 """Names, whose last word is the kind, to the model, its inputs' shapes, and what is compared."""

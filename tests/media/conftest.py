@@ -42,6 +42,22 @@ def table(tmp_path_factory):
     return folder / "media.csv"
 
 
+@pytest.fixture(scope="session")
+def sounds(table):
+    """Two rows, with sounds of 4000 and 28000 samples: one of the windows, and between two."""
+    path = table.with_name("sounds.csv")
+    path.write_text("sound\nsounds/1.wav\nsounds/7.wav\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def films(table):
+    """Two rows, with films of 3 and 9 frames."""
+    path = table.with_name("films.csv")
+    path.write_text("film\nfilms/1.mp4\nfilms/7.mp4\n")
+    return path
+
+
 @pytest.fixture
 def quiet(monkeypatch):
     """A command's settings of the environment end with the test."""

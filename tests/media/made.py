@@ -42,7 +42,7 @@ def write_tokenizer(folder: Path, longest: int = 12) -> None:
 
 
 def write_encoders(folder: Path) -> Path:
-    """Folders clip, bert and whisper."""
+    """Folders clip, bert, whisper, videomae and, of samples, hubert and wav2vec2, with a mask."""
     cases = golden()
     clip = write_model(folder / "clip", cases["clip image"])
     write_tokenizer(clip)
@@ -64,6 +64,22 @@ def write_encoders(folder: Path) -> Path:
         chunk_length=1,
         n_fft=1600,
     )
+    _write(
+        write_model(folder / "videomae", cases["videomae video"]) / "preprocessor_config.json",
+        image_processor_type="VideoMAEImageProcessor",
+        size={"shortest_edge": 12},
+        crop_size={"height": 12, "width": 8},
+    )
+    for name, case, mask in (
+        ("hubert", "hubert for words audio", False),
+        ("wav2vec2", "large wav2vec2 audio", True),
+    ):
+        _write(
+            write_model(folder / name, cases[case]) / "preprocessor_config.json",
+            feature_extractor_type="Wav2Vec2FeatureExtractor",
+            sampling_rate=RATE,
+            return_attention_mask=mask,
+        )
     return folder
 
 

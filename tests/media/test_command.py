@@ -1,6 +1,7 @@
 """`gramalign features`, from files to a trained space."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import gramalign
 from gramalign.cli import main
 from gramalign.media import features
+from gramalign.models.pretrained import FAMILIES
 from tests.complaint import complaint
 from tests.media.test_features import bytes_of
 
@@ -34,6 +36,20 @@ def test_what_is_made_is_told(table, encoders, tmp_path, capsys, quiet):
     assert "caption: 11 rows, 10 features each, 11 in" in printed
     assert "photo: 8 rows, 10 features each, 8 in" in printed
     assert f"made {out}: 11 rows\nnext: gramalign train --data {out}\n" in printed
+
+
+def test_an_encoder_of_samples(sounds, encoders, tmp_path, capsys, quiet):
+    out = tmp_path / "store"
+    audio = ["--audio", f"sound={encoders / 'hubert'}", "--batch-size", "8"]
+    main(["features", str(sounds), "--out", str(out), *audio])
+    assert "sound: 2 rows, 24 features each, 2 in" in capsys.readouterr().out
+
+
+def test_all_families_are_told(capsys, quiet):
+    with pytest.raises(SystemExit):
+        main(["features", "--help"])
+    told = set(re.findall(r"[\w-]+", capsys.readouterr().out))
+    assert told >= FAMILIES.keys() and {"hubert", "mpnet", "dinov2_with_registers"} <= told
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import soundfile
 
 from gramalign.data import load as load_store
 from gramalign.decoding.pieces import Kind, reader
@@ -89,6 +90,46 @@ def test_a_feature_is_the_mean_over_a_cells_pieces(table, encoders, made):
     assert store.ids.tolist() == [f"row{i}" for i in range(ROWS)]
     np.testing.assert_array_equal(store.labels, np.arange(ROWS) % 2)
     np.testing.assert_array_equal(store.groups, np.arange(ROWS) // 2)
+
+
+def test_texts_are_as_long_as_sentence_transformers_takes_them(table, encoders, tmp_path):
+    folder = shutil.copytree(encoders / "bert", tmp_path / "bert")
+    settings = {"max_seq_length": 4, "do_lower_case": False}
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+
+    def captions(bert, name, **more):
+        made = features(table, tmp_path / name, text={"caption": bert}, batch_size=16, **more)
+        return np.asarray(made.features["caption"])
+
+    short, wanted = captions(folder, "short"), captions(encoders / "bert", "wanted", tokens=4)
+    longer = captions(folder, "longer", tokens=9)
+    np.testing.assert_allclose(short, wanted, atol=1e-6)
+    assert np.abs(longer - short).max() > 0.01, "what is asked for counts"
+
+
+@pytest.mark.parametrize(("name", "windows"), [("wav2vec2", 1), ("hubert", 2)])
+def test_sounds_whose_encoders_take_samples(name, windows, sounds, encoders, tmp_path):
+    found = features(sounds, tmp_path / "store", audio={"sound": encoders / name}, batch_size=4)
+    encoder = load(encoders / name, "audio")
+    samples, _ = soundfile.read(sounds.parent / "sounds/7.wav", dtype="float32")
+    parts = [samples] if windows == 1 else [samples[:20000], samples[8000:]]
+    alone = []
+    for part in parts:  # neither padded nor masked
+        normal = (part - part.mean()) / np.sqrt(part.var() + 1e-7)
+        alone.append(encoder({"input_values": normal[None]})[0])
+    wanted = np.mean(alone, axis=0)
+    np.testing.assert_allclose(found.features["sound"][1], wanted, atol=2e-5)
+
+
+def test_videos_whose_encoder_sees_frames_together(films, encoders, tmp_path):
+    folder = encoders / "videomae"
+    found = features(films, tmp_path / "store", video={"film": folder}, frames=2, batch_size=48)
+    encoder = load(folder, "video")
+    read = reader("video", folder, model_type="videomae", longest=0, frames=6, together=True)
+    assert "frames" not in json.loads((tmp_path / "store" / "media.json").read_text())["options"]
+    for row, film in enumerate((1, 7)):
+        pieces = read(str(films.parent / f"films/{film}.mp4"))
+        np.testing.assert_allclose(found.features["film"][row], encoder(pieces)[0], atol=2e-5)
 
 
 def test_a_store_tells_how_it_was_made(encoders, made):

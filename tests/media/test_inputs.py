@@ -63,6 +63,26 @@ def test_towers_make_of_them_what_features_are(made, encoders):
     assert captions.min() == -1 and captions.max() == 49  # padding, and the end of a text
 
 
+def test_towers_of_samples_do_not_hear_the_silence_after_a_sound(sounds, encoders, tmp_path):
+    given = {"sound": encoders / "wav2vec2"}
+    kept = features(sounds, tmp_path / "inputs", audio=given, inputs=True)
+    wanted = features(sounds, tmp_path / "features", audio=given, batch_size=8).features["sound"]
+    rows = np.asarray(kept.features["sound"])
+    assert rows.dtype == np.float16 and rows.shape == (2, 160_000)
+    found = pooled(encoders / "wav2vec2", "sound", rows[:, :40_000])  # with less of it
+    np.testing.assert_allclose(found, np.asarray(wanted)[:, :4], atol=5e-3)
+
+
+def test_towers_of_videos_see_frames_together(films, encoders, tmp_path):
+    given = {"film": encoders / "videomae"}
+    kept = features(films, tmp_path / "inputs", video=given, inputs=True)
+    wanted = features(films, tmp_path / "features", video=given, batch_size=8).features["film"]
+    rows = np.asarray(kept.features["film"])
+    assert rows.dtype == np.float16 and rows.shape == (2, 6 * 3 * 12 * 8)
+    found = pooled(encoders / "videomae", "film", rows)
+    np.testing.assert_allclose(found, np.asarray(wanted)[:, :4], atol=5e-3)
+
+
 def test_of_a_sound_the_middle_is_kept(made):
     kept, _ = made
     rows = np.asarray(kept.features["sound"])[np.asarray(kept.present["sound"])]

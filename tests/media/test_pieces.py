@@ -148,6 +148,22 @@ def test_a_video_is_as_many_images(encoders, tmp_path):
     np.testing.assert_array_equal(found["pixel_values"], prepared(encoders, images))
 
 
+@pytest.mark.parametrize(("there", "taken"), [(20, [1, 5, 8, 11, 15, 18]), (3, [0, 0, 1, 1, 2, 2])])
+@pytest.mark.parametrize("name", ["videomae", "clip"])
+def test_an_encoder_of_videos_gets_as_many_frames_as_it_takes(
+    encoders, tmp_path, name, there, taken
+):
+    write_video(tmp_path / "a.mp4", [10 * n for n in range(there)])
+    path, folder = str(tmp_path / "a.mp4"), encoders / name
+    images = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    wanted = images(frames_of(path, there), return_tensors="np")["pixel_values"]
+    read = reader("video", folder, model_type=name, longest=0, frames=6, together=True)
+    found = read(path)["pixel_values"]
+    size = (12, 8) if name == "videomae" else (12, 12)
+    assert found.shape == (1, 6, 3, *size)
+    np.testing.assert_array_equal(found[0], wanted.reshape(-1, 3, *size)[taken])
+
+
 def test_a_folder_of_images_is_a_video(tmp_path):
     for n in range(12):
         Image.fromarray(np.full((8, 8, 3), 10 * n, np.uint8)).save(tmp_path / f"{n:02}.png")
@@ -187,6 +203,46 @@ def test_a_short_sound_is_padded(encoders, tmp_path):
     found = read(encoders, "audio", "whisper", tmp_path / "a.wav")["input_features"]
     wanted = extractor(samples, sampling_rate=RATE, return_tensors="np")["input_features"]
     np.testing.assert_array_equal(found, wanted)
+
+
+def of_samples(encoders, name, folder, seconds, *, filled=False):
+    """What an encoder of samples gets, what its extractor makes of any, and the sound."""
+    extractor = AutoFeatureExtractor.from_pretrained(encoders / name)
+    write_sound(folder / "a.wav", 0, seconds=seconds)
+    samples, _ = soundfile.read(folder / "a.wav", dtype="float32")
+
+    def made(part):
+        return extractor(part, sampling_rate=RATE, return_tensors="np")["input_values"][0]
+
+    return _sounds(extractor, filled=filled)(str(folder / "a.wav")), made, samples
+
+
+def test_without_a_mask_a_sound_fills_its_windows(encoders, tmp_path):
+    found, made, samples = of_samples(encoders, "hubert", tmp_path, seconds=0.7)
+    parts = [made(samples[:10_000]), made(samples[1200:])]
+    np.testing.assert_array_equal(found["input_values"], parts)
+    assert found["attention_mask"].shape == (2, 10_000) and found["attention_mask"].all()
+
+
+def test_with_a_mask_silence_is_added_to_a_sound(encoders, tmp_path):
+    found, made, samples = of_samples(encoders, "wav2vec2", tmp_path, seconds=0.7)
+    assert found["input_values"].shape == found["attention_mask"].shape == (1, 20_000)
+    np.testing.assert_allclose(found["input_values"][0, :11_200], made(samples), atol=1e-6)
+    assert not found["input_values"][0, 11_200:].any()
+    np.testing.assert_array_equal(found["attention_mask"][0], np.arange(20_000) < 11_200)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "filled", "windows"),
+    [("hubert", 0.01, False, (1, 1250)), ("wav2vec2", 12, False, (2, 160_000)),
+     ("hubert", 12, False, (2, 160_000)), ("hubert", 0.7, True, (1, 160_000))],
+)  # fmt: skip
+def test_windows_of_samples(encoders, tmp_path, name, seconds, filled, windows):
+    found, _, samples = of_samples(encoders, name, tmp_path, seconds, filled=filled)
+    assert found["input_values"].shape == windows
+    there = min(len(samples), windows[1])
+    assert (found["attention_mask"].sum(axis=1) == there).all()
+    assert not found["input_values"][:, there:].any()
 
 
 def test_sounds_have_one_channel_and_one_rate(tmp_path):
@@ -250,7 +306,7 @@ def test_windows_of_audio_spectrogram_transformers_fill_all_their_frames(tmp_pat
     pytest.importorskip("torch")  # their extractor needs it
     extractor = ASTFeatureExtractor(max_length=14, num_mel_bins=10, do_normalize=False)
     write_sound(tmp_path / "a.wav", 0, seconds=0.31)  # of windows of 0.155
-    found = _sounds(extractor)(str(tmp_path / "a.wav"))["input_values"]
+    found = _sounds(extractor, filled=False)(str(tmp_path / "a.wav"))["input_values"]
     assert found.shape == (2, 14, 10)
     assert np.abs(found[:, -1]).max(axis=1).all(), "padding is zero"
     longer = ASTFeatureExtractor(max_length=15, num_mel_bins=10, do_normalize=False)

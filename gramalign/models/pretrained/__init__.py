@@ -1,7 +1,8 @@
-"""Pretrained encoders: CLIP, SigLIP, BERT, RoBERTa, ViT, DINOv2, AST and Whisper, in Flax NNX."""
+"""Pretrained encoders of texts, images, videos and sounds, of several `FAMILIES`, in Flax NNX."""
 
 from gramalign.models.pretrained.encoder import Encoder as Encoder
 from gramalign.models.pretrained.families import FAMILIES as FAMILIES
+from gramalign.models.pretrained.families import families_of as families_of
 from gramalign.models.pretrained.load import abstract as abstract
 from gramalign.models.pretrained.load import kinds as kinds
 from gramalign.models.pretrained.load import load as load

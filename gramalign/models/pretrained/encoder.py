@@ -15,12 +15,12 @@ Mask = Bool[Array, "batch tokens"] | None
 
 
 class Encoder(nnx.Module):
-    """Maps texts, images or sounds to one embedding each.
+    """Maps texts, images, videos or sounds to one embedding each.
 
     `load` makes one, with pretrained weights. All of its parameters are `nnx.Param`.
 
     Args:
-        kind: what it encodes: "text", "image" or "audio".
+        kind: what it encodes: "text", "image", "video" or "audio".
         dim: width of its embeddings.
         front: makes tokens and their mask of a batch.
         body: maps tokens.
@@ -44,11 +44,13 @@ class Encoder(nnx.Module):
         """Encodes a batch, each row by itself.
 
         Args:
-            inputs: arrays by the names that Hugging Face's processors give them: `input_ids` and
-                `attention_mask` `[batch, tokens]` of texts; `pixel_values` `[batch, channels,
-                height, width]` of images; `input_values` `[batch, frames, bands]` (AST) or
-                `input_features` `[batch, bands, frames]` and, if sounds were padded,
-                `attention_mask` `[batch, frames]` (Whisper) of sounds.
+            inputs: arrays by the names that Hugging Face's processors give them. Of texts:
+                `input_ids` and `attention_mask` `[batch, tokens]`. Of images: `pixel_values`
+                `[batch, channels, height, width]`; of videos with `frames` after `batch`. Of
+                sounds: `input_values` `[batch, frames, bands]` (AST), `input_features` `[batch,
+                bands, frames]` (Whisper) or `input_values` `[batch, samples]` (wav2vec 2.0,
+                HuBERT); the latter two, if sounds were padded, with `attention_mask`, of the same
+                frames or samples.
 
         Returns:
             Embeddings in float32, not normalised.

@@ -1,7 +1,9 @@
-"""What comes before a transformer: tokens of texts, patches of images, frames of sound."""
+"""What comes before a transformer: tokens of texts, patches of images and videos, spectra."""
 
+import math
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -58,14 +60,14 @@ class Tokens(nnx.Module):
         Raises:
             ValueError: for texts longer than there are positions.
         """
-        ids = jnp.asarray(_given(inputs, "input_ids", 2))
+        ids = jnp.asarray(given(inputs, "input_ids", 2))
         if ids.shape[1] > self.longest:
             raise ValueError(
                 f"input_ids is {ids.shape[1]} tokens long, expected at most {self.longest}"
             )
         mask = None
         if "attention_mask" in inputs:
-            mask = jnp.asarray(_given(inputs, "attention_mask", 2), bool)
+            mask = jnp.asarray(given(inputs, "attention_mask", 2), bool)
         places = jnp.arange(ids.shape[1])[None]
         if self.pad is not None:
             there = (ids != self.pad).astype(ids.dtype)
@@ -89,6 +91,9 @@ class Patches(nnx.Module):
         patch: height and width of a patch.
         stride: from one patch to the next; None: `patch`.
         tokens: number of tokens before the patches, such as the one for the class.
+        registers: number of further tokens, which have no position.
+        smooth: whether positions are averaged where an image has fewer patches, as in DINOv2 with
+            registers.
         bias: whether the patches' linear map has one.
         norm: whether tokens are normalised.
         rngs: source of the initial weights.
@@ -103,6 +108,8 @@ class Patches(nnx.Module):
         *,
         stride: tuple[int, int] | None = None,
         tokens: int = 1,
+        registers: int = 0,
+        smooth: bool = False,
         bias: bool = True,
         norm: bool = False,
         rngs: nnx.Rngs,
@@ -122,6 +129,8 @@ class Patches(nnx.Module):
         self.dtype = shape.dtype
         self.tokens = nnx.Param(jnp.zeros((tokens, shape.width))) if tokens else None
         self.places = nnx.Param(jnp.zeros((tokens + self.grid[0] * self.grid[1], shape.width)))
+        self.registers = nnx.Param(jnp.zeros((registers, shape.width))) if registers else None
+        self.smooth = smooth
         self.norm = shape.norm(rngs) if norm else None
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
@@ -133,7 +142,7 @@ class Patches(nnx.Module):
         Raises:
             ValueError: for another number of channels, or images smaller than a patch.
         """
-        pixels = _given(inputs, "pixel_values", 4)
+        pixels = given(inputs, "pixel_values", 4)
         if pixels.shape[1] != self.channels or min(self._grid(pixels.shape[2:])) < 1:
             raise ValueError(
                 f"pixel_values has shape {pixels.shape}, expected [batch, {self.channels}, height, "
@@ -149,13 +158,17 @@ class Patches(nnx.Module):
         first = len(places) - self.grid[0] * self.grid[1]
         if grid != self.grid:
             patches = places[first:].reshape(*self.grid, -1)
-            over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
-            patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
+            if self.smooth:
+                patches = jax.image.resize(patches, (*grid, patches.shape[2]), "cubic")
+            else:
+                over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
+                patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
             places = jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
         if self.tokens is not None:
-            tokens = self.tokens[...]
-            x = jnp.concatenate([jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape)), x], axis=1)
+            x = jnp.concatenate([_for_each(self.tokens[...], x), x], axis=1)
         x = x + places[None]
+        if self.registers is not None:  # last, as attention does not see where they are
+            x = jnp.concatenate([x, _for_each(self.registers[...], x)], axis=1)
         return (x if self.norm is None else self.norm(x)).astype(self.dtype)
 
     def _grid(self, size) -> tuple[int, int]:
@@ -181,13 +194,59 @@ class Spectrum(Patches):
         Raises:
             ValueError: for another number of frames or bands.
         """
-        values = _given(inputs, "input_values", 3)
+        values = given(inputs, "input_values", 3)
         if values.shape[1:] != self.size[::-1]:
             bands, frames = self.size
             raise ValueError(
                 f"input_values has shape {values.shape}, expected [batch, {frames}, {bands}]"
             )
         return self.embed(jnp.swapaxes(jnp.asarray(values), 1, 2)[..., None]), None
+
+
+class Tubelets(nnx.Module):
+    """Patches through some frames, from `pixel_values` `[batch, frames, channels, height, width]`.
+
+    Args:
+        shape: of the transformer that follows.
+        video: number of frames and of channels, height and width of all videos.
+        patch: number of frames, height and width of a patch.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        video: tuple[int, int, int, int],
+        patch: tuple[int, int, int],
+        *,
+        rngs: nnx.Rngs,
+    ):
+        frames, channels, *size = video
+        self.map = nnx.Conv(channels, shape.width, patch, patch, padding="VALID", rngs=rngs)
+        self.video, self.frames = video, frames
+        self.count = math.prod(
+            whole // part for whole, part in zip((frames, *size), patch, strict=True)
+        )
+        self.dtype = shape.dtype
+
+    def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
+        """Embeds a batch.
+
+        Returns:
+            The tokens; none is padding.
+
+        Raises:
+            ValueError: for another number of frames or channels, or another size.
+        """
+        pixels = given(inputs, "pixel_values", 5)
+        if pixels.shape[1:] != self.video:
+            raise ValueError(
+                f"pixel_values has shape {pixels.shape}, expected [batch, "
+                f"{', '.join(map(str, self.video))}]"
+            )
+        x = self.map(jnp.moveaxis(jnp.asarray(pixels), 2, -1).astype(jnp.float32))
+        x = x.reshape(x.shape[0], self.count, -1)
+        return (x + _sinusoids(*x.shape[1:])[None]).astype(self.dtype), None
 
 
 class Frames(nnx.Module):
@@ -218,7 +277,7 @@ class Frames(nnx.Module):
         Raises:
             ValueError: for another number of frames or bands.
         """
-        features = _given(inputs, "input_features", 3)
+        features = given(inputs, "input_features", 3)
         places = self.places[...]
         if features.shape[1:] != (self.bands, self.frames):
             raise ValueError(
@@ -232,12 +291,28 @@ class Frames(nnx.Module):
         return (x + places[None]).astype(self.dtype), None
 
 
-def _given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:
+def _for_each(tokens: Array, x: Array) -> Array:
+    return jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape))
+
+
+def given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:
+    """One of the inputs.
+
+    Raises:
+        ValueError: it is missing, or has another number of axes.
+    """
     if name not in inputs:
         raise ValueError(f"inputs: got {sorted(inputs)}, expected {name}")
     if inputs[name].ndim != rank:
         raise ValueError(f"{name} has shape {inputs[name].shape}, expected {rank} axes")
     return inputs[name]
+
+
+def _sinusoids(places: int, width: int) -> np.ndarray:
+    """Positions that are not learned: sines and cosines of ever slower waves."""
+    waves = np.arange(places)[:, None] / 10000 ** (np.arange(width) // 2 * 2 / width)
+    waves[:, 0::2], waves[:, 1::2] = np.sin(waves[:, 0::2]), np.cos(waves[:, 1::2])
+    return waves.astype(np.float32)
 
 
 def _cubic(old: int, new: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from gramalign.files import read_json
 from gramalign.models.pretrained.encoder import Encoder
-from gramalign.models.pretrained.families import FAMILIES, Recipe
+from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
 from gramalign.models.pretrained.weights import read_arrays, read_settings
 
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
@@ -28,7 +28,7 @@ def load(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> En
 
     Args:
         folder: of a model of one of `FAMILIES`.
-        kind: "text", "image" or "audio".
+        kind: "text", "image", "video" or "audio".
         dtype: what it multiplies in; parameters are float32.
 
     Raises:
@@ -114,7 +114,7 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
 
 
 def kinds(folder: str | Path) -> tuple[str, ...]:
-    """What a folder's model encodes: of "text", "image" and "audio".
+    """What a folder's model encodes: of "text", "image", "video" and "audio".
 
     Raises:
         FileNotFoundError: the folder, or its `config.json`, does not exist.
@@ -129,7 +129,7 @@ def _recipe(folder: Path, kind: str) -> tuple[dict[str, Any], Recipe]:
     if kind not in of_family:
         raise ValueError(
             f"{folder} is a {config['model_type']}, which encodes {' and '.join(of_family)}, not "
-            f"{kind}"
+            f"{kind}, as does any of {families_of(kind)}"
         )
     return config, of_family[kind]
 

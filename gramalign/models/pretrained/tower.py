@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -11,8 +12,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from gramalign.models.linear import Linear
-from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens
+from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens, Tubelets
 from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
+from gramalign.models.pretrained.waves import Waves
 from gramalign.models.pretrained.weights import read_settings
 from gramalign.models.tower import Tower as FeatureTower
 
@@ -25,7 +27,8 @@ class Tower(nnx.Module):
 
     A row of a modality is the input of its encoder, flattened, as `gramalign features --inputs`
     writes it: the numbers of a text's tokens, -1 for padding; the pixels of an image or of some
-    frames; a spectrogram. Several frames are encoded each by itself, and their embeddings averaged.
+    frames; a spectrogram; or samples, 0 after the end of a sound. An encoder of images sees each of
+    several frames by itself, and their embeddings are averaged.
 
     Args:
         features: width of a row.
@@ -122,10 +125,14 @@ def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | N
     match front:
         case Tokens():
             return (features,) if features <= front.longest else None
+        case Waves():
+            return (features,) if features >= front.shortest else None
         case Spectrum():
             shape = front.size[::-1]
         case Patches():
             shape = (front.channels, *_processed(Path(folder), front.size))
+        case Tubelets():
+            shape = front.video
         case Frames():
             shape = (front.bands, front.frames)
         case _:
@@ -155,9 +162,12 @@ def _inputs(front: nnx.Module, pieces: Float[Array, "pieces ..."]) -> Inputs:
             ids = pieces.astype(jnp.int32)
             there = ids >= 0
             return {"input_ids": jnp.where(there, ids, 0), "attention_mask": there}
+        case Waves():
+            there = jax.lax.cummax((pieces != 0).astype(jnp.int32), axis=1, reverse=True)
+            return {"input_values": pieces, "attention_mask": there}
         case Spectrum():
             return {"input_values": pieces}
-        case Patches():
+        case Patches() | Tubelets():
             return {"pixel_values": pieces}
         case _:
             return {"input_features": pieces}

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.models.linear import Linear
 from gramalign.models.tower import HIDDEN
@@ -27,6 +28,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "swish": jax.nn.silu,
 }
 """By the names that configurations have for them."""
+
+DISTANCES, _FARTHEST = 32, 128
+"""Number of ranges of distances, half of them each way, and whence all are in the last."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Shape:
     """Whether perceptrons multiply two halves of the hidden layer (SwiGLU)."""
     scaled: bool = False
     """Whether each layer's results are scaled, by feature, before they are added."""
+    norm_last: bool = True
+    """Whether tokens are normalised after all layers, where each layer sees normalised ones."""
+    distances: bool = False
+    """Whether attention also depends on how far tokens are apart, alike in all layers."""
 
     def __post_init__(self):
         if self.heads < 1 or self.width % self.heads:
@@ -68,9 +76,10 @@ class Shape:
         """A linear map."""
         return TokenLinear(ins, outs, use_bias=bias, dtype=self.dtype, rngs=rngs)
 
-    def norm(self, rngs: nnx.Rngs) -> "Norm":
-        """A normalisation."""
-        return Norm(self.width, epsilon=self.eps, use_fast_variance=False, rngs=rngs)
+    def norm(self, rngs: nnx.Rngs, width: int | None = None) -> "Norm":
+        """A normalisation, of tokens or of what has another width."""
+        width = self.width if width is None else width
+        return Norm(width, epsilon=self.eps, use_fast_variance=False, rngs=rngs)
 
 
 class TokenLinear(Linear):
@@ -110,8 +119,9 @@ class Attention(nnx.Module):
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None = None,
         asking: Float[Array, "batch askers width"] | None = None,
+        added: Float[Array, "1 heads askers tokens"] | None = None,
     ) -> Float[Array, "batch askers width"]:
-        """Attends to the tokens that `mask` has."""
+        """Attends to the tokens that `mask` has, with `added` to what softmax sees."""
         asking = x if asking is None else asking
 
         def split(y):
@@ -122,6 +132,7 @@ class Attention(nnx.Module):
         # promotion is strict.
         fit = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
         fit = fit / math.sqrt(queries.shape[-1])
+        fit = fit if added is None else fit + added
         seen = None if mask is None else mask[:, None, None, :]
         if self.causal:
             before = jnp.tri(*fit.shape[2:], dtype=bool)[None, None]
@@ -163,12 +174,13 @@ class Layer(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None = None,
+        added: Float[Array, "1 heads tokens tokens"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """Maps the tokens that `mask` has; what becomes of the others has no meaning."""
         if not self.norm_first:
-            x = self.attention_norm(x + self.attention(x, mask))
+            x = self.attention_norm(x + self.attention(x, mask, added=added))
             return self.mlp_norm(x + self.mlp(x))
-        seen = self.attention(self.attention_norm(x), mask)
+        seen = self.attention(self.attention_norm(x), mask, added=added)
         x = x + (_times(self.attention_scale, seen) if self.scaled else seen)
         hidden = self.mlp(self.mlp_norm(x))
         return x + (_times(self.mlp_scale, hidden) if self.scaled else hidden)
@@ -179,11 +191,12 @@ def _times(scale: nnx.Param, x: Array) -> Array:
 
 
 class Transformer(nnx.Module):
-    """All layers, and a normalisation after them where each normalises what it sees."""
+    """All layers, and a normalisation after them where `Shape` has one."""
 
     def __init__(self, shape: Shape, rngs: nnx.Rngs):
         self.layers = nnx.List([Layer(shape, rngs) for _ in range(shape.depth)])
-        self.norm = shape.norm(rngs) if shape.norm_first else None
+        self.norm = shape.norm(rngs) if shape.norm_first and shape.norm_last else None
+        self.distances = nnx.Embed(DISTANCES, shape.heads, rngs=rngs) if shape.distances else None
 
     def __call__(
         self,
@@ -191,6 +204,25 @@ class Transformer(nnx.Module):
         mask: Bool[Array, "batch tokens"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """Maps the tokens that `mask` has."""
+        added = None
+        if self.distances is not None:
+            added = jnp.moveaxis(self.distances(jnp.asarray(distances(x.shape[1]))), 2, 0)[None]
         for layer in self.layers:
-            x = checkpoint_name(layer(x, mask), HIDDEN)
+            x = checkpoint_name(layer(x, mask, added), HIDDEN)
         return x if self.norm is None else self.norm(x)
+
+
+def distances(tokens: int) -> Int[np.ndarray, "tokens tokens"]:
+    """In which range the distance of each token (row) to each (column) lies, as in T5.
+
+    The first are of one distance each, the others ever wider.
+
+    >>> distances(12)[0].tolist(), distances(200)[199, ::50].tolist()
+    ([0, 17, 18, 19, 20, 21, 22, 23, 24, 24, 24, 24], [15, 15, 15, 13])
+    """
+    after = np.arange(tokens)[None] - np.arange(tokens)[:, None]
+    far, each = np.abs(after), DISTANCES // 2
+    exact = each // 2
+    wide = np.log(np.maximum(far, 1) / exact) / math.log(_FARTHEST / exact) * (each - exact)
+    ranges = np.where(far < exact, far, np.minimum(exact + wide.astype(int), each - 1))
+    return np.where(after > 0, each, 0) + ranges

@@ -81,6 +81,28 @@ def test_other_forms_of_the_weights_are_left_alone(model):
         pretrained.load(folder, "text")
 
 
+def test_the_older_names_of_a_kernel_whose_length_is_apart(model):
+    folder = model("large wav2vec2 audio")
+    weights = weights_of(folder)
+    before = "encoder.pos_conv_embed.conv"
+    for new, old in (("original0", "weight_g"), ("original1", "weight_v")):
+        weights[f"{before}.{old}"] = weights.pop(f"{before}.parametrizations.weight.{new}")
+    save(folder, weights)
+    embeds_as(folder, "large wav2vec2 audio")
+    del weights[f"{before}.weight_g"]
+    save(folder, weights)
+    with pytest.raises(ValueError, match=f"lacks {before}.weight, which front.places.kernel is"):
+        pretrained.load(folder, "audio")
+
+
+@pytest.mark.parametrize("name", ["adapter.layers.0.conv.bias", "encoder.layers.0.adapter_layer.x"])
+def test_adapters_are_no_part_of_an_encoder(model, name):
+    folder = model("wav2vec2 audio")
+    save(folder, {**weights_of(folder), name: np.zeros(3, np.float32)})
+    with pytest.raises(ValueError, match=rf"no part of the encoder takes: \['{name}'\]"):
+        pretrained.load(folder, "audio")
+
+
 ALONE = {
     "clip text": ("text", "CLIPTextModel", "text_projection.weight"),
     "clip image": ("vision", "CLIPVisionModel", "visual_projection.weight"),

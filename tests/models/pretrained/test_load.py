@@ -23,7 +23,10 @@ def test_what_they_return_is_what_hugging_face_does(model, name):
     np.testing.assert_allclose(found, case["result"], atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ["bert text", "clip image", "whisper audio"])
+@pytest.mark.parametrize(
+    "name",
+    ["bert text", "mpnet text", "clip image", "whisper audio", "large hubert for words audio"],
+)
 def test_in_bfloat16(model, name):
     case = GOLDEN[name]
     encoder = pretrained.load(model(name), name.split()[-1], dtype=jnp.bfloat16)
@@ -34,7 +37,7 @@ def test_in_bfloat16(model, name):
     assert 1e-5 < difference < 0.05
 
 
-@pytest.mark.parametrize("name", ["clip text", "bert text"])
+@pytest.mark.parametrize("name", ["clip text", "bert text", "mpnet text", "distilbert text"])
 def test_padding_and_neighbours_change_nothing(model, name):
     encoder = pretrained.load(model(name), "text")
     inputs = drawn_inputs(GOLDEN[name]["inputs"])
@@ -83,6 +86,24 @@ def test_frames_of_silence_after_a_sound_do_not_count(model):
     np.testing.assert_allclose(found[0], tokens[0, :3].mean(0), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["large wav2vec2 audio", "hubert for words audio"])
+def test_silence_after_a_sound_is_no_token(model, name):
+    encoder = pretrained.load(model(name), "audio")
+    inputs = drawn_inputs(GOLDEN[name]["inputs"])
+    inputs["attention_mask"][1] = 0
+    tokens, mask = encoder.front(inputs)
+    # 1066 samples make 212, 53, 13 and 6 frames, where 1600 make 9; of none, one is left.
+    assert mask.sum(axis=1).tolist() == [6, 1] and mask.shape == (2, 9)
+    found = encoder.body(tokens, mask)
+    np.testing.assert_allclose(encoder(inputs)[0], found[0, :6].mean(0), atol=1e-6)
+    np.testing.assert_allclose(encoder(inputs)[1], found[1, 0], atol=1e-6)
+    noisy = inputs["input_values"].copy()
+    noisy[0, 1066:] += 1
+    changed = encoder(inputs | {"input_values": noisy})
+    alike = np.abs(changed - encoder(inputs))[0].max() < 1e-6
+    assert alike == name.startswith("large"), "normalised over time, silence is heard"
+
+
 @pytest.mark.parametrize(
     ("type_", "changes"),
     [
@@ -91,10 +112,16 @@ def test_frames_of_silence_after_a_sound_do_not_count(model):
         ("bert", {}),
         ("roberta", {}),
         ("xlm-roberta", {"vocab_size": 50265}),
+        ("distilbert", {}),
+        ("mpnet", {}),
+        ("videomae", {}),
         ("vit", {}),
         ("dinov2", {}),
         ("dinov2", {"use_swiglu_ffn": True}),
+        ("dinov2_with_registers", {}),
         ("audio-spectrogram-transformer", {}),
+        ("wav2vec2", {}),
+        ("hubert", {}),
         ("whisper", {}),
     ],
 )
@@ -151,11 +178,15 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
     [
         ("clip text", "text", {"eos_token_id": [7]}, r"eos_token_id is \[7\], expected a number"),
         ("siglip image", "vision", {"vision_use_head": False}, "vision_use_head is false, expect"),
+        ("mpnet text", "", {"relative_attention_num_buckets": 8}, "buckets is 8, expected 32"),
+        ("wav2vec2 audio", "", {"feat_extract_norm": "batch"}, "feat_extract_norm is 'batch', exp"),
+        ("wav2vec2 audio", "", {"feat_extract_activation": "x"}, "feat_extract_activation is 'x'"),
+        ("wav2vec2 audio", "", {"conv_stride": [5]}, r"have \[4, 4, 1\] entries, expected as many"),
     ],
 )
 def test_a_configuration_of_something_else_is_refused(model, name, part, change, told):
     def changed(case):
-        case["config"][f"{part}_config"].update(change)
+        case["config"].get(f"{part}_config", case["config"]).update(change)
 
     with pytest.raises(ValueError, match=told):
         pretrained.load(model(name, changed), name.split()[-1])
@@ -165,7 +196,7 @@ def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent.config.json does not exist, expected a"):
         pretrained.load(tmp_path / "absent", "text")
     folder = model("bert text")
-    with pytest.raises(ValueError, match="is a bert, which encodes text, not image"):
+    with pytest.raises(ValueError, match=r"is a bert, which encodes text, not image, as does"):
         pretrained.load(folder, "image")
     (folder / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"model.safetensors is damaged or no safetensors file"):
@@ -193,7 +224,9 @@ def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
         ("bert text", {"pixel_values": [1]}, r"got .*'pixel_values'.*, expected input_ids"),
         ("vit image", {"pixel_values": [1, 4, 12, 12]}, r"expected \[batch, 3, height, width\]"),
         ("vit image", {"pixel_values": [1, 3, 3, 12]}, r"with room for a patch of \(4, 4\)"),
+        ("videomae video", {"pixel_values": [1, 4, 3, 12, 8]}, r"expected \[batch, 6, 3, 12, 8\]"),
         ("ast audio", {"input_values": [1, 10, 14]}, r"expected \[batch, 14, 10\]"),
+        ("wav2vec2 audio", {"input_values": [1, 164]}, "164 samples long, expected at least 165"),
         ("whisper audio", {"input_features": [1, 8, 18]}, r"expected \[batch, 8, 20\]"),
     ],
 )
@@ -204,7 +237,11 @@ def test_inputs_of_another_shape_are_refused(model, name, inputs, told):
 
 
 @pytest.mark.parametrize(
-    "name", ["clip text", "bert text", "siglip image", "dinov2 with gates image"]
+    "name",
+    [
+        *("clip text", "bert text", "mpnet text", "siglip image", "dinov2 with gates image"),
+        *("videomae video", "wav2vec2 audio", "large wav2vec2 audio"),
+    ],
 )
 def test_derivatives_are_sums_over_the_batch_in_float32(model, name):
     """Or they would depend on how devices and microbatches divide it."""

@@ -14,7 +14,11 @@ from gramalign.models.pretrained.transformer import ACTIVATIONS, Attention, Shap
 from tests.models.pretrained.tiny import drawn_inputs, golden
 
 GOLDEN = golden()
-EACH = ["clip text", "siglip image", "roberta text", "ast audio", "whisper audio"]
+EACH = [
+    *("clip text", "roberta text", "mpnet text", "ast audio", "whisper audio"),
+    *("wav2vec2 audio", "large wav2vec2 audio"),
+    *("videomae video", "siglip image", "dinov2 with registers, smaller images image"),
+]
 
 
 @pytest.fixture

@@ -24,18 +24,19 @@ def write_weights(folder: Path, tensors: Mapping[str, Sequence[int]]) -> None:
 
 
 def drawn_inputs(shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
-    """Inputs by the names that processors give them; the first text ends in padding."""
+    """Inputs by the names that processors give them; the first text or sound ends in padding."""
     found = {}
     for name, shape in shapes.items():
+        end = 2 * shape[-1] // 3
         if name == "input_ids":
             ids = np.random.default_rng(len(shapes)).integers(3, 50, shape).astype(np.int32)
             ids[..., 4] = 7  # where a text ends, for those who look for it
             if "attention_mask" in shapes:
-                ids[0, 6:] = 1
+                ids[0, end:] = 1
             found[name] = ids
         elif name == "attention_mask":
             mask = np.ones(shape, np.int32)
-            mask[0, 6:] = 0
+            mask[0, end:] = 0
             found[name] = mask
         else:
             found[name] = drawn(name, shape)

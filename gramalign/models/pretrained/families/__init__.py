@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from gramalign.models.pretrained.families.bert import BERT, ROBERTA
+from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, ROBERTA
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
-from gramalign.models.pretrained.families.vit import AST, DINOV2, VIT
+from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIDEOMAE, VIT
+from gramalign.models.pretrained.families.wav2vec2 import HUBERT, WAV2VEC2
 from gramalign.models.pretrained.families.whisper import WHISPER
 
 FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
@@ -13,11 +14,26 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "bert": BERT,
     "clip": CLIP,
     "dinov2": DINOV2,
+    "dinov2_with_registers": REGISTERS,
+    "distilbert": DISTILBERT,
+    "hubert": HUBERT,
+    "mpnet": MPNET,
     "roberta": ROBERTA,
     "siglip": SIGLIP,
+    "videomae": VIDEOMAE,
     "vit": VIT,
+    "wav2vec2": WAV2VEC2,
     "whisper": WHISPER,
     "xlm-roberta": ROBERTA,
     **ALONE,
 }
-"""Of each, the recipes of its kinds of encoders: "text", "image", "audio"."""
+"""Of each, the recipes of its kinds of encoders: "text", "image", "video", "audio"."""
+
+
+def families_of(kind: str) -> list[str]:
+    """The families with an encoder of a kind.
+
+    >>> families_of("audio")
+    ['audio-spectrogram-transformer', 'hubert', 'wav2vec2', 'whisper']
+    """
+    return sorted(name for name, recipes in FAMILIES.items() if kind in recipes)

@@ -1,6 +1,10 @@
-"""BERT (arXiv 1810.04805), RoBERTa (arXiv 1907.11692), and sentence encoders made of them."""
+"""BERT (arXiv 1810.04805) and its kin, and sentence encoders made of them.
+
+RoBERTa is of arXiv 1907.11692, DistilBERT of arXiv 1910.01108, MPNet of arXiv 2004.09297.
+"""
 
 import re
+from typing import Any
 
 from flax import nnx
 from jax.typing import DTypeLike
@@ -11,13 +15,14 @@ from gramalign.models.pretrained.families.recipe import (
     BASE,
     Config,
     Make,
+    Names,
     Recipe,
     Weights,
     layers,
     shape_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
-from gramalign.models.pretrained.transformer import Transformer
+from gramalign.models.pretrained.transformer import DISTANCES, Transformer
 
 _bert = {
     **BASE,
@@ -25,6 +30,16 @@ _bert = {
     **{"pool": "mean", "position_embedding_type": "absolute"},
 }
 _roberta = {**_bert, "vocab_size": 50265, "pad_token_id": 1}
+_mpnet = {
+    **_bert,
+    "vocab_size": 30527,
+    "type_vocab_size": 0,
+    "relative_attention_num_buckets": DISTANCES,
+}
+_distilbert = {
+    **{**_bert, "type_vocab_size": 0},
+    **{"dim": 768, "hidden_dim": 3072, "n_layers": 6, "n_heads": 12, "activation": "gelu"},
+}
 
 
 def _make_bert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
@@ -36,10 +51,31 @@ def _make_roberta(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     return _bert_like(config, config["pad_token_id"], dtype, rngs)
 
 
-def _bert_like(config: Config, pad: int | None, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_mpnet(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    config = {**_mpnet, **config}
+    if (ranges := config["relative_attention_num_buckets"]) != DISTANCES:
+        raise ValueError(f"relative_attention_num_buckets is {ranges}, expected {DISTANCES}")
+    return _bert_like(config, 1, dtype, rngs, distances=True)  # whatever pad_token_id says
+
+
+def _make_distilbert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    config = {**_distilbert, **config}
+    sizes = {
+        "hidden_size": config["dim"],
+        "intermediate_size": config["hidden_dim"],
+        "num_hidden_layers": config["n_layers"],
+        "num_attention_heads": config["n_heads"],
+        "hidden_act": config["activation"],
+    }
+    return _bert_like({**config, **sizes}, None, dtype, rngs)
+
+
+def _bert_like(
+    config: Config, pad: int | None, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any
+) -> Encoder:
     if (positions := config["position_embedding_type"]) != "absolute":
         raise ValueError(f"position_embedding_type is {positions!r}, expected 'absolute'")
-    shape = shape_of(config, dtype, norm_first=False)
+    shape = shape_of(config, dtype, norm_first=False, **others)
     places = config["max_position_embeddings"]
     tables = {"kinds": config["type_vocab_size"], "pad": pad, "norm": True}
     front = Tokens(shape, config["vocab_size"], places, **tables, rngs=rngs)
@@ -47,11 +83,14 @@ def _bert_like(config: Config, pad: int | None, dtype: DTypeLike, rngs: nnx.Rngs
     return Encoder("text", shape.width, front, Transformer(shape, rngs), pool)
 
 
-_BERT_NAMES = {
+_FRONT = {
     "front.words": "embeddings.word_embeddings",
     "front.places": "embeddings.position_embeddings",
-    "front.kinds": "embeddings.token_type_embeddings",
     "front.norm": "embeddings.LayerNorm",
+}
+_BERT_NAMES = {
+    **_FRONT,
+    "front.kinds": "embeddings.token_type_embeddings",
     **layers(
         "encoder.layer",
         **{
@@ -66,6 +105,39 @@ _BERT_NAMES = {
         },
     ),
 }
+_MPNET_NAMES = {
+    **_FRONT,
+    **layers(
+        "encoder.layer",
+        **{
+            "attention.query": "attention.attn.q",
+            "attention.key": "attention.attn.k",
+            "attention.value": "attention.attn.v",
+            "attention.out": "attention.attn.o",
+            "attention_norm": "attention.LayerNorm",
+            "mlp.up": "intermediate.dense",
+            "mlp.down": "output.dense",
+            "mlp_norm": "output.LayerNorm",
+        },
+    ),
+    "body.distances": "encoder.relative_attention_bias",
+}
+_DISTILBERT_NAMES = {
+    **_FRONT,
+    **layers(
+        "transformer.layer",
+        **{
+            "attention.query": "attention.q_lin",
+            "attention.key": "attention.k_lin",
+            "attention.value": "attention.v_lin",
+            "attention.out": "attention.out_lin",
+            "attention_norm": "sa_layer_norm",
+            "mlp.up": "ffn.lin1",
+            "mlp.down": "ffn.lin2",
+            "mlp_norm": "output_layer_norm",
+        },
+    ),
+}
 
 
 def _new_names(weights: Weights) -> Weights:
@@ -74,11 +146,11 @@ def _new_names(weights: Weights) -> Weights:
     return {re.sub(r"\b(gamma|beta)$", lambda x: ours[x[0]], n): w for n, w in weights.items()}
 
 
-def _recipes(make: Make, name: str) -> dict[str, Recipe]:
+def _recipes(make: Make, name: str, names: Names = _BERT_NAMES) -> dict[str, Recipe]:
     recipe = Recipe(
         make,
-        _BERT_NAMES,
-        ("embeddings.", "encoder."),
+        names,
+        ("embeddings.", "encoder.", "transformer."),
         prefixes=(f"{name}.", ""),
         unused=("position_ids",),
         adapted=_new_names,
@@ -87,3 +159,5 @@ def _recipes(make: Make, name: str) -> dict[str, Recipe]:
 
 
 BERT, ROBERTA = _recipes(_make_bert, "bert"), _recipes(_make_roberta, "roberta")
+MPNET = _recipes(_make_mpnet, "mpnet", _MPNET_NAMES)
+DISTILBERT = _recipes(_make_distilbert, "distilbert", _DISTILBERT_NAMES)

@@ -55,17 +55,26 @@ def shape_of(config: Config, dtype: DTypeLike, **others: Any) -> Shape:
     Raises:
         ValueError: for an activation that is not known.
     """
-    activation = config["hidden_act"]
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"hidden_act is {activation!r}, expected any of {sorted(ACTIVATIONS)}")
     sizes = {
+        "activation": known(config, "hidden_act"),
         "width": config["hidden_size"],
         "depth": config["num_hidden_layers"],
         "heads": config["num_attention_heads"],
         "hidden": config["intermediate_size"],
         "eps": config["layer_norm_eps"],
     }
-    return Shape(**{**sizes, "activation": activation, "dtype": dtype, **others})
+    return Shape(**{**sizes, "dtype": dtype, **others})
+
+
+def known(config: Config, name: str) -> str:
+    """The activation that a configuration has by a name.
+
+    Raises:
+        ValueError: it is none of `ACTIVATIONS`.
+    """
+    if config[name] not in ACTIVATIONS:
+        raise ValueError(f"{name} is {config[name]!r}, expected any of {sorted(ACTIVATIONS)}")
+    return config[name]
 
 
 def pair(size: Any) -> tuple[int, int]:

@@ -1,5 +1,9 @@
-"""ViT (arXiv 2010.11929), DINOv2 (arXiv 2304.07193) and, for sounds, AST (arXiv 2104.01778)."""
+"""ViT (arXiv 2010.11929), DINOv2 (arXiv 2304.07193), also with registers (arXiv 2309.16588), AST.
 
+AST (arXiv 2104.01778) is a ViT of spectrograms, VideoMAE (arXiv 2203.12602) one of videos.
+"""
+
+import dataclasses
 import re
 from typing import Any
 
@@ -20,7 +24,7 @@ from gramalign.models.pretrained.families.recipe import (
     patches_of,
     shape_of,
 )
-from gramalign.models.pretrained.fronts import Spectrum
+from gramalign.models.pretrained.fronts import Spectrum, Tubelets
 from gramalign.models.pretrained.transformer import Shape, Transformer
 
 _vit = {**BASE, **IMAGE, "qkv_bias": True}
@@ -28,9 +32,14 @@ _dinov2 = {
     **{**_vit, "layer_norm_eps": 1e-6, "patch_size": 14},
     **{"mlp_ratio": 4, "use_swiglu_ffn": False},
 }
+_registers = {**_dinov2, "patch_size": 16, "num_register_tokens": 4}
 _ast = {
     **{**_vit, "frequency_stride": 10, "time_stride": 10},
     **{"max_length": 1024, "num_mel_bins": 128},
+}
+_videomae = {
+    **{**BASE, **IMAGE, "num_frames": 16, "tubelet_size": 2},
+    **{"qv_bias": True, "use_mean_pooling": True},
 }
 
 
@@ -47,14 +56,23 @@ def _make_vit(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 
 def _make_dinov2(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_dinov2, **config}
+    return _dinov2_like({**_dinov2, **config}, dtype, rngs)
+
+
+def _make_registers(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    config = {**_registers, **config}
+    front = {"registers": config["num_register_tokens"], "smooth": True}
+    return _dinov2_like(config, dtype, rngs, **front)
+
+
+def _dinov2_like(config: Config, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any) -> Encoder:
     hidden = int(config["hidden_size"] * config["mlp_ratio"])
     if gated := config["use_swiglu_ffn"]:
         # Two halves have the parameters of one, rounded up to what suits accelerators.
         hidden = (hidden * 2 // 3 + 7) // 8 * 8
         config = {**config, "hidden_act": "silu"}
     shape = _shape({**config, "intermediate_size": hidden}, dtype, gated=gated, scaled=True)
-    front, body = patches_of(shape, config, rngs), Transformer(shape, rngs)
+    front, body = patches_of(shape, config, rngs, **others), Transformer(shape, rngs)
     return Encoder("image", shape.width, front, body, pools.first)
 
 
@@ -70,6 +88,18 @@ def _make_ast(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         rngs=rngs,
     )
     return Encoder("audio", shape.width, front, Transformer(shape, rngs), pools.mean_of_two)
+
+
+def _make_videomae(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    config = {**_videomae, **config}
+    biased = bool(config["qv_bias"])
+    # Where tokens are meant to be averaged, what normalises them is no part of the encoder.
+    norm_last = not config["use_mean_pooling"]
+    shape = shape_of(config, dtype, biases=(biased, False, biased), norm_last=norm_last)
+    video = (config["num_frames"], config["num_channels"], *pair(config["image_size"]))
+    patch = (config["tubelet_size"], *pair(config["patch_size"]))
+    front = Tubelets(shape, video, patch, rngs=rngs)
+    return Encoder("video", shape.width, front, Transformer(shape, rngs), pools.mean)
 
 
 _FRONT = {
@@ -120,6 +150,11 @@ def _same_for_gated(weights: Weights) -> Weights:
     return {re.sub(r"weights_(in|out)", lambda x: ours[x[0]], n): w for n, w in weights.items()}
 
 
+def _same_for_biases(weights: Weights) -> Weights:
+    ours = {"q_bias": "query.bias", "v_bias": "value.bias"}
+    return {re.sub(r"\b[qv]_bias$", lambda x: ours[x[0]], n): w for n, w in weights.items()}
+
+
 def _join_tokens(weights: Weights) -> Weights:
     tokens = [weights.pop(f"embeddings.{name}_token", None) for name in ("cls", "distillation")]
     there = [token for token in tokens if token is not None]
@@ -128,14 +163,30 @@ def _join_tokens(weights: Weights) -> Weights:
 
 _OWN = ("embeddings.", "encoder.", "layernorm.")
 VIT = {"image": Recipe(_make_vit, _VIT_NAMES, _OWN, prefixes=("vit.", ""), unused=("mask_token",))}
-DINOV2 = {
-    "image": Recipe(
-        _make_dinov2,
-        _DINOV2_NAMES,
+_dinov2_recipe = Recipe(
+    _make_dinov2,
+    _DINOV2_NAMES,
+    _OWN,
+    prefixes=("dinov2.", ""),
+    unused=("mask_token",),
+    adapted=_same_for_gated,
+)
+DINOV2 = {"image": _dinov2_recipe}
+REGISTERS = {
+    "image": dataclasses.replace(
+        _dinov2_recipe,
+        make=_make_registers,
+        names={**_DINOV2_NAMES, "front.registers": "embeddings.register_tokens"},
+        prefixes=("dinov2_with_registers.", ""),
+    )
+}
+VIDEOMAE = {
+    "video": Recipe(
+        _make_videomae,
+        _VIT_NAMES,
         _OWN,
-        prefixes=("dinov2.", ""),
-        unused=("mask_token",),
-        adapted=_same_for_gated,
+        prefixes=("videomae.", ""),
+        adapted=_same_for_biases,
     )
 }
 AST = {

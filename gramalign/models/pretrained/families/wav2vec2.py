@@ -1,0 +1,106 @@
+"""wav2vec 2.0 (arXiv 2006.11477) and HuBERT (arXiv 2106.07447), of the samples of sounds."""
+
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+
+from gramalign.models.pretrained import encoder as pools
+from gramalign.models.pretrained.encoder import Encoder
+from gramalign.models.pretrained.families.recipe import (
+    BASE,
+    Config,
+    Recipe,
+    Weights,
+    known,
+    layers,
+    shape_of,
+)
+from gramalign.models.pretrained.transformer import Transformer
+from gramalign.models.pretrained.waves import Step, Waves
+
+_wav2vec2 = {
+    **{**BASE, "layer_norm_eps": 1e-5, "do_stable_layer_norm": False},
+    **{"conv_dim": (512,) * 7, "conv_stride": (5, 2, 2, 2, 2, 2, 2)},
+    **{"conv_kernel": (10, 3, 3, 3, 3, 2, 2), "conv_bias": False},
+    **{"feat_extract_norm": "group", "feat_extract_activation": "gelu"},
+    **{"num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16},
+    **{"feat_proj_layer_norm": True},
+}
+
+
+def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    config = {**_wav2vec2, **config}
+    if (norm := config["feat_extract_norm"]) not in ("group", "layer"):
+        raise ValueError(f"feat_extract_norm is {norm!r}, expected 'group' or 'layer'")
+    sizes = [config[f"conv_{name}"] for name in ("dim", "kernel", "stride")]
+    if len({len(each) for each in sizes}) != 1:
+        raise ValueError(
+            f"conv_dim, conv_kernel and conv_stride have {[len(each) for each in sizes]} entries, "
+            "expected as many of each"
+        )
+    shape = shape_of(config, dtype, norm_first=config["do_stable_layer_norm"])
+    front = Waves(
+        shape,
+        [Step(*each) for each in zip(*sizes, strict=True)],
+        norm=norm,
+        activation=known(config, "feat_extract_activation"),
+        bias=config["conv_bias"],
+        projection_norm=config["feat_proj_layer_norm"],
+        near=config["num_conv_pos_embeddings"],
+        groups=config["num_conv_pos_embedding_groups"],
+        rngs=rngs,
+    )
+    return Encoder("audio", shape.width, front, Transformer(shape, rngs), pools.mean)
+
+
+_NAMES = {
+    "front.layers.*.conv": "feature_extractor.conv_layers.*.conv",
+    "front.layers.*.norm": "feature_extractor.conv_layers.*.layer_norm",
+    "front.projection_norm": "feature_projection.layer_norm",
+    "front.projection": "feature_projection.projection",
+    "front.places": "encoder.pos_conv_embed.conv",
+    **layers(
+        "encoder.layers",
+        **{
+            "attention.query": "attention.q_proj",
+            "attention.key": "attention.k_proj",
+            "attention.value": "attention.v_proj",
+            "attention.out": "attention.out_proj",
+            "attention_norm": "layer_norm",
+            "mlp.up": "feed_forward.intermediate_dense",
+            "mlp.down": "feed_forward.output_dense",
+            "mlp_norm": "final_layer_norm",
+        },
+    ),
+    # Before the layers, or after them where each normalises what it sees.
+    "front.norm": "encoder.layer_norm",
+    "body.norm": "encoder.layer_norm",
+}
+
+
+def _with_length(weights: Weights) -> Weights:
+    """Kernels of neighbours, whose length and direction are apart there, by two names."""
+    before = "encoder.pos_conv_embed.conv"
+    for length, direction in (
+        (f"{before}.weight_g", f"{before}.weight_v"),
+        tuple(f"{before}.parametrizations.weight.original{n}" for n in (0, 1)),
+    ):
+        if {length, direction} <= weights.keys():
+            long, kernel = (weights.pop(n).astype(np.float32) for n in (length, direction))
+            norm = np.sqrt(np.sum(kernel**2, axis=(0, 1), keepdims=True))
+            weights[f"{before}.weight"] = long * kernel / norm
+    return weights
+
+
+def _recipes(name: str) -> dict[str, Recipe]:
+    recipe = Recipe(
+        _make,
+        _NAMES,
+        ("feature_extractor.", "feature_projection.", "encoder.", "adapter."),
+        prefixes=(f"{name}.", ""),
+        adapted=_with_length,
+    )
+    return {"audio": recipe}
+
+
+WAV2VEC2, HUBERT = _recipes("wav2vec2"), _recipes("hubert")

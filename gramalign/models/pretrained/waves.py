@@ -1,0 +1,148 @@
+"""What comes before a transformer of sounds whose samples nothing has analysed."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from gramalign.models.pretrained.fronts import Inputs, given
+from gramalign.models.pretrained.transformer import ACTIVATIONS, Norm, Shape
+
+_EPS = 1e-5  # of convolutions, whatever the configuration says of the transformer
+
+
+class Step(NamedTuple):
+    """A convolution over time."""
+
+    width: int
+    """Number of features that it makes."""
+    kernel: int
+    """How many frames it sees at once."""
+    stride: int
+    """From one of these to the next."""
+
+
+class Convolution(nnx.Module):
+    """One of the first convolutions, normalised over time ("group"), over features, or not."""
+
+    def __init__(
+        self,
+        ins: int,
+        step: Step,
+        *,
+        norm: Literal["group", "layer"] | None,
+        activation: str,
+        bias: bool,
+        rngs: nnx.Rngs,
+    ):
+        width, kernel, stride = step
+        self.conv = nnx.Conv(ins, width, kernel, stride, padding="VALID", use_bias=bias, rngs=rngs)
+        options = {"epsilon": _EPS, "use_fast_variance": False, "rngs": rngs}
+        match norm:
+            case "group":
+                self.norm = nnx.GroupNorm(width, num_groups=width, **options)
+            case "layer":
+                self.norm = Norm(width, **options)
+            case None:
+                self.norm = None
+        self.activation = ACTIVATIONS[activation]
+
+    def __call__(self, x: Float[Array, "batch frames ins"]) -> Float[Array, "batch _ outs"]:
+        """Maps every sound."""
+        x = self.conv(x)
+        return self.activation(x if self.norm is None else self.norm(x))
+
+
+class Waves(nnx.Module):
+    """Frames of a sound, from `input_values` and `attention_mask` `[batch, samples]`.
+
+    Where a frame is, its neighbours tell: a wide convolution of them is added to it.
+
+    Args:
+        shape: of the transformer that follows.
+        steps: the convolutions that make frames of samples.
+        norm: what normalises them: "group", the first one over time, or "layer", each over its
+            features.
+        activation: of every convolution, one of `ACTIVATIONS`.
+        bias: whether they have biases.
+        projection_norm: whether what they make is normalised before it is projected.
+        near: how many frames the convolution of neighbours sees.
+        groups: into how many groups of features it is divided.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        steps: Sequence[Step],
+        *,
+        norm: Literal["group", "layer"],
+        activation: str,
+        bias: bool,
+        projection_norm: bool,
+        near: int,
+        groups: int,
+        rngs: nnx.Rngs,
+    ):
+        self.steps = tuple(steps)
+        ins = [1, *(step.width for step in steps)]
+        self.layers = nnx.List(
+            [
+                Convolution(
+                    *(wide, step),
+                    norm=norm if norm == "layer" or number == 0 else None,
+                    activation=activation,
+                    bias=bias,
+                    rngs=rngs,
+                )
+                for number, (wide, step) in enumerate(zip(ins[:-1], steps, strict=True))
+            ]
+        )
+        self.projection_norm = shape.norm(rngs, ins[-1]) if projection_norm else None
+        self.projection = nnx.Linear(ins[-1], shape.width, rngs=rngs)
+        self.places = nnx.Conv(
+            *(shape.width, shape.width, near),
+            padding=((near // 2, (near - 1) // 2),),
+            feature_group_count=groups,
+            rngs=rngs,
+        )
+        self.activation = ACTIVATIONS[activation]
+        self.norm = None if shape.norm_first else shape.norm(rngs)
+        self.dtype = shape.dtype
+        self.shortest = 1
+        for step in reversed(self.steps):
+            self.shortest = (self.shortest - 1) * step.stride + step.kernel
+
+    def __call__(
+        self, inputs: Inputs
+    ) -> tuple[Float[Array, "batch tokens width"], Bool[Array, "batch tokens"] | None]:
+        """Embeds a batch.
+
+        Returns:
+            The tokens, and which of them are of a sound, if `inputs` says how many samples are;
+            silence comes after a sound, and the first token counts in any case.
+
+        Raises:
+            ValueError: for sounds shorter than a frame.
+        """
+        samples = given(inputs, "input_values", 2)
+        if samples.shape[1] < self.shortest:
+            raise ValueError(
+                f"input_values is {samples.shape[1]} samples long, expected at least "
+                f"{self.shortest}"
+            )
+        x = jnp.asarray(samples).astype(jnp.float32)[..., None]
+        for layer in self.layers:
+            x = layer(x)
+        x = self.projection(x if self.projection_norm is None else self.projection_norm(x))
+        mask = None
+        if "attention_mask" in inputs:
+            lengths = jnp.sum(given(inputs, "attention_mask", 2), axis=1, dtype=jnp.int32)
+            for step in self.steps:
+                lengths = (lengths - step.kernel) // step.stride + 1
+            mask = jnp.arange(x.shape[1])[None] < jnp.maximum(lengths, 1)[:, None]
+            x = jnp.where(mask[..., None], x, 0)
+        x = x + self.activation(self.places(x))
+        return (x if self.norm is None else self.norm(x)).astype(self.dtype), mask
