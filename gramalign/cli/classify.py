@@ -11,6 +11,8 @@ from gramalign.cli.again import options_of
 from gramalign.cli.console import console
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
+from gramalign.cli.media import Words, by_name
+from gramalign.cli.media_query import named_classes
 from gramalign.cli.score_names import OneScoreOrFused
 from gramalign.counted import counted
 from gramalign.data import readable
@@ -46,6 +48,12 @@ class Classify:
     prompts_from: str | None = None
     """Feature store of prompts, one or more rows per class, labelled; needs --prompts. This is
     zero-shot: prompts have seen no training row."""
+    templates: tuple[str, ...] = ()
+    """Texts with {} for the name of a class, such as "a photo of a {}", as prompts of every label;
+    needs --prompts, of texts that `gramalign features` encoded. Zero-shot, too."""
+    encoders: Words = ()
+    """For --templates, the folder of the encoder that made the store's texts, as MODALITY=FOLDER;
+    of a tower that is a pretrained encoder, its own folder if not given."""
     out: Path | None = None
     """Folder to write to, say with --data; None: the run's own folder, for its report."""
 
@@ -54,17 +62,17 @@ class Classify:
         keep_programs()
         run, screen = load_run(self.run_folder), console()
         files = folder_for(run.folder, self.out)
-        if self.prompts_from is not None and self.prompts is None:
-            raise ValueError(
-                f"--prompts-from is {self.prompts_from}, but its modality is not given: add "
-                f"--prompts, one of {', '.join(run.dims)}"
-            )
+        self._check_prompts(tuple(run.dims))
         source, score = self.data or run.config.data, self.score or own_score(run.config)
         store = data_of(run, self.data)
         labels_of(store)
         given = None
         if self.prompts is not None and self.prompts_from is not None:
             given = embed_prompts(run, readable(data_of(run, self.prompts_from)), self.prompts)
+        if self.prompts is not None and self.templates:
+            encoders = by_name("--encoders", self.encoders, "MODALITY=FOLDER")
+            named = named_classes(run, store, self.templates, self.prompts, encoders, source)
+            given = embed_prompts(run, named, self.prompts)
         rows = readable(store.part(self.part))
         # Rows that are measured choose nothing.
         choosing = (
@@ -87,3 +95,17 @@ class Classify:
         columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
         screen.print(classification_table(result))
         write_with_rows(files.classification, record, files.predictions, columns)
+
+    def _check_prompts(self, modalities: tuple[str, ...]) -> None:
+        given = {"--prompts-from": self.prompts_from, "--templates": self.templates}
+        given = {option: value for option, value in given.items() if value}
+        if len(given) > 1:
+            raise ValueError("got --prompts-from and --templates, expected one of them")
+        for option in given:
+            if self.prompts is None:
+                raise ValueError(
+                    f"{option} is given, but its modality is not: add --prompts, one of "
+                    f"{', '.join(modalities)}"
+                )
+        if self.encoders and not self.templates:
+            raise ValueError("--encoders are for --templates: leave them out, or add some")

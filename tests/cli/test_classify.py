@@ -43,7 +43,7 @@ def test_prompts_may_come_from_a_store_of_their_own(run, store, tmp_path, capsys
         assert found["labels"].tolist() == test.labels.tolist()
     assert {each["prompts"] for each in record["prompts"]} == {"text"}
     assert "given prompts" in capsys.readouterr().out
-    assert "is not given: add --prompts, one of" in complaint(capsys, *words)
+    assert "is not: add --prompts, one of" in complaint(capsys, *words)
     assert "no modality 'sound'" in complaint(capsys, *words, "--prompts", "sound")
 
 
