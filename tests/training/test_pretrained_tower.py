@@ -178,6 +178,62 @@ def test_rates_and_another_run_to_start_from(config, tmp_path, quiet):
     assert load_run(run.folder).config == start
 
 
+def test_low_rank_changes_are_added_to_kernels(folder):
+    rows = np.random.default_rng(0).normal(size=(3, 432)).astype(np.float32)
+    sizes = {"modality": "photo", "hidden": 4, "depth": 1, "rngs": nnx.Rngs(0)}
+    tower = pretrained.Tower(432, 8, encoders={"photo": str(folder / "photo")}, rank=2, **sizes)
+    before = tower(jnp.asarray(rows))
+    pieces = {"pixel_values": rows.reshape(-1, 3, 12, 12)}
+    np.testing.assert_allclose(before, tower.head(tower.encoder(pieces)), rtol=1e-5, atol=1e-6)
+    rng, number = np.random.default_rng(1), 0
+    for layer, changes in zip(tower.encoder.body.layers, tower.change.layers, strict=True):
+        for name, change in changes.items():
+            assert change.a[...].shape[1] == 2 and not change.b[...].any() and change.a[...].any()
+            change.b[...] = 0.3 * rng.normal(size=change.b[...].shape).astype(np.float32)
+            kernel = getattr(layer.attention, name).kernel
+            kernel[...] += change.a[...] @ change.b[...]
+            number += 1
+    assert number == 4 * len(tower.encoder.body.layers)
+    wanted = tower.head(tower.encoder(pieces))
+    for layer, changes in zip(tower.encoder.body.layers, tower.change.layers, strict=True):
+        for name, change in changes.items():
+            getattr(layer.attention, name).kernel[...] -= change.a[...] @ change.b[...]
+    found = tower(jnp.asarray(rows))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    assert np.abs(found - before).max() > 0.01
+    np.testing.assert_allclose(before, tower.head(tower.encoder(pieces)), rtol=1e-4, atol=1e-5)
+    for rank in (-1, 99):
+        with pytest.raises(ValueError, match=rf"rank is {rank}, expected 1 to \d+, or 0 for none"):
+            pretrained.Tower(432, 8, encoders={"photo": str(folder / "photo")}, rank=rank, **sizes)
+
+
+@pytest.mark.slow
+def test_low_rank_changes_are_trained_in_the_place_of_kernels(config, folder, tmp_path, quiet):
+    tower = config.model.tower.removesuffix(")") + ", rank=2)"
+    optimizer = Optimizer(warmup=1, learning_rate=1e-2, rates=((r"\.encoder\.", 0.0),))
+    model = dataclasses.replace(config.model, tower=tower)
+    config = dataclasses.replace(config, model=model, optimizer=optimizer)
+    weights = arrays(train(config, tmp_path / "run", report=quiet))
+    begun = pretrained.Tower(
+        *(9, 8),
+        modality="caption",
+        encoders={"caption": str(folder / "caption")},
+        rank=2,
+        hidden=4,
+        depth=1,
+        rngs=nnx.Rngs(0),
+    ).initial_weights()
+    for name, array in begun.items():
+        np.testing.assert_array_equal(weights[f"encoder.towers.caption.{name}"], array)
+    changed = [array for name, array in weights.items() if ".change." in name]
+    assert changed and all(array.any() for array in changed)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "killed", report=killed_at(2))
+    found = arrays(train(config, tmp_path / "killed", resume=True, report=quiet))
+    for name, array in weights.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
 @pytest.mark.slow
 def test_another_encoder_joins_a_trained_space(config, folder, tmp_path, quiet):
     """Though the towers are then named otherwise."""

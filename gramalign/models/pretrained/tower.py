@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Key
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens, Tubelets
 from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
+from gramalign.models.pretrained.low_rank import LowRank
 from gramalign.models.pretrained.waves import Waves
 from gramalign.models.pretrained.weights import read_settings
 from gramalign.models.tower import Tower as FeatureTower
@@ -36,6 +37,9 @@ class Tower(nnx.Module):
         modality: whose tower it is.
         encoders: of every modality, the folder of its encoder, or None for a
             `gramalign.models.Tower` of features, which the other arguments are for.
+        rank: of what is added to each kernel of the encoders' attention (LoRA), to be trained in
+            their place: give them a learning rate of 0, by a rule such as "towers.photo.encoder";
+            0: nothing is.
         dtype: what is multiplied in; parameters and the output are float32.
         hidden: as for that tower.
         depth: likewise.
@@ -47,7 +51,7 @@ class Tower(nnx.Module):
     Raises:
         FileNotFoundError: a folder that does not exist, or has no `config.json`.
         ValueError: a modality that `encoders` does not name, or an encoder that takes no rows of
-            that width.
+            that width; or a rank below 0, or above what its kernels have.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Tower(nnx.Module):
         *,
         modality: str,
         encoders: Mapping[str, str | None],
+        rank: int = 0,
         hidden: int,
         depth: int,
         dropout: float = 0.0,
@@ -85,6 +90,7 @@ class Tower(nnx.Module):
                 "features --inputs, and this encoder"
             )
         self.encoder, self.shape = make(self.folder, kind, dtype=dtype, rngs=rngs), shape
+        self.change = LowRank(self.encoder, rank, rngs=rngs) if rank else None
         ends = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
         if self.encoder.dim == dim:
             ends["kernel_init"] = lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype)
@@ -104,9 +110,9 @@ class Tower(nnx.Module):
         """
         if self.folder is None:
             return self.tower(x, dropout_keys=dropout_keys)
-        pieces = x.reshape(-1, *self.shape)
-        found = self.encoder(_inputs(self.encoder.front, pieces))
-        return self.head(jnp.mean(found.reshape(x.shape[0], -1, self.encoder.dim), axis=1))
+        encoder = self.encoder if self.change is None else self.change(self.encoder)
+        found = encoder(_inputs(encoder.front, x.reshape(-1, *self.shape)))
+        return self.head(jnp.mean(found.reshape(x.shape[0], -1, encoder.dim), axis=1))
 
     def initial_weights(self) -> dict[str, np.ndarray]:
         """The pretrained weights, by their names in this tower.
