@@ -18,7 +18,7 @@ from gramalign.files import write_text
 from gramalign.training.config import Config, Optimizer
 from gramalign.training.config import Model as ModelConfig
 from gramalign.training.layout import shardings
-from gramalign.training.model import Model, abstract_model, split
+from gramalign.training.model import Model, abstract_model, split, weights_of
 from gramalign.training.moments import Moments
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.params_file import load_params, save_params
@@ -26,7 +26,7 @@ from gramalign.training.processes import check_alike, is_first_process, meet, to
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
 from gramalign.training.step import Step, make_step
-from gramalign.training.warm_start import match, replaced, warm_start
+from gramalign.training.warm_start import check_some, match, replaced, warm_start
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Start:
         trained_on: digest of the rows.
 
     Raises:
-        OSError, ValueError: as `match`, if the run starts from another's weights.
+        OSError, ValueError: as `match` and `check_some`, if the run starts from another's weights.
         ValueError: towers or an optimiser that do not what they should; whatever they raise.
 
     Attributes:
@@ -88,7 +88,9 @@ class Start:
             self.fixed: PyTree = load_params(folder.fixed, made.fixed)
         else:
             if config.start_from is not None:
-                match(made.abstract.params, made.fixed, config)
+                matched = match(made.abstract.params, made.fixed, config)
+                if not config.freeze:
+                    check_some(matched, weights_of(abstract_model(config, dims)))
             self._weights = self._brought()  # now, as whatever they raise comes before any folder
             # Compiled, so that no other parameter is made for them.
             self.fixed = jax.device_get(
