@@ -14,6 +14,8 @@ from gramalign import Index
 from gramalign.cli import main
 from gramalign.data import load
 from gramalign.media import asking, features, features_like
+from gramalign.media.recipe import Options
+from gramalign.media.record import Made
 from gramalign.training import embed_store, load_run
 from tests.compilations import compilations
 from tests.complaint import complaint
@@ -195,6 +197,23 @@ def test_stores_of_a_mixture_agree(store, table, encoders, tmp_path):
         features_like(again, {})(text)
     with pytest.raises(FileNotFoundError, match="data is .*gone, which does not exist, expected"):
         features_like(tmp_path / "gone", {})
+
+
+def test_what_makes_the_same_rows():
+    """Batches play no part, neither frames where there is no video nor tokens where no text is."""
+    made = Made("video", "clip", "0", Options(frames=3))
+    assert made.likewise(Made("video", "copy", "0", Options(frames=3, batch_size=2, tokens=4)))
+    for other in (
+        Made("image", "clip", "0", Options(frames=3)),
+        Made("video", "clip", "1", Options(frames=3)),
+        Made("video", "clip", "0", Options(frames=4)),
+        Made("video", "clip", "0", Options(frames=3, dtype="bfloat16")),
+        Made("video", "clip", "0", Options(frames=3, inputs=True)),
+    ):
+        assert not made.likewise(other), other
+    text = Made("text", "clip", "0", Options(tokens=3))
+    assert text.likewise(Made("text", "clip", "0", Options(tokens=3, frames=2)))
+    assert not text.likewise(Made("text", "clip", "0", Options()))
 
 
 def test_of_a_packed_store_as_well(store, encode, encoders, tmp_path):
