@@ -138,10 +138,10 @@ def check_free(out: Path) -> None:
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = [
-        f"{name} {then[part].get(name)} (now {value})"
+        f"{name} {then[part].get(name)} (now {now[part].get(name)})"
         for part in ("options", "versions")  # two versions may round otherwise
-        for name, value in now[part].items()
-        if then[part].get(name) != value
+        for name in dict.fromkeys([*then[part], *now[part]])
+        if then[part].get(name) != now[part].get(name)
     ]
     if then["table"]["digest"] != now["table"]["digest"]:
         found.insert(0, "another table")
