@@ -141,6 +141,7 @@ def test_neither_more_words_nor_files_that_are_not_there(encode, cells, tmp_path
     for given, message in (
         ({"caption": ["a dog", " "]}, "caption: got ' ', expected a text with words"),
         ({"caption": "a dog"}, "caption: got 'a dog', expected a list with an item for each"),
+        ({"caption": ["a dog", None]}, "caption: got None, expected texts or paths of files"),
         ({"caption": []}, r"caption: got \[\], expected a list with an item for each"),
         ({"smell": ["a dog"]}, "tells how caption, photo, film, sound were made, not smell: ask"),
         ({"photo": [tmp_path / "no.png"]}, "photo '.*no.png' cannot be read: cannot identify"),
