@@ -224,6 +224,15 @@ def test_of_a_packed_store_as_well(store, encode, encoders, tmp_path):
     np.testing.assert_array_equal(packed(text)["caption"], encode(text)["caption"])
 
 
+def test_built_in_data_have_no_record(store, tmp_path, monkeypatch):
+    """Though a folder of their name may."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    shutil.copy(store / "media.json", "digits")
+    main(["pack", "digits", "packed"])
+    assert not (tmp_path / "packed" / "media.json").exists()
+
+
 @pytest.mark.parametrize(
     "change",
     [
