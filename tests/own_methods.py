@@ -291,6 +291,13 @@ class Flat(nnx.Module):
         return self.linear(x)
 
 
+class Begun(Flat):
+    """Brings a weight to begin with."""
+
+    def initial_weights(self):
+        return {"linear.bias": np.arange(self.linear.bias.shape[0], dtype=np.float32)}
+
+
 class Repeated(Flat):
     """Of as many layers as it is told, which share their weights."""
 

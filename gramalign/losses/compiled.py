@@ -34,8 +34,11 @@ ARRAYS = ("present", "groups", "key", "head")
 TEMPERATURES = ("temperature", "tau_alignment", "tau_instance")
 SHARES = ("mix", "fused_weight")
 """Numeric settings that may be traced: `TEMPERATURES` are above 0, `SHARES` from 0 to 1."""
-NUMBERS = ("label_smoothing", "t", "power", "bandwidth", "weight_temperature")
-"""Numeric settings that are static."""
+NUMBERS = (
+    *("label_smoothing", "t", "power", "bandwidth", "weight_temperature"),
+    *("cross_modal", "in_modal", "deviation"),
+)
+"""Numeric settings that are static, and finite."""
 
 Check = Callable[[Embeddings, Mapping[str, Any]], None]
 """Raises an error for invalid embeddings or settings of a loss."""
@@ -77,6 +80,8 @@ def compiled(
             for name in static:
                 _check_constant(name, settings[name], defaults.get(name))
             for name in settings:
+                if settings[name] is None and defaults.get(name, 0) is None:
+                    continue
                 if name in NUMBERS or name not in (*static, *ARRAYS):
                     _check_number(name, settings[name])
             if settings.get("groups") is not None:

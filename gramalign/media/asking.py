@@ -1,6 +1,7 @@
 """What is asked of a store of media becomes features, as the cells of its table did."""
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -132,8 +133,11 @@ def _made(records: Mapping[str, Mapping[str, Made]], modality: str) -> Made:
 def _checked(modality: str, made: Made, cells: Sequence[str | Path]) -> list[str]:
     if isinstance(cells, str) or not cells:
         raise ValueError(f"{modality}: got {cells!r}, expected a list with an item for each query")
-    found = [str(cell) for cell in cells]
-    for cell in found:
+    found = []
+    for given in cells:
+        if not isinstance(given, (str, os.PathLike)):
+            raise ValueError(f"{modality}: got {given!r}, expected texts or paths of files")
+        found.append(cell := str(given))
         if made.kind == "text" and not cell.strip():
             raise ValueError(f"{modality}: got {cell!r}, expected a text with words")
         if made.kind != "text" and not exists(made.kind, cell):

@@ -133,6 +133,12 @@ def standardised(config: Config, dims: Mapping[str, int]) -> list[str]:
     return sorted({str(path[0]) for path, _ in nnx.to_flat_state(found)})
 
 
+def weights_of(model: Model) -> frozenset[str]:
+    """Names of all parameters, trained or not."""
+    found = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    return frozenset(".".join(map(str, path)) for path, _ in found)
+
+
 def abstract_model(config: Config, dims: Mapping[str, int]) -> Model:
     """The model with shapes in place of arrays, which a restored model must match."""
     return nnx.eval_shape(lambda: Model(config, dims, rngs=nnx.Rngs(jax.random.key(0))))

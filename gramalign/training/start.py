@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,15 +19,15 @@ from gramalign.files import write_text
 from gramalign.training.config import Config, Optimizer
 from gramalign.training.config import Model as ModelConfig
 from gramalign.training.layout import shardings
-from gramalign.training.model import Model, abstract_model, split
+from gramalign.training.model import Model, abstract_model, split, weights_of
 from gramalign.training.moments import Moments
 from gramalign.training.optimizer import make_optimizer
-from gramalign.training.params_file import load_params, save_params
+from gramalign.training.params_file import load_params, named, read_about, save_params
 from gramalign.training.processes import check_alike, is_first_process, meet, together
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
 from gramalign.training.step import Step, make_step
-from gramalign.training.warm_start import match, replaced, warm_start
+from gramalign.training.warm_start import check_some, match, replaced, warm_start
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Start:
         trained_on: digest of the rows.
 
     Raises:
-        OSError, ValueError: as `match`, if the run starts from another's weights.
+        OSError, ValueError: as `match` and `check_some`, if the run starts from another's weights.
         ValueError: towers or an optimiser that do not what they should; whatever they raise.
 
     Attributes:
@@ -85,10 +86,12 @@ class Start:
         self.graphdef, self.abstract, self.step = made.graphdef, made.abstract, made.step
         self._weights: dict[str, np.ndarray] | None = None
         if measured is None and folder is not None:
-            self.fixed: PyTree = load_params(folder.fixed, made.fixed)
+            self.fixed: PyTree = _untrained(folder.fixed, made.fixed)
         else:
             if config.start_from is not None:
-                match(made.abstract.params, made.fixed, config)
+                matched = match(made.abstract.params, made.fixed, config)
+                if not config.freeze:
+                    check_some(matched, weights_of(abstract_model(config, dims)))
             self._weights = self._brought()  # now, as whatever they raise comes before any folder
             # Compiled, so that no other parameter is made for them.
             self.fixed = jax.device_get(
@@ -123,7 +126,9 @@ class Start:
                 if matched is not None:
                     _log.info("starting from %s", matched)
                     write_text(self._folder.matched, matched.to_json())
-                about = {"trained_on": self._trained_on}
+                # As checkpoints have digests, which do not hold what is not trained.
+                digest = _digest(dict(named(self.fixed)))
+                about = {"trained_on": self._trained_on, "digest": digest}
                 save_params(self._folder.fixed, self.fixed, about)
             meet("started")
         return state
@@ -138,6 +143,22 @@ class Start:
         if jax.process_count() > 1:
             check_alike({"initial weights of towers": _digest(weights)})
         return weights
+
+
+def _untrained(path: Path, like: PyTree) -> PyTree:
+    """What a run wrote when it began.
+
+    Raises:
+        ValueError: as `load_params`, or arrays that are not those that were written.
+    """
+    fixed = load_params(path, like)
+    digest = _digest(dict(named(fixed)))
+    if read_about(path).get("digest", digest) != digest:
+        raise ValueError(
+            f"{path} is damaged: its arrays are not what was written; copy it again, or begin anew "
+            "with --overwrite"
+        )
+    return fixed
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from jaxtyping import PyTree
 from gramalign.counted import counted
 from gramalign.training.config import Config
 from gramalign.training.params_file import named, read_about, read_arrays, read_shapes
-from gramalign.training.rates import factor_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
 from gramalign.training.tower_named import of_modality
@@ -78,7 +77,7 @@ def match(params: PyTree, fixed: PyTree, config: Config) -> Matched:
 
     Raises:
         FileNotFoundError: as `weights_file`.
-        ValueError: a damaged file, no weight that fits, a frozen tower that is not as it was there.
+        ValueError: a damaged file, a frozen tower that is not as it was there.
     """
     assert config.start_from is not None
     path = weights_file(config.start_from)
@@ -91,15 +90,22 @@ def match(params: PyTree, fixed: PyTree, config: Config) -> Matched:
         other_shape=tuple(name for name in here if name in there and name not in taken),
         left=tuple(sorted(there.keys() - here)),
     )
-    rates = config.optimizer.rates
-    weights = {name for name, _ in named(params)}
-    weights |= {name for name, _ in named(fixed) if factor_of(name, rates) == 0}
     if config.freeze:
         _check_frozen({*here, *there} - taken, path, config)
-    # A temperature alone does not count as a model that fits, nor does a mean of features.
-    elif not any(name.startswith("encoder.") for name in taken & weights):
-        raise ValueError(f"start_from: no weights of a tower match. {matched}")
     return matched
+
+
+def check_some(matched: Matched, weights: Collection[str]) -> None:
+    """Raises `ValueError` unless weights of a tower match.
+
+    A temperature alone is no model that fits, and neither are means of features.
+
+    Args:
+        matched: from `match`.
+        weights: names of all parameters, trained or not.
+    """
+    if not any(name in weights for name in matched.taken if name.startswith("encoder.")):
+        raise ValueError(f"start_from: no weights of a tower match. {matched}")
 
 
 def warm_start(

@@ -178,7 +178,7 @@ TWO = {"text": ROWS, "audio": ROWS}
         ),
         (
             lambda: losses.geometric_consistency(TWO, cross_modal=jnp.nan),
-            "cross_modal must be at least 0, got nan",
+            "cross_modal must be finite, got nan",
         ),
         (lambda: losses.vicreg(TWO, deviation=0.0), "deviation must be positive, got 0.0"),
         (lambda: losses.vicreg(TWO, variance=jnp.ones(2)), "variance must be one number"),
@@ -242,6 +242,10 @@ def test_masks_that_are_none(present, message):
         (losses.uniformity, {"t": np.inf}, ValueError, "t must be finite, got inf"),
         (losses.alignment, {"power": None}, TypeError, "power must be a number, got None"),
         (losses.kernel_volume, {"bandwidth": np.inf}, ValueError, "bandwidth must be finite"),
+        (losses.geometric_consistency, {"in_modal": np.inf}, ValueError, "in_modal must be finite"),
+        (losses.geometric_consistency, {"in_modal": None}, TypeError, "in_modal must be a number"),
+        (losses.vicreg, {"deviation": np.inf}, ValueError, "deviation must be finite, got inf"),
+        (losses.vicreg, {"deviation": "1"}, TypeError, "deviation must be a number, got '1'"),
         (losses.clip, {"groups": [0, 1, 2, 3]}, ValueError, "array of integers .*, got list"),
         (
             losses.clip,

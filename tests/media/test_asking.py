@@ -14,6 +14,8 @@ from gramalign import Index
 from gramalign.cli import main
 from gramalign.data import load
 from gramalign.media import asking, features, features_like
+from gramalign.media.recipe import Options
+from gramalign.media.record import Made
 from gramalign.training import embed_store, load_run
 from tests.compilations import compilations
 from tests.complaint import complaint
@@ -139,6 +141,7 @@ def test_neither_more_words_nor_files_that_are_not_there(encode, cells, tmp_path
     for given, message in (
         ({"caption": ["a dog", " "]}, "caption: got ' ', expected a text with words"),
         ({"caption": "a dog"}, "caption: got 'a dog', expected a list with an item for each"),
+        ({"caption": ["a dog", None]}, "caption: got None, expected texts or paths of files"),
         ({"caption": []}, r"caption: got \[\], expected a list with an item for each"),
         ({"smell": ["a dog"]}, "tells how caption, photo, film, sound were made, not smell: ask"),
         ({"photo": [tmp_path / "no.png"]}, "photo '.*no.png' cannot be read: cannot identify"),
@@ -197,11 +200,37 @@ def test_stores_of_a_mixture_agree(store, table, encoders, tmp_path):
         features_like(tmp_path / "gone", {})
 
 
+def test_what_makes_the_same_rows():
+    """Batches play no part, neither frames where there is no video nor tokens where no text is."""
+    made = Made("video", "clip", "0", Options(frames=3))
+    assert made.likewise(Made("video", "copy", "0", Options(frames=3, batch_size=2, tokens=4)))
+    for other in (
+        Made("image", "clip", "0", Options(frames=3)),
+        Made("video", "clip", "1", Options(frames=3)),
+        Made("video", "clip", "0", Options(frames=4)),
+        Made("video", "clip", "0", Options(frames=3, dtype="bfloat16")),
+        Made("video", "clip", "0", Options(frames=3, inputs=True)),
+    ):
+        assert not made.likewise(other), other
+    text = Made("text", "clip", "0", Options(tokens=3))
+    assert text.likewise(Made("text", "clip", "0", Options(tokens=3, frames=2)))
+    assert not text.likewise(Made("text", "clip", "0", Options()))
+
+
 def test_of_a_packed_store_as_well(store, encode, encoders, tmp_path):
     main(["pack", str(store), str(tmp_path / "packed")])
     packed = features_like(tmp_path / "packed", {"caption": encoders / "clip"})
     text = {"caption": ["a dog"]}
     np.testing.assert_array_equal(packed(text)["caption"], encode(text)["caption"])
+
+
+def test_built_in_data_have_no_record(store, tmp_path, monkeypatch):
+    """Though a folder of their name may."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    shutil.copy(store / "media.json", "digits")
+    main(["pack", "digits", "packed"])
+    assert not (tmp_path / "packed" / "media.json").exists()
 
 
 @pytest.mark.parametrize(

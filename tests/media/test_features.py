@@ -232,6 +232,11 @@ def begun(table, encoders, out, **options):
         ({"batch_size": 5}, r"batch_size 4 \(now 5\)"),
         ({"frames": 4}, r"frames 3 \(now 4\)"),
         ({"dtype": "bfloat16"}, r"dtype float32 \(now bfloat16\)"),
+        (
+            {"inputs": True},
+            r"inputs None \(now True\), batch_size 4 \(now None\), dtype float32 \(now None\)"
+            "(?!.*another encoder)",
+        ),
         ({"audio": {}}, r"the columns caption, photo, film, sound \(now caption, photo, film\)"),
         ({"table": None}, "another table"),
         (
@@ -254,6 +259,12 @@ def test_another_job_does_not_go_on(change, message, table, encoders, small, tmp
     options = {k: v for k, v in change.items() if k not in ("table", "encoder")}
     with pytest.raises(ValueError, match=f"{out}.unfinished was begun with {message}.*: give what"):
         features(folder / "media.csv", out, **{**given(models), **small, **options})
+
+
+def test_a_job_with_an_option_does_not_go_on_without_it(table, encoders, small, tmp_path):
+    begun(table, encoders, tmp_path / "store", **small, tokens=3)
+    with pytest.raises(ValueError, match=r"was begun with tokens 3 \(now None\): give what was"):
+        features(table, tmp_path / "store", **given(encoders), **small)
 
 
 def test_interrupted_last_of_all(table, encoders, made, small, tmp_path, monkeypatch):

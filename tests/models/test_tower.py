@@ -38,7 +38,9 @@ def test_the_output_is_a_linear_path_plus_a_perceptron():
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_depth_counts_hidden_layers(depth):
-    assert [layer.out_features for layer in tower(depth=depth).layers] == [8] * depth
+    model = tower(depth=depth)
+    assert [layer.out_features for layer in model.layers] == [8] * depth
+    assert model.linear.bias is None  # the head has one
 
 
 def test_without_hidden_layers_it_is_a_linear_map():

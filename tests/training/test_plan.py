@@ -51,10 +51,11 @@ def simulated(devices=4):
     return mesh_of(Layout(data=devices))
 
 
-def test_the_step_is_called_with_what_training_calls_it_with():
-    mesh = simulated()
-    tx = make_optimizer(CONFIG.optimizer, CONFIG.steps)
-    _, params, fixed = split(Model(CONFIG, DIMS, rngs=nnx.Rngs(params=0)))
+@pytest.mark.parametrize("rates", [(), (("towers.text", 0.0),)])
+def test_the_step_is_called_with_what_training_calls_it_with(rates):
+    mesh, config = simulated(), replace(CONFIG, optimizer=Optimizer(warmup=2, rates=rates))
+    tx = make_optimizer(config.optimizer, config.steps)
+    _, params, fixed = split(Model(config, DIMS, rngs=nnx.Rngs(params=0)), rates)
     state = init_state(params, tx, jax.random.key(0))
     rows = CONFIG.batch_size
     batch = {
@@ -62,7 +63,7 @@ def test_the_step_is_called_with_what_training_calls_it_with():
         "present": {name: np.ones(rows, bool) for name in DIMS},
         "groups": np.arange(rows, dtype=np.int32),
     }
-    described = trace_step(CONFIG, DIMS, mesh).args_info[0]
+    described = trace_step(config, DIMS, mesh).args_info[0]
     given = (state, fixed, batch)
     assert jax.tree.structure(described) == jax.tree.structure(given)
     for told, real in zip(jax.tree.leaves(described), jax.tree.leaves(given), strict=True):

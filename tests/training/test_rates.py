@@ -153,6 +153,10 @@ def test_a_run_with_a_rate_of_0_resumes_to_the_same_bits(partly, tmp_path, quiet
     fixed.rename(tmp_path / "away")
     with pytest.raises(FileNotFoundError, match="fixed.safetensors is missing, which holds what"):
         train(partly, tmp_path / "run", resume=True, report=quiet)
+    whole = (tmp_path / "away").read_bytes()
+    fixed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 64]))
+    with pytest.raises(ValueError, match="fixed.safetensors is damaged: its arrays are not what w"):
+        train(partly, tmp_path / "run", resume=True, report=quiet)
     (tmp_path / "away").rename(fixed)
     train(partly, tmp_path / "run", resume=True, report=quiet)
     assert_same_run(tmp_path / "run", tmp_path / "whole")

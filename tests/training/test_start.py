@@ -101,3 +101,13 @@ def test_a_function_that_augments_is_read_again(started, tmp_path):
 def test_what_may_be_defined_again_is_another_program(started, changes):
     """As a notebook does with a class, whose name stays."""
     assert started(**changes).step is not started(**changes).step
+
+
+def test_what_is_not_trained_begins_with_what_its_tower_brings(started):
+    still = Optimizer(rates=((r"text\.linear\.bias", 0.0),))
+    start = started(model=Model(tower="tests.own_methods:Begun", dim=4), optimizer=still)
+    trained = start.state().params["encoder"]["towers"]
+    assert trained["text"]["linear"].keys() == {"kernel"}
+    fixed = start.fixed["encoder"]["towers"]["text"]["linear"]
+    for bias in (trained["audio"]["linear"]["bias"], fixed["bias"]):
+        np.testing.assert_array_equal(bias, np.arange(4))
