@@ -80,8 +80,8 @@ EVERY = {
     "uniformity": without(losses.uniformity, "temperature"),
     "modality gap": without(losses.modality_gap, "temperature", "groups", "engine"),
     "separation": without(losses.separation, "temperature"),
-    "geometric consistency": without(
-        partial(losses.geometric_consistency, in_modal=0.5), "temperature", "groups", "engine"
+    "consistency": without(
+        partial(losses.consistency, in_modal=0.5), "temperature", "groups", "engine"
     ),
     "vicreg": without(losses.vicreg, "temperature", "groups", "engine"),
 }
@@ -99,7 +99,7 @@ ANY_TWO = {
     "uniformity",
     "modality gap",
     "separation",
-    "geometric consistency",
+    "consistency",
     "vicreg",
 }
 """Those that have no anchor."""

@@ -355,7 +355,7 @@ def modality_gap(embeddings, *, present=None):
     return mean_over_tasks(found, [there[a] & there[b] for a, b in pairs(embeddings)])
 
 
-def geometric_consistency(embeddings, *, cross_modal=1.0, in_modal=1.0, present=None):
+def consistency(embeddings, *, cross_modal=1.0, in_modal=1.0, present=None):
     """Squared differences of whole similarity matrices, summed over the examples that have both."""
     there, found = masks(embeddings, present), []
     for a, b in pairs(embeddings):

@@ -8,7 +8,7 @@ from gramalign.losses.barybind import barybind
 from gramalign.losses.centrobind import centrobind
 from gramalign.losses.clip import clip
 from gramalign.losses.confu import confu, fused_pairs
-from gramalign.losses.geometric_consistency import geometric_consistency
+from gramalign.losses.consistency import consistency
 from gramalign.losses.gram import gram
 from gramalign.losses.height import height
 from gramalign.losses.hypergram import hypergram
@@ -39,7 +39,7 @@ __all__ = [
     "confu",
     "fused_pairs",
     "fused_rest",
-    "geometric_consistency",
+    "consistency",
     "gram",
     "height",
     "hypergram",

@@ -80,9 +80,9 @@ def vicreg(
             concrete arrays only).
 
     >>> import jax.numpy as jnp
-    >>> x = jnp.eye(2)
+    >>> x = jnp.eye(4)
     >>> vicreg({"text": x, "audio": -x}, variance=0.0, covariance=0.0).tolist()
-    [100.0, 100.0]
+    [100.0, 100.0, 100.0, 100.0]
     """
     dim = next(iter(embeddings.values())).shape[1]
     target = dim**-0.5 if deviation is None else deviation

@@ -26,7 +26,7 @@ from gramalign.training.terms import Alignment as Alignment
 from gramalign.training.terms import Centrobind as Centrobind
 from gramalign.training.terms import Clip as Clip
 from gramalign.training.terms import Confu as Confu
-from gramalign.training.terms import GeometricConsistency as GeometricConsistency
+from gramalign.training.terms import Consistency as Consistency
 from gramalign.training.terms import Matching as Matching
 from gramalign.training.terms import ModalityGap as ModalityGap
 from gramalign.training.terms import Pmrl as Pmrl

@@ -286,10 +286,10 @@ class ModalityGap(Term):
 
 
 @dataclass(frozen=True)
-class GeometricConsistency(Term):
+class Consistency(Term):
     """CyCLIP's squared differences between the modalities' similarities."""
 
-    loss = staticmethod(losses.geometric_consistency)
+    loss = staticmethod(losses.consistency)
 
     cross_modal: float = 1.0
     """Weight of differences between similarities across modalities, at least 0."""
@@ -354,7 +354,7 @@ TERMS: dict[str, type[Term]] = {
     "alignment": Alignment,
     "uniformity": Uniformity,
     "modality_gap": ModalityGap,
-    "geometric_consistency": GeometricConsistency,
+    "consistency": Consistency,
     "vicreg": Vicreg,
 }
 """Every term by name: what an objective, a config and the command line can name."""

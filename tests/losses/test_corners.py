@@ -83,7 +83,7 @@ def test_a_distance_of_nothing_has_no_curvature_that_is_not_finite(power):
         losses.alignment,
         losses.modality_gap,
         losses.uniformity,
-        losses.geometric_consistency,
+        losses.consistency,
         losses.vicreg,
     ],
 )

@@ -199,14 +199,14 @@ LOSSES = {
         {},
     ),
     "separation": (cold(losses.separation), cold(reference.separation), {}),
-    "geometric consistency": (
-        cold(only(losses.geometric_consistency, "present")),
-        cold(only(reference.geometric_consistency, "present")),
+    "consistency": (
+        cold(only(losses.consistency, "present")),
+        cold(only(reference.consistency, "present")),
         {},
     ),
     "in-modal consistency": (
-        cold(only(partial(losses.geometric_consistency, cross_modal=0.25), "present")),
-        cold(only(partial(reference.geometric_consistency, cross_modal=0.25), "present")),
+        cold(only(partial(losses.consistency, cross_modal=0.25), "present")),
+        cold(only(partial(reference.consistency, cross_modal=0.25), "present")),
         {},
     ),
     "vicreg": (cold(only(losses.vicreg, "present")), cold(only(reference.vicreg, "present")), {}),

@@ -67,12 +67,12 @@ def test_consistency_does_not_see_reflections_but_rotations():
     x = jnp.asarray(samples.embeddings(np.random.default_rng(0), 8, 6)["a"])
     signs = jnp.array([1.0, -1.0, 1.0, 1.0, -1.0, 1.0])
     for reflected in (-x, x * signs[None]):
-        found = losses.geometric_consistency({"a": x, "b": reflected})
+        found = losses.consistency({"a": x, "b": reflected})
         np.testing.assert_allclose(found, 0, atol=1e-12)
     turned = x @ jnp.asarray(samples.orthonormal(np.random.default_rng(1), 6, 6, np.float32))
     pair = {"a": x, "b": turned}
-    np.testing.assert_allclose(losses.geometric_consistency(pair, cross_modal=0.0), 0, atol=2e-6)
-    assert np.all(losses.geometric_consistency(pair, in_modal=0.0) > 0.03)
+    np.testing.assert_allclose(losses.consistency(pair, cross_modal=0.0), 0, atol=2e-6)
+    assert np.all(losses.consistency(pair, in_modal=0.0) > 0.03)
 
 
 def test_consistency_keeps_its_digits_as_modalities_meet():
@@ -81,8 +81,8 @@ def test_consistency_keeps_its_digits_as_modalities_meet():
     x = samples.embeddings(rng, 16, 8)["a"].astype(np.float64)
     near = x + 1e-6 * rng.normal(size=x.shape)
     near, x = near.astype(np.float32), x.astype(np.float32)
-    exact = reference.geometric_consistency({"a": x.astype(float), "b": near.astype(float)})
-    found = losses.geometric_consistency({"a": jnp.asarray(x), "b": jnp.asarray(near)})
+    exact = reference.consistency({"a": x.astype(float), "b": near.astype(float)})
+    found = losses.consistency({"a": jnp.asarray(x), "b": jnp.asarray(near)})
     np.testing.assert_allclose(found, exact, rtol=1e-4)
 
 

@@ -11,7 +11,7 @@ from gramalign.contrast import Engine
 from gramalign.training import (
     Clip,
     Config,
-    GeometricConsistency,
+    Consistency,
     Gram,
     Layout,
     Model,
@@ -106,7 +106,7 @@ def test_what_a_field_is_not_for(wrong, message, unchecked):
         (lambda: Gram(anchor=3), "Gram.anchor is 3, expected"),
         (lambda: Vicreg(variance=-1.0), "Vicreg.variance is -1.0, expected finite, at least 0"),
         (lambda: Vicreg(covariance=math.inf), "Vicreg.covariance is inf, expected finite"),
-        (lambda: GeometricConsistency(in_modal=-1.0), "Consistency.in_modal is -1.0, expected fin"),
+        (lambda: Consistency(in_modal=-1.0), "Consistency.in_modal is -1.0, expected fin"),
         (lambda: Layout(rules=((1, 2),)), "Layout.rules is"),
         (lambda: Config(on_bad_record="bogus"), "on_bad_record is 'bogus', expected error or skip"),
         (lambda: Config(settings=[]), "Config.settings is .*, expected a mapping"),

@@ -34,7 +34,7 @@ from gramalign.types import Embeddings, Present
 
 
 @compiled("cross_modal", "in_modal", check=unit_rows)
-def geometric_consistency(
+def consistency(
     embeddings: Embeddings,
     *,
     cross_modal: float = 1.0,
@@ -61,7 +61,7 @@ def geometric_consistency(
 
     >>> import jax.numpy as jnp
     >>> x, turned = jnp.eye(2), jnp.array([[0.0, 1.0], [-1.0, 0.0]])
-    >>> geometric_consistency({"text": x, "audio": turned}).tolist()
+    >>> consistency({"text": x, "audio": turned}).tolist()
     [4.0, 4.0]
     """
     for name, weight in (("cross_modal", cross_modal), ("in_modal", in_modal)):
