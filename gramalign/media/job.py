@@ -2,9 +2,11 @@
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
+
+import numpy as np
 
 from gramalign.data import FeatureStore, open_store
 from gramalign.data.decoded import open_decoded
@@ -12,13 +14,13 @@ from gramalign.data.store import COLUMNS
 from gramalign.decoding.inputs import widths_of
 from gramalign.decoding.libraries import check_installed
 from gramalign.decoding.pieces import Kind
-from gramalign.media.columns import columns_of
+from gramalign.media.columns import Column, columns_of
 from gramalign.media.encoding import encoding_of
 from gramalign.media.joining import join, kept_of, list_cells, save_columns
 from gramalign.media.making import OnBadFile, Report, make_chunks
 from gramalign.media.recipe import Dtype, Options, Recipe, recipe_of
 from gramalign.media.record import record_of
-from gramalign.media.table import read_table
+from gramalign.media.table import Table, read_table
 from gramalign.media.work import check_free, work_on
 
 Folders = Mapping[str, str | Path]
@@ -60,7 +62,8 @@ def features(
 
     Args:
         table: a .csv, .tsv or .jsonl file with a row per example. Its columns `ids`, `labels`,
-            `groups` and `split` are kept under these names.
+            `groups` and `split` are kept under these names. Without `ids`, the first column of
+            files that every row has, and no two share, names the rows.
         out: folder of the store, not there yet.
         text: the folder of the encoder of each column of texts.
         image: likewise, of paths of images.
@@ -103,7 +106,7 @@ def features(
     given: dict[Kind, Folders | None]
     given = {"text": text, "image": image, "video": video, "audio": audio}
     columns = columns_of(rows, {kind: of_kind or {} for kind, of_kind in given.items()})
-    about = rows.about_rows()
+    about = {**_named(rows, columns), **rows.about_rows()}
     used = {*COLUMNS, *(column.name for column in columns)}
     if unused := [repr(name) for name in rows.columns if name not in used]:
         _log.info("not used of %s: %s", table, ", ".join(unused))
@@ -133,6 +136,14 @@ def features(
             save_columns(work, rows, kept, about)
         work.publish()
     return open_decoded(out) if on_demand else open_store(out)
+
+
+def _named(table: Table, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    """Ids for a table without any: files that every row has, and no two share."""
+    for column in columns:
+        if column.kind != "text" and len(set(column.cells)) == len(column.cells) == len(table):
+            return {"ids": np.array(column.cells)}
+    return {}
 
 
 def _cells(kind: Kind, recipe: Recipe, options: Options) -> int:

@@ -206,3 +206,26 @@ def test_features_on_demand_are_refused(table, encoders, tmp_path, capsys, quiet
     assert not Path(tmp_path / "out").exists()
     main([*words, "--inputs"])
     assert len(load(tmp_path / "out")) == ROWS
+
+
+@pytest.mark.parametrize("on_demand", [True, False])
+def test_rows_are_called_by_their_files(own, on_demand):
+    """If every row has one of its own, and the table has no ids: a search then prints them."""
+    make, folder = own
+    table = folder / "files" / "media.csv"
+    photos = [f"photos/{i}.png" for i in (1, 2, 3)]
+
+    def ids_of(*photos, extra=()):
+        table.write_text(
+            "\n".join(
+                ["caption,photo" + ",ids" * bool(extra)]
+                + [",".join(["a cat", photo, *extra[i : i + 1]]) for i, photo in enumerate(photos)]
+            )
+        )
+        shutil.rmtree(folder / "store", ignore_errors=True)
+        return make(on_demand=on_demand).ids.tolist()
+
+    assert ids_of(*photos) == photos
+    assert ids_of(*photos, extra=("x", "y", "z")) == ["x", "y", "z"]
+    assert ids_of(*photos, photos[0]) == ["0", "1", "2", "3"]
+    assert ids_of(*photos, "") == ["0", "1", "2", "3"]
