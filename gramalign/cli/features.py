@@ -31,7 +31,7 @@ class Features:
     The table (.csv, .tsv or .jsonl) has one row per example. Each column that an option names
     becomes a modality; a row lacks those whose cells are empty. A feature is the mean embedding of
     a cell's pieces: the text, the image, frames of the video, windows of the sound. Columns called
-    ids, labels, groups and split are kept.
+    ids, labels, groups and split are kept; without ids, files that every row has name the rows.
 
     An encoder is a folder as Hugging Face saves it, of one of the families below, which are the
     model_type in its config.json. Nothing is downloaded. If interrupted, run the same command

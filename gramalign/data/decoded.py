@@ -20,7 +20,7 @@ from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows
 from gramalign.decoding.inputs import row_of
 from gramalign.decoding.libraries import check_installed
 from gramalign.decoding.reading import Read, Reading, decoded, shortened
-from gramalign.files import write_text
+from gramalign.files import read_json, write_text
 
 DECODED = "decoded.json"
 """A folder without it is no such store."""
@@ -135,7 +135,7 @@ def open_decoded(folder: Path) -> FeatureStore:
     arrays = read_arrays(folder)
     features = {}
     try:
-        about = json.loads((folder / DECODED).read_text("utf-8"))
+        about = read_json(folder / DECODED)
         for name, of_name in about["modalities"].items():
             decoding = Decoding(**{**of_name, "reading": Reading(**of_name["reading"])})
             array = DecodedArray(folder, name, decoding, about["root"])

@@ -8,6 +8,9 @@ from jaxtyping import Int64, Shaped
 from gramalign.decoding.pictures import spread
 from gramalign.decoding.pieces import Pieces
 
+TOKENS, OTHERS = "int32", "float16"
+"""Dtypes of rows: numbers of tokens; pixels, spectra and samples."""
+
 
 def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
     """Some of a cell's pieces, flattened, as `gramalign.models.pretrained.Tower` takes them.
@@ -27,9 +30,9 @@ def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
     array = pieces[name]
     array = array[spread(len(array), count)]
     if name != "input_ids":
-        return array.astype(np.float16).reshape(-1)
+        return array.astype(OTHERS).reshape(-1)
     mask = pieces.get("attention_mask", np.ones_like(array))
-    return np.where(mask != 0, array, -1).astype(np.int32).reshape(-1)
+    return np.where(mask != 0, array, -1).astype(TOKENS).reshape(-1)
 
 
 def widths_of(
@@ -61,7 +64,7 @@ def rows_of(
     Raises:
         ValueError: for rows of several widths, as of a processor that keeps the shape of images.
     """
-    found = np.zeros((count, 0), np.float16)
+    found = np.zeros((count, 0), OTHERS)
     for cell, some in cells:
         row = row_of(some, pieces)
         if not found.size:

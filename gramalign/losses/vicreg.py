@@ -100,7 +100,7 @@ def vicreg(
 
     def of_one(name: str) -> Float[Array, " batch"]:
         takes = participants(embeddings, present, name)
-        matrix = covariances(scaled[name], takes, axis_name)
+        matrix = _covariances(scaled[name], takes, axis_name)
         spread = jnp.sqrt(jnp.diagonal(matrix) + _SMALLEST)
         lack = jnp.mean(jax.nn.relu(1 - spread))
         alike = jnp.sum(jnp.where(jnp.eye(dim, dtype=bool), 0, matrix) ** 2) / dim
@@ -110,7 +110,7 @@ def vicreg(
     return invariance * near + 2 * mean_over(embeddings, of_one, embeddings, present)
 
 
-def covariances(
+def _covariances(
     x: Float[Array, "batch d"], there: Bool[Array, " batch"], axis_name: AxisName | None
 ) -> Float[Array, "d d"]:
     """Unbiased covariances of the rows that are there; 0 if fewer than two are."""

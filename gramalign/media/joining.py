@@ -10,7 +10,7 @@ from jaxtyping import Bool, Shaped
 
 from gramalign.counted import counted
 from gramalign.data.decoded import Decoding, save_decoded
-from gramalign.decoding.inputs import several_widths
+from gramalign.decoding.inputs import OTHERS, TOKENS, several_widths
 from gramalign.files import write_text
 from gramalign.media.columns import Column
 from gramalign.media.making import chunk_ranges
@@ -134,7 +134,7 @@ def list_cells(
         texts[column.rows] = column.cells
         listed[column.name] = np.where(kept.present[column.name], texts, "")[kept.rows].tolist()
         recipe = recipes[column.name]
-        dtype = "int32" if column.kind == "text" else "float16"
+        dtype = TOKENS if column.kind == "text" else OTHERS
         decodings[column.name] = Decoding(recipe.reading, recipe.pieces, widths[0], dtype)
     save_decoded(work.save, work.folder, table.path.parent, listed, decodings)
 
