@@ -109,6 +109,11 @@ def hubert(*, large: bool) -> Any:
     return hf.HubertForCTC(hf.HubertConfig(**waves(large=large), feat_proj_layer_norm=large))
 
 
+def wavlm(*, large: bool) -> Any:
+    distances = {"num_buckets": 8, "max_bucket_distance": 5}
+    return hf.WavLMModel(hf.WavLMConfig(**waves(large=large), **distances))
+
+
 def of_text(model: Any, inputs: dict) -> torch.Tensor:
     return model.get_text_features(**inputs).pooler_output
 
@@ -190,6 +195,8 @@ CASES = {
         WAVES,
         lambda model, inputs: mean_of_sound(model.hubert, inputs),
     ),
+    "wavlm audio": (lambda: wavlm(large=False), WAVES, mean_of_sound),
+    "large wavlm audio": (lambda: wavlm(large=True), MASKED_WAVES, mean_of_sound),
     "whisper audio": (
         whisper,
         FRAMES,

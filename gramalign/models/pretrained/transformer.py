@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +30,39 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 """By the names that configurations have for them."""
 
-DISTANCES, _FARTHEST = 32, 128
-"""Number of ranges of distances, half of them each way, and whence all are in the last."""
+
+@dataclass(frozen=True)
+class Distances:
+    """How far tokens are apart, in ranges, as in T5: those at first of one distance, then wider."""
+
+    ranges: int = 32
+    """How many, half of them each way."""
+    farthest: int = 128
+    """Whence all are in the last."""
+    gate: Literal["tokens", "queries"] | None = None
+    """Of what, in each layer, a gate is made that says how much they count; None: they do fully."""
+
+    def __post_init__(self):
+        if self.ranges < 4 or self.ranges % 4 or self.farthest <= self.ranges // 4:
+            raise ValueError(
+                f"got {self.ranges} ranges of distances up to {self.farthest}, expected a positive "
+                "multiple of 4, and more than a quarter of it"
+            )
+
+    def between(self, tokens: int) -> Int[np.ndarray, "tokens tokens"]:
+        """In which range the distance of each token (row) to each (column) lies.
+
+        >>> distances = Distances()
+        >>> distances.between(12)[0].tolist(), distances.between(200)[199, ::50].tolist()
+        ([0, 17, 18, 19, 20, 21, 22, 23, 24, 24, 24, 24], [15, 15, 15, 13])
+        """
+        after = np.arange(tokens)[None] - np.arange(tokens)[:, None]
+        far, each = np.abs(after), self.ranges // 2
+        exact = each // 2
+        wide = np.log(np.maximum(far, 1) / exact) / math.log(self.farthest / exact)
+        wide = exact + (wide * (each - exact)).astype(int)
+        ranges = np.where(far < exact, far, np.minimum(wide, each - 1))
+        return np.where(after > 0, each, 0) + ranges
 
 
 @dataclass(frozen=True)
@@ -63,8 +95,10 @@ class Shape:
     """Whether each layer's results are scaled, by feature, before they are added."""
     norm_last: bool = True
     """Whether tokens are normalised after all layers, where each layer sees normalised ones."""
-    distances: bool = False
+    distances: Distances | None = None
     """Whether attention also depends on how far tokens are apart, alike in all layers."""
+    residual: float = 1.0
+    """What tokens are multiplied by before results are added, where sums are normalised."""
 
     def __post_init__(self):
         if self.heads < 1 or self.width % self.heads:
@@ -113,6 +147,8 @@ class Attention(nnx.Module):
         )
         self.out = shape.linear(width, width, rngs)
         self.heads, self.causal = shape.heads, shape.causal
+        self.gated_by = shape.distances.gate if shape.distances else None
+        self.gate = Gate(shape.heads, width, rngs) if self.gated_by else None
 
     def __call__(
         self,
@@ -132,7 +168,11 @@ class Attention(nnx.Module):
         # promotion is strict.
         fit = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
         fit = fit / math.sqrt(queries.shape[-1])
-        fit = fit if added is None else fit + added
+        if added is not None:
+            if self.gate is not None:
+                seen = queries if self.gated_by == "queries" else split(asking)
+                added = added * self.gate(seen)
+            fit = fit + added
         seen = None if mask is None else mask[:, None, None, :]
         if self.causal:
             before = jnp.tri(*fit.shape[2:], dtype=bool)[None, None]
@@ -140,6 +180,26 @@ class Attention(nnx.Module):
         shares = jax.nn.softmax(fit, where=seen, axis=-1).astype(values.dtype)
         found = jnp.einsum("bhqk,bkhd->bqhd", shares, values)
         return self.out(found.reshape(asking.shape))
+
+
+class Gate(nnx.Module):
+    """How much the distances from a token count in each head, from 1 to 2 at first.
+
+    The gate of WavLM (arXiv 2110.13900, eq. 5), whose two parts are sums of four features each.
+    """
+
+    def __init__(self, heads: int, width: int, rngs: nnx.Rngs):
+        self.map = TokenLinear(width // heads, 8, rngs=rngs)
+        self.weight = nnx.Param(jnp.ones(heads))
+
+    def __call__(
+        self, x: Float[Array, "batch tokens heads features"]
+    ) -> Float[Array, "batch heads tokens 1"]:
+        """A factor per token and head."""
+        parts = self.map(x.astype(jnp.float32)).reshape(*x.shape[:3], 2, 4)
+        parts = jax.nn.sigmoid(jnp.sum(parts, axis=-1))
+        reset = parts[..., 1] * self.weight[...][None, None] - 1
+        return jnp.swapaxes(parts[..., 0] * reset + 2, 1, 2)[..., None]
 
 
 class Perceptron(nnx.Module):
@@ -166,6 +226,7 @@ class Layer(nnx.Module):
         self.attention, self.mlp = Attention(shape, rngs), Perceptron(shape, rngs)
         self.attention_norm, self.mlp_norm = shape.norm(rngs), shape.norm(rngs)
         self.norm_first, self.scaled = shape.norm_first, shape.scaled
+        self.residual = shape.residual
         if self.scaled:
             self.attention_scale = nnx.Param(jnp.ones(shape.width))
             self.mlp_scale = nnx.Param(jnp.ones(shape.width))
@@ -178,8 +239,8 @@ class Layer(nnx.Module):
     ) -> Float[Array, "batch tokens width"]:
         """Maps the tokens that `mask` has; what becomes of the others has no meaning."""
         if not self.norm_first:
-            x = self.attention_norm(x + self.attention(x, mask, added=added))
-            return self.mlp_norm(x + self.mlp(x))
+            x = self.attention_norm(self.residual * x + self.attention(x, mask, added=added))
+            return self.mlp_norm(self.residual * x + self.mlp(x))
         seen = self.attention(self.attention_norm(x), mask, added=added)
         x = x + (_times(self.attention_scale, seen) if self.scaled else seen)
         hidden = self.mlp(self.mlp_norm(x))
@@ -196,7 +257,8 @@ class Transformer(nnx.Module):
     def __init__(self, shape: Shape, rngs: nnx.Rngs):
         self.layers = nnx.List([Layer(shape, rngs) for _ in range(shape.depth)])
         self.norm = shape.norm(rngs) if shape.norm_first and shape.norm_last else None
-        self.distances = nnx.Embed(DISTANCES, shape.heads, rngs=rngs) if shape.distances else None
+        self.apart = apart = shape.distances
+        self.distances = None if apart is None else nnx.Embed(apart.ranges, shape.heads, rngs=rngs)
 
     def __call__(
         self,
@@ -205,24 +267,9 @@ class Transformer(nnx.Module):
     ) -> Float[Array, "batch tokens width"]:
         """Maps the tokens that `mask` has."""
         added = None
-        if self.distances is not None:
-            added = jnp.moveaxis(self.distances(jnp.asarray(distances(x.shape[1]))), 2, 0)[None]
+        if self.apart is not None and self.distances is not None:
+            ranges = jnp.asarray(self.apart.between(x.shape[1]))
+            added = jnp.moveaxis(self.distances(ranges), 2, 0)[None]
         for layer in self.layers:
             x = checkpoint_name(layer(x, mask, added), HIDDEN)
         return x if self.norm is None else self.norm(x)
-
-
-def distances(tokens: int) -> Int[np.ndarray, "tokens tokens"]:
-    """In which range the distance of each token (row) to each (column) lies, as in T5.
-
-    The first are of one distance each, the others ever wider.
-
-    >>> distances(12)[0].tolist(), distances(200)[199, ::50].tolist()
-    ([0, 17, 18, 19, 20, 21, 22, 23, 24, 24, 24, 24], [15, 15, 15, 13])
-    """
-    after = np.arange(tokens)[None] - np.arange(tokens)[:, None]
-    far, each = np.abs(after), DISTANCES // 2
-    exact = each // 2
-    wide = np.log(np.maximum(far, 1) / exact) / math.log(_FARTHEST / exact) * (each - exact)
-    ranges = np.where(far < exact, far, np.minimum(exact + wide.astype(int), each - 1))
-    return np.where(after > 0, each, 0) + ranges

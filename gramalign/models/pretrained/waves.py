@@ -55,10 +55,29 @@ class Convolution(nnx.Module):
         return self.activation(x if self.norm is None else self.norm(x))
 
 
+class Neighbours(nnx.Conv):
+    """Tells tokens where they are, by adding to each a wide convolution of its neighbours.
+
+    Args:
+        width: of a token.
+        near: how many tokens it sees.
+        groups: into how many groups of features it is divided.
+        activation: of the convolution, one of `ACTIVATIONS`.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(self, width: int, near: int, *, groups: int, activation: str, rngs: nnx.Rngs):
+        around = ((near // 2, (near - 1) // 2),)
+        super().__init__(width, width, near, padding=around, feature_group_count=groups, rngs=rngs)
+        self.activation = ACTIVATIONS[activation]
+
+    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Maps every token."""
+        return x + self.activation(super().__call__(x))
+
+
 class Waves(nnx.Module):
     """Frames of a sound, from `input_values` and `attention_mask` `[batch, samples]`.
-
-    Where a frame is, its neighbours tell: a wide convolution of them is added to it.
 
     Args:
         shape: of the transformer that follows.
@@ -68,8 +87,8 @@ class Waves(nnx.Module):
         activation: of every convolution, one of `ACTIVATIONS`.
         bias: whether they have biases.
         projection_norm: whether what they make is normalised before it is projected.
-        near: how many frames the convolution of neighbours sees.
-        groups: into how many groups of features it is divided.
+        near: as for `Neighbours`.
+        groups: likewise.
         rngs: source of the initial weights.
     """
 
@@ -102,13 +121,7 @@ class Waves(nnx.Module):
         )
         self.projection_norm = shape.norm(rngs, ins[-1]) if projection_norm else None
         self.projection = nnx.Linear(ins[-1], shape.width, rngs=rngs)
-        self.places = nnx.Conv(
-            *(shape.width, shape.width, near),
-            padding=((near // 2, (near - 1) // 2),),
-            feature_group_count=groups,
-            rngs=rngs,
-        )
-        self.activation = ACTIVATIONS[activation]
+        self.places = Neighbours(shape.width, near, groups=groups, activation=activation, rngs=rngs)
         self.norm = None if shape.norm_first else shape.norm(rngs)
         self.dtype = shape.dtype
         self.shortest = 1
@@ -144,5 +157,5 @@ class Waves(nnx.Module):
                 lengths = (lengths - step.kernel) // step.stride + 1
             mask = jnp.arange(x.shape[1])[None] < jnp.maximum(lengths, 1)[:, None]
             x = jnp.where(mask[..., None], x, 0)
-        x = x + self.activation(self.places(x))
+        x = self.places(x)
         return (x if self.norm is None else self.norm(x)).astype(self.dtype), mask

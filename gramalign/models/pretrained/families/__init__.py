@@ -6,7 +6,7 @@ from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, R
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
 from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIDEOMAE, VIT
-from gramalign.models.pretrained.families.wav2vec2 import HUBERT, WAV2VEC2
+from gramalign.models.pretrained.families.wav2vec2 import HUBERT, WAV2VEC2, WAVLM
 from gramalign.models.pretrained.families.whisper import WHISPER
 
 FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
@@ -23,6 +23,7 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "videomae": VIDEOMAE,
     "vit": VIT,
     "wav2vec2": WAV2VEC2,
+    "wavlm": WAVLM,
     "whisper": WHISPER,
     "xlm-roberta": ROBERTA,
     **ALONE,
@@ -34,6 +35,6 @@ def families_of(kind: str) -> list[str]:
     """The families with an encoder of a kind.
 
     >>> families_of("audio")
-    ['audio-spectrogram-transformer', 'hubert', 'wav2vec2', 'whisper']
+    ['audio-spectrogram-transformer', 'hubert', 'wav2vec2', 'wavlm', 'whisper']
     """
     return sorted(name for name, recipes in FAMILIES.items() if kind in recipes)

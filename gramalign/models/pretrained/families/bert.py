@@ -22,7 +22,7 @@ from gramalign.models.pretrained.families.recipe import (
     shape_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
-from gramalign.models.pretrained.transformer import DISTANCES, Transformer
+from gramalign.models.pretrained.transformer import Distances, Transformer
 
 _bert = {
     **BASE,
@@ -34,7 +34,7 @@ _mpnet = {
     **_bert,
     "vocab_size": 30527,
     "type_vocab_size": 0,
-    "relative_attention_num_buckets": DISTANCES,
+    "relative_attention_num_buckets": 32,
 }
 _distilbert = {
     **{**_bert, "type_vocab_size": 0},
@@ -53,9 +53,9 @@ def _make_roberta(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 def _make_mpnet(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     config = {**_mpnet, **config}
-    if (ranges := config["relative_attention_num_buckets"]) != DISTANCES:
-        raise ValueError(f"relative_attention_num_buckets is {ranges}, expected {DISTANCES}")
-    return _bert_like(config, 1, dtype, rngs, distances=True)  # whatever pad_token_id says
+    distances = Distances(config["relative_attention_num_buckets"])
+    # Whatever pad_token_id says.
+    return _bert_like(config, 1, dtype, rngs, distances=distances)
 
 
 def _make_distilbert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:

@@ -1,4 +1,6 @@
-"""wav2vec 2.0 (arXiv 2006.11477) and HuBERT (arXiv 2106.07447), of the samples of sounds."""
+"""wav2vec 2.0 (arXiv 2006.11477), HuBERT (2106.07447), WavLM (2110.13900), of sounds' samples."""
+
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -9,13 +11,15 @@ from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families.recipe import (
     BASE,
     Config,
+    Make,
+    Names,
     Recipe,
     Weights,
     known,
     layers,
     shape_of,
 )
-from gramalign.models.pretrained.transformer import Transformer
+from gramalign.models.pretrained.transformer import Distances, Transformer
 from gramalign.models.pretrained.waves import Step, Waves
 
 _wav2vec2 = {
@@ -26,9 +30,16 @@ _wav2vec2 = {
     **{"num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16},
     **{"feat_proj_layer_norm": True},
 }
+_wavlm = {**_wav2vec2, "num_buckets": 320, "max_bucket_distance": 800}
 
 
-def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_wavlm(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    config = {**_wavlm, **config}
+    distances = Distances(config["num_buckets"], config["max_bucket_distance"], gate="tokens")
+    return _make(config, dtype, rngs, distances=distances)
+
+
+def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any) -> Encoder:
     config = {**_wav2vec2, **config}
     if (norm := config["feat_extract_norm"]) not in ("group", "layer"):
         raise ValueError(f"feat_extract_norm is {norm!r}, expected 'group' or 'layer'")
@@ -38,7 +49,7 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
             f"conv_dim, conv_kernel and conv_stride have {[len(each) for each in sizes]} entries, "
             "expected as many of each"
         )
-    shape = shape_of(config, dtype, norm_first=config["do_stable_layer_norm"])
+    shape = shape_of(config, dtype, norm_first=config["do_stable_layer_norm"], **others)
     front = Waves(
         shape,
         [Step(*each) for each in zip(*sizes, strict=True)],
@@ -76,11 +87,21 @@ _NAMES = {
     "front.norm": "encoder.layer_norm",
     "body.norm": "encoder.layer_norm",
 }
+_WAVLM_NAMES = {
+    **_NAMES,
+    **layers(
+        "encoder.layers",
+        **{
+            "attention.gate.map": "attention.gru_rel_pos_linear",
+            "attention.gate.weight": "attention.gru_rel_pos_const",
+        },
+    ),
+    "body.distances": "encoder.layers.0.attention.rel_attn_embed",
+}
 
 
-def _with_length(weights: Weights) -> Weights:
+def with_length(weights: Weights, before: str = "encoder.pos_conv_embed.conv") -> Weights:
     """Kernels of neighbours, whose length and direction are apart there, by two names."""
-    before = "encoder.pos_conv_embed.conv"
     for length, direction in (
         (f"{before}.weight_g", f"{before}.weight_v"),
         tuple(f"{before}.parametrizations.weight.original{n}" for n in (0, 1)),
@@ -92,15 +113,16 @@ def _with_length(weights: Weights) -> Weights:
     return weights
 
 
-def _recipes(name: str) -> dict[str, Recipe]:
+def _recipes(name: str, make: Make = _make, names: Names = _NAMES) -> dict[str, Recipe]:
     recipe = Recipe(
-        _make,
-        _NAMES,
+        make,
+        names,
         ("feature_extractor.", "feature_projection.", "encoder.", "adapter."),
         prefixes=(f"{name}.", ""),
-        adapted=_with_length,
+        adapted=with_length,
     )
     return {"audio": recipe}
 
 
 WAV2VEC2, HUBERT = _recipes("wav2vec2"), _recipes("hubert")
+WAVLM = _recipes("wavlm", _make_wavlm, _WAVLM_NAMES)
