@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+from gramalign.models.pretrained.families.beats import BEATS
 from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, ROBERTA
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
+from gramalign.models.pretrained.families.eva import EVA
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
 from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIDEOMAE, VIT
 from gramalign.models.pretrained.families.wav2vec2 import HUBERT, WAV2VEC2, WAVLM
@@ -11,11 +13,13 @@ from gramalign.models.pretrained.families.whisper import WHISPER
 
 FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "audio-spectrogram-transformer": AST,
+    "beats": BEATS,
     "bert": BERT,
     "clip": CLIP,
     "dinov2": DINOV2,
     "dinov2_with_registers": REGISTERS,
     "distilbert": DISTILBERT,
+    "eva01_clip_vision": EVA,
     "hubert": HUBERT,
     "mpnet": MPNET,
     "roberta": ROBERTA,
@@ -35,6 +39,6 @@ def families_of(kind: str) -> list[str]:
     """The families with an encoder of a kind.
 
     >>> families_of("audio")
-    ['audio-spectrogram-transformer', 'hubert', 'wav2vec2', 'wavlm', 'whisper']
+    ['audio-spectrogram-transformer', 'beats', 'hubert', 'wav2vec2', 'wavlm', 'whisper']
     """
     return sorted(name for name, recipes in FAMILIES.items() if kind in recipes)

@@ -7,7 +7,6 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gramalign.models.linear import Linear
 from gramalign.models.pretrained import encoder as pools
 from gramalign.models.pretrained.encoder import AttentionPool, Encoder
 from gramalign.models.pretrained.families.recipe import (
@@ -19,6 +18,7 @@ from gramalign.models.pretrained.families.recipe import (
     Weights,
     layers,
     patches_of,
+    projection_of,
     shape_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
@@ -71,7 +71,7 @@ def _make_clip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder
     front = Tokens(shape, text["vocab_size"], text["max_position_embeddings"], rngs=rngs)
     # Older configurations give 2, which is no word's end; a text ends at its largest number there.
     pool = pools.EndOfText(None if end == 2 else end)
-    head = _projection(config, shape, rngs)
+    head = projection_of({"projection_dim": 512, **config}, shape, rngs)
     dim = shape.width if head is None else head.out_features
     return Encoder("text", dim, front, Transformer(shape, rngs), pool, head)
 
@@ -81,14 +81,9 @@ def _make_clip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encode
     shape = shape_of(image, dtype)
     front = patches_of(shape, image, rngs, bias=False, norm=True)
     # Only the token for the class is normalised at the end, which the others do not change.
-    body, head = Transformer(shape, rngs), _projection(config, shape, rngs)
+    body, head = Transformer(shape, rngs), projection_of({"projection_dim": 512, **config}, shape, rngs)
     dim = shape.width if head is None else head.out_features
     return Encoder("image", dim, front, body, pools.first, head)
-
-
-def _projection(config: Config, shape: Shape, rngs: nnx.Rngs) -> Linear | None:
-    dim = config.get("projection_dim", 512)
-    return None if dim is None else shape.linear(shape.width, dim, rngs, bias=False)
 
 
 def _make_siglip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:

@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from gramalign.models.linear import Linear
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.fronts import Patches
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Shape
@@ -87,6 +88,13 @@ def patches_of(shape: Shape, config: Config, rngs: nnx.Rngs, **others: Any) -> P
     """The front of a configuration that has the names of `IMAGE`."""
     size, patch = pair(config["image_size"]), pair(config["patch_size"])
     return Patches(shape, config["num_channels"], size, patch, rngs=rngs, **others)
+
+
+def projection_of(config: Config, shape: Shape, rngs: nnx.Rngs) -> Linear | None:
+    """What comes after the pool, if a configuration has a `projection_dim`."""
+    if (dim := config.get("projection_dim")) is None:
+        return None
+    return shape.linear(shape.width, dim, rngs, bias=config.get("projection_bias", False))
 
 
 def layers(before: str, **parts: str) -> Names:
