@@ -45,9 +45,7 @@ class FilterBank(nnx.Module):
         self.map_norm = shape.norm(rngs, width)
         projected = width != shape.width
         self.projection = nnx.Linear(width, shape.width, rngs=rngs) if projected else None
-        self.places = Neighbours(
-            shape.width, near, groups=groups, activation=activation, rngs=rngs
-        )
+        self.places = Neighbours(shape.width, near, groups=groups, activation=activation, rngs=rngs)
         self.norm = None if shape.norm_first else shape.norm(rngs)
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:

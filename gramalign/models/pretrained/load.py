@@ -10,10 +10,10 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gramalign.files import read_json
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
-from gramalign.models.pretrained.weights import read_arrays, read_settings
+from gramalign.models.pretrained.sentences import said_by
+from gramalign.models.pretrained.weights import read_all, read_arrays, read_settings
 
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
 
@@ -21,10 +21,10 @@ _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias":
 def load(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> Encoder:
     """Makes an encoder of a folder with `config.json` and `*.safetensors`.
 
-    Text encoders of the kind of BERT pool the mean of their tokens, or what Sentence Transformers'
-    `modules.json` says. Each weight of the encoder must be in the folder, in its shape, and each of
-    the folder's weights of this encoder must be used. `model.safetensors` is read, or the files
-    that `model.safetensors.index.json` names, or all there are.
+    Text encoders of the kind of BERT pool the mean of their tokens, or do what Sentence
+    Transformers' `modules.json` says. Each weight of the encoder must be in the folder, in its
+    shape, and each of the folder's weights of this encoder must be used. `model.safetensors` is
+    read, or the files that `model.safetensors.index.json` names, or all there are.
 
     Args:
         folder: of a model of one of `FAMILIES`.
@@ -88,8 +88,11 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
         FileNotFoundError, ValueError: as `load`, for weights.
     """
     folder = Path(folder)
-    _, recipe = _recipe(folder, encoder.kind)
+    config, recipe = _recipe(folder, encoder.kind)
     found, arrays = read_arrays(folder, recipe), {}
+    if "dense" in config:
+        after = read_all(config["dense"]["path"])
+        found |= {f"dense.{name}": array for name, array in after.items()}
     for path, parameter in nnx.to_flat_state(nnx.state(encoder)):
         name = _name(path, recipe.names)
         if name not in found:
@@ -147,28 +150,7 @@ def _config(folder: Path) -> dict[str, Any]:
             f"{path}: model_type is {config.get('model_type')!r}, expected any of "
             f"{sorted(FAMILIES)}"
         )
-    return {**config, **_pooling(folder)}
-
-
-def _pooling(folder: Path) -> dict[str, str]:
-    """What Sentence Transformers does with the tokens; whether it normalises plays no part here."""
-    if not (modules := folder / "modules.json").is_file():
-        return {}
-    paths = {each["type"].rsplit(".", 1)[-1]: each for each in read_json(modules)}
-    if others := sorted(set(paths) - {"Transformer", "Pooling", "Normalize"}):
-        raise ValueError(f"{modules} has {others}, expected Transformer, Pooling and Normalize")
-    if "Pooling" not in paths:
-        return {}
-    path = folder / paths["Pooling"].get("path", "1_Pooling") / "config.json"
-    if not path.is_file():  # encoders that pool their first token would not say so
-        raise FileNotFoundError(f"{path} does not exist, which {modules.name} names")
-    modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
-    chosen = [
-        name for name, on in read_settings(path).items() if name.startswith("pooling_mode_") and on
-    ]
-    if len(chosen) != 1 or chosen[0] not in modes:
-        raise ValueError(f"{path} has {chosen}, expected one of {sorted(modes)}")
-    return {"pool": modes[chosen[0]]}
+    return {**config, **said_by(folder)}
 
 
 def _dotted(path: tuple) -> str:

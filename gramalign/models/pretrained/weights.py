@@ -32,6 +32,19 @@ def read_arrays(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
     return recipe.adapted(found)
 
 
+def read_all(folder: Path) -> dict[str, np.ndarray]:
+    """Reads all weights in a folder.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_arrays`.
+    """
+    places, found = _places(folder), {}
+    for path in sorted(set(places.values())):
+        with safetensors.safe_open(path, framework="numpy") as file:
+            found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return found
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """Reads settings by name, of a JSON file.
 

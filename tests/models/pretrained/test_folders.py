@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 from gramalign.models import pretrained
-from tests.models.pretrained.tiny import drawn_inputs, golden
+from tests.models.pretrained.tiny import drawn, drawn_inputs, golden
 
 GOLDEN = golden()
 
@@ -160,49 +160,102 @@ def test_the_second_of_two_configurations_counts(model):
     embeds_as(model("clip text", twice), "clip text")
 
 
-def pooling(folder, mode, *others, path="1_Pooling"):
-    modules = [
-        {"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "path": path, "type": "sentence_transformers.models.Pooling"},
-        *({"path": "2", "type": f"sentence_transformers.models.{each}"} for each in others),
+def modules(folder, *types):
+    """Writes `modules.json` of some types, each with a folder but the first."""
+    paths = ["", *(f"{number}_{name}" for number, name in enumerate(types[1:], 1))]
+    content = [
+        {"path": path, "type": f"sentence_transformers.models.{name}"}
+        for path, name in zip(paths, types, strict=True)
     ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / path).mkdir()
+    (folder / "modules.json").write_text(json.dumps(content))
+    for path in paths[1:]:
+        (folder / path).mkdir(exist_ok=True)
+    return paths
+
+
+def pooling(folder, settings, *types):
+    """Makes the folder one of Sentence Transformers."""
+    paths = modules(folder, "Transformer", "Pooling", *types)
+    (folder / paths[1] / "config.json").write_text(json.dumps(settings))
+    return folder / paths[-1]
+
+
+def switches(mode):
+    """As versions before 5.2 write it."""
     modes = dict.fromkeys(("cls_token", "mean_tokens", "max_tokens"), False) | {mode: True}
     settings = {f"pooling_mode_{name}": on for name, on in modes.items()}
-    settings |= {"word_embedding_dimension": 24, "include_prompt": True}
-    (folder / path / "config.json").write_text(json.dumps(settings))
+    return settings | {"word_embedding_dimension": 24, "include_prompt": True}
 
 
-@pytest.mark.parametrize("path", ["1_Pooling", "pool"])
-def test_sentence_transformers_say_how_they_pool(model, path):
+@pytest.mark.parametrize("older", [False, True])
+def test_sentence_transformers_say_how_they_pool(model, older):
     folder = model("bert text")
-    pooling(folder, "mean_tokens", path=path)
+    pooling(folder, switches("mean_tokens") if older else {"pooling_mode": "mean"})
     embeds_as(folder, "bert text")
-    (folder / path / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{path}.config.json does not exist, which modul"):
-        pretrained.load(folder, "text")
-    (folder / path).rmdir()
-    pooling(folder, "cls_token", "Normalize", path=path)
+    pooling(folder, switches("cls_token") if older else {"pooling_mode": ["cls"]}, "Normalize")
     encoder = pretrained.load(folder, "text")
     inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
     tokens = encoder.body(*encoder.front(inputs))
     np.testing.assert_array_equal(encoder(inputs), tokens[:, 0])
+    (folder / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match="1_Pooling.config.json does not exist, which mod"):
+        pretrained.load(folder, "text")
+
+
+DENSE = {"in_features": 24, "out_features": 10, "bias": False}
+IDENTITY = "torch.nn.modules.linear.Identity"
+
+
+@pytest.mark.parametrize("activation", [IDENTITY, None])
+def test_sentence_transformers_map_what_was_pooled(model, activation):
+    folder = model("bert text")
+    dense = pooling(folder, {"pooling_mode": "mean"}, "Dense")
+    settings = DENSE if activation is None else {**DENSE, "activation_function": activation}
+    (dense / "config.json").write_text(json.dumps(settings))
+    kernel = drawn("kernel", (10, 24))
+    save(dense, {"linear.weight": kernel})
+    encoder = pretrained.load(folder, "text")
+    found = encoder(drawn_inputs(GOLDEN["bert text"]["inputs"]))
+    wanted = np.asarray(GOLDEN["bert text"]["result"]) @ kernel.T
+    assert encoder.dim == 10
+    np.testing.assert_allclose(found, wanted if activation else np.tanh(wanted), atol=5e-6)
+    save(dense, {"linear.weight": kernel, "linear.bias": drawn("bias", (10,))})
+    with pytest.raises(ValueError, match=r"no part of the encoder takes: \['dense.linear.bias'\]"):
+        pretrained.load(folder, "text")
+    (dense / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"2_Dense has no \*.safetensors"):
+        pretrained.load(folder, "text")
 
 
 @pytest.mark.parametrize(
-    ("mode", "others", "told"),
+    ("change", "told"),
     [
-        (
-            "max_tokens",
-            (),
-            r"1_Pooling.config.json has \['pooling_mode_max_tokens'\], expected one",
-        ),
-        ("mean_tokens", ("Dense",), r"modules.json has \['Dense'\]"),
+        ({"in_features": 12}, "in_features is 12, expected 24, what is pooled"),
+        ({"use_residual": True}, "use_residual is true, expected false"),
+        ({"activation_function": "torch.nn.GELU"}, r"is 'GELU', expected any of \['Identity', 'Ta"),
     ],
 )
-def test_sentence_transformers_that_do_more_are_refused(model, mode, others, told):
+def test_sentence_transformers_that_map_otherwise_are_refused(model, change, told):
     folder = model("bert text")
-    pooling(folder, mode, *others)
+    dense = pooling(folder, {"pooling_mode": "mean"}, "Dense")
+    (dense / "config.json").write_text(json.dumps({**DENSE, **change}))
     with pytest.raises(ValueError, match=told):
+        pretrained.load(folder, "text")
+
+
+@pytest.mark.parametrize("settings", [switches("max_tokens"), {"pooling_mode": ["max"]}])
+def test_sentence_transformers_that_pool_otherwise_are_refused(model, settings):
+    folder = model("bert text")
+    pooling(folder, settings)
+    with pytest.raises(ValueError, match=r"1_Pooling.config.json pools by \['max'\], expected one"):
+        pretrained.load(folder, "text")
+
+
+@pytest.mark.parametrize("types", [["Normalize", "Dense"], ["Dense", "Dense"], ["LayerNorm"]])
+def test_sentence_transformers_that_do_more_are_refused(model, types):
+    folder = model("bert text")
+    pooling(folder, {"pooling_mode": "mean"}, *types)
+    with pytest.raises(
+        ValueError, match=rf"'{types[-1]}'\], expected some of Transformer, Po"
+    ):
         pretrained.load(folder, "text")

@@ -22,6 +22,7 @@ from gramalign.models.pretrained.families.recipe import (
     shape_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
+from gramalign.models.pretrained.sentences import Dense
 from gramalign.models.pretrained.transformer import Distances, Transformer
 
 _bert = {
@@ -80,16 +81,21 @@ def _bert_like(
     tables = {"kinds": config["type_vocab_size"], "pad": pad, "norm": True}
     front = Tokens(shape, config["vocab_size"], places, **tables, rngs=rngs)
     pool = {"mean": pools.mean, "first": pools.first}[config["pool"]]
-    return Encoder("text", shape.width, front, Transformer(shape, rngs), pool)
+    body, head = Transformer(shape, rngs), None
+    if "dense" in config:
+        head = Dense(shape, config["dense"], rngs)
+    dim = shape.width if head is None else head.out_features
+    return Encoder("text", dim, front, body, pool, head)
 
 
-_FRONT = {
+_ENDS = {
+    "head": "dense.linear",
     "front.words": "embeddings.word_embeddings",
     "front.places": "embeddings.position_embeddings",
     "front.norm": "embeddings.LayerNorm",
 }
 _BERT_NAMES = {
-    **_FRONT,
+    **_ENDS,
     "front.kinds": "embeddings.token_type_embeddings",
     **layers(
         "encoder.layer",
@@ -106,7 +112,7 @@ _BERT_NAMES = {
     ),
 }
 _MPNET_NAMES = {
-    **_FRONT,
+    **_ENDS,
     **layers(
         "encoder.layer",
         **{
@@ -123,7 +129,7 @@ _MPNET_NAMES = {
     "body.distances": "encoder.relative_attention_bias",
 }
 _DISTILBERT_NAMES = {
-    **_FRONT,
+    **_ENDS,
     **layers(
         "transformer.layer",
         **{

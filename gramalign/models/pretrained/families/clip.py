@@ -22,7 +22,7 @@ from gramalign.models.pretrained.families.recipe import (
     shape_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
-from gramalign.models.pretrained.transformer import Shape, Transformer
+from gramalign.models.pretrained.transformer import Transformer
 
 
 def _part(name: str, defaults: Config) -> Callable[[Config], Config]:
@@ -81,7 +81,8 @@ def _make_clip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encode
     shape = shape_of(image, dtype)
     front = patches_of(shape, image, rngs, bias=False, norm=True)
     # Only the token for the class is normalised at the end, which the others do not change.
-    body, head = Transformer(shape, rngs), projection_of({"projection_dim": 512, **config}, shape, rngs)
+    body = Transformer(shape, rngs)
+    head = projection_of({"projection_dim": 512, **config}, shape, rngs)
     dim = shape.width if head is None else head.out_features
     return Encoder("image", dim, front, body, pools.first, head)
 
