@@ -20,6 +20,7 @@ from gramalign.cli.classify import Classify
 from gramalign.cli.compare import Compare
 from gramalign.cli.console import console
 from gramalign.cli.embed import Embed
+from gramalign.cli.encoders import Encoders
 from gramalign.cli.errors import BY_HAND, explained, until_unread
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.export import Export
@@ -156,6 +157,7 @@ def _read(args: list[str]) -> Any:
             | Annotated[Report, command("report")]
             | Annotated[Runs, command("runs")]
             | Annotated[Features, command("features")]
+            | Annotated[Encoders, command("encoders")]
             | Annotated[Pack, command("pack")]
             | Annotated[Methods, command("methods")]
             | Annotated[Bench, command("bench")]

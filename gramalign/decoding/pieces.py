@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gramalign.decoding.filterbanks import BANDS, FRAMES, FilterBanks
 from gramalign.decoding.libraries import processor
 from gramalign.decoding.pictures import frames_of, picture, spread
 from gramalign.decoding.sounds import sound, windows
+from gramalign.files import read_json
 
 Kind = Literal["text", "image", "video", "audio"]
 Pieces = dict[str, np.ndarray]
@@ -67,6 +69,8 @@ def reader(
                 return lambda path: _of_video(images, frames_of(path, frames), frames)
             return lambda path: _of_images(images, frames_of(path, frames))
         case "audio":
+            if model_type == "beats":
+                return _sounds(_filter_banks(folder), filled)
             return _sounds(processor(folder, "feature extractor"), filled)
 
 
@@ -110,6 +114,11 @@ def _of_video(images: Any, found: Sequence[Any], count: int) -> Pieces:
     frames = np.concatenate([_of_images(images, [each])["pixel_values"] for each in found])
     frames = frames.reshape(len(found), *frames.shape[-3:])
     return {"pixel_values": frames[None, spread(len(found), count)]}
+
+
+def _filter_banks(folder: Path) -> FilterBanks:
+    config = read_json(folder / "config.json")
+    return FilterBanks(config.get("num_mel_bins", BANDS), config.get("max_length", FRAMES))
 
 
 def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:

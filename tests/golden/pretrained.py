@@ -142,11 +142,12 @@ class Saved:
 def eva() -> Saved:
     import timm
 
-    sizes = {"embed_dim": 24, "num_heads": 3, "depth": 2, "mlp_ratio": 40 / 24}
+    sizes = {"embed_dim": 32, "num_heads": 16, "depth": 2, "mlp_ratio": 40 / 32}
     images: dict[str, Any] = {"img_size": 12, "patch_size": 4, "num_classes": 10}
     model = timm.create_model("eva_giant_patch14_clip_224", **sizes, **images)
-    ends = {"projection_dim": 10, "projection_bias": True}
-    return Saved({"model_type": "eva01_clip_vision", **IMAGE, **ends}, model)
+    ends = {"hidden_size": 32, "num_attention_heads": 16, "projection_dim": 10}
+    config = {"model_type": "eva01_clip_vision", **IMAGE, **ends, "projection_bias": True}
+    return Saved(config, model)
 
 
 def beats(*, large: bool) -> Saved:

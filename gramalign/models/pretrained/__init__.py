@@ -6,4 +6,5 @@ from gramalign.models.pretrained.families import families_of as families_of
 from gramalign.models.pretrained.load import abstract as abstract
 from gramalign.models.pretrained.load import kinds as kinds
 from gramalign.models.pretrained.load import load as load
+from gramalign.models.pretrained.published import divide as divide
 from gramalign.models.pretrained.tower import Tower as Tower

@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from gramalign.models.linear import Linear
+from gramalign.models.pretrained.filterbank import FilterBank
 from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens, Tubelets
 from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
 from gramalign.models.pretrained.low_rank import LowRank
@@ -133,7 +134,7 @@ def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | N
             return (features,) if features <= front.longest else None
         case Waves():
             return (features,) if features >= front.shortest else None
-        case Spectrum():
+        case Spectrum() | FilterBank():
             shape = front.size[::-1]
         case Patches():
             shape = (front.channels, *_processed(Path(folder), front.size))
@@ -171,7 +172,7 @@ def _inputs(front: nnx.Module, pieces: Float[Array, "pieces ..."]) -> Inputs:
         case Waves():
             there = jax.lax.cummax((pieces != 0).astype(jnp.int32), axis=1, reverse=True)
             return {"input_values": pieces, "attention_mask": there}
-        case Spectrum():
+        case Spectrum() | FilterBank():
             return {"input_values": pieces}
         case Patches() | Tubelets():
             return {"pixel_values": pieces}

@@ -255,7 +255,5 @@ def test_sentence_transformers_that_pool_otherwise_are_refused(model, settings):
 def test_sentence_transformers_that_do_more_are_refused(model, types):
     folder = model("bert text")
     pooling(folder, {"pooling_mode": "mean"}, *types)
-    with pytest.raises(
-        ValueError, match=rf"'{types[-1]}'\], expected some of Transformer, Po"
-    ):
+    with pytest.raises(ValueError, match=rf"'{types[-1]}'\], expected some of Transformer, Po"):
         pretrained.load(folder, "text")

@@ -1,0 +1,269 @@
+"""The encoders in the published checkpoints of GRAM, TRIANGLE, PMRL, and VAST, which they began as.
+
+GRAM is of arXiv 2412.11959, TRIANGLE of 2509.24734, PMRL of 2507.17343, VAST of 2305.18500. Their
+code gives the parts of one model one set of names: EVA-CLIP's images, BEATs' sounds, BERT's texts,
+and a linear map of each into the common space.
+"""
+
+import functools
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from gramalign.files import make_folder, whole, write_text
+from gramalign.models.pretrained.weights import read_settings
+
+_HEADS = {
+    "caption": "contra_head_t.linear.weight",
+    "subtitle": "contra_head_s.linear.weight",
+    "vision": "contra_head_v.linear.weight",
+    "depth": "contra_head_d.linear.weight",
+    "audio": "contra_head_a.linear.weight",
+}
+_LONGEST = {"caption": 40, "subtitle": 70}  # tokens
+_TOKENIZER = (
+    *("vocab.txt", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json"),
+)
+# As their authors' checkpoints have it, and no weight tells: BEATs iter3+, and EVA01-CLIP-g.
+_BEATS = {
+    **{"deep_norm": True, "relative_position_embedding": True, "max_distance": 800},
+    **{"gru_rel_pos": True, "num_mel_bins": 64, "max_length": 1024},
+}
+_EVA_HEADS = 16
+_PICTURES = {
+    "image_processor_type": "CLIPImageProcessor",
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "resample": 2,  # bilinear
+}
+
+_TO_SAFETENSORS = (
+    'python -c "import sys, torch, safetensors.torch as s; s.save_file({n: x.clone() for n, x in '
+    "torch.load(sys.argv[1], map_location='cpu', weights_only=True).items() if torch.is_tensor(x)},"
+    ' sys.argv[2])" %s %s'
+)
+
+
+class Checkpoint:
+    """The weights of a published model, by the names of its newest code, read when asked for.
+
+    Args:
+        path: of a safetensors file.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        ValueError: it is no safetensors file, or not of such a model.
+    """
+
+    def __init__(self, path: Path):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist, expected a safetensors file")
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                self._names = {_renamed(name): name for name in file.keys()}  # noqa: SIM118
+        except safetensors.SafetensorError as error:
+            made = _TO_SAFETENSORS % (path, path.with_suffix(".safetensors"))
+            raise ValueError(
+                f"{path} is no safetensors file: {error}. Pickles are never opened here; where "
+                f"torch is installed, write one of them anew: {made}"
+            ) from error
+        self.path = path
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def below(self, prefix: str) -> list[str]:
+        """All names that begin so, in order."""
+        return sorted(name for name in self._names if name.startswith(prefix))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a weight.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        with safetensors.safe_open(self.path, framework="numpy") as file:
+            return tuple(file.get_slice(self._known(name)).get_shape())
+
+    def read(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Weights by new names, of those that they have here.
+
+        Raises:
+            ValueError: there is none of one of them.
+        """
+        with safetensors.safe_open(self.path, framework="numpy") as file:
+            return {new: file.get_tensor(self._known(old)) for new, old in names.items()}
+
+    def _known(self, name: str) -> str:
+        if name not in self._names:
+            raise ValueError(
+                f"{self.path} lacks {name}, expected a checkpoint of GRAM, TRIANGLE, PMRL or VAST "
+                "with EVA01-CLIP-g, BEATs and BERT"
+            )
+        return self._names[name]
+
+
+def divide(
+    checkpoint: str | Path, out: str | Path, *, bert: str | Path | None = None
+) -> dict[str, Path]:
+    """Writes each encoder of a published checkpoint to a folder of its own.
+
+    They are `vision`, which is of images and frames; `depth`, the same of depth maps, if the
+    checkpoint has its head (all of GRAM's code have one, though it was trained in its model of five
+    modalities alone); `audio`; and of texts, with `bert`, `caption` and `subtitle`. `load` and
+    `gramalign features` take them like any other; all embed into the common space. Folders that are
+    there are written anew.
+
+    Args:
+        checkpoint: a safetensors file.
+        out: folder to write them to.
+        bert: folder of bert-base-uncased, for its tokenizer and `config.json`; None: no texts.
+
+    Returns:
+        The folders, by name.
+
+    Raises:
+        FileNotFoundError: a file does not exist.
+        ValueError: it is no safetensors file, or not of such a model.
+    """
+    source, out = Checkpoint(Path(checkpoint)), Path(out)
+    makers = {"vision": functools.partial(_images, source, _HEADS["vision"])}
+    if _HEADS["depth"] in source:
+        makers["depth"] = functools.partial(_images, source, _HEADS["depth"])
+    makers["audio"] = functools.partial(_sounds, source, _HEADS["audio"])
+    if bert is not None:
+        path = Path(bert) / "config.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} does not exist, expected a folder of bert-base-uncased"
+            )
+        config = read_settings(path)
+        for name, longest in _LONGEST.items():
+            makers[name] = functools.partial(
+                _texts, source, _HEADS[name], path.parent, config, longest
+            )
+    for name, make in makers.items():
+        make_folder(folder := out / name)
+        (folder / "config.json").unlink(missing_ok=True)  # written last: no half of a folder loads
+        _write(folder / "config.json", make(folder))
+    return {name: out / name for name in makers}
+
+
+def _images(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
+    before = "vision_encoder.visual."
+    # EVA-CLIP's own map into the space that it was trained in has the name of the one here.
+    names = {name.removeprefix(before): name for name in source.below(before)}
+    names = {new: old for new, old in names.items() if not new.startswith("head.")}
+    source.shape(f"{before}blocks.0.attn.qkv.weight")  # which the second EVA does not have
+    width, _, patch, _ = source.shape(f"{before}patch_embed.proj.weight")
+    size = patch * round((source.shape(f"{before}pos_embed")[1] - 1) ** 0.5)
+    _save(folder, source.read({**names, "head.weight": head}))
+    crop = {"crop_size": {"height": size, "width": size}, "size": {"shortest_edge": size}}
+    _write(folder / "preprocessor_config.json", {**_PICTURES, **crop})
+    return {
+        **{"model_type": "eva01_clip_vision", "image_size": size, "patch_size": patch},
+        **{"hidden_size": width, "num_attention_heads": _EVA_HEADS},
+        "num_hidden_layers": _count(names, "blocks"),
+        "intermediate_size": source.shape(f"{before}blocks.0.mlp.fc1.weight")[0],
+        "projection_dim": source.shape(head)[0],
+    }
+
+
+def _sounds(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
+    before = "audio_encoder."
+    names = {name.removeprefix(before): name for name in source.below(before)}
+    hidden, wide = source.shape(f"{before}encoder.layers.0.fc1.weight")
+    embed, _, patch, _ = source.shape(f"{before}patch_embedding.weight")
+    attention = f"{before}encoder.layers.0.self_attn."
+    kernels = [name for name in names.values() if "pos_conv.0" in name and _is_kernel(name)]
+    _, part, near = source.shape(kernels[0] if kernels else f"{before}encoder.pos_conv.0.weight_v")
+    _save(folder, source.read({**names, "projection.weight": head}))
+    return {
+        **{"model_type": "beats", **_BEATS, "input_patch_size": patch, "embed_dim": embed},
+        **{"encoder_embed_dim": wide, "encoder_ffn_embed_dim": hidden},
+        "encoder_layers": _count(names, "encoder.layers"),
+        "encoder_attention_heads": source.shape(f"{attention}grep_a")[1],
+        "num_buckets": source.shape(f"{attention}relative_attention_bias.weight")[0],
+        **{"conv_pos": near, "conv_pos_groups": wide // part},
+        "projection_dim": source.shape(head)[0],
+    }
+
+
+def _texts(
+    source: Checkpoint,
+    head: str,
+    bert: Path,
+    config: Mapping[str, Any],
+    longest: int,
+    folder: Path,
+) -> dict[str, Any]:
+    """A folder of Sentence Transformers: BERT, its first token, and the head."""
+    before = "multimodal_encoder.bert."
+    # BERT also reads the other modalities there, by attention that texts alone have no use for.
+    names = {
+        name.removeprefix(before): name
+        for part in ("embeddings.", "encoder.")
+        for name in source.below(before + part)
+        if ".crossattention." not in name
+    }
+    _save(folder, source.read(names))
+    dim, wide = source.shape(head)
+    make_folder(folder / "1_Pooling")
+    pooling = {"word_embedding_dimension": wide, "pooling_mode_cls_token": True}
+    _write(folder / "1_Pooling" / "config.json", pooling)
+    make_folder(folder / "2_Dense")
+    _save(folder / "2_Dense", source.read({"linear.weight": head}))
+    identity = "torch.nn.modules.linear.Identity"
+    dense = {"in_features": wide, "out_features": dim, "bias": False}
+    _write(folder / "2_Dense" / "config.json", {**dense, "activation_function": identity})
+    types = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense"}
+    modules = [
+        {"idx": idx, "name": str(idx), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for idx, (path, name) in enumerate(types.items())
+    ]
+    _write(folder / "modules.json", modules)
+    cut = {"max_seq_length": longest, "do_lower_case": False}  # the tokenizer does it
+    _write(folder / "sentence_bert_config.json", cut)
+    for file in (bert / name for name in _TOKENIZER):
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    return {**config, "architectures": ["BertModel"]}
+
+
+def _renamed(name: str) -> str:
+    """The name that the newest code has for a weight, as its loading of older ones says."""
+    name = name.removeprefix("module.")
+    for old, new in (
+        ("video", "vision"),
+        ("evaclip_model", "vision_encoder"),
+        ("clip_model", "vision_encoder"),
+    ):
+        if old in name:
+            return name.replace(old, new)
+    return name
+
+
+def _is_kernel(name: str) -> bool:
+    return name.endswith(("weight_v", "original1"))
+
+
+def _count(names: Mapping[str, str], before: str) -> int:
+    found = (re.match(rf"{re.escape(before)}\.(\d+)\.", name) for name in names)
+    return 1 + max((int(each[1]) for each in found if each), default=-1)
+
+
+def _save(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with whole(folder / "model.safetensors") as draft:
+        safetensors.numpy.save_file(dict(arrays), draft, {"format": "pt"})
+
+
+def _write(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2) + "\n")

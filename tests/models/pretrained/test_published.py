@@ -1,0 +1,179 @@
+"""The encoders of a published model, of the names and shapes that its code has."""
+
+import json
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from gramalign.cli.main import main
+from gramalign.models import pretrained
+from tests.models.pretrained.tiny import drawn, drawn_inputs, golden, write_model
+
+GOLDEN = golden()
+HEADS = {"t": 24, "s": 24, "v": 32, "a": 24, "d": 32}
+
+
+def weights_of(name, before):
+    return {f"{before}{each}": drawn(each, s) for each, s in GOLDEN[name]["tensors"].items()}
+
+
+def published():
+    """A tiny model, by the names of GRAM's code."""
+    weights = {
+        **weights_of("eva image", "vision_encoder.visual."),
+        **weights_of("large beats audio", "audio_encoder."),
+        **weights_of("bert for masked words text", "multimodal_encoder."),
+        **{f"contra_head_{n}.linear.weight": drawn(n, (6, wide)) for n, wide in HEADS.items()},
+    }
+    # Of older torch's names, and what no encoder has a use for.
+    places = "audio_encoder.encoder.pos_conv.0"
+    weights[f"{places}.weight_g"] = weights.pop(f"{places}.parametrizations.weight.original0")
+    weights[f"{places}.weight_v"] = weights.pop(f"{places}.parametrizations.weight.original1")
+    of_all = "self_attn.relative_attention_bias.weight"
+    first = weights[f"audio_encoder.encoder.layers.0.{of_all}"]
+    return {
+        **weights,
+        f"audio_encoder.encoder.layers.1.{of_all}": first,
+        "vision_encoder.text.positional_embedding": drawn("text", (7, 5)),
+        "multimodal_encoder.bert.encoder.layer.0.crossattention.self.query.bias": drawn("x", (24,)),
+        "multimodal_encoder.bert.embeddings.position_ids": np.arange(12)[None],
+        "itm_head.linear2.bias": drawn("itm", (2,)),
+        "contra_temp": np.float32(0.07)[None],
+    }
+
+
+def head(letter):
+    return drawn(letter, (6, HEADS[letter]))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "gram.safetensors"
+    safetensors.numpy.save_file(published(), path)
+    return path
+
+
+@pytest.fixture
+def bert(tmp_path):
+    folder = write_model(tmp_path / "bert-base-uncased", GOLDEN["bert text"])
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n")
+    return folder
+
+
+def test_images(checkpoint, tmp_path):
+    found = pretrained.divide(checkpoint, tmp_path / "gram")
+    assert sorted(found) == ["audio", "depth", "vision"]
+    case = GOLDEN["eva image"]
+    inputs = drawn_inputs(case["inputs"])
+    for name in ("vision", "depth"):
+        encoder = pretrained.load(found[name], "image")
+        pooled = np.asarray(encoder.body(encoder.front(inputs)[0])[:, 0])
+        # The golden embeddings are those of EVA-CLIP's own map, which GRAM has no use for.
+        kernel, bias = (
+            drawn(f"head.{n}", case["tensors"][f"head.{n}"]) for n in ("weight", "bias")
+        )
+        np.testing.assert_allclose(pooled @ kernel.T + bias, case["result"], atol=5e-6)
+        assert encoder.dim == 6
+        np.testing.assert_allclose(encoder(inputs), pooled @ head(name[0]).T, atol=2e-6)
+    crop = json.loads((found["vision"] / "preprocessor_config.json").read_text())["crop_size"]
+    assert crop == {"height": 12, "width": 12}
+
+
+def test_sounds(checkpoint, tmp_path):
+    folder = pretrained.divide(checkpoint, tmp_path / "gram")["audio"]
+    path, case = folder / "config.json", GOLDEN["large beats audio"]
+    config = json.loads(path.read_text())
+    assert (config["num_mel_bins"], config["max_length"]) == (64, 1024)
+    assert config["max_distance"] == 800
+    told = {**config, "projection_dim": None, "num_mel_bins": 10, "max_length": 14}
+    differs = {n for n, x in case["config"].items() if n in told and told[n] != x}
+    assert differs == {"max_distance"}
+    path.write_text(json.dumps({**config, "num_mel_bins": 10, "max_length": 14, "max_distance": 5}))
+    found = pretrained.load(folder, "audio")(drawn_inputs(case["inputs"]))
+    np.testing.assert_allclose(found, np.asarray(case["result"]) @ head("a").T, atol=5e-6)
+
+
+def test_texts(checkpoint, bert, tmp_path):
+    found = pretrained.divide(checkpoint, tmp_path / "gram", bert=bert)
+    assert sorted(found) == ["audio", "caption", "depth", "subtitle", "vision"]
+    case = GOLDEN["bert for masked words text"]
+    inputs = drawn_inputs(case["inputs"])
+    for name, letter, longest in (("caption", "t", 40), ("subtitle", "s", 70)):
+        encoder = pretrained.load(found[name], "text")
+        front, mask = encoder.front(inputs)
+        tokens, mask = np.asarray(encoder.body(front, mask)), np.asarray(mask)
+        kept = np.where(mask[..., None], tokens, 0).sum(1) / mask.sum(1, keepdims=True)
+        np.testing.assert_allclose(kept, case["result"], atol=2e-6)
+        np.testing.assert_allclose(encoder(inputs), tokens[:, 0] @ head(letter).T, atol=2e-6)
+        cut = json.loads((found[name] / "sentence_bert_config.json").read_text())
+        assert cut["max_seq_length"] == longest
+        assert (found[name] / "vocab.txt").read_bytes() == (bert / "vocab.txt").read_bytes()
+
+
+def test_names_of_older_code_and_models_without_depth(checkpoint, tmp_path):
+    expected = pretrained.divide(checkpoint, tmp_path / "new")
+    older = {
+        f"module.{name.replace('vision_encoder', 'evaclip_model')}": array
+        for name, array in published().items()
+        if "contra_head_d" not in name
+    }
+    older = {name.replace("contra_head_v.", "contra_head_video."): a for name, a in older.items()}
+    older = {name.replace("head_video.", "head_v."): a for name, a in older.items()}
+    safetensors.numpy.save_file(older, checkpoint)
+    found = pretrained.divide(checkpoint, tmp_path / "old")
+    assert sorted(found) == ["audio", "vision"]
+    for name, folder in found.items():
+        for file in ("config.json", "model.safetensors"):
+            assert (folder / file).read_bytes() == (expected[name] / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        ("vision_encoder.visual.blocks.0.attn.qkv.weight", "visual.blocks.0.attn.qkv.weight, expe"),
+        ("contra_head_a.linear.weight", "lacks contra_head_a.linear.weight, expected a checkpoint"),
+        ("audio_encoder.patch_embedding.weight", "lacks audio_encoder.patch_embedding.weight"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(checkpoint, tmp_path, lost, told):
+    weights = published()
+    del weights[lost]
+    safetensors.numpy.save_file(weights, checkpoint)
+    with pytest.raises(ValueError, match=told):
+        pretrained.divide(checkpoint, tmp_path / "gram")
+    part = "vision" if "vision" in lost else "audio"
+    assert not (tmp_path / "gram" / part / "config.json").exists()
+
+
+def test_missing_files_are_told(checkpoint, tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.safetensors does not exist, expected a"):
+        pretrained.divide(tmp_path / "absent.safetensors", tmp_path / "gram")
+    with pytest.raises(FileNotFoundError, match="config.json does not exist, expected that of"):
+        pretrained.divide(checkpoint, tmp_path / "gram", bert=tmp_path)
+    assert not (tmp_path / "gram").exists()
+
+
+def test_a_pickle_is_refused_with_what_makes_a_checkpoint_of_it(tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "model_step_459.pt"
+    shared = torch.ones(3, 2)
+    torch.save({"one": shared, "other": shared, "step": 459}, path)
+    with pytest.raises(ValueError, match="Pickles are never opened here; where torch is") as told:
+        pretrained.divide(path, tmp_path / "gram")
+    cure = shlex.split(str(told.value).partition("anew: ")[2])
+    subprocess.run([sys.executable, *cure[1:]], check=True)
+    found = safetensors.numpy.load_file(path.with_suffix(".safetensors"))
+    assert {name: array.shape for name, array in found.items()} == {"one": (3, 2), "other": (3, 2)}
+
+
+def test_the_command_says_what_it_wrote(checkpoint, bert, tmp_path, capsys):
+    out = tmp_path / "gram"
+    main(["encoders", str(checkpoint), "--bert", str(bert), "--out", str(out)])
+    told = capsys.readouterr().out.replace("\n", "").replace(" ", "")
+    for name in ("caption", "subtitle", "vision", "depth", "audio"):
+        assert str(out / name) in told
+        assert pretrained.kinds(out / name)
