@@ -42,7 +42,7 @@ def write_tokenizer(folder: Path, longest: int = 12) -> None:
 
 
 def write_encoders(folder: Path) -> Path:
-    """Folders clip, bert, whisper, videomae and, of samples, hubert and wav2vec2, with a mask."""
+    """Folders clip, bert, whisper, beats, videomae, and of samples hubert, wav2vec2 with a mask."""
     cases = golden()
     clip = write_model(folder / "clip", cases["clip image"])
     write_tokenizer(clip)
@@ -70,6 +70,7 @@ def write_encoders(folder: Path) -> Path:
         size={"shortest_edge": 12},
         crop_size={"height": 12, "width": 8},
     )
+    write_model(folder / "beats", cases["large beats audio"])
     for name, case, mask in (
         ("hubert", "hubert for words audio", False),
         ("wav2vec2", "large wav2vec2 audio", True),

@@ -189,6 +189,8 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
         ),
         ("wav2vec2 audio", "", {"feat_extract_norm": "batch"}, "feat_extract_norm is 'batch', exp"),
         ("wav2vec2 audio", "", {"feat_extract_activation": "x"}, "feat_extract_activation is 'x'"),
+        ("beats audio", "", {"max_length": 3}, r"a spectrogram of \(10, 3\) has no patch of 4"),
+        ("beats audio", "", {"max_distance": 2}, "8 ranges of distances up to 2, expected a pos"),
         ("wav2vec2 audio", "", {"conv_stride": [5]}, r"have \[4, 4, 1\] entries, expected as many"),
     ],
 )
@@ -236,6 +238,7 @@ def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
         ("ast audio", {"input_values": [1, 10, 14]}, r"expected \[batch, 14, 10\]"),
         ("wav2vec2 audio", {"input_values": [1, 164]}, "164 samples long, expected at least 165"),
         ("whisper audio", {"input_features": [1, 8, 18]}, r"expected \[batch, 8, 20\]"),
+        ("beats audio", {"input_values": [1, 10, 14]}, r"expected \[batch, 14, 10\]"),
     ],
 )
 def test_inputs_of_another_shape_are_refused(model, name, inputs, told):
@@ -249,6 +252,7 @@ def test_inputs_of_another_shape_are_refused(model, name, inputs, told):
     [
         *("clip text", "bert text", "mpnet text", "siglip image", "dinov2 with gates image"),
         *("videomae video", "wav2vec2 audio", "large wav2vec2 audio", "wavlm audio"),
+        *("large beats audio", "eva image"),
     ],
 )
 def test_derivatives_are_sums_over_the_batch_in_float32(model, name):

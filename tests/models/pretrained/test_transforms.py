@@ -16,7 +16,7 @@ from tests.models.pretrained.tiny import drawn_inputs, golden
 GOLDEN = golden()
 EACH = [
     *("clip text", "roberta text", "mpnet text", "ast audio", "whisper audio"),
-    *("wav2vec2 audio", "large wav2vec2 audio"),
+    *("wav2vec2 audio", "large wav2vec2 audio", "large wavlm audio", "large beats audio"),
     *("videomae video", "siglip image", "dinov2 with registers, smaller images image"),
 ]
 
