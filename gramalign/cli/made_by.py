@@ -33,7 +33,8 @@ def _of_tower(run: Run, modality: str) -> str:
     model = run.config.model
     how = of_modality(model.tower, modality), model.hidden, model.depth, model.dtype
     found = hashlib.blake2b(repr(how).encode(), digest_size=8)
-    for name, x in named(run.variables["encoder"]["towers"][modality]):
+    towers = run.variables.get("encoder", {}).get("towers", {})  # which may have none
+    for name, x in named(towers.get(modality, {})):
         found.update(f"{name} {x.shape} {x.dtype}".encode() + np.asarray(x, order="C").tobytes())
     return found.hexdigest()
 

@@ -188,7 +188,7 @@ def _settings(config: Config, options: Options) -> dict[str, Config]:
 
 
 def _searching(config: Config) -> Config:
-    every = config.validation.every or config.steps
+    every = config.validation.every or config.steps or None
     validation = dataclasses.replace(config.validation, every=every)
     return dataclasses.replace(config, seed=SEED, validation=validation)
 

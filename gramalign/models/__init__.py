@@ -1,6 +1,7 @@
 """Towers into the common space, heads that fuse embeddings in it, and learned numbers."""
 
 from gramalign.models.fusion import FusionHead as FusionHead
+from gramalign.models.identity import Identity as Identity
 from gramalign.models.matching_head import MatchingHead as MatchingHead
 from gramalign.models.number import LogitScale as LogitScale
 from gramalign.models.number import Number as Number

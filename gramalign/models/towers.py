@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 from gramalign.geometry import normalize
 from gramalign.geometry.norms import at_least_float32
 from gramalign.imported import arguments, placed
+from gramalign.models.identity import Identity
 from gramalign.models.standardize import Statistic
 from gramalign.models.tower import Tower
 from gramalign.types import Present
@@ -80,7 +81,8 @@ class Towers(nnx.Module):
         self.dim = dim
         self.frozen = tuple(sorted(frozen))
         self.towers = nnx.Dict({m: made(m, features) for m, features in sorted(dims.items())})
-        _check_variables(tower.__name__, nnx.to_flat_state(nnx.state(self.towers)))
+        if tower is not Identity:
+            _check_variables(tower.__name__, nnx.to_flat_state(nnx.state(self.towers)))
 
     def __call__(
         self,

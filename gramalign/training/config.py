@@ -197,7 +197,7 @@ class Config:
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     steps: int = 1000
-    """Number of updates."""
+    """Number of updates; 0: the model as it begins, such as pretrained encoders."""
     batch_size: int = 256
     """Examples per update, each a negative for the others."""
     augment: str | None = None
@@ -240,13 +240,14 @@ class Config:
         as_declared(self)
         as_declared(self.engine)
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
-        for name in ("steps", "checkpoint_every", "keep_checkpoints", "log_every"):
+        check(self, "steps", self.steps >= 0, "at least 0")
+        for name in ("checkpoint_every", "keep_checkpoints", "log_every"):
             check(self, name, getattr(self, name) >= 1, "at least 1")
         check(self, "workers", self.workers >= 0, "at least 0")
         check(self, "max_skips", self.max_skips >= 0, "at least 0")
         check(self, "microbatch", self.microbatch is None or self.microbatch >= 1, "at least 1")
         check(self, "seed", 0 <= self.seed < 2**32, "an integer in [0, 2**32)")
-        if self.optimizer.warmup_of(self.steps) >= self.steps:
+        if self.optimizer.warmup_of(self.steps) >= max(self.steps, 1):
             raise ValueError(
                 f"Optimizer.warmup is {self.optimizer.warmup}, expected fewer than Config.steps, "
                 f"which is {self.steps}"

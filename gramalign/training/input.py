@@ -26,7 +26,8 @@ class Data:
     def __init__(self, store: FeatureStore, config: Config, mesh: Mesh):
         self._store, self._config, self._mesh = store, config, mesh
         self._places = own_places(config.batch_size, mesh)
-        check_batches(store, batch_size=config.batch_size, seed=config.seed)
+        if config.steps:
+            check_batches(store, batch_size=config.batch_size, seed=config.seed)
 
     def batches(self, start: int) -> grain.DatasetIterator:
         """The batches from a step on, counted from 0, as a compiled step takes them.

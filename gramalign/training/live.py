@@ -28,6 +28,9 @@ def live(steps: int, console: rich.console.Console | None = None) -> Iterator[Re
     Yields:
         A function that takes each row of the log.
     """
+    if not steps:
+        yield lambda row: None
+        return
     console = console or rich.console.Console(markup=False, emoji=False)  # names are as they are
     clock = _Clock(steps)
     waiting = "compiling: the first rows of the log will take a while"

@@ -206,23 +206,24 @@ def _train(
             variables = joined(start.graphdef, state.params, fixed)
             return make_run(folder.root, config, start.dims, variables, int(state.step))
 
-        state = _run(
-            config,
-            state,
-            lambda state, batch: start.step(state, fixed, batch),
-            stack.enter_context(contextlib.closing(data.batches(begun))),
-            checkpoints,
-            Watch(config, log, Timing(config.batch_size, mesh.size)),
-            Validator(config, chosen, run, log, folder.metrics),
-            profile,
-            stopping,
-        )
-        if int(state.skipped) == int(state.step):
-            raise NonFiniteLoss(
-                "every step was skipped, since the loss or its gradient was not finite, so nothing "
-                "was learned: lower the objective's weights, or check the features for extreme "
-                "values"
+        if config.steps:
+            state = _run(
+                config,
+                state,
+                lambda state, batch: start.step(state, fixed, batch),
+                stack.enter_context(contextlib.closing(data.batches(begun))),
+                checkpoints,
+                Watch(config, log, Timing(config.batch_size, mesh.size)),
+                Validator(config, chosen, run, log, folder.metrics),
+                profile,
+                stopping,
             )
+            if int(state.skipped) == int(state.step):
+                raise NonFiniteLoss(
+                    "every step was skipped, since the loss or its gradient was not finite, so "
+                    "nothing was learned: lower the objective's weights, or check the features for "
+                    "extreme values"
+                )
         if chosen is not None:
             state = checkpoints.best(start.abstract) or state
 

@@ -91,12 +91,19 @@ class Model(nnx.Module):
         )
 
 
-def split(model: Model, rates: Rates = ()) -> tuple[nnx.GraphDef, PyTree, PyTree]:
+def split(
+    model: Model, rates: Rates = (), *, trained: bool = True
+) -> tuple[nnx.GraphDef, PyTree, PyTree]:
     """Splits a model once, before any jit: `(graphdef, params, fixed)`.
 
     Params are what is trained; fixed are statistics, the parameters of frozen towers, and those
     whose learning rate is 0. Both are plain nested dicts of arrays: a jitted function accepts them
     much faster than nnx's own states, and every tool can save them. `nnx.merge` undoes the split.
+
+    Args:
+        model: the model.
+        rates: which parameters have a learning rate of 0.
+        trained: whether any step is made, for which nothing but numbers would be too little.
 
     Raises:
         ValueError: a rule of the rates without a parameter, or nothing to train but numbers.
@@ -104,20 +111,19 @@ def split(model: Model, rates: Rates = ()) -> tuple[nnx.GraphDef, PyTree, PyTree
     frozen = {("encoder", "towers", modality) for modality in model.encoder.frozen}
     learning: dict[str, float] = {}
 
-    def trained(path: tuple[Any, ...], variable: Any) -> bool:
+    def learns(path: tuple[Any, ...], variable: Any) -> bool:
         if not isinstance(variable, nnx.Param) or path[:3] in frozen:
             return False
         name = ".".join(map(str, path))
         learning[name] = factor_of(name, rates)
         return learning[name] > 0
 
-    graphdef, params, fixed = nnx.split(model, trained, (nnx.Param, Statistic))
+    graphdef, params, fixed = nnx.split(model, learns, (nnx.Param, Statistic))
     check_rules(sorted(learning), rates)
-    kept = frozen or 0 in learning.values()
-    if kept and all(".numbers." in name for name, factor in learning.items() if factor > 0):
+    if trained and all(".numbers." in name for name, factor in learning.items() if factor > 0):
         raise ValueError(
-            "nothing is left to train but learned numbers: let freeze name fewer modalities, or "
-            "give fewer parameters a learning rate of 0"
+            "nothing is left to train but learned numbers: let freeze name fewer modalities, give "
+            "fewer parameters a learning rate of 0, or make 0 steps, which changes nothing"
         )
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(fixed)
 

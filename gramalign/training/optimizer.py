@@ -23,7 +23,7 @@ def make_optimizer(config: Optimizer, steps: int) -> optax.GradientTransformatio
         init_value=0.0,
         peak_value=config.learning_rate,
         warmup_steps=config.warmup_of(steps),
-        decay_steps=steps,
+        decay_steps=max(steps, 1),  # 0: it is never asked
     )
     chosen = optimizer_named(config.kind)
     decay = {"weight_decay": config.weight_decay, chosen.mask: _matrices} if chosen.mask else {}

@@ -188,7 +188,8 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     like, fixed = jax.eval_shape(build, np.uint32(0))
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    graphdef, _, _ = split(abstract_model(config, dict(dims)), config.optimizer.rates)
+    model = abstract_model(config, dict(dims))
+    graphdef, _, _ = split(model, config.optimizer.rates, trained=config.steps > 0)
     if not _fixed(config):
         _try_out(config, dict(dims), graphdef, tx, like, fixed)
     return _Programs(
@@ -228,5 +229,5 @@ def _try_out(config, dims, graphdef, tx, like, fixed) -> None:
 def _variables(config, dims, measured, key) -> tuple[PyTree, PyTree]:
     """A new model's variables: those that are trained, and those that are not."""
     model = Model(config, dims, measured, rngs=nnx.Rngs(key))
-    _, params, fixed = split(model, config.optimizer.rates)
+    _, params, fixed = split(model, config.optimizer.rates, trained=config.steps > 0)
     return params, fixed

@@ -217,7 +217,7 @@ def test_differences_are_named_by_path():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Config(steps=0, optimizer=Optimizer(warmup=0)), "Config.steps is 0, expected at"),
+        (lambda: Config(steps=-1, optimizer=Optimizer(warmup=0)), "Config.steps is -1, expected a"),
         (lambda: Config(data={"a": 1}), r"Config.data is .* np.savez\(path"),  # pyright: ignore
         (lambda: Config(batch_size=1), "Config.batch_size is 1, expected at least 2"),
         (

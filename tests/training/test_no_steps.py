@@ -1,0 +1,95 @@
+"""Runs of no steps: pretrained towers, or embeddings of one space already, as they are."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gramalign.cli.main import main
+from gramalign.data import load
+from gramalign.evaluation import evaluate
+from gramalign.training import Config, Model, Optimizer, embed_store, load_run, train
+
+IDENTITY = "gramalign.models:Identity"
+
+
+@pytest.fixture
+def embeddings(tmp_path):
+    """A store of 40 rows, of three modalities in one space of 8."""
+    rng = np.random.default_rng(0)
+    centre = rng.normal(size=(40, 8))
+    arrays = {m: centre + rng.normal(size=(40, 8)) for m in ("text", "audio", "video")}
+    path = tmp_path / "embeddings.npz"
+    np.savez(path, **arrays, **{"present.audio": np.arange(40) % 3 > 0})
+    return str(path)
+
+
+def as_they_are(data, **others):
+    return Config(data=data, steps=0, model=Model(dim=8, tower=IDENTITY), **others)
+
+
+def test_embeddings_are_evaluated_as_they_are(embeddings, tmp_path):
+    run = train(as_they_are(embeddings), tmp_path / "run")
+    assert run.step == 0
+    test = load(embeddings).part("test")
+    found = embed_store(run, test)
+    for name, rows in found.items():
+        raw = np.asarray(test.features[name])
+        wanted = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+        wanted[~np.asarray(test.present[name])] = 0
+        np.testing.assert_allclose(rows, wanted, atol=1e-6)
+    again = load_run(tmp_path / "run")
+    alone = evaluate(found, test.present).to_json()
+    assert evaluate(embed_store(again, test), test.present).to_json() == alone
+
+
+def test_commands_take_such_a_run(embeddings, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    towers = ["--model.tower", IDENTITY, "--model.dim", "8", "--steps", "0"]
+    main(["train", "--data", embeddings, *towers, "--objective", "gram", "--out", out])
+    assert "compiling" not in capsys.readouterr().out
+    index = str(tmp_path / "index.safetensors")
+    main(["search", out, "4", "--by", "text", "--save-index", index])
+    main(["search", out, "4", "--by", "text", "--index", index])
+    assert "(the query)" in capsys.readouterr().out
+    main(["runs", str(tmp_path), "--json"])
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["step"], told["steps"]) == ("finished", 0, 0)
+    main(["report", out])
+    assert (tmp_path / "run" / "report.html").stat().st_size > 1000
+
+
+def test_other_widths_and_steps_are_refused(embeddings, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"audio are 8 wide and the common space 64.*.dim 8"
+    ):
+        train(Config(data=embeddings, steps=0, model=Model(tower=IDENTITY)), tmp_path / "run")
+    config = Config(data=embeddings, steps=2, batch_size=8, model=Model(dim=8, tower=IDENTITY))
+    with pytest.raises(ValueError, match="nothing is left to train but learned numbers: .* make 0"):
+        train(config, tmp_path / "run")
+    with pytest.raises(ValueError, match="Config.steps is -1, expected at least 0"):
+        Config(data=embeddings, steps=-1)
+    with pytest.raises(ValueError, match="Optimizer.warmup is 1, expected fewer than Config.steps"):
+        Config(data=embeddings, steps=0, optimizer=Optimizer(warmup=1))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_model_is_the_one_that_a_run_begins_with(embeddings, tmp_path):
+    small = {"data": embeddings, "model": Model(dim=8, hidden=8), "batch_size": 16}
+    begun = train(Config(steps=0, **small), tmp_path / "begun")
+    slow = Optimizer(learning_rate=1e-9)
+    after = train(Config(steps=1, optimizer=slow, **small), tmp_path / "after")
+    rows = {"text": np.asarray(load(embeddings).features["text"])}
+    np.testing.assert_allclose(after.embed(rows)["text"], begun.embed(rows)["text"], atol=1e-6)
+
+
+def test_a_run_that_was_killed_is_gone_on_with_and_validation_has_nothing_to_say(
+    embeddings, tmp_path
+):
+    config = as_they_are(embeddings, objective="clip", batch_size=1000)
+    folder = tmp_path / "run"
+    wanted = train(config, folder)
+    (folder / "params.safetensors").unlink()
+    again = train(config, folder, resume=True)
+    assert again.step == wanted.step == 0
+    assert (folder / "params.safetensors").is_file()
