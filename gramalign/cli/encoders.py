@@ -1,4 +1,4 @@
-"""`gramalign encoders`: a published model's encoders, each in a folder that other commands take."""
+"""`gramalign encoders`: a published model's encoders, in folders that other commands take."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,13 @@ from gramalign.models.pretrained.published import divide
 
 @dataclass(frozen=True)
 class Encoders:
-    """Take the encoders out of a published checkpoint of GRAM, TRIANGLE, PMRL or VAST.
+    """Take the encoders out of a published checkpoint of GRAM, TRIANGLE, PMRL, VAST or ImageBind.
 
-    Each gets a folder that `gramalign features` takes: `vision` (images, videos), `depth` (depth
-    maps), `audio`, and with --bert `caption` and `subtitle` (texts). All embed into the model's one
-    space. The checkpoint must be a safetensors file: of a `.pt` file, the error says how to write
-    one. Example: `gramalign encoders gram.safetensors --bert bert-base-uncased/ --out gram/`, then
+    Of the first four, each gets a folder that `gramalign features` takes: `vision` (images and
+    videos), `depth` (depth maps), `audio` and, with a tokenizer, `caption` and `subtitle` (texts).
+    ImageBind's texts, images and sounds are in one. All of a checkpoint embed into one space. It
+    must be a safetensors file: of a `.pt` or `.pth` file, the error says how to write one. Example:
+    `gramalign encoders gram.safetensors --tokenizer bert-base-uncased/ --out gram/`, then
     `gramalign features films.csv --text caption=gram/caption --video film=gram/vision
     --audio sound=gram/audio --out my_features/`.
     """
@@ -25,12 +26,12 @@ class Encoders:
     """The safetensors file."""
     out: Path
     """Folder to write to."""
-    bert: Path | None = None
-    """Folder of bert-base-uncased, for its tokenizer and config.json; None: no encoders of
-    texts."""
+    tokenizer: Path | None = None
+    """Folder with the tokenizer of its texts: of bert-base-uncased or, for ImageBind, of any of
+    OpenAI's CLIP; None: texts cannot be encoded."""
 
     def run(self) -> None:
         """Divide."""
         with console().status(f"reading {self.checkpoint}"):
-            found = divide(self.checkpoint, self.out, bert=self.bert)
-        console().print(f"wrote {', '.join(str(folder) for folder in found.values())}")
+            found = divide(self.checkpoint, self.out, tokenizer=self.tokenizer)
+        console().print(f"wrote {', '.join(dict.fromkeys(map(str, found.values())))}")

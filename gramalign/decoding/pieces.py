@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gramalign.decoding.filterbanks import BANDS, FRAMES, FilterBanks
+from gramalign.decoding.filterbanks import filter_banks
 from gramalign.decoding.libraries import processor
 from gramalign.decoding.pictures import frames_of, picture, spread
 from gramalign.decoding.sounds import sound, windows
-from gramalign.files import read_json
 
 Kind = Literal["text", "image", "video", "audio"]
 Pieces = dict[str, np.ndarray]
@@ -69,9 +68,8 @@ def reader(
                 return lambda path: _of_video(images, frames_of(path, frames), frames)
             return lambda path: _of_images(images, frames_of(path, frames))
         case "audio":
-            if model_type == "beats":
-                return _sounds(_filter_banks(folder), filled)
-            return _sounds(processor(folder, "feature extractor"), filled)
+            banks = filter_banks(folder, model_type)
+            return _sounds(banks or processor(folder, "feature extractor"), filled)
 
 
 def _texts(tokenizer: Any, folder: Path, longest: int, padded: bool) -> Callable[[str], Pieces]:
@@ -116,11 +114,6 @@ def _of_video(images: Any, found: Sequence[Any], count: int) -> Pieces:
     return {"pixel_values": frames[None, spread(len(found), count)]}
 
 
-def _filter_banks(folder: Path) -> FilterBanks:
-    config = read_json(folder / "config.json")
-    return FilterBanks(config.get("num_mel_bins", BANDS), config.get("max_length", FRAMES))
-
-
 def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
     rate, (name, *_) = extractor.sampling_rate, extractor.model_input_names
     of_samples = False
@@ -140,7 +133,7 @@ def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
             windows(found, size),
             sampling_rate=rate,
             return_tensors="np",
-            # AST's takes no notice of these: it adds silence in any case, and has no mask.
+            # Filter banks take no notice of these: silence is added, and there is no mask.
             padding="max_length",
             max_length=size,
             return_attention_mask=True,

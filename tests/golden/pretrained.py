@@ -170,6 +170,90 @@ def beats(*, large: bool) -> Saved:
     return Saved({"model_type": "beats", **config}, model)
 
 
+class Block(torch.nn.Module):
+    """A layer of ImageBind's."""
+
+    def __init__(self, width: int, heads: int, *, sink: bool):
+        super().__init__()
+        self.norm_1, self.norm_2 = (torch.nn.LayerNorm(width, eps=1e-6) for _ in range(2))
+        self.attn = torch.nn.MultiheadAttention(width, heads, add_bias_kv=sink, batch_first=True)
+        parts = {"fc1": torch.nn.Linear(width, 4 * width), "fc2": torch.nn.Linear(4 * width, width)}
+        self.mlp = torch.nn.ModuleDict(parts)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        seen = self.norm_1(x)
+        x = x + self.attn(seen, seen, seen, need_weights=False, attn_mask=mask)[0]
+        return x + self.mlp["fc2"](torch.nn.functional.gelu(self.mlp["fc1"](self.norm_2(x))))
+
+
+IMAGEBIND: dict[str, Any] = {
+    "out_embed_dim": 10,
+    **{f"{part}_embed_dim": 24 for part in ("text", "vision", "audio")},
+    **{f"{part}_num_blocks": 2 for part in ("text", "vision", "audio")},
+    **{f"{part}_num_heads": 3 for part in ("text", "vision", "audio")},
+    **{"vocab_size": 50, "context_length": 12, "image_size": 12, "patch_size": 4},
+    **{"audio_kernel_size": 4, "audio_stride": 3, "audio_num_mel_bins": 10, "audio_target_len": 14},
+}
+
+
+def imagebind(part: str) -> Saved:
+    """One of its encoders, of torch's own layers, by the names of its authors' code."""
+    nn, table = torch.nn, torch.nn.ModuleDict
+    before, trunk, head = table(), table({"blocks": nn.ModuleList()}), table()
+    for _ in range(2):
+        trunk["blocks"].append(Block(24, 3, sink=part == "audio"))
+    ends = [nn.LayerNorm(24, eps=1e-6), nn.Linear(24, 10, bias=False)]
+    if part == "text":
+        before["token_embedding"] = nn.Embedding(50, 24)
+        before.register_parameter("pos_embed", nn.Parameter(torch.zeros(1, 12, 24)))
+        head["proj"] = nn.Sequential(*ends)
+    else:
+        conv = nn.Conv2d(1, 24, 4, 3, bias=False)
+        stem, count = {"proj": conv, "norm_layer": nn.LayerNorm(24)}, 3 * 4
+        if part == "vision":
+            films = nn.Conv3d(3, 24, (2, 4, 4), (2, 4, 4), bias=False)
+            stem, count = {"proj": nn.ModuleDict({"1": films})}, 9
+            trunk["pre_transformer_layer"] = nn.ModuleDict({"0": nn.LayerNorm(24, eps=1e-6)})
+        before["rgbt_stem"] = table(stem)
+        before["pos_embedding_helper"] = nn.Module()
+        places = nn.Parameter(torch.zeros(1, 1 + count, 24))
+        before["pos_embedding_helper"].register_parameter("pos_embed", places)
+        before.register_parameter("cls_token", nn.Parameter(torch.zeros(1, 1, 24)))
+        head["0"], head["2"] = ends
+    parts = {"preprocessors": before, "trunks": trunk, "heads": head}
+    model = table({f"modality_{name}": table({part: each}) for name, each in parts.items()})
+    return Saved({"model_type": "imagebind", **IMAGEBIND}, model)
+
+
+def of_imagebind(model: Any, inputs: dict) -> torch.Tensor:
+    (part,) = model["modality_trunks"]
+    before, trunk, head = (
+        model[f"modality_{x}"][part] for x in ("preprocessors", "trunks", "heads")
+    )
+    mask, end = None, torch.zeros(2, dtype=torch.long)
+    if part == "text":
+        x = before["token_embedding"](inputs["input_ids"]) + before.pos_embed
+        mask = torch.full((12, 12), -torch.inf).triu(1)
+        end = inputs["input_ids"].argmax(1)
+    else:
+        if part == "vision":
+            pixels = inputs["pixel_values"][:, :, None].repeat(1, 1, 2, 1, 1)
+            x = before["rgbt_stem"]["proj"]["1"](pixels).flatten(2).transpose(1, 2)
+        else:
+            bands = inputs["input_values"].transpose(1, 2)[:, None]
+            x = before["rgbt_stem"]["proj"](bands).flatten(2).transpose(1, 2)
+            x = before["rgbt_stem"]["norm_layer"](x)
+        x = torch.cat([before.cls_token.expand(2, -1, -1), x], 1)
+        x = x + before["pos_embedding_helper"].pos_embed
+    if part == "vision":
+        x = trunk["pre_transformer_layer"]["0"](x)
+    for block in trunk["blocks"]:
+        x = block(x, mask)
+    if part == "text":
+        return head["proj"](x[torch.arange(2), end])
+    return head["2"](head["0"](x)[:, 0])
+
+
 def of_text(model: Any, inputs: dict) -> torch.Tensor:
     return model.get_text_features(**inputs).pooler_output
 
@@ -238,6 +322,9 @@ CASES = {
         lambda model, inputs: mean(model.distilbert, inputs),
     ),
     "eva image": (eva, PIXELS, lambda model, inputs: model(inputs["pixel_values"])),
+    "imagebind text": (lambda: imagebind("text"), UNMASKED, of_imagebind),
+    "imagebind image": (lambda: imagebind("vision"), PIXELS, of_imagebind),
+    "imagebind audio": (lambda: imagebind("audio"), SPECTRUM, of_imagebind),
     "vit image": (lambda: hf.ViTModel(hf.ViTConfig(**IMAGE)), PIXELS, first),
     "dinov2 of other images image": (lambda: dinov2(20, gated=False), OBLONG, first),
     "dinov2 with gates image": (lambda: dinov2(12, gated=True), PIXELS, first),

@@ -10,7 +10,6 @@ import soundfile
 import soxr
 from PIL import Image
 from transformers import (
-    ASTFeatureExtractor,
     AutoFeatureExtractor,
     AutoImageProcessor,
     AutoTokenizer,
@@ -300,16 +299,3 @@ def test_sounds_of_nothing(samples, message, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array(samples), 8000, subtype="FLOAT")
     with pytest.raises(ValueError, match=message):
         sound(str(tmp_path / "a.wav"), RATE)
-
-
-def test_windows_of_audio_spectrogram_transformers_fill_all_their_frames(tmp_path):
-    pytest.importorskip("torch")  # their extractor needs it
-    extractor = ASTFeatureExtractor(max_length=14, num_mel_bins=10, do_normalize=False)
-    write_sound(tmp_path / "a.wav", 0, seconds=0.31)  # of windows of 0.155
-    found = _sounds(extractor, filled=False)(str(tmp_path / "a.wav"))["input_values"]
-    assert found.shape == (2, 14, 10)
-    assert np.abs(found[:, -1]).max(axis=1).all(), "padding is zero"
-    longer = ASTFeatureExtractor(max_length=15, num_mel_bins=10, do_normalize=False)
-    samples = sound(str(tmp_path / "a.wav"), RATE)[: RATE * 155 // 1000]
-    frames = longer(samples, sampling_rate=RATE, return_tensors="np")["input_values"][0]
-    assert not frames[-1].any() and frames[-2].any()

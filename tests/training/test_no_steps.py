@@ -60,9 +60,7 @@ def test_commands_take_such_a_run(embeddings, tmp_path, capsys):
 
 
 def test_other_widths_and_steps_are_refused(embeddings, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"audio are 8 wide and the common space 64.*.dim 8"
-    ):
+    with pytest.raises(ValueError, match=r"audio are 8 wide and the common space 64.*.dim 8"):
         train(Config(data=embeddings, steps=0, model=Model(tower=IDENTITY)), tmp_path / "run")
     config = Config(data=embeddings, steps=2, batch_size=8, model=Model(dim=8, tower=IDENTITY))
     with pytest.raises(ValueError, match="nothing is left to train but learned numbers: .* make 0"):

@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from gramalign.models.pretrained.transformer import ACTIVATIONS, Shape
+from gramalign.models.pretrained.transformer import ACTIVATIONS, Norm, Shape
 
 Inputs = Mapping[str, Array | np.ndarray]
 """A batch as Hugging Face's processors name its arrays: `input_ids`, `pixel_values`, ..."""
@@ -95,6 +95,8 @@ class Patches(nnx.Module):
         smooth: whether positions are averaged where an image has fewer patches, as in DINOv2 with
             registers.
         bias: whether the patches' linear map has one.
+        patch_norm: what is added to the variance where patches are normalised before positions are
+            added; None: they are not.
         norm: whether tokens are normalised.
         rngs: source of the initial weights.
     """
@@ -111,6 +113,7 @@ class Patches(nnx.Module):
         registers: int = 0,
         smooth: bool = False,
         bias: bool = True,
+        patch_norm: float | None = None,
         norm: bool = False,
         rngs: nnx.Rngs,
     ):
@@ -126,6 +129,8 @@ class Patches(nnx.Module):
             use_bias=bias,
             rngs=rngs,
         )
+        options = {"epsilon": patch_norm, "use_fast_variance": False, "rngs": rngs}
+        self.patch_norm = None if patch_norm is None else Norm(shape.width, **options)
         self.dtype = shape.dtype
         self.tokens = nnx.Param(jnp.zeros((tokens, shape.width))) if tokens else None
         self.places = nnx.Param(jnp.zeros((tokens + self.grid[0] * self.grid[1], shape.width)))
@@ -155,6 +160,7 @@ class Patches(nnx.Module):
         places = self.places[...]
         grid = self._grid(x.shape[1:3])
         x = self.map(x.astype(jnp.float32)).reshape(x.shape[0], grid[0] * grid[1], -1)
+        x = x if self.patch_norm is None else self.patch_norm(x)
         first = len(places) - self.grid[0] * self.grid[1]
         if grid != self.grid:
             patches = places[first:].reshape(*self.grid, -1)

@@ -1,15 +1,16 @@
-"""The encoders in the published checkpoints of GRAM, TRIANGLE, PMRL, and VAST, which they began as.
+"""The encoders in published checkpoints: of GRAM, TRIANGLE, PMRL and VAST, and of ImageBind.
 
-GRAM is of arXiv 2412.11959, TRIANGLE of 2509.24734, PMRL of 2507.17343, VAST of 2305.18500. Their
-code gives the parts of one model one set of names: EVA-CLIP's images, BEATs' sounds, BERT's texts,
-and a linear map of each into the common space.
+GRAM is of arXiv 2412.11959, TRIANGLE of 2509.24734, PMRL of 2507.17343, VAST, which they began as,
+of 2305.18500. Their code has one set of names for the parts: EVA-CLIP's images, BEATs' sounds,
+BERT's texts, and a linear map of each into the common space. ImageBind is of 2305.05665.
 """
 
+import contextlib
 import functools
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import safetensors
 import safetensors.numpy
 
 from gramalign.files import make_folder, whole, write_text
-from gramalign.models.pretrained.weights import read_settings
 
 _HEADS = {
     "caption": "contra_head_t.linear.weight",
@@ -29,15 +29,16 @@ _HEADS = {
 }
 _LONGEST = {"caption": 40, "subtitle": 70}  # tokens
 _TOKENIZER = (
-    *("vocab.txt", "tokenizer.json", "tokenizer_config.json"),
-    *("special_tokens_map.json", "added_tokens.json"),
+    *("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
 )
 # As their authors' checkpoints have it, and no weight tells: BEATs iter3+, and EVA01-CLIP-g.
 _BEATS = {
     **{"deep_norm": True, "relative_position_embedding": True, "max_distance": 800},
     **{"gru_rel_pos": True, "num_mel_bins": 64, "max_length": 1024},
 }
-_EVA_HEADS = 16
+_EVA_HEADS, _WIDTH = 16, 64
+"""How many heads EVA's attention has, and how wide each of BERT's is."""
 _PICTURES = {
     "image_processor_type": "CLIPImageProcessor",
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
@@ -106,55 +107,78 @@ class Checkpoint:
         if name not in self._names:
             raise ValueError(
                 f"{self.path} lacks {name}, expected a checkpoint of GRAM, TRIANGLE, PMRL or VAST "
-                "with EVA01-CLIP-g, BEATs and BERT"
+                "with EVA01-CLIP-g, BEATs and BERT, or of ImageBind"
             )
         return self._names[name]
 
 
 def divide(
-    checkpoint: str | Path, out: str | Path, *, bert: str | Path | None = None
+    checkpoint: str | Path, out: str | Path, *, tokenizer: str | Path | None = None
 ) -> dict[str, Path]:
-    """Writes each encoder of a published checkpoint to a folder of its own.
+    """Writes the encoders of a published checkpoint to folders as Hugging Face's.
 
-    They are `vision`, which is of images and frames; `depth`, the same of depth maps, if the
-    checkpoint has its head (all of GRAM's code have one, though it was trained in its model of five
-    modalities alone); `audio`; and of texts, with `bert`, `caption` and `subtitle`. `load` and
-    `gramalign features` take them like any other; all embed into the common space. Folders that are
-    there are written anew.
+    `load` and `gramalign features` take them like any other, and all of one checkpoint embed into
+    one space. Of GRAM and its kin these are `vision`, of images and frames; `depth`, the same of
+    depth maps, if the checkpoint has its head (all of GRAM's code have one, though it was trained
+    in its model of five modalities alone); `audio`; and of texts, with a tokenizer, `caption` and
+    `subtitle`. ImageBind's are in one folder, `out` itself. What is there is written anew.
 
     Args:
         checkpoint: a safetensors file.
-        out: folder to write them to.
-        bert: folder of bert-base-uncased, for its tokenizer and `config.json`; None: no texts.
+        out: folder to write to.
+        tokenizer: folder with that of the model's texts: of bert-base-uncased or, for ImageBind, of
+            any of OpenAI's CLIP; None: texts cannot be encoded.
 
     Returns:
-        The folders, by name.
+        The folders, by what they encode.
 
     Raises:
         FileNotFoundError: a file does not exist.
         ValueError: it is no safetensors file, or not of such a model.
     """
     source, out = Checkpoint(Path(checkpoint)), Path(out)
+    files = [] if tokenizer is None else _files(Path(tokenizer))
+    if source.below("modality_trunks."):
+        return _imagebind(source, out, files)
     makers = {"vision": functools.partial(_images, source, _HEADS["vision"])}
     if _HEADS["depth"] in source:
         makers["depth"] = functools.partial(_images, source, _HEADS["depth"])
     makers["audio"] = functools.partial(_sounds, source, _HEADS["audio"])
-    if bert is not None:
-        path = Path(bert) / "config.json"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} does not exist, expected a folder of bert-base-uncased"
-            )
-        config = read_settings(path)
+    if files:
         for name, longest in _LONGEST.items():
-            makers[name] = functools.partial(
-                _texts, source, _HEADS[name], path.parent, config, longest
-            )
+            makers[name] = functools.partial(_texts, source, _HEADS[name], files, longest)
     for name, make in makers.items():
-        make_folder(folder := out / name)
-        (folder / "config.json").unlink(missing_ok=True)  # written last: no half of a folder loads
-        _write(folder / "config.json", make(folder))
+        with _config(out / name) as config:
+            config |= make(out / name)
     return {name: out / name for name in makers}
+
+
+@contextlib.contextmanager
+def _config(folder: Path) -> Iterator[dict[str, Any]]:
+    """What is to be written to `config.json`: last, so that no half of a folder loads."""
+    make_folder(folder)
+    (folder / "config.json").unlink(missing_ok=True)
+    yield (config := {})
+    _write(folder / "config.json", config)
+
+
+def _imagebind(source: Checkpoint, out: Path, files: Sequence[Path]) -> dict[str, Path]:
+    parts = {"text": "text", "image": "vision", "audio": "audio"}
+    names = {
+        name: name
+        for each in ("preprocessors", "trunks", "heads")
+        for part in parts.values()
+        for name in source.below(f"modality_{each}.{part}.")
+    }
+    before = "modality_preprocessors.vision."
+    size = _size(source, f"{before}pos_embedding_helper.pos_embed", f"{before}rgbt_stem.proj.1")
+    with _config(out) as config:
+        _save(out, source.read(names))
+        _write(out / "preprocessor_config.json", {**_pictures(size), "resample": 3})  # bicubic
+        for file in files:
+            shutil.copyfile(file, out / file.name)
+        config |= {"model_type": "imagebind"}
+    return dict.fromkeys(parts, out)
 
 
 def _images(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
@@ -164,10 +188,9 @@ def _images(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
     names = {new: old for new, old in names.items() if not new.startswith("head.")}
     source.shape(f"{before}blocks.0.attn.qkv.weight")  # which the second EVA does not have
     width, _, patch, _ = source.shape(f"{before}patch_embed.proj.weight")
-    size = patch * round((source.shape(f"{before}pos_embed")[1] - 1) ** 0.5)
+    size = _size(source, f"{before}pos_embed", f"{before}patch_embed.proj")
     _save(folder, source.read({**names, "head.weight": head}))
-    crop = {"crop_size": {"height": size, "width": size}, "size": {"shortest_edge": size}}
-    _write(folder / "preprocessor_config.json", {**_PICTURES, **crop})
+    _write(folder / "preprocessor_config.json", _pictures(size))
     return {
         **{"model_type": "eva01_clip_vision", "image_size": size, "patch_size": patch},
         **{"hidden_size": width, "num_attention_heads": _EVA_HEADS},
@@ -198,12 +221,7 @@ def _sounds(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
 
 
 def _texts(
-    source: Checkpoint,
-    head: str,
-    bert: Path,
-    config: Mapping[str, Any],
-    longest: int,
-    folder: Path,
+    source: Checkpoint, head: str, files: Sequence[Path], longest: int, folder: Path
 ) -> dict[str, Any]:
     """A folder of Sentence Transformers: BERT, its first token, and the head."""
     before = "multimodal_encoder.bert."
@@ -232,10 +250,28 @@ def _texts(
     _write(folder / "modules.json", modules)
     cut = {"max_seq_length": longest, "do_lower_case": False}  # the tokenizer does it
     _write(folder / "sentence_bert_config.json", cut)
-    for file in (bert / name for name in _TOKENIZER):
-        if file.is_file():
-            shutil.copyfile(file, folder / file.name)
-    return {**config, "architectures": ["BertModel"]}
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
+    words, width = source.shape(f"{before}embeddings.word_embeddings.weight")
+    return {
+        **{"model_type": "bert", "architectures": ["BertModel"], "vocab_size": words},
+        **{"hidden_size": width, "num_attention_heads": max(1, width // _WIDTH)},
+        "num_hidden_layers": _count(names, "encoder.layer"),
+        "intermediate_size": source.shape(f"{before}encoder.layer.0.intermediate.dense.bias")[0],
+        "max_position_embeddings": source.shape(f"{before}embeddings.position_embeddings.weight")[
+            0
+        ],
+    }
+
+
+def _pictures(size: int) -> dict[str, Any]:
+    crop = {"crop_size": {"height": size, "width": size}, "size": {"shortest_edge": size}}
+    return {**_PICTURES, **crop}
+
+
+def _size(source: Checkpoint, places: str, kernel: str) -> int:
+    """Height and width of images, of the positions of patches and of the token for the class."""
+    return source.shape(f"{kernel}.weight")[-1] * round((source.shape(places)[1] - 1) ** 0.5)
 
 
 def _renamed(name: str) -> str:
@@ -258,6 +294,18 @@ def _is_kernel(name: str) -> bool:
 def _count(names: Mapping[str, str], before: str) -> int:
     found = (re.match(rf"{re.escape(before)}\.(\d+)\.", name) for name in names)
     return 1 + max((int(each[1]) for each in found if each), default=-1)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Those of a tokenizer.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    found = [path for name in _TOKENIZER if (path := folder / name).is_file()]
+    if not found:
+        raise FileNotFoundError(f"{folder} has no tokenizer, expected any of {list(_TOKENIZER)}")
+    return found
 
 
 def _save(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:

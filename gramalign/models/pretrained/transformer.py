@@ -97,6 +97,8 @@ class Shape:
     """Whether tokens are normalised after all layers, where each layer sees normalised ones."""
     distances: Distances | None = None
     """Whether attention also depends on how far tokens are apart, alike in all layers."""
+    sink: bool = False
+    """Whether attention has a learned key and value beside those of tokens, which have no mask."""
     residual: float = 1.0
     """What tokens are multiplied by before results are added, where sums are normalised."""
 
@@ -147,6 +149,8 @@ class Attention(nnx.Module):
         )
         self.out = shape.linear(width, width, rngs)
         self.heads, self.causal = shape.heads, shape.causal
+        self.sink_key = nnx.Param(jnp.zeros(width)) if shape.sink else None
+        self.sink_value = nnx.Param(jnp.zeros(width)) if shape.sink else None
         self.gated_by = shape.distances.gate if shape.distances else None
         self.gate = Gate(shape.heads, width, rngs) if self.gated_by else None
 
@@ -163,7 +167,9 @@ class Attention(nnx.Module):
         def split(y):
             return y.reshape(*y.shape[:2], self.heads, -1)
 
-        queries, keys, values = split(self.query(asking)), split(self.key(x)), split(self.value(x))
+        queries = split(self.query(asking))
+        keys = split(_with(self.sink_key, self.key(x)))
+        values = split(_with(self.sink_value, self.value(x)))
         # Not jax.nn.dot_product_attention: its derivatives mix bfloat16 and float32, an error where
         # promotion is strict.
         fit = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
@@ -180,6 +186,13 @@ class Attention(nnx.Module):
         shares = jax.nn.softmax(fit, where=seen, axis=-1).astype(values.dtype)
         found = jnp.einsum("bhqk,bkhd->bqhd", shares, values)
         return self.out(found.reshape(asking.shape))
+
+
+def _with(sink: nnx.Param | None, x: Float[Array, "batch tokens width"]) -> Array:
+    if sink is None:
+        return x
+    last = jnp.broadcast_to(sink[...].astype(x.dtype), (x.shape[0], 1, x.shape[2]))
+    return jnp.concatenate([x, last], axis=1)
 
 
 class Gate(nnx.Module):

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from gramalign.cli.main import main
 from gramalign.models import pretrained
-from tests.models.pretrained.tiny import drawn, drawn_inputs, golden, write_model
+from tests.models.pretrained.tiny import drawn, drawn_inputs, golden
 
 GOLDEN = golden()
 HEADS = {"t": 24, "s": 24, "v": 32, "a": 24, "d": 32}
@@ -59,7 +59,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def bert(tmp_path):
-    folder = write_model(tmp_path / "bert-base-uncased", GOLDEN["bert text"])
+    (folder := tmp_path / "bert-base-uncased").mkdir()
     (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n")
     return folder
 
@@ -98,11 +98,17 @@ def test_sounds(checkpoint, tmp_path):
 
 
 def test_texts(checkpoint, bert, tmp_path):
-    found = pretrained.divide(checkpoint, tmp_path / "gram", bert=bert)
+    found = pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=bert)
     assert sorted(found) == ["audio", "caption", "depth", "subtitle", "vision"]
     case = GOLDEN["bert for masked words text"]
     inputs = drawn_inputs(case["inputs"])
     for name, letter, longest in (("caption", "t", 40), ("subtitle", "s", 70)):
+        path = found[name] / "config.json"
+        config = json.loads(path.read_text())
+        assert config["num_attention_heads"] == 1, "of 64 features each, as BERT's"
+        differs = {n for n in config if config[n] != case["config"].get(n)}
+        assert differs == {"num_attention_heads", "architectures"}
+        path.write_text(json.dumps({**config, "num_attention_heads": 3}))
         encoder = pretrained.load(found[name], "text")
         front, mask = encoder.front(inputs)
         tokens, mask = np.asarray(encoder.body(front, mask)), np.asarray(mask)
@@ -152,8 +158,10 @@ def test_a_checkpoint_of_something_else_is_refused(checkpoint, tmp_path, lost, t
 def test_missing_files_are_told(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.safetensors does not exist, expected a"):
         pretrained.divide(tmp_path / "absent.safetensors", tmp_path / "gram")
-    with pytest.raises(FileNotFoundError, match="config.json does not exist, expected that of"):
-        pretrained.divide(checkpoint, tmp_path / "gram", bert=tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match="has no tokenizer, expected any of .'tokeniz"
+    ):
+        pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=tmp_path)
     assert not (tmp_path / "gram").exists()
 
 
@@ -170,9 +178,30 @@ def test_a_pickle_is_refused_with_what_makes_a_checkpoint_of_it(tmp_path, capsys
     assert {name: array.shape for name, array in found.items()} == {"one": (3, 2), "other": (3, 2)}
 
 
+def test_imagebind_is_one_folder(tmp_path, bert, capsys):
+    kinds = ("text", "image", "audio")
+    weights = {n: w for kind in kinds for n, w in weights_of(f"imagebind {kind}", "").items()}
+    weights["modality_preprocessors.text.mask"] = drawn("mask", (12, 12))
+    weights["modality_trunks.depth.blocks.0.norm_1.weight"] = drawn("depth", (24,))
+    path, out = tmp_path / "imagebind.safetensors", tmp_path / "imagebind"
+    safetensors.numpy.save_file(weights, path)
+    main(["encoders", str(path), "--tokenizer", str(bert), "--out", str(out)])
+    assert capsys.readouterr().out.replace("\n", "").split() == ["wrote", str(out)]
+    assert (out / "vocab.txt").read_bytes() == (bert / "vocab.txt").read_bytes()
+    crop = json.loads((out / "preprocessor_config.json").read_text())["crop_size"]
+    assert crop == {"height": 12, "width": 12}
+    assert json.loads((out / "config.json").read_text()) == {"model_type": "imagebind"}
+    case = GOLDEN["imagebind text"]
+    (out / "config.json").write_text(json.dumps(case["config"]))
+    for kind in kinds:
+        case = GOLDEN[f"imagebind {kind}"]
+        found = pretrained.load(out, kind)(drawn_inputs(case["inputs"]))
+        np.testing.assert_allclose(found, case["result"], atol=2e-6)
+
+
 def test_the_command_says_what_it_wrote(checkpoint, bert, tmp_path, capsys):
     out = tmp_path / "gram"
-    main(["encoders", str(checkpoint), "--bert", str(bert), "--out", str(out)])
+    main(["encoders", str(checkpoint), "--tokenizer", str(bert), "--out", str(out)])
     told = capsys.readouterr().out.replace("\n", "").replace(" ", "")
     for name in ("caption", "subtitle", "vision", "depth", "audio"):
         assert str(out / name) in told

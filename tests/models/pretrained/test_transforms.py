@@ -17,6 +17,7 @@ GOLDEN = golden()
 EACH = [
     *("clip text", "roberta text", "mpnet text", "ast audio", "whisper audio"),
     *("wav2vec2 audio", "large wav2vec2 audio", "large wavlm audio", "large beats audio"),
+    "imagebind audio",
     *("videomae video", "siglip image", "dinov2 with registers, smaller images image"),
 ]
 

@@ -6,6 +6,7 @@ from gramalign.models.pretrained.families.beats import BEATS
 from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, ROBERTA
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.eva import EVA
+from gramalign.models.pretrained.families.imagebind import IMAGEBIND
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
 from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIDEOMAE, VIT
 from gramalign.models.pretrained.families.wav2vec2 import HUBERT, WAV2VEC2, WAVLM
@@ -21,6 +22,7 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "distilbert": DISTILBERT,
     "eva01_clip_vision": EVA,
     "hubert": HUBERT,
+    "imagebind": IMAGEBIND,
     "mpnet": MPNET,
     "roberta": ROBERTA,
     "siglip": SIGLIP,
@@ -38,7 +40,7 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
 def families_of(kind: str) -> list[str]:
     """The families with an encoder of a kind.
 
-    >>> families_of("audio")
-    ['audio-spectrogram-transformer', 'beats', 'hubert', 'wav2vec2', 'wavlm', 'whisper']
+    >>> families_of("video")
+    ['videomae']
     """
     return sorted(name for name, recipes in FAMILIES.items() if kind in recipes)
