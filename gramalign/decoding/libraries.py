@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from gramalign.decoding.unrounded import Unrounded
+
 _PACKAGES = {
     "transformers": "transformers",
     "PIL": "pillow",
@@ -55,6 +57,11 @@ def processor(
     if what == "image processor":
         options["backend"] = "pil"  # and not torchvision's where there is one: it rounds otherwise
     try:
+        if what == "image processor":
+            mixin = transformers.ImageProcessingMixin
+            settings, _ = mixin.get_image_processor_dict(str(folder), local_files_only=True)
+            if str(settings.get("image_processor_type")).startswith("DINOv3ViT"):
+                return Unrounded(settings)
         return getattr(transformers, _CLASSES[what]).from_pretrained(str(folder), **options)
     except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())

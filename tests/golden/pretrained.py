@@ -71,6 +71,10 @@ def registers(*, gated: bool) -> Any:
     return hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**config))
 
 
+def dinov3(**more: Any) -> Any:
+    return hf.DINOv3ViTModel(hf.DINOv3ViTConfig(**IMAGE, **more))
+
+
 def videomae(**more: Any) -> Any:
     video = {"num_frames": 6, "tubelet_size": 2, "image_size": [12, 8]}
     decoder = {f"decoder_{name}": value for name, value in SMALL.items()}
@@ -244,6 +248,12 @@ CASES = {
     "dinov2 with registers image": (lambda: registers(gated=True), PIXELS, first),
     "dinov2 with registers, larger images image": (lambda: registers(gated=False), LARGER, first),
     "dinov2 with registers, smaller images image": (lambda: registers(gated=False), SMALLER, first),
+    "dinov3 image": (lambda: dinov3(num_register_tokens=2), OBLONG, first),
+    "dinov3 with gates image": (
+        lambda: dinov3(use_gated_mlp=True, hidden_act="silu", query_bias=False, value_bias=False),
+        PIXELS,
+        first,
+    ),
     "videomae video": (lambda: hf.VideoMAEModel(videomae()), VIDEO, mean_of_all),
     "videomae before training video": (
         lambda: hf.VideoMAEForPreTraining(videomae(use_mean_pooling=False)),

@@ -75,6 +75,46 @@ def test_an_image(encoders, tmp_path):
     np.testing.assert_array_equal(found["pixel_values"], prepared(encoders, [pixels(1)]))
 
 
+def write_dinov3(folder, **settings):
+    """As published, with sizes in pixels and `null` for what does not apply."""
+    settings = {
+        **{"image_processor_type": "DINOv3ViTImageProcessorFast", "do_center_crop": None},
+        **{"crop_size": None, "size": {"height": 9, "width": 24}, "resample": 2},
+        **settings,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+
+
+def test_images_of_dinov3_are_not_rounded(tmp_path):
+    torch = pytest.importorskip("torch")
+    write_dinov3(tmp_path)
+    write_image(tmp_path / "a.png", seed=1)  # higher and narrower
+    found = reader("image", tmp_path, model_type="dinov3_vit", longest=0, frames=1)(
+        str(tmp_path / "a.png")
+    )["pixel_values"]
+    assert found.shape == (1, 3, 9, 24) and found.dtype == np.float32
+    image = torch.from_numpy(pixels(1)).permute(2, 0, 1)[None] / 255
+    options = {"mode": "bilinear", "align_corners": False, "antialias": True}
+    wanted = torch.nn.functional.interpolate(image, (9, 24), **options)[0].numpy()
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    wanted = (wanted - mean[:, None, None]) / std[:, None, None]
+    np.testing.assert_allclose(found[0], wanted, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"do_center_crop": True}, "do_center_crop is True, expected False"),
+        ({"do_rescale": False}, "do_rescale is False, expected True"),
+        ({"size": {"shortest_edge": 9}}, "size is .*shortest_edge.*, expected a height and a wid"),
+    ],
+)
+def test_images_of_dinov3_that_nobody_publishes(tmp_path, settings, told):
+    write_dinov3(tmp_path, **settings)
+    with pytest.raises(ValueError, match=f"no image processor that can be used here: {told}"):
+        processor(tmp_path, "image processor")
+
+
 def test_images_are_turned_as_they_were_taken(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter, clockwise

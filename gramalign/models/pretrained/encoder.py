@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
@@ -26,6 +27,7 @@ class Encoder(nnx.Module):
         body: maps tokens.
         pool: makes one token of all, from `(tokens, mask, inputs)`.
         head: maps that token, if not None.
+        turns: by what attention turns tokens, from `inputs`, if not None.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class Encoder(nnx.Module):
         body: Transformer,
         pool: Callable[[Array, Array | None, Inputs], Array],
         head: Linear | None = None,
+        turns: Callable[[Inputs], np.ndarray] | None = None,
     ):
         self.kind, self.dim = kind, dim
         self.front, self.body, self.pool, self.head = front, body, pool, head
+        self.turns = turns
 
     def __call__(self, inputs: Inputs) -> Float[Array, "batch dim"]:
         """Encodes a batch, each row by itself.
@@ -59,7 +63,8 @@ class Encoder(nnx.Module):
             ValueError: for arrays that are missing or of another shape.
         """
         tokens, mask = self.front(inputs)
-        pooled = self.pool(self.body(tokens, mask), mask, inputs)
+        turns = None if self.turns is None else self.turns(inputs)
+        pooled = self.pool(self.body(tokens, mask, turns), mask, inputs)
         return (pooled if self.head is None else self.head(pooled)).astype(jnp.float32)
 
 

@@ -92,6 +92,7 @@ class Patches(nnx.Module):
         stride: from one patch to the next; None: `patch`.
         tokens: number of tokens before the patches, such as the one for the class.
         registers: number of further tokens, which have no position.
+        placed: whether the other tokens have one; else attention knows where they are.
         smooth: whether positions are averaged where an image has fewer patches, as in DINOv2 with
             registers.
         bias: whether the patches' linear map has one.
@@ -109,6 +110,7 @@ class Patches(nnx.Module):
         stride: tuple[int, int] | None = None,
         tokens: int = 1,
         registers: int = 0,
+        placed: bool = True,
         smooth: bool = False,
         bias: bool = True,
         norm: bool = False,
@@ -128,7 +130,8 @@ class Patches(nnx.Module):
         )
         self.dtype = shape.dtype
         self.tokens = nnx.Param(jnp.zeros((tokens, shape.width))) if tokens else None
-        self.places = nnx.Param(jnp.zeros((tokens + self.grid[0] * self.grid[1], shape.width)))
+        places = tokens + self.grid[0] * self.grid[1]
+        self.places = nnx.Param(jnp.zeros((places, shape.width))) if placed else None
         self.registers = nnx.Param(jnp.zeros((registers, shape.width))) if registers else None
         self.smooth = smooth
         self.norm = shape.norm(rngs) if norm else None
@@ -152,24 +155,27 @@ class Patches(nnx.Module):
 
     def embed(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _"]:
         """The tokens of images, rows of patches one after the other."""
-        places = self.places[...]
         grid = self._grid(x.shape[1:3])
         x = self.map(x.astype(jnp.float32)).reshape(x.shape[0], grid[0] * grid[1], -1)
-        first = len(places) - self.grid[0] * self.grid[1]
-        if grid != self.grid:
-            patches = places[first:].reshape(*self.grid, -1)
-            if self.smooth:
-                patches = jax.image.resize(patches, (*grid, patches.shape[2]), "cubic")
-            else:
-                over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
-                patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
-            places = jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
         if self.tokens is not None:
             x = jnp.concatenate([_for_each(self.tokens[...], x), x], axis=1)
-        x = x + places[None]
+        if self.places is not None:
+            x = x + self._placed(self.places[...], grid)[None]
         if self.registers is not None:  # last, as attention does not see where they are
             x = jnp.concatenate([x, _for_each(self.registers[...], x)], axis=1)
         return (x if self.norm is None else self.norm(x)).astype(self.dtype)
+
+    def _placed(self, places: Array, grid: tuple[int, int]) -> Array:
+        if grid == self.grid:
+            return places
+        first = len(places) - self.grid[0] * self.grid[1]
+        patches = places[first:].reshape(*self.grid, -1)
+        if self.smooth:
+            patches = jax.image.resize(patches, (*grid, patches.shape[2]), "cubic")
+        else:
+            over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
+            patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
+        return jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
 
     def _grid(self, size) -> tuple[int, int]:
         high, wide = (

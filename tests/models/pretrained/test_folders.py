@@ -103,6 +103,29 @@ def test_adapters_are_no_part_of_an_encoder(model, name):
         pretrained.load(folder, "audio")
 
 
+def test_the_newer_names_of_layers_and_an_array_of_no_registers(model):
+    folder = model("dinov3 image", lambda case: case["config"].pop("num_register_tokens"))
+    weights = weights_of(folder)
+    weights["embeddings.register_tokens"] = np.zeros((1, 0, 24), np.float32)
+    save(folder, weights)
+    case = GOLDEN["dinov3 image"]
+    inputs = drawn_inputs(case["inputs"])
+    found = pretrained.load(folder, "image")(inputs)
+    assert np.abs(found - np.asarray(case["result"])).max() > 1e-3
+    save(folder, {n.replace("layer.", "model.layer."): w for n, w in weights.items()})
+    np.testing.assert_array_equal(pretrained.load(folder, "image")(inputs), found)
+
+
+@pytest.mark.parametrize("half", ["gate", "up"])
+def test_half_of_a_gated_layer_is_none(model, half):
+    folder = model(
+        "dinov3 with gates image",
+        lambda case: case["tensors"].pop(f"layer.1.mlp.{half}_proj.weight"),
+    )
+    with pytest.raises(ValueError, match=r"layer\.1\.mlp\.up_proj\.weight"):
+        pretrained.load(folder, "image")
+
+
 ALONE = {
     "clip text": ("text", "CLIPTextModel", "text_projection.weight"),
     "clip image": ("vision", "CLIPVisionModel", "visual_projection.weight"),

@@ -121,6 +121,7 @@ def test_silence_after_a_sound_is_no_token(model, name):
         ("dinov2", {}),
         ("dinov2", {"use_swiglu_ffn": True}),
         ("dinov2_with_registers", {}),
+        ("dinov3_vit", {}),
         ("audio-spectrogram-transformer", {}),
         ("wav2vec2", {}),
         ("hubert", {}),
@@ -181,6 +182,8 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
     [
         ("clip text", "text", {"eos_token_id": [7]}, r"eos_token_id is \[7\], expected a number"),
         ("siglip image", "vision", {"vision_use_head": False}, "vision_use_head is false, expect"),
+        ("dinov3 image", "", {"mlp_bias": False}, "mlp_bias is False, expected true"),
+        ("dinov3 image", "", {"num_attention_heads": 4}, "have a width of 6, expected a multiple"),
         (
             "mpnet text",
             "",
@@ -251,6 +254,7 @@ def test_inputs_of_another_shape_are_refused(model, name, inputs, told):
     "name",
     [
         *("clip text", "bert text", "mpnet text", "siglip image", "dinov2 with gates image"),
+        *("dinov3 image",),
         *("videomae video", "wav2vec2 audio", "large wav2vec2 audio", "wavlm audio"),
         *("large beats audio", "eva image"),
     ],

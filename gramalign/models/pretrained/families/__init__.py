@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from gramalign.models.pretrained.families.beats import BEATS
 from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, ROBERTA
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
+from gramalign.models.pretrained.families.dinov3 import DINOV3
 from gramalign.models.pretrained.families.eva import EVA
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
 from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIDEOMAE, VIT
@@ -18,6 +19,7 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "clip": CLIP,
     "dinov2": DINOV2,
     "dinov2_with_registers": REGISTERS,
+    "dinov3_vit": DINOV3,
     "distilbert": DISTILBERT,
     "eva01_clip_vision": EVA,
     "hubert": HUBERT,
