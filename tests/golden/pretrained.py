@@ -45,8 +45,8 @@ def clip(end: int) -> Any:
     return hf.CLIPModel(hf.CLIPConfig(text_config=text, vision_config=IMAGE, projection_dim=10))
 
 
-def siglip() -> Any:
-    text = {**TEXT, "projection_size": 24}
+def siglip(projection: int = 24) -> Any:
+    text = {**TEXT, "projection_size": projection}
     return hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=IMAGE))
 
 
@@ -220,6 +220,7 @@ CASES = {
     "clip that ends by number text": (lambda: clip(7), IDS, of_text),
     "clip image": (lambda: clip(2), PIXELS, of_image),
     "siglip text": (siglip, UNMASKED, of_text),
+    "siglip of unequal widths text": (lambda: siglip(30), UNMASKED, of_text),
     "siglip image": (siglip, PIXELS, of_image),
     "bert text": (lambda: hf.BertModel(hf.BertConfig(**TEXT)), IDS, mean),
     "bert for masked words text": (

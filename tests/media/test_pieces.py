@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+import tokenizers
 from PIL import Image
 from transformers import (
     ASTFeatureExtractor,
@@ -311,6 +312,47 @@ def test_texts_of_siglip(tmp_path):
     assert upper.keys() == {"input_ids"} and upper["input_ids"].shape == (1, 12)
     assert upper["input_ids"].tolist() == lower["input_ids"].tolist()
     assert upper["input_ids"][0, -1] == 1
+
+
+def write_siglip2(folder):
+    """With Gemma's tokenizer, as published."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    vocab = {word: number for number, word in enumerate([*special, *"▁acdtACDT", "ca", "▁d"])}
+    model = tokenizers.models.BPE(vocab, [("c", "a"), ("▁", "d")], unk_token="<unk>")
+    made = tokenizers.Tokenizer(model)
+    made.normalizer = tokenizers.normalizers.Replace(" ", "▁")
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", 1)]
+    )
+    made.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "GemmaTokenizer", "model_input_names": ["input_ids"]}
+    config |= {"do_lower_case": True, "padding_side": "right", "model_max_length": 10**30}
+    config |= {"add_bos_token": False, "add_eos_token": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    config = {"image_processor_type": "SiglipImageProcessor", "resample": 2}
+    config |= {"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(config))
+
+
+def test_texts_of_siglip_2(tmp_path):
+    write_siglip2(tmp_path)
+    read = reader("text", tmp_path, model_type="siglip", longest=7, frames=1)
+    assert {name: x.tolist() for name, x in read("cat Dac").items()} == {
+        "input_ids": [[14, 9, 15, 6, 7, 1, 0]]  # ca t ▁d a c
+    }
+    assert read("CAT dAC")["input_ids"].tolist() == read("cat dac")["input_ids"].tolist()
+    assert read("cat dac cat")["input_ids"].tolist() == [[14, 9, 15, 6, 7, 5, 1]]
+    known = AutoTokenizer.from_pretrained(tmp_path)
+    assert known("CAT")["input_ids"] == [11, 10, 13, 1], "the cases are words of their own"
+
+
+def test_images_of_siglip_2(tmp_path):
+    write_siglip2(tmp_path)
+    write_image(tmp_path / "a.png", seed=1)
+    read = reader("image", tmp_path, model_type="siglip", longest=0, frames=1)
+    resized = Image.fromarray(pixels(1)).resize((8, 8), Image.Resampling.BILINEAR)
+    wanted = np.moveaxis(np.asarray(resized, np.float32), -1, 0) / 127.5 - 1
+    np.testing.assert_allclose(read(str(tmp_path / "a.png"))["pixel_values"][0], wanted, atol=1e-6)
 
 
 def test_a_tokenizer_that_needs_sentencepiece(encoders, tmp_path, monkeypatch):

@@ -15,6 +15,9 @@ from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
 from gramalign.models.pretrained.sentences import said_by
 from gramalign.models.pretrained.weights import read_all, read_arrays, read_settings
 
+_CURES = {
+    "siglip2": "; it sees images of any shape (NaFlex): take a SigLIP 2 of one resolution, a siglip"
+}
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
 
 
@@ -146,9 +149,10 @@ def _config(folder: Path) -> dict[str, Any]:
         )
     config = read_settings(path)
     if config.get("model_type") not in FAMILIES:
+        cure = _CURES.get(str(config.get("model_type")), "")
         raise ValueError(
             f"{path}: model_type is {config.get('model_type')!r}, expected any of "
-            f"{sorted(FAMILIES)}"
+            f"{sorted(FAMILIES)}{cure}"
         )
     return {**config, **said_by(folder)}
 

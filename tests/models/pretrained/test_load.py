@@ -160,6 +160,7 @@ LAST = "encoder.layer.1.output.dense.weight"
             rf"{LAST} has shape \(41, 24\), expected \(40, 24\) by its config.json",
         ),
         (lambda c: c["config"].update(model_type="gpt2"), "model_type is 'gpt2', expected any of"),
+        (lambda c: c["config"].update(model_type="siglip2"), "take a SigLIP 2 of one resolution"),
         (lambda c: c["config"].pop("model_type"), "model_type is None, expected any of"),
         (lambda c: c["config"].update(hidden_act="mish"), "hidden_act is 'mish', expected any of"),
         (
