@@ -50,6 +50,16 @@ def siglip(projection: int = 24) -> Any:
     return hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=IMAGE))
 
 
+def clap(layers_of_text: int) -> Any:
+    text = {**TEXT, "num_hidden_layers": layers_of_text}
+    audio: dict[str, Any] = {
+        **{"num_mel_bins": 8, "spec_size": 32, "patch_size": 2, "patch_stride": [2, 2]},
+        **{"patch_embeds_hidden_size": 12, "hidden_size": 24, "window_size": 8},
+        **{"depths": [2, 2], "num_attention_heads": [2, 4], "layer_norm_eps": 1e-4},
+    }
+    return hf.ClapModel(hf.ClapConfig(text_config=text, audio_config=audio, projection_dim=10))
+
+
 def mpnet() -> Any:
     config = {**TEXT, "max_position_embeddings": 160}
     return hf.MPNetModel(hf.MPNetConfig(**config))
@@ -182,6 +192,14 @@ def of_image(model: Any, inputs: dict) -> torch.Tensor:
     return model.get_image_features(**inputs).pooler_output
 
 
+def of_text_in_clap(model: Any, inputs: dict) -> torch.Tensor:
+    return model.text_projection(model.text_model(**inputs).pooler_output)
+
+
+def of_sound_in_clap(model: Any, inputs: dict) -> torch.Tensor:
+    return model.audio_projection(model.audio_model(**inputs).pooler_output)
+
+
 def mean(model: Any, inputs: dict) -> torch.Tensor:
     tokens = model(**inputs).last_hidden_state
     kept = inputs["attention_mask"][..., None].to(tokens.dtype)
@@ -219,6 +237,8 @@ CASES = {
     "clip text": (lambda: clip(2), IDS, of_text),
     "clip that ends by number text": (lambda: clip(7), IDS, of_text),
     "clip image": (lambda: clip(2), PIXELS, of_image),
+    "clap text": (lambda: clap(2), IDS, of_text_in_clap),
+    "clap audio": (lambda: clap(1), {"input_features": [2, 1, 100, 8]}, of_sound_in_clap),
     "siglip text": (siglip, UNMASKED, of_text),
     "siglip of unequal widths text": (lambda: siglip(30), UNMASKED, of_text),
     "siglip image": (siglip, PIXELS, of_image),
@@ -293,8 +313,9 @@ def result(make: Callable[[], Any], shapes: dict, call: Callable[[Any, dict], An
         model = make()
         model.save_pretrained(folder)  # not state_dict: files have other names
         written = safetensors.numpy.load_file(folder / "model.safetensors")
-        tensors = {name: list(array.shape) for name, array in written.items()}
-        write_weights(folder, tensors)
+        counts = {name: array for name, array in written.items() if array.dtype.kind == "i"}
+        tensors = {n: list(array.shape) for n, array in written.items() if n not in counts}
+        write_weights(folder, tensors, counts)
         if isinstance(model, Saved):
             model = model.from_pretrained(folder)
         else:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ from transformers import (
     AutoFeatureExtractor,
     AutoImageProcessor,
     AutoTokenizer,
+    ClapFeatureExtractor,
 )
 
 from gramalign.decoding.libraries import processor
@@ -395,3 +397,55 @@ def test_windows_of_audio_spectrogram_transformers_fill_all_their_frames(tmp_pat
     samples = sound(str(tmp_path / "a.wav"), RATE)[: RATE * 155 // 1000]
     frames = longer(samples, sampling_rate=RATE, return_tensors="np")["input_values"][0]
     assert not frames[-1].any() and frames[-2].any()
+
+
+def write_clap(folder, **settings):
+    """As published, of a second instead of ten."""
+    settings = {
+        **{"feature_extractor_type": "ClapFeatureExtractor", "max_length_s": 1, "feature_size": 64},
+        **{"frequency_min": 50, "frequency_max": 14_000, "sampling_rate": 48_000, "top_db": None},
+        **{"truncation": "rand_trunc", "padding": "repeatpad", "nb_max_samples": 48_000},
+        **settings,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return settings
+
+
+@pytest.mark.parametrize("padding", ["repeatpad", "repeat", "pad"])
+def test_spectra_of_clap(tmp_path, padding):
+    pytest.importorskip("torch")  # Hugging Face's needs it
+    extractor = ClapFeatureExtractor(**write_clap(tmp_path, padding=padding))
+    for seconds in (0.3, 1):
+        write_sound(tmp_path / "a.wav", 0, seconds=seconds, rate=48_000)
+        found = reader("audio", tmp_path, model_type="clap", longest=0, frames=1)(
+            str(tmp_path / "a.wav")
+        )
+        samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+        wanted = extractor([samples], sampling_rate=48_000, return_tensors="np")["input_features"]
+        assert wanted.shape == (1, 1, 101, 64)
+        np.testing.assert_array_equal(found.pop("input_features"), wanted)
+        assert not found
+
+
+def test_a_long_sound_of_clap_is_cut_into_windows(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    write_clap(tmp_path)
+    write_sound(tmp_path / "a.wav", 0, seconds=2.5, rate=48_000)
+    made = processor(tmp_path, "feature extractor")
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    found = _sounds(made, filled=False)(str(tmp_path / "a.wav"))["input_features"]
+    assert found.shape == (3, 1, 101, 64)
+    np.testing.assert_array_equal(found[1:2], made([samples[36_000:84_000]])["input_features"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"truncation": "fusion"}, "truncation is 'fusion', expected 'rand_trunc'"),
+        ({"padding": "reflect"}, "padding is 'reflect', expected any of .*'repeatpad'"),
+    ],
+)
+def test_spectra_of_another_clap(tmp_path, settings, told):
+    write_clap(tmp_path, **settings)
+    with pytest.raises(ValueError, match=f"no feature extractor that can be used here: {told}"):
+        processor(tmp_path, "feature extractor")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Shape
 
@@ -321,15 +321,30 @@ def _sinusoids(places: int, width: int) -> np.ndarray:
     return waves.astype(np.float32)
 
 
-def _cubic(old: int, new: int) -> np.ndarray:
-    """Weights `[new, old]` of cubic interpolation, Keys' with a = -3/4, as torch has it."""
-    at = (np.arange(new) + 0.5) * old / new - 0.5
-    first = np.floor(at).astype(int) - 1
-    weights = np.zeros((new, old))
-    for tap in range(4):
-        distance = np.abs(at - (first + tap))
-        near = (1.25 * distance - 2.25) * distance**2 + 1
-        far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
-        column = np.clip(first + tap, 0, old - 1)  # the border goes on
-        np.add.at(weights, (np.arange(new), column), np.where(distance <= 1, near, far))
-    return weights.astype(np.float32)
+def _cubic(old: int, new: int) -> Float[np.ndarray, "new old"]:
+    """Weights of cubic interpolation between borders, as torch has it."""
+    weights = np.zeros((new, old), np.float32)
+    for column, weight in zip(*taps((np.arange(new) + 0.5) * old / new - 0.5, old), strict=True):
+        np.add.at(weights, (np.arange(new), column), weight)
+    return weights
+
+
+def taps(
+    at: Float[np.ndarray, " new"], old: int
+) -> tuple[Int[np.ndarray, "4 new"], Float[np.ndarray, "4 new"]]:
+    """Which of `old` numbers cubic interpolation takes, Keys' with a = -3/4, and their weights.
+
+    Args:
+        at: where, from 0, the new numbers are among the old ones.
+        old: how many there are; the first and the last go on beyond the border.
+
+    >>> columns, weights = taps(np.array([1.5]), 3)
+    >>> columns[:, 0].tolist(), weights[:, 0].tolist()
+    ([0, 1, 2, 2], [-0.09375, 0.59375, 0.59375, -0.09375])
+    """
+    columns = np.floor(at).astype(int) + np.arange(-1, 3)[:, None]
+    distance = np.abs(at - columns)
+    near = (1.25 * distance - 2.25) * distance**2 + 1
+    far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
+    weights = np.where(distance <= 1, near, far).astype(np.float32)
+    return np.clip(columns, 0, old - 1), weights

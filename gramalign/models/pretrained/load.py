@@ -162,7 +162,6 @@ def _dotted(path: tuple) -> str:
 
 
 def _name(path: tuple, names: Mapping[str, str]) -> str:
-    number = next((str(step) for step in path if isinstance(step, int)), None)
     steps = ["*" if isinstance(step, int) else str(step) for step in path]
     whole = ".".join(steps)
     if whole in names:
@@ -170,4 +169,6 @@ def _name(path: tuple, names: Mapping[str, str]) -> str:
     else:
         name = f"{names['.'.join(steps[:-1])]}.{_LEAVES[steps[-1]]}"
     # Positions of texts are a table in the model, and an array in images.
-    return name if number is None else name.replace("*", number)
+    for number in (str(step) for step in path if isinstance(step, int)):
+        name = name.replace("*", number, 1)
+    return name

@@ -155,7 +155,7 @@ class Attention(nnx.Module):
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None = None,
         asking: Float[Array, "batch askers width"] | None = None,
-        added: Float[Array, "1 heads askers tokens"] | None = None,
+        added: Float[Array, "#batch heads askers tokens"] | None = None,
         turns: Float[np.ndarray, "2 tokens half"] | None = None,
     ) -> Float[Array, "batch askers width"]:
         """Attends to the tokens that `mask` has, with `added` to what softmax sees.
@@ -251,7 +251,7 @@ class Layer(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None = None,
-        added: Float[Array, "1 heads tokens tokens"] | None = None,
+        added: Float[Array, "#batch heads tokens tokens"] | None = None,
         turns: Float[np.ndarray, "2 tokens half"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """Maps the tokens that `mask` has; what becomes of the others has no meaning."""

@@ -116,6 +116,27 @@ def test_the_newer_names_of_layers_and_an_array_of_no_registers(model):
     np.testing.assert_array_equal(pretrained.load(folder, "image")(inputs), found)
 
 
+@pytest.mark.parametrize("name", ["clap text", "clap audio"])
+def test_tables_of_numbers_are_no_weights(model, name):
+    folder = model(name)
+    encoder, layer = "audio_model.audio_encoder", "layers.0.blocks.1.attention.self"
+    weights = weights_of(folder) | {
+        f"{encoder}.batch_norm.num_batches_tracked": np.asarray(7),
+        f"{encoder}.{layer}.relative_position_index": np.zeros((64, 64), int),
+        "text_model.embeddings.position_ids": np.arange(12)[None],
+        "text_model.embeddings.token_type_ids": np.zeros((1, 12), int),
+    }
+    save(folder, weights)
+    embeds_as(folder, name)
+    del weights[f"{encoder}.batch_norm.running_var"]
+    save(folder, weights)
+    if name == "clap text":
+        embeds_as(folder, name)
+        return
+    with pytest.raises(ValueError, match="lacks .*batch_norm.scale, which front.scale is made of"):
+        pretrained.load(folder, "audio")
+
+
 @pytest.mark.parametrize("half", ["gate", "up"])
 def test_half_of_a_gated_layer_is_none(model, half):
     folder = model(

@@ -18,7 +18,7 @@ EACH = [
     *("clip text", "roberta text", "mpnet text", "ast audio", "whisper audio"),
     *("wav2vec2 audio", "large wav2vec2 audio", "large wavlm audio", "large beats audio"),
     *("videomae video", "siglip image", "dinov2 with registers, smaller images image"),
-    *("dinov3 image", "dinov3 with gates image"),
+    *("dinov3 image", "dinov3 with gates image", "clap text", "clap audio"),
 ]
 
 

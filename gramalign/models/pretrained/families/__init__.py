@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from gramalign.models.pretrained.families.beats import BEATS
 from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, ROBERTA
+from gramalign.models.pretrained.families.clap import CLAP
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.dinov3 import DINOV3
 from gramalign.models.pretrained.families.eva import EVA
@@ -16,6 +17,7 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "audio-spectrogram-transformer": AST,
     "beats": BEATS,
     "bert": BERT,
+    "clap": CLAP,
     "clip": CLIP,
     "dinov2": DINOV2,
     "dinov2_with_registers": REGISTERS,
@@ -41,6 +43,6 @@ def families_of(kind: str) -> list[str]:
     """The families with an encoder of a kind.
 
     >>> families_of("audio")
-    ['audio-spectrogram-transformer', 'beats', 'hubert', 'wav2vec2', 'wavlm', 'whisper']
+    ['audio-spectrogram-transformer', 'beats', 'clap', 'hubert', 'wav2vec2', 'wavlm', 'whisper']
     """
     return sorted(name for name, recipes in FAMILIES.items() if kind in recipes)
