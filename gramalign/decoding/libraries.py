@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from gramalign.decoding.spectra import Spectra
+from gramalign.decoding.unrounded import Unrounded
+
 _PACKAGES = {
     "transformers": "transformers",
     "PIL": "pillow",
@@ -18,6 +21,7 @@ _CLASSES = {
     "image processor": "AutoImageProcessor",
     "feature extractor": "AutoFeatureExtractor",
 }
+_MADE_HERE = {"DINOv3ViTImageProcessor": Unrounded, "ClapFeatureExtractor": Spectra}
 
 
 def check_installed() -> None:
@@ -55,7 +59,26 @@ def processor(
     if what == "image processor":
         options["backend"] = "pil"  # and not torchvision's where there is one: it rounds otherwise
     try:
+        if what != "tokenizer" and (own := _made_here(str(folder), what)):
+            return own
         return getattr(transformers, _CLASSES[what]).from_pretrained(str(folder), **options)
     except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{folder} has no {what} that can be used here: {reason}") from error
+
+
+def _made_here(
+    folder: str, what: Literal["image processor", "feature extractor"]
+) -> Unrounded | Spectra | None:
+    """What Hugging Face has with torch or torchvision alone, by the name that settings give it."""
+    from transformers import FeatureExtractionMixin, ImageProcessingMixin
+
+    if what == "image processor":
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
+        name = settings.get("image_processor_type")
+    else:
+        read = FeatureExtractionMixin.get_feature_extractor_dict
+        settings, _ = read(folder, local_files_only=True)
+        name = settings.get("feature_extractor_type")
+    made = _MADE_HERE.get(str(name).removesuffix("Fast"))
+    return made and made(settings)

@@ -57,8 +57,11 @@ def reader(
     """
     match kind:
         case "text":
+            tokenizer = processor(folder, "tokenizer")
+            if model_type.startswith("siglip"):
+                _lower(tokenizer)
             padded = filled or model_type.startswith(_PADDED)
-            return _texts(processor(folder, "tokenizer"), folder, longest, padded)
+            return _texts(tokenizer, folder, longest, padded)
         case "image":
             images = processor(folder, "image processor")
             return lambda path: _of_images(images, [picture(path)])
@@ -92,6 +95,20 @@ def _texts(tokenizer: Any, folder: Path, longest: int, padded: bool) -> Callable
 
     read("")  # sets the tokenizer up for truncation, which threads could not at the same time
     return read
+
+
+def _lower(tokenizer: Any) -> None:
+    """Sees to it that texts become lower case, as those did that SigLIP was trained on.
+
+    SigLIP's own tokenizers do that; SigLIP 2 has that of Gemma, which does not.
+    """
+    if type(tokenizer).__name__.startswith("Siglip"):
+        return
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    steps = [normalizers.Lowercase(), backend.normalizer]
+    backend.normalizer = normalizers.Sequence([step for step in steps if step is not None])
 
 
 def _length(tokens: int, longest: int) -> int:

@@ -45,9 +45,19 @@ def clip(end: int) -> Any:
     return hf.CLIPModel(hf.CLIPConfig(text_config=text, vision_config=IMAGE, projection_dim=10))
 
 
-def siglip() -> Any:
-    text = {**TEXT, "projection_size": 24}
+def siglip(projection: int = 24) -> Any:
+    text = {**TEXT, "projection_size": projection}
     return hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=IMAGE))
+
+
+def clap(layers_of_text: int) -> Any:
+    text = {**TEXT, "num_hidden_layers": layers_of_text}
+    audio: dict[str, Any] = {
+        **{"num_mel_bins": 8, "spec_size": 32, "patch_size": 2, "patch_stride": [2, 2]},
+        **{"patch_embeds_hidden_size": 12, "hidden_size": 24, "window_size": 8},
+        **{"depths": [2, 2], "num_attention_heads": [2, 4], "layer_norm_eps": 1e-4},
+    }
+    return hf.ClapModel(hf.ClapConfig(text_config=text, audio_config=audio, projection_dim=10))
 
 
 def mpnet() -> Any:
@@ -69,6 +79,10 @@ def dinov2(size: int, *, gated: bool) -> Any:
 def registers(*, gated: bool) -> Any:
     config = {**IMAGE, "use_swiglu_ffn": gated, "num_register_tokens": 2, "mlp_ratio": 2}
     return hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**config))
+
+
+def dinov3(**more: Any) -> Any:
+    return hf.DINOv3ViTModel(hf.DINOv3ViTConfig(**IMAGE, **more))
 
 
 def videomae(**more: Any) -> Any:
@@ -262,6 +276,14 @@ def of_image(model: Any, inputs: dict) -> torch.Tensor:
     return model.get_image_features(**inputs).pooler_output
 
 
+def of_text_in_clap(model: Any, inputs: dict) -> torch.Tensor:
+    return model.text_projection(model.text_model(**inputs).pooler_output)
+
+
+def of_sound_in_clap(model: Any, inputs: dict) -> torch.Tensor:
+    return model.audio_projection(model.audio_model(**inputs).pooler_output)
+
+
 def mean(model: Any, inputs: dict) -> torch.Tensor:
     tokens = model(**inputs).last_hidden_state
     kept = inputs["attention_mask"][..., None].to(tokens.dtype)
@@ -299,7 +321,10 @@ CASES = {
     "clip text": (lambda: clip(2), IDS, of_text),
     "clip that ends by number text": (lambda: clip(7), IDS, of_text),
     "clip image": (lambda: clip(2), PIXELS, of_image),
+    "clap text": (lambda: clap(2), IDS, of_text_in_clap),
+    "clap audio": (lambda: clap(1), {"input_features": [2, 1, 100, 8]}, of_sound_in_clap),
     "siglip text": (siglip, UNMASKED, of_text),
+    "siglip of unequal widths text": (lambda: siglip(30), UNMASKED, of_text),
     "siglip image": (siglip, PIXELS, of_image),
     "bert text": (lambda: hf.BertModel(hf.BertConfig(**TEXT)), IDS, mean),
     "bert for masked words text": (
@@ -331,6 +356,12 @@ CASES = {
     "dinov2 with registers image": (lambda: registers(gated=True), PIXELS, first),
     "dinov2 with registers, larger images image": (lambda: registers(gated=False), LARGER, first),
     "dinov2 with registers, smaller images image": (lambda: registers(gated=False), SMALLER, first),
+    "dinov3 image": (lambda: dinov3(num_register_tokens=2), OBLONG, first),
+    "dinov3 with gates image": (
+        lambda: dinov3(use_gated_mlp=True, hidden_act="silu", query_bias=False, value_bias=False),
+        PIXELS,
+        first,
+    ),
     "videomae video": (lambda: hf.VideoMAEModel(videomae()), VIDEO, mean_of_all),
     "videomae before training video": (
         lambda: hf.VideoMAEForPreTraining(videomae(use_mean_pooling=False)),
@@ -369,8 +400,9 @@ def result(make: Callable[[], Any], shapes: dict, call: Callable[[Any, dict], An
         model = make()
         model.save_pretrained(folder)  # not state_dict: files have other names
         written = safetensors.numpy.load_file(folder / "model.safetensors")
-        tensors = {name: list(array.shape) for name, array in written.items()}
-        write_weights(folder, tensors)
+        counts = {name: array for name, array in written.items() if array.dtype.kind == "i"}
+        tensors = {n: list(array.shape) for n, array in written.items() if n not in counts}
+        write_weights(folder, tensors, counts)
         if isinstance(model, Saved):
             model = model.from_pretrained(folder)
         else:

@@ -2,17 +2,20 @@
 
 import json
 import shutil
+import sys
 
 import av
 import numpy as np
 import pytest
 import soundfile
 import soxr
+import tokenizers
 from PIL import Image
 from transformers import (
     AutoFeatureExtractor,
     AutoImageProcessor,
     AutoTokenizer,
+    ClapFeatureExtractor,
 )
 
 from gramalign.decoding.libraries import processor
@@ -72,6 +75,46 @@ def test_an_image(encoders, tmp_path):
     write_image(tmp_path / "a.png", seed=1)
     found = read(encoders, "image", "clip", tmp_path / "a.png")
     np.testing.assert_array_equal(found["pixel_values"], prepared(encoders, [pixels(1)]))
+
+
+def write_dinov3(folder, **settings):
+    """As published, with sizes in pixels and `null` for what does not apply."""
+    settings = {
+        **{"image_processor_type": "DINOv3ViTImageProcessorFast", "do_center_crop": None},
+        **{"crop_size": None, "size": {"height": 9, "width": 24}, "resample": 2},
+        **settings,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+
+
+def test_images_of_dinov3_are_not_rounded(tmp_path):
+    torch = pytest.importorskip("torch")
+    write_dinov3(tmp_path)
+    write_image(tmp_path / "a.png", seed=1)  # higher and narrower
+    found = reader("image", tmp_path, model_type="dinov3_vit", longest=0, frames=1)(
+        str(tmp_path / "a.png")
+    )["pixel_values"]
+    assert found.shape == (1, 3, 9, 24) and found.dtype == np.float32
+    image = torch.from_numpy(pixels(1)).permute(2, 0, 1)[None] / 255
+    options = {"mode": "bilinear", "align_corners": False, "antialias": True}
+    wanted = torch.nn.functional.interpolate(image, (9, 24), **options)[0].numpy()
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    wanted = (wanted - mean[:, None, None]) / std[:, None, None]
+    np.testing.assert_allclose(found[0], wanted, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"do_center_crop": True}, "do_center_crop is True, expected False"),
+        ({"do_rescale": False}, "do_rescale is False, expected True"),
+        ({"size": {"shortest_edge": 9}}, "size is .*shortest_edge.*, expected a height and a wid"),
+    ],
+)
+def test_images_of_dinov3_that_nobody_publishes(tmp_path, settings, told):
+    write_dinov3(tmp_path, **settings)
+    with pytest.raises(ValueError, match=f"no image processor that can be used here: {told}"):
+        processor(tmp_path, "image processor")
 
 
 def test_images_are_turned_as_they_were_taken(tmp_path):
@@ -272,6 +315,47 @@ def test_texts_of_siglip(tmp_path):
     assert upper["input_ids"][0, -1] == 1
 
 
+def write_siglip2(folder):
+    """With Gemma's tokenizer, as published."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    vocab = {word: number for number, word in enumerate([*special, *"▁acdtACDT", "ca", "▁d"])}
+    model = tokenizers.models.BPE(vocab, [("c", "a"), ("▁", "d")], unk_token="<unk>")
+    made = tokenizers.Tokenizer(model)
+    made.normalizer = tokenizers.normalizers.Replace(" ", "▁")
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", 1)]
+    )
+    made.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "GemmaTokenizer", "model_input_names": ["input_ids"]}
+    config |= {"do_lower_case": True, "padding_side": "right", "model_max_length": 10**30}
+    config |= {"add_bos_token": False, "add_eos_token": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    config = {"image_processor_type": "SiglipImageProcessor", "resample": 2}
+    config |= {"size": {"height": 8, "width": 8}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(config))
+
+
+def test_texts_of_siglip_2(tmp_path):
+    write_siglip2(tmp_path)
+    read = reader("text", tmp_path, model_type="siglip", longest=7, frames=1)
+    assert {name: x.tolist() for name, x in read("cat Dac").items()} == {
+        "input_ids": [[14, 9, 15, 6, 7, 1, 0]]  # ca t ▁d a c
+    }
+    assert read("CAT dAC")["input_ids"].tolist() == read("cat dac")["input_ids"].tolist()
+    assert read("cat dac cat")["input_ids"].tolist() == [[14, 9, 15, 6, 7, 5, 1]]
+    known = AutoTokenizer.from_pretrained(tmp_path)
+    assert known("CAT")["input_ids"] == [11, 10, 13, 1], "the cases are words of their own"
+
+
+def test_images_of_siglip_2(tmp_path):
+    write_siglip2(tmp_path)
+    write_image(tmp_path / "a.png", seed=1)
+    read = reader("image", tmp_path, model_type="siglip", longest=0, frames=1)
+    resized = Image.fromarray(pixels(1)).resize((8, 8), Image.Resampling.BILINEAR)
+    wanted = np.moveaxis(np.asarray(resized, np.float32), -1, 0) / 127.5 - 1
+    np.testing.assert_allclose(read(str(tmp_path / "a.png"))["pixel_values"][0], wanted, atol=1e-6)
+
+
 def test_a_tokenizer_that_needs_sentencepiece(encoders, tmp_path, monkeypatch):
     shutil.copytree(encoders / "bert", tmp_path / "bert")
     (tmp_path / "bert" / "spiece.model").touch()
@@ -299,3 +383,55 @@ def test_sounds_of_nothing(samples, message, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array(samples), 8000, subtype="FLOAT")
     with pytest.raises(ValueError, match=message):
         sound(str(tmp_path / "a.wav"), RATE)
+
+
+def write_clap(folder, **settings):
+    """As published, of a second instead of ten."""
+    settings = {
+        **{"feature_extractor_type": "ClapFeatureExtractor", "max_length_s": 1, "feature_size": 64},
+        **{"frequency_min": 50, "frequency_max": 14_000, "sampling_rate": 48_000, "top_db": None},
+        **{"truncation": "rand_trunc", "padding": "repeatpad", "nb_max_samples": 48_000},
+        **settings,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return settings
+
+
+@pytest.mark.parametrize("padding", ["repeatpad", "repeat", "pad"])
+def test_spectra_of_clap(tmp_path, padding):
+    pytest.importorskip("torch")  # Hugging Face's needs it
+    extractor = ClapFeatureExtractor(**write_clap(tmp_path, padding=padding))
+    for seconds in (0.3, 1):
+        write_sound(tmp_path / "a.wav", 0, seconds=seconds, rate=48_000)
+        found = reader("audio", tmp_path, model_type="clap", longest=0, frames=1)(
+            str(tmp_path / "a.wav")
+        )
+        samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+        wanted = extractor([samples], sampling_rate=48_000, return_tensors="np")["input_features"]
+        assert wanted.shape == (1, 1, 101, 64)
+        np.testing.assert_array_equal(found.pop("input_features"), wanted)
+        assert not found
+
+
+def test_a_long_sound_of_clap_is_cut_into_windows(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    write_clap(tmp_path)
+    write_sound(tmp_path / "a.wav", 0, seconds=2.5, rate=48_000)
+    made = processor(tmp_path, "feature extractor")
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    found = _sounds(made, filled=False)(str(tmp_path / "a.wav"))["input_features"]
+    assert found.shape == (3, 1, 101, 64)
+    np.testing.assert_array_equal(found[1:2], made([samples[36_000:84_000]])["input_features"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"truncation": "fusion"}, "truncation is 'fusion', expected 'rand_trunc'"),
+        ({"padding": "reflect"}, "padding is 'reflect', expected any of .*'repeatpad'"),
+    ],
+)
+def test_spectra_of_another_clap(tmp_path, settings, told):
+    write_clap(tmp_path, **settings)
+    with pytest.raises(ValueError, match=f"no feature extractor that can be used here: {told}"):
+        processor(tmp_path, "feature extractor")

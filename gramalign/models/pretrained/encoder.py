@@ -4,12 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from gramalign.models.linear import Linear
 from gramalign.models.pretrained.fronts import Inputs
-from gramalign.models.pretrained.transformer import Attention, Perceptron, Shape, Transformer
+from gramalign.models.pretrained.swin import Swin
+from gramalign.models.pretrained.transformer import (
+    ACTIVATIONS,
+    Attention,
+    Perceptron,
+    Shape,
+    Transformer,
+)
 
 Mask = Bool[Array, "batch tokens"] | None
 
@@ -26,6 +33,7 @@ class Encoder(nnx.Module):
         body: maps tokens.
         pool: makes one token of all, from `(tokens, mask, inputs)`.
         head: maps that token, if not None.
+        turns: by what attention turns tokens, from `inputs`, if not None.
     """
 
     def __init__(
@@ -33,12 +41,14 @@ class Encoder(nnx.Module):
         kind: str,
         dim: int,
         front: nnx.Module,
-        body: Transformer,
+        body: Transformer | Swin,
         pool: Callable[[Array, Array | None, Inputs], Array],
-        head: Linear | None = None,
+        head: Callable[[Array], Array] | None = None,
+        turns: Callable[[Inputs], np.ndarray] | None = None,
     ):
         self.kind, self.dim = kind, dim
         self.front, self.body, self.pool, self.head = front, body, pool, head
+        self.turns = turns
 
     def __call__(self, inputs: Inputs) -> Float[Array, "batch dim"]:
         """Encodes a batch, each row by itself.
@@ -47,10 +57,10 @@ class Encoder(nnx.Module):
             inputs: arrays by the names that Hugging Face's processors give them. Of texts:
                 `input_ids` and `attention_mask` `[batch, tokens]`. Of images: `pixel_values`
                 `[batch, channels, height, width]`; of videos with `frames` after `batch`. Of
-                sounds: `input_values` `[batch, frames, bands]` (AST), `input_features` `[batch,
-                bands, frames]` (Whisper) or `input_values` `[batch, samples]` (wav2vec 2.0,
-                HuBERT); the latter two, if sounds were padded, with `attention_mask`, of the same
-                frames or samples.
+                sounds: `input_values` `[batch, frames, bands]` (AST), `input_features` `[batch, 1,
+                frames, bands]` (CLAP), `input_features` `[batch, bands, frames]` (Whisper) or
+                `input_values` `[batch, samples]` (wav2vec 2.0, HuBERT); the latter two, if sounds
+                were padded, with `attention_mask`, of the same frames or samples.
 
         Returns:
             Embeddings in float32, not normalised.
@@ -59,7 +69,8 @@ class Encoder(nnx.Module):
             ValueError: for arrays that are missing or of another shape.
         """
         tokens, mask = self.front(inputs)
-        pooled = self.pool(self.body(tokens, mask), mask, inputs)
+        turns = () if self.turns is None else (self.turns(inputs),)
+        pooled = self.pool(self.body(tokens, mask, *turns), mask, inputs)
         return (pooled if self.head is None else self.head(pooled)).astype(jnp.float32)
 
 
@@ -124,3 +135,33 @@ class AttentionPool(nnx.Module):
         asking = jnp.broadcast_to(probe, (x.shape[0], 1, *probe.shape))
         found = self.attention(x, asking=asking.astype(x.dtype))
         return (found + self.mlp(self.norm(found)))[:, 0]
+
+
+class FirstMapped(nnx.Module):
+    """The token for the class after a layer, as BERT was trained to tell whether texts follow."""
+
+    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+        self.map = shape.linear(shape.width, shape.width, rngs)
+
+    def __call__(self, x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
+        """Pools every row."""
+        return jnp.tanh(self.map(x[:, 0]))
+
+
+class Projection(nnx.Module):
+    """A head of two linear maps.
+
+    Args:
+        shape: of the transformer before.
+        dim: width of what either makes.
+        activation: between them, one of `ACTIVATIONS`.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(self, shape: Shape, dim: int, activation: str, rngs: nnx.Rngs):
+        self.first, self.second = shape.linear(shape.width, dim, rngs), shape.linear(dim, dim, rngs)
+        self.activation, self.dim = ACTIVATIONS[activation], dim
+
+    def __call__(self, x: Float[Array, "batch width"]) -> Float[Array, "batch dim"]:
+        """Maps every row."""
+        return self.second(self.activation(self.first(x)))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Norm, Shape
 
@@ -92,6 +92,7 @@ class Patches(nnx.Module):
         stride: from one patch to the next; None: `patch`.
         tokens: number of tokens before the patches, such as the one for the class.
         registers: number of further tokens, which have no position.
+        placed: whether the other tokens have one; else attention knows where they are.
         smooth: whether positions are averaged where an image has fewer patches, as in DINOv2 with
             registers.
         bias: whether the patches' linear map has one.
@@ -111,6 +112,7 @@ class Patches(nnx.Module):
         stride: tuple[int, int] | None = None,
         tokens: int = 1,
         registers: int = 0,
+        placed: bool = True,
         smooth: bool = False,
         bias: bool = True,
         patch_norm: float | None = None,
@@ -133,7 +135,8 @@ class Patches(nnx.Module):
         self.patch_norm = None if patch_norm is None else Norm(shape.width, **options)
         self.dtype = shape.dtype
         self.tokens = nnx.Param(jnp.zeros((tokens, shape.width))) if tokens else None
-        self.places = nnx.Param(jnp.zeros((tokens + self.grid[0] * self.grid[1], shape.width)))
+        places = tokens + self.grid[0] * self.grid[1]
+        self.places = nnx.Param(jnp.zeros((places, shape.width))) if placed else None
         self.registers = nnx.Param(jnp.zeros((registers, shape.width))) if registers else None
         self.smooth = smooth
         self.norm = shape.norm(rngs) if norm else None
@@ -157,25 +160,28 @@ class Patches(nnx.Module):
 
     def embed(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _"]:
         """The tokens of images, rows of patches one after the other."""
-        places = self.places[...]
         grid = self._grid(x.shape[1:3])
         x = self.map(x.astype(jnp.float32)).reshape(x.shape[0], grid[0] * grid[1], -1)
         x = x if self.patch_norm is None else self.patch_norm(x)
-        first = len(places) - self.grid[0] * self.grid[1]
-        if grid != self.grid:
-            patches = places[first:].reshape(*self.grid, -1)
-            if self.smooth:
-                patches = jax.image.resize(patches, (*grid, patches.shape[2]), "cubic")
-            else:
-                over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
-                patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
-            places = jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
         if self.tokens is not None:
             x = jnp.concatenate([_for_each(self.tokens[...], x), x], axis=1)
-        x = x + places[None]
+        if self.places is not None:
+            x = x + self._placed(self.places[...], grid)[None]
         if self.registers is not None:  # last, as attention does not see where they are
             x = jnp.concatenate([x, _for_each(self.registers[...], x)], axis=1)
         return (x if self.norm is None else self.norm(x)).astype(self.dtype)
+
+    def _placed(self, places: Array, grid: tuple[int, int]) -> Array:
+        if grid == self.grid:
+            return places
+        first = len(places) - self.grid[0] * self.grid[1]
+        patches = places[first:].reshape(*self.grid, -1)
+        if self.smooth:
+            patches = jax.image.resize(patches, (*grid, patches.shape[2]), "cubic")
+        else:
+            over, down = (_cubic(*sizes) for sizes in zip(self.grid, grid, strict=True))
+            patches = jnp.einsum("oh,pw,hwd->opd", over, down, patches, precision="highest")
+        return jnp.concatenate([places[:first], patches.reshape(-1, places.shape[1])])
 
     def _grid(self, size) -> tuple[int, int]:
         high, wide = (
@@ -321,15 +327,30 @@ def _sinusoids(places: int, width: int) -> np.ndarray:
     return waves.astype(np.float32)
 
 
-def _cubic(old: int, new: int) -> np.ndarray:
-    """Weights `[new, old]` of cubic interpolation, Keys' with a = -3/4, as torch has it."""
-    at = (np.arange(new) + 0.5) * old / new - 0.5
-    first = np.floor(at).astype(int) - 1
-    weights = np.zeros((new, old))
-    for tap in range(4):
-        distance = np.abs(at - (first + tap))
-        near = (1.25 * distance - 2.25) * distance**2 + 1
-        far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
-        column = np.clip(first + tap, 0, old - 1)  # the border goes on
-        np.add.at(weights, (np.arange(new), column), np.where(distance <= 1, near, far))
-    return weights.astype(np.float32)
+def _cubic(old: int, new: int) -> Float[np.ndarray, "new old"]:
+    """Weights of cubic interpolation between borders, as torch has it."""
+    weights = np.zeros((new, old), np.float32)
+    for column, weight in zip(*taps((np.arange(new) + 0.5) * old / new - 0.5, old), strict=True):
+        np.add.at(weights, (np.arange(new), column), weight)
+    return weights
+
+
+def taps(
+    at: Float[np.ndarray, " new"], old: int
+) -> tuple[Int[np.ndarray, "4 new"], Float[np.ndarray, "4 new"]]:
+    """Which of `old` numbers cubic interpolation takes, Keys' with a = -3/4, and their weights.
+
+    Args:
+        at: where, from 0, the new numbers are among the old ones.
+        old: how many there are; the first and the last go on beyond the border.
+
+    >>> columns, weights = taps(np.array([1.5]), 3)
+    >>> columns[:, 0].tolist(), weights[:, 0].tolist()
+    ([0, 1, 2, 2], [-0.09375, 0.59375, 0.59375, -0.09375])
+    """
+    columns = np.floor(at).astype(int) + np.arange(-1, 3)[:, None]
+    distance = np.abs(at - columns)
+    near = (1.25 * distance - 2.25) * distance**2 + 1
+    far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
+    weights = np.where(distance <= 1, near, far).astype(np.float32)
+    return np.clip(columns, 0, old - 1), weights

@@ -15,6 +15,9 @@ from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
 from gramalign.models.pretrained.sentences import said_by
 from gramalign.models.pretrained.weights import read_all, read_arrays, read_settings
 
+_CURES = {
+    "siglip2": "; it sees images of any shape (NaFlex): take a SigLIP 2 of one resolution, a siglip"
+}
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
 
 
@@ -146,9 +149,10 @@ def _config(folder: Path) -> dict[str, Any]:
         )
     config = read_settings(path)
     if config.get("model_type") not in FAMILIES:
+        cure = _CURES.get(str(config.get("model_type")), "")
         raise ValueError(
             f"{path}: model_type is {config.get('model_type')!r}, expected any of "
-            f"{sorted(FAMILIES)}"
+            f"{sorted(FAMILIES)}{cure}"
         )
     return {**config, **said_by(folder)}
 
@@ -158,7 +162,6 @@ def _dotted(path: tuple) -> str:
 
 
 def _name(path: tuple, names: Mapping[str, str]) -> str:
-    number = next((str(step) for step in path if isinstance(step, int)), None)
     steps = ["*" if isinstance(step, int) else str(step) for step in path]
     whole = ".".join(steps)
     if whole in names:
@@ -166,4 +169,6 @@ def _name(path: tuple, names: Mapping[str, str]) -> str:
     else:
         name = f"{names['.'.join(steps[:-1])]}.{_LEAVES[steps[-1]]}"
     # Positions of texts are a table in the model, and an array in images.
-    return name if number is None else name.replace("*", number)
+    for number in (str(step) for step in path if isinstance(step, int)):
+        name = name.replace("*", number, 1)
+    return name

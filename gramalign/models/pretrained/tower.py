@@ -16,6 +16,7 @@ from gramalign.models.pretrained.filterbank import FilterBank
 from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens, Tubelets
 from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
 from gramalign.models.pretrained.low_rank import LowRank
+from gramalign.models.pretrained.swin import Folded
 from gramalign.models.pretrained.waves import Waves
 from gramalign.models.pretrained.weights import read_settings
 from gramalign.models.tower import Tower as FeatureTower
@@ -142,6 +143,9 @@ def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | N
             shape = front.video
         case Frames():
             shape = (front.bands, front.frames)
+        case Folded():
+            frames, rest = divmod(features, front.bands)
+            return None if rest or frames > front.longest else (1, frames, front.bands)
         case _:
             raise AssertionError(front)
     return None if features % math.prod(shape) else shape

@@ -159,9 +159,13 @@ class Attention(nnx.Module):
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None = None,
         asking: Float[Array, "batch askers width"] | None = None,
-        added: Float[Array, "1 heads askers tokens"] | None = None,
+        added: Float[Array, "#batch heads askers tokens"] | None = None,
+        turns: Float[np.ndarray, "2 tokens half"] | None = None,
     ) -> Float[Array, "batch askers width"]:
-        """Attends to the tokens that `mask` has, with `added` to what softmax sees."""
+        """Attends to the tokens that `mask` has, with `added` to what softmax sees.
+
+        What is compared is first turned by `turns`, of tokens that attend to each other.
+        """
         asking = x if asking is None else asking
 
         def split(y):
@@ -170,6 +174,8 @@ class Attention(nnx.Module):
         queries = split(self.query(asking))
         keys = split(_with(self.sink_key, self.key(x)))
         values = split(_with(self.sink_value, self.value(x)))
+        if turns is not None:
+            queries, keys = _turned(queries, turns), _turned(keys, turns)
         # Not jax.nn.dot_product_attention: its derivatives mix bfloat16 and float32, an error where
         # promotion is strict.
         fit = jnp.einsum("bqhd,bkhd->bhqk", queries, keys, preferred_element_type=jnp.float32)
@@ -193,6 +199,16 @@ def _with(sink: nnx.Param | None, x: Float[Array, "batch tokens width"]) -> Arra
         return x
     last = jnp.broadcast_to(sink[...].astype(x.dtype), (x.shape[0], 1, x.shape[2]))
     return jnp.concatenate([x, last], axis=1)
+
+
+def _turned(
+    x: Float[Array, "batch tokens heads width"], turns: Float[np.ndarray, "2 tokens half"]
+) -> Float[Array, "batch tokens heads width"]:
+    """Turns each feature of a head's first half with one of its second, in float32."""
+    cosines, sines = jnp.asarray(turns)[:, None, :, None]
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    pair = [first * cosines - second * sines, second * cosines + first * sines]
+    return jnp.concatenate(pair, axis=-1).astype(x.dtype)
 
 
 class Gate(nnx.Module):
@@ -248,13 +264,15 @@ class Layer(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None = None,
-        added: Float[Array, "1 heads tokens tokens"] | None = None,
+        added: Float[Array, "#batch heads tokens tokens"] | None = None,
+        turns: Float[np.ndarray, "2 tokens half"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
         """Maps the tokens that `mask` has; what becomes of the others has no meaning."""
         if not self.norm_first:
-            x = self.attention_norm(self.residual * x + self.attention(x, mask, added=added))
+            seen = self.attention(x, mask, added=added, turns=turns)
+            x = self.attention_norm(self.residual * x + seen)
             return self.mlp_norm(self.residual * x + self.mlp(x))
-        seen = self.attention(self.attention_norm(x), mask, added=added)
+        seen = self.attention(self.attention_norm(x), mask, added=added, turns=turns)
         x = x + (_times(self.attention_scale, seen) if self.scaled else seen)
         hidden = self.mlp(self.mlp_norm(x))
         return x + (_times(self.mlp_scale, hidden) if self.scaled else hidden)
@@ -277,12 +295,13 @@ class Transformer(nnx.Module):
         self,
         x: Float[Array, "batch tokens width"],
         mask: Bool[Array, "batch tokens"] | None = None,
+        turns: Float[np.ndarray, "2 tokens half"] | None = None,
     ) -> Float[Array, "batch tokens width"]:
-        """Maps the tokens that `mask` has."""
+        """Maps the tokens that `mask` has, which attention turns by `turns`."""
         added = None
         if self.apart is not None and self.distances is not None:
             ranges = jnp.asarray(self.apart.between(x.shape[1]))
             added = jnp.moveaxis(self.distances(ranges), 2, 0)[None]
         for layer in self.layers:
-            x = checkpoint_name(layer(x, mask, added), HIDDEN)
+            x = checkpoint_name(layer(x, mask, added, turns), HIDDEN)
         return x if self.norm is None else self.norm(x)

@@ -103,6 +103,50 @@ def test_adapters_are_no_part_of_an_encoder(model, name):
         pretrained.load(folder, "audio")
 
 
+def test_the_newer_names_of_layers_and_an_array_of_no_registers(model):
+    folder = model("dinov3 image", lambda case: case["config"].pop("num_register_tokens"))
+    weights = weights_of(folder)
+    weights["embeddings.register_tokens"] = np.zeros((1, 0, 24), np.float32)
+    save(folder, weights)
+    case = GOLDEN["dinov3 image"]
+    inputs = drawn_inputs(case["inputs"])
+    found = pretrained.load(folder, "image")(inputs)
+    assert np.abs(found - np.asarray(case["result"])).max() > 1e-3
+    save(folder, {n.replace("layer.", "model.layer."): w for n, w in weights.items()})
+    np.testing.assert_array_equal(pretrained.load(folder, "image")(inputs), found)
+
+
+@pytest.mark.parametrize("name", ["clap text", "clap audio"])
+def test_tables_of_numbers_are_no_weights(model, name):
+    folder = model(name)
+    encoder, layer = "audio_model.audio_encoder", "layers.0.blocks.1.attention.self"
+    weights = weights_of(folder) | {
+        f"{encoder}.batch_norm.num_batches_tracked": np.asarray(7),
+        f"{encoder}.{layer}.relative_position_index": np.zeros((64, 64), int),
+        "text_model.embeddings.position_ids": np.arange(12)[None],
+        "text_model.embeddings.token_type_ids": np.zeros((1, 12), int),
+    }
+    save(folder, weights)
+    embeds_as(folder, name)
+    del weights[f"{encoder}.batch_norm.running_var"]
+    save(folder, weights)
+    if name == "clap text":
+        embeds_as(folder, name)
+        return
+    with pytest.raises(ValueError, match="lacks .*batch_norm.scale, which front.scale is made of"):
+        pretrained.load(folder, "audio")
+
+
+@pytest.mark.parametrize("half", ["gate", "up"])
+def test_half_of_a_gated_layer_is_none(model, half):
+    folder = model(
+        "dinov3 with gates image",
+        lambda case: case["tensors"].pop(f"layer.1.mlp.{half}_proj.weight"),
+    )
+    with pytest.raises(ValueError, match=r"layer\.1\.mlp\.up_proj\.weight"):
+        pretrained.load(folder, "image")
+
+
 ALONE = {
     "clip text": ("text", "CLIPTextModel", "text_projection.weight"),
     "clip image": ("vision", "CLIPVisionModel", "visual_projection.weight"),

@@ -25,7 +25,10 @@ def test_what_they_return_is_what_hugging_face_does(model, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["bert text", "mpnet text", "clip image", "whisper audio", "large hubert for words audio"],
+    [
+        *("bert text", "mpnet text", "clip image", "whisper audio", "clap audio"),
+        *("large hubert for words audio", "dinov3 image"),
+    ],
 )
 def test_in_bfloat16(model, name):
     case = GOLDEN[name]
@@ -37,7 +40,9 @@ def test_in_bfloat16(model, name):
     assert 1e-5 < difference < 0.05
 
 
-@pytest.mark.parametrize("name", ["clip text", "bert text", "mpnet text", "distilbert text"])
+@pytest.mark.parametrize(
+    "name", ["clip text", "bert text", "mpnet text", "distilbert text", "clap text"]
+)
 def test_padding_and_neighbours_change_nothing(model, name):
     encoder = pretrained.load(model(name), "text")
     inputs = drawn_inputs(GOLDEN[name]["inputs"])
@@ -109,6 +114,7 @@ def test_silence_after_a_sound_is_no_token(model, name):
 @pytest.mark.parametrize(
     ("type_", "changes"),
     [
+        ("clap", {}),
         ("clip", {}),
         ("siglip", {}),
         ("bert", {}),
@@ -121,6 +127,7 @@ def test_silence_after_a_sound_is_no_token(model, name):
         ("dinov2", {}),
         ("dinov2", {"use_swiglu_ffn": True}),
         ("dinov2_with_registers", {}),
+        ("dinov3_vit", {}),
         ("audio-spectrogram-transformer", {}),
         ("wav2vec2", {}),
         ("hubert", {}),
@@ -159,6 +166,7 @@ LAST = "encoder.layer.1.output.dense.weight"
             rf"{LAST} has shape \(41, 24\), expected \(40, 24\) by its config.json",
         ),
         (lambda c: c["config"].update(model_type="gpt2"), "model_type is 'gpt2', expected any of"),
+        (lambda c: c["config"].update(model_type="siglip2"), "take a SigLIP 2 of one resolution"),
         (lambda c: c["config"].pop("model_type"), "model_type is None, expected any of"),
         (lambda c: c["config"].update(hidden_act="mish"), "hidden_act is 'mish', expected any of"),
         (
@@ -181,6 +189,12 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
     [
         ("clip text", "text", {"eos_token_id": [7]}, r"eos_token_id is \[7\], expected a number"),
         ("siglip image", "vision", {"vision_use_head": False}, "vision_use_head is false, expect"),
+        ("dinov3 image", "", {"mlp_bias": False}, "mlp_bias is False, expected true"),
+        ("dinov3 image", "", {"num_attention_heads": 4}, "have a width of 6, expected a multiple"),
+        ("clap audio", "audio", {"enable_fusion": True}, "is true, expected false: take a CLAP wi"),
+        ("clap audio", "audio", {"depths": [2, 2, 1]}, r"have \[3, 2\] entries, expected as many"),
+        ("clap audio", "audio", {"spec_size": 36}, "spec_size is 36, expected a multiple of num_"),
+        ("clap audio", "audio", {"window_size": 16}, "has 8 x 8 tokens, expected multiples of the"),
         (
             "mpnet text",
             "",
@@ -236,6 +250,8 @@ def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
         ("vit image", {"pixel_values": [1, 3, 3, 12]}, r"with room for a patch of \(4, 4\)"),
         ("videomae video", {"pixel_values": [1, 4, 3, 12, 8]}, r"expected \[batch, 6, 3, 12, 8\]"),
         ("ast audio", {"input_values": [1, 10, 14]}, r"expected \[batch, 14, 10\]"),
+        ("clap audio", {"input_features": [1, 1, 129, 8]}, r"\[batch, 1, at most 128, 8\]"),
+        ("clap audio", {"input_features": [1, 4, 100, 8]}, r"\[batch, 1, at most 128, 8\]"),
         ("wav2vec2 audio", {"input_values": [1, 164]}, "164 samples long, expected at least 165"),
         ("whisper audio", {"input_features": [1, 8, 18]}, r"expected \[batch, 8, 20\]"),
         ("beats audio", {"input_values": [1, 10, 14]}, r"expected \[batch, 14, 10\]"),
@@ -251,6 +267,7 @@ def test_inputs_of_another_shape_are_refused(model, name, inputs, told):
     "name",
     [
         *("clip text", "bert text", "mpnet text", "siglip image", "dinov2 with gates image"),
+        *("dinov3 image", "clap text", "clap audio"),
         *("videomae video", "wav2vec2 audio", "large wav2vec2 audio", "wavlm audio"),
         *("large beats audio", "eva image", "imagebind audio"),
     ],

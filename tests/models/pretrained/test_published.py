@@ -158,9 +158,7 @@ def test_a_checkpoint_of_something_else_is_refused(checkpoint, tmp_path, lost, t
 def test_missing_files_are_told(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.safetensors does not exist, expected a"):
         pretrained.divide(tmp_path / "absent.safetensors", tmp_path / "gram")
-    with pytest.raises(
-        FileNotFoundError, match="has no tokenizer, expected any of .'tokeniz"
-    ):
+    with pytest.raises(FileNotFoundError, match="has no tokenizer, expected any of .'tokeniz"):
         pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=tmp_path)
     assert not (tmp_path / "gram").exists()
 

@@ -19,6 +19,7 @@ EACH = [
     *("wav2vec2 audio", "large wav2vec2 audio", "large wavlm audio", "large beats audio"),
     "imagebind audio",
     *("videomae video", "siglip image", "dinov2 with registers, smaller images image"),
+    *("dinov3 image", "dinov3 with gates image", "clap text", "clap audio"),
 ]
 
 

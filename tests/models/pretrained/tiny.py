@@ -1,6 +1,7 @@
 """Tiny pretrained models, as Hugging Face saves them, with weights drawn from their names."""
 
 import json
+import types
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,17 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "pretrained.json"
 def drawn(name: str, shape: Sequence[int]) -> np.ndarray:
     """Numbers of some effect: large enough that a wrong layer shows."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    return np.asarray(0.3 * rng.normal(size=shape), np.float32)
+    found = np.asarray(0.3 * rng.normal(size=shape), np.float32)
+    return np.exp(found) if name.endswith("running_var") else found
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Sequence[int]]) -> None:
-    """Writes `model.safetensors` of the names and shapes given."""
-    arrays = {name: drawn(name, shape) for name, shape in tensors.items()}
+def write_weights(
+    folder: Path,
+    tensors: Mapping[str, Sequence[int]],
+    more: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+) -> None:
+    """Writes `model.safetensors` of the names and shapes given, and of `more` as it is."""
+    arrays = {name: drawn(name, shape) for name, shape in tensors.items()} | dict(more)
     safetensors.numpy.save_file(arrays, folder / "model.safetensors", {"format": "pt"})
 
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from gramalign.models.pretrained.families.beats import BEATS
 from gramalign.models.pretrained.families.bert import BERT, DISTILBERT, MPNET, ROBERTA
+from gramalign.models.pretrained.families.clap import CLAP
 from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
+from gramalign.models.pretrained.families.dinov3 import DINOV3
 from gramalign.models.pretrained.families.eva import EVA
 from gramalign.models.pretrained.families.imagebind import IMAGEBIND
 from gramalign.models.pretrained.families.recipe import Recipe as Recipe
@@ -16,9 +18,11 @@ FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "audio-spectrogram-transformer": AST,
     "beats": BEATS,
     "bert": BERT,
+    "clap": CLAP,
     "clip": CLIP,
     "dinov2": DINOV2,
     "dinov2_with_registers": REGISTERS,
+    "dinov3_vit": DINOV3,
     "distilbert": DISTILBERT,
     "eva01_clip_vision": EVA,
     "hubert": HUBERT,

@@ -23,14 +23,15 @@ from gramalign.models.pretrained.families.recipe import (
 )
 from gramalign.models.pretrained.fronts import Tokens
 from gramalign.models.pretrained.sentences import Dense
-from gramalign.models.pretrained.transformer import Distances, Transformer
+from gramalign.models.pretrained.transformer import Distances, Shape, Transformer
 
 _bert = {
     **BASE,
     **{"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2},
     **{"pool": "mean", "position_embedding_type": "absolute"},
 }
-_roberta = {**_bert, "vocab_size": 50265, "pad_token_id": 1}
+ROBERTA_DEFAULTS = {**_bert, "vocab_size": 50265, "pad_token_id": 1}
+"""What Hugging Face takes where a configuration of RoBERTa is silent."""
 _mpnet = {
     **_bert,
     "vocab_size": 30527,
@@ -48,7 +49,7 @@ def _make_bert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 
 def _make_roberta(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_roberta, **config}
+    config = {**ROBERTA_DEFAULTS, **config}
     return _bert_like(config, config["pad_token_id"], dtype, rngs)
 
 
@@ -74,18 +75,35 @@ def _make_distilbert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encode
 def _bert_like(
     config: Config, pad: int | None, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any
 ) -> Encoder:
+    shape, front, body = front_and_body(config, pad, dtype, rngs, **others)
+    pool = {"mean": pools.mean, "first": pools.first}[config["pool"]]
+    head = Dense(shape, config["dense"], rngs) if "dense" in config else None
+    dim = shape.width if head is None else head.out_features
+    return Encoder("text", dim, front, body, pool, head)
+
+
+def front_and_body(
+    config: Config, pad: int | None, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any
+) -> tuple[Shape, Tokens, Transformer]:
+    """What makes tokens of texts, and maps them.
+
+    Args:
+        config: with all names of `ROBERTA_DEFAULTS`.
+        pad: as for `Tokens`.
+        dtype: what is multiplied in.
+        rngs: source of the weights.
+        others: of the `Shape`.
+
+    Raises:
+        ValueError: for positions that are no table, or an activation that is not known.
+    """
     if (positions := config["position_embedding_type"]) != "absolute":
         raise ValueError(f"position_embedding_type is {positions!r}, expected 'absolute'")
     shape = shape_of(config, dtype, norm_first=False, **others)
     places = config["max_position_embeddings"]
     tables = {"kinds": config["type_vocab_size"], "pad": pad, "norm": True}
     front = Tokens(shape, config["vocab_size"], places, **tables, rngs=rngs)
-    pool = {"mean": pools.mean, "first": pools.first}[config["pool"]]
-    body, head = Transformer(shape, rngs), None
-    if "dense" in config:
-        head = Dense(shape, config["dense"], rngs)
-    dim = shape.width if head is None else head.out_features
-    return Encoder("text", dim, front, body, pool, head)
+    return shape, front, Transformer(shape, rngs)
 
 
 _ENDS = {
@@ -94,7 +112,7 @@ _ENDS = {
     "front.places": "embeddings.position_embeddings",
     "front.norm": "embeddings.LayerNorm",
 }
-_BERT_NAMES = {
+BERT_NAMES = {
     **_ENDS,
     "front.kinds": "embeddings.token_type_embeddings",
     **layers(
@@ -152,7 +170,7 @@ def _new_names(weights: Weights) -> Weights:
     return {re.sub(r"\b(gamma|beta)$", lambda x: ours[x[0]], n): w for n, w in weights.items()}
 
 
-def _recipes(make: Make, name: str, names: Names = _BERT_NAMES) -> dict[str, Recipe]:
+def _recipes(make: Make, name: str, names: Names = BERT_NAMES) -> dict[str, Recipe]:
     recipe = Recipe(
         make,
         names,

@@ -1,4 +1,7 @@
-"""CLIP (arXiv 2103.00020) and SigLIP (arXiv 2303.15343): texts and images in one space."""
+"""CLIP (arXiv 2103.00020) and SigLIP (arXiv 2303.15343): texts and images in one space.
+
+SigLIP 2 (arXiv 2502.14786) is a SigLIP where its images have one resolution.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
