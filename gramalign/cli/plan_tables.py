@@ -138,14 +138,26 @@ def refused_table(
 
 
 def _cures(config: Config, parts: int) -> Iterator[str]:
-    if config.microbatch is None:
-        yield f"--microbatch {max(parts, 1024)}: towers then hold that many examples at a time"
-    elif config.microbatch > parts:
-        yield "a smaller --microbatch"
+    if not config.model.remat:
+        yield "--model.remat: one array per layer is then kept for the backward pass"
+    if part := _part(config.microbatch or config.batch_size, parts):
+        yield f"--microbatch {part}: towers then hold that many examples at a time"
     if config.engine.strategy != "ring" and parts > 1:
         yield "--engine.strategy ring: no device then holds all columns"
     yield "a smaller --batch-size"
     yield "a --topology of more chips"
+
+
+def _part(size: int, parts: int) -> int | None:
+    """A half, a quarter, ... of a batch that devices can share: at most 1024, if there is one.
+
+    >>> _part(65536, 16), _part(512, 64), _part(64, 64), _part(96, 64)
+    (1024, 256, None, None)
+    """
+    found = None
+    while size % (2 * parts) == 0 and (found is None or size > 1024):
+        size = found = size // 2
+    return found
 
 
 def largest_line(found: Largest, available: int) -> str:
