@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from gramalign.decoding.filterbanks import FilterBanks
 from gramalign.decoding.spectra import Spectra
 from gramalign.decoding.unrounded import Unrounded
 
@@ -21,7 +22,12 @@ _CLASSES = {
     "image processor": "AutoImageProcessor",
     "feature extractor": "AutoFeatureExtractor",
 }
-_MADE_HERE = {"DINOv3ViTImageProcessor": Unrounded, "ClapFeatureExtractor": Spectra}
+_MADE_HERE = {
+    "ASTFeatureExtractor": FilterBanks,
+    "ClapFeatureExtractor": Spectra,
+    "DINOv3ViTImageProcessor": Unrounded,
+    "FilterBanks": FilterBanks,  # which Hugging Face does not have
+}
 
 
 def check_installed() -> None:
@@ -69,7 +75,7 @@ def processor(
 
 def _made_here(
     folder: str, what: Literal["image processor", "feature extractor"]
-) -> Unrounded | Spectra | None:
+) -> FilterBanks | Spectra | Unrounded | None:
     """What Hugging Face has with torch or torchvision alone, by the name that settings give it."""
     from transformers import FeatureExtractionMixin, ImageProcessingMixin
 

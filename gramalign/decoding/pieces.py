@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gramalign.decoding.filterbanks import filter_banks
 from gramalign.decoding.libraries import processor
 from gramalign.decoding.pictures import frames_of, picture, spread
 from gramalign.decoding.sounds import sound, windows
@@ -71,8 +70,7 @@ def reader(
                 return lambda path: _of_video(images, frames_of(path, frames), frames)
             return lambda path: _of_images(images, frames_of(path, frames))
         case "audio":
-            banks = filter_banks(folder, model_type)
-            return _sounds(banks or processor(folder, "feature extractor"), filled)
+            return _sounds(processor(folder, "feature extractor"), filled)
 
 
 def _texts(tokenizer: Any, folder: Path, longest: int, padded: bool) -> Callable[[str], Pieces]:

@@ -70,7 +70,12 @@ def write_encoders(folder: Path) -> Path:
         size={"shortest_edge": 12},
         crop_size={"height": 12, "width": 8},
     )
-    write_model(folder / "beats", cases["large beats audio"])
+    _write(
+        write_model(folder / "beats", cases["large beats audio"]) / "preprocessor_config.json",
+        **{"feature_extractor_type": "FilterBanks", "num_mel_bins": 10, "max_length": 14},
+        **{"window": "povey", "scale": 32768.0, "mean": 15.41663, "std": 6.55582},
+        silence=15.41663,
+    )
     for name, case, mask in (
         ("hubert", "hubert for words audio", False),
         ("wav2vec2", "large wav2vec2 audio", True),

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 from transformers import ASTFeatureExtractor
 
-from gramalign.decoding.filterbanks import filter_banks
+from gramalign.decoding.filterbanks import FilterBanks
+from gramalign.decoding.libraries import processor
 from gramalign.decoding.pieces import reader
 from gramalign.media import features
 from gramalign.models.pretrained import load
@@ -36,75 +37,72 @@ def kaldi(samples, bands, window):
     return np.log(np.maximum(energy, np.finfo(np.float32).eps))
 
 
-@pytest.fixture
-def of(tmp_path):
-    """The filter banks of a family, with some settings."""
-
-    def made(model_type, **settings):
-        for name in ("config.json", "preprocessor_config.json"):
-            (tmp_path / name).write_text(json.dumps(settings))
-        return filter_banks(tmp_path, model_type)
-
-    return made
+BEATS = {"window": "povey", "scale": 2.0**15, "mean": 15.41663, "std": 6.55582, "silence": 15.4}
+IMAGEBIND = {"mean": -4.268, "std": 4.569}
+AST = {"mean": -4.2677393, "std": 4.5689974}
 
 
-AST = "audio-spectrogram-transformer"
-FAMILIES = {
-    # The window, the scale of samples, mean and standard deviation, and the value of silence.
-    "beats": ("povey", 2**15, 15.41663, 6.55582, 0.0),
-    AST: ("hann", 1, -4.2677393, 4.5689974, 4.2677393 / 9.1379948),
-    "imagebind": ("hann", 1, -4.268, 4.569, 4.268 / 9.138),
-}
+def banks_of(sounds, **settings):
+    return FilterBanks(settings)([np.asarray(sound, np.float32) for sound in sounds])[
+        "input_values"
+    ]
 
 
 @pytest.mark.parametrize("bands", [10, 64, 128])
 @pytest.mark.parametrize("loud", [0.3, 1e-3, 0.0])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_they_are_kaldis(of, family, bands, loud):
-    window, scale, mean, std, silence = FAMILIES[family]
-    names = ("audio_num_mel_bins", "audio_target_len")
-    names = names if family == "imagebind" else ("num_mel_bins", "max_length")
-    banks = of(family, **dict(zip(names, (bands, 30), strict=True)))
+@pytest.mark.parametrize("settings", [BEATS, IMAGEBIND, AST])
+def test_they_are_kaldis(settings, bands, loud):
     samples = loud * np.random.default_rng(0).normal(size=4000) + 0.25  # and an offset
     samples = samples.astype(np.float32)
-    found = banks([samples])["input_values"]
+    found = banks_of([samples], **settings, num_mel_bins=bands, max_length=30)
     assert found.shape == (1, 30, bands) and found.dtype == np.float32
-    wanted = (kaldi(samples.astype(float) * scale, bands, window) - mean) / (2 * std)
+    wanted = samples.astype(float) * settings.get("scale", 1)
+    wanted = kaldi(wanted, bands, settings.get("window", "hann"))
     assert len(wanted) == 23
-    np.testing.assert_allclose(found[0, :23], wanted, atol=1e-4)
+    mean, spread = settings["mean"], 2 * settings["std"]
+    np.testing.assert_allclose(found[0, :23], (wanted - mean) / spread, atol=1e-4)
+    silence = (settings.get("silence", 0) - mean) / spread
     np.testing.assert_allclose(found[0, 23:], silence, atol=1e-6)
 
 
-def test_where_a_configuration_is_silent(of):
-    for family, shape in (("beats", (1024, 128)), (AST, (1024, 128)), ("imagebind", (204, 128))):
-        assert of(family)([np.ones(9, np.float32)])["input_values"].shape == (1, *shape)
-    assert of("whisper") is None
-
-
-def test_a_sound_shorter_than_a_frame_has_one_and_a_longer_one_is_cut(of):
-    banks = of("beats", num_mel_bins=10, max_length=14)
-    found = banks([np.ones(9, np.float32), np.ones(9000, np.float32)])["input_values"]
+def test_a_sound_shorter_than_a_frame_has_one_and_a_longer_one_is_cut():
+    sounds = [np.ones(9), np.ones(9000)]
+    found = banks_of(sounds, **{**BEATS, "silence": BEATS["mean"]}, max_length=14, num_mel_bins=10)
     assert found.shape == (2, 14, 10)
     assert found[0, 0].any() and not found[0, 1:].any()
     assert found[1].all()
 
 
-def test_asts_may_not_be_normalised_and_are_of_one_rate(of):
-    samples = [np.random.default_rng(0).normal(size=4000).astype(np.float32)]
-    normal, raw = of(AST)(samples), of(AST, do_normalize=False)(samples)
-    back = normal["input_values"] * 9.1379948 - 4.2677393
-    np.testing.assert_allclose(raw["input_values"], back, atol=2e-5)
-    with pytest.raises(ValueError, match="sampling_rate is 8000, expected 16000"):
-        of(AST, sampling_rate=8000)
+def test_they_may_not_be_normalised():
+    sound = np.random.default_rng(0).normal(size=4000)
+    raw = banks_of([sound], do_normalize=False)
+    assert raw.shape == (1, 1024, 128)
+    np.testing.assert_allclose(raw, banks_of([sound]) * 9.1379948 - 4.2677393, atol=2e-5)
 
 
-def test_asts_are_hugging_faces(of):
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"sampling_rate": 8000}, "sampling_rate is 8000, expected 16000"),
+        ({"window": "blackman"}, "window is 'blackman', expected 'hann' or 'povey'"),
+    ],
+)
+def test_others_are_refused(change, told, encoders, tmp_path):
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({"feature_extractor_type": "ASTFeatureExtractor", **change}))
+    with pytest.raises(ValueError, match=f"has no feature extractor that can be used here: {told}"):
+        processor(tmp_path, "feature extractor")
+
+
+def test_those_of_ast_are_hugging_faces(tmp_path):
     pytest.importorskip("torch")  # their extractor needs it
-    samples = 0.1 * np.random.default_rng(0).normal(size=9000).astype(np.float32)
+    sound = 0.1 * np.random.default_rng(0).normal(size=9000).astype(np.float32)
     extractor = ASTFeatureExtractor(max_length=60, num_mel_bins=64)
-    wanted = extractor(samples, sampling_rate=RATE, return_tensors="np")["input_values"]
-    found = of(AST, max_length=60, num_mel_bins=64)([samples])["input_values"]
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    wanted = extractor(sound, sampling_rate=RATE, return_tensors="np")["input_values"]
+    extractor.save_pretrained(tmp_path)
+    found = processor(tmp_path, "feature extractor")
+    assert isinstance(found, FilterBanks)
+    np.testing.assert_allclose(found([sound])["input_values"], wanted, atol=1e-4)
 
 
 @pytest.fixture
@@ -124,7 +122,7 @@ def test_beats_hears_windows_of_them(table, encoders, tmp_path):
     assert pieces.keys() == {"input_values"}
     parts = [samples[:2480], samples[4800 - 2480 :]]
     np.testing.assert_array_equal(
-        pieces["input_values"], filter_banks(folder, "beats")(parts)["input_values"]
+        pieces["input_values"], processor(folder, "feature extractor")(parts)["input_values"]
     )
 
     found = features(table, tmp_path / "store", audio={"sound": folder}).features["sound"]

@@ -1,4 +1,4 @@
-"""The encoders in published checkpoints: of GRAM, TRIANGLE, PMRL and VAST, and of ImageBind.
+"""The encoders in published checkpoints: of GRAM, TRIANGLE, PMRL and VAST, ImageBind, and BEATs.
 
 GRAM is of arXiv 2412.11959, TRIANGLE of 2509.24734, PMRL of 2507.17343, VAST, which they began as,
 of 2305.18500. Their code has one set of names for the parts: EVA-CLIP's images, BEATs' sounds,
@@ -32,10 +32,18 @@ _TOKENIZER = (
     *("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt"),
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
 )
-# As their authors' checkpoints have it, and no weight tells: BEATs iter3+, and EVA01-CLIP-g.
+# As their authors' checkpoints have it, and no weight tells: BEATs, and EVA01-CLIP-g.
 _BEATS = {
     **{"deep_norm": True, "relative_position_embedding": True, "max_distance": 800},
-    **{"gru_rel_pos": True, "num_mel_bins": 64, "max_length": 1024},
+    **{"gru_rel_pos": True, "max_length": 1024},
+}
+_SOUNDS = {  # BEATs' own; silence is the mean of all sounds
+    **{"feature_extractor_type": "FilterBanks", "max_length": 1024, "window": "povey"},
+    **{"scale": 32768.0, "mean": 15.41663, "std": 6.55582, "silence": 15.41663},
+}
+_SHORT_SOUNDS = {  # ImageBind's, which has AST's numbers
+    **{"feature_extractor_type": "FilterBanks", "num_mel_bins": 128, "max_length": 204},
+    **{"mean": -4.268, "std": 4.569},
 }
 _EVA_HEADS, _WIDTH = 16, 64
 """How many heads EVA's attention has, and how wide each of BERT's is."""
@@ -47,9 +55,9 @@ _PICTURES = {
 }
 
 _TO_SAFETENSORS = (
-    'python -c "import sys, torch, safetensors.torch as s; s.save_file({n: x.clone() for n, x in '
-    "torch.load(sys.argv[1], map_location='cpu', weights_only=True).items() if torch.is_tensor(x)},"
-    ' sys.argv[2])" %s %s'
+    'python -c "import sys, torch, safetensors.torch as s; w = torch.load(sys.argv[1], '
+    "map_location='cpu', weights_only=True); s.save_file({n: x.clone() for n, x in w.get('model', "
+    'w).items() if torch.is_tensor(x)}, sys.argv[2])" %s %s'
 )
 
 
@@ -107,7 +115,7 @@ class Checkpoint:
         if name not in self._names:
             raise ValueError(
                 f"{self.path} lacks {name}, expected a checkpoint of GRAM, TRIANGLE, PMRL or VAST "
-                "with EVA01-CLIP-g, BEATs and BERT, or of ImageBind"
+                "with EVA01-CLIP-g, BEATs and BERT, of ImageBind, or of BEATs"
             )
         return self._names[name]
 
@@ -121,7 +129,8 @@ def divide(
     one space. Of GRAM and its kin these are `vision`, of images and frames; `depth`, the same of
     depth maps, if the checkpoint has its head (all of GRAM's code have one, though it was trained
     in its model of five modalities alone); `audio`; and of texts, with a tokenizer, `caption` and
-    `subtitle`. ImageBind's are in one folder, `out` itself. What is there is written anew.
+    `subtitle`. ImageBind's are in one folder, `out` itself, as is BEATs of its authors (iter3 and
+    later). What is there is written anew.
 
     Args:
         checkpoint: a safetensors file.
@@ -140,6 +149,10 @@ def divide(
     files = [] if tokenizer is None else _files(Path(tokenizer))
     if source.below("modality_trunks."):
         return _imagebind(source, out, files)
+    if "patch_embedding.weight" in source:
+        with _config(out) as config:
+            config |= _beats(source, out, "", 128, {})
+        return {"audio": out}
     makers = {"vision": functools.partial(_images, source, _HEADS["vision"])}
     if _HEADS["depth"] in source:
         makers["depth"] = functools.partial(_images, source, _HEADS["depth"])
@@ -174,7 +187,8 @@ def _imagebind(source: Checkpoint, out: Path, files: Sequence[Path]) -> dict[str
     size = _size(source, f"{before}pos_embedding_helper.pos_embed", f"{before}rgbt_stem.proj.1")
     with _config(out) as config:
         _save(out, source.read(names))
-        _write(out / "preprocessor_config.json", {**_pictures(size), "resample": 3})  # bicubic
+        pictures = {**_pictures(size), "resample": 3}  # bicubic
+        _write(out / "preprocessor_config.json", {**pictures, **_SHORT_SOUNDS})
         for file in files:
             shutil.copyfile(file, out / file.name)
         config |= {"model_type": "imagebind"}
@@ -201,22 +215,32 @@ def _images(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
 
 
 def _sounds(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
-    before = "audio_encoder."
-    names = {name.removeprefix(before): name for name in source.below(before)}
+    config = _beats(source, folder, "audio_encoder.", 64, {"projection.weight": head})
+    return {**config, "projection_dim": source.shape(head)[0]}
+
+
+def _beats(
+    source: Checkpoint, folder: Path, before: str, bands: int, more: Mapping[str, str]
+) -> dict[str, Any]:
+    names = {
+        name.removeprefix(before): name
+        for part in ("patch_embedding.", "layer_norm.", "post_extract_proj.", "encoder.")
+        for name in source.below(before + part)
+    }
     hidden, wide = source.shape(f"{before}encoder.layers.0.fc1.weight")
     embed, _, patch, _ = source.shape(f"{before}patch_embedding.weight")
-    attention = f"{before}encoder.layers.0.self_attn."
-    kernels = [name for name in names.values() if "pos_conv.0" in name and _is_kernel(name)]
-    _, part, near = source.shape(kernels[0] if kernels else f"{before}encoder.pos_conv.0.weight_v")
-    _save(folder, source.read({**names, "projection.weight": head}))
+    attention, places = f"{before}encoder.layers.0.self_attn.", f"{before}encoder.pos_conv.0."
+    newer = f"{places}parametrizations.weight.original1"
+    _, part, near = source.shape(newer if newer in source else f"{places}weight_v")
+    _save(folder, source.read({**names, **more}))
+    _write(folder / "preprocessor_config.json", {**_SOUNDS, "num_mel_bins": bands})
     return {
         **{"model_type": "beats", **_BEATS, "input_patch_size": patch, "embed_dim": embed},
         **{"encoder_embed_dim": wide, "encoder_ffn_embed_dim": hidden},
         "encoder_layers": _count(names, "encoder.layers"),
         "encoder_attention_heads": source.shape(f"{attention}grep_a")[1],
         "num_buckets": source.shape(f"{attention}relative_attention_bias.weight")[0],
-        **{"conv_pos": near, "conv_pos_groups": wide // part},
-        "projection_dim": source.shape(head)[0],
+        **{"conv_pos": near, "conv_pos_groups": wide // part, "num_mel_bins": bands},
     }
 
 
@@ -285,10 +309,6 @@ def _renamed(name: str) -> str:
         if old in name:
             return name.replace(old, new)
     return name
-
-
-def _is_kernel(name: str) -> bool:
-    return name.endswith(("weight_v", "original1"))
 
 
 def _count(names: Mapping[str, str], before: str) -> int:

@@ -89,6 +89,8 @@ def test_sounds(checkpoint, tmp_path):
     config = json.loads(path.read_text())
     assert (config["num_mel_bins"], config["max_length"]) == (64, 1024)
     assert config["max_distance"] == 800
+    banks = json.loads((folder / "preprocessor_config.json").read_text())
+    assert (banks["num_mel_bins"], banks["max_length"]) == (64, 1024)
     told = {**config, "projection_dim": None, "num_mel_bins": 10, "max_length": 14}
     differs = {n for n, x in case["config"].items() if n in told and told[n] != x}
     assert differs == {"max_distance"}
@@ -163,17 +165,34 @@ def test_missing_files_are_told(checkpoint, tmp_path):
     assert not (tmp_path / "gram").exists()
 
 
-def test_a_pickle_is_refused_with_what_makes_a_checkpoint_of_it(tmp_path, capsys):
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_pickle_is_refused_with_what_makes_a_checkpoint_of_it(tmp_path, nested):
     torch = pytest.importorskip("torch")
     path = tmp_path / "model_step_459.pt"
     shared = torch.ones(3, 2)
-    torch.save({"one": shared, "other": shared, "step": 459}, path)
+    weights = {"one": shared, "other": shared, "step": 459}
+    torch.save({"cfg": {}, "model": weights} if nested else weights, path)
     with pytest.raises(ValueError, match="Pickles are never opened here; where torch is") as told:
         pretrained.divide(path, tmp_path / "gram")
     cure = shlex.split(str(told.value).partition("anew: ")[2])
     subprocess.run([sys.executable, *cure[1:]], check=True)
     found = safetensors.numpy.load_file(path.with_suffix(".safetensors"))
     assert {name: array.shape for name, array in found.items()} == {"one": (3, 2), "other": (3, 2)}
+
+
+def test_beats_of_its_authors(tmp_path):
+    weights = {**weights_of("large beats audio", ""), "predictor.bias": drawn("x", (527,))}
+    path, out = tmp_path / "beats.safetensors", tmp_path / "beats"
+    safetensors.numpy.save_file(weights, path)
+    assert pretrained.divide(path, out) == {"audio": out}
+    config = json.loads((out / "config.json").read_text())
+    banks = json.loads((out / "preprocessor_config.json").read_text())
+    assert banks["num_mel_bins"] == config["num_mel_bins"] == 128
+    case = GOLDEN["large beats audio"]
+    tiny = {"num_mel_bins": 10, "max_length": 14, "max_distance": 5}
+    (out / "config.json").write_text(json.dumps({**config, **tiny}))
+    found = pretrained.load(out, "audio")(drawn_inputs(case["inputs"]))
+    np.testing.assert_allclose(found, case["result"], atol=2e-6)
 
 
 def test_imagebind_is_one_folder(tmp_path, bert, capsys):
@@ -186,8 +205,9 @@ def test_imagebind_is_one_folder(tmp_path, bert, capsys):
     main(["encoders", str(path), "--tokenizer", str(bert), "--out", str(out)])
     assert capsys.readouterr().out.replace("\n", "").split() == ["wrote", str(out)]
     assert (out / "vocab.txt").read_bytes() == (bert / "vocab.txt").read_bytes()
-    crop = json.loads((out / "preprocessor_config.json").read_text())["crop_size"]
-    assert crop == {"height": 12, "width": 12}
+    settings = json.loads((out / "preprocessor_config.json").read_text())
+    assert settings["crop_size"] == {"height": 12, "width": 12}
+    assert settings["max_length"] == 204
     assert json.loads((out / "config.json").read_text()) == {"model_type": "imagebind"}
     case = GOLDEN["imagebind text"]
     (out / "config.json").write_text(json.dumps(case["config"]))

@@ -1,13 +1,11 @@
 """BEATs (arXiv 2212.09058), of sounds, by the names of its authors' code.
 
-Their checkpoints hold `cfg` and `model`: write the one, with `"model_type": "beats"`, as
-`config.json`, and the other as `model.safetensors`.
+`gramalign.models.pretrained.divide` makes a folder of their checkpoints.
 """
 
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gramalign.decoding.filterbanks import BANDS, FRAMES
 from gramalign.models.pretrained import encoder as pools
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families.recipe import (
@@ -29,7 +27,7 @@ _beats = {
     **{"embed_dim": 512, "input_patch_size": 16, "conv_bias": False},
     **{"conv_pos": 128, "conv_pos_groups": 16},
     **{"relative_position_embedding": False, "num_buckets": 320, "max_distance": 1280},
-    **{"gru_rel_pos": False, "num_mel_bins": BANDS, "max_length": FRAMES},
+    **{"gru_rel_pos": False, "num_mel_bins": 128, "max_length": 1024},
 }
 
 
