@@ -76,6 +76,7 @@ class Model(nnx.Module):
             depth=shape.depth,
             dropout=shape.dropout,
             dtype=shape.dtype,
+            remat=shape.remat,
             statistics=statistics,
             tower=tower.found,
             settings=tower.settings,

@@ -13,7 +13,7 @@ from flax import nnx
 from gramalign.data import gather, load
 from gramalign.models import pretrained
 from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, train
-from gramalign.training.model import standardised
+from gramalign.training.model import abstract_model, standardised
 from gramalign.training.moments import moments
 from tests.compiled import kept_programs as kept_programs
 from tests.models.pretrained.tiny import golden, write_model
@@ -162,6 +162,16 @@ def test_devices_microbatches_and_memory_change_nothing(config, tmp_path, quiet)
         run = train(dataclasses.replace(config, **changes), tmp_path / place, report=quiet)
         for name, array in arrays(run).items():
             np.testing.assert_allclose(array, whole[name], atol=1e-3, err_msg=f"{place} {name}")
+
+
+def test_remat_is_of_each_layer(config, folder):
+    dims = load(folder / "store.npz").dims
+    for remat in (False, True):
+        shape = dataclasses.replace(config.model, remat=remat)
+        model = abstract_model(dataclasses.replace(config, model=shape), dims)
+        for modality in CASES:
+            tower = model.encoder.towers[modality]
+            assert isinstance(tower, pretrained.Tower) and tower.encoder.body.remat == remat
 
 
 @pytest.mark.slow

@@ -191,9 +191,16 @@ def _times(scale: nnx.Param, x: Array) -> Array:
 
 
 class Transformer(nnx.Module):
-    """All layers, and a normalisation after them where `Shape` has one."""
+    """All layers, and a normalisation after them where `Shape` has one.
+
+    Attributes:
+        remat: whether each layer is computed again when its derivatives are due. Where
+            `jax.checkpoint` holds all layers at once, nothing keeps a compiler from computing all
+            of them before the first derivative.
+    """
 
     def __init__(self, shape: Shape, rngs: nnx.Rngs):
+        self.remat = False
         self.layers = nnx.List([Layer(shape, rngs) for _ in range(shape.depth)])
         self.norm = shape.norm(rngs) if shape.norm_first and shape.norm_last else None
         self.distances = nnx.Embed(DISTANCES, shape.heads, rngs=rngs) if shape.distances else None
@@ -208,7 +215,11 @@ class Transformer(nnx.Module):
         if self.distances is not None:
             added = jnp.moveaxis(self.distances(jnp.asarray(distances(x.shape[1]))), 2, 0)[None]
         for layer in self.layers:
-            x = checkpoint_name(layer(x, mask, added), HIDDEN)
+
+            def mapped(x, layer=layer):
+                return layer(x, mask, added)
+
+            x = checkpoint_name((jax.checkpoint(mapped) if self.remat else mapped)(x), HIDDEN)
         return x if self.norm is None else self.norm(x)
 
 
