@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from flax import nnx
 
 from gramalign.data import gather, load
 from gramalign.models import pretrained
+from gramalign.programs.flops import matmul_flops
 from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, train
 from gramalign.training.model import abstract_model, standardised
 from gramalign.training.moments import moments
@@ -194,7 +196,7 @@ def test_low_rank_changes_are_added_to_kernels(folder):
     tower = pretrained.Tower(432, 8, encoders={"photo": str(folder / "photo")}, rank=2, **sizes)
     before = tower(jnp.asarray(rows))
     pieces = {"pixel_values": rows.reshape(-1, 3, 12, 12)}
-    np.testing.assert_allclose(before, tower.head(tower.encoder(pieces)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(before, tower.head(tower.encoder(pieces)))
     rng, number = np.random.default_rng(1), 0
     for layer, changes in zip(tower.encoder.body.layers, tower.change.layers, strict=True):
         for name, change in changes.items():
@@ -215,6 +217,29 @@ def test_low_rank_changes_are_added_to_kernels(folder):
     for rank in (-1, 99):
         with pytest.raises(ValueError, match=rf"rank is {rank}, expected 1 to \d+, or 0 for none"):
             pretrained.Tower(432, 8, encoders={"photo": str(folder / "photo")}, rank=rank, **sizes)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_low_rank_changes_take_no_products_for_the_gradients_of_kernels(folder, dtype):
+    """What they take is that of their rank, and once the forward products, and once backward."""
+
+    def products(rank):
+        encoders, sizes = {"photo": str(folder / "photo")}, {"hidden": 4, "depth": 1}
+        given = {"encoders": encoders, "rank": rank, "dtype": dtype, "modality": "photo", **sizes}
+        graph, changes, others = nnx.split(
+            nnx.eval_shape(lambda: pretrained.Tower(432, 8, rngs=nnx.Rngs(0), **given)),
+            nnx.PathContains("change"),
+            ...,
+        )
+
+        def total(changes, others, rows):
+            return jnp.sum(nnx.merge(graph, changes, others)(rows))
+
+        shapes = changes, others, jax.ShapeDtypeStruct((3, 432), jnp.float32)
+        return matmul_flops(jax.grad(total) if rank else total, *shapes)
+
+    assert 0 < products(2) - products(1) < products(0) / 2
+    assert 2 * products(1) - products(2) <= 2 * products(0)
 
 
 @pytest.mark.slow
