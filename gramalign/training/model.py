@@ -128,9 +128,9 @@ def joined(graphdef: nnx.GraphDef, params: PyTree, fixed: PyTree) -> PyTree:
     return nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, params, fixed)))
 
 
-def standardised(config: Config, dims: Mapping[str, int]) -> list[str]:
+def standardised(model: Model) -> list[str]:
     """The modalities whose towers have statistics of their features; of others none are needed."""
-    found = nnx.state(abstract_model(config, dims).encoder.towers, Statistic)
+    found = nnx.state(model.encoder.towers, Statistic)
     return sorted({str(path[0]) for path, _ in nnx.to_flat_state(found)})
 
 

@@ -12,7 +12,7 @@ import safetensors.numpy
 from flax import nnx
 
 from gramalign.data import gather, load
-from gramalign.models import pretrained
+from gramalign.models import Towers, pretrained
 from gramalign.programs.flops import matmul_flops
 from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, train
 from gramalign.training.model import abstract_model, standardised
@@ -297,6 +297,25 @@ def test_another_encoder_joins_a_trained_space(config, folder, tmp_path, quiet):
         )
 
 
+def test_a_model_is_made_once_for_its_shapes(config, tmp_path, quiet, monkeypatch):
+    """As encoders are many layers: then for what is not trained, and for the state."""
+    made = []
+
+    class Counted(Towers):
+        def __init__(self, *arguments, **others):
+            super().__init__(*arguments, **others)
+            made.append(self)
+
+    def stop(*arguments):
+        raise Killed
+
+    monkeypatch.setattr("gramalign.training.model.Towers", Counted)
+    monkeypatch.setattr("gramalign.training.loop._run", stop)  # before a step
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", report=quiet)
+    assert len(made) == 3
+
+
 @pytest.mark.parametrize(
     ("encoders", "told"),
     [
@@ -336,7 +355,7 @@ def test_only_towers_that_standardise_are_measured_for(
 ):
     """As inputs may be larger than everything else, and a pass over them long."""
     every = dataclasses.replace(config, modalities=("caption", "depth"))
-    assert standardised(every, load(folder / "store.npz").dims) == ["depth"]
+    assert standardised(abstract_model(every, load(folder / "store.npz").dims)) == ["depth"]
     store = load(folder / "store.npz").part("train")
     assert moments(store, ["depth"]).keys() == {"depth"} and moments(store, []) == {}
     np.testing.assert_array_equal(moments(store, ["depth"])["depth"], moments(store)["depth"])
