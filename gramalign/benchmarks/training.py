@@ -23,7 +23,7 @@ from gramalign.training.metrics import read_metrics
 from gramalign.training.moments import moments
 from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
-from gramalign.training.start import Start
+from gramalign.training.start import Start, make_programs
 from gramalign.training.state import init_state
 from gramalign.types import Say
 
@@ -73,7 +73,7 @@ def _loop(folder: Path, steps: int, repeats: int, say: Say) -> dict[str, Any]:
     )
     rows, _ = chosen_rows(config)
     mesh = mesh_of(config.layout)
-    start = Start(config, rows.dims, moments(rows), mesh)
+    start = Start(config, rows.dims, moments(rows), make_programs(config, rows.dims, mesh))
     fixed = jax.device_put(start.fixed, on_all(mesh))
     reader = Data(rows, config, mesh).batches(0)
     batch = jax.device_put(next(reader), of_batches(mesh))

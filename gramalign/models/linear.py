@@ -18,10 +18,29 @@ class Linear(nnx.Linear):
         """Maps every row."""
         bias = None if self.bias is None else self.bias[...]
         kernel = self.kernel[...]
-        dtype = jnp.dtype(self.dtype or kernel.dtype)
-        # Where nothing is rounded, JAX's own derivatives are the same, and include forward mode.
-        affine = _affine if kernel.dtype == dtype else _rounded
-        return affine(self.preferred_element_type or dtype, x.astype(dtype), kernel, bias)
+        return affine(x, kernel, bias, self.dtype or kernel.dtype, self.preferred_element_type)
+
+
+def affine(
+    x: Float[Array, "batch features"],
+    kernel: Float[Array, "features out"],
+    bias: Float[Array, " out"] | None,
+    dtype: DTypeLike,
+    out: DTypeLike | None = None,
+) -> Float[Array, "batch out"]:
+    """What `Linear` does.
+
+    Args:
+        x: the rows.
+        kernel: what they are multiplied by.
+        bias: what is added to each, if not None.
+        dtype: what is multiplied in.
+        out: dtype of the result; None: the same.
+    """
+    dtype = jnp.dtype(dtype)
+    # Where nothing is rounded, JAX's own derivatives are the same, and include forward mode.
+    function = _affine if kernel.dtype == dtype else _rounded
+    return function(out or dtype, x.astype(dtype), kernel, bias)
 
 
 def _affine(out: DTypeLike, x: Array, kernel: Array, bias: Array | None) -> Array:

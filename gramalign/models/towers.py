@@ -19,7 +19,7 @@ from gramalign.models.tower import Tower
 from gramalign.types import Present
 
 GIVEN = (
-    *("features", "dim", "modality", "hidden", "depth", "dropout", "dtype"),
+    *("features", "dim", "modality", "hidden", "depth", "dropout", "dtype", "remat"),
     *("mean", "std", "rngs"),
 )
 """What a tower is made from, as far as its class takes it."""
@@ -35,6 +35,7 @@ class Towers(nnx.Module):
         depth: number of hidden layers of each tower.
         dropout: rate of dropout after each hidden layer.
         dtype: that of the towers' computation.
+        remat: whether towers of several layers compute each again when its derivatives are due.
         statistics: `(mean, std)` of each modality's training rows; a modality without an entry is
             not standardised.
         tower: the class of the towers. It is made from those of `GIVEN` that it takes by name, and
@@ -61,13 +62,15 @@ class Towers(nnx.Module):
         depth: int,
         dropout: float = 0.0,
         dtype: DTypeLike = jnp.float32,
+        remat: bool = False,
         statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
         tower: type[nnx.Module] = Tower,
         settings: Mapping[str, Any] | None = None,
         frozen: Collection[str] = (),
         rngs: nnx.Rngs,
     ):
-        shape = {"dim": dim, "hidden": hidden, "depth": depth, "dropout": dropout, "dtype": dtype}
+        shape = {"dim": dim, "hidden": hidden, "depth": depth, "dropout": dropout}
+        shape |= {"dtype": dtype, "remat": remat}
         takes = arguments(tower)
 
         def made(modality: str, features: int) -> nnx.Module:

@@ -17,7 +17,7 @@ from gramalign.training.model import joined
 from gramalign.training.params_file import save_params
 from gramalign.training.restore import Run, load_run
 from gramalign.training.run_folder import RunFolder
-from gramalign.training.start import Start
+from gramalign.training.start import Start, make_programs
 
 
 def export(
@@ -50,7 +50,8 @@ def export(
     here = mesh_of(Layout(data=1))
     # The augmentation's file need not exist here, as nothing is trained.
     of_one = dataclasses.replace(config, layout=Layout(data=1), augment=None)
-    start = Start(of_one, found.about["dims"], None, here, source)
+    dims = found.about["dims"]
+    start = Start(of_one, dims, None, make_programs(of_one, dims, here), source)
     params = jax.device_get(found.params(start.abstract))
     variables = joined(start.graphdef, params, start.fixed)
 

@@ -40,7 +40,7 @@ from gramalign.training.profile import Profile
 from gramalign.training.restore import Run, load_run, make_run
 from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
-from gramalign.training.start import Start
+from gramalign.training.start import Start, make_programs
 from gramalign.training.state import TrainState
 from gramalign.training.step import Metrics
 from gramalign.training.stopping import Interrupted, Stopping, stop_signal
@@ -112,15 +112,14 @@ def train(
         trained_on = digest(store)
         # The statistics of a run that is resumed, or finished, were measured when it began.
         begun = resume and (folder.params.exists() or folder.fixed.exists())
-        measured = None
+        programs = measured = None
         if not begun:
-            measured = varied(moments(store, standardised(config, store.dims)), store)
+            programs = make_programs(config, store.dims, mesh)
+            measured = varied(moments(store, standardised(programs.model)), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
     check_alike({**how, **facts(config, trained_on, measured, weights)})
-    make_start = functools.partial(
-        Start, config, store.dims, mesh=mesh, folder=folder, trained_on=trained_on
-    )
-    start = None if begun else make_start(measured=measured)
+    make_start = functools.partial(Start, config, store.dims, folder=folder, trained_on=trained_on)
+    start = None if programs is None else make_start(measured, programs)
     word = from_all(uuid.uuid4().hex)[0]
     with contextlib.ExitStack() as stack:
         with together():
@@ -135,7 +134,7 @@ def train(
                 folder.note_place(config.data)
         try:
             if not folder.params.exists():
-                start = start or make_start(measured=None)
+                start = start or make_start(None, make_programs(config, store.dims, mesh))
                 _train(config, folder, start, data, chosen, mesh, report, profiling)
         except OSError as error:
             error.add_note(
@@ -204,7 +203,9 @@ def _train(
 
         def run(state: TrainState) -> Run:
             variables = joined(start.graphdef, state.params, fixed)
-            return make_run(folder.root, config, start.dims, variables, int(state.step))
+            return make_run(
+                folder.root, config, start.dims, start.model, variables, int(state.step)
+            )
 
         if config.steps:
             state = _run(

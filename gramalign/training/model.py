@@ -76,6 +76,7 @@ class Model(nnx.Module):
             depth=shape.depth,
             dropout=shape.dropout,
             dtype=shape.dtype,
+            remat=shape.remat,
             statistics=statistics,
             tower=tower.found,
             settings=tower.settings,
@@ -133,9 +134,9 @@ def joined(graphdef: nnx.GraphDef, params: PyTree, fixed: PyTree) -> PyTree:
     return nnx.to_pure_dict(nnx.state(nnx.merge(graphdef, params, fixed)))
 
 
-def standardised(config: Config, dims: Mapping[str, int]) -> list[str]:
+def standardised(model: Model) -> list[str]:
     """The modalities whose towers have statistics of their features; of others none are needed."""
-    found = nnx.state(abstract_model(config, dims).encoder.towers, Statistic)
+    found = nnx.state(model.encoder.towers, Statistic)
     return sorted({str(path[0]) for path, _ in nnx.to_flat_state(found)})
 
 

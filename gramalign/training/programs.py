@@ -46,7 +46,8 @@ def write_programs(run: Run, out: Path | str, *, batch_size: int | None = None) 
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1, or none for any")
     rows = jax.export.symbolic_shape("batch")[0] if batch_size is None else batch_size
-    programs = {modality: _program(run, modality, rows) for modality in run.dims}
+    graphdef = nnx.graphdef(abstract_model(run.config, run.dims))
+    programs = {modality: _program(run, graphdef, modality, rows) for modality in run.dims}
     make_folder(Path(out))
     files = {modality: Path(out) / f"{modality}.stablehlo" for modality in programs}
     for modality, program in programs.items():
@@ -55,8 +56,7 @@ def write_programs(run: Run, out: Path | str, *, batch_size: int | None = None) 
     return files
 
 
-def _program(run, modality, rows) -> bytes:
-    graphdef = nnx.graphdef(abstract_model(run.config, run.dims))
+def _program(run, graphdef, modality, rows) -> bytes:
     variables = jax.tree.map(jnp.asarray, run.variables)
 
     @jax.jit

@@ -15,7 +15,7 @@ from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict
-from gramalign.training.model import abstract_model
+from gramalign.training.model import Model, abstract_model
 from gramalign.training.params_file import load_params, read_about
 from gramalign.training.processes import on_host
 from gramalign.training.run_folder import RunFolder
@@ -71,21 +71,21 @@ def load_run(folder: Path | str) -> Run:
             f"{', '.join(lacking)}"
         )
     config, dims = config_from_dict(about["config"]), about["dims"]
-    like = nnx.to_pure_dict(nnx.state(abstract_model(config, dims)))
-    variables = load_params(path, like)
-    return make_run(folder, config, dims, variables, about["step"], about.get("trained_on"))
+    model = abstract_model(config, dims)
+    variables = load_params(path, nnx.to_pure_dict(nnx.state(model)))
+    return make_run(folder, config, dims, model, variables, about["step"], about.get("trained_on"))
 
 
 def make_run(
     folder: Path,
     config: Config,
     dims: Mapping[str, int],
+    model: Model,
     variables: PyTree,
     step: int,
     trained_on: str | None = None,
 ) -> Run:
-    """A run whose model has these variables, after a number of updates."""
-    model = abstract_model(config, dims)
+    """A run whose model, of any arrays or shapes, has these variables after a number of updates."""
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
     graphdef = nnx.graphdef(model)
     embed = functools.partial(_checked_embed, dims, fusing, graphdef, variables)

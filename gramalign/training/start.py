@@ -33,9 +33,11 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Programs:
+class Programs:
     """The parts shared by runs that differ only in their seed and statistics."""
 
+    model: Model
+    """With shapes in the place of arrays; making it takes long where encoders are large."""
     graphdef: nnx.GraphDef
     abstract: TrainState
     fixed: PyTree
@@ -52,16 +54,17 @@ class Start:
         dims: width of each modality's features.
         measured: `(mean, std)` of each modality's training rows; None: they were measured when the
             run began, and its folder has them.
-        mesh: the devices; each one makes its part of the state, and never holds the rest.
+        programs: from `make_programs`, for this run.
         folder: of the run.
         trained_on: digest of the rows.
 
     Raises:
         OSError, ValueError: as `match` and `check_some`, if the run starts from another's weights.
-        ValueError: towers or an optimiser that do not what they should; whatever they raise.
+        ValueError: towers that do not what they should; whatever they raise.
 
     Attributes:
         dims: as given.
+        model: with shapes in the place of arrays.
         graphdef: the model's structure.
         abstract: shapes, dtypes and shardings of the state.
         fixed: the variables that are not trained, on the host.
@@ -73,25 +76,24 @@ class Start:
         config: Config,
         dims: Mapping[str, int],
         measured: Mapping[str, Moments] | None,
-        mesh: Mesh,
+        programs: Programs,
         folder: RunFolder | None = None,
         trained_on: str | None = None,
     ):
-        programs = _programs if _fixed(config) else _programs.__wrapped__
-        made = programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
         self._config, self._folder, self._trained_on = config, folder, trained_on
         seed = np.uint32(config.seed)
-        self._initial = functools.partial(made.initial, seed)
-        self.dims = dict(dims)
-        self.graphdef, self.abstract, self.step = made.graphdef, made.abstract, made.step
+        self._initial = functools.partial(programs.initial, seed)
+        self.dims, self.model = dict(dims), programs.model
+        self.graphdef, self.abstract = programs.graphdef, programs.abstract
+        self.step = programs.step
         self._weights: dict[str, np.ndarray] | None = None
         if measured is None and folder is not None:
-            self.fixed: PyTree = _untrained(folder.fixed, made.fixed)
+            self.fixed: PyTree = _untrained(folder.fixed, programs.fixed)
         else:
             if config.start_from is not None:
-                matched = match(made.abstract.params, made.fixed, config)
+                matched = match(self.abstract.params, programs.fixed, config)
                 if not config.freeze:
-                    check_some(matched, weights_of(abstract_model(config, dims)))
+                    check_some(matched, weights_of(self.model))
             self._weights = self._brought()  # now, as whatever they raise comes before any folder
             # Compiled, so that no other parameter is made for them.
             self.fixed = jax.device_get(
@@ -138,11 +140,26 @@ class Start:
         if self._config.model.tower == ModelConfig.tower:
             return {}
         with together():
-            found = abstract_model(self._config, self.dims).encoder.initial_weights()
+            found = self.model.encoder.initial_weights()
         weights = {f"encoder.{name}": array for name, array in found.items()}
         if jax.process_count() > 1:
             check_alike({"initial weights of towers": _digest(weights)})
         return weights
+
+
+def make_programs(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Programs:
+    """What a run computes; traced and compiled when it is first called.
+
+    Args:
+        config: the run; the last one's programs are given again where only the seed differs.
+        dims: width of each modality's features.
+        mesh: the devices; each one makes its part of the state, and never holds the rest.
+
+    Raises:
+        ValueError: towers or an optimiser that do not what they should; whatever they raise.
+    """
+    programs = _programs if _fixed(config) else _programs.__wrapped__
+    return programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
 
 
 def _untrained(path: Path, like: PyTree) -> PyTree:
@@ -176,27 +193,28 @@ def _fixed(config: Config) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> _Programs:
-    """Cached for the last run: programs are traced and compiled when they are first called."""
+def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> Programs:
+    """Cached for the last run."""
     tx = make_optimizer(config.optimizer, config.steps)
 
-    def build(seed):
+    def initial(seed):
         init_key, run_key = _keys(seed)
-        params, fixed = _variables(config, dict(dims), None, init_key)
-        return init_state(params, tx, run_key), fixed
+        params, _ = _variables(config, dict(dims), None, init_key)
+        return init_state(params, tx, run_key)
 
-    like, fixed = jax.eval_shape(build, np.uint32(0))
+    model = abstract_model(config, dict(dims))
+    graphdef, params, fixed = split(model, config.optimizer.rates, trained=config.steps > 0)
+    like = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    model = abstract_model(config, dict(dims))
-    graphdef, _, _ = split(model, config.optimizer.rates, trained=config.steps > 0)
     if not _fixed(config):
         _try_out(config, dict(dims), graphdef, tx, like, fixed)
-    return _Programs(
+    return Programs(
+        model,
         graphdef,
         abstract,
         fixed,
-        initial=jax.jit(lambda seed: build(seed)[0], out_shardings=where),
+        initial=jax.jit(initial, out_shardings=where),
         step=make_step(config, graphdef, tx, mesh),
     )
 

@@ -12,7 +12,7 @@ from gramalign.training.checkpoint import Checkpoints, DamagedCheckpoint, saved
 from gramalign.training.layout import mesh_of
 from gramalign.training.moments import moments, varied
 from gramalign.training.run_folder import RunFolder
-from gramalign.training.start import Start
+from gramalign.training.start import Start, make_programs
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def begun(small_config, tmp_path):
     mesh = mesh_of(config.layout)
     folder = RunFolder(tmp_path / "run")
     folder.checkpoints.mkdir(parents=True)
-    return Start(config, store.dims, moments(store), mesh), folder
+    programs = make_programs(config, store.dims, mesh)
+    return Start(config, store.dims, moments(store), programs), folder
 
 
 def test_a_whole_checkpoint_of_another_model_stays_where_it_is(begun, small_config):
@@ -131,8 +132,10 @@ def test_if_the_best_is_damaged_the_next_best_is_used(begun):
 def test_a_run_whose_statistics_are_gone_does_not_go_on_without(begun, small_config):
     _, folder = begun
     config = small_config()
+    dims = load(config.data).dims
+    programs = make_programs(config, dims, mesh_of(config.layout))
     with pytest.raises(OSError):
-        Start(config, load(config.data).dims, None, mesh_of(config.layout), folder)
+        Start(config, dims, None, programs, folder)
 
 
 def test_what_varies_by_rounding_does_not_vary():

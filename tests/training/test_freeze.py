@@ -20,7 +20,7 @@ from gramalign.training.layout import mesh_of
 from gramalign.training.params_file import named
 from gramalign.training.planned_step import trace_step
 from gramalign.training.rows import chosen_rows
-from gramalign.training.start import Start
+from gramalign.training.start import Start, make_programs
 from tests.training.commands import Killed, killed_at
 
 TEXT = "encoder.towers.text."
@@ -73,12 +73,13 @@ def test_the_others_learn_to_fit_it(run):
 
 
 def test_a_modality_whose_name_goes_on_is_another(config):
-    Start(config, {"text": 10, "text_too": 5}, {}, mesh_of(config.layout))
+    dims = {"text": 10, "text_too": 5}
+    Start(config, dims, {}, make_programs(config, dims, mesh_of(config.layout)))
 
 
 def test_nothing_is_kept_or_computed_for_its_training(config, rows):
     dims = {name: x.shape[1] for name, x in rows.items()}
-    start = Start(config, dims, {}, mesh_of(config.layout))
+    start = Start(config, dims, {}, make_programs(config, dims, mesh_of(config.layout)))
     trained = [name for name, _ in named(start.abstract.params)]
     assert trained and not any("text" in name for name in trained)
     moments = [jax.tree_util.keystr(x) for x, _ in jax.tree.leaves_with_path(start.abstract)]
@@ -100,7 +101,8 @@ def test_the_gradient_of_what_is_trained_is_that_of_training_all(config, rows, t
     found = []
     for freeze in ((), ("text",)):
         one = dataclasses.replace(config, model=model, freeze=freeze)
-        start = Start(one, {"text": 10, "depth": 5}, {}, mesh_of(one.layout))
+        dims = {"text": 10, "depth": 5}
+        start = Start(one, dims, {}, make_programs(one, dims, mesh_of(one.layout)))
         batch = {
             "features": {name: x[:16] for name, x in rows.items()},
             "present": {name: np.arange(16) != place for place, name in enumerate(rows)},

@@ -18,7 +18,7 @@ from gramalign.training.metrics import read_metrics
 from gramalign.training.model import Model as Whole
 from gramalign.training.model import split
 from gramalign.training.moments import moments
-from gramalign.training.start import Start
+from gramalign.training.start import Start, make_programs
 from tests.compilers import tpu
 from tests.processes import all_succeed, free_port
 from tests.training.commands import Killed, killed_at, started
@@ -65,7 +65,7 @@ def test_a_run_on_eight_devices_goes_on_on_four_and_on_two(config, alone, tmp_pa
 def test_state_is_made_where_it_lies(config):
     mesh = mesh_of(LAYOUT)
     dims = load(config.data).dims
-    start = Start(config, dims, {}, mesh)
+    start = Start(config, dims, {}, make_programs(config, dims, mesh))
     state = start.state()
     layer = state.params["encoder"]["towers"]["text"]["layers"][0]
     assert layer["kernel"].sharding.spec == jax.P("fsdp", "model")
@@ -87,7 +87,8 @@ def test_state_is_made_where_it_lies(config):
 def test_initial_numbers_do_not_depend_on_the_layout(config):
     dims = load(config.data).dims
     one, many = (
-        Start(config, dims, {}, mesh_of(layout)).state() for layout in (config.layout, LAYOUT)
+        Start(config, dims, {}, make_programs(config, dims, mesh_of(layout))).state()
+        for layout in (config.layout, LAYOUT)
     )
     jax.tree.map(np.testing.assert_array_equal, one.params, jax.device_get(many.params))
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import safetensors.numpy
 from flax import nnx
 
 from gramalign.data import gather, load
-from gramalign.models import pretrained
+from gramalign.models import Towers, pretrained
+from gramalign.programs.flops import matmul_flops
 from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, train
-from gramalign.training.model import standardised
+from gramalign.training.model import abstract_model, standardised
 from gramalign.training.moments import moments
 from tests.compiled import kept_programs as kept_programs
 from tests.models.pretrained.tiny import golden, write_model
@@ -164,6 +166,16 @@ def test_devices_microbatches_and_memory_change_nothing(config, tmp_path, quiet)
             np.testing.assert_allclose(array, whole[name], atol=1e-3, err_msg=f"{place} {name}")
 
 
+def test_remat_is_of_each_layer(config, folder):
+    dims = load(folder / "store.npz").dims
+    for remat in (False, True):
+        shape = dataclasses.replace(config.model, remat=remat)
+        model = abstract_model(dataclasses.replace(config, model=shape), dims)
+        for modality in CASES:
+            tower = model.encoder.towers[modality]
+            assert isinstance(tower, pretrained.Tower) and tower.encoder.body.remat == remat
+
+
 @pytest.mark.slow
 def test_rates_and_another_run_to_start_from(config, tmp_path, quiet):
     first = train(config, tmp_path / "first", report=quiet)
@@ -184,7 +196,7 @@ def test_low_rank_changes_are_added_to_kernels(folder):
     tower = pretrained.Tower(432, 8, encoders={"photo": str(folder / "photo")}, rank=2, **sizes)
     before = tower(jnp.asarray(rows))
     pieces = {"pixel_values": rows.reshape(-1, 3, 12, 12)}
-    np.testing.assert_allclose(before, tower.head(tower.encoder(pieces)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(before, tower.head(tower.encoder(pieces)))
     rng, number = np.random.default_rng(1), 0
     for layer, changes in zip(tower.encoder.body.layers, tower.change.layers, strict=True):
         for name, change in changes.items():
@@ -205,6 +217,29 @@ def test_low_rank_changes_are_added_to_kernels(folder):
     for rank in (-1, 99):
         with pytest.raises(ValueError, match=rf"rank is {rank}, expected 1 to \d+, or 0 for none"):
             pretrained.Tower(432, 8, encoders={"photo": str(folder / "photo")}, rank=rank, **sizes)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_low_rank_changes_take_no_products_for_the_gradients_of_kernels(folder, dtype):
+    """What they take is that of their rank, and once the forward products, and once backward."""
+
+    def products(rank):
+        encoders, sizes = {"photo": str(folder / "photo")}, {"hidden": 4, "depth": 1}
+        given = {"encoders": encoders, "rank": rank, "dtype": dtype, "modality": "photo", **sizes}
+        graph, changes, others = nnx.split(
+            nnx.eval_shape(lambda: pretrained.Tower(432, 8, rngs=nnx.Rngs(0), **given)),
+            nnx.PathContains("change"),
+            ...,
+        )
+
+        def total(changes, others, rows):
+            return jnp.sum(nnx.merge(graph, changes, others)(rows))
+
+        shapes = changes, others, jax.ShapeDtypeStruct((3, 432), jnp.float32)
+        return matmul_flops(jax.grad(total) if rank else total, *shapes)
+
+    assert 0 < products(2) - products(1) < products(0) / 2
+    assert 2 * products(1) - products(2) <= 2 * products(0)
 
 
 @pytest.mark.slow
@@ -262,6 +297,25 @@ def test_another_encoder_joins_a_trained_space(config, folder, tmp_path, quiet):
         )
 
 
+def test_a_model_is_made_once_for_its_shapes(config, tmp_path, quiet, monkeypatch):
+    """As encoders are many layers: then for what is not trained, and for the state."""
+    made = []
+
+    class Counted(Towers):
+        def __init__(self, *arguments, **others):
+            super().__init__(*arguments, **others)
+            made.append(self)
+
+    def stop(*arguments):
+        raise Killed
+
+    monkeypatch.setattr("gramalign.training.model.Towers", Counted)
+    monkeypatch.setattr("gramalign.training.loop._run", stop)  # before a step
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", report=quiet)
+    assert len(made) == 3
+
+
 @pytest.mark.parametrize(
     ("encoders", "told"),
     [
@@ -301,7 +355,7 @@ def test_only_towers_that_standardise_are_measured_for(
 ):
     """As inputs may be larger than everything else, and a pass over them long."""
     every = dataclasses.replace(config, modalities=("caption", "depth"))
-    assert standardised(every, load(folder / "store.npz").dims) == ["depth"]
+    assert standardised(abstract_model(every, load(folder / "store.npz").dims)) == ["depth"]
     store = load(folder / "store.npz").part("train")
     assert moments(store, ["depth"]).keys() == {"depth"} and moments(store, []) == {}
     np.testing.assert_array_equal(moments(store, ["depth"])["depth"], moments(store)["depth"])

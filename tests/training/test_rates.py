@@ -13,7 +13,7 @@ from gramalign.training.layout import mesh_of
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.params_file import named
 from gramalign.training.rates import check_rules
-from gramalign.training.start import Start
+from gramalign.training.start import Start, make_programs
 from tests.complaint import complaint
 from tests.training.commands import Killed, assert_same_run, killed_at
 
@@ -140,7 +140,8 @@ def test_what_has_a_rate_of_0_stays_and_has_no_moments(partly, tmp_path, quiet):
 
 def learned_numbers(config):
     """How many numbers the state holds, without counts and keys."""
-    start = Start(config, {"text": 10, "audio": 7}, {}, mesh_of(config.layout))
+    dims = {"text": 10, "audio": 7}
+    start = Start(config, dims, {}, make_programs(config, dims, mesh_of(config.layout)))
     leaves = jax.tree.leaves((start.abstract.params, start.abstract.opt_state))
     return sum(x.size for x in leaves if jnp.issubdtype(x.dtype, jnp.floating))
 

@@ -18,7 +18,7 @@ from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.input import Data
 from gramalign.training.layout import mesh_of
 from gramalign.training.run_folder import RunFolder
-from gramalign.training.start import Start
+from gramalign.training.start import make_programs
 from tests.training.commands import Killed, killed_at
 
 KILLED_AT = 10  # between the checkpoints at 8 and 12
@@ -29,7 +29,7 @@ def last_state(config, folder):
     store = load(config.data).part("train")
     mesh = mesh_of(config.layout)
     with Checkpoints(RunFolder(folder), keep=2) as checkpoints:
-        state = checkpoints.restore(Start(config, store.dims, {}, mesh).abstract)
+        state = checkpoints.restore(make_programs(config, store.dims, mesh).abstract)
     return state, next(Data(store, config, mesh).batches(int(state.step)))
 
 

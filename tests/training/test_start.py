@@ -11,7 +11,7 @@ from gramalign.training import Clip, Config, Model, Optimizer, train
 from gramalign.training.layout import mesh_of
 from gramalign.training.model import abstract_model
 from gramalign.training.objective import objective
-from gramalign.training.start import Start
+from gramalign.training.start import Start, make_programs
 
 NOTHING = "def augment(key, features, present):\n    return features, present\n"
 HALVED = NOTHING.replace("return features", "return {m: x / 2 for m, x in features.items()}")
@@ -23,7 +23,8 @@ def started(small_config):
 
     def start(**changes):
         config = small_config(**changes)
-        return Start(config, load(config.data).dims, {}, mesh_of(config.layout))
+        dims = load(config.data).dims
+        return Start(config, dims, {}, make_programs(config, dims, mesh_of(config.layout)))
 
     return start
 

@@ -180,8 +180,8 @@ def test_heads_leave_the_initial_towers_as_they_are(config):
 def test_what_is_fused_of_a_modality_that_is_not_given_is_zero(tmp_path):
     """Whatever its mask says."""
     config, dims = Config(objective="confu"), dict.fromkeys("abc", 3)
-    variables = nnx.to_pure_dict(nnx.state(Model(config, dims, rngs=nnx.Rngs(0))))
-    run = make_run(tmp_path, config, dims, variables, 0)
+    model = Model(config, dims, rngs=nnx.Rngs(0))
+    run = make_run(tmp_path, config, dims, model, nnx.to_pure_dict(nnx.state(model)), 0)
     rows, here = np.ones((2, 3), np.float32), np.ones(2, bool)
     some = np.array([True, False])
     found = run.embed({"a": rows, "b": rows}, {"b": some, "c": here}, fused="confu")

@@ -1,9 +1,9 @@
 """Low-rank changes of an encoder's kernels: LoRA.
 
-    W + A B, with A [ins, rank] random and B [rank, outs] zero at first
+    x W + (x A) B, with A [ins, rank] random and B [rank, outs] zero at first
 
-Added to the kernels themselves, where the paper adds (x A) B to what they make of x: the same, to
-rounding, for any encoder, and nothing in it has to know.
+As in the paper, and not as x (W + A B): then derivatives would pass through one of each whole
+kernel, the dearest part of those that low rank is to save.
 
 Source: Hu et al., ICLR 2022, arXiv 2106.09685; there for queries and values, here for all four
 kernels of attention. Its factor alpha / rank is 1: it changes what B's learning rate does.
@@ -11,9 +11,9 @@ kernels of attention. Its factor alpha / rank is 1: it changes what B's learning
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.lax import Precision
 from jaxtyping import Array, Float
 
+from gramalign.models.linear import Linear, affine
 from gramalign.models.pretrained.encoder import Encoder
 
 _CHANGED = ("query", "key", "value", "out")
@@ -33,9 +33,25 @@ class Change(nnx.Module):
         self.a = nnx.Param(nnx.initializers.he_uniform()(rngs.params(), (ins, rank), jnp.float32))
         self.b = nnx.Param(jnp.zeros((rank, outs)))
 
-    def __call__(self, kernel: Float[Array, "ins outs"]) -> Float[Array, "ins outs"]:
-        """The changed kernel."""
-        return kernel + jnp.matmul(self.a[...], self.b[...], precision=Precision.HIGHEST)
+
+class Changed(nnx.Module):
+    """A linear map by a changed kernel.
+
+    Args:
+        linear: the map as it was.
+        change: what is added to its kernel.
+    """
+
+    def __init__(self, linear: Linear, change: Change):
+        self.linear, self.change = linear, change
+
+    def __call__(self, x: Float[Array, "batch tokens ins"]) -> Float[Array, "batch tokens outs"]:
+        """Maps every token."""
+        y = self.linear(x)
+        rows = x.reshape(-1, x.shape[-1])
+        for factor in (self.change.a, self.change.b):
+            rows = affine(rows, factor[...], None, y.dtype)
+        return y + rows.reshape(y.shape)
 
 
 class LowRank(nnx.Module):
@@ -67,6 +83,6 @@ class LowRank(nnx.Module):
         changed = nnx.clone(encoder)
         for layer, changes in zip(changed.body.layers, self.layers, strict=True):
             for name, change in changes.items():
-                kernel = getattr(layer.attention, name).kernel
-                kernel[...] = change(kernel[...])
+                linear = getattr(layer.attention, name)
+                setattr(layer.attention, name, Changed(linear, change))
         return changed

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from gramalign.models.pretrained.fronts import Inputs, given, taps
-from gramalign.models.pretrained.transformer import Layer, Norm, Shape
-from gramalign.models.tower import HIDDEN
+from gramalign.models.pretrained.transformer import Layer, Norm, Shape, through
 
 _EPS = 1e-5  # of what is between the layers, whatever the configuration says of them
 _APART = -100.0  # what is added for tokens that only meet because the image is rolled
@@ -168,10 +166,12 @@ class Stage(nnx.Module):
             self.norm = _norm(4 * shape.width, rngs)
             self.merge = shape.linear(4 * shape.width, 2 * shape.width, rngs, bias=False)
 
-    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch _ _"]:
-        """Maps the tokens of whole images, row by row."""
+    def __call__(
+        self, x: Float[Array, "batch tokens width"], *, remat: bool
+    ) -> Float[Array, "batch _ _"]:
+        """Maps the tokens of whole images, row by row; `remat` as for `through`."""
         for layer in self.layers:
-            x = checkpoint_name(layer(x), HIDDEN)
+            x = through(layer, x, remat=remat)
         if not self.merged:
             return x
         batch, tokens, width = x.shape
@@ -189,12 +189,15 @@ class Swin(nnx.Module):
         window: rows and columns of a window.
         rngs: source of the initial weights.
 
+    Attributes:
+        remat: as for `through`.
+
     Raises:
         ValueError: as `Stage`.
     """
 
     def __init__(self, shapes: Sequence[Shape], grid: tuple[int, int], window: int, rngs: nnx.Rngs):
-        self.stages = nnx.List()
+        self.remat, self.stages = False, nnx.List()
         for number, shape in enumerate(shapes):
             merged = number + 1 < len(shapes)
             self.stages.append(Stage(shape, grid, window, merged=merged, rngs=rngs))
@@ -209,7 +212,7 @@ class Swin(nnx.Module):
     def __call__(self, x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch _ _"]:
         """Maps the tokens of whole images, row by row."""
         for stage in self.stages:
-            x = stage(x)
+            x = stage(x, remat=self.remat)
         return self.norm(x)
 
 

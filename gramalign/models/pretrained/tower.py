@@ -43,6 +43,7 @@ class Tower(nnx.Module):
             their place: give them a learning rate of 0, by a rule such as "towers.photo.encoder";
             0: nothing is.
         dtype: what is multiplied in; parameters and the output are float32.
+        remat: whether each of the encoder's layers is computed again when its derivatives are due.
         hidden: as for that tower.
         depth: likewise.
         dropout: likewise.
@@ -64,6 +65,7 @@ class Tower(nnx.Module):
         modality: str,
         encoders: Mapping[str, str | None],
         rank: int = 0,
+        remat: bool = False,
         hidden: int,
         depth: int,
         dropout: float = 0.0,
@@ -92,6 +94,7 @@ class Tower(nnx.Module):
                 "features --inputs, and this encoder"
             )
         self.encoder, self.shape = make(self.folder, kind, dtype=dtype, rngs=rngs), shape
+        self.encoder.body.remat = remat
         self.change = LowRank(self.encoder, rank, rngs=rngs) if rank else None
         ends = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}
         if self.encoder.dim == dim:

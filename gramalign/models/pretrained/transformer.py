@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -282,10 +282,33 @@ def _times(scale: nnx.Param, x: Array) -> Array:
     return (scale[...][None, None] * x.astype(jnp.float32)).astype(x.dtype)
 
 
+def through(layer: nnx.Module, x: Array, *others: Any, remat: bool) -> Array:
+    """What a layer makes of tokens, under the name `HIDDEN`.
+
+    Args:
+        layer: the layer.
+        x: the tokens.
+        others: what else it takes.
+        remat: whether it is computed again when its derivatives are due. Where `jax.checkpoint`
+            holds all layers at once, nothing keeps a compiler from computing all of them before the
+            first derivative.
+    """
+
+    def mapped(x):
+        return layer(x, *others)
+
+    return checkpoint_name((jax.checkpoint(mapped) if remat else mapped)(x), HIDDEN)
+
+
 class Transformer(nnx.Module):
-    """All layers, and a normalisation after them where `Shape` has one."""
+    """All layers, and a normalisation after them where `Shape` has one.
+
+    Attributes:
+        remat: as for `through`.
+    """
 
     def __init__(self, shape: Shape, rngs: nnx.Rngs):
+        self.remat = False
         self.layers = nnx.List([Layer(shape, rngs) for _ in range(shape.depth)])
         self.norm = shape.norm(rngs) if shape.norm_first and shape.norm_last else None
         self.apart = apart = shape.distances
@@ -303,5 +326,5 @@ class Transformer(nnx.Module):
             ranges = jnp.asarray(self.apart.between(x.shape[1]))
             added = jnp.moveaxis(self.distances(ranges), 2, 0)[None]
         for layer in self.layers:
-            x = checkpoint_name(layer(x, mask, added, turns), HIDDEN)
+            x = through(layer, x, mask, added, turns, remat=self.remat)
         return x if self.norm is None else self.norm(x)

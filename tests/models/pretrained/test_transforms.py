@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gramalign.models import pretrained
-from gramalign.models.pretrained.transformer import ACTIVATIONS, Attention, Shape
+from gramalign.models.pretrained.transformer import ACTIVATIONS, Attention, Shape, Transformer
 from tests.models.pretrained.tiny import drawn_inputs, golden
 
 GOLDEN = golden()
@@ -54,6 +54,25 @@ def test_vmap_a_mesh_and_an_exported_program_change_nothing(parts, name):
     like = {n: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype) for n, x in inputs.items()}
     program = jax.export.export(embed)(jax.eval_shape(lambda: state), like)
     np.testing.assert_allclose(program.call(state, inputs), wanted, atol=2e-6)
+
+
+def test_layers_may_keep_no_more_than_what_they_got():
+    shape = Shape(
+        width=8, depth=3, heads=2, hidden=16, activation="gelu", eps=1e-5, norm_last=False
+    )
+    body = Transformer(shape, nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(1), (4, 5, 8))
+
+    def backwards(remat):
+        body.remat = remat
+        graph, state = nnx.split(body)
+        y, back = jax.vjp(lambda state, x: nnx.merge(graph, state)(x), state, x)
+        kept = sum(each.size for each in jax.tree.leaves(back) if each.shape[:1] == x.shape[:1])
+        return back(jnp.cos(y)), kept
+
+    (wanted, much), (found, little) = backwards(False), backwards(True)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, wanted)
+    assert little == 3 * x.size < much / 5
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
