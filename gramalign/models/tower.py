@@ -35,6 +35,8 @@ class Tower(nnx.Module):
         rngs: source of the initial weights.
     """
 
+    in_dtype = r"\.kernel$"
+
     def __init__(
         self,
         features: int,
