@@ -155,17 +155,47 @@ def test_a_checkpoint_of_something_else_is_refused(checkpoint, tmp_path, lost, t
     assert not (tmp_path / "gram" / part / "config.json").exists()
 
 
+def test_nothing_of_what_was_there_is_left_to_load(checkpoint, bert, tmp_path):
+    (other := tmp_path / "other").mkdir()
+    for name in ("tokenizer.json", "merges.txt"):
+        (other / name).write_text("{}")
+    found = pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=other)
+    pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=bert)
+    names = {path.name for path in found["caption"].iterdir()}
+    assert "vocab.txt" in names and not names & {"tokenizer.json", "merges.txt"}
+    # The tokenizer of a folder that is written anew.
+    pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=found["caption"])
+    for name in ("caption", "subtitle"):
+        assert (found[name] / "vocab.txt").read_bytes() == (bert / "vocab.txt").read_bytes()
+        assert pretrained.load(found[name], "text").dim == 6
+    without = {n: w for n, w in published().items() if "contra_head_d" not in n}
+    safetensors.numpy.save_file(without, checkpoint)
+    pretrained.divide(checkpoint, tmp_path / "gram")
+    for name in ("caption", "subtitle", "depth"):
+        with pytest.raises(FileNotFoundError, match="config.json does not exist"):
+            pretrained.load(found[name], "text")
+
+
 def test_missing_files_are_told(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.safetensors does not exist, expected a"):
         pretrained.divide(tmp_path / "absent.safetensors", tmp_path / "gram")
+    with pytest.raises(FileNotFoundError, match="is a folder, expected a safetensors file"):
+        pretrained.divide(tmp_path, tmp_path / "gram")
     with pytest.raises(FileNotFoundError, match="has no tokenizer, expected any of .'tokeniz"):
         pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=tmp_path)
     assert not (tmp_path / "gram").exists()
 
 
+def test_a_damaged_checkpoint_is_no_pickle(checkpoint, tmp_path):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is damaged or no safetensors file: ") as told:
+        pretrained.divide(checkpoint, tmp_path / "gram")
+    assert "torch" not in str(told.value)
+
+
 def test_a_pickle_is_refused_with_what_makes_a_checkpoint_of_it(tmp_path, capsys):
     torch = pytest.importorskip("torch")
-    path = tmp_path / "model_step_459.pt"
+    path = tmp_path / "model step 459.pt"
     shared = torch.ones(3, 2)
     torch.save({"one": shared, "other": shared, "step": 459}, path)
     with pytest.raises(ValueError, match="Pickles are never opened here; where torch is") as told:
