@@ -6,8 +6,11 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 import safetensors.numpy
+from transformers import AutoImageProcessor
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from gramalign.cli.main import main
 from gramalign.models import pretrained
@@ -50,6 +53,14 @@ def head(letter):
     return drawn(letter, (6, HEADS[letter]))
 
 
+def check_pictures(folder, resample):
+    images = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    assert (images.size.shortest_edge, images.crop_size.height, images.crop_size.width) == (12,) * 3
+    assert images.resample == resample
+    assert list(images.image_mean) == OPENAI_CLIP_MEAN
+    assert list(images.image_std) == OPENAI_CLIP_STD
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "gram.safetensors"
@@ -79,8 +90,7 @@ def test_images(checkpoint, tmp_path):
         np.testing.assert_allclose(pooled @ kernel.T + bias, case["result"], atol=5e-6)
         assert encoder.dim == 6
         np.testing.assert_allclose(encoder(inputs), pooled @ head(name[0]).T, atol=2e-6)
-    crop = json.loads((found["vision"] / "preprocessor_config.json").read_text())["crop_size"]
-    assert crop == {"height": 12, "width": 12}
+    check_pictures(found["vision"], PIL.Image.Resampling.BILINEAR)
 
 
 def test_sounds(checkpoint, tmp_path):
@@ -216,8 +226,7 @@ def test_imagebind_is_one_folder(tmp_path, bert, capsys):
     main(["encoders", str(path), "--tokenizer", str(bert), "--out", str(out)])
     assert capsys.readouterr().out.replace("\n", "").split() == ["wrote", str(out)]
     assert (out / "vocab.txt").read_bytes() == (bert / "vocab.txt").read_bytes()
-    crop = json.loads((out / "preprocessor_config.json").read_text())["crop_size"]
-    assert crop == {"height": 12, "width": 12}
+    check_pictures(out, PIL.Image.Resampling.BICUBIC)
     assert json.loads((out / "config.json").read_text()) == {"model_type": "imagebind"}
     case = GOLDEN["imagebind text"]
     (out / "config.json").write_text(json.dumps(case["config"]))
