@@ -128,6 +128,10 @@ def filter_banks(folder: Path, model_type: str) -> FilterBanks | None:
 
 
 def _of_ast(path: Path) -> FilterBanks:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist, expected what Hugging Face saves beside a model of sounds"
+        )
     config = read_json(path)
     if (rate := config.get("sampling_rate", _RATE)) != _RATE:
         raise ValueError(f"{path}: sampling_rate is {rate}, expected {_RATE}")

@@ -98,6 +98,11 @@ def test_asts_may_not_be_normalised_and_are_of_one_rate(of):
         of(AST, sampling_rate=8000)
 
 
+def test_asts_need_their_settings(tmp_path):
+    with pytest.raises(FileNotFoundError, match="config.json does not exist, expected what Huggi"):
+        filter_banks(tmp_path, AST)
+
+
 def test_asts_are_hugging_faces(of):
     pytest.importorskip("torch")  # their extractor needs it
     samples = 0.1 * np.random.default_rng(0).normal(size=9000).astype(np.float32)

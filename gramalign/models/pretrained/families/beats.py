@@ -14,6 +14,7 @@ from gramalign.models.pretrained.families.recipe import (
     Config,
     Recipe,
     Weights,
+    known,
     layers,
     projection_of,
     shape_of,
@@ -40,7 +41,7 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         "intermediate_size": config["encoder_ffn_embed_dim"],
         "num_hidden_layers": config["encoder_layers"],
         "num_attention_heads": config["encoder_attention_heads"],
-        "hidden_act": config["activation_fn"],
+        "hidden_act": known(config, "activation_fn"),
         "layer_norm_eps": 1e-5,
     }
     distances = None

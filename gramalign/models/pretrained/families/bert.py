@@ -18,6 +18,7 @@ from gramalign.models.pretrained.families.recipe import (
     Names,
     Recipe,
     Weights,
+    known,
     layers,
     shape_of,
 )
@@ -67,7 +68,7 @@ def _make_distilbert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encode
         "intermediate_size": config["hidden_dim"],
         "num_hidden_layers": config["n_layers"],
         "num_attention_heads": config["n_heads"],
-        "hidden_act": config["activation"],
+        "hidden_act": known(config, "activation"),
     }
     return _bert_like({**config, **sizes}, None, dtype, rngs)
 
