@@ -4,6 +4,7 @@
 """
 
 import re
+import shlex
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 from gramalign import losses, normalize
+from gramalign.cli.main import _read
 from gramalign.cli.methods import markdown
 from gramalign.methods import methods
 
@@ -53,6 +55,26 @@ def test_python_blocks_of_a_page_run_one_after_another(page, monkeypatch, tmp_pa
 
 def test_all_pages_with_python_are_known():
     assert {"README.md", "docs/losses.md", "docs/training.md"} <= set(WITH_BLOCKS)
+
+
+def commands_of(page):
+    """Those in blocks, but for the ones that name what a module of the reader's own would have."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^gramalign .*(?:\n  .*)*", "\n".join(blocks), re.MULTILINE)
+    return [command for command in found if "mine:" not in command]
+
+
+WITH_COMMANDS = [page for page in PAGES if commands_of(page)]
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS)
+def test_commands_of_a_page_are_understood(page):
+    for command in commands_of(page):
+        _read(shlex.split(command.replace("\n", " "), comments=True)[1:])
+
+
+def test_all_pages_with_commands_are_known():
+    assert {"README.md", "docs/data.md", "docs/training.md"} <= set(WITH_COMMANDS)
 
 
 def anchors(text):

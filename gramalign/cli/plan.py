@@ -68,6 +68,10 @@ class Plan:
         """Compile, print, search, write."""
         if self.topology is None:
             raise ValueError("--topology: got none, expected one such as v5e:4x4 or h100:8")
+        if self.config.steps == 0:
+            raise ValueError(
+                "steps is 0, expected at least 1: without one there is nothing to plan"
+            )
         if self.attempts < 1:
             raise ValueError(f"attempts is {self.attempts}, expected at least 1, or --no-largest")
         if self.cap < 1:

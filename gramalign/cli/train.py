@@ -60,7 +60,8 @@ class Train:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if is_first_process():
             screen = console()
-            best = f" (step {run.step} was best)" if self.config.validation.every else ""
+            validated = self.config.validation.every and self.config.steps
+            best = f" (step {run.step} was best)" if validated else ""
             screen.print(f"trained: {out}{best}")
             if self.evaluation:
                 evaluate_run(run, screen=screen)

@@ -95,8 +95,10 @@ def fair_settings(configs: Mapping[str, Config], options: Options) -> dict[str, 
 
     Raises:
         ValueError: an option that no objective has or that is not searched, a value that it does
-            not take, or more settings for one objective than for another.
+            not take, more settings for one objective than for another, or runs of 0 steps.
     """
+    if any(config.steps == 0 for config in configs.values()):
+        raise ValueError("tune: steps is 0, expected at least 1: runs of 0 steps are not validated")
     for option in options:
         if not any(list(_places(config, option)) for config in configs.values()):
             raise ValueError(
@@ -188,7 +190,7 @@ def _settings(config: Config, options: Options) -> dict[str, Config]:
 
 
 def _searching(config: Config) -> Config:
-    every = config.validation.every or config.steps or None
+    every = config.validation.every or config.steps
     validation = dataclasses.replace(config.validation, every=every)
     return dataclasses.replace(config, seed=SEED, validation=validation)
 

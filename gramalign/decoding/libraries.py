@@ -1,6 +1,7 @@
 """The packages of the extra `pretrained`, and what Hugging Face's has for an encoder's folder."""
 
 import importlib.util
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,7 @@ def processor(
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     import transformers
 
+    logging.getLogger("transformers.configuration_utils").addFilter(_is_news)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if what == "image processor":
         options["backend"] = "pil"  # and not torchvision's where there is one: it rounds otherwise
@@ -71,6 +73,11 @@ def processor(
     except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{folder} has no {what} that can be used here: {reason}") from error
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether it says more than that Hugging Face has no model of a family, such as ImageBind."""
+    return "to instantiate a model of type" not in record.getMessage()
 
 
 def _made_here(

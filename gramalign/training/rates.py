@@ -26,9 +26,8 @@ def check_rules(names: Sequence[str], rates: Rates) -> None:
             any_ = any(re.search(rule, name) for name in names)
             why = "whose parameters all match rules before it" if any_ else "of no parameter"
             more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-            raise ValueError(
-                f"Optimizer.rates has {rule!r}, {why}; there are {', '.join(names[:6])}{more}"
-            )
+            there = ", ".join(names[:6]) or "none"
+            raise ValueError(f"Optimizer.rates has {rule!r}, {why}; there are {there}{more}")
 
 
 def rated(rates: Rates) -> optax.GradientTransformation:

@@ -80,6 +80,11 @@ def test_what_is_not_searched(words, message):
     assert message in str(error.value)
 
 
+def test_runs_of_no_steps_are_not_searched():
+    with pytest.raises(ValueError, match="tune: steps is 0, expected at least 1"):
+        tried(["model.dropout=0.1,0.2"], "clip", steps=0)
+
+
 def test_commas_in_brackets_are_of_one_value():
     tower = "tests.own_methods:Tokens(width=1,heads=4)"
     found = tried([f"model.tower={tower},tests.own_methods:Tokens"], "clip")["clip"]

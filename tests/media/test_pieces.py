@@ -1,6 +1,7 @@
 """What reaches an encoder is what Hugging Face's processors make of each cell by itself."""
 
 import json
+import logging
 import shutil
 import sys
 
@@ -28,6 +29,19 @@ from tests.media.made import RATE, WORDS, pixels, write_image, write_sound, writ
 def read(encoders, kind, name, cell, frames=4):
     folder = encoders / name
     return reader(kind, folder, model_type=name, longest=12, frames=frames)(str(cell))
+
+
+def test_that_hugging_face_has_no_imagebind_is_no_news(encoders, tmp_path):
+    folder, told = shutil.copytree(encoders / "clip", tmp_path / "imagebind"), []
+    (folder / "config.json").write_text('{"model_type": "imagebind"}')
+    logger, handler = logging.getLogger("transformers.configuration_utils"), logging.Handler()
+    handler.emit = told.append
+    logger.addHandler(handler)
+    try:
+        read(tmp_path, "text", "imagebind", "a dog")
+    finally:
+        logger.removeHandler(handler)
+    assert not [record.getMessage() for record in told]
 
 
 def test_texts_are_padded_to_the_end_for_models_that_were_trained_so(encoders):

@@ -46,8 +46,10 @@ def test_embeddings_are_evaluated_as_they_are(embeddings, tmp_path):
 def test_commands_take_such_a_run(embeddings, tmp_path, capsys):
     out = str(tmp_path / "run")
     towers = ["--model.tower", IDENTITY, "--model.dim", "8", "--steps", "0"]
-    main(["train", "--data", embeddings, *towers, "--objective", "gram", "--out", out])
-    assert "compiling" not in capsys.readouterr().out
+    validated = ["--objective", "gram", "--validation.every", "5"]
+    main(["train", "--data", embeddings, *towers, *validated, "--out", out])
+    told = capsys.readouterr().out
+    assert "compiling" not in told and "was best" not in told
     index = str(tmp_path / "index.safetensors")
     main(["search", out, "4", "--by", "text", "--save-index", index])
     main(["search", out, "4", "--by", "text", "--index", index])
@@ -69,6 +71,9 @@ def test_other_widths_and_steps_are_refused(embeddings, tmp_path):
         Config(data=embeddings, steps=-1)
     with pytest.raises(ValueError, match="Optimizer.warmup is 1, expected fewer than Config.steps"):
         Config(data=embeddings, steps=0, optimizer=Optimizer(warmup=1))
+    rates = Optimizer(rates=(("text", 0.0),))
+    with pytest.raises(ValueError, match="'text', of no parameter; there are none"):
+        train(as_they_are(embeddings, optimizer=rates), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -57,10 +57,11 @@ class Encoder(nnx.Module):
             inputs: arrays by the names that Hugging Face's processors give them. Of texts:
                 `input_ids` and `attention_mask` `[batch, tokens]`. Of images: `pixel_values`
                 `[batch, channels, height, width]`; of videos with `frames` after `batch`. Of
-                sounds: `input_values` `[batch, frames, bands]` (AST), `input_features` `[batch, 1,
-                frames, bands]` (CLAP), `input_features` `[batch, bands, frames]` (Whisper) or
-                `input_values` `[batch, samples]` (wav2vec 2.0, HuBERT); the latter two, if sounds
-                were padded, with `attention_mask`, of the same frames or samples.
+                sounds: `input_values` `[batch, frames, bands]` (AST, BEATs, ImageBind),
+                `input_features` `[batch, 1, frames, bands]` (CLAP), `input_features` `[batch,
+                bands, frames]` (Whisper) or `input_values` `[batch, samples]` (wav2vec 2.0, HuBERT,
+                WavLM); the latter two, if sounds were padded, with `attention_mask`, of the same
+                frames or samples.
 
         Returns:
             Embeddings in float32, not normalised.

@@ -9,8 +9,8 @@ import contextlib
 import functools
 import json
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +68,22 @@ class Checkpoint:
         path: of a safetensors file.
 
     Raises:
-        FileNotFoundError: it does not exist.
-        ValueError: it is no safetensors file, or not of such a model.
+        FileNotFoundError: it does not exist, or is a folder.
+        ValueError: it is no safetensors file, or damaged.
     """
 
     def __init__(self, path: Path):
         if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist, expected a safetensors file")
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise FileNotFoundError(f"{path} {what}, expected a safetensors file")
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
                 self._names = {_renamed(name): name for name in file.keys()}  # noqa: SIM118
         except safetensors.SafetensorError as error:
-            made = _TO_SAFETENSORS % (path, path.with_suffix(".safetensors"))
+            if path.suffix == ".safetensors":
+                raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+            files = path, path.with_suffix(".safetensors")
+            made = _TO_SAFETENSORS % tuple(shlex.quote(str(file)) for file in files)
             raise ValueError(
                 f"{path} is no safetensors file: {error}. Pickles are never opened here; where "
                 f"torch is installed, write one of them anew: {made}"
@@ -130,7 +134,8 @@ def divide(
     depth maps, if the checkpoint has its head (all of GRAM's code have one, though it was trained
     in its model of five modalities alone); `audio`; and of texts, with a tokenizer, `caption` and
     `subtitle`. ImageBind's are in one folder, `out` itself, as is BEATs of its authors (iter3 and
-    later). What is there is written anew.
+    later). What is there is written anew, and what is there of parts that are not written now does
+    not load any more.
 
     Args:
         checkpoint: a safetensors file.
@@ -146,7 +151,8 @@ def divide(
         ValueError: it is no safetensors file, or not of such a model.
     """
     source, out = Checkpoint(Path(checkpoint)), Path(out)
-    files = [] if tokenizer is None else _files(Path(tokenizer))
+    # Read at once: they may be those of a folder that is written anew.
+    files = {} if tokenizer is None else _files(Path(tokenizer))
     if source.below("modality_trunks."):
         return _imagebind(source, out, files)
     if "patch_embedding.weight" in source:
@@ -160,6 +166,9 @@ def divide(
     if files:
         for name, longest in _LONGEST.items():
             makers[name] = functools.partial(_texts, source, _HEADS[name], files, longest)
+    for old in (out / name / "config.json" for name in _HEADS):
+        if old.is_file():  # of another checkpoint, perhaps
+            old.unlink(missing_ok=True)
     for name, make in makers.items():
         with _config(out / name) as config:
             config |= make(out / name)
@@ -175,7 +184,7 @@ def _config(folder: Path) -> Iterator[dict[str, Any]]:
     _write(folder / "config.json", config)
 
 
-def _imagebind(source: Checkpoint, out: Path, files: Sequence[Path]) -> dict[str, Path]:
+def _imagebind(source: Checkpoint, out: Path, files: Mapping[str, bytes]) -> dict[str, Path]:
     parts = {"text": "text", "image": "vision", "audio": "audio"}
     names = {
         name: name
@@ -189,8 +198,7 @@ def _imagebind(source: Checkpoint, out: Path, files: Sequence[Path]) -> dict[str
         _save(out, source.read(names))
         pictures = {**_pictures(size), "resample": 3}  # bicubic
         _write(out / "preprocessor_config.json", {**pictures, **_SHORT_SOUNDS})
-        for file in files:
-            shutil.copyfile(file, out / file.name)
+        _write_tokenizer(out, files)
         config |= {"model_type": "imagebind"}
     return dict.fromkeys(parts, out)
 
@@ -245,7 +253,7 @@ def _beats(
 
 
 def _texts(
-    source: Checkpoint, head: str, files: Sequence[Path], longest: int, folder: Path
+    source: Checkpoint, head: str, files: Mapping[str, bytes], longest: int, folder: Path
 ) -> dict[str, Any]:
     """A folder of Sentence Transformers: BERT, its first token, and the head."""
     before = "multimodal_encoder.bert."
@@ -274,17 +282,15 @@ def _texts(
     _write(folder / "modules.json", modules)
     cut = {"max_seq_length": longest, "do_lower_case": False}  # the tokenizer does it
     _write(folder / "sentence_bert_config.json", cut)
-    for file in files:
-        shutil.copyfile(file, folder / file.name)
+    _write_tokenizer(folder, files)
     words, width = source.shape(f"{before}embeddings.word_embeddings.weight")
+    places, _ = source.shape(f"{before}embeddings.position_embeddings.weight")
     return {
         **{"model_type": "bert", "architectures": ["BertModel"], "vocab_size": words},
         **{"hidden_size": width, "num_attention_heads": max(1, width // _WIDTH)},
         "num_hidden_layers": _count(names, "encoder.layer"),
         "intermediate_size": source.shape(f"{before}encoder.layer.0.intermediate.dense.bias")[0],
-        "max_position_embeddings": source.shape(f"{before}embeddings.position_embeddings.weight")[
-            0
-        ],
+        "max_position_embeddings": places,
     }
 
 
@@ -316,16 +322,25 @@ def _count(names: Mapping[str, str], before: str) -> int:
     return 1 + max((int(each[1]) for each in found if each), default=-1)
 
 
-def _files(folder: Path) -> list[Path]:
-    """Those of a tokenizer.
+def _files(folder: Path) -> dict[str, bytes]:
+    """Those of a tokenizer, by name.
 
     Raises:
         FileNotFoundError: there are none.
     """
-    found = [path for name in _TOKENIZER if (path := folder / name).is_file()]
+    paths = [folder / name for name in _TOKENIZER]
+    found = {path.name: path.read_bytes() for path in paths if path.is_file()}
     if not found:
         raise FileNotFoundError(f"{folder} has no tokenizer, expected any of {list(_TOKENIZER)}")
     return found
+
+
+def _write_tokenizer(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes these files, and removes those of another tokenizer, which might be taken instead."""
+    for name in _TOKENIZER:
+        (folder / name).unlink(missing_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 def _save(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:

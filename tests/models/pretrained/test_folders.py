@@ -254,7 +254,7 @@ IDENTITY = "torch.nn.modules.linear.Identity"
 def test_sentence_transformers_map_what_was_pooled(model, activation):
     folder = model("bert text")
     dense = pooling(folder, {"pooling_mode": "mean"}, "Dense")
-    settings = DENSE if activation is None else {**DENSE, "activation_function": activation}
+    settings = {**DENSE, **({} if activation is None else {"activation_function": activation})}
     (dense / "config.json").write_text(json.dumps(settings))
     kernel = drawn("kernel", (10, 24))
     save(dense, {"linear.weight": kernel})
@@ -266,6 +266,12 @@ def test_sentence_transformers_map_what_was_pooled(model, activation):
     save(dense, {"linear.weight": kernel, "linear.bias": drawn("bias", (10,))})
     with pytest.raises(ValueError, match=r"no part of the encoder takes: \['dense.linear.bias'\]"):
         pretrained.load(folder, "text")
+    # Where it says nothing of a bias, there is one.
+    del settings["bias"]
+    (dense / "config.json").write_text(json.dumps(settings))
+    found = pretrained.load(folder, "text")(drawn_inputs(GOLDEN["bert text"]["inputs"]))
+    wanted = wanted + drawn("bias", (10,))
+    np.testing.assert_allclose(found, wanted if activation else np.tanh(wanted), atol=5e-6)
     (dense / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"2_Dense has no \*.safetensors"):
         pretrained.load(folder, "text")

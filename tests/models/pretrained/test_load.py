@@ -203,6 +203,8 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
         ),
         ("wav2vec2 audio", "", {"feat_extract_norm": "batch"}, "feat_extract_norm is 'batch', exp"),
         ("wav2vec2 audio", "", {"feat_extract_activation": "x"}, "feat_extract_activation is 'x'"),
+        ("beats audio", "", {"activation_fn": "glu"}, "activation_fn is 'glu', expected any of"),
+        ("distilbert text", "", {"activation": "x"}, "activation is 'x', expected any of"),
         ("beats audio", "", {"max_length": 3}, r"a spectrogram of \(10, 3\) has no patch of 4"),
         ("beats audio", "", {"max_distance": 2}, "8 ranges of distances up to 2, expected a pos"),
         ("wav2vec2 audio", "", {"conv_stride": [5]}, r"have \[4, 4, 1\] entries, expected as many"),

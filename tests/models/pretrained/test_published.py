@@ -6,8 +6,11 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 import safetensors.numpy
+from transformers import AutoImageProcessor
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from gramalign.cli.main import main
 from gramalign.models import pretrained
@@ -50,6 +53,14 @@ def head(letter):
     return drawn(letter, (6, HEADS[letter]))
 
 
+def check_pictures(folder, resample):
+    images = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    assert (images.size.shortest_edge, images.crop_size.height, images.crop_size.width) == (12,) * 3
+    assert images.resample == resample
+    assert list(images.image_mean) == OPENAI_CLIP_MEAN
+    assert list(images.image_std) == OPENAI_CLIP_STD
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "gram.safetensors"
@@ -79,8 +90,7 @@ def test_images(checkpoint, tmp_path):
         np.testing.assert_allclose(pooled @ kernel.T + bias, case["result"], atol=5e-6)
         assert encoder.dim == 6
         np.testing.assert_allclose(encoder(inputs), pooled @ head(name[0]).T, atol=2e-6)
-    crop = json.loads((found["vision"] / "preprocessor_config.json").read_text())["crop_size"]
-    assert crop == {"height": 12, "width": 12}
+    check_pictures(found["vision"], PIL.Image.Resampling.BILINEAR)
 
 
 def test_sounds(checkpoint, tmp_path):
@@ -157,18 +167,48 @@ def test_a_checkpoint_of_something_else_is_refused(checkpoint, tmp_path, lost, t
     assert not (tmp_path / "gram" / part / "config.json").exists()
 
 
+def test_nothing_of_what_was_there_is_left_to_load(checkpoint, bert, tmp_path):
+    (other := tmp_path / "other").mkdir()
+    for name in ("tokenizer.json", "merges.txt"):
+        (other / name).write_text("{}")
+    found = pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=other)
+    pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=bert)
+    names = {path.name for path in found["caption"].iterdir()}
+    assert "vocab.txt" in names and not names & {"tokenizer.json", "merges.txt"}
+    # The tokenizer of a folder that is written anew.
+    pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=found["caption"])
+    for name in ("caption", "subtitle"):
+        assert (found[name] / "vocab.txt").read_bytes() == (bert / "vocab.txt").read_bytes()
+        assert pretrained.load(found[name], "text").dim == 6
+    without = {n: w for n, w in published().items() if "contra_head_d" not in n}
+    safetensors.numpy.save_file(without, checkpoint)
+    pretrained.divide(checkpoint, tmp_path / "gram")
+    for name in ("caption", "subtitle", "depth"):
+        with pytest.raises(FileNotFoundError, match="config.json does not exist"):
+            pretrained.load(found[name], "text")
+
+
 def test_missing_files_are_told(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.safetensors does not exist, expected a"):
         pretrained.divide(tmp_path / "absent.safetensors", tmp_path / "gram")
+    with pytest.raises(FileNotFoundError, match="is a folder, expected a safetensors file"):
+        pretrained.divide(tmp_path, tmp_path / "gram")
     with pytest.raises(FileNotFoundError, match="has no tokenizer, expected any of .'tokeniz"):
         pretrained.divide(checkpoint, tmp_path / "gram", tokenizer=tmp_path)
     assert not (tmp_path / "gram").exists()
 
 
+def test_a_damaged_checkpoint_is_no_pickle(checkpoint, tmp_path):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is damaged or no safetensors file: ") as told:
+        pretrained.divide(checkpoint, tmp_path / "gram")
+    assert "torch" not in str(told.value)
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_pickle_is_refused_with_what_makes_a_checkpoint_of_it(tmp_path, nested):
     torch = pytest.importorskip("torch")
-    path = tmp_path / "model_step_459.pt"
+    path = tmp_path / "model step 459.pt"
     shared = torch.ones(3, 2)
     weights = {"one": shared, "other": shared, "step": 459}
     torch.save({"cfg": {}, "model": weights} if nested else weights, path)
@@ -205,8 +245,8 @@ def test_imagebind_is_one_folder(tmp_path, bert, capsys):
     main(["encoders", str(path), "--tokenizer", str(bert), "--out", str(out)])
     assert capsys.readouterr().out.replace("\n", "").split() == ["wrote", str(out)]
     assert (out / "vocab.txt").read_bytes() == (bert / "vocab.txt").read_bytes()
+    check_pictures(out, PIL.Image.Resampling.BICUBIC)
     settings = json.loads((out / "preprocessor_config.json").read_text())
-    assert settings["crop_size"] == {"height": 12, "width": 12}
     assert settings["max_length"] == 204
     assert json.loads((out / "config.json").read_text()) == {"model_type": "imagebind"}
     case = GOLDEN["imagebind text"]

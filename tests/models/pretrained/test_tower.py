@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 
 from gramalign.models import pretrained
+from gramalign.models.pretrained.tower import _inputs
 from tests.models.pretrained.tiny import drawn_inputs, golden
 
 GOLDEN = golden()
@@ -41,3 +42,10 @@ def test_a_row_is_a_piece_and_several_are_averaged(model, name):
         return  # which hears windows of any length, one after the other
     both = jax.jit(tower_of(2 * rows.shape[1]))(np.reshape(rows, (1, -1)))
     np.testing.assert_allclose(both, np.mean(found, axis=0, keepdims=True), atol=2e-5)
+
+
+def test_the_first_word_is_no_padding(model):
+    front = pretrained.load(model("bert text"), "text").front
+    found = _inputs(front, jax.numpy.array([[5.0, 0, 7, -1]]))
+    assert np.asarray(found["input_ids"]).tolist() == [[5, 0, 7, 0]]
+    assert np.asarray(found["attention_mask"]).tolist() == [[True, True, True, False]]

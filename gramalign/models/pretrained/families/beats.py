@@ -12,9 +12,11 @@ from gramalign.models.pretrained.families.recipe import (
     Config,
     Recipe,
     Weights,
+    known,
     layers,
     projection_of,
     shape_of,
+    width_of,
 )
 from gramalign.models.pretrained.families.wav2vec2 import with_length
 from gramalign.models.pretrained.filterbank import FilterBank
@@ -38,7 +40,7 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         "intermediate_size": config["encoder_ffn_embed_dim"],
         "num_hidden_layers": config["encoder_layers"],
         "num_attention_heads": config["encoder_attention_heads"],
-        "hidden_act": config["activation_fn"],
+        "hidden_act": known(config, "activation_fn"),
         "layer_norm_eps": 1e-5,
     }
     distances = None
@@ -64,8 +66,7 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         rngs=rngs,
     )
     body, head = Transformer(shape, rngs), projection_of(config, shape, rngs)
-    dim = shape.width if head is None else head.out_features
-    return Encoder("audio", dim, front, body, pools.mean, head)
+    return Encoder("audio", width_of(shape, head), front, body, pools.mean, head)
 
 
 _NAMES = {

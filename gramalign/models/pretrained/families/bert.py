@@ -18,8 +18,10 @@ from gramalign.models.pretrained.families.recipe import (
     Names,
     Recipe,
     Weights,
+    known,
     layers,
     shape_of,
+    width_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
 from gramalign.models.pretrained.sentences import Dense
@@ -67,7 +69,7 @@ def _make_distilbert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encode
         "intermediate_size": config["hidden_dim"],
         "num_hidden_layers": config["n_layers"],
         "num_attention_heads": config["n_heads"],
-        "hidden_act": config["activation"],
+        "hidden_act": known(config, "activation"),
     }
     return _bert_like({**config, **sizes}, None, dtype, rngs)
 
@@ -78,8 +80,7 @@ def _bert_like(
     shape, front, body = front_and_body(config, pad, dtype, rngs, **others)
     pool = {"mean": pools.mean, "first": pools.first}[config["pool"]]
     head = Dense(shape, config["dense"], rngs) if "dense" in config else None
-    dim = shape.width if head is None else head.out_features
-    return Encoder("text", dim, front, body, pool, head)
+    return Encoder("text", width_of(shape, head), front, body, pool, head)
 
 
 def front_and_body(

@@ -23,6 +23,7 @@ from gramalign.models.pretrained.families.recipe import (
     patches_of,
     projection_of,
     shape_of,
+    width_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
 from gramalign.models.pretrained.transformer import Transformer
@@ -75,8 +76,7 @@ def _make_clip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder
     # Older configurations give 2, which is no word's end; a text ends at its largest number there.
     pool = pools.EndOfText(None if end == 2 else end)
     head = projection_of({"projection_dim": 512, **config}, shape, rngs)
-    dim = shape.width if head is None else head.out_features
-    return Encoder("text", dim, front, Transformer(shape, rngs), pool, head)
+    return Encoder("text", width_of(shape, head), front, Transformer(shape, rngs), pool, head)
 
 
 def _make_clip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
@@ -86,8 +86,7 @@ def _make_clip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encode
     # Only the token for the class is normalised at the end, which the others do not change.
     body = Transformer(shape, rngs)
     head = projection_of({"projection_dim": 512, **config}, shape, rngs)
-    dim = shape.width if head is None else head.out_features
-    return Encoder("image", dim, front, body, pools.first, head)
+    return Encoder("image", width_of(shape, head), front, body, pools.first, head)
 
 
 def _make_siglip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:

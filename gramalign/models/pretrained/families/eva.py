@@ -21,6 +21,7 @@ from gramalign.models.pretrained.families.recipe import (
     patches_of,
     projection_of,
     shape_of,
+    width_of,
 )
 from gramalign.models.pretrained.transformer import Transformer
 
@@ -36,8 +37,7 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     shape = shape_of(config, dtype, biases=(True, False, True))
     front, body = patches_of(shape, config, rngs), Transformer(shape, rngs)
     head = projection_of(config, shape, rngs)
-    dim = shape.width if head is None else head.out_features
-    return Encoder("image", dim, front, body, pools.first, head)
+    return Encoder("image", width_of(shape, head), front, body, pools.first, head)
 
 
 _NAMES = {

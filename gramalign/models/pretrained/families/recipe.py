@@ -97,6 +97,11 @@ def projection_of(config: Config, shape: Shape, rngs: nnx.Rngs) -> Linear | None
     return shape.linear(shape.width, dim, rngs, bias=config.get("projection_bias", False))
 
 
+def width_of(shape: Shape, head: Linear | None) -> int:
+    """Width of embeddings: of what a head makes, or of tokens."""
+    return shape.width if head is None else head.out_features
+
+
 def layers(before: str, **parts: str) -> Names:
     """Names of each layer's parts."""
     return {f"body.layers.*.{part}": f"{before}.*.{name}" for part, name in parts.items()}
