@@ -97,7 +97,7 @@ def test_starts_that_are_none(folder):
         folder.note_start(0)
 
 
-@pytest.mark.parametrize("content", ['{"steps": 0}', '{"magic": 3}'])
+@pytest.mark.parametrize("content", ['{"steps": -1}', '{"magic": 3}'])
 def test_a_config_that_cannot_be_is_told_with_its_file(folder, content):
     folder.config.write_text(content)
     with pytest.raises(ValueError, match=r"config\.json: "):
