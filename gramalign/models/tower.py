@@ -35,8 +35,6 @@ class Tower(nnx.Module):
         rngs: source of the initial weights.
     """
 
-    in_dtype = r"\.kernel$"
-
     def __init__(
         self,
         features: int,

@@ -42,8 +42,6 @@ class Towers(nnx.Module):
             its `settings`. It maps raw features `[batch, features]` to `[batch, dim]`, each row by
             itself; if it takes `dropout_keys` or `**others`, it gets one key for each row, or None
             for evaluation.
-            Devices that share parameters may send each other in `dtype` what it uses in that alone:
-            what a regular expression of names in it says, an attribute `in_dtype` of the class.
             `mean` and `std` are for its `Statistic`s alone: while parameters are made and where
             their shapes are asked for, they are 0 and 1.
         settings: further keyword arguments of that class.

@@ -18,7 +18,6 @@ from jaxtyping import Array, Int, PyTree
 
 from gramalign.counted import counted
 from gramalign.training.config import Config, Layout
-from gramalign.training.tower_named import tower_named
 
 AXES = ("data", "fsdp", "model")
 BATCH_AXES = ("data", "fsdp")
@@ -132,22 +131,20 @@ def gathered(params: PyTree[Array], config: Config, mesh: Mesh) -> PyTree[Array]
     """Gathers parameters, trained or not, for use: they are no longer split over `fsdp`.
 
     Left to itself, the compiler splits the products instead, and reduces arrays as large as a
-    batch's activations. What a tower only uses in its dtype, by its `in_dtype`, is sent in that,
-    and derivatives in the parameters' own dtype.
+    batch's activations. Weight matrices of the towers here are sent in the towers' dtype, their
+    derivatives in the weights' own dtype; biases are not cast, as towers may add them in float32,
+    nor is anything of a user's own towers, as nobody knows what they do in which dtype.
     """
     if mesh.shape["fsdp"] == 1:
         return params
     whole = _by_rules(config.layout, mesh, params, {"data", "model"})
     parts = shardings(config.layout, mesh, params)
-    in_dtype = getattr(tower_named(config.model.tower).found, "in_dtype", None)
+    own = config.model.tower != type(config.model).tower
 
     def narrow(x):
         def leaf(path, y):
-            _, of_tower, name = _name(path).partition("encoder.towers.")
-            name = name.partition(".")[2]  # after the modality's
-            if of_tower and in_dtype is not None and re.search(in_dtype, name):
-                return y.astype(config.model.dtype)
-            return y
+            of_tower = _name(path).startswith("encoder.towers.")
+            return y.astype(config.model.dtype) if of_tower and y.ndim > 1 and not own else y
 
         return jax.tree_util.tree_map_with_path(leaf, x)
 

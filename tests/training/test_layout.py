@@ -112,20 +112,6 @@ def test_gathered_parameters_embed_as_whole_ones(config, dtype):
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
-def test_what_towers_use_in_bfloat16_alone_is_sent_in_it(config):
-    config = dataclasses.replace(
-        config, model=Model(dim=8, hidden=16, dtype="bfloat16"), layout=LAYOUT
-    )
-    model = Whole(config, load(config.data).dims, rngs=nnx.Rngs(params=0))
-    _, params, fixed = split(model)
-    for tree, sent in ((params, True), (fixed, False)):
-        program = jax.make_jaxpr(lambda x: gathered(x, config, mesh_of(LAYOUT)))(tree)
-        assert ("bf16" in str(program)) == sent
-        own = dataclasses.replace(config, model=Model(tower="tests.own_methods:Placed"))
-        program = jax.make_jaxpr(lambda x, own=own: gathered(x, own, mesh_of(LAYOUT)))(tree)
-        assert "bf16" not in str(program)
-
-
 @pytest.mark.parametrize(
     "layout, message",
     [

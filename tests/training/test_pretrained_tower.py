@@ -15,9 +15,7 @@ from gramalign.data import gather, load
 from gramalign.models import Towers, pretrained
 from gramalign.programs.flops import matmul_flops
 from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, train
-from gramalign.training.layout import gathered, mesh_of
-from gramalign.training.model import Model as Whole
-from gramalign.training.model import abstract_model, split, standardised
+from gramalign.training.model import abstract_model, standardised
 from gramalign.training.moments import moments
 from tests.compiled import kept_programs as kept_programs
 from tests.models.pretrained.tiny import golden, write_model
@@ -166,30 +164,6 @@ def test_devices_microbatches_and_memory_change_nothing(config, tmp_path, quiet)
         run = train(dataclasses.replace(config, **changes), tmp_path / place, report=quiet)
         for name, array in arrays(run).items():
             np.testing.assert_allclose(array, whole[name], atol=1e-3, err_msg=f"{place} {name}")
-
-
-def test_kernels_are_sent_in_bfloat16_and_embed_the_same_bits(config, folder):
-    layout = Layout(fsdp=4)
-    tower = dataclasses.replace(config.model, dtype="bfloat16")
-    config = dataclasses.replace(config, model=tower, layout=layout)
-    store = load(config.data).only(config.modalities)
-    model = Whole(config, store.dims, rngs=nnx.Rngs(params=0))
-    graphdef, params, fixed = split(model)
-    params = jax.tree.map(lambda x: x + 1 / 3, params)
-    features = {name: jnp.asarray(x[:8], jnp.float32) for name, x in store.features.items()}
-
-    def embed(params):
-        return nnx.merge(graphdef, params, fixed).encoder(features)
-
-    def gather(params):
-        return gathered(params, config, mesh_of(layout))
-
-    whole, parts = jax.jit(lambda x: (embed(x), embed(gather(x))))(params)
-    jax.tree.map(np.testing.assert_array_equal, whole, parts)
-    names = [".".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))]
-    wanted = sum(name.endswith(".kernel") and ".front." not in name for name in names)
-    program = str(jax.make_jaxpr(gather)(params))
-    assert program.count("new_dtype=bfloat16") == wanted > 20
 
 
 def test_remat_is_of_each_layer(config, folder):

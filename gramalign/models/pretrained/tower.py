@@ -57,8 +57,6 @@ class Tower(nnx.Module):
             that width; or a rank below 0, or above what its kernels have.
     """
 
-    in_dtype = r"(query|key|value|out|up|down|head)\.kernel$"
-
     def __init__(
         self,
         features: int,
