@@ -49,3 +49,21 @@ def test_the_first_word_is_no_padding(model):
     found = _inputs(front, jax.numpy.array([[5.0, 0, 7, -1]]))
     assert np.asarray(found["input_ids"]).tolist() == [[5, 0, 7, 0]]
     assert np.asarray(found["attention_mask"]).tolist() == [[True, True, True, False]]
+
+
+def test_clap_hears_at_most_what_its_square_has_room_for(model):
+    folder = model("clap audio")
+    front = pretrained.load(folder, "audio").front
+    sizes = {"hidden": 4, "depth": 1, "rngs": nnx.Rngs(0)}
+    for frames in (front.longest, front.longest + 1):
+        row = np.zeros((1, frames * front.bands), np.float32)
+        if frames > front.longest:
+            with pytest.raises(
+                ValueError, match=f"has {row.size} numbers a row, and .* of other s"
+            ):
+                pretrained.Tower(row.size, 4, modality="it", encoders={"it": str(folder)}, **sizes)
+            with pytest.raises(ValueError, match=rf"at most {front.longest}, {front.bands}\]"):
+                front({"input_features": row.reshape(1, 1, frames, front.bands)})
+            continue
+        tower = pretrained.Tower(row.size, 4, modality="it", encoders={"it": str(folder)}, **sizes)
+        assert tower(jax.numpy.asarray(row)).shape == (1, 4)
