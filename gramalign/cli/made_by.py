@@ -24,17 +24,22 @@ def made_by(run: Run) -> str:
     """The run's name, its step, and digests of its parameters and of each modality's tower."""
     with RunFolder(run.folder).params.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-    towers = json.dumps({modality: _of_tower(run, modality) for modality in sorted(run.dims)})
+    towers = json.dumps({m: _of_tower(run, m) or digest for m in sorted(run.dims)})
     return f"{run.folder.resolve().name}, step {run.step}, parameters {digest}, towers {towers}"
 
 
-def _of_tower(run: Run, modality: str) -> str:
-    """The digest of all that an embedding of the modality depends on."""
+def _of_tower(run: Run, modality: str) -> str | None:
+    """The digest of all that an embedding of the modality depends on besides its features.
+
+    None where that is nothing, so that nobody can tell whose embeddings are given as features.
+    """
+    towers = run.variables.get("encoder", {}).get("towers", {})
+    if not towers.get(modality):
+        return None
     model = run.config.model
     how = of_modality(model.tower, modality), model.hidden, model.depth, model.dtype
     found = hashlib.blake2b(repr(how).encode(), digest_size=8)
-    towers = run.variables.get("encoder", {}).get("towers", {})  # which may have none
-    for name, x in named(towers.get(modality, {})):
+    for name, x in named(towers[modality]):
         found.update(f"{name} {x.shape} {x.dtype}".encode() + np.asarray(x, order="C").tobytes())
     return found.hexdigest()
 

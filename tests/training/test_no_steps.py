@@ -61,6 +61,22 @@ def test_commands_take_such_a_run(embeddings, tmp_path, capsys):
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
 
 
+def test_an_index_of_other_embeddings_is_refused(embeddings, tmp_path, capsys):
+    other = dict(np.load(embeddings))
+    np.savez(tmp_path / "other.npz", **{**other, "text": -other["text"]})
+    for name, data in (("run", embeddings), ("other", str(tmp_path / "other.npz"))):
+        train(as_they_are(data), tmp_path / name)
+    index = str(tmp_path / "index.safetensors")
+    main(["search", str(tmp_path / "run"), "4", "--by", "text", "--save-index", index])
+    main(["search", str(tmp_path / "run"), "4", "--by", "text", "--index", index])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        of_other = ["--by", "text", "--data", str(tmp_path / "other.npz")]
+        main(["search", str(tmp_path / "other"), "4", *of_other, "--index", index])
+    assert end.value.code == 2
+    assert "was embedded by run, not by" in " ".join(capsys.readouterr().err.split())
+
+
 def test_other_widths_and_steps_are_refused(embeddings, tmp_path):
     with pytest.raises(ValueError, match=r"audio are 8 wide and the common space 64.*.dim 8"):
         train(Config(data=embeddings, steps=0, model=Model(tower=IDENTITY)), tmp_path / "run")
