@@ -11,12 +11,12 @@ from gramalign.models.pretrained.published import divide
 
 @dataclass(frozen=True)
 class Encoders:
-    """Take the encoders out of a published checkpoint of GRAM, TRIANGLE, PMRL, VAST or ImageBind.
+    """Take the encoders out of a published checkpoint of GRAM or its kin, ImageBind or BEATs.
 
-    Of the first four, each gets a folder that `gramalign features` takes: `vision` (images and
-    videos), `depth` (depth maps), `audio` and, with a tokenizer, `caption` and `subtitle` (texts).
-    ImageBind's texts, images and sounds are in one. All of a checkpoint embed into one space. It
-    must be a safetensors file: of a `.pt` or `.pth` file, the error says how to write one. Example:
+    Of GRAM, TRIANGLE, PMRL and VAST, each gets a folder that `gramalign features` takes: `vision`
+    (images and videos), `depth` (depth maps), `audio` and, with a tokenizer, `caption` and
+    `subtitle` (texts). ImageBind's texts, images and sounds are in one folder, BEATs' sounds too.
+    All of a checkpoint embed into one space. It must be a safetensors file: of a `.pt` or `.pth` file, the error says how to write one. Example:
     `gramalign encoders gram.safetensors --tokenizer bert-base-uncased/ --out gram/`, then
     `gramalign features films.csv --text caption=gram/caption --video film=gram/vision
     --audio sound=gram/audio --out my_features/`.
