@@ -16,10 +16,10 @@ class Encoders:
     Of GRAM, TRIANGLE, PMRL and VAST, each gets a folder that `gramalign features` takes: `vision`
     (images and videos), `depth` (depth maps), `audio` and, with a tokenizer, `caption` and
     `subtitle` (texts). ImageBind's texts, images and sounds are in one folder, BEATs' sounds too.
-    All of a checkpoint embed into one space. It must be a safetensors file: of a `.pt` or `.pth` file, the error says how to write one. Example:
-    `gramalign encoders gram.safetensors --tokenizer bert-base-uncased/ --out gram/`, then
-    `gramalign features films.csv --text caption=gram/caption --video film=gram/vision
-    --audio sound=gram/audio --out my_features/`.
+    All of a checkpoint embed into one space. It must be a safetensors file: of a `.pt` or `.pth`
+    file, the error says how to write one. Example: `gramalign encoders gram.safetensors --tokenizer
+    bert-base-uncased/ --out gram/`, then `gramalign features films.csv --text caption=gram/caption
+    --video film=gram/vision --audio sound=gram/audio --out my_features/`.
     """
 
     checkpoint: tyro.conf.Positional[Path]
