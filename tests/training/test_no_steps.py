@@ -8,7 +8,7 @@ import pytest
 from gramalign.cli.main import main
 from gramalign.data import load
 from gramalign.evaluation import evaluate
-from gramalign.training import Config, Model, Optimizer, embed_store, load_run, train
+from gramalign.training import Config, Model, Optimizer, Validation, embed_store, load_run, train
 
 IDENTITY = "gramalign.models:Identity"
 
@@ -105,10 +105,12 @@ def test_the_model_is_the_one_that_a_run_begins_with(embeddings, tmp_path):
 def test_a_run_that_was_killed_is_gone_on_with_and_validation_has_nothing_to_say(
     embeddings, tmp_path
 ):
-    config = as_they_are(embeddings, objective="clip", batch_size=1000)
+    validated = {"validation": Validation(every=1)}
+    config = as_they_are(embeddings, objective="clip", batch_size=1000, **validated)
     folder = tmp_path / "run"
     wanted = train(config, folder)
     (folder / "params.safetensors").unlink()
     again = train(config, folder, resume=True)
     assert again.step == wanted.step == 0
     assert (folder / "params.safetensors").is_file()
+    assert not (folder / "metrics.jsonl").read_text()

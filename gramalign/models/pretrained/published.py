@@ -133,9 +133,9 @@ def divide(
     one space. Of GRAM and its kin these are `vision`, of images and frames; `depth`, the same of
     depth maps, if the checkpoint has its head (all of GRAM's code have one, though it was trained
     in its model of five modalities alone); `audio`; and of texts, with a tokenizer, `caption` and
-    `subtitle`. ImageBind's are in one folder, `out` itself, as is BEATs of its authors (iter3 and
-    later). What is there is written anew, and what is there of parts that are not written now does
-    not load any more.
+    `subtitle`. ImageBind's are in one folder, `out` itself, as is BEATs of its authors, taken
+    to be configured as its iter3+. What is there is written anew, and what is there of parts that
+    are not written now does not load any more.
 
     Args:
         checkpoint: a safetensors file.

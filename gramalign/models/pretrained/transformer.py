@@ -214,7 +214,7 @@ def _turned(
 class Gate(nnx.Module):
     """How much the distances from a token count in each head, from 1 to 2 at first.
 
-    The gate of WavLM (arXiv 2110.13900, eq. 5), whose two parts are sums of four features each.
+    The gate of WavLM (arXiv 2110.13900), whose two parts are sums of four features each.
     """
 
     def __init__(self, heads: int, width: int, rngs: nnx.Rngs):

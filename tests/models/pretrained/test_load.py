@@ -198,8 +198,8 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
         (
             "mpnet text",
             "",
-            {"relative_attention_num_buckets": 6},
-            "got 6 ranges of distances up to",
+            {"relative_attention_num_buckets": 8},
+            "buckets is 8, expected 32",
         ),
         ("wav2vec2 audio", "", {"feat_extract_norm": "batch"}, "feat_extract_norm is 'batch', exp"),
         ("wav2vec2 audio", "", {"feat_extract_activation": "x"}, "feat_extract_activation is 'x'"),

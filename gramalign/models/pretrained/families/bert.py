@@ -57,7 +57,10 @@ def _make_roberta(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 def _make_mpnet(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     config = {**_mpnet, **config}
-    distances = Distances(config["relative_attention_num_buckets"])
+    distances = Distances()
+    if (ranges := config["relative_attention_num_buckets"]) != distances.ranges:
+        # Hugging Face makes a table of so many, and looks up the usual ones.
+        raise ValueError(f"relative_attention_num_buckets is {ranges}, expected {distances.ranges}")
     # Whatever pad_token_id says.
     return _bert_like(config, 1, dtype, rngs, distances=distances)
 
