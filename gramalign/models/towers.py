@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Key
 from gramalign.geometry import normalize
 from gramalign.geometry.norms import at_least_float32
 from gramalign.imported import arguments, placed
-from gramalign.models.identity import Identity
 from gramalign.models.standardize import Statistic
 from gramalign.models.tower import Tower
 from gramalign.types import Present
@@ -49,8 +48,8 @@ class Towers(nnx.Module):
         rngs: source of the initial weights.
 
     Raises:
-        ValueError: for a tower with variables that are neither `nnx.Param` nor `Statistic`, with
-            parameters that are not real floating point, or without any.
+        ValueError: for a tower with variables that are neither `nnx.Param` nor `Statistic`, or with
+            parameters that are not real floating point.
     """
 
     def __init__(
@@ -84,8 +83,7 @@ class Towers(nnx.Module):
         self.dim = dim
         self.frozen = tuple(sorted(frozen))
         self.towers = nnx.Dict({m: made(m, features) for m, features in sorted(dims.items())})
-        if tower is not Identity:
-            _check_variables(tower.__name__, nnx.to_flat_state(nnx.state(self.towers)))
+        _check_variables(tower.__name__, nnx.to_flat_state(nnx.state(self.towers)))
 
     def __call__(
         self,
@@ -183,11 +181,9 @@ class Towers(nnx.Module):
 
 
 def _check_variables(name: str, variables: Iterable[tuple[Any, Any]]) -> None:
-    trained = False
     for path, variable in variables:
         dtype = getattr(variable, "dtype", None)
         if isinstance(variable, nnx.Param):
-            trained = True
             if dtype is not None and jnp.issubdtype(dtype, jnp.floating):
                 continue
             kind = f"Param of {dtype or type(variable.get_value()).__name__}"
@@ -200,8 +196,6 @@ def _check_variables(name: str, variables: Iterable[tuple[Any, Any]]) -> None:
             "array of floats, or gramalign.models.Statistic for what is not trained"
             + next((cure for of, cure in _CURES.items() if isinstance(variable, of)), "")
         )
-    if not trained:
-        raise ValueError(f"{name} has no nnx.Param, so there is nothing to train")
 
 
 _CURES = {

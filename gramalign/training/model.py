@@ -122,9 +122,12 @@ def split(
     graphdef, params, fixed = nnx.split(model, learns, (nnx.Param, Statistic))
     check_rules(sorted(learning), rates)
     if trained and all(".numbers." in name for name, factor in learning.items() if factor > 0):
+        cure = "let freeze name fewer modalities, give fewer parameters a learning rate of 0"
+        if not any(name.startswith("encoder.") for name in learning) and not frozen:
+            cure = "give towers an nnx.Param, of which they have none"
         raise ValueError(
-            "nothing is left to train but learned numbers: let freeze name fewer modalities, give "
-            "fewer parameters a learning rate of 0, or make 0 steps, which changes nothing"
+            f"nothing is left to train but learned numbers: {cure}, or make 0 steps, which changes "
+            "nothing"
         )
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(fixed)
 

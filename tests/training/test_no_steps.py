@@ -81,7 +81,7 @@ def test_other_widths_and_steps_are_refused(embeddings, tmp_path):
     with pytest.raises(ValueError, match=r"audio are 8 wide and the common space 64.*.dim 8"):
         train(Config(data=embeddings, steps=0, model=Model(tower=IDENTITY)), tmp_path / "run")
     config = Config(data=embeddings, steps=2, batch_size=8, model=Model(dim=8, tower=IDENTITY))
-    with pytest.raises(ValueError, match="nothing is left to train but learned numbers: .* make 0"):
+    with pytest.raises(ValueError, match="numbers: give towers an nnx.Param, of which they have"):
         train(config, tmp_path / "run")
     with pytest.raises(ValueError, match="Config.steps is -1, expected at least 0"):
         Config(data=embeddings, steps=-1)
