@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from gramalign.models.pretrained.fronts import Inputs, given
+from gramalign.models.pretrained.fronts import Inputs, spectra
 from gramalign.models.pretrained.transformer import Shape
 from gramalign.models.pretrained.waves import Neighbours
 
@@ -57,13 +57,7 @@ class FilterBank(nnx.Module):
         Raises:
             ValueError: for another number of frames or bands.
         """
-        values = given(inputs, "input_values", 3)
-        bands, frames = self.size
-        if values.shape[1:] != (frames, bands):
-            raise ValueError(
-                f"input_values has shape {values.shape}, expected [batch, {frames}, {bands}]"
-            )
-        x = self.map(jnp.asarray(values, jnp.float32)[..., None])
+        x = self.map(jnp.asarray(spectra(inputs, self.size), jnp.float32)[..., None])
         x = self.map_norm(x.reshape(x.shape[0], -1, x.shape[-1]))
         x = self.places(x if self.projection is None else self.projection(x))
         return (x if self.norm is None else self.norm(x)).astype(self.dtype), None

@@ -206,13 +206,8 @@ class Spectrum(Patches):
         Raises:
             ValueError: for another number of frames or bands.
         """
-        values = given(inputs, "input_values", 3)
-        if values.shape[1:] != self.size[::-1]:
-            bands, frames = self.size
-            raise ValueError(
-                f"input_values has shape {values.shape}, expected [batch, {frames}, {bands}]"
-            )
-        return self.embed(jnp.swapaxes(jnp.asarray(values), 1, 2)[..., None]), None
+        values = jnp.asarray(spectra(inputs, self.size))
+        return self.embed(jnp.swapaxes(values, 1, 2)[..., None]), None
 
 
 class Tubelets(nnx.Module):
@@ -305,6 +300,20 @@ class Frames(nnx.Module):
 
 def _for_each(tokens: Array, x: Array) -> Array:
     return jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape))
+
+
+def spectra(inputs: Inputs, size: tuple[int, int]) -> Array | np.ndarray:
+    """The `input_values` `[batch, frames, bands]` of so many bands and frames.
+
+    Raises:
+        ValueError: they are missing, or of another shape.
+    """
+    values = given(inputs, "input_values", 3)
+    if values.shape[1:] != size[::-1]:
+        raise ValueError(
+            f"input_values has shape {values.shape}, expected [batch, {size[1]}, {size[0]}]"
+        )
+    return values
 
 
 def given(inputs: Inputs, name: str, rank: int) -> Array | np.ndarray:

@@ -6,7 +6,6 @@ SigLIP 2 (arXiv 2502.14786) is a SigLIP where its images have one resolution.
 import dataclasses
 from collections.abc import Callable, Mapping
 
-import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
@@ -18,11 +17,11 @@ from gramalign.models.pretrained.families.recipe import (
     Config,
     Names,
     Recipe,
-    Weights,
     layers,
     patches_of,
     projection_of,
     shape_of,
+    unpacked,
     width_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
@@ -139,16 +138,6 @@ CLIP = {
 }
 
 
-def _divide(weights: Weights) -> Weights:
-    """The pool's queries, keys and values, which are one there."""
-    before = "vision_model.head.attention."
-    for ours, theirs in (("weight", "in_proj_weight"), ("bias", "in_proj_bias")):
-        if f"{before}{theirs}" in weights:
-            parts = np.split(weights.pop(f"{before}{theirs}"), 3)
-            weights |= {f"{before}{x}_proj.{ours}": w for x, w in zip("qkv", parts, strict=True)}
-    return weights
-
-
 SIGLIP = {
     "text": Recipe(
         _make_siglip_text,
@@ -171,7 +160,7 @@ SIGLIP = {
         },
         ("vision_model.",),
         unused=("position_ids",),
-        adapted=_divide,
+        adapted=unpacked,
     ),
 }
 

@@ -12,7 +12,15 @@ from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
 from gramalign.models.pretrained.encoder import Encoder
-from gramalign.models.pretrained.families.recipe import Config, Make, Names, Recipe, Weights, layers
+from gramalign.models.pretrained.families.recipe import (
+    Config,
+    Make,
+    Names,
+    Recipe,
+    Weights,
+    layers,
+    unpacked,
+)
 from gramalign.models.pretrained.fronts import Patches, Spectrum, Tokens
 from gramalign.models.pretrained.transformer import Shape, Transformer
 
@@ -103,19 +111,11 @@ def _names(part: str, **others: str) -> Names:
 
 
 def _adapted(weights: Weights) -> Weights:
-    """Queries, keys and values by themselves; and an image where a film of two alike was seen."""
-    found = {}
-    for name, array in weights.items():
-        kernel, bias = name.endswith("attn.in_proj_weight"), name.endswith("attn.in_proj_bias")
-        if kernel or bias:
-            before, leaf = name.rsplit("in_proj_", 1)[0], "weight" if kernel else "bias"
-            parts = zip("qkv", np.split(array, 3), strict=True)
-            found |= {f"{before}{each}_proj.{leaf}": part for each, part in parts}
-        elif name.endswith("rgbt_stem.proj.1.weight"):
-            found[name] = array.astype(np.float32).sum(axis=2)
-        else:
-            found[name] = array
-    return found
+    """An image, where a film of two alike was seen."""
+    films = "modality_preprocessors.vision.rgbt_stem.proj.1.weight"
+    if films in weights:
+        weights[films] = weights[films].astype(np.float32).sum(axis=2)
+    return unpacked(weights)
 
 
 def _recipe(make: Make, part: str, **others: str) -> Recipe:

@@ -102,6 +102,19 @@ def width_of(shape: Shape, head: Linear | None) -> int:
     return shape.width if head is None else head.out_features
 
 
+def unpacked(weights: Weights) -> Weights:
+    """Queries, keys and values by themselves, which torch's own attention has in one array."""
+    found = {}
+    for name, array in weights.items():
+        before, packed, leaf = name.rpartition("in_proj_")
+        if packed:
+            parts = zip("qkv", np.split(array, 3), strict=True)
+            found |= {f"{before}{each}_proj.{leaf}": part for each, part in parts}
+        else:
+            found[name] = array
+    return found
+
+
 def layers(before: str, **parts: str) -> Names:
     """Names of each layer's parts."""
     return {f"body.layers.*.{part}": f"{before}.*.{name}" for part, name in parts.items()}
