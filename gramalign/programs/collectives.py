@@ -96,16 +96,20 @@ def _uses(
     known: Known | None,
     *,
     asynchronous: bool,
+    fused: bool = False,
 ) -> Iterator[_Use]:
     """Every collective that a computation runs, itself or in computations that it calls."""
-    for instruction in computation.instructions.values():
+    for name, instruction in computation.instructions.items():
         opcode = instruction.opcode
         kind = opcode.removesuffix("-start")
         if kind in _SENT:
             started = asynchronous or (opcode.endswith("-start") and not _waits(instruction))
             told = groups_of(instruction.attributes, program.devices)
             groups = [range(program.devices)] if told is None else told
-            sent = _SENT[kind](array_bytes(instruction.result), max(map(len, groups)))
+            kept = _kept(computation, name) if fused and kind == "all-reduce" else None
+            kind = "reduce-scatter" if kept else kind
+            size = kept or array_bytes(instruction.result)
+            sent = _SENT[kind](size, max(map(len, groups)))
             leaving = 0 if hosts is None else _leaving(kind, sent, groups, hosts)
             yield _Use(kind, started, 1, sent, leaving, exact=True, read=told is not None)
         elif opcode == "while":
@@ -124,12 +128,30 @@ def _uses(
             inside = program.called(instruction)
             starts = opcode == "async-start" or _starts(inside)
             if starts or not _goes_on(inside):
-                yield from _uses(program, inside, hosts, None, asynchronous=asynchronous or starts)
+                started = asynchronous or starts
+                within = fused or opcode == "fusion"
+                yield from _uses(program, inside, hosts, None, asynchronous=started, fused=within)
 
 
 # A GPU's compiler makes all collectives asynchronous, and marks those that nothing overlaps.
 def _waits(instruction: Instruction) -> bool:
     return '"is_sync":true' in instruction.attributes
+
+
+# A TPU's compiler writes a reduce-scatter as a fusion of an all-reduce and of the slices kept.
+def _kept(computation: Computation, name: str) -> int | None:
+    """Bytes of an all-reduce's result that are kept, or None if not only slices of it are."""
+    total = 0
+    for user, instruction in computation.instructions.items():
+        if name in instruction.operands:
+            sliced = instruction.opcode == "dynamic-slice"
+            element = instruction.opcode == "get-tuple-element"
+            kept = array_bytes(instruction.shape) if sliced else None
+            kept = _kept(computation, user) if element else kept
+            if kept is None:
+                return None
+            total += kept
+    return total or None
 
 
 # A TPU's compiler cuts a collective into pieces and puts them into the fusions that compute

@@ -326,6 +326,42 @@ def test_how_often_a_loop_runs_that_does_not_say_so(change, by, times):
     assert (one.count, one.exact) == (1 if times is None else times, times is not None)
 
 
+SCATTERED = """HloModule step, num_partitions=4
+
+%all-reduce-scatter (a: f32[8,2], b: f32[4]) -> (f32[2,2], f32[1]) {
+  %a = f32[8,2]{1,0} parameter(0)
+  %b = f32[4]{0} parameter(1)
+  %sum = (f32[8,2]{1,0}, f32[4]{0}) all-reduce(%a, %b), replica_groups={{0,1,2,3}}, to_apply=%add
+  %whole = f32[8,2]{1,0} get-tuple-element(%sum), index=0
+  %zero = u32[] constant(0)
+  %id = u32[] partition-id()
+  %start = u32[] multiply(%id, %id)
+  %part = f32[2,2]{1,0} dynamic-slice(%whole, %start, %zero), dynamic_slice_sizes={2,2}
+  %other = f32[4]{0} get-tuple-element(%sum), index=1
+  %second = f32[1]{0} dynamic-slice(%other, %id), dynamic_slice_sizes={1}
+  ROOT %both = (f32[2,2]{1,0}, f32[1]{0}) tuple(%part, SECOND)
+}
+
+ENTRY %main (x: f32[8,2], y: f32[4]) -> (f32[2,2], f32[1]) {
+  %x = f32[8,2]{1,0} parameter(0)
+  %y = f32[4]{0} parameter(1)
+  ROOT %f = (f32[2,2]{1,0}, f32[1]{0}) fusion(%x, %y), kind=kCustom, calls=%all-reduce-scatter
+}
+"""
+
+
+def test_a_tpu_scatters_what_it_reduces_in_a_fusion():
+    """Of a sum of which each device keeps a slice it receives no more, so half is sent."""
+    scattered = SCATTERED.replace("SECOND", "%second")
+    assert collectives(scattered) == [Collective("reduce-scatter", False, 1, (4 + 1) * 4 * 3, True)]
+    used_whole = SCATTERED.replace("SECOND", "%other")
+    called = scattered.replace("fusion(", "call(").replace("kind=kCustom, calls", "to_apply")
+    for whole in (used_whole, called):
+        assert collectives(whole) == [
+            Collective("all-reduce", False, 1, 2 * (16 + 4) * 4 * 3 // 4, True)
+        ]
+
+
 STARTED = """HloModule step, num_partitions=4
 
 ENTRY %main (x: f32[8]) -> f32[8] {

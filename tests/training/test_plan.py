@@ -114,6 +114,20 @@ def test_memory_and_work_grow_with_the_batch():
 
 @pytest.mark.slow
 @tpu
+def test_devices_that_split_parameters_receive_their_part_of_a_gradient():
+    """Not the whole of it, which is twice as much to send."""
+    config = replace(CONFIG, model=Shape(dim=64, hidden=256), layout=Layout(fsdp=4))
+    dims = {"text": 512, "audio": 256}
+    found = plan(config, dims, mesh_of(config.layout, devices_of("v5e:2x2")))
+    sums = {c.kind: c.sent for c in found.collectives if c.kind in ("all-reduce", "reduce-scatter")}
+    matrices = 4 * sum(256 * width + (width + 256) * 64 for width in dims.values())
+    columns = 4 * config.batch_size * 64
+    assert sums["reduce-scatter"] == (matrices + columns) * 3 / 4
+    assert sums["all-reduce"] < matrices / 8
+
+
+@pytest.mark.slow
+@tpu
 def test_tiles_take_six_products_of_bfloat16_and_towers_one():
     """Four passes over the tiles of the one pair of modalities."""
     found = planned()
