@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from gramalign.models.pretrained.fronts import Inputs, spectra
+from gramalign.models.pretrained.patch_map import PatchMap
 from gramalign.models.pretrained.transformer import Shape
 from gramalign.models.pretrained.waves import Neighbours
 
@@ -39,9 +40,9 @@ class FilterBank(nnx.Module):
     ):
         if patch < 1 or min(size) < patch:
             raise ValueError(f"a spectrogram of {size} has no patch of {patch}")
-        sizes = (patch, patch)
         self.size, self.dtype = size, shape.dtype
-        self.map = nnx.Conv(1, width, sizes, sizes, padding="VALID", use_bias=bias, rngs=rngs)
+        sizes = (patch, patch)
+        self.map = PatchMap(1, width, sizes, sizes, bias=bias, rngs=rngs)
         self.map_norm = shape.norm(rngs, width)
         projected = width != shape.width
         self.projection = nnx.Linear(width, shape.width, rngs=rngs) if projected else None

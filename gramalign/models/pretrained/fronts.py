@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from gramalign.models.pretrained.patch_map import PatchMap
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Norm, Shape
 
 Inputs = Mapping[str, Array | np.ndarray]
@@ -122,15 +123,7 @@ class Patches(nnx.Module):
         self.patch, self.stride = patch, stride or patch
         self.channels = channels
         self.size, self.grid = size, self._grid(size)
-        self.map = nnx.Conv(
-            channels,
-            shape.width,
-            patch,
-            self.stride,
-            padding="VALID",
-            use_bias=bias,
-            rngs=rngs,
-        )
+        self.map = PatchMap(channels, shape.width, patch, self.stride, bias=bias, rngs=rngs)
         options = {"epsilon": patch_norm, "use_fast_variance": False, "rngs": rngs}
         self.patch_norm = None if patch_norm is None else Norm(shape.width, **options)
         self.dtype = shape.dtype
@@ -229,7 +222,7 @@ class Tubelets(nnx.Module):
         rngs: nnx.Rngs,
     ):
         frames, channels, *size = video
-        self.map = nnx.Conv(channels, shape.width, patch, patch, padding="VALID", rngs=rngs)
+        self.map = PatchMap(channels, shape.width, patch, patch, rngs=rngs)
         self.video, self.frames = video, frames
         self.count = math.prod(
             whole // part for whole, part in zip((frames, *size), patch, strict=True)

@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from gramalign.models.pretrained.fronts import Inputs, given, taps
+from gramalign.models.pretrained.patch_map import PatchMap
 from gramalign.models.pretrained.transformer import Layer, Norm, Shape, through
 
 _EPS = 1e-5  # of what is between the layers, whatever the configuration says of them
@@ -52,7 +53,8 @@ class Folded(nnx.Module):
         self.bands, self.parts, self.longest = bands, size // bands, size * (size // bands)
         self.scale, self.shift = nnx.Param(jnp.ones(bands)), nnx.Param(jnp.zeros(bands))
         around = [(part - step) // 2 for part, step in zip(patch, stride, strict=True)]
-        self.map = nnx.Conv(1, shape.width, patch, stride, padding=around, rngs=rngs)
+        self.around = [(0, 0), *((more, more) for more in around), (0, 0)]
+        self.map = PatchMap(1, shape.width, patch, stride, rngs=rngs)
         self.norm = _norm(shape.width, rngs)
         self.dtype = shape.dtype
 
@@ -77,7 +79,7 @@ class Folded(nnx.Module):
         x = jnp.sum(x[:, columns] * weights[None, ..., None], axis=1)
         x = x * self.scale[...][None, None] + self.shift[...][None, None]
         x = jnp.swapaxes(x.reshape(batch, self.parts, -1, bands), 2, 3)
-        x = self.map(x.reshape(batch, self.parts * bands, -1, 1))
+        x = self.map(jnp.pad(x.reshape(batch, self.parts * bands, -1, 1), self.around))
         x = self.norm(x.reshape(batch, -1, x.shape[-1]))
         return x.astype(self.dtype), None
 
