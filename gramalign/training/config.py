@@ -118,6 +118,7 @@ class Layout:
         (r"layers\.\d+\.bias$", "model"),
         (r"head\.kernel$", "model,fsdp"),
         (r"kernel$", "fsdp,-"),
+        (r"embedding$", "-,fsdp"),
     )
     """Regular expression of names -> axis per dimension, "-" for none; first match counts."""
 

@@ -80,6 +80,9 @@ def test_state_is_made_where_it_lies(config):
     narrow = jax.ShapeDtypeStruct((7, 16), np.float32)
     (found,) = jax.tree.leaves(shardings(LAYOUT, mesh, {"layers": {"0": {"kernel": narrow}}}))
     assert found.spec == jax.P(None, "model"), "7 does not divide by 2"
+    words = jax.ShapeDtypeStruct((30522, 768), np.float32)
+    (found,) = jax.tree.leaves(shardings(LAYOUT, mesh, {"front": {"words": {"embedding": words}}}))
+    assert found.spec == jax.P(None, "fsdp"), "the number of words seldom divides"
     every = dataclasses.replace(LAYOUT, rules=((".", "fsdp,model"),))
     assert {x.spec for x in jax.tree.leaves(shardings(every, mesh, start.fixed))} == {jax.P()}
 
