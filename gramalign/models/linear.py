@@ -8,13 +8,13 @@ from jaxtyping import Array, Float
 
 
 class Linear(nnx.Linear):
-    """`nnx.Linear` for rows; its parameters' derivatives are summed in the parameters' dtype.
+    """`nnx.Linear` whose parameters' derivatives are summed in the parameters' dtype.
 
     They are sums over the batch, and so over devices. If each device's part were rounded to
     bfloat16, they would depend on the number of devices, and get worse with it.
     """
 
-    def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch out"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Maps every row."""
         bias = None if self.bias is None else self.bias[...]
         kernel = self.kernel[...]
@@ -22,12 +22,12 @@ class Linear(nnx.Linear):
 
 
 def affine(
-    x: Float[Array, "batch features"],
+    x: Float[Array, "*batch features"],
     kernel: Float[Array, "features out"],
     bias: Float[Array, " out"] | None,
     dtype: DTypeLike,
     out: DTypeLike | None = None,
-) -> Float[Array, "batch out"]:
+) -> Float[Array, "*batch out"]:
     """What `Linear` does.
 
     Args:
@@ -44,8 +44,8 @@ def affine(
 
 
 def _affine(out: DTypeLike, x: Array, kernel: Array, bias: Array | None) -> Array:
-    y = _product(x, kernel.astype(x.dtype), (1, 0), out)
-    return y if bias is None else y + bias.astype(out)[None, :]
+    y = _product(x, kernel.astype(x.dtype), (x.ndim - 1,), (0,), out)
+    return y if bias is None else y + jnp.expand_dims(bias.astype(out), range(y.ndim - 1))
 
 
 def _forward(
@@ -57,15 +57,22 @@ def _forward(
 def _backward(out: DTypeLike, inputs: tuple, slope: Array) -> tuple[Array, Array, Array | None]:
     x, kernel, bias = inputs
     narrow = slope.astype(x.dtype)
-    d_x = _product(narrow, kernel.astype(x.dtype), (1, 1), x.dtype)
-    d_bias = None if bias is None else jnp.sum(slope, axis=0, dtype=bias.dtype)
-    return d_x, _product(x, narrow, (0, 0), kernel.dtype), d_bias
+    d_x = _product(narrow, kernel.astype(x.dtype), (x.ndim - 1,), (1,), x.dtype)
+    rows = tuple(range(x.ndim - 1))
+    d_bias = None if bias is None else jnp.sum(slope, axis=rows, dtype=bias.dtype)
+    return d_x, _product(x, narrow, rows, rows, kernel.dtype), d_bias
 
 
 _rounded = jax.custom_vjp(_affine, nondiff_argnums=(0,))
 _rounded.defvjp(_forward, _backward)
 
 
-def _product(x: Array, y: Array, along: tuple[int, int], out: DTypeLike) -> Array:
-    dimensions = ((along[:1], along[1:]), ((), ()))
-    return jax.lax.dot_general(x, y, dimensions, preferred_element_type=out)
+def _product(
+    x: Array, y: Array, of_x: tuple[int, ...], of_y: tuple[int, ...], out: DTypeLike
+) -> Array:
+    """Sums over axes of both.
+
+    Rows along several axes are not reshaped to one: a TPU would move all of them, wherever their
+    number is no multiple of its tiles', and its compiler would not fuse what follows.
+    """
+    return jax.lax.dot_general(x, y, ((of_x, of_y), ((), ())), preferred_element_type=out)

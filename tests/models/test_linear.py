@@ -35,6 +35,22 @@ def test_it_is_that_of_flax():
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rows_along_several_axes_stay_there(dtype):
+    graphdef, params = nnx.split(
+        Linear(WIDE, NARROW, use_bias=False, dtype=dtype, rngs=nnx.Rngs(0))
+    )
+
+    def loss(params, x):
+        return jnp.sum(nnx.merge(graphdef, params)(x).astype(jnp.float32) ** 2)
+
+    flat, deep = ((params, X.reshape(*shape, WIDE)) for shape in [(ROWS,), (4, 2, ROWS // 8)])
+    one, other = (jax.grad(loss, argnums=(0, 1))(*each) for each in (flat, deep))
+    for found, wanted in zip(jax.tree.leaves(other), jax.tree.leaves(one), strict=True):
+        np.testing.assert_allclose(found, wanted.reshape(found.shape), rtol=1e-4, atol=1e-4)
+    assert "reshape" not in str(jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(*deep))
+
+
 def test_forward_derivatives_where_nothing_is_rounded():
     layer = Linear(WIDE, NARROW, dtype="float32", rngs=nnx.Rngs(0))
     slopes = jax.jacfwd(lambda x: layer(x[None])[0])(X[0])

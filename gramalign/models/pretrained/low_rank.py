@@ -48,10 +48,9 @@ class Changed(nnx.Module):
     def __call__(self, x: Float[Array, "batch tokens ins"]) -> Float[Array, "batch tokens outs"]:
         """Maps every token."""
         y = self.linear(x)
-        rows = x.reshape(-1, x.shape[-1])
         for factor in (self.change.a, self.change.b):
-            rows = affine(rows, factor[...], None, y.dtype)
-        return y + rows.reshape(y.shape)
+            x = affine(x, factor[...], None, y.dtype)
+        return y + x
 
 
 class LowRank(nnx.Module):

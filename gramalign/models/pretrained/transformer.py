@@ -110,21 +110,12 @@ class Shape:
 
     def linear(self, ins: int, outs: int, rngs: nnx.Rngs, *, bias: bool = True) -> Linear:
         """A linear map."""
-        return TokenLinear(ins, outs, use_bias=bias, dtype=self.dtype, rngs=rngs)
+        return Linear(ins, outs, use_bias=bias, dtype=self.dtype, rngs=rngs)
 
     def norm(self, rngs: nnx.Rngs, width: int | None = None) -> "Norm":
         """A normalisation, of tokens or of what has another width."""
         width = self.width if width is None else width
         return Norm(width, epsilon=self.eps, use_fast_variance=False, rngs=rngs)
-
-
-class TokenLinear(Linear):
-    """`Linear`, with its care for derivatives, for rows along any axes."""
-
-    def __call__(self, x: Float[Array, "*batch features"]) -> Float[Array, "*batch out"]:
-        """Maps every row."""
-        y = super().__call__(x.reshape(-1, x.shape[-1]))
-        return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
 class Norm(nnx.LayerNorm):
@@ -218,7 +209,7 @@ class Gate(nnx.Module):
     """
 
     def __init__(self, heads: int, width: int, rngs: nnx.Rngs):
-        self.map = TokenLinear(width // heads, 8, rngs=rngs)
+        self.map = Linear(width // heads, 8, rngs=rngs)
         self.weight = nnx.Param(jnp.ones(heads))
 
     def __call__(
