@@ -126,9 +126,8 @@ def _uses(
             yield from max(branches, key=lambda uses: sum(use.times * use.sent for use in uses))
         elif opcode in ("fusion", "call", "async-start"):
             inside = program.called(instruction)
-            starts = opcode == "async-start" or _starts(inside)
-            if starts or not _goes_on(inside):
-                started = asynchronous or starts
+            if opcode == "async-start" or not inside.continued:
+                started = asynchronous or opcode == "async-start" or inside.starts
                 within = fused or opcode == "fusion"
                 yield from _uses(program, inside, hosts, None, asynchronous=started, fused=within)
 
@@ -152,18 +151,6 @@ def _kept(computation: Computation, name: str) -> int | None:
                 return None
             total += kept
     return total or None
-
-
-# A TPU's compiler cuts a collective into pieces and puts them into the fusions that compute
-# meanwhile: each repeats the whole collective, with the number of its chain; only the first counts.
-def _starts(computation: Computation) -> bool:
-    return any("AsyncCollectiveStart" in x.attributes for x in computation.instructions.values())
-
-
-def _goes_on(computation: Computation) -> bool:
-    return any(
-        x.opcode in _SENT and "chain_id=" in x.attributes for x in computation.instructions.values()
-    )
 
 
 def _leaving(kind: str, sent: int, groups: Sequence[Sequence[int]], hosts: Sequence[int]) -> int:

@@ -14,6 +14,7 @@ the computations that they call:
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 _HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) .*\{$")
@@ -79,6 +80,26 @@ class Computation:
     def result(self) -> Instruction:
         """The instruction whose result is returned."""
         return self.instructions[self.root]
+
+    @cached_property
+    def starts(self) -> bool:
+        """Whether it is a fusion that starts a collective, and computes meanwhile."""
+        return any("AsyncCollectiveStart" in x.attributes for x in self.instructions.values())
+
+    @property
+    def ends(self) -> bool:
+        """Whether it is a fusion that only waits for a collective."""
+        return "AsyncCollectiveDone" in self.result.attributes
+
+    @cached_property
+    def continued(self) -> str | None:
+        """The collective that another fusion started, and this one goes on with.
+
+        A TPU's compiler cuts a collective into pieces and puts them into the fusions that compute
+        meanwhile. Each repeats the whole collective, with the number of its chain.
+        """
+        chained = (name for name, x in self.instructions.items() if "chain_id=" in x.attributes)
+        return None if self.starts else next(chained, None)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ def _of(
         return _of_all(program, program.called(instruction), None)
     if opcode in _NOTHING or opcode.endswith(("-done", "-update")) or _allocates(instruction):
         return Traffic(0)
+    if opcode == "fusion" and program.called(instruction).ends:
+        return Traffic(0)
     read = 0
     for name in set(instruction.operands):
         there = array_bytes(computation.instructions[name].shape, only_main=True)
@@ -106,10 +108,10 @@ def _read(program: Program, computation: Computation, instruction: Instruction, 
 def _read_inside(program: Program, computation: Computation, name: str) -> Iterator[int]:
     """The same for every use that a fusion makes of a parameter, which reads no more than all."""
     for user, instruction in computation.instructions.items():
-        if name in instruction.operands:
+        if name in instruction.operands and user != computation.continued:
             if instruction.opcode in _SAME:
                 yield from _read_inside(program, computation, user)
-            else:
+            elif instruction.opcode != "tuple":  # there it is only passed on
                 yield _read(program, computation, instruction, name)
 
 
@@ -119,10 +121,14 @@ def _written(program: Program, computation: Computation, instruction: Instructio
     sources = [(computation, instruction)]
     if instruction.opcode == "fusion":
         inside = program.called(instruction)
-        sources = [(inside, inside.result)]
+        names = [inside.root]
         if inside.result.opcode == "tuple":
-            shapes = elements(instruction.result)
-            sources = [(inside, inside.instructions[name]) for name in inside.result.operands]
+            shapes, names = elements(instruction.result), inside.result.operands
+        sources = [(inside, inside.instructions[name]) for name in names]
+        shapes = [
+            "" if name == inside.continued or source.opcode == "parameter" else shape
+            for name, shape, (_, source) in zip(names, shapes, sources, strict=True)
+        ]
     elif 'custom_call_target="__cublas' in instruction.attributes:
         shapes = elements(instruction.result)[:1]  # the other is a workspace
     return sum(

@@ -144,6 +144,53 @@ def of_a_loss(topology, engine, batch):
     return counted.moved * mesh.size / batch**2
 
 
+OVERLAPPED = """HloModule step, num_partitions=4
+
+%begun (p: f32[8]) -> (f32[8], f32[32], u32[]) {
+  %p = f32[8]{0} parameter(0)
+  %g = f32[32]{0} all-gather(%p), replica_groups={{0,1,2,3}}, CHAIN
+  ROOT %c = (f32[8]{0}, f32[32]{0}, u32[]{:S(2)}) custom-call(%g), TARGETStart"
+}
+
+%goes_on (p: f32[8], b: f32[32], q: f32[64]) -> (f32[64], f32[8], f32[32]) {
+  %p = f32[8]{0} parameter(0)
+  %b = f32[32]{0} parameter(1)
+  %g = f32[32]{0} all-gather(%p), replica_groups={{0,1,2,3}}, CHAIN
+  %q = f32[64]{0} parameter(2)
+  %r = f32[64]{0} multiply(%q, %q)
+  ROOT %t = (f32[64], f32[8], f32[32], f32[32]) tuple(%r, %p, %b, %g)
+}
+
+%ended (p: f32[8], b: f32[32]) -> f32[32] {
+  %p = f32[8]{0} parameter(0)
+  %b = f32[32]{0} parameter(1)
+  %g = f32[32]{0} all-gather(%p), replica_groups={{0,1,2,3}}, CHAIN
+  ROOT %c = f32[32]{0} custom-call(%p, %b, %g), TARGETDone"
+}
+
+ENTRY %main (x: f32[8], y: f32[64]) -> (f32[32], f32[64]) {
+  %x = f32[8]{0} parameter(0)
+  %y = f32[64]{0} parameter(1)
+  %s = (f32[8]{0}, f32[32]{0}, u32[]{:S(2)}) fusion(%x), kind=kCustom, calls=%begun
+  %x2 = f32[8]{0} get-tuple-element(%s), index=0
+  %b2 = f32[32]{0} get-tuple-element(%s), index=1
+  %m = (f32[64], f32[8], f32[32], f32[32]) fusion(%x2, %b2, %y), kind=kLoop, calls=%goes_on
+  %x3 = f32[8]{0} get-tuple-element(%m), index=1
+  %b3 = f32[32]{0} get-tuple-element(%m), index=3
+  %e = f32[32]{0} fusion(%x3, %b3), kind=kCustom, calls=%ended
+  %z = f32[64]{0} get-tuple-element(%m), index=0
+  ROOT %out = (f32[32]{0}, f32[64]{0}) tuple(%e, %z)
+}
+""".replace("CHAIN", 'dimensions={0}, frontend_attributes={chain_id="0"}')
+OVERLAPPED = OVERLAPPED.replace("TARGET", 'custom_call_target="AsyncCollective')
+
+
+def test_a_collective_moves_what_it_moves_once_however_many_fusions_overlap_it():
+    """They pass its arrays on, from the one that starts it to the one that waits for its end."""
+    sent, gathered, squared = 8 * 4, 32 * 4, 2 * 64 * 4
+    assert traffic(OVERLAPPED) == Traffic(sent + (sent + gathered) + squared)
+
+
 @tpu
 @pytest.mark.slow
 def test_tiles_of_a_tpu_stay_inside_its_core():
