@@ -3,8 +3,12 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
+
+PRODUCT, HIDDEN = "product", "hidden"
+"""Names for a `jax.checkpoint` policy: what a `Linear` makes, and what a whole layer does."""
 
 
 class Linear(nnx.Linear):
@@ -18,7 +22,8 @@ class Linear(nnx.Linear):
         """Maps every row."""
         bias = None if self.bias is None else self.bias[...]
         kernel = self.kernel[...]
-        return affine(x, kernel, bias, self.dtype or kernel.dtype, self.preferred_element_type)
+        y = affine(x, kernel, bias, self.dtype or kernel.dtype, self.preferred_element_type)
+        return checkpoint_name(y, PRODUCT)
 
 
 def affine(

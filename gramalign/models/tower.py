@@ -10,11 +10,8 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from gramalign.models.linear import Linear
+from gramalign.models.linear import HIDDEN, Linear
 from gramalign.models.standardize import Standardize
-
-PRODUCT, HIDDEN = "product", "hidden"
-"""Names for a `jax.checkpoint` policy: a hidden layer before its activation, and its output."""
 
 
 class Tower(nnx.Module):
@@ -77,7 +74,7 @@ class Tower(nnx.Module):
         x = self.standardize(x)
         hidden = x
         for depth, layer in enumerate(self.layers):
-            hidden = jax.nn.gelu(checkpoint_name(layer(hidden), PRODUCT))
+            hidden = jax.nn.gelu(layer(hidden))
             if dropout_keys is not None and self.dropout > 0:
                 hidden = self._drop(hidden, dropout_keys, depth)
             hidden = checkpoint_name(hidden, HIDDEN)

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from gramalign.models.tower import HIDDEN, PRODUCT
+from gramalign.models.linear import HIDDEN, PRODUCT
 from gramalign.training.augment import augmented, load_augment
 from gramalign.training.config import Config
 from gramalign.training.diagnostics import diagnostics

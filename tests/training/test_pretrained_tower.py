@@ -163,7 +163,8 @@ def test_devices_microbatches_and_memory_change_nothing(config, tmp_path, quiet)
     }.items():
         run = train(dataclasses.replace(config, **changes), tmp_path / place, report=quiet)
         for name, array in arrays(run).items():
-            np.testing.assert_allclose(array, whole[name], atol=1e-3, err_msg=f"{place} {name}")
+            if not name.endswith("key.bias"):  # softmax does not see it: only rounding moves it
+                np.testing.assert_allclose(array, whole[name], atol=1e-3, err_msg=f"{place} {name}")
 
 
 def test_remat_is_of_each_layer(config, folder):

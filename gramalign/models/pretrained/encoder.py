@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
+from gramalign.models.linear import HIDDEN
 from gramalign.models.pretrained.fronts import Inputs
 from gramalign.models.pretrained.swin import Swin
 from gramalign.models.pretrained.transformer import (
@@ -70,6 +72,7 @@ class Encoder(nnx.Module):
             ValueError: for arrays that are missing or of another shape.
         """
         tokens, mask = self.front(inputs)
+        tokens = checkpoint_name(tokens, HIDDEN)
         turns = () if self.turns is None else (self.turns(inputs),)
         pooled = self.pool(self.body(tokens, mask, *turns), mask, inputs)
         return (pooled if self.head is None else self.head(pooled)).astype(jnp.float32)

@@ -14,8 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from gramalign.models.linear import Linear
-from gramalign.models.tower import HIDDEN
+from gramalign.models.linear import HIDDEN, Linear
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),

@@ -1,6 +1,7 @@
 """Encoders under JAX's transformations, and what they are made of against NumPy."""
 
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gramalign.models import pretrained
+from gramalign.models.linear import HIDDEN, PRODUCT
 from gramalign.models.pretrained.swin import Swin
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Attention, Shape, Transformer
+from gramalign.programs.flops import matmul_flops
 from tests.models.pretrained.tiny import drawn_inputs, golden
 
 GOLDEN = golden()
@@ -80,6 +83,38 @@ def test_layers_may_keep_no_more_than_what_they_got(kind):
     if kind == "transformer":
         assert little == 3 * x.size
     assert little < much / 5
+
+
+def kept(function, *names):
+    """The function, of which only what has these names is kept for its derivatives."""
+    return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(*names))
+
+
+def test_where_products_are_kept_only_attention_is_computed_again():
+    shape = Shape(width=8, depth=3, heads=2, hidden=16, activation="gelu", eps=1e-5)
+    graph, state = nnx.split(Transformer(shape, nnx.Rngs(0)))
+    x = jax.random.normal(jax.random.key(1), (4, 5, 8))
+
+    def embed(state, x):
+        return nnx.merge(graph, state)(x)
+
+    def flops(embed):
+        return matmul_flops(jax.grad(lambda *each: jnp.sum(embed(*each) ** 2), (0, 1)), state, x)
+
+    comparing, mixing = 2 * x.size * 5, 2 * x.size * 5
+    assert flops(kept(embed, PRODUCT)) - flops(embed) == shape.depth * (comparing + mixing)
+
+
+def test_where_layers_are_kept_words_are_looked_up_once(parts):
+    embed, state, inputs = parts("clip text")
+
+    def lookups(embed):
+        slopes = jax.grad(lambda s: jnp.sum(embed(s, inputs) ** 2))
+        return len(re.findall(r"= gather\[", str(jax.make_jaxpr(slopes)(state))))
+
+    again = lookups(kept(embed)) - lookups(embed)
+    assert again > 1
+    assert lookups(kept(embed, HIDDEN)) - lookups(embed) == 1  # of the token for the whole text
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
