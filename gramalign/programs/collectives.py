@@ -139,17 +139,19 @@ def _waits(instruction: Instruction) -> bool:
 
 # A TPU's compiler writes a reduce-scatter as a fusion of an all-reduce and of the slices kept.
 def _kept(computation: Computation, name: str) -> int | None:
-    """Bytes of an all-reduce's result that are kept, or None if not only slices of it are."""
+    """Bytes that are kept of an all-reduce's result; None: all of them."""
     total = 0
     for user, instruction in computation.instructions.items():
-        if name in instruction.operands:
-            sliced = instruction.opcode == "dynamic-slice"
-            element = instruction.opcode == "get-tuple-element"
-            kept = array_bytes(instruction.shape) if sliced else None
-            kept = _kept(computation, user) if element else kept
-            if kept is None:
-                return None
-            total += kept
+        if name not in instruction.operands:
+            continue
+        kept = None
+        if instruction.opcode == "dynamic-slice":
+            kept = array_bytes(instruction.shape)
+        elif instruction.opcode == "get-tuple-element":
+            kept = _kept(computation, user)
+        if kept is None:
+            return None
+        total += kept
     return total or None
 
 

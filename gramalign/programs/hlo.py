@@ -92,14 +92,14 @@ class Computation:
         return "AsyncCollectiveDone" in self.result.attributes
 
     @cached_property
-    def continued(self) -> str | None:
-        """The collective that another fusion started, and this one goes on with.
+    def continued(self) -> frozenset[str]:
+        """The collectives that other fusions started, and this one goes on with.
 
         A TPU's compiler cuts a collective into pieces and puts them into the fusions that compute
         meanwhile. Each repeats the whole collective, with the number of its chain.
         """
         chained = (name for name, x in self.instructions.items() if "chain_id=" in x.attributes)
-        return None if self.starts else next(chained, None)
+        return frozenset(() if self.starts else chained)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _read(program: Program, computation: Computation, instruction: Instruction, 
 def _read_inside(program: Program, computation: Computation, name: str) -> Iterator[int]:
     """The same for every use that a fusion makes of a parameter, which reads no more than all."""
     for user, instruction in computation.instructions.items():
-        if name in instruction.operands and user != computation.continued:
+        if name in instruction.operands and user not in computation.continued:
             if instruction.opcode in _SAME:
                 yield from _read_inside(program, computation, user)
             elif instruction.opcode != "tuple":  # there it is only passed on
@@ -126,7 +126,7 @@ def _written(program: Program, computation: Computation, instruction: Instructio
             shapes, names = elements(instruction.result), inside.result.operands
         sources = [(inside, inside.instructions[name]) for name in names]
         shapes = [
-            "" if name == inside.continued or source.opcode == "parameter" else shape
+            "" if name in inside.continued or source.opcode == "parameter" else shape
             for name, shape, (_, source) in zip(names, shapes, sources, strict=True)
         ]
     elif 'custom_call_target="__cublas' in instruction.attributes:
