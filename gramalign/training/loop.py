@@ -94,7 +94,7 @@ def train(
     with together():
         check_local(out)
         check_writers(config.writers)
-        profiling = Profile(folder.profile, profile)
+        profiling = Profile(folder.profile, profile, of=config.steps)
         store, chosen = chosen_rows(config)
         if config.augment is not None:
             check_augment(load_augment(config.augment), store.dims)

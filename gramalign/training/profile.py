@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 
+from gramalign.counted import counted
+
 
 class Profile:
     """Traces a run from one step to another, if it gets there; ends with its context.
@@ -12,15 +14,17 @@ class Profile:
     Args:
         folder: where the trace goes.
         steps: first and last step, counted from 1; None: no trace.
+        of: how many steps the run has.
 
     Raises:
-        ValueError: the last step is before the first, or the first before 1.
+        ValueError: the last step is before the first, or the first is no step of the run.
     """
 
-    def __init__(self, folder: Path, steps: tuple[int, int] | None):
-        if steps is not None and not 1 <= steps[0] <= steps[1]:
+    def __init__(self, folder: Path, steps: tuple[int, int] | None, *, of: int):
+        if steps is not None and not 1 <= steps[0] <= min(steps[1], of):
             raise ValueError(
-                f"profile is {steps[0]} {steps[1]}, expected the first and the last step to trace"
+                f"profile is {steps[0]} {steps[1]}, expected the first and the last step to trace, "
+                f"of {counted(of, 'step')}"
             )
         self._folder = folder
         self._steps = steps

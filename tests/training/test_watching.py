@@ -101,6 +101,7 @@ def test_a_trace_of_some_steps(traced):
     assert len(traces) == 1 and traces[0].stat().st_size > 1000
 
 
-def test_a_trace_of_no_steps(tmp_path):
-    with pytest.raises(ValueError, match="expected the first and the last step to trace"):
-        Profile(tmp_path, (5, 3))
+@pytest.mark.parametrize("steps", [(5, 3), (0, 3), (11, 12)])
+def test_a_trace_of_no_steps(tmp_path, steps):
+    with pytest.raises(ValueError, match="first and the last step to trace, of 10 steps"):
+        Profile(tmp_path, steps, of=10)

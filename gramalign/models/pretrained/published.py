@@ -97,14 +97,17 @@ class Checkpoint:
         """All names that begin so, in order."""
         return sorted(name for name in self._names if name.startswith(prefix))
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a weight.
+    def shape(self, name: str, rank: int) -> tuple[int, ...]:
+        """The shape of a weight with `rank` axes.
 
         Raises:
-            ValueError: there is none of that name.
+            ValueError: there is none of that name, or it has another number of axes.
         """
         with safetensors.safe_open(self.path, framework="numpy") as file:
-            return tuple(file.get_slice(self._known(name)).get_shape())
+            shape = tuple(file.get_slice(self._known(name)).get_shape())
+        if len(shape) != rank:
+            raise ValueError(f"{self.path}: {name} has shape {shape}, expected {rank} axes")
+        return shape
 
     def read(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Weights by new names, of those that they have here.
@@ -193,7 +196,8 @@ def _imagebind(source: Checkpoint, out: Path, files: Mapping[str, bytes]) -> dic
         for name in source.below(f"modality_{each}.{part}.")
     }
     before = "modality_preprocessors.vision."
-    size = _size(source, f"{before}pos_embedding_helper.pos_embed", f"{before}rgbt_stem.proj.1")
+    kernel = source.shape(f"{before}rgbt_stem.proj.1.weight", 5)
+    size = _size(source, f"{before}pos_embedding_helper.pos_embed", kernel)
     with _config(out) as config:
         _save(out, source.read(names))
         pictures = {**_pictures(size), "resample": 3}  # bicubic
@@ -208,23 +212,23 @@ def _images(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
     # EVA-CLIP's own map into the space that it was trained in has the name of the one here.
     names = {name.removeprefix(before): name for name in source.below(before)}
     names = {new: old for new, old in names.items() if not new.startswith("head.")}
-    source.shape(f"{before}blocks.0.attn.qkv.weight")  # which the second EVA does not have
-    width, _, patch, _ = source.shape(f"{before}patch_embed.proj.weight")
-    size = _size(source, f"{before}pos_embed", f"{before}patch_embed.proj")
+    source.shape(f"{before}blocks.0.attn.qkv.weight", 2)  # which the second EVA does not have
+    width, _, patch, _ = kernel = source.shape(f"{before}patch_embed.proj.weight", 4)
+    size = _size(source, f"{before}pos_embed", kernel)
     _save(folder, source.read({**names, "head.weight": head}))
     _write(folder / "preprocessor_config.json", _pictures(size))
     return {
         **{"model_type": "eva01_clip_vision", "image_size": size, "patch_size": patch},
         **{"hidden_size": width, "num_attention_heads": _EVA_HEADS},
         "num_hidden_layers": _count(names, "blocks"),
-        "intermediate_size": source.shape(f"{before}blocks.0.mlp.fc1.weight")[0],
-        "projection_dim": source.shape(head)[0],
+        "intermediate_size": source.shape(f"{before}blocks.0.mlp.fc1.weight", 2)[0],
+        "projection_dim": source.shape(head, 2)[0],
     }
 
 
 def _sounds(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
     config = _beats(source, folder, "audio_encoder.", 64, {"projection.weight": head})
-    return {**config, "projection_dim": source.shape(head)[0]}
+    return {**config, "projection_dim": source.shape(head, 2)[0]}
 
 
 def _beats(
@@ -235,19 +239,19 @@ def _beats(
         for part in ("patch_embedding.", "layer_norm.", "post_extract_proj.", "encoder.")
         for name in source.below(before + part)
     }
-    hidden, wide = source.shape(f"{before}encoder.layers.0.fc1.weight")
-    embed, _, patch, _ = source.shape(f"{before}patch_embedding.weight")
+    hidden, wide = source.shape(f"{before}encoder.layers.0.fc1.weight", 2)
+    embed, _, patch, _ = source.shape(f"{before}patch_embedding.weight", 4)
     attention, places = f"{before}encoder.layers.0.self_attn.", f"{before}encoder.pos_conv.0."
     newer = f"{places}parametrizations.weight.original1"
-    _, part, near = source.shape(newer if newer in source else f"{places}weight_v")
+    _, part, near = source.shape(newer if newer in source else f"{places}weight_v", 3)
     _save(folder, source.read({**names, **more}))
     _write(folder / "preprocessor_config.json", {**_SOUNDS, "num_mel_bins": bands})
     return {
         **{"model_type": "beats", **_BEATS, "input_patch_size": patch, "embed_dim": embed},
         **{"encoder_embed_dim": wide, "encoder_ffn_embed_dim": hidden},
         "encoder_layers": _count(names, "encoder.layers"),
-        "encoder_attention_heads": source.shape(f"{attention}grep_a")[1],
-        "num_buckets": source.shape(f"{attention}relative_attention_bias.weight")[0],
+        "encoder_attention_heads": source.shape(f"{attention}grep_a", 4)[1],
+        "num_buckets": source.shape(f"{attention}relative_attention_bias.weight", 2)[0],
         **{"conv_pos": near, "conv_pos_groups": wide // part, "num_mel_bins": bands},
     }
 
@@ -265,7 +269,7 @@ def _texts(
         if ".crossattention." not in name
     }
     _save(folder, source.read(names))
-    dim, wide = source.shape(head)
+    dim, wide = source.shape(head, 2)
     make_folder(folder / "1_Pooling")
     pooling = {"word_embedding_dimension": wide, "pooling_mode_cls_token": True}
     _write(folder / "1_Pooling" / "config.json", pooling)
@@ -283,13 +287,13 @@ def _texts(
     cut = {"max_seq_length": longest, "do_lower_case": False}  # the tokenizer does it
     _write(folder / "sentence_bert_config.json", cut)
     _write_tokenizer(folder, files)
-    words, width = source.shape(f"{before}embeddings.word_embeddings.weight")
-    places, _ = source.shape(f"{before}embeddings.position_embeddings.weight")
+    words, width = source.shape(f"{before}embeddings.word_embeddings.weight", 2)
+    places, _ = source.shape(f"{before}embeddings.position_embeddings.weight", 2)
     return {
         **{"model_type": "bert", "architectures": ["BertModel"], "vocab_size": words},
         **{"hidden_size": width, "num_attention_heads": max(1, width // _WIDTH)},
         "num_hidden_layers": _count(names, "encoder.layer"),
-        "intermediate_size": source.shape(f"{before}encoder.layer.0.intermediate.dense.bias")[0],
+        "intermediate_size": source.shape(f"{before}encoder.layer.0.intermediate.dense.bias", 1)[0],
         "max_position_embeddings": places,
     }
 
@@ -299,9 +303,9 @@ def _pictures(size: int) -> dict[str, Any]:
     return {**_PICTURES, **crop}
 
 
-def _size(source: Checkpoint, places: str, kernel: str) -> int:
+def _size(source: Checkpoint, places: str, kernel: tuple[int, ...]) -> int:
     """Height and width of images, of the positions of patches and of the token for the class."""
-    return source.shape(f"{kernel}.weight")[-1] * round((source.shape(places)[1] - 1) ** 0.5)
+    return kernel[-1] * round((source.shape(places, 3)[1] - 1) ** 0.5)
 
 
 def _renamed(name: str) -> str:

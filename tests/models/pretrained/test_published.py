@@ -167,6 +167,15 @@ def test_a_checkpoint_of_something_else_is_refused(checkpoint, tmp_path, lost, t
     assert not (tmp_path / "gram" / part / "config.json").exists()
 
 
+def test_weights_of_another_rank_are_refused(checkpoint, tmp_path):
+    weights = published()
+    name = "audio_encoder.patch_embedding.weight"
+    weights[name] = weights[name][:, :, 0]
+    safetensors.numpy.save_file(weights, checkpoint)
+    with pytest.raises(ValueError, match=rf"{name} has shape \(.*\), expected 4 axes"):
+        pretrained.divide(checkpoint, tmp_path / "gram")
+
+
 def test_nothing_of_what_was_there_is_left_to_load(checkpoint, bert, tmp_path):
     (other := tmp_path / "other").mkdir()
     for name in ("tokenizer.json", "merges.txt"):
