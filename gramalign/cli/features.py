@@ -35,10 +35,9 @@ class Features:
 
     An encoder is a folder as Hugging Face saves it, of one of the families below, which are the
     model_type in its config.json; `gramalign encoders` makes some of other checkpoints. Nothing is
-    downloaded. If interrupted, run the same command
-    again. Needs the extra `pretrained`. Example: `gramalign features media.csv --text caption=clip/
-    --image photo=clip/ --audio sound=whisper/ --out my_features/`, then `gramalign train --data
-    my_features/`.
+    downloaded. If interrupted, run the same command again. Needs the extra `pretrained`. Example:
+    `gramalign features media.csv --text caption=clip/ --image photo=clip/ --audio sound=whisper/
+    --out my_features/`, then `gramalign train --data my_features/`.
     """
 
     table: tyro.conf.Positional[Path]

@@ -8,7 +8,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 PRODUCT, HIDDEN = "product", "hidden"
-"""Names for a `jax.checkpoint` policy: what a `Linear` makes, and what a whole layer does."""
+"""Names for a `jax.checkpoint` policy: what a `Linear` makes; what a layer does, or what encoders
+do before their first."""
 
 
 class Linear(nnx.Linear):
