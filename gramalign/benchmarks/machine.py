@@ -35,13 +35,13 @@ def machine(threads: int) -> dict[str, Any]:
 
 
 def in_words(found: dict[str, Any]) -> str:
-    """The same as a line below the tables."""
+    """The same as lines below the tables: the machine, whose name may be long, and the rest."""
     versions = found["versions"]
     where = f"{found['processor']}, {found['threads']} of {found['cpu_count']} CPUs"
     if found["backend"] != "cpu":
         where = f"{found['device_count']} x {found['device']}"
     return (
-        f"{where}, Python {found['python']}, jax {versions['jax']}, torch {versions['torch']}, "
+        f"{where}\nPython {found['python']}, jax {versions['jax']}, torch {versions['torch']}, "
         f"{found['date']}"
     )
 
