@@ -28,6 +28,19 @@ def pmrl(embeddings, *, temperature, **settings):
     return losses.pmrl(embeddings, tau_alignment=temperature, tau_instance=temperature, **settings)
 
 
+def completing(embeddings, present):
+    """A head without parameters: what is missing is where the others are."""
+    there = [jnp.where(present[m][:, None], embeddings[m], 0) for m in sorted(embeddings)]
+    expected = normalize(sum(there[1:], start=there[0]))
+    return dict.fromkeys(embeddings, expected), jnp.zeros(len(expected))
+
+
+def calmrl(embeddings, *, temperature, **settings):
+    """At one temperature."""
+    taus = {"tau_alignment": temperature, "tau_instance": temperature}
+    return losses.calmrl(embeddings, head=completing, **taus, **settings)
+
+
 def confu(embeddings, **settings):
     """With normalised sums for fusions, some of which may be zero."""
     fused = {
@@ -54,6 +67,7 @@ EVERY = {
     "clip": partial(losses.clip, anchor=ANCHOR),
     "clip, all pairs": partial(losses.clip, anchor=None),
     "pmrl": pmrl,
+    "calmrl": calmrl,
     "vast": partial(losses.vast, anchor=ANCHOR, fused="b"),
     "confu": confu,
     "centrobind": losses.centrobind,
@@ -89,6 +103,7 @@ EVERY = {
 ANY_TWO = {
     "clip, all pairs",
     "pmrl",
+    "calmrl",
     "confu",
     "centrobind",
     "barybind, centroid",

@@ -5,6 +5,7 @@ The mean is the caller's: `.mean()`, or with masks `masked_mean` over the `parti
 
 from gramalign.losses.alignment import alignment
 from gramalign.losses.barybind import barybind
+from gramalign.losses.calmrl import calmrl
 from gramalign.losses.centrobind import centrobind
 from gramalign.losses.clip import clip
 from gramalign.losses.confu import confu, fused_pairs
@@ -34,6 +35,7 @@ __all__ = [
     "Negatives",
     "alignment",
     "barybind",
+    "calmrl",
     "centrobind",
     "clip",
     "confu",

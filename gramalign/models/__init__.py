@@ -1,5 +1,6 @@
 """Towers into the common space, heads that fuse embeddings in it, and learned numbers."""
 
+from gramalign.models.completion import Completion as Completion
 from gramalign.models.fusion import FusionHead as FusionHead
 from gramalign.models.identity import Identity as Identity
 from gramalign.models.matching_head import MatchingHead as MatchingHead

@@ -23,6 +23,7 @@ from gramalign.training.term import Tempered as Tempered
 from gramalign.training.term import Term as Term
 from gramalign.training.terms import TERMS as TERMS
 from gramalign.training.terms import Alignment as Alignment
+from gramalign.training.terms import Calmrl as Calmrl
 from gramalign.training.terms import Centrobind as Centrobind
 from gramalign.training.terms import Clip as Clip
 from gramalign.training.terms import Confu as Confu

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from gramalign import losses
-from gramalign.models import FusionHead, MatchingHead, Number
+from gramalign.models import Completion, FusionHead, MatchingHead, Number
 from gramalign.scores.named import called, spelled
 from gramalign.training.checks import check
 from gramalign.training.term import Anchored, Contrastive, Smoothed, Tempered, Term
@@ -251,6 +251,23 @@ class Pmrl(Term):
 
 
 @dataclass(frozen=True)
+class Calmrl(Pmrl):
+    """CalMRL: PMRL of tuples that are completed where modalities are missing."""
+
+    loss = staticmethod(losses.calmrl)
+
+    head_rank: int = 32
+    """Directions that modalities vary along together, or all of a narrower space."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self, "head_rank", self.head_rank >= 1, "at least 1")
+
+    def head(self, modalities, dim, rngs):  # noqa: D102
+        return Completion(modalities, dim, rank=min(self.head_rank, dim), rngs=rngs)
+
+
+@dataclass(frozen=True)
 class Alignment(Term):
     """Distance between the modalities of an example."""
 
@@ -340,6 +357,7 @@ TERMS: dict[str, type[Term]] = {
     "hypergram": Hypergram,
     "kernel_volume": KernelVolume,
     "pmrl": Pmrl,
+    "calmrl": Calmrl,
     "spectral": Spectral,
     "separation": Separation,
     "clip": Clip,

@@ -25,7 +25,7 @@ def with_row(number, row):
 
 @pytest.mark.parametrize("name", OF_UNIT_ROWS)
 def test_losses_of_unit_rows(name):
-    settings = {"temperature": 0.1} if name == "pmrl" else {}
+    settings = {"temperature": 0.1} if name in ("pmrl", "calmrl") else {}
     settings |= {"groups": jnp.arange(BATCH)} if name == "supcon" else {}
     loss, long = EVERY[name], with_row(1, 2 * X["b"][1])
     message = r"embeddings\['b'\] must hold rows of length 1, got lengths from 2 to 2: apply gramal"
