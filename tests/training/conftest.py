@@ -26,6 +26,17 @@ def small_store(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def gappy_store(small_store, tmp_path_factory):
+    """Path of a store with a third view beside the small store's, absent here and there."""
+    views = {n: np.load(small_store / f"{n}.npy") for n in ("text", "audio", "split")}
+    speed = np.tanh(views["text"][:, :4] @ np.random.default_rng(1).normal(size=(4, 5)))
+    path = tmp_path_factory.mktemp("three") / "three.npz"
+    there = np.arange(60) % 4 != 0
+    np.savez(path, speed=speed.astype(np.float32), **views, **{"present.speed": there})
+    return path
+
+
+@pytest.fixture(scope="session")
 def small_config(small_store):
     """Returns a function that makes the config of a run of a few steps, fields changed at will."""
 

@@ -14,20 +14,9 @@ from tests.training.commands import Killed, killed_at
 
 
 @pytest.fixture(scope="module")
-def store(small_store, tmp_path_factory):
-    """A third view beside the small store's, absent here and there."""
-    views = {n: np.load(small_store / f"{n}.npy") for n in ("text", "audio", "split")}
-    speed = np.tanh(views["text"][:, :4] @ np.random.default_rng(1).normal(size=(4, 5)))
-    path = tmp_path_factory.mktemp("three") / "three.npz"
-    there = np.arange(60) % 4 != 0
-    np.savez(path, speed=speed.astype(np.float32), **views, **{"present.speed": there})
-    return path
-
-
-@pytest.fixture(scope="module")
-def config(small_config, store):
+def config(small_config, gappy_store):
     settings = {"matching": Matching(head_hidden=16, temperature=0.5)}
-    changes = {"data": str(store), "objective": "clip + 0.5*matching", "settings": settings}
+    changes = {"data": str(gappy_store), "objective": "clip + 0.5*matching", "settings": settings}
     return small_config(**changes, optimizer=Optimizer(learning_rate=0.01, warmup=2))
 
 
@@ -76,8 +65,8 @@ def test_each_step_draws_anew(config, tmp_path):
     assert len({round(row["loss/matching"], 4) for row in rows}) > 1
 
 
-def test_a_run_judges_tuples(run, store):
-    with np.load(store) as data:
+def test_a_run_judges_tuples(run, gappy_store):
+    with np.load(gappy_store) as data:
         views = {n: data[n][:7] for n in ("text", "audio", "speed")}
         there = data["present.speed"][:7]
     found = run.embed(views, {"speed": there})
@@ -90,8 +79,8 @@ def test_a_run_judges_tuples(run, store):
     np.testing.assert_array_equal(again.judge(found, {"speed": there}), whole)
 
 
-def test_candidates_are_reranked_by_it(run, store):
-    with np.load(store) as data:
+def test_candidates_are_reranked_by_it(run, gappy_store):
+    with np.load(gappy_store) as data:
         views = {n: data[n] for n in ("text", "audio", "speed")}
         masks = {"speed": data["present.speed"]}
     found = {n: np.asarray(x) for n, x in run.embed(views, masks).items()}

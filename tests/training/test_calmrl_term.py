@@ -1,0 +1,56 @@
+"""The term `calmrl`: its head learns beside the towers, and is kept."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from gramalign.training import Calmrl, Layout, Optimizer, train
+from tests.training.commands import Killed, killed_at
+
+
+@pytest.fixture(scope="module")
+def config(small_config, gappy_store):
+    return small_config(
+        data=str(gappy_store),
+        objective="calmrl",
+        settings={"calmrl": Calmrl(head_rank=3)},
+        optimizer=Optimizer(learning_rate=0.01, warmup=2),
+    )
+
+
+def arrays(folder):
+    return safetensors.numpy.load_file(folder / "params.safetensors")
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory, quiet):
+    return train(config, tmp_path_factory.mktemp("run"), report=quiet)
+
+
+def test_a_killed_run_ends_with_the_same_head(run, config, tmp_path, quiet):
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed_at(6))
+    again = train(config, tmp_path, resume=True, report=quiet)
+    for name in ("params.safetensors", "metrics.jsonl"):
+        assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes()
+    weights = {n: x for n, x in arrays(run.folder).items() if ".head.weights." in n}
+    assert {n.rsplit(".", 1)[1]: x.shape for n, x in weights.items()} == dict.fromkeys(
+        ("audio", "speed", "text"), (3, 8)
+    )
+    first, *others = weights.values()
+    assert all(np.abs(first - x).max() > 1e-3 for x in others), "they began alike"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [Layout(data=8), Layout(data=2, fsdp=2, model=2)])
+def test_devices_learn_the_same(layout, run, config, tmp_path, quiet):
+    other = train(dataclasses.replace(config, layout=layout), tmp_path, report=quiet)
+    for name, x in arrays(run.folder).items():
+        np.testing.assert_allclose(arrays(other.folder)[name], x, atol=5e-5, err_msg=name)
+
+
+def test_a_rank_that_is_none():
+    with pytest.raises(ValueError, match="Calmrl.head_rank is 0, expected at least 1"):
+        Calmrl(head_rank=0)
