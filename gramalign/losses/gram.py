@@ -8,8 +8,8 @@ code holds k^2 B^2 numbers, and differs in three ways that are mistakes, not cho
 the gathered tuples (each modality gets half of its gradient), has NaN gradients at volume 0, and
 forms Gram entries in half precision.
 
-Other forms contrast Vol^2, log(Vol^2 + 1e-6) / 2 or Vol^(1/n). The floor in the logarithm is that
-of float32, and it counts: volumes of eight modalities or more are often below 1e-3, matched or not.
+Other forms contrast Vol^2, log(Vol^2 + 1e-6) / 2 or Vol^(1/n). The floor in the logarithm counts
+where modalities are many or close, as their volumes may be below 1e-3, matched or not.
 
 Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959.
 Needs: an anchor, or each in turn; k >= 2.
