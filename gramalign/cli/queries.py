@@ -53,7 +53,9 @@ def queries(run: Run, asked: str, by: Sequence[str], source: FeatureStore | Inde
         return _one_row(run, int(rows[0]), by, source)
     if not Path(asked).exists():
         close = difflib.get_close_matches(asked, source.ids[:_COMPARED].tolist())
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "no id is similar"
+        hint = f"ids are such as {source.ids[0].item()!r}"
+        if close:
+            hint = f"did you mean {' or '.join(map(repr, close))}?"
         raise ValueError(
             f"{asked!r} is neither an id of the {counted(len(source), 'row')} nor the path of a "
             f"feature store: {hint}"

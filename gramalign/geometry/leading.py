@@ -95,7 +95,7 @@ def leading_direction(
     """Leading left singular vector of each tuple, its sign fixed towards the modalities' mean.
 
     Args:
-        vectors: `[..., k, d]`.
+        vectors: `[..., k, d]`, of lengths 1e-18 to 1e18 in float32: scale a tuple of others.
         present: which vectors are present, `[..., k]`; None: all.
         method: "eigh" solves the whole k x k eigenproblem, "power" iteration finds the leading
             eigenvector alone, which is cheaper for many modalities. They agree to rounding.

@@ -35,6 +35,8 @@ def sqrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
 def norm(x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
     """Euclidean length of the last axis, in at least float32; its derivative at zero is zero.
 
+    Squares must be in range: in float32, lengths below 1e-18 become 0, and beyond 1e18 infinite.
+
     Raises:
         ValueError: for an array that is not floating point.
         TypeError: for anything but an array, such as a list.

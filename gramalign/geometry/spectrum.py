@@ -129,7 +129,7 @@ def decompose(
     """Singular values and leading direction of each tuple, from one decomposition.
 
     Args:
-        vectors: `[..., k, d]`.
+        vectors: `[..., k, d]`, of lengths 1e-18 to 1e18 in float32.
         present: which vectors are present, `[..., k]`; None: all.
 
     Returns:
@@ -150,7 +150,8 @@ def singular_values(
     """Singular values of each tuple, largest first.
 
     Args:
-        vectors: `[..., k, d]`; for unit vectors the squares sum to k.
+        vectors: `[..., k, d]`, of lengths 1e-18 to 1e18 in float32; for unit vectors
+            the squares sum to k.
         present: which vectors are present, `[..., k]`; None: all.
 
     Returns:

@@ -49,7 +49,7 @@ def log_volume(
     """Logarithm of the volume; stays finite where the volume of many close vectors underflows.
 
     Args:
-        vectors: `[..., k, d]`.
+        vectors: `[..., k, d]`, of lengths as for `volume`.
         present: which vectors are present, `[..., k]`; None: all.
 
     Returns:

@@ -8,6 +8,9 @@ code holds k^2 B^2 numbers, and differs in three ways that are mistakes, not cho
 the gathered tuples (each modality gets half of its gradient), has NaN gradients at volume 0, and
 forms Gram entries in half precision.
 
+Other forms contrast Vol^2, log(Vol^2 + 1e-6) / 2 or Vol^(1/n). The floor in the logarithm counts
+where modalities are many or close, as their volumes may be below 1e-3, matched or not.
+
 Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959.
 Needs: an anchor, or each in turn; k >= 2.
 Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, per anchor; memory
@@ -47,7 +50,7 @@ def gram(
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
         form: "volume" as published, or its square, its logarithm, or its n-th root for n modalities
             present, which has one scale for tuples of different sizes, but does not rank them
-            fairly (`gramalign.scores.volume`).
+            fairly (`gramalign.scores.volume`). The logarithm tells volumes below 1e-3 hardly apart.
         temperature: of the softmax, a number or a learned scalar (0.07 as published).
         label_smoothing: 0.1 as in the published code; 0 for the formula of the paper.
         present: which examples have which modality; the volume is then that of those present.

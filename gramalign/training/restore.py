@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
+from gramalign.models import Towers
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict
 from gramalign.training.model import Model, abstract_model
@@ -46,6 +47,15 @@ class Run:
     """`judge(embeddings, present=None)`, compiled: the logits `[batch]` of the head that the term
     `matching` has trained, larger where embeddings are of one example. Modalities that are not
     given are absent. None: there is no such term."""
+
+    def encoder(self) -> Towers:
+        """The towers as an `nnx.Module` of yours, to be trained further in a loop of your own.
+
+        Called with `(features, present)`, JAX arrays by modality, it embeds as the run does, and
+        can be differentiated. Its weights are a copy: the run itself never changes.
+        """
+        graphdef = nnx.graphdef(abstract_model(self.config, self.dims))
+        return nnx.merge(graphdef, jax.tree.map(jnp.array, self.variables)).encoder
 
 
 def load_run(folder: Path | str) -> Run:

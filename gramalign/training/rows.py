@@ -1,6 +1,10 @@
 """Chooses the rows of a store that a run trains on, and those that choose its model."""
 
+import functools
+import logging
+
 import numpy as np
+from jaxtyping import Bool
 
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, held_out, load
@@ -8,16 +12,27 @@ from gramalign.evaluation import figure_names
 from gramalign.training.checks import check
 from gramalign.training.config import Config
 
+_log = logging.getLogger(__name__)
+
 
 def chosen_rows(config: Config) -> tuple[FeatureStore, FeatureStore | None]:
     """The rows to train on and, if the config asks for validation, those to validate on.
 
-    Both hold only the modalities that the run trains on.
+    Both hold only the modalities that the run trains on. Warns, once, of a split that divides
+    groups.
 
     Raises:
         ValueError: data that do not exist, or that the config does not fit.
     """
-    return chosen_of(load(config.data, on_bad_record=config.on_bad_record), config)
+    store = load(config.data, on_bad_record=config.on_bad_record)
+    if (seen := _seen_in_training(store)).any():
+        parts = counted(int(seen.sum()), "validation or test row")
+        _warn_once(
+            f"{store.source}: the groups of {parts} also have training rows. Where a group is one "
+            "thing, such as a video with several captions, figures will be too good: give all rows "
+            "of a group the same 'split'"
+        )
+    return chosen_of(store, config)
 
 
 def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, FeatureStore | None]:
@@ -79,3 +94,16 @@ def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, Feature
             "split, or another validation.held_out"
         )
     return rows, chosen
+
+
+def _seen_in_training(store: FeatureStore) -> Bool[np.ndarray, " n"]:
+    """Which rows are not trained on, but show what others show that are."""
+    if store.groups is None or store.split is None:
+        return np.zeros(len(store), bool)
+    trained = store.split == "train"
+    return ~trained & np.isin(store.groups, store.groups[trained])
+
+
+@functools.cache  # a comparison trains many runs on the same data
+def _warn_once(text: str) -> None:
+    _log.warning(text)
