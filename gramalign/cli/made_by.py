@@ -64,7 +64,7 @@ def other_maker(index: Index, path: Path, run: Run, against: Sequence[str]) -> s
     kept = [m for m in index.modalities if m in before and before[m] == today.get(m)]
     if set(against) <= set(kept):
         return None
-    cure = f"rebuild it with gramalign search {run.folder} QUERY --save-index {path}"
+    cure = f"rebuild it with gramalign search {run.folder} --save-index {path}"
     maker, difference = then["name"], f"not by {run.folder} at step {now['step']}"
     if maker != now["name"]:
         cure = f"search it with the run {maker}, or {cure}"

@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -30,6 +31,7 @@ from gramalign.training.run_data import data_of
 _log = logging.getLogger(__name__)
 
 _HITS = 10  # where no number is asked for
+_OF_QUERIES = ("by", "against", "score", "k", "json")  # options that nothing else needs
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ class Search:
 
     run_folder: tyro.conf.Positional[Path]
     """Folder of a finished run."""
-    query: tyro.conf.Positional[str] = ""
+    query: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[QUERY]")] = ""
     """Id of a row of the data, or path of a feature store whose rows are all queries; a path that
-    looks like an id is written ./NAME. Left out where --ask is the query."""
+    looks like an id is written ./NAME. Left out where --ask is the query, or nothing is asked and
+    --save-index alone is wanted."""
     ask: Words = ()
     """One query of texts, images, videos and sounds, as MODALITY=TEXT or MODALITY=FILE."""
     encoders: Words = ()
@@ -102,7 +105,8 @@ class Search:
                 _log.warning("%s. Rows of the index are compared only with each other", other)
         else:
             source = data_of(run, self.data)
-            asked = self._asked(run, source)  # refused before all is embedded
+            # Refused before all is embedded.
+            asked = self._asked(run, source) if self.query or self.ask else None
             rows = readable(source.part(self.part))
             with console().status(f"embedding {counted(len(rows), 'row')}"):
                 index = _embedded(run, rows)
@@ -110,6 +114,11 @@ class Search:
                 labels = dict(zip(rows.ids.tolist(), rows.labels.tolist(), strict=True))
         if self.save_index is not None:
             index.save(self.save_index)
+        written = f"wrote {self.save_index}: {counted(len(index), 'row')}"
+        screen = console()
+        if asked is None:
+            screen.print(written, soft_wrap=True)
+            return
         score = self.score or own_score(run.config)
         score = "cosine" if score == FUSED else score
         hits = index.search(
@@ -122,23 +131,26 @@ class Search:
         own = not asked.new and (self.index is None or self.data is None)
         results = found(hits, index, asked, score, labels, own=own)
         if self.json:
-            written = json.dumps([dataclasses.asdict(one) for one in results], indent=2)
-            console().print(written, soft_wrap=True)
+            listed = json.dumps([dataclasses.asdict(one) for one in results], indent=2)
+            screen.print(listed, soft_wrap=True)
             return
-        screen = console()
         against = " + ".join(self._searched(index, asked))
         for number, one in enumerate(results):
             screen.print("\n" * bool(number), end="")
             screen.print(table(one, against))
         if self.save_index is not None:
-            screen.print(f"\nwrote {self.save_index}: {counted(len(index), 'row')}", soft_wrap=True)
+            screen.print(f"\n{written}", soft_wrap=True)
 
     def _check_query(self) -> None:
-        if bool(self.query) == bool(self.ask):
+        if not self.query and not self.ask and self.save_index and self.index is None:
+            given = (name for name in _OF_QUERIES if getattr(self, name))
+            if name := next(given, None):
+                raise ValueError(f"--{name} is for a query: leave it out, or give QUERY or --ask")
+        elif bool(self.query) == bool(self.ask):
             got = "both" if self.query else "neither"
             raise ValueError(
                 f"got {got} of QUERY and --ask, expected one: the id of a row, the path of a store "
-                "of queries, or --ask MODALITY=TEXT"
+                "of queries, or --ask MODALITY=TEXT; or none, to --save-index of a store"
             )
         if self.ask and self.by:
             raise ValueError(

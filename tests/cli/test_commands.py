@@ -481,7 +481,8 @@ def altered(run, to, step=30):
 
 def test_search_knows_whose_an_index_is(run, store, tmp_path, capsys, caplog):
     saved, moved = tmp_path / "index.safetensors", tmp_path / "moved"
-    main(["search", str(run), "row3", "--save-index", str(saved)])
+    main(["search", str(run), "--save-index", str(saved)])
+    assert f"wrote {saved}: 120 rows" in capsys.readouterr().out.replace("\n", "")
     assert Index.load(saved).made_by.startswith("small, step 30, parameters ")
     embedded = ["row3", "--index", str(saved), "--data", str(store)]
     moved.mkdir()
@@ -492,7 +493,7 @@ def test_search_knows_whose_an_index_is(run, store, tmp_path, capsys, caplog):
     other = altered(run, tmp_path / "other")
     said = complaint(capsys, "search", str(other), *embedded)
     assert f"{saved} was embedded by small, not by {other} at step 30: search it with " in said
-    assert f"or rebuild it with gramalign search {other} QUERY --save-index {saved}" in said
+    assert f"or rebuild it with gramalign search {other} --save-index {saved}" in said
     later = altered(run, tmp_path / "a" / "small", step=60)
     said = complaint(capsys, "search", str(later), *embedded)
     assert f"by small at step 30, not by {later} at step 60: rebuild it" in said
@@ -559,6 +560,11 @@ def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
     assert "k: got 121, expected a whole number from 1 to 120" in said("row1", "--k", "121")
     assert "expected some of sound, text, video" in said("row1", "--against", "smell")
     assert "leave out --part or --index" in said("row1", "--part", "test", "--index", "x")
+    assert "got neither of QUERY and --ask" in said()
+    index = "--save-index", str(tmp_path / "x.safetensors")
+    assert "got neither of QUERY and --ask" in said("--index", "x", *index)
+    assert "--against is for a query: leave it out, or give" in said("--against", "text", *index)
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 TINY = ["--steps", "4", "--optimizer.warmup", "1", "--batch-size", "16", "--model.dim", "8"]
