@@ -16,7 +16,7 @@ from gramalign.files import read_json
 from gramalign.media.encoding import Encoding, means
 from gramalign.models.pretrained import abstract, kinds
 from gramalign.models.pretrained.fronts import Tokens, Tubelets
-from gramalign.models.pretrained.weights import read_settings
+from gramalign.settings import read_settings
 
 Dtype = Literal["float32", "bfloat16"]
 Load = Callable[[Path, Kind, Dtype], Encoding]

@@ -12,8 +12,9 @@ from jax.typing import DTypeLike
 
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
-from gramalign.models.pretrained.sentences import said_by
-from gramalign.models.pretrained.weights import read_all, read_arrays, read_settings
+from gramalign.models.pretrained.sentences import MODULES, said_by
+from gramalign.models.pretrained.weights import read_all, read_arrays
+from gramalign.settings import read_settings
 
 _CURES = {
     "siglip2": "; it sees images of any shape (NaFlex): take a SigLIP 2 of one resolution, a siglip"
@@ -93,8 +94,8 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
     folder = Path(folder)
     config, recipe = _recipe(folder, encoder.kind)
     found, arrays = read_arrays(folder, recipe), {}
-    if "dense" in config:
-        after = read_all(config["dense"]["path"])
+    if dense := config[MODULES].get("dense"):
+        after = read_all(dense["path"])
         found |= {f"dense.{name}": array for name, array in after.items()}
     for path, parameter in nnx.to_flat_state(nnx.state(encoder)):
         name = _name(path, recipe.names)
@@ -148,13 +149,12 @@ def _config(folder: Path) -> dict[str, Any]:
             "Hugging Face saves a model"
         )
     config = read_settings(path)
-    if config.get("model_type") not in FAMILIES:
-        cure = _CURES.get(str(config.get("model_type")), "")
+    if str(name := config.get("model_type")) not in FAMILIES:
+        cure = _CURES.get(str(name), "")
         raise ValueError(
-            f"{path}: model_type is {config.get('model_type')!r}, expected any of "
-            f"{sorted(FAMILIES)}{cure}"
+            f"{path}: model_type is {name!r}, expected any of {sorted(FAMILIES)}{cure}"
         )
-    return {**config, **said_by(folder)}
+    return {**config, MODULES: said_by(folder)}
 
 
 def _dotted(path: tuple) -> str:

@@ -18,8 +18,8 @@ from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
 from gramalign.models.pretrained.low_rank import LowRank
 from gramalign.models.pretrained.swin import Folded
 from gramalign.models.pretrained.waves import Waves
-from gramalign.models.pretrained.weights import read_settings
 from gramalign.models.tower import Tower as FeatureTower
+from gramalign.settings import read_settings
 
 
 class Tower(nnx.Module):

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
 
-from gramalign.files import read_json
 from gramalign.models.pretrained.families.recipe import Recipe
+from gramalign.settings import read_settings
 
 
 def read_arrays(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
@@ -43,18 +42,6 @@ def read_all(folder: Path) -> dict[str, np.ndarray]:
         with safetensors.safe_open(path, framework="numpy") as file:
             found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return found
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Reads settings by name, of a JSON file.
-
-    Raises:
-        ValueError: it holds something else.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected settings by name")
-    return content
 
 
 def _names(names: Iterable[str], recipe: Recipe) -> Mapping[str, str]:

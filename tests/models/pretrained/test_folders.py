@@ -280,8 +280,12 @@ def test_sentence_transformers_map_what_was_pooled(model, activation):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"in_features": 12}, "in_features is 12, expected 24, what is pooled"),
-        ({"use_residual": True}, "use_residual is true, expected false"),
+        ({"in_features": 12}, "in_features is 12 in 2_Dense, expected 24, what is p"),
+        ({"use_residual": True}, "2_Dense.config.json: use_residual is true, expected"),
+        ({"out_features": 0}, "2_Dense.config.json: out_features is 0, expected a whole number"),
+        ({"in_features": None}, "2_Dense.config.json: in_features is None, expected a whole num"),
+        ({"bias": "x"}, "2_Dense.config.json: bias is 'x', expected true or false"),
+        ({"activation_function": None}, "activation_function is None, expected a name"),
         ({"activation_function": "torch.nn.GELU"}, r"is 'GELU', expected any of \['Identity', 'Ta"),
     ],
 )
@@ -299,6 +303,33 @@ def test_sentence_transformers_that_pool_otherwise_are_refused(model, settings):
     pooling(folder, settings)
     with pytest.raises(ValueError, match=r"1_Pooling.config.json pools by \['max'\], expected one"):
         pretrained.load(folder, "text")
+
+
+@pytest.mark.parametrize("mode", [3, [["mean"]], {"mean": 1}])
+def test_a_way_to_pool_that_is_no_name_is_refused(model, mode):
+    folder = model("bert text")
+    pooling(folder, {"pooling_mode": mode})
+    with pytest.raises(ValueError, match=r"1_Pooling.config.json pools by .*, expected one of"):
+        pretrained.load(folder, "text")
+
+
+@pytest.mark.parametrize(
+    "content", [{}, 3, ["x"], [{"type": "Transformer"}], [{"type": 1, "path": ""}]]
+)
+def test_modules_of_another_form_are_refused(model, content):
+    folder = model("bert text")
+    (folder / "modules.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"modules.json holds .*, expected a list, each of a type"):
+        pretrained.load(folder, "text")
+
+
+def test_what_modules_say_is_read_there_alone(model):
+    """A configuration may have settings of any names."""
+
+    def changed(case):
+        case["config"] |= {"pool": "x", "dense": 3, "modules.json": {"pool": "first"}}
+
+    embeds_as(model("bert text", changed), "bert text")
 
 
 @pytest.mark.parametrize("types", [["Normalize", "Dense"], ["Dense", "Dense"], ["LayerNorm"]])
