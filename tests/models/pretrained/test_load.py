@@ -224,7 +224,7 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
             "vit image",
             "",
             {"patch_size": 16},
-            r"size of .12, 12. has no room for a patch of .16, 1",
+            r"size of .12, 12. has no room for a patch of .16",
         ),
         ("ast audio", "", {"max_length": 3}, r"size of .10, 3. has no room for a patch of .4, 4."),
         ("videomae video", "", {"tubelet_size": 7}, r"6 frames of .12, 8. have no room for a patc"),
