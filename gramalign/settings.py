@@ -14,10 +14,10 @@ _PAIRS = ("image_size", "patch_size", "patch_stride")
 """Height and width, of which one or both are given."""
 _FROM_ZERO = (
     *("type_vocab_size", "num_register_tokens", "pad_token_id", "eos_token_id"),
-    *("frequency_min", "resample"),
+    "resample",
 )
 """Whole numbers that may be 0; no other may."""
-_ANY_NUMBER = ("mean", "silence")
+_ANY_NUMBER = ("mean", "silence", "frequency_min")
 """Numbers that may be 0 or below; no other may."""
 _OR_NONE = ("projection_dim", "projection_size")
 """Sizes of what a model may be without."""

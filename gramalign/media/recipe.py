@@ -136,4 +136,9 @@ def _longest(encoder: Path, front: nnx.Module, tokens: int | None) -> int:
     path = encoder / "sentence_bert_config.json"
     if tokens is None and path.is_file():
         tokens = read_settings(path).get("max_seq_length")
+        if tokens is not None and (not isinstance(tokens, int) or tokens < 1):
+            raise ValueError(
+                f"{path}: max_seq_length is {tokens!r}, expected a whole number of at least 1, or "
+                "null"
+            )
     return front.longest if tokens is None else min(front.longest, tokens)
