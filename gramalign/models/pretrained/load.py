@@ -102,7 +102,7 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
         if name not in found:
             raise ValueError(f"{folder} lacks {name}, which {_dotted(path)} is made of")
         array = found.pop(name)
-        if path[-1] == "kernel":  # from [out, in, ...] to [..., in, out]
+        if path[-1] == "kernel" and array.ndim > 1:  # from [out, in, ...] to [..., in, out]
             array = np.transpose(array, (*range(2, array.ndim), 1, 0))
         if array.size == np.prod(parameter.shape, dtype=int) and array.ndim != len(parameter.shape):
             array = array.reshape(parameter.shape)  # tokens and positions have a batch of one there
@@ -111,7 +111,13 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
                 f"{folder}: {name} has shape {array.shape}, expected {parameter.shape} by its "
                 "config.json"
             )
-        arrays[_dotted(path)] = array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            arrays[_dotted(path)] = array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{folder}: {name} has NaN or Inf, or numbers too large for float32: take another "
+                "copy of the model"
+            )
     if found:
         raise ValueError(
             f"{folder} has weights that no part of the encoder takes: {sorted(found)[:5]}, "

@@ -81,6 +81,55 @@ def test_other_forms_of_the_weights_are_left_alone(model):
         pretrained.load(folder, "text")
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "index.json is damaged or not JSON"),
+        ("[]", "index.json holds a list, expected settings by name"),
+        ('{"weight_map": []}', r"weight_map is \[\], expected settings by name"),
+        ('{"weight_map": {"x": 3}}', "weight_map names 3, expected names of files"),
+        ('{"weight_map": {"x": "pytorch_model.bin"}}', "pytorch_model.bin is damaged or no safet"),
+    ],
+)
+def test_an_index_of_another_form_is_refused(model, content, told):
+    folder = model("bert text")
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(ValueError, match=told):
+        pretrained.load(folder, "text")
+
+
+KERNEL = "encoder.layer.0.output.dense.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "change", "told"),
+    [
+        ("bert text", KERNEL, lambda x: x.astype(np.int8), f"{KERNEL} is of I8, expected any of F"),
+        ("bert text", KERNEL, lambda x: x.astype(jnp.float8_e4m3fn), "is of F8_E4M3, expected any"),
+        ("bert text", KERNEL, lambda x: np.nan * x, f"{KERNEL} has NaN or Inf"),
+        ("bert text", KERNEL, lambda x: 1e300 * x.astype(np.float64), "numbers too large for floa"),
+        ("bert text", KERNEL, lambda x: x[0], rf"{KERNEL} has shape \(40,\), expected \(40, 24\)"),
+        (
+            "wav2vec2 audio",
+            "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
+            lambda x: 0 * x,  # which has no direction
+            "encoder.pos_conv_embed.conv.weight has NaN or Inf",
+        ),
+        ("eva image", "blocks.0.attn.qkv.weight", lambda x: x[1:], "weights of other shapes than"),
+        ("ast audio", "embeddings.cls_token", lambda x: x[0, 0], "weights of other shapes than"),
+    ],
+)
+def test_a_weight_that_is_none_is_refused(model, name, tensor, change, told):
+    folder = model(name)
+    weights = weights_of(folder)
+    weights[tensor] = np.ascontiguousarray(change(weights[tensor]))
+    save(folder, weights)
+    with pytest.raises(ValueError, match=told):
+        pretrained.load(folder, name.split()[-1])
+
+
 def test_the_older_names_of_a_kernel_whose_length_is_apart(model):
     folder = model("large wav2vec2 audio")
     weights = weights_of(folder)
