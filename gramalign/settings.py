@@ -87,12 +87,12 @@ def _lacking(name: str, value: Any, default: Any) -> str:
             fits, wanted = is_number(value) and (not above or value > 0), f"a number{above}"
         case _ if name in _PAIRS:
             two = _are_sizes(value) and len(value) == 2
-            fits, wanted = two or _is_size(value, 1), f"{size}, or a list of two"
+            fits, wanted = two or is_size(value), f"{size}, or a list of two"
         case tuple():
             fits, wanted = _are_sizes(value) and len(value) > 0, f"a list, each {size}"
         case int() | None:
             none = value is default is None and name in _OR_NONE
-            fits, wanted = none or _is_size(value, least), size
+            fits, wanted = none or is_size(value, least), size
         case _:
             return ""
     return "" if fits else wanted
@@ -103,9 +103,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
-def _is_size(value: Any, least: int) -> bool:
+def is_size(value: Any, least: int = 1) -> bool:
+    """Whether a value is a whole number, not true or false, and no smaller."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(_is_size(each, 1) for each in value)
+    return isinstance(value, list | tuple) and all(is_size(each) for each in value)
