@@ -38,8 +38,10 @@ from gramalign.files import write_text
 from gramalign.training import Config, NonFiniteLoss, Run
 from gramalign.training.environment import environment
 from gramalign.training.measure import measure, own_score
+from gramalign.training.rows import chosen_of
 from gramalign.training.run_data import rows_of
 from gramalign.training.run_folder import RunFolder
+from gramalign.training.start import check_model
 from gramalign.training.validating import best_figure
 
 
@@ -100,10 +102,16 @@ class Compare:
             if len(found or set(given)) < len(given):
                 raise ValueError(f"{name} names a value twice: {', '.join(given)}")
         options = searched(self.tune)
-        settings = {data: fair_settings(each, options) for data, each in configs.items()}
+        settings = {
+            data: fair_settings(each, options) if options else {x: {"": each[x]} for x in each}
+            for data, each in configs.items()
+        }
         folders = self._folders()
-        for data in self.data:
-            load(data).part("test")  # better missed now than after the first run
+        for data in self.data:  # better missed now than after the first run
+            store = load(data, on_bad_record=self.config.on_bad_record)
+            store.part("test")
+            for config in (x for each in settings[data].values() for x in each.values()):
+                check_model(config, chosen_of(store, config)[0].dims)
         keep_programs()
         screen = console()
         for data, of_data in configs.items():

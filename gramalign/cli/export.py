@@ -20,7 +20,7 @@ class Export:
     """
 
     run_folder: tyro.conf.Positional[Path]
-    """Folder of a run with checkpoints."""
+    """Folder of a run with checkpoints, or of one of 0 steps, which is copied."""
     out: Path
     """Folder to create."""
     checkpoint: Literal["latest", "best"] | int = "latest"

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from gramalign.settings import settled
+
 _RATE, _FRAME, _HOP = 16_000, 400, 160
 _EPS = float(np.finfo(np.float32).eps)
 _SETTINGS: Mapping[str, Any] = {  # where a feature extractor's configuration is silent
@@ -27,14 +29,15 @@ class FilterBanks:
         settings: of `preprocessor_config.json`.
 
     Raises:
-        ValueError: for another sampling rate than 16 kHz, or an unknown window.
+        ValueError: for another sampling rate than 16 kHz, an unknown window, or a setting of
+            another kind.
     """
 
     sampling_rate = _RATE
     model_input_names = ("input_values",)
 
     def __init__(self, settings: Mapping[str, Any]):
-        settings = {**_SETTINGS, **settings}
+        settings = settled(_SETTINGS, settings)
         if (rate := settings["sampling_rate"]) != _RATE:
             raise ValueError(f"sampling_rate is {rate}, expected {_RATE}")
         if (window := settings["window"]) not in ("hann", "povey"):

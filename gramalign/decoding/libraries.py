@@ -10,6 +10,7 @@ from typing import Any, Literal
 from gramalign.decoding.filterbanks import FilterBanks
 from gramalign.decoding.spectra import Spectra
 from gramalign.decoding.unrounded import Unrounded
+from gramalign.settings import read_settings, settled
 
 _PACKAGES = {
     "transformers": "transformers",
@@ -22,6 +23,10 @@ _CLASSES = {
     "tokenizer": "AutoTokenizer",
     "image processor": "AutoImageProcessor",
     "feature extractor": "AutoFeatureExtractor",
+}
+_KINDS: dict[str, Any] = {  # of settings that Hugging Face would stumble over
+    **{"image_processor_type": "", "feature_extractor_type": "", "rescale_factor": 1.0},
+    **dict.fromkeys(("sampling_rate", "feature_size", "hop_length", "n_fft", "chunk_length"), 1),
 }
 _MADE_HERE = {
     "ASTFeatureExtractor": FilterBanks,
@@ -58,6 +63,9 @@ def processor(
     if what == "tokenizer" and any(folder.glob("*.model")):
         # Or another tokenizer may be taken in its place, which splits texts otherwise.
         _check(f"the tokenizer of {folder}", {"sentencepiece": "sentencepiece"})
+    for name in ("preprocessor_config.json", "tokenizer_config.json"):
+        if (path := folder / name).is_file():
+            read_settings(path)
     # That there is no PyTorch is no news.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     import transformers
@@ -70,9 +78,18 @@ def processor(
         if what != "tokenizer" and (own := _made_here(str(folder), what)):
             return own
         return getattr(transformers, _CLASSES[what]).from_pretrained(str(folder), **options)
-    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{folder} has no {what} that can be used here: {reason}") from error
+    except Exception as error:  # of any kind, where a file says what no library expects
+        raise unusable(folder, what, error) from error
+
+
+def unusable(folder: Path, what: str, error: Exception) -> ValueError:
+    """What is wrong with what prepares inputs."""
+    reason = " ".join(str(error).split())
+    if not isinstance(error, OSError | ValueError | ImportError):
+        reason = f"{type(error).__name__}: {reason}"
+    file = "tokenizer_config.json" if what == "tokenizer" else "preprocessor_config.json"
+    see = f"; see {file}" if (folder / file).is_file() and file not in reason else ""
+    return ValueError(f"{folder} has no {what} that can be used here: {reason}{see}")
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -93,5 +110,6 @@ def _made_here(
         read = FeatureExtractionMixin.get_feature_extractor_dict
         settings, _ = read(folder, local_files_only=True)
         name = settings.get("feature_extractor_type")
+    settled({each: kind for each, kind in _KINDS.items() if each in settings}, settings)
     made = _MADE_HERE.get(str(name).removesuffix("Fast"))
     return made and made(settings)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
 
-from gramalign.decoding.libraries import processor
+from gramalign.decoding.libraries import processor, unusable
 from gramalign.decoding.pictures import frames_of, picture, spread
 from gramalign.decoding.sounds import sound, windows
 
@@ -16,6 +17,12 @@ Kind = Literal["text", "image", "video", "audio"]
 Pieces = dict[str, np.ndarray]
 """Arrays `[pieces, ...]` by the names that the encoder has for them."""
 
+_PREPARED_BY: dict[Kind, Literal["tokenizer", "image processor", "feature extractor"]] = {
+    "text": "tokenizer",
+    "image": "image processor",
+    "video": "image processor",
+    "audio": "feature extractor",
+}
 # Trained on texts of one length, padding included.
 _PADDED = ("clip", "siglip")
 _SHORTEST = 16  # tokens
@@ -54,29 +61,46 @@ def reader(
         ValueError: the folder has nothing that prepares this kind. The function that is returned
             raises whatever the libraries do where a file cannot be decoded.
     """
-    match kind:
-        case "text":
-            tokenizer = processor(folder, "tokenizer")
-            if model_type.startswith("siglip"):
-                _lower(tokenizer)
-            padded = filled or model_type.startswith(_PADDED)
-            return _texts(tokenizer, folder, longest, padded)
-        case "image":
-            images = processor(folder, "image processor")
-            return lambda path: _of_images(images, [picture(path)])
-        case "video":
-            images = processor(folder, "image processor")
-            if together:
-                return lambda path: _of_video(images, frames_of(path, frames), frames)
-            return lambda path: _of_images(images, frames_of(path, frames))
-        case "audio":
-            return _sounds(processor(folder, "feature extractor"), filled)
+    what = _PREPARED_BY[kind]
+    made = processor(folder, what)
+    try:
+        match kind:
+            case "text":
+                if model_type.startswith("siglip"):
+                    _lower(made)
+                return _texts(made, longest, filled or model_type.startswith(_PADDED))
+            case "image" | "video":
+                _check_finite(_of_images(made, [_blank()]))
+                if kind == "image":
+                    return lambda path: _of_images(made, [picture(path)])
+                if together:
+                    return lambda path: _of_video(made, frames_of(path, frames), frames)
+                return lambda path: _of_images(made, frames_of(path, frames))
+            case "audio":
+                return _sounds(made, filled)
+    except Exception as error:
+        # Of any kind, and better now than of every file, which might then count as missing.
+        raise unusable(folder, what, error) from error
 
 
-def _texts(tokenizer: Any, folder: Path, longest: int, padded: bool) -> Callable[[str], Pieces]:
+def _blank() -> Any:
+    from PIL import Image
+
+    return Image.new("RGB", (640, 480))
+
+
+def _check_finite(pieces: Pieces) -> None:
+    for name, array in pieces.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} would be NaN or Inf, as by an image_std of 0")
+
+
+def _texts(tokenizer: Any, longest: int, padded: bool) -> Callable[[str], Pieces]:
     longest = min(longest, tokenizer.model_max_length)
     if tokenizer.pad_token is None:
-        raise ValueError(f"{folder}: its tokenizer has no padding token: set pad_token")
+        raise ValueError("it has no padding token: set pad_token")
+    if longest < 1:
+        raise ValueError(f"model_max_length is {tokenizer.model_max_length}, expected at least 1")
     # A hint to tokenise many texts at once, which threads do here.
     tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
 
@@ -139,8 +163,8 @@ def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
     else:
         longest, of_samples = _SECONDS * rate, True
 
-    def read(path: str) -> Pieces:
-        found, size = sound(path, rate), longest
+    def prepared(found: Float[np.ndarray, " samples"]) -> Pieces:
+        size = longest
         if of_samples and not filled:
             # Encoders that were trained without a mask would hear the silence.
             size = window_size(len(found), longest, padded=extractor.return_attention_mask)
@@ -155,7 +179,8 @@ def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
         )
         return {key: made[key] for key in (name, "attention_mask") if key in made}
 
-    return read
+    _check_finite(prepared(np.zeros(rate, np.float32)))
+    return lambda path: prepared(sound(path, rate))
 
 
 def window_size(samples: int, longest: int, *, padded: bool) -> int:

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from gramalign.settings import settled
+
 _SETTINGS: Mapping[str, Any] = {  # where a feature extractor's configuration is silent
     **{"feature_size": 64, "sampling_rate": 48_000, "hop_length": 480, "fft_window_size": 1024},
-    **{"max_length_s": 10, "frequency_min": 0, "frequency_max": 14_000},
+    **{"max_length_s": 10, "frequency_min": 0.0, "frequency_max": 14_000.0},
     **{"truncation": "fusion", "padding": "repeatpad"},
 }
 _PADDING = ("repeatpad", "repeat", "pad")
@@ -21,13 +23,14 @@ class Spectra:
         settings: of `preprocessor_config.json`.
 
     Raises:
-        ValueError: for a model that fuses parts of a sound, or an unknown way of padding.
+        ValueError: for a model that fuses parts of a sound, an unknown way of padding, or a setting
+            of another kind.
     """
 
     model_input_names = ("input_features",)
 
     def __init__(self, settings: Mapping[str, Any]):
-        settings = {**_SETTINGS, **settings}
+        settings = settled(_SETTINGS, settings)
         if settings["truncation"] != "rand_trunc":
             raise ValueError(
                 f"truncation is {settings['truncation']!r}, expected 'rand_trunc', as of a CLAP "

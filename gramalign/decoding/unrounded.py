@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from gramalign.settings import is_number, settled
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -28,20 +30,17 @@ class Unrounded:
 
     def __init__(self, settings: Mapping[str, Any]):
         given = {name: value for name, value in settings.items() if value is not None}
-        settings = {**_SETTINGS, **given}
+        settings = settled(_SETTINGS, given)
         for name in ("do_rescale", "do_resize", "do_normalize", "do_center_crop"):
             if settings[name] != _SETTINGS[name]:
                 raise ValueError(f"{name} is {settings[name]}, expected {_SETTINGS[name]}")
         match settings["size"]:
-            case {"height": int(height), "width": int(width)}:
+            case {"height": int(height), "width": int(width)} if min(height, width) > 0:
                 self.size = width, height
             case size:
                 raise ValueError(f"size is {size}, expected a height and a width")
         self.resample, self.factor = settings["resample"], settings["rescale_factor"]
-        self.mean, self.std = (
-            np.asarray(settings[f"image_{name}"], np.float32)[:, None, None]
-            for name in ("mean", "std")
-        )
+        self.mean, self.std = (_of_channels(settings, f"image_{name}") for name in ("mean", "std"))
 
     def __call__(
         self, images: "Sequence[Image.Image]", *, return_tensors: str
@@ -59,3 +58,13 @@ class Unrounded:
             for channel in channels
         ]
         return (np.stack([np.asarray(channel) for channel in resized]) - self.mean) / self.std
+
+
+def _of_channels(settings: Mapping[str, Any], name: str) -> Float[np.ndarray, "3 1 1"]:
+    """What a setting says of each channel: one number, or one for each."""
+    given = settings[name]
+    found = given if isinstance(given, list | tuple) else [given] * 3
+    above = " above 0" if name.endswith("std") else ""
+    if len(found) != 3 or not all(is_number(x) and (not above or x > 0) for x in found):
+        raise ValueError(f"{name} is {given!r}, expected a number{above}, or one for each channel")
+    return np.asarray(found, np.float32)[:, None, None]

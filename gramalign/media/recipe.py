@@ -16,7 +16,7 @@ from gramalign.files import read_json
 from gramalign.media.encoding import Encoding, means
 from gramalign.models.pretrained import abstract, kinds
 from gramalign.models.pretrained.fronts import Tokens, Tubelets
-from gramalign.models.pretrained.weights import read_settings
+from gramalign.settings import is_size, read_settings
 
 Dtype = Literal["float32", "bfloat16"]
 Load = Callable[[Path, Kind, Dtype], Encoding]
@@ -136,4 +136,9 @@ def _longest(encoder: Path, front: nnx.Module, tokens: int | None) -> int:
     path = encoder / "sentence_bert_config.json"
     if tokens is None and path.is_file():
         tokens = read_settings(path).get("max_seq_length")
+        if tokens is not None and not is_size(tokens):
+            raise ValueError(
+                f"{path}: max_seq_length is {tokens!r}, expected a whole number of at least 1, or "
+                "null"
+            )
     return front.longest if tokens is None else min(front.longest, tokens)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PyTree
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
 from gramalign.models import Towers
+from gramalign.settings import is_size
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict
 from gramalign.training.model import Model, abstract_model
@@ -80,10 +81,20 @@ def load_run(folder: Path | str) -> Run:
             f"{path} is damaged, or was not written by a run of gramalign: its metadata lack "
             f"{', '.join(lacking)}"
         )
-    config, dims = config_from_dict(about["config"]), about["dims"]
+    dims, step = about["dims"], about["step"]
+    if not isinstance(dims, dict) or not all(is_size(width) for width in dims.values()):
+        raise ValueError(
+            f"{path} is damaged: dims is {dims!r}, expected the width of each modality"
+        )
+    if not is_size(step, 0):
+        raise ValueError(f"{path} is damaged: step is {step!r}, expected a whole number")
+    try:
+        config = config_from_dict(about["config"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     model = abstract_model(config, dims)
     variables = load_params(path, nnx.to_pure_dict(nnx.state(model)))
-    return make_run(folder, config, dims, model, variables, about["step"], about.get("trained_on"))
+    return make_run(folder, config, dims, model, variables, step, about.get("trained_on"))
 
 
 def make_run(

@@ -90,10 +90,7 @@ class Start:
         if measured is None and folder is not None:
             self.fixed: PyTree = _untrained(folder.fixed, programs.fixed)
         else:
-            if config.start_from is not None:
-                matched = match(self.abstract.params, programs.fixed, config)
-                if not config.freeze:
-                    check_some(matched, weights_of(self.model))
+            _check_start(config, self.model, self.abstract.params, programs.fixed)
             self._weights = self._brought()  # now, as whatever they raise comes before any folder
             # Compiled, so that no other parameter is made for them.
             self.fixed = jax.device_get(
@@ -145,6 +142,28 @@ class Start:
         if jax.process_count() > 1:
             check_alike({"initial weights of towers": _digest(weights)})
         return weights
+
+
+def check_model(config: Config, dims: Mapping[str, int]) -> None:
+    """Raises what a run's model would before the first step, without compiling anything.
+
+    Args:
+        config: the run.
+        dims: width of each modality's features.
+
+    Raises:
+        OSError, ValueError: as `Start`.
+    """
+    model = abstract_model(config, dims)
+    _, params, fixed = split(model, config.optimizer.rates, trained=config.steps > 0)
+    _check_start(config, model, params, fixed)
+
+
+def _check_start(config: Config, model: Model, params: PyTree, fixed: PyTree) -> None:
+    if config.start_from is not None:
+        matched = match(params, fixed, config)
+        if not config.freeze:
+            check_some(matched, weights_of(model))
 
 
 def make_programs(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Programs:

@@ -166,3 +166,11 @@ def test_compare_refuses_a_search_before_it_trains(tmp_path, capsys):
     said = complaint(capsys, "compare", "--out", str(tmp_path), "--tune", "temperature=0.1,0.2")
     assert "numbers of settings, 2 for clip, 2 for gram, 1 for pmrl" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_compare_refuses_a_setting_that_a_frozen_tower_does_not_have(store, run, tmp_path, capsys):
+    words = ["compare", "--data", str(store), "--objectives", "clip", "--steps", "4"]
+    words += ["--start-from", str(run), "--freeze", "text", "--out", str(tmp_path)]
+    words += ["--model.dim", "8", "--tune", "model.hidden=16,8"]
+    assert "freeze: the tower is not as in" in complaint(capsys, *words)
+    assert not list(tmp_path.iterdir())

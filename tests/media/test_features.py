@@ -107,6 +107,16 @@ def test_texts_are_as_long_as_sentence_transformers_takes_them(table, encoders, 
     assert np.abs(longer - short).max() > 0.01, "what is asked for counts"
 
 
+@pytest.mark.parametrize("longest", [0, -1, "x", [4], True, 1.5])
+def test_a_length_of_texts_that_is_none_is_refused(longest, table, encoders, tmp_path):
+    folder = shutil.copytree(encoders / "bert", tmp_path / "bert")
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": longest}))
+    told = "sentence_bert_config.json: max_seq_length is .*, expected a whole number of at least 1"
+    with pytest.raises(ValueError, match=told):
+        features(table, tmp_path / "store", text={"caption": folder})
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize(("name", "windows"), [("wav2vec2", 1), ("hubert", 2)])
 def test_sounds_whose_encoders_take_samples(name, windows, sounds, encoders, tmp_path):
     found = features(sounds, tmp_path / "store", audio={"sound": encoders / name}, batch_size=4)

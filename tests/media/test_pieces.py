@@ -59,7 +59,7 @@ def test_texts_are_padded_to_the_end_for_models_that_were_trained_so(encoders):
 
 def test_other_texts_are_padded_to_a_few_lengths(encoders):
     tokenizer = AutoTokenizer.from_pretrained(encoders / "bert")
-    texts = _texts(tokenizer, encoders / "bert", 40, padded=False)
+    texts = _texts(tokenizer, 40, padded=False)
     for words, length in ((1, 16), (15, 16), (16, 32), (32, 40), (90, 40)):
         text = " ".join((WORDS * 9)[:words])
         found, wanted = texts(text), tokenizer(text, truncation=True, max_length=40)
@@ -75,8 +75,58 @@ def test_the_model_has_room_for_fewer_tokens_than_the_tokenizer(encoders):
 
 def test_a_tokenizer_without_padding(encoders):
     tokenizer = AutoTokenizer.from_pretrained(encoders / "bert", pad_token=None)
-    with pytest.raises(ValueError, match="bert: its tokenizer has no padding token"):
-        _texts(tokenizer, encoders / "bert", 12, padded=False)
+    with pytest.raises(ValueError, match="it has no padding token: set pad_token"):
+        _texts(tokenizer, 12, padded=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoder", "change", "told"),
+    [
+        ("image", "clip", 3, "preprocessor_config.json holds a int, expected settings by name"),
+        ("image", "clip", [1], "preprocessor_config.json holds a list, expected settings by name"),
+        ("image", "clip", {"size": []}, "IndexError: .*; see preprocessor_config.json"),
+        ("image", "clip", {"resample": 99}, r"resampling filter \(99\).*; see preprocessor_config"),
+        ("image", "clip", {"image_std": 0}, "pixel_values would be NaN or Inf, as by an image_std"),
+        ("video", "clip", {"image_mean": [0.5]}, "mean must have 3 elements"),
+        ("image", "clip", {"image_processor_type": 7}, "image_processor_type is 7, expected a nam"),
+        ("image", "clip", {"rescale_factor": "x"}, "rescale_factor is 'x', expected a number abo"),
+        ("audio", "whisper", {"hop_length": 0}, "hop_length is 0, expected a whole number of at "),
+        ("audio", "whisper", {"n_fft": None}, "n_fft is None, expected a whole number of at leas"),
+        ("audio", "wav2vec2", {"sampling_rate": -1}, "sampling_rate is -1, expected a whole numbe"),
+        ("audio", "beats", {"std": 0}, "std is 0, expected a number above 0"),
+        ("audio", "beats", {"max_length": "x"}, "max_length is 'x', expected a whole number of a"),
+        ("text", "bert", [1], "tokenizer_config.json holds a list, expected settings by name"),
+        ("text", "bert", {"model_max_length": "x"}, "TypeError: .*; see tokenizer_config.json"),
+        ("text", "bert", {"model_max_length": 0}, "model_max_length is 0, expected at least 1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_settings_of_another_kind_are_refused_before_any_file(
+    encoders, tmp_path, kind, encoder, change, told
+):
+    folder = tmp_path / encoder
+    shutil.copytree(encoders / encoder, folder)
+    path = folder / f"{'tokenizer' if kind == 'text' else 'preprocessor'}_config.json"
+    changed = {**json.loads(path.read_text()), **change} if isinstance(change, dict) else change
+    path.write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match=f"^{folder}.*{told}"):
+        reader(kind, folder, model_type="x", longest=12, frames=2)
+
+
+@pytest.mark.parametrize("encoder", ["clip", "dinov3"])
+def test_one_mean_and_deviation_may_be_those_of_all_channels(encoders, tmp_path, encoder):
+    write_image(tmp_path / "a.png", seed=1)
+    found = []
+    for mean, std in ((0.25, 0.5), ([0.25] * 3, [0.5] * 3)):
+        if encoder == "clip":
+            settings = json.loads((encoders / "clip" / "preprocessor_config.json").read_text())
+            settings |= {"image_mean": mean, "image_std": std}
+            (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+        else:
+            write_dinov3(tmp_path, image_mean=mean, image_std=std)
+        read = reader("image", tmp_path, model_type="x", longest=0, frames=1)
+        found.append(read(str(tmp_path / "a.png"))["pixel_values"])
+    np.testing.assert_array_equal(*found)
 
 
 def prepared(encoders, images):
@@ -122,6 +172,10 @@ def test_images_of_dinov3_are_not_rounded(tmp_path):
     [
         ({"do_center_crop": True}, "do_center_crop is True, expected False"),
         ({"do_rescale": False}, "do_rescale is False, expected True"),
+        ({"size": {"height": 0, "width": 9}}, "size is .*, expected a height and a width"),
+        ({"image_mean": [0.5]}, r"image_mean is .0.5., expected a number, or one for each chann"),
+        ({"image_std": 0}, "image_std is 0, expected a number above 0, or one for each channel"),
+        ({"do_resize": "x"}, "do_resize is 'x', expected true or false"),
         ({"size": {"shortest_edge": 9}}, "size is .*shortest_edge.*, expected a height and a wid"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from gramalign.data import load
-from gramalign.training import Layout, Validation, embed_store, export, load_run, train
+from gramalign.training import Layout, Optimizer, Validation, embed_store, export, load_run, train
 from gramalign.training.checkpoint import DamagedCheckpoint
 from gramalign.training.metrics import read_metrics
 from tests.training.commands import Killed, killed_at
@@ -127,3 +127,25 @@ def test_a_damaged_one(run, tmp_path):
         export(copy, tmp_path / "out", 8)
     assert export(copy, tmp_path / "out").step == 12
     assert load_file(tmp_path / "out" / "params.safetensors")
+
+
+def test_a_run_of_no_steps_is_copied(small_config, small_store, tmp_path, quiet):
+    """It has no checkpoint, but the model that it began with."""
+    folder = train(
+        small_config(steps=0, optimizer=Optimizer()), tmp_path / "run", report=quiet
+    ).folder
+    for checkpoint in ("latest", 0):
+        made = export(folder, tmp_path / f"{checkpoint}", checkpoint)
+        assert made.step == 0
+        for name in ("params.safetensors", "config.json", "fixed.safetensors"):
+            assert (made.folder / name).read_bytes() == (folder / name).read_bytes()
+        store = load(small_store)
+        found, wanted = (embed_store(each, store) for each in (made, load_run(folder)))
+        np.testing.assert_equal(found, wanted)
+    for checkpoint in ("best", 4):
+        with pytest.raises(FileNotFoundError, match=f"no checkpoint is {checkpoint}"):
+            export(folder, tmp_path / "out", checkpoint)
+    (folder / "params.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="no checkpoint is latest"):
+        export(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

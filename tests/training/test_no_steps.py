@@ -58,6 +58,11 @@ def test_commands_take_such_a_run(embeddings, tmp_path, capsys):
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["state"], told["step"], told["steps"]) == ("finished", 0, 0)
     main(["report", out])
+    main(["export", out, "--out", str(tmp_path / "exported")])
+    assert load_run(tmp_path / "exported").step == 0
+    several = ["--objectives", "clip", "gram", "--seeds", "1", "--out", str(tmp_path / "compared")]
+    main(["compare", "--data", embeddings, *towers, *several])
+    assert json.loads((tmp_path / "compared" / "compare.json").read_text())["steps"] == 0
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
 
 

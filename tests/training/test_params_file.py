@@ -88,3 +88,20 @@ def test_metadata_of_something_else(about, told, tmp_path):
     safetensors.numpy.save_file({"a": np.ones(2)}, path, metadata={KEY: about})
     with pytest.raises(ValueError, match=f"{path} is damaged, or was not written .*: {told}"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dims": 3}, " is damaged: dims is 3, expected the width of each"),
+        ({"dims": {"text": 0}}, " is damaged: dims is .*'text': 0.*, expected the width of each"),
+        ({"step": "x"}, " is damaged: step is 'x', expected a whole number"),
+        ({"config": {"modl": 1}}, ": config: unknown modl"),
+        ({"config": {"model": {"dim": 0}}}, ": Model.dim is 0, expected at least 1"),
+    ],
+)
+def test_metadata_of_other_kinds(change, told, tmp_path):
+    path = tmp_path / "params.safetensors"
+    save_params(path, TREE, {"config": {}, "dims": {"text": 2}, "step": 1, **change})
+    with pytest.raises(ValueError, match=f"{path}{told}"):
+        load_run(tmp_path)

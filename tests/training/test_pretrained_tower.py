@@ -124,6 +124,16 @@ def test_images_are_as_their_processor_makes_them(folder, tmp_path, settings, si
     assert tower.shape == (3, *sides)
 
 
+def test_images_without_a_size_are_refused(folder, tmp_path):
+    shutil.copytree(folder / "photo", tmp_path / "photo")
+    path = tmp_path / "photo" / "preprocessor_config.json"
+    path.write_text(json.dumps({"crop_size": 0}))
+    options = {"hidden": 4, "depth": 1, "rngs": nnx.Rngs(0)}
+    encoders = {"photo": str(tmp_path / "photo")}
+    with pytest.raises(ValueError, match=f"{path}: crop_size is 0, expected a height and a width"):
+        pretrained.Tower(3 * 12 * 12, 5, modality="photo", encoders=encoders, **options)
+
+
 @pytest.mark.slow
 def test_they_are_trained_from_there(config, tmp_path, quiet):
     first = train(at_start(config), tmp_path / "first", report=quiet)

@@ -48,6 +48,11 @@ class Tokens(nnx.Module):
         self.kinds = table(kinds) if kinds else None
         self.norm = shape.norm(rngs) if norm else None
         self.pad, self.longest = pad, places - (0 if pad is None else pad + 1)
+        if self.longest < 1:
+            raise ValueError(
+                f"there are {places} positions, expected more: those of words begin after "
+                f"pad_token_id, {pad}"
+            )
         self.dtype = shape.dtype
 
     def __call__(
@@ -123,6 +128,8 @@ class Patches(nnx.Module):
         self.patch, self.stride = patch, stride or patch
         self.channels = channels
         self.size, self.grid = size, self._grid(size)
+        if min(self.grid) < 1:
+            raise ValueError(f"a size of {size} has no room for a patch of {patch}")
         self.map = PatchMap(channels, shape.width, patch, self.stride, bias=bias, rngs=rngs)
         options = {"epsilon": patch_norm, "use_fast_variance": False, "rngs": rngs}
         self.patch_norm = None if patch_norm is None else Norm(shape.width, **options)
@@ -227,6 +234,10 @@ class Tubelets(nnx.Module):
         self.count = math.prod(
             whole // part for whole, part in zip((frames, *size), patch, strict=True)
         )
+        if not self.count:
+            raise ValueError(
+                f"{frames} frames of {tuple(size)} have no room for a patch of {patch}"
+            )
         self.dtype = shape.dtype
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:

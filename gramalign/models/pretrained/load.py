@@ -12,8 +12,9 @@ from jax.typing import DTypeLike
 
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
-from gramalign.models.pretrained.sentences import said_by
-from gramalign.models.pretrained.weights import read_all, read_arrays, read_settings
+from gramalign.models.pretrained.sentences import MODULES, said_by
+from gramalign.models.pretrained.weights import read_all, read_arrays
+from gramalign.settings import read_settings
 
 _CURES = {
     "siglip2": "; it sees images of any shape (NaFlex): take a SigLIP 2 of one resolution, a siglip"
@@ -93,15 +94,15 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
     folder = Path(folder)
     config, recipe = _recipe(folder, encoder.kind)
     found, arrays = read_arrays(folder, recipe), {}
-    if "dense" in config:
-        after = read_all(config["dense"]["path"])
+    if dense := config[MODULES].get("dense"):
+        after = read_all(dense["path"])
         found |= {f"dense.{name}": array for name, array in after.items()}
     for path, parameter in nnx.to_flat_state(nnx.state(encoder)):
         name = _name(path, recipe.names)
         if name not in found:
             raise ValueError(f"{folder} lacks {name}, which {_dotted(path)} is made of")
         array = found.pop(name)
-        if path[-1] == "kernel":  # from [out, in, ...] to [..., in, out]
+        if path[-1] == "kernel" and array.ndim > 1:  # from [out, in, ...] to [..., in, out]
             array = np.transpose(array, (*range(2, array.ndim), 1, 0))
         if array.size == np.prod(parameter.shape, dtype=int) and array.ndim != len(parameter.shape):
             array = array.reshape(parameter.shape)  # tokens and positions have a batch of one there
@@ -110,7 +111,13 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
                 f"{folder}: {name} has shape {array.shape}, expected {parameter.shape} by its "
                 "config.json"
             )
-        arrays[_dotted(path)] = array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            arrays[_dotted(path)] = array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"{folder}: {name} has NaN or Inf, or numbers too large for float32: take another "
+                "copy of the model"
+            )
     if found:
         raise ValueError(
             f"{folder} has weights that no part of the encoder takes: {sorted(found)[:5]}, "
@@ -148,13 +155,12 @@ def _config(folder: Path) -> dict[str, Any]:
             "Hugging Face saves a model"
         )
     config = read_settings(path)
-    if config.get("model_type") not in FAMILIES:
-        cure = _CURES.get(str(config.get("model_type")), "")
+    if str(name := config.get("model_type")) not in FAMILIES:
+        cure = _CURES.get(str(name), "")
         raise ValueError(
-            f"{path}: model_type is {config.get('model_type')!r}, expected any of "
-            f"{sorted(FAMILIES)}{cure}"
+            f"{path}: model_type is {name!r}, expected any of {sorted(FAMILIES)}{cure}"
         )
-    return {**config, **said_by(folder)}
+    return {**config, MODULES: said_by(folder)}
 
 
 def _dotted(path: tuple) -> str:

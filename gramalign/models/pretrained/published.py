@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from gramalign.files import make_folder, whole, write_text
+from gramalign.models.pretrained.load import abstract, kinds, read_weights
 
 _HEADS = {
     "caption": "contra_head_t.linear.weight",
@@ -151,7 +152,8 @@ def divide(
 
     Raises:
         FileNotFoundError: a file does not exist.
-        ValueError: it is no safetensors file, or not of such a model.
+        ValueError: it is no safetensors file, or not of such a model, all of whose weights are
+            there, in their shapes.
     """
     source, out = Checkpoint(Path(checkpoint)), Path(out)
     # Read at once: they may be those of a folder that is written anew.
@@ -159,7 +161,7 @@ def divide(
     if source.below("modality_trunks."):
         return _imagebind(source, out, files)
     if "patch_embedding.weight" in source:
-        with _config(out) as config:
+        with _config(source, out) as config:
             config |= _beats(source, out, "", 128, {})
         return {"audio": out}
     makers = {"vision": functools.partial(_images, source, _HEADS["vision"])}
@@ -173,18 +175,28 @@ def divide(
         if old.is_file():  # of another checkpoint, perhaps
             old.unlink(missing_ok=True)
     for name, make in makers.items():
-        with _config(out / name) as config:
+        with _config(source, out / name) as config:
             config |= make(out / name)
     return {name: out / name for name in makers}
 
 
 @contextlib.contextmanager
-def _config(folder: Path) -> Iterator[dict[str, Any]]:
-    """What is to be written to `config.json`: last, so that no half of a folder loads."""
+def _config(source: Checkpoint, folder: Path) -> Iterator[dict[str, Any]]:
+    """What is to be written to `config.json`: last, so that no half of a folder loads.
+
+    Raises:
+        ValueError: the weights that are there do not make what it says.
+    """
     make_folder(folder)
     (folder / "config.json").unlink(missing_ok=True)
     yield (config := {})
     _write(folder / "config.json", config)
+    try:
+        for kind in kinds(folder):
+            read_weights(folder, abstract(folder, kind))
+    except ValueError as error:
+        (folder / "config.json").unlink()
+        raise ValueError(f"{source.path} holds no such model as was published: {error}") from error
 
 
 def _imagebind(source: Checkpoint, out: Path, files: Mapping[str, bytes]) -> dict[str, Path]:
@@ -198,7 +210,7 @@ def _imagebind(source: Checkpoint, out: Path, files: Mapping[str, bytes]) -> dic
     before = "modality_preprocessors.vision."
     kernel = source.shape(f"{before}rgbt_stem.proj.1.weight", 5)
     size = _size(source, f"{before}pos_embedding_helper.pos_embed", kernel)
-    with _config(out) as config:
+    with _config(source, out) as config:
         _save(out, source.read(names))
         pictures = {**_pictures(size), "resample": 3}  # bicubic
         _write(out / "preprocessor_config.json", {**pictures, **_SHORT_SOUNDS})

@@ -11,11 +11,18 @@ from jaxtyping import Array, Float
 from gramalign.files import read_json
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.transformer import Shape
-from gramalign.models.pretrained.weights import read_settings
+from gramalign.settings import read_settings, settled
+
+MODULES = "modules.json"
+"""The file that says it, and under which name the rest of a configuration has what it says."""
 
 _POOLS = {"mean": "mean", "cls": "first"}
 _ACTIVATIONS = {"Identity": None, "Tanh": jnp.tanh}
-_DENSE = {"bias": True, "activation_function": "torch.nn.modules.activation.Tanh"}
+_DENSE = {
+    **{"in_features": None, "out_features": None, "bias": True, "use_residual": False},
+    "activation_function": "torch.nn.modules.activation.Tanh",
+}
+_KNOWN = ("Transformer", "Pooling", "Dense", "Normalize")
 
 
 class Dense(Linear):
@@ -27,23 +34,18 @@ class Dense(Linear):
         rngs: source of the initial weights.
 
     Raises:
-        ValueError: for another width than the transformer has, an activation that is not known, or
-            settings that no other would have.
+        ValueError: for another width than the transformer has.
     """
 
     def __init__(self, shape: Shape, settings: dict[str, Any], rngs: nnx.Rngs):
-        name = str(settings["activation_function"]).rsplit(".", 1)[-1]
-        if name not in _ACTIVATIONS:
-            raise ValueError(
-                f"activation_function is {name!r}, expected any of {sorted(_ACTIVATIONS)}"
-            )
-        if settings.get("use_residual"):
-            raise ValueError("use_residual is true, expected false")
         if (wide := settings["in_features"]) != shape.width:
-            raise ValueError(f"in_features is {wide}, expected {shape.width}, what is pooled")
+            raise ValueError(
+                f"in_features is {wide} in {settings['path'].name}, expected {shape.width}, what "
+                "is pooled"
+            )
         sizes = {"use_bias": settings["bias"], "dtype": shape.dtype}
         super().__init__(wide, settings["out_features"], **sizes, rngs=rngs)
-        self.activation = _ACTIVATIONS[name]
+        self.activation = _ACTIVATIONS[settings["activation_function"]]
 
     def __call__(self, x: Float[Array, "batch width"]) -> Float[Array, "batch out"]:
         """Maps every row."""
@@ -64,12 +66,16 @@ def said_by(folder: Path) -> dict[str, Any]:
     """
     if not (modules := folder / "modules.json").is_file():
         return {}
-    types = [(each["type"].rsplit(".", 1)[-1], each) for each in read_json(modules)]
-    known = ("Transformer", "Pooling", "Dense", "Normalize")
-    if [name for name, _ in types] != [name for name in known if name in dict(types)]:
+    found = read_json(modules)
+    if not isinstance(found, list) or not all(_is_module(each) for each in found):
         raise ValueError(
-            f"{modules} has {[name for name, _ in types]}, expected some of {', '.join(known)}, in "
-            "this order"
+            f"{modules} holds {found!r:.80}, expected a list, each of a type and a path"
+        )
+    types = [(each["type"].rsplit(".", 1)[-1], each) for each in found]
+    if [name for name, _ in types] != [name for name in _KNOWN if name in dict(types)]:
+        raise ValueError(
+            f"{modules} has {[name for name, _ in types]}, expected some of {', '.join(_KNOWN)}, "
+            "in this order"
         )
     settings = {
         name: _settings(modules, each) for name, each in types if name in ("Pooling", "Dense")
@@ -77,20 +83,41 @@ def said_by(folder: Path) -> dict[str, Any]:
     said = {}
     if "Pooling" in settings:
         modes = _modes(settings["Pooling"])
-        if len(modes) != 1 or modes[0] not in _POOLS:
+        if len(modes) != 1 or str(modes[0]) not in _POOLS:
             path = settings["Pooling"]["path"] / "config.json"
             raise ValueError(f"{path} pools by {modes}, expected one of {sorted(_POOLS)}")
         said["pool"] = _POOLS[modes[0]]
     if "Dense" in settings:
-        said["dense"] = {**_DENSE, **settings["Dense"]}
+        said["dense"] = _dense(settings["Dense"])
     return said
 
 
-def _modes(pooling: dict[str, Any]) -> list[str]:
+def _is_module(found: Any) -> bool:
+    named = isinstance(found, dict) and (found.get("type"), found.get("path"))
+    return bool(named) and all(isinstance(name, str) for name in named)
+
+
+def _dense(given: dict[str, Any]) -> dict[str, Any]:
+    """What a `Dense` is made of."""
+    try:
+        found = settled(_DENSE, given)
+        name = found["activation_function"].rsplit(".", 1)[-1]
+        if name not in _ACTIVATIONS:
+            raise ValueError(
+                f"activation_function is {name!r}, expected any of {sorted(_ACTIVATIONS)}"
+            )
+        if found["use_residual"]:
+            raise ValueError("use_residual is true, expected false")
+    except ValueError as error:
+        raise ValueError(f"{given['path'] / 'config.json'}: {error}") from error
+    return {**found, "activation_function": name}
+
+
+def _modes(pooling: dict[str, Any]) -> list[Any]:
     """How it pools, which older versions have a switch each for."""
-    if isinstance(modes := pooling.get("pooling_mode", []), str):
-        return [modes]
-    return modes or [
+    if modes := pooling.get("pooling_mode"):
+        return modes if isinstance(modes, list) else [modes]
+    return [
         re.sub(r"^pooling_mode_|_tokens?$", "", name)
         for name, on in pooling.items()
         if name.startswith("pooling_mode_") and on

@@ -35,7 +35,7 @@ class Folded(nnx.Module):
         rngs: source of the initial weights.
 
     Raises:
-        ValueError: a size that is no multiple.
+        ValueError: a size that is no multiple, or patches that fill no square.
     """
 
     def __init__(
@@ -52,6 +52,12 @@ class Folded(nnx.Module):
             raise ValueError(f"spec_size is {size}, expected a multiple of num_mel_bins, {bands}")
         self.bands, self.parts, self.longest = bands, size // bands, size * (size // bands)
         self.scale, self.shift = nnx.Param(jnp.ones(bands)), nnx.Param(jnp.zeros(bands))
+        for part, step in zip(patch, stride, strict=True):
+            if part < step or (size - step - (part - step) % 2) // step != size // step - 1:
+                raise ValueError(
+                    f"patch_size is {patch} and patch_stride is {stride}, expected patches as wide "
+                    "as the stride, or wider by an even number"
+                )
         around = [(part - step) // 2 for part, step in zip(patch, stride, strict=True)]
         self.around = [(0, 0), *((more, more) for more in around), (0, 0)]
         self.map = PatchMap(1, shape.width, patch, stride, rngs=rngs)

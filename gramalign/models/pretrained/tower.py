@@ -18,8 +18,8 @@ from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
 from gramalign.models.pretrained.low_rank import LowRank
 from gramalign.models.pretrained.swin import Folded
 from gramalign.models.pretrained.waves import Waves
-from gramalign.models.pretrained.weights import read_settings
 from gramalign.models.tower import Tower as FeatureTower
+from gramalign.settings import read_settings
 
 
 class Tower(nnx.Module):
@@ -164,10 +164,15 @@ def _processed(folder: Path, trained: tuple[int, int]) -> tuple[int, int]:
     size = config.get("crop_size" if crop else "size")
     match size:
         case {"height": int(height), "width": int(width)}:
-            return height, width
+            found = height, width
         case int(side) | {"shortest_edge": int(side)}:
-            return side, side
-    return trained
+            found = side, side
+        case _:
+            return trained
+    if min(found) < 1:
+        name = "crop_size" if crop else "size"
+        raise ValueError(f"{path}: {name} is {size!r}, expected a height and a width of at least 1")
+    return found
 
 
 def _inputs(front: nnx.Module, pieces: Float[Array, "pieces ..."]) -> Inputs:

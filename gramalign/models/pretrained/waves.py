@@ -67,6 +67,8 @@ class Neighbours(nnx.Conv):
     """
 
     def __init__(self, width: int, near: int, *, groups: int, activation: str, rngs: nnx.Rngs):
+        if width % groups:
+            raise ValueError(f"{groups} groups cannot share a width of {width} evenly")
         around = ((near // 2, (near - 1) // 2),)
         super().__init__(width, width, near, padding=around, feature_group_count=groups, rngs=rngs)
         self.activation = ACTIVATIONS[activation]

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import safetensors
 
-from gramalign.files import read_json
 from gramalign.models.pretrained.families.recipe import Recipe
+from gramalign.settings import part_of, read_settings
+
+_DTYPES = ("F16", "BF16", "F32", "F64")
 
 
 def read_arrays(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
@@ -28,8 +30,15 @@ def read_arrays(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
     for path in sorted({places[theirs] for theirs in own.values()}):
         with safetensors.safe_open(path, framework="numpy") as file:
             here = {ours: theirs for ours, theirs in own.items() if places[theirs] == path}
-            found |= {ours: file.get_tensor(theirs) for ours, theirs in here.items()}
-    return recipe.adapted(found)
+            found |= {ours: _array(path, file, theirs) for ours, theirs in here.items()}
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused by name
+            return recipe.adapted(found)
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{folder} has weights of other shapes than such a model, which cannot be divided or "
+            f"joined: {error}"
+        ) from error
 
 
 def read_all(folder: Path) -> dict[str, np.ndarray]:
@@ -41,20 +50,18 @@ def read_all(folder: Path) -> dict[str, np.ndarray]:
     places, found = _places(folder), {}
     for path in sorted(set(places.values())):
         with safetensors.safe_open(path, framework="numpy") as file:
-            found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found |= {name: _array(path, file, name) for name in file.keys()}  # noqa: SIM118
     return found
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Reads settings by name, of a JSON file.
-
-    Raises:
-        ValueError: it holds something else.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, expected settings by name")
-    return content
+def _array(path: Path, file: Any, name: str) -> np.ndarray:
+    """A weight, of floating-point numbers."""
+    if (dtype := file.get_slice(name).get_dtype()) not in _DTYPES:
+        raise ValueError(
+            f"{path}: {name} is of {dtype}, expected any of {', '.join(_DTYPES)}: save the model "
+            "again, in one of these, without quantisation"
+        )
+    return file.get_tensor(name)
 
 
 def _names(names: Iterable[str], recipe: Recipe) -> Mapping[str, str]:
@@ -72,7 +79,7 @@ def _places(folder: Path) -> dict[str, Path]:
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
                 names = list(file.keys())
-        except safetensors.SafetensorError as error:
+        except (safetensors.SafetensorError, OSError) as error:
             raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
         for name in names:
             if (other := found.setdefault(name, path)) != path:
@@ -89,9 +96,10 @@ def _files(folder: Path) -> list[Path]:
     if whole.is_file():
         return [whole]
     if index.is_file():
-        paths = sorted(
-            {folder / name for name in read_settings(index).get("weight_map", {}).values()}
-        )
+        files = part_of(read_settings(index), "weight_map").values()
+        if wrong := [file for file in files if not isinstance(file, str)]:
+            raise ValueError(f"{index}: weight_map names {wrong[0]!r}, expected names of files")
+        paths = sorted({folder / file for file in files})
         for path in paths:
             if not path.is_file():
                 raise FileNotFoundError(f"{path} does not exist, which {index.name} names")

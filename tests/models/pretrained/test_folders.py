@@ -81,6 +81,55 @@ def test_other_forms_of_the_weights_are_left_alone(model):
         pretrained.load(folder, "text")
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "index.json is damaged or not JSON"),
+        ("[]", "index.json holds a list, expected settings by name"),
+        ('{"weight_map": []}', r"weight_map is \[\], expected settings by name"),
+        ('{"weight_map": {"x": 3}}', "weight_map names 3, expected names of files"),
+        ('{"weight_map": {"x": "pytorch_model.bin"}}', "pytorch_model.bin is damaged or no safet"),
+    ],
+)
+def test_an_index_of_another_form_is_refused(model, content, told):
+    folder = model("bert text")
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(ValueError, match=told):
+        pretrained.load(folder, "text")
+
+
+KERNEL = "encoder.layer.0.output.dense.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "change", "told"),
+    [
+        ("bert text", KERNEL, lambda x: x.astype(np.int8), f"{KERNEL} is of I8, expected any of F"),
+        ("bert text", KERNEL, lambda x: x.astype(jnp.float8_e4m3fn), "is of F8_E4M3, expected any"),
+        ("bert text", KERNEL, lambda x: np.nan * x, f"{KERNEL} has NaN or Inf"),
+        ("bert text", KERNEL, lambda x: 1e300 * x.astype(np.float64), "numbers too large for floa"),
+        ("bert text", KERNEL, lambda x: x[0], rf"{KERNEL} has shape \(40,\), expected \(40, 24\)"),
+        (
+            "wav2vec2 audio",
+            "encoder.pos_conv_embed.conv.parametrizations.weight.original1",
+            lambda x: 0 * x,  # which has no direction
+            "encoder.pos_conv_embed.conv.weight has NaN or Inf",
+        ),
+        ("eva image", "blocks.0.attn.qkv.weight", lambda x: x[1:], "weights of other shapes than"),
+        ("ast audio", "embeddings.cls_token", lambda x: x[0, 0], "weights of other shapes than"),
+    ],
+)
+def test_a_weight_that_is_none_is_refused(model, name, tensor, change, told):
+    folder = model(name)
+    weights = weights_of(folder)
+    weights[tensor] = np.ascontiguousarray(change(weights[tensor]))
+    save(folder, weights)
+    with pytest.raises(ValueError, match=told):
+        pretrained.load(folder, name.split()[-1])
+
+
 def test_the_older_names_of_a_kernel_whose_length_is_apart(model):
     folder = model("large wav2vec2 audio")
     weights = weights_of(folder)
@@ -280,8 +329,12 @@ def test_sentence_transformers_map_what_was_pooled(model, activation):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"in_features": 12}, "in_features is 12, expected 24, what is pooled"),
-        ({"use_residual": True}, "use_residual is true, expected false"),
+        ({"in_features": 12}, "in_features is 12 in 2_Dense, expected 24, what is p"),
+        ({"use_residual": True}, "2_Dense.config.json: use_residual is true, expected"),
+        ({"out_features": 0}, "2_Dense.config.json: out_features is 0, expected a whole number"),
+        ({"in_features": None}, "2_Dense.config.json: in_features is None, expected a whole num"),
+        ({"bias": "x"}, "2_Dense.config.json: bias is 'x', expected true or false"),
+        ({"activation_function": None}, "activation_function is None, expected a name"),
         ({"activation_function": "torch.nn.GELU"}, r"is 'GELU', expected any of \['Identity', 'Ta"),
     ],
 )
@@ -299,6 +352,33 @@ def test_sentence_transformers_that_pool_otherwise_are_refused(model, settings):
     pooling(folder, settings)
     with pytest.raises(ValueError, match=r"1_Pooling.config.json pools by \['max'\], expected one"):
         pretrained.load(folder, "text")
+
+
+@pytest.mark.parametrize("mode", [3, [["mean"]], {"mean": 1}])
+def test_a_way_to_pool_that_is_no_name_is_refused(model, mode):
+    folder = model("bert text")
+    pooling(folder, {"pooling_mode": mode})
+    with pytest.raises(ValueError, match=r"1_Pooling.config.json pools by .*, expected one of"):
+        pretrained.load(folder, "text")
+
+
+@pytest.mark.parametrize(
+    "content", [{}, 3, ["x"], [{"type": "Transformer"}], [{"type": 1, "path": ""}]]
+)
+def test_modules_of_another_form_are_refused(model, content):
+    folder = model("bert text")
+    (folder / "modules.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"modules.json holds .*, expected a list, each of a type"):
+        pretrained.load(folder, "text")
+
+
+def test_what_modules_say_is_read_there_alone(model):
+    """A configuration may have settings of any names."""
+
+    def changed(case):
+        case["config"] |= {"pool": "x", "dense": 3, "modules.json": {"pool": "first"}}
+
+    embeds_as(model("bert text", changed), "bert text")
 
 
 @pytest.mark.parametrize("types", [["Normalize", "Dense"], ["Dense", "Dense"], ["LayerNorm"]])

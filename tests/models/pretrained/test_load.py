@@ -1,5 +1,7 @@
 """Encoders from the folders of pretrained models, against Hugging Face's own."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -168,6 +170,7 @@ LAST = "encoder.layer.1.output.dense.weight"
         (lambda c: c["config"].update(model_type="gpt2"), "model_type is 'gpt2', expected any of"),
         (lambda c: c["config"].update(model_type="siglip2"), "take a SigLIP 2 of one resolution"),
         (lambda c: c["config"].pop("model_type"), "model_type is None, expected any of"),
+        (lambda c: c["config"].update(model_type=[1]), r"model_type is \[1\], expected any of"),
         (lambda c: c["config"].update(hidden_act="mish"), "hidden_act is 'mish', expected any of"),
         (
             lambda c: c["config"].update(num_attention_heads=5),
@@ -187,7 +190,12 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
 @pytest.mark.parametrize(
     ("name", "part", "change", "told"),
     [
-        ("clip text", "text", {"eos_token_id": [7]}, r"eos_token_id is \[7\], expected a number"),
+        (
+            "clip text",
+            "text",
+            {"eos_token_id": [7]},
+            r"eos_token_id is \[7\], expected a whol",
+        ),
         ("siglip image", "vision", {"vision_use_head": False}, "vision_use_head is false, expect"),
         ("dinov3 image", "", {"mlp_bias": False}, "mlp_bias is False, expected true"),
         ("dinov3 image", "", {"num_attention_heads": 4}, "have a width of 6, expected a multiple"),
@@ -208,6 +216,22 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
         ("beats audio", "", {"max_length": 3}, r"a spectrogram of \(10, 3\) has no patch of 4"),
         ("beats audio", "", {"max_distance": 2}, "8 ranges of distances up to 2, expected a pos"),
         ("wav2vec2 audio", "", {"conv_stride": [5]}, r"have \[4, 4, 1\] entries, expected as many"),
+        ("whisper audio", "", {"activation_function": "x"}, "activation_function is 'x', expected"),
+        ("roberta text", "", {"pad_token_id": 11}, "are 12 positions, expected more: .* after pad"),
+        ("clap audio", "audio", {"patch_stride": 4}, "patch_stride is .4, 4., expected patches as"),
+        ("clap audio", "audio", {"patch_stride": [1, 2]}, "patch_size is .2, 2. and patch_stride"),
+        (
+            "vit image",
+            "",
+            {"patch_size": 16},
+            r"size of .12, 12. has no room for a patch of .16",
+        ),
+        ("ast audio", "", {"max_length": 3}, r"size of .10, 3. has no room for a patch of .4, 4."),
+        ("videomae video", "", {"tubelet_size": 7}, r"6 frames of .12, 8. have no room for a patc"),
+        ("beats audio", "", {"conv_pos_groups": 48}, "48 groups cannot share a width of 24 evenly"),
+        ("clap text", "", {"projection_dim": None}, "projection_dim is None, expected a whole num"),
+        ("clap text", "", {"text_config": "x"}, "text_config is 'x', expected settings by name"),
+        ("clip image", "", {"vision_config": [1]}, r"vision_config is \[1\], expected settings by"),
     ],
 )
 def test_a_configuration_of_something_else_is_refused(model, name, part, change, told):
@@ -216,6 +240,47 @@ def test_a_configuration_of_something_else_is_refused(model, name, part, change,
 
     with pytest.raises(ValueError, match=told):
         pretrained.load(model(name, changed), name.split()[-1])
+
+
+WRONG = (0, -1, 1.5, True, "x", None, [], [0], {}, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "field", "right"),
+    [
+        ("bert text", "", "hidden_size", ()),
+        ("bert text", "", "type_vocab_size", (0,)),
+        ("bert text", "", "layer_norm_eps", (1.5,)),
+        ("bert text", "", "hidden_act", ("x",)),  # which is refused by name
+        ("clip text", "text_config", "vocab_size", ()),
+        ("clip text", "", "projection_dim", (None,)),
+        ("clap audio", "audio_config", "depths", ()),
+        ("clap audio", "audio_config", "mlp_ratio", (1.5,)),
+        ("vit image", "", "qkv_bias", (True,)),
+        ("vit image", "", "image_size", ()),
+        ("dinov3 image", "", "num_register_tokens", (0,)),
+        ("eva image", "", "projection_dim", (None,)),
+        ("imagebind audio", "", "audio_stride", ()),
+        ("beats audio", "", "conv_pos_groups", ()),
+        ("wav2vec2 audio", "", "num_conv_pos_embedding_groups", ()),
+        ("wavlm audio", "", "conv_kernel", ()),
+        ("whisper audio", "", "max_source_positions", ()),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused_by_name(model, name, part, field, right):
+    folder = model(name)
+    config = json.loads((folder / "config.json").read_text())
+    settings = config[part] if part else config
+    place = f"{part}.{field}" if part else field
+    for value in WRONG:
+        if any(value is each for each in right):
+            continue
+        settings[field] = value
+        (folder / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ValueError) as told:
+            pretrained.abstract(folder, name.split()[-1])
+        said = str(told.value)
+        assert said.startswith(f"{folder / 'config.json'}: {place} is {value!r}, expected "), said
 
 
 def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):

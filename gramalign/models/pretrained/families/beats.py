@@ -21,6 +21,7 @@ from gramalign.models.pretrained.families.recipe import (
 from gramalign.models.pretrained.families.wav2vec2 import with_length
 from gramalign.models.pretrained.filterbank import FilterBank
 from gramalign.models.pretrained.transformer import Distances, Transformer
+from gramalign.settings import settled
 
 _beats = {
     **{"encoder_layers": 12, "encoder_embed_dim": 768, "encoder_ffn_embed_dim": 3072},
@@ -34,7 +35,7 @@ _beats = {
 
 
 def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_beats, **config}
+    config = settled(_beats, config)
     sizes = {
         "hidden_size": config["encoder_embed_dim"],
         "intermediate_size": config["encoder_ffn_embed_dim"],

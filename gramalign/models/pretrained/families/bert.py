@@ -24,13 +24,14 @@ from gramalign.models.pretrained.families.recipe import (
     width_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
-from gramalign.models.pretrained.sentences import Dense
+from gramalign.models.pretrained.sentences import MODULES, Dense
 from gramalign.models.pretrained.transformer import Distances, Shape, Transformer
+from gramalign.settings import settled
 
 _bert = {
     **BASE,
     **{"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2},
-    **{"pool": "mean", "position_embedding_type": "absolute"},
+    "position_embedding_type": "absolute",
 }
 ROBERTA_DEFAULTS = {**_bert, "vocab_size": 50265, "pad_token_id": 1}
 """What Hugging Face takes where a configuration of RoBERTa is silent."""
@@ -47,16 +48,16 @@ _distilbert = {
 
 
 def _make_bert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    return _bert_like({**_bert, **config}, None, dtype, rngs)
+    return _bert_like(settled(_bert, config), None, dtype, rngs)
 
 
 def _make_roberta(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**ROBERTA_DEFAULTS, **config}
+    config = settled(ROBERTA_DEFAULTS, config)
     return _bert_like(config, config["pad_token_id"], dtype, rngs)
 
 
 def _make_mpnet(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_mpnet, **config}
+    config = settled(_mpnet, config)
     distances = Distances()
     if (ranges := config["relative_attention_num_buckets"]) != distances.ranges:
         # Hugging Face makes a table of so many, and looks up the usual ones.
@@ -66,7 +67,7 @@ def _make_mpnet(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 
 def _make_distilbert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_distilbert, **config}
+    config = settled(_distilbert, config)
     sizes = {
         "hidden_size": config["dim"],
         "intermediate_size": config["hidden_dim"],
@@ -81,8 +82,9 @@ def _bert_like(
     config: Config, pad: int | None, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any
 ) -> Encoder:
     shape, front, body = front_and_body(config, pad, dtype, rngs, **others)
-    pool = {"mean": pools.mean, "first": pools.first}[config["pool"]]
-    head = Dense(shape, config["dense"], rngs) if "dense" in config else None
+    said = config.get(MODULES, {})
+    pool = {"mean": pools.mean, "first": pools.first}[said.get("pool", "mean")]
+    head = Dense(shape, said["dense"], rngs) if "dense" in said else None
     return Encoder("text", width_of(shape, head), front, body, pool, head)
 
 

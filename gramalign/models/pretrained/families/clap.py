@@ -24,6 +24,7 @@ from gramalign.models.pretrained.families.recipe import (
 )
 from gramalign.models.pretrained.swin import Folded, Swin
 from gramalign.models.pretrained.transformer import Shape
+from gramalign.settings import part_of, settled
 
 _clap = {"projection_dim": 512, "projection_hidden_act": "relu"}
 _text = {**ROBERTA_DEFAULTS, "type_vocab_size": 1, "max_position_embeddings": 514}
@@ -36,14 +37,14 @@ _audio = {
 
 
 def _make_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    text = {**_text, **(config.get("text_config") or {})}
+    text = settled(_text, part_of(config, "text_config"), "text_config")
     shape, front, body = front_and_body(text, text["pad_token_id"], dtype, rngs)
     head = _projection(config, shape, rngs)
     return Encoder("text", head.dim, front, body, FirstMapped(shape, rngs), head)
 
 
 def _make_audio(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    audio = {**_audio, **(config.get("audio_config") or {})}
+    audio = settled(_audio, part_of(config, "audio_config"), "audio_config")
     if audio["enable_fusion"]:
         raise ValueError(
             "enable_fusion is true, expected false: take a CLAP without fusion, such as "
@@ -77,7 +78,7 @@ def _stage(audio: Config, width: int, depth: int, heads: int, dtype: DTypeLike) 
 
 
 def _projection(config: Config, shape: Shape, rngs: nnx.Rngs) -> Projection:
-    config = {**_clap, **config}
+    config = settled(_clap, config)
     activation = known(config, "projection_hidden_act")
     return Projection(shape, config["projection_dim"], activation, rngs)
 

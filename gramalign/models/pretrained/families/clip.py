@@ -26,12 +26,14 @@ from gramalign.models.pretrained.families.recipe import (
 )
 from gramalign.models.pretrained.fronts import Tokens
 from gramalign.models.pretrained.transformer import Transformer
+from gramalign.settings import part_of, settled
 
 
 def _part(name: str, defaults: Config) -> Callable[[Config], Config]:
     def found(config: Config) -> Config:
         # The oldest configurations have it twice, and Hugging Face takes the second.
-        return {**defaults, **(config.get(f"{name}_dict") or config.get(name) or {})}
+        given = part_of(config, f"{name}_dict") or part_of(config, name)
+        return settled(defaults, given, name)
 
     return found
 
@@ -69,11 +71,9 @@ def _clip_layers(before: str) -> Names:
 def _make_clip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     text = _clip_text(config)
     shape = shape_of(text, dtype, causal=True)
-    if not isinstance(end := text["eos_token_id"], int):
-        raise ValueError(f"eos_token_id is {end!r}, expected a number, of the word that ends texts")
     front = Tokens(shape, text["vocab_size"], text["max_position_embeddings"], rngs=rngs)
     # Older configurations give 2, which is no word's end; a text ends at its largest number there.
-    pool = pools.EndOfText(None if end == 2 else end)
+    pool = pools.EndOfText(None if (end := text["eos_token_id"]) == 2 else end)
     head = projection_of({"projection_dim": 512, **config}, shape, rngs)
     return Encoder("text", width_of(shape, head), front, Transformer(shape, rngs), pool, head)
 
@@ -169,7 +169,7 @@ def _alone(recipe: Recipe, part: str) -> Recipe:
     """The recipe of a file with one of the two encoders, such as that of a diffusion model."""
 
     def make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-        projected = any("WithProjection" in name for name in config.get("architectures") or ())
+        projected = "WithProjection" in str(config.get("architectures"))
         dim = config.get("projection_dim", 512) if projected else None
         return recipe.make({f"{part}_config": config, "projection_dim": dim}, dtype, rngs)
 

@@ -22,6 +22,7 @@ from gramalign.models.pretrained.families.recipe import (
 )
 from gramalign.models.pretrained.transformer import Transformer
 from gramalign.models.pretrained.turns import Turns
+from gramalign.settings import settled
 
 _dinov3 = {
     **{**BASE, **IMAGE, "hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 6},
@@ -32,7 +33,7 @@ _dinov3 = {
 
 
 def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_dinov3, **config}
+    config = settled(_dinov3, config)
     for name in ("proj_bias", "mlp_bias"):
         if not config[name]:
             raise ValueError(f"{name} is {config[name]}, expected true")

@@ -24,6 +24,7 @@ from gramalign.models.pretrained.families.recipe import (
     width_of,
 )
 from gramalign.models.pretrained.transformer import Transformer
+from gramalign.settings import settled
 
 _eva = {
     **{**BASE, **IMAGE, "layer_norm_eps": 1e-6, "patch_size": 14},
@@ -33,7 +34,7 @@ _eva = {
 
 
 def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_eva, **config}
+    config = settled(_eva, config)
     shape = shape_of(config, dtype, biases=(True, False, True))
     front, body = patches_of(shape, config, rngs), Transformer(shape, rngs)
     head = projection_of(config, shape, rngs)

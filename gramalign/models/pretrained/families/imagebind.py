@@ -19,10 +19,12 @@ from gramalign.models.pretrained.families.recipe import (
     Recipe,
     Weights,
     layers,
+    pair,
     unpacked,
 )
 from gramalign.models.pretrained.fronts import Patches, Spectrum, Tokens
 from gramalign.models.pretrained.transformer import Shape, Transformer
+from gramalign.settings import settled
 
 _imagebind = {
     "out_embed_dim": 1024,
@@ -42,7 +44,7 @@ def _shape(config: Config, part: str, dtype: DTypeLike, **others: Any) -> Shape:
 
 
 def _make_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_imagebind, **config}
+    config = settled(_imagebind, config)
     shape = _shape(config, "text", dtype, causal=True)
     front = Tokens(shape, config["vocab_size"], config["context_length"], rngs=rngs)
     # A text ends at its largest number.
@@ -50,15 +52,15 @@ def _make_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 
 def _make_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_imagebind, **config}
+    config = settled(_imagebind, config)
     shape = _shape(config, "vision", dtype)
-    sizes = [(config[name],) * 2 for name in ("image_size", "patch_size")]
+    sizes = [pair(config[name]) for name in ("image_size", "patch_size")]
     front = Patches(shape, 3, *sizes, bias=False, norm=True, rngs=rngs)
     return _encoder("image", config, shape, front, rngs)
 
 
 def _make_audio(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_imagebind, **config}
+    config = settled(_imagebind, config)
     shape = _shape(config, "audio", dtype, sink=True)
     front = Spectrum(
         shape,

@@ -12,6 +12,7 @@ from gramalign.models.linear import Linear
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.fronts import Patches
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Shape
+from gramalign.settings import settled
 
 Config = Mapping[str, Any]
 Names = Mapping[str, str]
@@ -92,9 +93,10 @@ def patches_of(shape: Shape, config: Config, rngs: nnx.Rngs, **others: Any) -> P
 
 def projection_of(config: Config, shape: Shape, rngs: nnx.Rngs) -> Linear | None:
     """What comes after the pool, if a configuration has a `projection_dim`."""
-    if (dim := config.get("projection_dim")) is None:
+    config = settled({"projection_dim": None, "projection_bias": False}, config)
+    if (dim := config["projection_dim"]) is None:
         return None
-    return shape.linear(shape.width, dim, rngs, bias=config.get("projection_bias", False))
+    return shape.linear(shape.width, dim, rngs, bias=config["projection_bias"])
 
 
 def width_of(shape: Shape, head: Linear | None) -> int:

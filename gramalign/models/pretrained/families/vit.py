@@ -26,11 +26,12 @@ from gramalign.models.pretrained.families.recipe import (
 )
 from gramalign.models.pretrained.fronts import Spectrum, Tubelets
 from gramalign.models.pretrained.transformer import Shape, Transformer
+from gramalign.settings import settled
 
 _vit = {**BASE, **IMAGE, "qkv_bias": True}
 _dinov2 = {
     **{**_vit, "layer_norm_eps": 1e-6, "patch_size": 14},
-    **{"mlp_ratio": 4, "use_swiglu_ffn": False},
+    **{"mlp_ratio": 4.0, "use_swiglu_ffn": False},
 }
 _registers = {**_dinov2, "patch_size": 16, "num_register_tokens": 4}
 _ast = {
@@ -49,18 +50,18 @@ def _shape(config: Config, dtype: DTypeLike, **others: Any) -> Shape:
 
 
 def _make_vit(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_vit, **config}
+    config = settled(_vit, config)
     shape = _shape(config, dtype)
     front, body = patches_of(shape, config, rngs), Transformer(shape, rngs)
     return Encoder("image", shape.width, front, body, pools.first)
 
 
 def _make_dinov2(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    return _dinov2_like({**_dinov2, **config}, dtype, rngs)
+    return _dinov2_like(settled(_dinov2, config), dtype, rngs)
 
 
 def _make_registers(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_registers, **config}
+    config = settled(_registers, config)
     front = {"registers": config["num_register_tokens"], "smooth": True}
     return _dinov2_like(config, dtype, rngs, **front)
 
@@ -77,7 +78,7 @@ def _dinov2_like(config: Config, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any
 
 
 def _make_ast(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_ast, **config}
+    config = settled(_ast, config)
     shape = _shape(config, dtype)
     front = Spectrum(
         shape,
@@ -91,7 +92,7 @@ def _make_ast(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
 
 
 def _make_videomae(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_videomae, **config}
+    config = settled(_videomae, config)
     biased = bool(config["qv_bias"])
     # Where tokens are meant to be averaged, what normalises them is no part of the encoder.
     norm_last = not config["use_mean_pooling"]

@@ -21,6 +21,7 @@ from gramalign.models.pretrained.families.recipe import (
 )
 from gramalign.models.pretrained.transformer import Distances, Transformer
 from gramalign.models.pretrained.waves import Step, Waves
+from gramalign.settings import settled
 
 _wav2vec2 = {
     **{**BASE, "layer_norm_eps": 1e-5, "do_stable_layer_norm": False},
@@ -34,13 +35,13 @@ _wavlm = {**_wav2vec2, "num_buckets": 320, "max_bucket_distance": 800}
 
 
 def _make_wavlm(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_wavlm, **config}
+    config = settled(_wavlm, config)
     distances = Distances(config["num_buckets"], config["max_bucket_distance"], gate="tokens")
     return _make(config, dtype, rngs, distances=distances)
 
 
 def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any) -> Encoder:
-    config = {**_wav2vec2, **config}
+    config = settled(_wav2vec2, config)
     if (norm := config["feat_extract_norm"]) not in ("group", "layer"):
         raise ValueError(f"feat_extract_norm is {norm!r}, expected 'group' or 'layer'")
     sizes = [config[f"conv_{name}"] for name in ("dim", "kernel", "stride")]

@@ -5,9 +5,16 @@ from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
 from gramalign.models.pretrained.encoder import Encoder
-from gramalign.models.pretrained.families.recipe import Config, Recipe, layers, shape_of
+from gramalign.models.pretrained.families.recipe import (
+    Config,
+    Recipe,
+    known,
+    layers,
+    shape_of,
+)
 from gramalign.models.pretrained.fronts import Frames
 from gramalign.models.pretrained.transformer import Transformer
+from gramalign.settings import settled
 
 _whisper = {
     **{"d_model": 384, "encoder_ffn_dim": 1536, "encoder_layers": 4},
@@ -17,13 +24,13 @@ _whisper = {
 
 
 def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    config = {**_whisper, **config}
+    config = settled(_whisper, config)
     sizes = {
         "hidden_size": config["d_model"],
         "intermediate_size": config["encoder_ffn_dim"],
         "num_hidden_layers": config["encoder_layers"],
         "num_attention_heads": config["encoder_attention_heads"],
-        "hidden_act": config["activation_function"],
+        "hidden_act": known(config, "activation_function"),
         "layer_norm_eps": 1e-5,
     }
     shape = shape_of(sizes, dtype, biases=(True, False, True))
