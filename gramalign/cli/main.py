@@ -25,6 +25,7 @@ from gramalign.cli.errors import BY_HAND, explained, until_unread
 from gramalign.cli.evaluate import Evaluate
 from gramalign.cli.export import Export
 from gramalign.cli.features import Features
+from gramalign.cli.join import Join
 from gramalign.cli.methods import Methods
 from gramalign.cli.options import SharedOptions, as_typed, options, words_after
 from gramalign.cli.pack import Pack
@@ -158,6 +159,7 @@ def _read(args: list[str]) -> Any:
             | Annotated[Runs, command("runs")]
             | Annotated[Features, command("features")]
             | Annotated[Encoders, command("encoders")]
+            | Annotated[Join, command("join")]
             | Annotated[Pack, command("pack")]
             | Annotated[Methods, command("methods")]
             | Annotated[Bench, command("bench")]

@@ -76,7 +76,7 @@ def _build(arrays: Located, source: str) -> FeatureStore:
                 f"{where} has {counted(len(array), 'row') if array.ndim else 'no rows'}, but "
                 f"{where_first} has {len(first)}: every array needs the same rows in the same "
                 "order; where an example lacks a modality, fill its row with zeros and set "
-                "'present.NAME' to False"
+                "'present.NAME' to False, or let `gramalign join` match rows by ids"
             )
     columns = columns_of(arrays, modalities, len(first))
     present = columns["present"]

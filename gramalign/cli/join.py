@@ -1,0 +1,61 @@
+"""`gramalign join`: features that were made apart, as one feature store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import rich.progress
+import tyro
+
+from gramalign.cli.console import console
+from gramalign.cli.media import by_name
+from gramalign.counted import counted
+from gramalign.data.by_id import join
+from gramalign.media.table import read_table
+
+
+@dataclass(frozen=True)
+class Join:
+    """Make one feature store of features that were made apart, by the ids of their rows.
+
+    Each modality comes from a feature store with ids, in whatever order; from a folder of .npy
+    files, each of one example, whose id is the file's name; or from one .npz or .safetensors of
+    vectors by id. What a source lacks is a missing modality. Example: `gramalign join
+    caption=texts.npz film=clip_features/ sound=sounds.safetensors --table videos.csv --out
+    my_features/`, then `gramalign train --data my_features/`.
+    """
+
+    sources: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="MODALITY=PATH [...]")
+    ]
+    """Where each modality is; of a store of several, the one of that name."""
+    out: Path
+    """Folder to create."""
+    table: Path | None = None
+    """Table (.csv, .tsv or .jsonl) with a column ids, which says what rows there are and in which
+    order, and any of labels, split and groups; None: all ids of all sources."""
+    at_least: int = 2
+    """Leave out rows with fewer modalities: with one alone, there is nothing to align."""
+
+    def run(self) -> None:
+        """Join, and say what was made."""
+        sources = by_name("join", [self.sources], "MODALITY=PATH")
+        about = None if self.table is None else read_table(self.table).about_rows()
+        screen = console()
+        with rich.progress.Progress(console=screen, transient=True) as progress:
+            tasks: dict[str, rich.progress.TaskID] = {}
+
+            def report(name: str, done: int, total: int) -> None:
+                if name not in tasks:
+                    tasks[name] = progress.add_task(name, total=total)
+                progress.update(tasks[name], completed=done)
+
+            found = join(sources, self.out, about=about, at_least=self.at_least, report=report)
+        for name, rows in found.present.items():
+            left = found.unlisted[name]
+            rest = f"; {counted(left, 'id')} not in the table" if left else ""
+            screen.print(f"{name}: {counted(rows, 'row')}{rest}", soft_wrap=True)
+        few = f"; left out {counted(found.few, 'id')} of fewer modalities than {self.at_least}"
+        made = f"made {self.out}: {counted(found.rows, 'row')}{few if found.few else ''}"
+        screen.print(made, soft_wrap=True)
+        screen.print(f"next: gramalign train --data {self.out}", soft_wrap=True)

@@ -1,0 +1,178 @@
+"""Features that were made apart, each with ids and an order of its own, as one store."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from gramalign.cli.main import main
+from gramalign.data import FeatureStoreError, open_store
+from gramalign.data.by_id import join
+
+WIDTH = 3
+
+
+def vectors(names, offset=0.0):
+    """One for each, which tells who it is of."""
+    return {name: np.full(WIDTH, ord(name) + offset, np.float32) for name in names}
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Four kinds of sources: a store, one of several modalities, files, and vectors by id."""
+
+    def store(path, **modalities):
+        ids = list(modalities.pop("ids"))
+        np.savez(path, ids=np.array(ids), **modalities)
+
+    rows = np.stack(list(vectors("cab").values()))
+    store(tmp_path / "text.npz", ids="cab", anything=rows.astype(np.float16))
+    there = np.array([True, False, True])
+    two = np.stack(list(vectors("bcd", 0.5).values()))
+    two[1] = np.nan
+    store(
+        tmp_path / "two.npz",
+        **{"ids": "bcd", "audio": two, "present.audio": there, "other": np.ones((3, 2))},
+    )
+    (tmp_path / "film").mkdir()
+    for name, vector in vectors("da", 0.25).items():
+        np.save(tmp_path / "film" / f"{name}.npy", vector[None].astype(np.float64))
+    by_id = {name: x.astype(ml_dtypes.bfloat16) for name, x in vectors("be").items()}
+    safetensors.numpy.save_file(by_id, tmp_path / "depth.safetensors")
+    return {
+        "text": tmp_path / "text.npz",
+        "audio": tmp_path / "two.npz",
+        "film": tmp_path / "film",
+        "depth": tmp_path / "depth.safetensors",
+    }
+
+
+OFFSETS = {"text": 0.0, "audio": 0.5, "film": 0.25, "depth": 0.0}
+
+
+def assert_each_in_its_row(store):
+    """And nothing where it is missing."""
+    for name, array in store.features.items():
+        for row, there in enumerate(store.present[name]):
+            wanted = ord(store.ids[row].item()) + OFFSETS[name] if there else 0.0
+            np.testing.assert_array_equal(array[row], np.full(WIDTH, wanted))
+
+
+def test_all_ids_with_two_modalities_or_more(made, tmp_path):
+    seen = []
+    found = join(made, tmp_path / "out", report=lambda *each: seen.append(each))
+    store = open_store(tmp_path / "out")
+    assert sorted(store.ids.tolist()) == ["a", "b", "d"], "c has no sound that is there, e one"
+    assert (found.rows, found.few) == (3, 2) and set(found.unlisted.values()) == {0}
+    assert found.present == {"audio": 2, "depth": 1, "film": 2, "text": 2}
+    there = {m: set(store.ids[mask].tolist()) for m, mask in store.present.items()}
+    assert there == {"text": set("ab"), "audio": set("bd"), "film": set("ad"), "depth": {"b"}}
+    assert store.features["text"].dtype == np.float16, "as it was"
+    assert_each_in_its_row(store)
+    assert ("film", 3, 3) in seen
+    assert sorted(x.name for x in tmp_path.iterdir() if "out" in x.name) == ["out"]
+
+
+def test_rows_of_a_table(made, tmp_path):
+    about = {
+        "ids": np.array(["d", "x", "a", "c"]),
+        "split": np.array(["train", "test", "test", "train"]),
+        "labels": np.array([4, 5, 6, 7]),
+    }
+    found = join(made, tmp_path / "out", about=about, at_least=1)
+    store = open_store(tmp_path / "out")
+    assert store.ids.tolist() == ["d", "a", "c"] and found.few == 1
+    assert store.split.tolist() == ["train", "test", "train"] and store.labels.tolist() == [4, 6, 7]
+    assert found.unlisted == {"audio": 1, "depth": 2, "film": 0, "text": 1}
+    assert_each_in_its_row(store)
+
+
+def test_the_command(made, tmp_path, capsys):
+    table = tmp_path / "rows.csv"
+    table.write_text("ids,groups\nb,one\na,one\nd,two\n")
+    words = [f"{name}={path}" for name, path in made.items()]
+    main(["join", *words, "--table", str(table), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "text: 2 rows; 1 id not in the table" in said
+    assert f"made {tmp_path / 'out'}: 3 rows\nnext: gramalign train --data" in said
+    store = open_store(tmp_path / "out")
+    assert store.ids.tolist() == list("bad") and store.groups.tolist() == [0, 0, 1]
+    assert_each_in_its_row(store)
+
+
+def test_more_rows_than_are_copied_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("gramalign.data.by_id._VALUES", 7)
+    rng = np.random.default_rng(0)
+    ids = np.array([f"v{number}" for number in range(50)])
+    arrays = {name: rng.normal(size=(50, WIDTH)) for name in ("a", "b")}
+    orders = {"a": rng.permutation(50), "b": rng.permutation(50)[:40]}
+    for name, order in orders.items():
+        np.savez(tmp_path / f"{name}.npz", ids=ids[order], x=arrays[name][order])
+    join({name: tmp_path / f"{name}.npz" for name in "ab"}, tmp_path / "out", at_least=1)
+    store = open_store(tmp_path / "out")
+    assert len(store) == 50
+    numbers = np.array([int(name[1:]) for name in store.ids.tolist()])
+    for name, array in arrays.items():
+        there = store.present[name]
+        np.testing.assert_array_equal(store.features[name][there], array[numbers[there]])
+    assert set(numbers[store.present["b"]]) == set(orders["b"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda x: np.save(x / "film" / "d.npy", np.ones(2)), r"film: d is 2 wide, and a is 3"),
+        (lambda x: np.save(x / "film" / "a.npy", np.ones((5, 3))), r"a is float64\[5, 3\], exp"),
+        (lambda x: np.save(x / "film" / "a.npy", np.array(["x"])), r"film: a is <U1\[\], expected"),
+        (lambda x: np.save(x / "film" / "d.npy", np.full(3, np.nan)), r"film: d holds NaN or Inf"),
+        (lambda x: (x / "film" / "d.npy").write_bytes(b"\x93NUMPY"), r"d.npy is not a readable"),
+        (
+            lambda x: np.savez(x / "text.npz", ids=np.array(["a", "a"]), t=np.ones((2, 3))),
+            r"rows 0 and 1 are both 'a'",
+        ),
+        (lambda x: np.savez(x / "text.npz", t=np.ones((2, 3))), r"t is float64\[2, 3\], expected"),
+        (lambda x: np.savez(x / "text.npz"), "is empty: expected vectors by id"),
+        (
+            lambda x: np.savez(x / "two.npz", ids=np.array(["a"]), y=[[1.0]], z=[[1.0]]),
+            r"two.npz has y, z, and no audio: name the modality as it does",
+        ),
+        (lambda x: (x / "text.npz").unlink(), "text.npz does not exist"),
+    ],
+)
+def test_sources_that_cannot_be_joined(made, tmp_path, spoil, message):
+    spoil(tmp_path)
+    with pytest.raises(FeatureStoreError, match=message):
+        join(made, tmp_path / "out")
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name], "nothing is left"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"at_least": 5}, ValueError, "at_least is 5, expected a number from 1 to .* sources, 4"),
+        ({"at_least": 0}, ValueError, "at_least is 0, expected a number from 1"),
+        ({"sources": {}}, ValueError, "there is nothing to join: give sources, each as MODALITY="),
+        ({"about": {"labels": np.arange(3)}}, ValueError, "give a column called 'ids'"),
+        ({"about": {"ids": np.array(["a", "a"])}}, FeatureStoreError, "ids must be unique"),
+        ({"about": {"ids": np.array(["x", "y"])}}, FeatureStoreError, "no id is in the table and"),
+    ],
+)
+def test_what_cannot_be_asked(made, tmp_path, changes, kind, message):
+    with pytest.raises(kind, match=message):
+        join(**{"sources": made, "out": tmp_path / "out"} | changes)
+
+
+def test_a_folder_that_is_there_stays(made, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FileExistsError, match="out exists: choose another folder, or remove it"):
+        join(made, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_no_id_in_two_sources(tmp_path):
+    for name, identity in (("a", "x.jpg"), ("b", "x")):
+        np.savez(tmp_path / f"{name}.npz", ids=np.array([identity]), x=np.ones((1, 2)))
+    with pytest.raises(
+        FeatureStoreError, match=r"no id is in 2 sources: .*a.npz has 'x.jpg', .*'x'"
+    ):
+        join({name: tmp_path / f"{name}.npz" for name in "ab"}, tmp_path / "out")
