@@ -18,12 +18,11 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry import normalize
 from gramalign.geometry.norms import at_least_float32
-from gramalign.models.number import Number
-from gramalign.scores.sides import mask_of
+from gramalign.scores.sides import stack
 from gramalign.types import Embeddings, Present
 
-LEAST_NOISE = 0.01
-"""The least sigma: equal modalities would have none, and a likelihood without bound."""
+LEAST_VARIANCE = 1e-4
+"""Added to sigma^2: equal modalities would have none, and a likelihood without bound."""
 
 
 class Completion(nnx.Module):
@@ -53,10 +52,9 @@ class Completion(nnx.Module):
         # Half of the variance of unit rows, whose scaled elements have a mean square of 1.
         scaled = nnx.initializers.orthogonal(math.sqrt(dim / rank / 2))
         shared = scaled(rngs.params(), (rank, dim))
-        self.weights = nnx.Dict({m: nnx.Param(shared) for m in modalities})
+        self.weights = nnx.Dict({m: nnx.Param(jnp.array(shared)) for m in modalities})
         self.means = nnx.Dict({m: nnx.Param(jnp.zeros(dim)) for m in modalities})
-        low = math.log(LEAST_NOISE)
-        self.log_noise = nnx.Dict({m: Number(math.log(0.5) / 2, low=low) for m in modalities})
+        self.log_noise = nnx.Dict({m: nnx.Param(jnp.array(math.log(0.5) / 2)) for m in modalities})
 
     def __call__(
         self, embeddings: Embeddings, present: Present | None = None
@@ -82,22 +80,11 @@ class Completion(nnx.Module):
                     f"embeddings[{name!r}] is {x.shape[1]} wide, expected any of "
                     f"{list(self.modalities)}, {self.dim} wide"
                 )
-        there = {name: mask_of(embeddings, present, name) for name in embeddings}
-        kept = jnp.stack(list(there.values()), axis=1)
-        x = jnp.stack(
-            [
-                jnp.where(there[name][:, None], at_least_float32(x) * self.dim**0.5, 0)
-                for name, x in embeddings.items()
-            ],
-            axis=1,
-        )
+        vectors, kept = stack(embeddings, present, list(embeddings))
+        x = jnp.where(kept[..., None], at_least_float32(vectors) * self.dim**0.5, 0)
         weights, means, log_noise = (
-            jnp.stack([of[name] for name in embeddings])
-            for of in (
-                {name: x[...] for name, x in self.weights.items()},
-                {name: x[...] for name, x in self.means.items()},
-                {name: x.value for name, x in self.log_noise.items()},
-            )
+            jnp.stack([of[name][...] for name in embeddings])
+            for of in (self.weights, self.means, self.log_noise)
         )
         latent, density = _posterior(x, kept, weights, means, log_noise)
         expected = {
@@ -118,8 +105,9 @@ def _posterior(
     log_noise: Float[Array, " k"],
 ) -> tuple[Float[Array, "b q"], Float[Array, " b"]]:
     """The mean of b, and the logarithm of the density of what is kept."""
+    variance = jnp.exp(2 * log_noise) + LEAST_VARIANCE
     rest = jnp.where(kept[..., None], x - means[None], 0)
-    shared = jnp.where(kept, jnp.exp(-2 * log_noise)[None], 0)
+    shared = jnp.where(kept, 1 / variance[None], 0)
     squares = _product("kqd,krd->kqr", weights, weights)
     precision = jnp.eye(weights.shape[1])[None] + _product("bk,kqr->bqr", shared, squares)
     pull = _product("bkd,kqd->bq", rest * shared[..., None], weights)
@@ -132,7 +120,7 @@ def _posterior(
     squared = jnp.sum(shared * jnp.sum(rest**2, axis=-1), axis=1) - jnp.sum(half**2, axis=(1, 2))
     width = x.shape[-1]
     determinant = 2 * jnp.sum(jnp.log(jnp.diagonal(lower, axis1=1, axis2=2)), axis=1)
-    constants = 2 * log_noise + math.log(2 * math.pi)
+    constants = jnp.log(2 * math.pi * variance)
     constant = width * jnp.sum(jnp.where(kept, constants[None], 0), axis=1)
     return mean[..., 0], -(squared + determinant + constant) / 2
 
