@@ -5,7 +5,7 @@
 
 PMRL leaves missing modalities out, which shifts a tuple's leading direction towards those that are
 there; completed, the tuple points where it would point as a whole. The expectation and p are of a
-head such as `gramalign.models.Completion`, probabilistic PCA. Completed embeddings are constants:
+head such as `gramalign.models.Completion`, probabilistic PCA. Completed embeddings are held here:
 PMRL trains those present, the likelihood trains the head. Its gradient is that of the paper's
 alternation, in which the latent variables' posterior is computed first and held (Fisher's
 identity). The paper adds matching with a weight of 0.1.
