@@ -46,4 +46,5 @@ class Pack:
                 report=lambda rows: progress.update(task, completed=rows),
             )
         size = sum(path.stat().st_size for path in self.out.iterdir())
-        screen.print(f"packed {counted(len(store), 'row')} into {self.out}: {size / 2**20:.1f} MiB")
+        made = f"packed {counted(len(store), 'row')} into {self.out}: {size / 2**20:.1f} MiB"
+        screen.print(made, soft_wrap=True)
