@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 from gramalign.counted import counted
 from gramalign.data.files import read_arrays
 from gramalign.data.opening import columns_of, open_store
-from gramalign.data.store import FeatureStoreError
+from gramalign.data.store import COLUMNS, FeatureStoreError
 from gramalign.files import check_local, make_folder
 
 _VALUES = 2**22  # copied at a time: sources in files are never loaded whole
@@ -70,7 +70,8 @@ def join(
         FeatureStoreError: a source or a column cannot be read, has no ids, or one twice; or no row
             is left.
         FileExistsError: `out` exists.
-        ValueError: no source, an `about` without ids, or `at_least` that cannot be met.
+        ValueError: no source, a name that a modality cannot have, an `about` without ids, or
+            `at_least` that cannot be met.
     """
     out = Path(out)
     check_local(out)
@@ -84,11 +85,16 @@ def join(
         )
     if about is not None and "ids" not in about:
         raise ValueError("rows are matched by their ids: give a column called 'ids'")
+    for name in sources:
+        if name in COLUMNS or "." in name or "/" in name:
+            raise ValueError(f"{name!r} cannot name a modality: it names other arrays of a store")
+    wanted = None
     if about is not None:
-        columns_of({name: (name, x) for name, x in about.items()}, [], len(about["ids"]))
+        known = {name: (name, about[name]) for name in COLUMNS if name in about}
+        wanted = columns_of(known, [], len(about["ids"]))["ids"].tolist()
     found = {name: _source(name, Path(path)) for name, path in sorted(sources.items())}
-    wanted = None if about is None else [str(x) for x in about["ids"].tolist()]
-    ids = wanted or list(dict.fromkeys(itertools.chain(*(x.ids for x in found.values()))))
+    ids = list(dict.fromkeys(itertools.chain(*(x.ids for x in found.values()))))
+    ids = ids if wanted is None else wanted
     numbers = {name: number for number, name in enumerate(ids)}
     places = {name: _places(source.ids, numbers) for name, source in found.items()}
     many = np.sum([place >= 0 for place in places.values()], axis=0) >= at_least
@@ -106,9 +112,9 @@ def join(
         for name, source in found.items():
             _write(draft, name, source, places[name][many], report)
         np.save(draft / "ids.npy", np.array(ids)[many])
-        for name, values in (about or {}).items():
-            if name != "ids":
-                np.save(draft / f"{name}.npy", values[many])
+        for name in COLUMNS:
+            if about is not None and name in about and name != "ids":
+                np.save(draft / f"{name}.npy", about[name][many])
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -75,7 +75,7 @@ def test_all_ids_with_two_modalities_or_more(made, tmp_path):
 
 def test_rows_of_a_table(made, tmp_path):
     about = {
-        "ids": np.array(["d", "x", "a", "c"]),
+        "ids": np.array([b"d", b"x", b"a", b"c"]),
         "split": np.array(["train", "test", "test", "train"]),
         "labels": np.array([4, 5, 6, 7]),
     }
@@ -152,6 +152,8 @@ def test_sources_that_cannot_be_joined(made, tmp_path, spoil, message):
         ({"at_least": 5}, ValueError, "at_least is 5, expected a number from 1 to .* sources, 4"),
         ({"at_least": 0}, ValueError, "at_least is 0, expected a number from 1"),
         ({"sources": {}}, ValueError, "there is nothing to join: give sources, each as MODALITY="),
+        ({"sources": {"ids": "a", "b": "b"}}, ValueError, "'ids' cannot name a modality"),
+        ({"sources": {"a.b": "a", "b": "b"}}, ValueError, "'a.b' cannot name a modality"),
         ({"about": {"labels": np.arange(3)}}, ValueError, "give a column called 'ids'"),
         ({"about": {"ids": np.array(["a", "a"])}}, FeatureStoreError, "ids must be unique"),
         ({"about": {"ids": np.array(["x", "y"])}}, FeatureStoreError, "no id is in the table and"),
