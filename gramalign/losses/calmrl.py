@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.losses.compiled import compiled
+from gramalign.losses.compiled import check_head, compiled
 from gramalign.losses.participants import participants
 from gramalign.losses.pmrl import pmrl
 from gramalign.mesh import AxisName
@@ -38,11 +38,7 @@ Head = Callable[[Embeddings, Present], tuple[Embeddings, Float[Array, " batch"]]
 
 
 def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
-    if not callable(settings.get("head")):
-        raise TypeError(
-            "head must be a function of embeddings and present, such as a "
-            f"gramalign.models.Completion, got {settings.get('head')!r}"
-        )
+    check_head(settings.get("head"), "Completion")
     check_unit(embeddings, settings["present"])
 
 

@@ -129,6 +129,15 @@ def check_key(key: Any) -> None:
         raise TypeError(f"key must be a JAX key, such as jax.random.key(0), got {key!r}")
 
 
+def check_head(head: Any, example: str) -> None:
+    """Raise `TypeError` for what cannot be called."""
+    if not callable(head):
+        raise TypeError(
+            f"head must be a function of embeddings and present, such as a gramalign.models."
+            f"{example}, got {head!r}"
+        )
+
+
 def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
     """Raise `ValueError` for rows that are not of length 1, in losses that take cosines.
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, hard_negatives, rows_at
-from gramalign.losses.compiled import check_key, compiled
+from gramalign.losses.compiled import check_head, check_key, compiled
 from gramalign.losses.participants import mean_over, participants
 from gramalign.mesh import AxisName
 from gramalign.scores import ScoreLike, score_named
@@ -39,11 +39,7 @@ Head = Callable[[Embeddings, Present], Float[Array, " batch"]]
 
 
 def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
-    if not callable(settings.get("head")):
-        raise TypeError(
-            "head must be a function of embeddings and present, such as a "
-            f"gramalign.models.MatchingHead, got {settings.get('head')!r}"
-        )
+    check_head(settings.get("head"), "MatchingHead")
     check_key(settings["key"])
     check_unit(embeddings, settings["present"])
 
