@@ -128,10 +128,10 @@ class EndOfText:
 class AttentionPool(nnx.Module):
     """What one learned token finds in the others, as in SigLIP's images."""
 
-    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+    def __init__(self, shape: Shape):
         self.probe = nnx.Param(jnp.zeros(shape.width))
-        self.attention, self.mlp = Attention(shape, rngs), Perceptron(shape, rngs)
-        self.norm = shape.norm(rngs)
+        self.attention, self.mlp = Attention(shape), Perceptron(shape)
+        self.norm = shape.norm()
 
     def __call__(self, x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
         """Pools every row."""
@@ -144,8 +144,8 @@ class AttentionPool(nnx.Module):
 class FirstMapped(nnx.Module):
     """The token for the class after a layer, as BERT was trained to tell whether texts follow."""
 
-    def __init__(self, shape: Shape, rngs: nnx.Rngs):
-        self.map = shape.linear(shape.width, shape.width, rngs)
+    def __init__(self, shape: Shape):
+        self.map = shape.linear(shape.width, shape.width)
 
     def __call__(self, x: Float[Array, "batch tokens width"], *_) -> Float[Array, "batch width"]:
         """Pools every row."""
@@ -159,11 +159,10 @@ class Projection(nnx.Module):
         shape: of the transformer before.
         dim: width of what either makes.
         activation: between them, one of `ACTIVATIONS`.
-        rngs: source of the initial weights.
     """
 
-    def __init__(self, shape: Shape, dim: int, activation: str, rngs: nnx.Rngs):
-        self.first, self.second = shape.linear(shape.width, dim, rngs), shape.linear(dim, dim, rngs)
+    def __init__(self, shape: Shape, dim: int, activation: str):
+        self.first, self.second = shape.linear(shape.width, dim), shape.linear(dim, dim)
         self.activation, self.dim = ACTIVATIONS[activation], dim
 
     def __call__(self, x: Float[Array, "batch width"]) -> Float[Array, "batch dim"]:

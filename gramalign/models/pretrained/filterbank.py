@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from gramalign.models.pretrained.fronts import Inputs, spectra
 from gramalign.models.pretrained.patch_map import PatchMap
 from gramalign.models.pretrained.transformer import Shape
+from gramalign.models.pretrained.unread import KERNEL
 from gramalign.models.pretrained.waves import Neighbours
 
 
@@ -22,7 +23,6 @@ class FilterBank(nnx.Module):
         activation: of the convolution of neighbours, one of `ACTIVATIONS`.
         near: as for `Neighbours`.
         groups: likewise.
-        rngs: source of the initial weights.
     """
 
     def __init__(
@@ -36,18 +36,17 @@ class FilterBank(nnx.Module):
         activation: str,
         near: int,
         groups: int,
-        rngs: nnx.Rngs,
     ):
         if patch < 1 or min(size) < patch:
             raise ValueError(f"a spectrogram of {size} has no patch of {patch}")
         self.size, self.dtype = size, shape.dtype
         sizes = (patch, patch)
-        self.map = PatchMap(1, width, sizes, sizes, bias=bias, rngs=rngs)
-        self.map_norm = shape.norm(rngs, width)
+        self.map = PatchMap(1, width, sizes, sizes, bias=bias)
+        self.map_norm = shape.norm(width)
         projected = width != shape.width
-        self.projection = nnx.Linear(width, shape.width, rngs=rngs) if projected else None
-        self.places = Neighbours(shape.width, near, groups=groups, activation=activation, rngs=rngs)
-        self.norm = None if shape.norm_first else shape.norm(rngs)
+        self.projection = nnx.Linear(width, shape.width, **KERNEL) if projected else None
+        self.places = Neighbours(shape.width, near, groups=groups, activation=activation)
+        self.norm = None if shape.norm_first else shape.norm()
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
         """Embeds a batch.

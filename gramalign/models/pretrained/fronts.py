@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.models.pretrained.patch_map import PatchMap
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Norm, Shape
+from gramalign.models.pretrained.unread import KERNEL, TABLE
 
 Inputs = Mapping[str, Array | np.ndarray]
 """A batch as Hugging Face's processors name its arrays: `input_ids`, `pixel_values`, ..."""
@@ -27,7 +28,6 @@ class Tokens(nnx.Module):
         pad: the word whose tokens have no position, as in RoBERTa, where positions are counted from
             the one after it; None: positions are counted from 0.
         norm: whether tokens are normalised.
-        rngs: source of the initial weights.
     """
 
     def __init__(
@@ -39,14 +39,13 @@ class Tokens(nnx.Module):
         kinds: int = 0,
         pad: int | None = None,
         norm: bool = False,
-        rngs: nnx.Rngs,
     ):
         def table(rows: int) -> nnx.Embed:
-            return nnx.Embed(rows, shape.width, rngs=rngs)
+            return nnx.Embed(rows, shape.width, **TABLE)
 
         self.words, self.places = table(words), table(places)
         self.kinds = table(kinds) if kinds else None
-        self.norm = shape.norm(rngs) if norm else None
+        self.norm = shape.norm() if norm else None
         self.pad, self.longest = pad, places - (0 if pad is None else pad + 1)
         if self.longest < 1:
             raise ValueError(
@@ -105,7 +104,6 @@ class Patches(nnx.Module):
         patch_norm: what is added to the variance where patches are normalised before positions are
             added; None: they are not.
         norm: whether tokens are normalised.
-        rngs: source of the initial weights.
     """
 
     def __init__(
@@ -123,23 +121,21 @@ class Patches(nnx.Module):
         bias: bool = True,
         patch_norm: float | None = None,
         norm: bool = False,
-        rngs: nnx.Rngs,
     ):
         self.patch, self.stride = patch, stride or patch
         self.channels = channels
         self.size, self.grid = size, self._grid(size)
         if min(self.grid) < 1:
             raise ValueError(f"a size of {size} has no room for a patch of {patch}")
-        self.map = PatchMap(channels, shape.width, patch, self.stride, bias=bias, rngs=rngs)
-        options = {"epsilon": patch_norm, "use_fast_variance": False, "rngs": rngs}
-        self.patch_norm = None if patch_norm is None else Norm(shape.width, **options)
+        self.map = PatchMap(channels, shape.width, patch, self.stride, bias=bias)
+        self.patch_norm = None if patch_norm is None else Norm(shape.width, patch_norm)
         self.dtype = shape.dtype
         self.tokens = nnx.Param(jnp.zeros((tokens, shape.width))) if tokens else None
         places = tokens + self.grid[0] * self.grid[1]
         self.places = nnx.Param(jnp.zeros((places, shape.width))) if placed else None
         self.registers = nnx.Param(jnp.zeros((registers, shape.width))) if registers else None
         self.smooth = smooth
-        self.norm = shape.norm(rngs) if norm else None
+        self.norm = shape.norm() if norm else None
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
         """Embeds a batch.
@@ -217,7 +213,6 @@ class Tubelets(nnx.Module):
         shape: of the transformer that follows.
         video: number of frames and of channels, height and width of all videos.
         patch: number of frames, height and width of a patch.
-        rngs: source of the initial weights.
     """
 
     def __init__(
@@ -225,11 +220,9 @@ class Tubelets(nnx.Module):
         shape: Shape,
         video: tuple[int, int, int, int],
         patch: tuple[int, int, int],
-        *,
-        rngs: nnx.Rngs,
     ):
         frames, channels, *size = video
-        self.map = PatchMap(channels, shape.width, patch, patch, rngs=rngs)
+        self.map = PatchMap(channels, shape.width, patch, patch)
         self.video, self.frames = video, frames
         self.count = math.prod(
             whole // part for whole, part in zip((frames, *size), patch, strict=True)
@@ -267,12 +260,11 @@ class Frames(nnx.Module):
         shape: of the transformer that follows.
         bands: number of frequency bands.
         places: number of positions, half as many as there are frames.
-        rngs: source of the initial weights.
     """
 
-    def __init__(self, shape: Shape, bands: int, places: int, *, rngs: nnx.Rngs):
+    def __init__(self, shape: Shape, bands: int, places: int):
         def over_time(ins: int, step: int) -> nnx.Conv:
-            return nnx.Conv(ins, shape.width, 3, step, padding=((1, 1),), rngs=rngs)
+            return nnx.Conv(ins, shape.width, 3, step, padding=((1, 1),), **KERNEL)
 
         self.first, self.second = over_time(bands, 1), over_time(shape.width, 2)
         self.places = nnx.Param(jnp.zeros((places, shape.width)))

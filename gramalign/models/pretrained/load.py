@@ -59,17 +59,16 @@ def abstract(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -
     Raises:
         FileNotFoundError, ValueError: as `load`, but for weights.
     """
-    return nnx.eval_shape(lambda: make(folder, kind, dtype=dtype, rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: make(folder, kind, dtype=dtype))
 
 
-def make(folder: str | Path, kind: str, *, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    """Makes an encoder with random weights, of the shape that a folder's `config.json` says.
+def make(folder: str | Path, kind: str, *, dtype: DTypeLike) -> Encoder:
+    """Makes an encoder of the shape that a folder's `config.json` says, with weights of zero.
 
     Args:
         folder: as for `load`.
         kind: likewise.
         dtype: likewise.
-        rngs: source of the weights.
 
     Raises:
         FileNotFoundError, ValueError: as `load`, but for weights.
@@ -77,7 +76,7 @@ def make(folder: str | Path, kind: str, *, dtype: DTypeLike, rngs: nnx.Rngs) -> 
     folder = Path(folder)
     config, recipe = _recipe(folder, kind)
     try:
-        return recipe.make(config, jnp.dtype(dtype), rngs)
+        return recipe.make(config, jnp.dtype(dtype))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / 'config.json'}: {error}") from error
 

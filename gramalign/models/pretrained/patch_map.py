@@ -6,6 +6,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from gramalign.models.pretrained.unread import KERNEL
+
 
 class PatchMap(nnx.Conv):
     """`nnx.Conv` without padding, as one matrix product of all patches.
@@ -19,7 +21,6 @@ class PatchMap(nnx.Conv):
         patch: size of a patch along each axis.
         stride: from one patch to the next.
         bias: whether the map has one.
-        rngs: source of the initial weights.
     """
 
     def __init__(
@@ -30,9 +31,8 @@ class PatchMap(nnx.Conv):
         stride: tuple[int, ...],
         *,
         bias: bool = True,
-        rngs: nnx.Rngs,
     ):
-        super().__init__(channels, width, patch, stride, padding="VALID", use_bias=bias, rngs=rngs)
+        super().__init__(channels, width, patch, stride, padding="VALID", use_bias=bias, **KERNEL)
         self.cuts = tuple(zip(patch, stride, strict=True))
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]

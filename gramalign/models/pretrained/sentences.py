@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float
 
 from gramalign.files import read_json
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.transformer import Shape
+from gramalign.models.pretrained.unread import KERNEL
 from gramalign.settings import read_settings, settled
 
 MODULES = "modules.json"
@@ -31,20 +31,19 @@ class Dense(Linear):
     Args:
         shape: of the transformer before it.
         settings: as `said_by` gives them.
-        rngs: source of the initial weights.
 
     Raises:
         ValueError: for another width than the transformer has.
     """
 
-    def __init__(self, shape: Shape, settings: dict[str, Any], rngs: nnx.Rngs):
+    def __init__(self, shape: Shape, settings: dict[str, Any]):
         if (wide := settings["in_features"]) != shape.width:
             raise ValueError(
                 f"in_features is {wide} in {settings['path'].name}, expected {shape.width}, what "
                 "is pooled"
             )
         sizes = {"use_bias": settings["bias"], "dtype": shape.dtype}
-        super().__init__(wide, settings["out_features"], **sizes, rngs=rngs)
+        super().__init__(wide, settings["out_features"], **sizes, **KERNEL)
         self.activation = _ACTIVATIONS[settings["activation_function"]]
 
     def __call__(self, x: Float[Array, "batch width"]) -> Float[Array, "batch out"]:

@@ -32,7 +32,6 @@ class Folded(nnx.Module):
         size: height and width of the square, a multiple of `bands`.
         patch: height and width of a patch.
         stride: from one patch to the next.
-        rngs: source of the initial weights.
 
     Raises:
         ValueError: a size that is no multiple, or patches that fill no square.
@@ -45,8 +44,6 @@ class Folded(nnx.Module):
         size: int,
         patch: tuple[int, int],
         stride: tuple[int, int],
-        *,
-        rngs: nnx.Rngs,
     ):
         if size % bands:
             raise ValueError(f"spec_size is {size}, expected a multiple of num_mel_bins, {bands}")
@@ -60,8 +57,8 @@ class Folded(nnx.Module):
                 )
         around = [(part - step) // 2 for part, step in zip(patch, stride, strict=True)]
         self.around = [(0, 0), *((more, more) for more in around), (0, 0)]
-        self.map = PatchMap(1, shape.width, patch, stride, rngs=rngs)
-        self.norm = _norm(shape.width, rngs)
+        self.map = PatchMap(1, shape.width, patch, stride)
+        self.norm = Norm(shape.width, _EPS)
         self.dtype = shape.dtype
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:
@@ -98,13 +95,10 @@ class WindowLayer(Layer):
         grid: rows and columns of tokens, multiples of `window`.
         window: rows and columns of a window.
         shift: by how many the windows are moved.
-        rngs: source of the initial weights.
     """
 
-    def __init__(
-        self, shape: Shape, grid: tuple[int, int], window: int, *, shift: int, rngs: nnx.Rngs
-    ):
-        super().__init__(shape, rngs)
+    def __init__(self, shape: Shape, grid: tuple[int, int], window: int, *, shift: int):
+        super().__init__(shape)
         self.places = nnx.Param(jnp.zeros(((2 * window - 1) ** 2, shape.heads)))
         self.grid, self.window, self.shift = grid, window, shift
 
@@ -148,15 +142,12 @@ class Stage(nnx.Module):
         grid: rows and columns of tokens.
         window: rows and columns of a window.
         merged: whether four neighbours become one token after the layers.
-        rngs: source of the initial weights.
 
     Raises:
         ValueError: a grid that has no whole windows, or cannot be halved.
     """
 
-    def __init__(
-        self, shape: Shape, grid: tuple[int, int], window: int, *, merged: bool, rngs: nnx.Rngs
-    ):
+    def __init__(self, shape: Shape, grid: tuple[int, int], window: int, *, merged: bool):
         if any(side % window or side % (1 + merged) for side in grid):
             raise ValueError(
                 f"a stage has {grid[0]} x {grid[1]} tokens, expected multiples of the window, "
@@ -165,14 +156,14 @@ class Stage(nnx.Module):
         half = window // 2 if min(grid) > window else 0  # a single window has no neighbours
         self.layers = nnx.List(
             [
-                WindowLayer(shape, grid, window, shift=number % 2 * half, rngs=rngs)
+                WindowLayer(shape, grid, window, shift=number % 2 * half)
                 for number in range(shape.depth)
             ]
         )
         self.grid, self.merged = grid, merged
         if merged:
-            self.norm = _norm(4 * shape.width, rngs)
-            self.merge = shape.linear(4 * shape.width, 2 * shape.width, rngs, bias=False)
+            self.norm = Norm(4 * shape.width, _EPS)
+            self.merge = shape.linear(4 * shape.width, 2 * shape.width, bias=False)
 
     def __call__(
         self, x: Float[Array, "batch tokens width"], *, remat: bool
@@ -195,7 +186,6 @@ class Swin(nnx.Module):
         shapes: of each stage's layers, each twice as wide as those before.
         grid: rows and columns of tokens at first.
         window: rows and columns of a window.
-        rngs: source of the initial weights.
 
     Attributes:
         remat: as for `through`.
@@ -204,13 +194,13 @@ class Swin(nnx.Module):
         ValueError: as `Stage`.
     """
 
-    def __init__(self, shapes: Sequence[Shape], grid: tuple[int, int], window: int, rngs: nnx.Rngs):
+    def __init__(self, shapes: Sequence[Shape], grid: tuple[int, int], window: int):
         self.remat, self.stages = False, nnx.List()
         for number, shape in enumerate(shapes):
             merged = number + 1 < len(shapes)
-            self.stages.append(Stage(shape, grid, window, merged=merged, rngs=rngs))
+            self.stages.append(Stage(shape, grid, window, merged=merged))
             grid = grid[0] // 2, grid[1] // 2
-        self.norm = _norm(shapes[-1].width, rngs)
+        self.norm = Norm(shapes[-1].width, _EPS)
 
     @property
     def layers(self) -> list[WindowLayer]:
@@ -233,7 +223,3 @@ def offsets(window: int) -> Int[np.ndarray, "tokens tokens"]:
     rows, columns = np.divmod(np.arange(window**2), window)
     down, right = (each[:, None] - each[None] + window - 1 for each in (rows, columns))
     return down * (2 * window - 1) + right
-
-
-def _norm(width: int, rngs: nnx.Rngs) -> Norm:
-    return Norm(width, epsilon=_EPS, use_fast_variance=False, rngs=rngs)

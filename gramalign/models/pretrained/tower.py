@@ -93,7 +93,7 @@ class Tower(nnx.Module):
                 f"{' and '.join(kinds(self.folder))} of other sizes: make the rows with gramalign "
                 "features --inputs, and this encoder"
             )
-        self.encoder, self.shape = make(self.folder, kind, dtype=dtype, rngs=rngs), shape
+        self.encoder, self.shape = make(self.folder, kind, dtype=dtype), shape
         self.encoder.body.remat = remat
         self.change = LowRank(self.encoder, rank, rngs=rngs) if rank else None
         ends = {"dtype": dtype, "preferred_element_type": jnp.float32, "rngs": rngs}

@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.models.linear import HIDDEN, Linear
+from gramalign.models.pretrained.unread import KERNEL, NO_KEYS, TABLE
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
@@ -107,14 +108,14 @@ class Shape:
                 f"{self.heads} attention heads cannot share a width of {self.width} evenly"
             )
 
-    def linear(self, ins: int, outs: int, rngs: nnx.Rngs, *, bias: bool = True) -> Linear:
+    def linear(self, ins: int, outs: int, *, bias: bool = True) -> Linear:
         """A linear map."""
-        return Linear(ins, outs, use_bias=bias, dtype=self.dtype, rngs=rngs)
+        return Linear(ins, outs, use_bias=bias, dtype=self.dtype, **KERNEL)
 
-    def norm(self, rngs: nnx.Rngs, width: int | None = None) -> "Norm":
+    def norm(self, width: int | None = None) -> "Norm":
         """A normalisation, of tokens or of what has another width."""
         width = self.width if width is None else width
-        return Norm(width, epsilon=self.eps, use_fast_variance=False, rngs=rngs)
+        return Norm(width, self.eps)
 
 
 class Norm(nnx.LayerNorm):
@@ -122,7 +123,14 @@ class Norm(nnx.LayerNorm):
 
     The variance is that of the differences from the mean, as in torch; flax's default, the mean
     square less the squared mean, loses digits where the mean is large.
+
+    Args:
+        width: of what is normalised.
+        eps: what is added to the variance.
     """
+
+    def __init__(self, width: int, eps: float):
+        super().__init__(width, epsilon=eps, use_fast_variance=False, rngs=NO_KEYS)
 
     def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Normalises every token."""
@@ -132,17 +140,17 @@ class Norm(nnx.LayerNorm):
 class Attention(nnx.Module):
     """Attention of several heads, of tokens to each other or of `asking` tokens to others."""
 
-    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+    def __init__(self, shape: Shape):
         width = shape.width
         self.query, self.key, self.value = (
-            shape.linear(width, width, rngs, bias=bias) for bias in shape.biases
+            shape.linear(width, width, bias=bias) for bias in shape.biases
         )
-        self.out = shape.linear(width, width, rngs)
+        self.out = shape.linear(width, width)
         self.heads, self.causal = shape.heads, shape.causal
         self.sink_key = nnx.Param(jnp.zeros(width)) if shape.sink else None
         self.sink_value = nnx.Param(jnp.zeros(width)) if shape.sink else None
         self.gated_by = shape.distances.gate if shape.distances else None
-        self.gate = Gate(shape.heads, width, rngs) if self.gated_by else None
+        self.gate = Gate(shape.heads, width) if self.gated_by else None
 
     def __call__(
         self,
@@ -207,8 +215,8 @@ class Gate(nnx.Module):
     The gate of WavLM (arXiv 2110.13900), whose two parts are sums of four features each.
     """
 
-    def __init__(self, heads: int, width: int, rngs: nnx.Rngs):
-        self.map = Linear(width // heads, 8, rngs=rngs)
+    def __init__(self, heads: int, width: int):
+        self.map = Linear(width // heads, 8, **KERNEL)
         self.weight = nnx.Param(jnp.ones(heads))
 
     def __call__(
@@ -224,9 +232,9 @@ class Gate(nnx.Module):
 class Perceptron(nnx.Module):
     """One hidden layer."""
 
-    def __init__(self, shape: Shape, rngs: nnx.Rngs):
-        self.up = shape.linear(shape.width, shape.hidden * (1 + shape.gated), rngs)
-        self.down = shape.linear(shape.hidden, shape.width, rngs)
+    def __init__(self, shape: Shape):
+        self.up = shape.linear(shape.width, shape.hidden * (1 + shape.gated))
+        self.down = shape.linear(shape.hidden, shape.width)
         self.activation, self.gated = ACTIVATIONS[shape.activation], shape.gated
 
     def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
@@ -241,9 +249,9 @@ class Perceptron(nnx.Module):
 class Layer(nnx.Module):
     """Attention, then a perceptron, each added to what it saw."""
 
-    def __init__(self, shape: Shape, rngs: nnx.Rngs):
-        self.attention, self.mlp = Attention(shape, rngs), Perceptron(shape, rngs)
-        self.attention_norm, self.mlp_norm = shape.norm(rngs), shape.norm(rngs)
+    def __init__(self, shape: Shape):
+        self.attention, self.mlp = Attention(shape), Perceptron(shape)
+        self.attention_norm, self.mlp_norm = shape.norm(), shape.norm()
         self.norm_first, self.scaled = shape.norm_first, shape.scaled
         self.residual = shape.residual
         if self.scaled:
@@ -297,12 +305,12 @@ class Transformer(nnx.Module):
         remat: as for `through`.
     """
 
-    def __init__(self, shape: Shape, rngs: nnx.Rngs):
+    def __init__(self, shape: Shape):
         self.remat = False
-        self.layers = nnx.List([Layer(shape, rngs) for _ in range(shape.depth)])
-        self.norm = shape.norm(rngs) if shape.norm_first and shape.norm_last else None
+        self.layers = nnx.List([Layer(shape) for _ in range(shape.depth)])
+        self.norm = shape.norm() if shape.norm_first and shape.norm_last else None
         self.apart = apart = shape.distances
-        self.distances = None if apart is None else nnx.Embed(apart.ranges, shape.heads, rngs=rngs)
+        self.distances = None if apart is None else nnx.Embed(apart.ranges, shape.heads, **TABLE)
 
     def __call__(
         self,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from gramalign.models.pretrained.fronts import Inputs, given
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Norm, Shape
+from gramalign.models.pretrained.unread import KERNEL, NO_KEYS
 
 _EPS = 1e-5  # of convolutions, whatever the configuration says of the transformer
 
@@ -35,16 +36,15 @@ class Convolution(nnx.Module):
         norm: Literal["group", "layer"] | None,
         activation: str,
         bias: bool,
-        rngs: nnx.Rngs,
     ):
         width, kernel, stride = step
-        self.conv = nnx.Conv(ins, width, kernel, stride, padding="VALID", use_bias=bias, rngs=rngs)
-        options = {"epsilon": _EPS, "use_fast_variance": False, "rngs": rngs}
+        self.conv = nnx.Conv(ins, width, kernel, stride, padding="VALID", use_bias=bias, **KERNEL)
         match norm:
             case "group":
-                self.norm = nnx.GroupNorm(width, num_groups=width, **options)
+                sizes = {"num_groups": width, "epsilon": _EPS, "use_fast_variance": False}
+                self.norm = nnx.GroupNorm(width, **sizes, rngs=NO_KEYS)
             case "layer":
-                self.norm = Norm(width, **options)
+                self.norm = Norm(width, _EPS)
             case None:
                 self.norm = None
         self.activation = ACTIVATIONS[activation]
@@ -63,14 +63,13 @@ class Neighbours(nnx.Conv):
         near: how many tokens it sees.
         groups: into how many groups of features it is divided.
         activation: of the convolution, one of `ACTIVATIONS`.
-        rngs: source of the initial weights.
     """
 
-    def __init__(self, width: int, near: int, *, groups: int, activation: str, rngs: nnx.Rngs):
+    def __init__(self, width: int, near: int, *, groups: int, activation: str):
         if width % groups:
             raise ValueError(f"{groups} groups cannot share a width of {width} evenly")
         around = ((near // 2, (near - 1) // 2),)
-        super().__init__(width, width, near, padding=around, feature_group_count=groups, rngs=rngs)
+        super().__init__(width, width, near, padding=around, feature_group_count=groups, **KERNEL)
         self.activation = ACTIVATIONS[activation]
 
     def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -91,7 +90,6 @@ class Waves(nnx.Module):
         projection_norm: whether what they make is normalised before it is projected.
         near: as for `Neighbours`.
         groups: likewise.
-        rngs: source of the initial weights.
     """
 
     def __init__(
@@ -105,7 +103,6 @@ class Waves(nnx.Module):
         projection_norm: bool,
         near: int,
         groups: int,
-        rngs: nnx.Rngs,
     ):
         self.steps = tuple(steps)
         ins = [1, *(step.width for step in steps)]
@@ -116,15 +113,14 @@ class Waves(nnx.Module):
                     norm=norm if norm == "layer" or number == 0 else None,
                     activation=activation,
                     bias=bias,
-                    rngs=rngs,
                 )
                 for number, (wide, step) in enumerate(zip(ins[:-1], steps, strict=True))
             ]
         )
-        self.projection_norm = shape.norm(rngs, ins[-1]) if projection_norm else None
-        self.projection = nnx.Linear(ins[-1], shape.width, rngs=rngs)
-        self.places = Neighbours(shape.width, near, groups=groups, activation=activation, rngs=rngs)
-        self.norm = None if shape.norm_first else shape.norm(rngs)
+        self.projection_norm = shape.norm(ins[-1]) if projection_norm else None
+        self.projection = nnx.Linear(ins[-1], shape.width, **KERNEL)
+        self.places = Neighbours(shape.width, near, groups=groups, activation=activation)
+        self.norm = None if shape.norm_first else shape.norm()
         self.dtype = shape.dtype
         self.shortest = 1
         for step in reversed(self.steps):

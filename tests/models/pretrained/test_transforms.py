@@ -15,15 +15,18 @@ from gramalign.models.linear import HIDDEN, PRODUCT
 from gramalign.models.pretrained.swin import Swin
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Attention, Shape, Transformer
 from gramalign.programs.flops import matmul_flops
-from tests.models.pretrained.tiny import drawn_inputs, golden
+from tests.models.pretrained.tiny import drawn_inputs, fill, golden
 
 GOLDEN = golden()
+KINDS = [
+    *("clip text", "mpnet text", "siglip image", "dinov3 with gates image", "videomae video"),
+    *("whisper audio", "large wavlm audio", "clap audio"),
+]
 EACH = [
-    *("clip text", "roberta text", "mpnet text", "ast audio", "whisper audio"),
-    *("wav2vec2 audio", "large wav2vec2 audio", "large wavlm audio", "large beats audio"),
-    "imagebind audio",
-    *("videomae video", "siglip image", "dinov2 with registers, smaller images image"),
-    *("dinov3 image", "dinov3 with gates image", "clap text", "clap audio"),
+    *KINDS,
+    *("bert text", "roberta text", "clap text", "ast audio", "wav2vec2 audio"),
+    *("large wav2vec2 audio", "wavlm audio", "large beats audio", "imagebind audio", "eva image"),
+    *("dinov2 with gates image", "dinov2 with registers, smaller images image", "dinov3 image"),
 ]
 
 
@@ -31,8 +34,8 @@ EACH = [
 def parts(model):
     """A function of state and inputs, the state, and inputs of eight rows."""
 
-    def made(name, dtype=jnp.float32):
-        encoder = pretrained.load(model(name), name.split()[-1], dtype=dtype)
+    def made(name):
+        encoder = pretrained.load(model(name), name.split()[-1])
         graph, state = nnx.split(encoder)
         shapes = {each: [8, *shape[1:]] for each, shape in GOLDEN[name]["inputs"].items()}
         return jax.jit(lambda s, x: nnx.merge(graph, s)(x)), state, drawn_inputs(shapes)
@@ -40,7 +43,7 @@ def parts(model):
     return made
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", KINDS)
 def test_vmap_a_mesh_and_an_exported_program_change_nothing(parts, name):
     embed, state, inputs = parts(name)
     wanted = embed(state, inputs)
@@ -65,21 +68,27 @@ def test_layers_may_keep_no_more_than_what_they_got(kind):
     shape = Shape(
         width=8, depth=3, heads=2, hidden=16, activation="gelu", eps=1e-5, norm_last=False
     )
-    body, tokens = Transformer(shape, nnx.Rngs(0)), 5
+    body, tokens = Transformer(shape), 5
     if kind == "swin":
-        body, tokens = Swin([shape], (2, 4), 2, nnx.Rngs(0)), 8
+        body, tokens = Swin([shape], (2, 4), 2), 8
+    fill(body)
     x = jax.random.normal(jax.random.key(1), (40, tokens, 8))
 
     def backwards(remat):
         body.remat = remat
         graph, state = nnx.split(body)
-        y, back = jax.vjp(lambda state, x: nnx.merge(graph, state)(x), state, x)
+
+        @jax.jit
+        def forwards(state, x):
+            return jax.vjp(lambda state, x: nnx.merge(graph, state)(x), state, x)
+
+        y, back = forwards(state, x)
         # Of the batch, or of its windows, which no parameter is as large as.
         kept = sum(each.size for each in jax.tree.leaves(back) if each.shape[:1] >= (40,))
-        return back(jnp.cos(y)), kept
+        return jax.jit(back)(jnp.cos(y)), kept
 
     (wanted, much), (found, little) = backwards(False), backwards(True)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, wanted)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5, 1e-5), found, wanted)
     if kind == "transformer":
         assert little == 3 * x.size
     assert little < much / 5
@@ -92,7 +101,7 @@ def kept(function, *names):
 
 def test_where_products_are_kept_only_attention_is_computed_again():
     shape = Shape(width=8, depth=3, heads=2, hidden=16, activation="gelu", eps=1e-5)
-    graph, state = nnx.split(Transformer(shape, nnx.Rngs(0)))
+    graph, state = nnx.split(Transformer(shape))
     x = jax.random.normal(jax.random.key(1), (4, 5, 8))
 
     def embed(state, x):
@@ -117,17 +126,34 @@ def test_where_layers_are_kept_words_are_looked_up_once(parts):
     assert lookups(kept(embed, HIDDEN)) - lookups(embed) == 1  # of the token for the whole text
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", EACH)
-def test_each_parameter_has_a_gradient(parts, name, dtype):
-    embed, state, inputs = parts(name, dtype)
-    slopes = jax.grad(lambda s: jnp.sum(embed(s, inputs) ** 2))(state)
-    for path, slope in jax.tree.leaves_with_path(slopes):
+def test_each_parameter_has_a_gradient_which_is_a_sum_over_the_batch_in_float32(model, name):
+    """Or it would depend on how devices and microbatches divide the batch."""
+    encoder = pretrained.load(model(name), name.split()[-1], dtype=jnp.bfloat16)
+    inputs = drawn_inputs(GOLDEN[name]["inputs"])
+    graph, state = nnx.split(encoder)
+
+    @jax.jit
+    def slopes(weights):
+        def total(s):
+            return jnp.sum(weights[:, None] * jnp.sin(nnx.merge(graph, s)(inputs)))
+
+        return jax.grad(total)(state)
+
+    # Of all rows, and of each: what is computed of a row by itself is the same to the bit.
+    whole, *parts = (slopes(np.float32(weights)) for weights in ([1, 1], [1, 0], [0, 1]))
+    whole, *parts = (jax.tree.leaves_with_path(each) for each in (whole, *parts))
+    sums = [
+        np.asarray(one) + np.asarray(other) for (_, one), (_, other) in zip(*parts, strict=True)
+    ]
+    largest = max(np.abs(each).max() for each in sums)
+    for (path, slope), wanted in zip(whole, sums, strict=True):
         assert slope.dtype == jnp.float32
-        assert bool(jnp.all(jnp.isfinite(slope))), path
+        # Those of keys' biases are sums that cancel, as softmax does not see them.
+        np.testing.assert_allclose(slope, wanted, rtol=2e-6, atol=5e-5 * largest)
         name = jax.tree_util.keystr(path)
-        if "'key'" not in name or "'bias'" not in name:  # which softmax does not see
-            assert float(jnp.max(jnp.abs(slope))) > 1e-6, path
+        if "'key'" not in name or "'bias'" not in name:
+            assert np.abs(slope).max() > 1e-6, name
 
 
 X = np.linspace(-6, 6, 49)
@@ -159,12 +185,12 @@ def test_normalisation_keeps_its_digits_where_the_mean_is_large():
     x = (1000 + np.random.default_rng(0).normal(size=(2, 3, 64))).astype(np.float32)
     exact = x.astype(np.float64)
     exact = (exact - exact.mean(-1, keepdims=True)) / exact.std(-1, keepdims=True)
-    np.testing.assert_allclose(shape.norm(nnx.Rngs(0))(jnp.asarray(x)), exact, atol=1e-3)
+    np.testing.assert_allclose(shape.norm()(jnp.asarray(x)), exact, atol=1e-3)
 
 
 def test_attention_in_bfloat16_compares_in_float32():
     sizes = {"width": 64, "depth": 1, "heads": 1, "hidden": 1, "activation": "gelu", "eps": 1e-6}
-    attention = Attention(Shape(**sizes, dtype=jnp.bfloat16), nnx.Rngs(0))
+    attention = Attention(Shape(**sizes, dtype=jnp.bfloat16))
     for part in (attention.query, attention.key, attention.out):
         part.kernel[...] = jnp.eye(64)
     attention.value.kernel[...] = jnp.zeros((64, 64)).at[:2, 0].set(jnp.asarray([1.0, -1.0]))

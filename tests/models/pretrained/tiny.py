@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
+from flax import nnx
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "pretrained.json"
 
@@ -47,6 +48,12 @@ def drawn_inputs(shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
         else:
             found[name] = drawn(name, shape)
     return found
+
+
+def fill(module: nnx.Module) -> None:
+    """Draws a module's weights, which are zero until they are read, from their names."""
+    for path, variable in nnx.to_flat_state(nnx.state(module)):
+        variable[...] = drawn(str(path), variable.shape)
 
 
 def golden() -> dict:

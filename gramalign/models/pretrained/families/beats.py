@@ -3,7 +3,6 @@
 `gramalign.models.pretrained.divide` makes a folder of their checkpoints.
 """
 
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -34,7 +33,7 @@ _beats = {
 }
 
 
-def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_beats, config)
     sizes = {
         "hidden_size": config["encoder_embed_dim"],
@@ -64,9 +63,8 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         activation="gelu",
         near=config["conv_pos"],
         groups=config["conv_pos_groups"],
-        rngs=rngs,
     )
-    body, head = Transformer(shape, rngs), projection_of(config, shape, rngs)
+    body, head = Transformer(shape), projection_of(config, shape)
     return Encoder("audio", width_of(shape, head), front, body, pools.mean, head)
 
 

@@ -6,7 +6,6 @@ RoBERTa is of arXiv 1907.11692, DistilBERT of arXiv 1910.01108, MPNet of arXiv 2
 import re
 from typing import Any
 
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -47,26 +46,26 @@ _distilbert = {
 }
 
 
-def _make_bert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    return _bert_like(settled(_bert, config), None, dtype, rngs)
+def _make_bert(config: Config, dtype: DTypeLike) -> Encoder:
+    return _bert_like(settled(_bert, config), None, dtype)
 
 
-def _make_roberta(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_roberta(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(ROBERTA_DEFAULTS, config)
-    return _bert_like(config, config["pad_token_id"], dtype, rngs)
+    return _bert_like(config, config["pad_token_id"], dtype)
 
 
-def _make_mpnet(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_mpnet(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_mpnet, config)
     distances = Distances()
     if (ranges := config["relative_attention_num_buckets"]) != distances.ranges:
         # Hugging Face makes a table of so many, and looks up the usual ones.
         raise ValueError(f"relative_attention_num_buckets is {ranges}, expected {distances.ranges}")
     # Whatever pad_token_id says.
-    return _bert_like(config, 1, dtype, rngs, distances=distances)
+    return _bert_like(config, 1, dtype, distances=distances)
 
 
-def _make_distilbert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_distilbert(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_distilbert, config)
     sizes = {
         "hidden_size": config["dim"],
@@ -75,21 +74,19 @@ def _make_distilbert(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encode
         "num_attention_heads": config["n_heads"],
         "hidden_act": known(config, "activation"),
     }
-    return _bert_like({**config, **sizes}, None, dtype, rngs)
+    return _bert_like({**config, **sizes}, None, dtype)
 
 
-def _bert_like(
-    config: Config, pad: int | None, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any
-) -> Encoder:
-    shape, front, body = front_and_body(config, pad, dtype, rngs, **others)
+def _bert_like(config: Config, pad: int | None, dtype: DTypeLike, **others: Any) -> Encoder:
+    shape, front, body = front_and_body(config, pad, dtype, **others)
     said = config.get(MODULES, {})
     pool = {"mean": pools.mean, "first": pools.first}[said.get("pool", "mean")]
-    head = Dense(shape, said["dense"], rngs) if "dense" in said else None
+    head = Dense(shape, said["dense"]) if "dense" in said else None
     return Encoder("text", width_of(shape, head), front, body, pool, head)
 
 
 def front_and_body(
-    config: Config, pad: int | None, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any
+    config: Config, pad: int | None, dtype: DTypeLike, **others: Any
 ) -> tuple[Shape, Tokens, Transformer]:
     """What makes tokens of texts, and maps them.
 
@@ -97,7 +94,6 @@ def front_and_body(
         config: with all names of `ROBERTA_DEFAULTS`.
         pad: as for `Tokens`.
         dtype: what is multiplied in.
-        rngs: source of the weights.
         others: of the `Shape`.
 
     Raises:
@@ -108,8 +104,8 @@ def front_and_body(
     shape = shape_of(config, dtype, norm_first=False, **others)
     places = config["max_position_embeddings"]
     tables = {"kinds": config["type_vocab_size"], "pad": pad, "norm": True}
-    front = Tokens(shape, config["vocab_size"], places, **tables, rngs=rngs)
-    return shape, front, Transformer(shape, rngs)
+    front = Tokens(shape, config["vocab_size"], places, **tables)
+    return shape, front, Transformer(shape)
 
 
 _ENDS = {

@@ -7,7 +7,6 @@ window by window.
 from typing import Any
 
 import numpy as np
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -36,14 +35,14 @@ _audio = {
 }
 
 
-def _make_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_text(config: Config, dtype: DTypeLike) -> Encoder:
     text = settled(_text, part_of(config, "text_config"), "text_config")
-    shape, front, body = front_and_body(text, text["pad_token_id"], dtype, rngs)
-    head = _projection(config, shape, rngs)
-    return Encoder("text", head.dim, front, body, FirstMapped(shape, rngs), head)
+    shape, front, body = front_and_body(text, text["pad_token_id"], dtype)
+    head = _projection(config, shape)
+    return Encoder("text", head.dim, front, body, FirstMapped(shape), head)
 
 
-def _make_audio(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_audio(config: Config, dtype: DTypeLike) -> Encoder:
     audio = settled(_audio, part_of(config, "audio_config"), "audio_config")
     if audio["enable_fusion"]:
         raise ValueError(
@@ -61,9 +60,9 @@ def _make_audio(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         for number, sizes in enumerate(zip(depths, heads, strict=True))
     ]
     size, patch, stride = audio["spec_size"], pair(audio["patch_size"]), pair(audio["patch_stride"])
-    front = Folded(shapes[0], audio["num_mel_bins"], size, patch, stride, rngs=rngs)
-    body = Swin(shapes, (size // stride[0], size // stride[1]), audio["window_size"], rngs)
-    head = _projection(config, shapes[-1], rngs)
+    front = Folded(shapes[0], audio["num_mel_bins"], size, patch, stride)
+    body = Swin(shapes, (size // stride[0], size // stride[1]), audio["window_size"])
+    head = _projection(config, shapes[-1])
     return Encoder("audio", head.dim, front, body, pools.mean, head)
 
 
@@ -77,10 +76,10 @@ def _stage(audio: Config, width: int, depth: int, heads: int, dtype: DTypeLike) 
     return shape_of({**audio, **sizes}, dtype, biases=(bool(audio["qkv_bias"]),) * 3)
 
 
-def _projection(config: Config, shape: Shape, rngs: nnx.Rngs) -> Projection:
+def _projection(config: Config, shape: Shape) -> Projection:
     config = settled(_clap, config)
     activation = known(config, "projection_hidden_act")
-    return Projection(shape, config["projection_dim"], activation, rngs)
+    return Projection(shape, config["projection_dim"], activation)
 
 
 def _projection_names(name: str) -> dict[str, str]:

@@ -6,7 +6,6 @@ SigLIP 2 (arXiv 2502.14786) is a SigLIP where its images have one resolution.
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -68,41 +67,41 @@ def _clip_layers(before: str) -> Names:
     return layers(f"{before}.encoder.layers", **attention, **norms, **perceptron)
 
 
-def _make_clip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_clip_text(config: Config, dtype: DTypeLike) -> Encoder:
     text = _clip_text(config)
     shape = shape_of(text, dtype, causal=True)
-    front = Tokens(shape, text["vocab_size"], text["max_position_embeddings"], rngs=rngs)
+    front = Tokens(shape, text["vocab_size"], text["max_position_embeddings"])
     # Older configurations give 2, which is no word's end; a text ends at its largest number there.
     pool = pools.EndOfText(None if (end := text["eos_token_id"]) == 2 else end)
-    head = projection_of({"projection_dim": 512, **config}, shape, rngs)
-    return Encoder("text", width_of(shape, head), front, Transformer(shape, rngs), pool, head)
+    head = projection_of({"projection_dim": 512, **config}, shape)
+    return Encoder("text", width_of(shape, head), front, Transformer(shape), pool, head)
 
 
-def _make_clip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_clip_image(config: Config, dtype: DTypeLike) -> Encoder:
     image = _clip_image(config)
     shape = shape_of(image, dtype)
-    front = patches_of(shape, image, rngs, bias=False, norm=True)
+    front = patches_of(shape, image, bias=False, norm=True)
     # Only the token for the class is normalised at the end, which the others do not change.
-    body = Transformer(shape, rngs)
-    head = projection_of({"projection_dim": 512, **config}, shape, rngs)
+    body = Transformer(shape)
+    head = projection_of({"projection_dim": 512, **config}, shape)
     return Encoder("image", width_of(shape, head), front, body, pools.first, head)
 
 
-def _make_siglip_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_siglip_text(config: Config, dtype: DTypeLike) -> Encoder:
     text = _siglip_text(config)
     shape = shape_of(text, dtype)
     dim = text["projection_size"] or shape.width
-    front = Tokens(shape, text["vocab_size"], text["max_position_embeddings"], rngs=rngs)
-    body, head = Transformer(shape, rngs), shape.linear(shape.width, dim, rngs)
+    front = Tokens(shape, text["vocab_size"], text["max_position_embeddings"])
+    body, head = Transformer(shape), shape.linear(shape.width, dim)
     return Encoder("text", dim, front, body, pools.last, head)
 
 
-def _make_siglip_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_siglip_image(config: Config, dtype: DTypeLike) -> Encoder:
     shape = shape_of(image := _siglip_image(config), dtype)
     if not image["vision_use_head"]:
         raise ValueError("vision_use_head is false, expected true: it has no embeddings of images")
-    front, body = patches_of(shape, image, rngs, tokens=0), Transformer(shape, rngs)
-    return Encoder("image", shape.width, front, body, AttentionPool(shape, rngs))
+    front, body = patches_of(shape, image, tokens=0), Transformer(shape)
+    return Encoder("image", shape.width, front, body, AttentionPool(shape))
 
 
 _CLIP_TEXT_NAMES = {
@@ -168,10 +167,10 @@ SIGLIP = {
 def _alone(recipe: Recipe, part: str) -> Recipe:
     """The recipe of a file with one of the two encoders, such as that of a diffusion model."""
 
-    def make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+    def make(config: Config, dtype: DTypeLike) -> Encoder:
         projected = "WithProjection" in str(config.get("architectures"))
         dim = config.get("projection_dim", 512) if projected else None
-        return recipe.make({f"{part}_config": config, "projection_dim": dim}, dtype, rngs)
+        return recipe.make({f"{part}_config": config, "projection_dim": dim}, dtype)
 
     return dataclasses.replace(recipe, make=make, part=f"{part}_model.")
 

@@ -5,7 +5,6 @@ Hugging Face's evaluation, also when an encoder is trained further.
 """
 
 import numpy as np
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -32,7 +31,7 @@ _dinov3 = {
 }
 
 
-def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_dinov3, config)
     for name in ("proj_bias", "mlp_bias"):
         if not config[name]:
@@ -45,10 +44,10 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         scaled=True,
     )
     registers = config["num_register_tokens"]
-    front = patches_of(shape, config, rngs, registers=registers, placed=False)
+    front = patches_of(shape, config, registers=registers, placed=False)
     width = shape.width // shape.heads
     turns = Turns(width, front.patch, config["rope_theta"], before=1, after=registers)
-    body = Transformer(shape, rngs)
+    body = Transformer(shape)
     return Encoder("image", shape.width, front, body, pools.first, turns=turns)
 
 

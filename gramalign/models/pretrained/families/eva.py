@@ -6,7 +6,6 @@ The first EVA alone; the names of its parts are those of its authors and of timm
 import re
 
 import numpy as np
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -33,11 +32,11 @@ _eva = {
 }
 
 
-def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_eva, config)
     shape = shape_of(config, dtype, biases=(True, False, True))
-    front, body = patches_of(shape, config, rngs), Transformer(shape, rngs)
-    head = projection_of(config, shape, rngs)
+    front, body = patches_of(shape, config), Transformer(shape)
+    head = projection_of(config, shape)
     return Encoder("image", width_of(shape, head), front, body, pools.first, head)
 
 

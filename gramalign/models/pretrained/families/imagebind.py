@@ -43,23 +43,23 @@ def _shape(config: Config, part: str, dtype: DTypeLike, **others: Any) -> Shape:
     return Shape(width, depth, heads, 4 * width, "gelu", 1e-6, dtype, **others)
 
 
-def _make_text(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_text(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_imagebind, config)
     shape = _shape(config, "text", dtype, causal=True)
-    front = Tokens(shape, config["vocab_size"], config["context_length"], rngs=rngs)
+    front = Tokens(shape, config["vocab_size"], config["context_length"])
     # A text ends at its largest number.
-    return _encoder("text", config, shape, front, rngs, pools.EndOfText(None))
+    return _encoder("text", config, shape, front, pools.EndOfText(None))
 
 
-def _make_image(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_image(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_imagebind, config)
     shape = _shape(config, "vision", dtype)
     sizes = [pair(config[name]) for name in ("image_size", "patch_size")]
-    front = Patches(shape, 3, *sizes, bias=False, norm=True, rngs=rngs)
-    return _encoder("image", config, shape, front, rngs)
+    front = Patches(shape, 3, *sizes, bias=False, norm=True)
+    return _encoder("image", config, shape, front)
 
 
-def _make_audio(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_audio(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_imagebind, config)
     shape = _shape(config, "audio", dtype, sink=True)
     front = Spectrum(
@@ -69,9 +69,8 @@ def _make_audio(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         stride=(config["audio_stride"],) * 2,
         bias=False,
         patch_norm=1e-5,
-        rngs=rngs,
     )
-    return _encoder("audio", config, shape, front, rngs)
+    return _encoder("audio", config, shape, front)
 
 
 def _encoder(
@@ -79,12 +78,11 @@ def _encoder(
     config: Config,
     shape: Shape,
     front: nnx.Module,
-    rngs: nnx.Rngs,
     pool: Any = pools.first,
 ) -> Encoder:
     dim = config["out_embed_dim"]
-    head = shape.linear(shape.width, dim, rngs, bias=False)
-    return Encoder(kind, dim, front, Transformer(shape, rngs), pool, head)
+    head = shape.linear(shape.width, dim, bias=False)
+    return Encoder(kind, dim, front, Transformer(shape), pool, head)
 
 
 def _names(part: str, **others: str) -> Names:

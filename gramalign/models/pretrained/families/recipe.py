@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.linear import Linear
@@ -17,7 +16,7 @@ from gramalign.settings import settled
 Config = Mapping[str, Any]
 Names = Mapping[str, str]
 Weights = dict[str, np.ndarray]
-Make = Callable[[Config, DTypeLike, nnx.Rngs], Encoder]
+Make = Callable[[Config, DTypeLike], Encoder]
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Recipe:
     """One encoder of a family."""
 
     make: Make
-    """From the configuration, the dtype that it multiplies in, and the source of weights."""
+    """From the configuration, and the dtype that it multiplies in."""
     names: Names
     """The checkpoint's name of each part of the encoder; `*` stands for a layer's number."""
     own: tuple[str, ...]
@@ -85,18 +84,18 @@ def pair(size: Any) -> tuple[int, int]:
     return high, wide
 
 
-def patches_of(shape: Shape, config: Config, rngs: nnx.Rngs, **others: Any) -> Patches:
+def patches_of(shape: Shape, config: Config, **others: Any) -> Patches:
     """The front of a configuration that has the names of `IMAGE`."""
     size, patch = pair(config["image_size"]), pair(config["patch_size"])
-    return Patches(shape, config["num_channels"], size, patch, rngs=rngs, **others)
+    return Patches(shape, config["num_channels"], size, patch, **others)
 
 
-def projection_of(config: Config, shape: Shape, rngs: nnx.Rngs) -> Linear | None:
+def projection_of(config: Config, shape: Shape) -> Linear | None:
     """What comes after the pool, if a configuration has a `projection_dim`."""
     config = settled({"projection_dim": None, "projection_bias": False}, config)
     if (dim := config["projection_dim"]) is None:
         return None
-    return shape.linear(shape.width, dim, rngs, bias=config["projection_bias"])
+    return shape.linear(shape.width, dim, bias=config["projection_bias"])
 
 
 def width_of(shape: Shape, head: Linear | None) -> int:

@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import numpy as np
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -49,35 +48,35 @@ def _shape(config: Config, dtype: DTypeLike, **others: Any) -> Shape:
     return shape_of(config, dtype, biases=biases, **others)
 
 
-def _make_vit(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_vit(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_vit, config)
     shape = _shape(config, dtype)
-    front, body = patches_of(shape, config, rngs), Transformer(shape, rngs)
+    front, body = patches_of(shape, config), Transformer(shape)
     return Encoder("image", shape.width, front, body, pools.first)
 
 
-def _make_dinov2(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
-    return _dinov2_like(settled(_dinov2, config), dtype, rngs)
+def _make_dinov2(config: Config, dtype: DTypeLike) -> Encoder:
+    return _dinov2_like(settled(_dinov2, config), dtype)
 
 
-def _make_registers(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_registers(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_registers, config)
     front = {"registers": config["num_register_tokens"], "smooth": True}
-    return _dinov2_like(config, dtype, rngs, **front)
+    return _dinov2_like(config, dtype, **front)
 
 
-def _dinov2_like(config: Config, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any) -> Encoder:
+def _dinov2_like(config: Config, dtype: DTypeLike, **others: Any) -> Encoder:
     hidden = int(config["hidden_size"] * config["mlp_ratio"])
     if gated := config["use_swiglu_ffn"]:
         # Two halves have the parameters of one, rounded up to what suits accelerators.
         hidden = (hidden * 2 // 3 + 7) // 8 * 8
         config = {**config, "hidden_act": "silu"}
     shape = _shape({**config, "intermediate_size": hidden}, dtype, gated=gated, scaled=True)
-    front, body = patches_of(shape, config, rngs, **others), Transformer(shape, rngs)
+    front, body = patches_of(shape, config, **others), Transformer(shape)
     return Encoder("image", shape.width, front, body, pools.first)
 
 
-def _make_ast(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_ast(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_ast, config)
     shape = _shape(config, dtype)
     front = Spectrum(
@@ -86,12 +85,11 @@ def _make_ast(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         pair(config["patch_size"]),
         stride=(config["frequency_stride"], config["time_stride"]),
         tokens=2,
-        rngs=rngs,
     )
-    return Encoder("audio", shape.width, front, Transformer(shape, rngs), pools.mean_of_two)
+    return Encoder("audio", shape.width, front, Transformer(shape), pools.mean_of_two)
 
 
-def _make_videomae(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_videomae(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_videomae, config)
     biased = bool(config["qv_bias"])
     # Where tokens are meant to be averaged, what normalises them is no part of the encoder.
@@ -99,8 +97,8 @@ def _make_videomae(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
     shape = shape_of(config, dtype, biases=(biased, False, biased), norm_last=norm_last)
     video = (config["num_frames"], config["num_channels"], *pair(config["image_size"]))
     patch = (config["tubelet_size"], *pair(config["patch_size"]))
-    front = Tubelets(shape, video, patch, rngs=rngs)
-    return Encoder("video", shape.width, front, Transformer(shape, rngs), pools.mean)
+    front = Tubelets(shape, video, patch)
+    return Encoder("video", shape.width, front, Transformer(shape), pools.mean)
 
 
 _FRONT = {

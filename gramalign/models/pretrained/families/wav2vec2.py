@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -34,13 +33,13 @@ _wav2vec2 = {
 _wavlm = {**_wav2vec2, "num_buckets": 320, "max_bucket_distance": 800}
 
 
-def _make_wavlm(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make_wavlm(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_wavlm, config)
     distances = Distances(config["num_buckets"], config["max_bucket_distance"], gate="tokens")
-    return _make(config, dtype, rngs, distances=distances)
+    return _make(config, dtype, distances=distances)
 
 
-def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any) -> Encoder:
+def _make(config: Config, dtype: DTypeLike, **others: Any) -> Encoder:
     config = settled(_wav2vec2, config)
     if (norm := config["feat_extract_norm"]) not in ("group", "layer"):
         raise ValueError(f"feat_extract_norm is {norm!r}, expected 'group' or 'layer'")
@@ -60,9 +59,8 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs, **others: Any) -> En
         projection_norm=config["feat_proj_layer_norm"],
         near=config["num_conv_pos_embeddings"],
         groups=config["num_conv_pos_embedding_groups"],
-        rngs=rngs,
     )
-    return Encoder("audio", shape.width, front, Transformer(shape, rngs), pools.mean)
+    return Encoder("audio", shape.width, front, Transformer(shape), pools.mean)
 
 
 _NAMES = {

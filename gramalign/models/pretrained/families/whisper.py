@@ -1,6 +1,5 @@
 """The encoder of Whisper (arXiv 2212.04356), of speech."""
 
-from flax import nnx
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -23,7 +22,7 @@ _whisper = {
 }
 
 
-def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
+def _make(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_whisper, config)
     sizes = {
         "hidden_size": config["d_model"],
@@ -34,8 +33,8 @@ def _make(config: Config, dtype: DTypeLike, rngs: nnx.Rngs) -> Encoder:
         "layer_norm_eps": 1e-5,
     }
     shape = shape_of(sizes, dtype, biases=(True, False, True))
-    front = Frames(shape, config["num_mel_bins"], config["max_source_positions"], rngs=rngs)
-    return Encoder("audio", shape.width, front, Transformer(shape, rngs), pools.mean_of_sound)
+    front = Frames(shape, config["num_mel_bins"], config["max_source_positions"])
+    return Encoder("audio", shape.width, front, Transformer(shape), pools.mean_of_sound)
 
 
 _NAMES = {
