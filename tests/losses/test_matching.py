@@ -190,8 +190,8 @@ def test_absent_modalities_count_as_zeros(embeddings, present, head):
 def test_a_head_judges_by_products():
     """It learns from signs alone, which no sum of functions of single embeddings can."""
     rng = np.random.default_rng(0)
-    head = MatchingHead(("a", "b"), 4, hidden=64, rngs=nnx.Rngs(0))
-    a, b = (jnp.asarray(rng.choice([-0.5, 0.5], (512, 4)), jnp.float32) for _ in range(2))
+    head = MatchingHead(("a", "b"), 4, hidden=32, rngs=nnx.Rngs(0))
+    a, b = (jnp.asarray(rng.choice([-0.5, 0.5], (256, 4)), jnp.float32) for _ in range(2))
     target = jnp.sum(a * b, axis=1) > 0
 
     def loss(head):

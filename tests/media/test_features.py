@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any, get_args
 
+import jax
 import numpy as np
 import pytest
 import soundfile
@@ -72,7 +73,7 @@ def test_a_feature_is_the_mean_over_a_cells_pieces(table, encoders, made):
         ("film", films, "clip", "films/{}.mp4"),
         ("sound", sounds, "whisper", "sounds/{}.wav"),
     ):
-        encoder = load(encoders / folder, "image" if kind == "video" else kind)
+        encoder = jax.jit(load(encoders / folder, "image" if kind == "video" else kind))
         read = reader(kind, encoders / folder, model_type=folder, longest=12, frames=3)
         text = "a the cat dog bird sees hears red small large one".split()
         for row in np.flatnonzero(store.present[name]):
@@ -120,7 +121,7 @@ def test_a_length_of_texts_that_is_none_is_refused(longest, table, encoders, tmp
 @pytest.mark.parametrize(("name", "windows"), [("wav2vec2", 1), ("hubert", 2)])
 def test_sounds_whose_encoders_take_samples(name, windows, sounds, encoders, tmp_path):
     found = features(sounds, tmp_path / "store", audio={"sound": encoders / name}, batch_size=4)
-    encoder = load(encoders / name, "audio")
+    encoder = jax.jit(load(encoders / name, "audio"))
     samples, _ = soundfile.read(sounds.parent / "sounds/7.wav", dtype="float32")
     parts = [samples] if windows == 1 else [samples[:20000], samples[8000:]]
     alone = []
@@ -134,7 +135,7 @@ def test_sounds_whose_encoders_take_samples(name, windows, sounds, encoders, tmp
 def test_videos_whose_encoder_sees_frames_together(films, encoders, tmp_path):
     folder = encoders / "videomae"
     found = features(films, tmp_path / "store", video={"film": folder}, frames=2, batch_size=48)
-    encoder = load(folder, "video")
+    encoder = jax.jit(load(folder, "video"))
     read = reader("video", folder, model_type="videomae", longest=0, frames=6, together=True)
     assert "frames" not in json.loads((tmp_path / "store" / "media.json").read_text())["options"]
     for row, film in enumerate((1, 7)):

@@ -18,7 +18,7 @@ from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, 
 from gramalign.training.model import abstract_model, standardised
 from gramalign.training.moments import moments
 from tests.compiled import kept_programs as kept_programs
-from tests.models.pretrained.tiny import golden, write_model
+from tests.models.pretrained.tiny import fill, golden, write_model
 from tests.training.commands import Killed, killed_at
 
 ROWS = 40
@@ -205,6 +205,7 @@ def test_low_rank_changes_are_added_to_kernels(folder):
     rows = np.random.default_rng(0).normal(size=(3, 432)).astype(np.float32)
     sizes = {"modality": "photo", "hidden": 4, "depth": 1, "rngs": nnx.Rngs(0)}
     tower = pretrained.Tower(432, 8, encoders={"photo": str(folder / "photo")}, rank=2, **sizes)
+    fill(tower.encoder)
     before = tower(jnp.asarray(rows))
     pieces = {"pixel_values": rows.reshape(-1, 3, 12, 12)}
     np.testing.assert_array_equal(before, tower.head(tower.encoder(pieces)))
