@@ -37,8 +37,9 @@ class Embed:
     """Feature store with any of the run's modalities."""
     out: Path
     """File to write: .npz or .safetensors."""
-    batch_size: int = 1024
-    """Rows embedded at a time."""
+    batch_size: int | None = None
+    """Rows embedded at a time, on one device; if not given, those whose features take 64 MiB, and
+    at most 1024, on every device."""
     fused: str | None = None
     """Also write what this term's heads fuse (vast or confu), as arrays such as audio+video."""
 

@@ -21,8 +21,8 @@ from gramalign.evaluation import (
 )
 from gramalign.evaluation.records import read_record
 from gramalign.training import Config, Run
+from gramalign.training.embedding import embed_store
 from gramalign.training.metrics import Row, read_metrics
-from gramalign.training.restore import embed_store
 from gramalign.training.run_folder import RunFolder
 
 

@@ -7,6 +7,7 @@ from gramalign.training.config import Optimizer as Optimizer
 from gramalign.training.config import Validation as Validation
 from gramalign.training.config_json import config_from_json as config_from_json
 from gramalign.training.config_json import config_to_json as config_to_json
+from gramalign.training.embedding import embed_store as embed_store
 from gramalign.training.export import export as export
 from gramalign.training.loop import train as train
 from gramalign.training.microbatch import microbatched as microbatched
@@ -15,7 +16,6 @@ from gramalign.training.params_file import load_params as load_params
 from gramalign.training.params_file import save_params as save_params
 from gramalign.training.programs import write_programs as write_programs
 from gramalign.training.restore import Run as Run
-from gramalign.training.restore import embed_store as embed_store
 from gramalign.training.restore import load_run as load_run
 from gramalign.training.stopping import Interrupted as Interrupted
 from gramalign.training.term import Contrastive as Contrastive

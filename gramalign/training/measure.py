@@ -18,7 +18,8 @@ from gramalign.evaluation import (
 )
 from gramalign.losses import fused_rest
 from gramalign.training.config import Config
-from gramalign.training.restore import Run, embed_store
+from gramalign.training.embedding import embed_store
+from gramalign.training.restore import Run
 
 
 def own_score(config: Config) -> str:

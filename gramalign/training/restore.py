@@ -12,14 +12,12 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from gramalign.counted import counted
-from gramalign.data import FeatureStore, examples
 from gramalign.models import Towers
 from gramalign.settings import is_size
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict
 from gramalign.training.model import Model, abstract_model
 from gramalign.training.params_file import load_params, read_about
-from gramalign.training.processes import on_host
 from gramalign.training.run_folder import RunFolder
 
 
@@ -31,6 +29,8 @@ class Run:
     config: Config
     dims: dict[str, int]
     """Width of each modality's features."""
+    graphdef: nnx.GraphDef = field(repr=False)
+    """The model's structure."""
     variables: PyTree = field(repr=False)
     """Nested dict of all that the model consists of: parameters and statistics."""
     fusing: dict[str, tuple[str, ...]]
@@ -55,8 +55,7 @@ class Run:
         Called with `(features, present)`, JAX arrays by modality, it embeds as the run does, and
         can be differentiated. Its weights are a copy: the run itself never changes.
         """
-        graphdef = nnx.graphdef(abstract_model(self.config, self.dims))
-        return nnx.merge(graphdef, jax.tree.map(jnp.array, self.variables)).encoder
+        return nnx.merge(self.graphdef, jax.tree.map(jnp.array, self.variables)).encoder
 
 
 def load_run(folder: Path | str) -> Run:
@@ -109,63 +108,21 @@ def make_run(
     """A run whose model, of any arrays or shapes, has these variables after a number of updates."""
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
     graphdef = nnx.graphdef(model)
-    embed = functools.partial(_checked_embed, dims, fusing, graphdef, variables)
+    program = functools.partial(_jitted_embed, graphdef, variables)
+    embed = functools.partial(checked_embed, dims, fusing, program)
     judge = None
     if "matching" in config.terms:
         judge = functools.partial(_jitted_judge, graphdef, variables)
-    return Run(folder, config, dict(dims), variables, fusing, step, trained_on, embed, judge)
+    dims = dict(dims)
+    return Run(folder, config, dims, graphdef, variables, fusing, step, trained_on, embed, judge)
 
 
-def embed_store(
-    run: Run, store: FeatureStore, batch_size: int = 1024, *, fused: str | None = None
-) -> dict[str, Float[np.ndarray, "rows dim"]]:
-    """Embeds every row of a store.
-
-    Args:
-        run: the run.
-        store: data with any of the run's modalities; others are left out.
-        batch_size: rows embedded at once; every batch has this size, so one compilation is enough.
-        fused: a term of the objective ("vast", "confu") whose heads' fused embeddings to add.
-
-    Returns:
-        Unit rows of each modality in the store's order, zero where absent; then fused ones, by
-        names such as "audio+video", zero where an example lacks a modality they need.
+def fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tuple[str, ...]:
+    """The names of a term's fused embeddings; none if no term is given.
 
     Raises:
-        TypeError: anything but a store.
-        ValueError: no modality in common, a modality of another width, or a term that fuses
-            nothing.
+        ValueError: for a term that fuses nothing.
     """
-    if not isinstance(store, FeatureStore):
-        raise TypeError(
-            f"store: got {type(store).__name__}, expected a FeatureStore: open one by "
-            "gramalign.data.load(PATH), or make one of arrays by gramalign.data.from_arrays"
-        )
-    known = [modality for modality in store.modalities if modality in run.dims]
-    if not known:
-        raise ValueError(
-            f"{store.source} has {', '.join(store.modalities)}, expected any of the run's "
-            f"modalities, {', '.join(run.dims)}"
-        )
-    for modality in known:
-        if store.dims[modality] != run.dims[modality]:
-            raise ValueError(
-                f"{modality} has {counted(store.dims[modality], 'feature')} a row, but the run was "
-                f"trained on {run.dims[modality]}"
-            )
-    names = [*known, *_fused_names(run.fusing, fused)]
-    embeddings = {name: np.zeros((len(store), run.config.model.dim), np.float32) for name in names}
-    start = 0
-    for batch, count in examples(store.only(known), batch_size):
-        rows = run.embed(batch["features"], batch["present"], fused=fused)
-        for name in names:
-            embeddings[name][start : start + count] = on_host(rows[name])[:count]
-        start += count
-    return embeddings
-
-
-def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tuple[str, ...]:
-    """The names of a term's fused embeddings; none if no term is given."""
     if fused is None:
         return ()
     if fused not in fusing:
@@ -176,11 +133,12 @@ def _fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tu
     return fusing[fused]
 
 
-def _checked_embed(
-    dims, fusing, graphdef, variables, features, present=None, fused=None
+def checked_embed(
+    dims, fusing, program, features, present=None, fused=None
 ) -> dict[str, Float[Array, "batch dim"]]:
+    """`program`, a function of features, masks and `fused`, of what `Run.embed` takes."""
     features, masks = dict(features), dict(present or {})
-    _fused_names(fusing, fused)
+    fused_names(fusing, fused)
     if not features:
         raise ValueError(f"features: got none, expected any of {sorted(dims)}")
     unknown = sorted({*features, *masks} - set(dims))
@@ -217,7 +175,7 @@ def _checked_embed(
         else _finite(name, np.asarray(x), present.get(name, np.True_))
         for name, x in features.items()
     }
-    return _jitted_embed(graphdef, variables, features, present, fused=fused)
+    return program(features, present, fused)
 
 
 def _finite(name: str, x: np.ndarray, present: np.ndarray | np.bool | jax.Array) -> np.ndarray:
@@ -236,7 +194,8 @@ def _finite(name: str, x: np.ndarray, present: np.ndarray | np.bool | jax.Array)
     return x
 
 
-def _embed(graphdef, variables, features, present=None, fused=None):
+def embedded(graphdef, variables, features, present, fused):
+    """Embeddings of a batch, and what the heads of the term `fused`, if not None, make of them."""
     model = nnx.merge(graphdef, variables)
     embeddings = model.encoder(features, present)
     if fused is None:
@@ -257,4 +216,4 @@ def _judge(graphdef, variables, embeddings, present=None):
 
 
 _jitted_judge = jax.jit(_judge, static_argnums=0)
-_jitted_embed = jax.jit(_embed, static_argnums=0, static_argnames="fused")
+_jitted_embed = jax.jit(embedded, static_argnums=(0, 4))

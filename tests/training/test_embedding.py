@@ -1,0 +1,77 @@
+"""Stores are embedded on all devices, as many rows at once as they have room for."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from gramalign.data import from_arrays
+from gramalign.training import Layout, embed_store, embedding, train
+from gramalign.training.layout import mesh_of, shardings
+from gramalign.training.model import abstract_model
+from gramalign.training.restore import make_run
+
+ROWS = 3000
+
+
+@pytest.fixture(scope="module")
+def run(small_config, gappy_store, tmp_path_factory, quiet):
+    config = small_config(data=str(gappy_store), objective="confu", settings={}, steps=4)
+    return train(config, tmp_path_factory.mktemp("run"), report=quiet)
+
+
+@pytest.fixture(scope="module")
+def store(run):
+    rng = np.random.default_rng(0)
+    arrays = {n: rng.normal(size=(ROWS, d)).astype(np.float32) for n, d in run.dims.items()}
+    return from_arrays(arrays | {"present.speed": np.arange(ROWS) % 3 != 0}, source="made")
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """Those of the batches, as they come."""
+    found, examples = [], embedding.examples
+
+    def noted(store, size):
+        found.append(size)
+        return examples(store, size)
+
+    monkeypatch.setattr(embedding, "examples", noted)
+    return found
+
+
+def same(found, wanted):
+    assert list(found) == list(wanted)
+    for name, rows in wanted.items():
+        np.testing.assert_allclose(found[name], rows, atol=1e-6)
+
+
+def test_many_rows_are_split_over_as_many_devices_as_they_fill(run, store, sizes):
+    wanted = embed_store(run, store, batch_size=700, fused="confu")
+    assert {"text", "audio+speed"} <= wanted.keys() and not wanted["speed"][::3].any()
+    same(embed_store(run, store, fused="confu"), wanted)
+    few = embed_store(run, store.take(np.arange(13)), fused="confu")
+    same(few, {name: rows[:13] for name, rows in wanted.items()})
+    assert sizes == [700, 3 * 1024, 16]
+
+
+def test_the_wider_rows_are_the_fewer_there_are_at_once(run, store, sizes, monkeypatch):
+    monkeypatch.setattr("gramalign.data.store._VALUES", 100 * sum(run.dims.values()))
+    found = embed_store(run, store)
+    same(found, embed_store(run, store, batch_size=1024))
+    assert sizes == [8 * 100, 1024]
+
+
+@pytest.mark.parametrize("layout", [Layout(fsdp=8), Layout(fsdp=2, model=2)])
+def test_where_a_run_is_being_trained_its_devices_share_the_rows(run, store, layout, sizes):
+    config, mesh = dataclasses.replace(run.config, layout=layout), mesh_of(layout)
+    split = jax.device_put(run.variables, shardings(layout, mesh, run.variables))
+    assert any(not leaf.is_fully_replicated for leaf in jax.tree.leaves(split))
+    model = abstract_model(config, run.dims)
+    training = make_run(run.folder, config, run.dims, model, split, run.step)
+    rows = store.take(np.arange(100))
+    same(embed_store(training, rows, fused="confu"), embed_store(run, rows, fused="confu"))
+    number = mesh.shape["data"] * mesh.shape["fsdp"]
+    assert sizes == [number * 2 ** math.ceil(math.log2(100 / number)), 128]
