@@ -38,8 +38,8 @@ class Embed:
     out: Path
     """File to write: .npz or .safetensors."""
     batch_size: int | None = None
-    """Rows embedded at a time, on one device; if not given, those whose features take 64 MiB, and
-    at most 1024, on every device."""
+    """Rows embedded at a time, on one device; if not given, as many as there is room for, up to
+    1024, on every device."""
     fused: str | None = None
     """Also write what this term's heads fuse (vast or confu), as arrays such as audio+video."""
 

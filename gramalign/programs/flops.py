@@ -74,7 +74,7 @@ def _of_equation(equation: JaxprEqn, passes: Mapping[str, float] | None) -> floa
         flops = 2 * prod(out.shape) * prod(first.shape[axis] for axis in contracted)
         return flops * (1.0 if passes is None else _passes(equation, passes))
 
-    inside = [_count(jaxpr, passes) for jaxpr in _jaxprs(params)]
+    inside = [_count(jaxpr, passes) for jaxpr in jaxprs_in(params)]
     if name == "cond":
         return max(inside)
     once = sum(inside, 0.0)
@@ -98,7 +98,8 @@ def _passes(equation: JaxprEqn, passes: Mapping[str, float]) -> float:
     return max(passes.get(getattr(side, "name", "DEFAULT"), 1.0) for side in sides)
 
 
-def _jaxprs(params: dict[str, Any]) -> list[Jaxpr]:
+def jaxprs_in(params: dict[str, Any]) -> list[Jaxpr]:
+    """Those of the functions that an equation with these parameters calls."""
     values = [x for v in params.values() for x in (v if isinstance(v, (tuple, list)) else [v])]
     return [
         x.jaxpr if isinstance(x, ClosedJaxpr) else x

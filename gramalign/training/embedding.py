@@ -11,13 +11,14 @@ from jaxtyping import Array, Float, PyTree
 
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
+from gramalign.programs.arrays import ROWS, bytes_per_row
 from gramalign.training.config import Config, Layout
 from gramalign.training.layout import gathered, mesh_of, of_batches, on_all, parts
 from gramalign.training.processes import on_host
-from gramalign.training.restore import Run, checked_embed, embedded, fused_names
+from gramalign.training.restore import Run, checked_embed, embedded, fused_names, jitted_embed
 
-_ROWS = 1024
-"""Embedded at once on each device, at most."""
+_ROWS, _BYTES = 1024, 2**29
+"""The most rows embedded at once on each device, and the most bytes of an array on their way."""
 
 
 def embed_store(
@@ -28,8 +29,9 @@ def embed_store(
     Args:
         run: the run.
         store: data with any of the run's modalities; others are left out.
-        batch_size: rows embedded at once, on one device; None: those whose features take 64 MiB,
-            and at most 1024, on each device of this process, if there are so many rows.
+        batch_size: rows embedded at once, on one device; None: on each device of this process, if
+            there are so many rows, 1024, or so many fewer that their features take at most 64 MiB,
+            and no array that is made of them more than 512 MiB.
         fused: a term of the objective ("vast", "confu") whose heads' fused embeddings to add.
 
     Returns:
@@ -62,7 +64,7 @@ def embed_store(
     embeddings = {name: np.zeros((len(store), run.config.model.dim), np.float32) for name in names}
     rows, embed = store.only(known), run.embed
     if batch_size is None:
-        limit = min(rows.rows_at_once, _ROWS)
+        limit = min(rows.rows_at_once, _ROWS, _room(run, known, fused))
         mesh = _mesh(run, -(-len(rows) // limit))
         number = 1 if mesh is None else parts(mesh)
         # A power of two, so that stores of about the same size share a program.
@@ -76,6 +78,14 @@ def embed_store(
             embeddings[name][start : start + count] = on_host(found[name])[:count]
         start += count
     return embeddings
+
+
+def _room(run: Run, names: list[str], fused: str | None) -> int:
+    """How many rows a device has room for, by the largest array on the way to embeddings."""
+    rows = {name: jax.ShapeDtypeStruct((ROWS, run.dims[name]), np.float32) for name in names}
+    masks = dict.fromkeys(names, jax.ShapeDtypeStruct((ROWS,), bool))
+    traced = jitted_embed.trace(run.graphdef, run.variables, rows, masks, fused)
+    return max(1, _BYTES // max(1, bytes_per_row(traced.jaxpr.jaxpr)))
 
 
 def _mesh(run: Run, wanted: int) -> Mesh | None:

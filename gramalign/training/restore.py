@@ -108,7 +108,7 @@ def make_run(
     """A run whose model, of any arrays or shapes, has these variables after a number of updates."""
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
     graphdef = nnx.graphdef(model)
-    program = functools.partial(_jitted_embed, graphdef, variables)
+    program = functools.partial(jitted_embed, graphdef, variables)
     embed = functools.partial(checked_embed, dims, fusing, program)
     judge = None
     if "matching" in config.terms:
@@ -216,4 +216,4 @@ def _judge(graphdef, variables, embeddings, present=None):
 
 
 _jitted_judge = jax.jit(_judge, static_argnums=0)
-_jitted_embed = jax.jit(embedded, static_argnums=(0, 4))
+jitted_embed = jax.jit(embedded, static_argnums=(0, 4))

@@ -64,6 +64,14 @@ def test_the_wider_rows_are_the_fewer_there_are_at_once(run, store, sizes, monke
     assert sizes == [8 * 100, 1024]
 
 
+def test_no_array_on_the_way_is_larger_than_there_is_room_for(run, store, sizes, monkeypatch):
+    hidden = 4 * run.config.model.hidden
+    assert hidden > 4 * max(*run.dims.values(), run.config.model.dim)
+    monkeypatch.setattr(embedding, "_BYTES", 50 * hidden)
+    same(embed_store(run, store), embed_store(run, store, batch_size=1024))
+    assert sizes == [8 * 50, 1024]
+
+
 @pytest.mark.parametrize("layout", [Layout(fsdp=8), Layout(fsdp=2, model=2)])
 def test_where_a_run_is_being_trained_its_devices_share_the_rows(run, store, layout, sizes):
     config, mesh = dataclasses.replace(run.config, layout=layout), mesh_of(layout)
