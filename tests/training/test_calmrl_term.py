@@ -44,8 +44,8 @@ def test_a_killed_run_ends_with_the_same_head(run, config, tmp_path, quiet):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", [Layout(data=8), Layout(data=2, fsdp=2, model=2)])
-def test_devices_learn_the_same(layout, run, config, tmp_path, quiet):
+def test_devices_learn_the_same(run, config, tmp_path, quiet):
+    layout = Layout(data=2, fsdp=2, model=2)
     other = train(dataclasses.replace(config, layout=layout), tmp_path, report=quiet)
     for name, x in arrays(run.folder).items():
         np.testing.assert_allclose(arrays(other.folder)[name], x, atol=5e-5, err_msg=name)

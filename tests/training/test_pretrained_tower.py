@@ -168,8 +168,7 @@ def test_devices_microbatches_and_memory_change_nothing(config, tmp_path, quiet)
     remat = dataclasses.replace(config.model, remat=True)
     for place, changes in {
         "devices": {"layout": Layout(data=2, fsdp=2, model=2)},
-        "microbatches": {"microbatch": 2},
-        "remat": {"model": remat},
+        "microbatches that are computed again": {"microbatch": 2, "model": remat},
     }.items():
         run = train(dataclasses.replace(config, **changes), tmp_path / place, report=quiet)
         for name, array in arrays(run).items():
