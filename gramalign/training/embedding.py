@@ -99,7 +99,8 @@ def _mesh(run: Run, wanted: int) -> Mesh | None:
 
 def _held_on(run: Run) -> Mesh | None:
     """The devices of a run that is being trained; None: of a loaded one."""
-    sharding = getattr(jax.tree.leaves(run.variables)[0], "sharding", None)
+    some = next(iter(jax.tree.leaves(run.variables)), None)  # towers may have no weights
+    sharding = getattr(some, "sharding", None)
     mesh = sharding.mesh if isinstance(sharding, NamedSharding) else None
     return mesh if isinstance(mesh, Mesh) else None
 
