@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import rich.progress
 import tyro
+from flax import nnx
 
 from gramalign.cli.again import options_of
 from gramalign.cli.console import console
@@ -15,11 +16,13 @@ from gramalign.cli.evaluate import Part
 from gramalign.cli.figures import folder_for, write_figures
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import OneScore
+from gramalign.data import FeatureStore
 from gramalign.data.opening import from_arrays
 from gramalign.evaluation import CURVES, FUSED, checked, robustness, robustness_tables
 from gramalign.evaluation.inputs import HostEmbeddings, HostPresent
-from gramalign.training import embed_store, load_run
+from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
+from gramalign.training.model import standardised
 from gramalign.training.run_data import rows_of
 
 if TYPE_CHECKING:
@@ -46,7 +49,8 @@ class Robustness:
     """Score beside the cosine; None: the objective's own, unless fused, which would need new
     embeddings at every point."""
     curves: tuple[CurveName, ...] = CURVES
-    """Damage: missing modalities, feature noise, dropped dimensions, storage precision."""
+    """Damage: missing modalities, feature noise (but not on words), dropped dimensions, storage
+    precision."""
     repeats: int = 3
     """Repetitions of everything random."""
     seed: int = 0
@@ -67,6 +71,13 @@ class Robustness:
             screen.print("cosine only: fused embeddings would have to be recomputed at every point")
             score = "cosine"
 
+        curves = self.curves
+        if "noise" in curves and (words := _whole_numbers(run, rows)):
+            curves = tuple(curve for curve in curves if curve != "noise")
+            screen.print(
+                f"no noise: {', '.join(words)} of whole numbers, as of words, are taken as they are"
+            )
+
         def embed(features: HostEmbeddings, present: HostPresent) -> HostEmbeddings:
             masks = {f"present.{name}": np.asarray(mask) for name, mask in present.items()}
             arrays = {name: np.asarray(values) for name, values in features.items()}
@@ -77,10 +88,10 @@ class Robustness:
             found = robustness(
                 checked(embed_store(run, rows), rows.present, rows.groups),
                 score,
-                curves=self.curves,
+                curves=curves,
                 repeats=self.repeats,
                 seed=self.seed,
-                features={name: np.asarray(x) for name, x in rows.features.items()},
+                features=_floats(rows) if "noise" in curves else None,
                 embed=embed,
                 report=lambda done, total: progress.update(task, completed=done, total=total),
             )
@@ -90,3 +101,17 @@ class Robustness:
         screen.print(robustness_tables(found))
         write_figures(path, record)
         screen.print(f"wrote {path}", soft_wrap=True)
+
+
+def _floats(rows: FeatureStore) -> dict[str, np.ndarray]:
+    return {
+        name: np.asarray(x, np.result_type(x.dtype, np.float32))
+        for name, x in rows.features.items()
+    }
+
+
+def _whole_numbers(run: Run, rows: FeatureStore) -> list[str]:
+    """The modalities whose towers look up whole numbers, which noise would make others of."""
+    scaled = standardised(nnx.merge(run.graphdef, run.variables))
+    whole = (name for name in rows.modalities if rows.features[name].dtype.kind in "iu")
+    return [name for name in whole if name not in scaled]

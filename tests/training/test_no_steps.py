@@ -9,6 +9,7 @@ from gramalign.cli.main import main
 from gramalign.data import load
 from gramalign.evaluation import evaluate
 from gramalign.training import Config, Model, Optimizer, Validation, embed_store, load_run, train
+from tests.complaint import complaint
 
 IDENTITY = "gramalign.models:Identity"
 
@@ -64,6 +65,20 @@ def test_commands_take_such_a_run(embeddings, tmp_path, capsys):
     main(["compare", "--data", embeddings, *towers, *several])
     assert json.loads((tmp_path / "compared" / "compare.json").read_text())["steps"] == 0
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
+
+
+def test_noise_makes_no_others_of_whole_numbers_that_are_taken_as_they_are(
+    embeddings, tmp_path, capsys
+):
+    arrays = dict(np.load(embeddings))
+    np.savez(tmp_path / "words.npz", **{**arrays, "text": np.rint(9 * arrays["text"]).astype(int)})
+    train(as_they_are(str(tmp_path / "words.npz")), tmp_path / "run")
+    asked = ["robustness", str(tmp_path / "run"), "--repeats", "1", "--curves", "noise"]
+    main([*asked, "precision"])
+    assert "no noise: text of whole numbers" in capsys.readouterr().out
+    record = json.loads((tmp_path / "run" / "robustness.json").read_text())
+    assert [curve["kind"] for curve in record["curves"]] == ["precision"]
+    assert "curves: got none, expected some of" in complaint(capsys, *asked)
 
 
 def test_an_index_of_other_embeddings_is_refused(embeddings, tmp_path, capsys):
