@@ -49,8 +49,8 @@ class Robustness:
     """Score beside the cosine; None: the objective's own, unless fused, which would need new
     embeddings at every point."""
     curves: tuple[CurveName, ...] = CURVES
-    """Damage: missing modalities, feature noise (but not on words), dropped dimensions, storage
-    precision."""
+    """Damage: missing modalities, feature noise (none if a tower takes whole numbers as they are,
+    as those of words), dropped dimensions, storage precision."""
     repeats: int = 3
     """Repetitions of everything random."""
     seed: int = 0
@@ -74,9 +74,12 @@ class Robustness:
         curves = self.curves
         if "noise" in curves and (words := _whole_numbers(run, rows)):
             curves = tuple(curve for curve in curves if curve != "noise")
-            screen.print(
+            said = (
                 f"no noise: {', '.join(words)} of whole numbers, as of words, are taken as they are"
             )
+            if not curves:
+                raise ValueError(f"{said}, and --curves names no others")
+            screen.print(said)
 
         def embed(features: HostEmbeddings, present: HostPresent) -> HostEmbeddings:
             masks = {f"present.{name}": np.asarray(mask) for name, mask in present.items()}

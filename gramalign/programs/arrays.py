@@ -6,8 +6,9 @@ from jax.extend.core import Jaxpr
 
 from gramalign.programs.flops import jaxprs_in
 
-ROWS = 1009
-"""A number of rows to trace a function for: a prime, so that it divides no other size."""
+_PRIME = 1009
+ROWS = 16 * _PRIME
+"""A number of rows to trace a function for: a multiple of a prime that divides no other size."""
 
 
 def bytes_per_row(jaxpr: Jaxpr) -> int:
@@ -25,7 +26,7 @@ def bytes_per_row(jaxpr: Jaxpr) -> int:
     for equation in jaxpr.eqns:
         for out in equation.outvars:
             array: Any = out.aval
-            if any(size and size % ROWS == 0 for size in getattr(array, "shape", ())):
+            if any(size and size % _PRIME == 0 for size in getattr(array, "shape", ())):
                 found = max(found, array.size * array.dtype.itemsize // ROWS)
         found = max([found, *map(bytes_per_row, jaxprs_in(equation.params))])
     return found

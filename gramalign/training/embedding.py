@@ -19,6 +19,8 @@ from gramalign.training.restore import Run, checked_embed, embedded, fused_names
 
 _ROWS, _BYTES = 1024, 2**29
 """The most rows embedded at once on each device, and the most bytes of an array on their way."""
+_READ = 16
+"""By how much a process may read more rows than `FeatureStore.rows_at_once`, for its devices."""
 
 
 def embed_store(
@@ -29,9 +31,10 @@ def embed_store(
     Args:
         run: the run.
         store: data with any of the run's modalities; others are left out.
-        batch_size: rows embedded at once, on one device; None: on each device of this process, if
-            there are so many rows, 1024, or so many fewer that their features take at most 64 MiB,
-            and no array that is made of them more than 512 MiB.
+        batch_size: rows embedded at once, on one device; None: 1024 on each device, or so many
+            fewer that their features take at most 64 MiB, and no array that is made of them more
+            than 512 MiB. The devices are those of the training, while it lasts; then as many of
+            this process as there are rows for, unless `Layout.data` says how many.
         fused: a term of the objective ("vast", "confu") whose heads' fused embeddings to add.
 
     Returns:
@@ -40,8 +43,8 @@ def embed_store(
 
     Raises:
         TypeError: anything but a store.
-        ValueError: no modality in common, a modality of another width, or a term that fuses
-            nothing.
+        ValueError: no modality in common, a modality of another width, a term that fuses nothing,
+            or a batch size below 1.
     """
     if not isinstance(store, FeatureStore):
         raise TypeError(
@@ -62,15 +65,17 @@ def embed_store(
             )
     names = [*known, *fused_names(run.fusing, fused)]
     embeddings = {name: np.zeros((len(store), run.config.model.dim), np.float32) for name in names}
-    rows, embed = store.only(known), run.embed
+    rows, mesh = store.only(known), None
     if batch_size is None:
         limit = min(rows.rows_at_once, _ROWS, _room(run, known, fused))
         mesh = _mesh(run, -(-len(rows) // limit))
         number = 1 if mesh is None else parts(mesh)
-        # A power of two, so that stores of about the same size share a program.
-        batch_size = number * min(limit, 1 << (-(-len(rows) // number) - 1).bit_length())
-        if mesh is not None:
-            embed = functools.partial(checked_embed, run.dims, run.fusing, _spread(run, mesh))
+        limit = max(1, min(limit, _READ * rows.rows_at_once // number))
+        # Powers of two, so that stores of about the same size share a program.
+        whole = 1 << (-(-len(rows) // number) - 1).bit_length()
+        batch_size = number * min(1 << limit.bit_length() - 1, whole)
+    program = _on_one(run) if mesh is None else _spread(run, mesh)
+    embed = functools.partial(checked_embed, run.dims, run.fusing, program)
     start = 0
     for batch, count in examples(rows, batch_size):
         found = embed(batch["features"], batch["present"], fused=fused)
@@ -84,15 +89,20 @@ def _room(run: Run, names: list[str], fused: str | None) -> int:
     """How many rows a device has room for, by the largest array on the way to embeddings."""
     rows = {name: jax.ShapeDtypeStruct((ROWS, run.dims[name]), np.float32) for name in names}
     masks = dict.fromkeys(names, jax.ShapeDtypeStruct((ROWS,), bool))
-    traced = jitted_embed.trace(run.graphdef, run.variables, rows, masks, fused)
+    try:
+        traced = jitted_embed.trace(run.graphdef, run.variables, rows, masks, fused)
+    except Exception:  # a user's tower that takes other numbers; all else comes up in its call
+        return _ROWS
     return max(1, _BYTES // max(1, bytes_per_row(traced.jaxpr.jaxpr)))
 
 
 def _mesh(run: Run, wanted: int) -> Mesh | None:
-    """The devices that hold the run or, where that is one, as many as wanted; None: that one."""
-    mesh = _held_on(run)
-    if mesh is not None and mesh.size > 1:
-        return mesh
+    """The devices that hold the run or, of a loaded one, as many as wanted; None: one."""
+    mesh, layout = _held_on(run), run.config.layout
+    if mesh is not None:
+        return mesh if mesh.size > 1 else None
+    if layout.data is not None:
+        wanted = min(wanted, layout.data * layout.fsdp)
     devices = jax.local_devices()[:wanted]
     return mesh_of(Layout(), devices) if len(devices) > 1 else None
 
@@ -105,19 +115,25 @@ def _held_on(run: Run) -> Mesh | None:
     return mesh if isinstance(mesh, Mesh) else None
 
 
+def _on_one(run: Run) -> Callable[..., dict[str, Array]]:
+    """As `embedded`, where its weights already are."""
+    return functools.partial(jitted_embed, run.graphdef, jax.device_put(run.variables))
+
+
 def _spread(run: Run, mesh: Mesh) -> Callable[..., dict[str, Array]]:
     """As `embedded`, of batches that are split over the devices."""
     variables = run.variables
     if _held_on(run) != mesh:
         variables = jax.device_put(variables, on_all(mesh))
-    of_all = of_batches(mesh)
+    # No more of it than `gathered` looks at, so that others share the program.
+    config, of_all = Config(model=run.config.model, layout=run.config.layout), of_batches(mesh)
 
     def part(x):
         return jax.make_array_from_callback(x.shape, of_all, lambda where: x[where])
 
     def program(features, present, fused):
         batch = jax.tree.map(part, (features, present))
-        return _on_mesh(run.graphdef, run.config, mesh, variables, *batch, fused)
+        return _on_mesh(run.graphdef, config, mesh, variables, *batch, fused)
 
     return program
 

@@ -136,7 +136,12 @@ def fused_names(fusing: Mapping[str, tuple[str, ...]], fused: str | None) -> tup
 def checked_embed(
     dims, fusing, program, features, present=None, fused=None
 ) -> dict[str, Float[Array, "batch dim"]]:
-    """`program`, a function of features, masks and `fused`, of what `Run.embed` takes."""
+    """`program`, a function of features, masks and `fused`, of what `Run.embed` takes.
+
+    Raises:
+        ValueError: features or masks of other modalities, widths or kinds, of different numbers of
+            rows, or not finite where they are present; or as `fused_names`.
+    """
     features, masks = dict(features), dict(present or {})
     fused_names(fusing, fused)
     if not features:

@@ -1,7 +1,6 @@
 """Stores are embedded on all devices, as many rows at once as they have room for."""
 
 import dataclasses
-import math
 
 import jax
 import numpy as np
@@ -18,7 +17,9 @@ ROWS = 3000
 
 @pytest.fixture(scope="module")
 def run(small_config, gappy_store, tmp_path_factory, quiet):
-    config = small_config(data=str(gappy_store), objective="confu", settings={}, steps=4)
+    config = small_config(
+        data=str(gappy_store), objective="confu", settings={}, steps=4, layout=Layout()
+    )
     return train(config, tmp_path_factory.mktemp("run"), report=quiet)
 
 
@@ -54,14 +55,18 @@ def test_many_rows_are_split_over_as_many_devices_as_they_fill(run, store, sizes
     same(embed_store(run, store, fused="confu"), wanted)
     few = embed_store(run, store.take(np.arange(13)), fused="confu")
     same(few, {name: rows[:13] for name, rows in wanted.items()})
-    assert sizes == [700, 3 * 1024, 16]
+    one = dataclasses.replace(run, config=dataclasses.replace(run.config, layout=Layout(data=1)))
+    same(embed_store(one, store, fused="confu"), wanted)
+    assert sizes == [700, 3 * 1024, 16, 1024]
 
 
 def test_the_wider_rows_are_the_fewer_there_are_at_once(run, store, sizes, monkeypatch):
     monkeypatch.setattr("gramalign.data.store._VALUES", 100 * sum(run.dims.values()))
     found = embed_store(run, store)
     same(found, embed_store(run, store, batch_size=1024))
-    assert sizes == [8 * 100, 1024]
+    monkeypatch.setattr(embedding, "_READ", 1)  # of all devices together
+    same(embed_store(run, store), found)
+    assert sizes == [8 * 64, 1024, 8 * 8]
 
 
 def test_no_array_on_the_way_is_larger_than_there_is_room_for(run, store, sizes, monkeypatch):
@@ -69,11 +74,19 @@ def test_no_array_on_the_way_is_larger_than_there_is_room_for(run, store, sizes,
     assert hidden > 4 * max(*run.dims.values(), run.config.model.dim)
     monkeypatch.setattr(embedding, "_BYTES", 50 * hidden)
     same(embed_store(run, store), embed_store(run, store, batch_size=1024))
-    assert sizes == [8 * 50, 1024]
+    assert sizes == [8 * 32, 1024]
+
+
+def test_a_tower_that_takes_other_numbers_of_rows_is_given_as_many_as_any(run):
+    """So that its own error comes up where it is called, if it does."""
+    assert embedding._room(run, list(run.dims), "no such term") == 1024
 
 
 @pytest.mark.parametrize("layout", [Layout(fsdp=8), Layout(fsdp=2, model=2)])
-def test_where_a_run_is_being_trained_its_devices_share_the_rows(run, store, layout, sizes):
+def test_where_a_run_is_being_trained_its_devices_share_the_rows(
+    run, store, layout, sizes, monkeypatch
+):
+    monkeypatch.setattr(embedding, "_ROWS", 4)
     config, mesh = dataclasses.replace(run.config, layout=layout), mesh_of(layout)
     split = jax.device_put(run.variables, shardings(layout, mesh, run.variables))
     assert any(not leaf.is_fully_replicated for leaf in jax.tree.leaves(split))
@@ -81,5 +94,4 @@ def test_where_a_run_is_being_trained_its_devices_share_the_rows(run, store, lay
     training = make_run(run.folder, config, run.dims, model, split, run.step)
     rows = store.take(np.arange(100))
     same(embed_store(training, rows, fused="confu"), embed_store(run, rows, fused="confu"))
-    number = mesh.shape["data"] * mesh.shape["fsdp"]
-    assert sizes == [number * 2 ** math.ceil(math.log2(100 / number)), 128]
+    assert sizes == [4 * mesh.shape["data"] * mesh.shape["fsdp"], 4 * 8]

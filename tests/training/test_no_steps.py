@@ -78,7 +78,7 @@ def test_noise_makes_no_others_of_whole_numbers_that_are_taken_as_they_are(
     assert "no noise: text of whole numbers" in capsys.readouterr().out
     record = json.loads((tmp_path / "run" / "robustness.json").read_text())
     assert [curve["kind"] for curve in record["curves"]] == ["precision"]
-    assert "curves: got none, expected some of" in complaint(capsys, *asked)
+    assert "as they are, and --curves names no others" in complaint(capsys, *asked)
 
 
 def test_an_index_of_other_embeddings_is_refused(embeddings, tmp_path, capsys):

@@ -148,7 +148,7 @@ def test_each_parameter_has_a_gradient_which_is_a_sum_over_the_batch_in_float32(
     ]
     largest = max(np.abs(each).max() for each in sums)
     for (path, slope), wanted in zip(whole, sums, strict=True):
-        assert slope.dtype == jnp.float32
+        assert slope.dtype == jnp.float32 and np.isfinite(slope).all()
         # Those of keys' biases are sums that cancel, as softmax does not see them.
         np.testing.assert_allclose(slope, wanted, rtol=2e-6, atol=5e-5 * largest)
         name = jax.tree_util.keystr(path)
