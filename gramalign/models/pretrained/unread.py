@@ -1,7 +1,7 @@
 """What layers begin with whose weights are all read from a file: zeros.
 
-To draw them would take a compiler long, of an encoder of forty layers, and counting the keys that
-nobody needs takes a trace of them a time that grows with the square of the layers.
+To draw them would take a compiler long, of an encoder of forty layers, and with flax 0.12.8
+counting the keys that nobody needs takes a trace of them the square of the number of layers.
 """
 
 from typing import Any

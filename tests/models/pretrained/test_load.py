@@ -150,7 +150,7 @@ def test_a_configuration_that_is_silent_means_the_defaults(type_, changes):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_no_weights_are_drawn_that_are_read(name):
-    """Nor keys counted, which would take a trace the square of the number of layers."""
+    """Nor keys counted, which with flax 0.12.8 takes a trace the square of the number of layers."""
     config = GOLDEN[name]["config"]
     recipe = pretrained.FAMILIES[config["model_type"]][name.split()[-1]]
     made = jax.make_jaxpr(lambda: nnx.state(recipe.make(config, jnp.dtype("float32"))))()
