@@ -74,8 +74,9 @@ def embed_store(
         # Powers of two, so that stores of about the same size share a program.
         whole = 1 << (-(-len(rows) // number) - 1).bit_length()
         batch_size = number * min(1 << limit.bit_length() - 1, whole)
-    program = _on_one(run) if mesh is None else _spread(run, mesh)
-    embed = functools.partial(checked_embed, run.dims, run.fusing, program)
+    embed = run.embed
+    if mesh is not None:
+        embed = functools.partial(checked_embed, run.dims, run.fusing, _spread(run, mesh))
     start = 0
     for batch, count in examples(rows, batch_size):
         found = embed(batch["features"], batch["present"], fused=fused)
@@ -113,11 +114,6 @@ def _held_on(run: Run) -> Mesh | None:
     sharding = getattr(some, "sharding", None)
     mesh = sharding.mesh if isinstance(sharding, NamedSharding) else None
     return mesh if isinstance(mesh, Mesh) else None
-
-
-def _on_one(run: Run) -> Callable[..., dict[str, Array]]:
-    """As `embedded`, where its weights already are."""
-    return functools.partial(jitted_embed, run.graphdef, jax.device_put(run.variables))
 
 
 def _spread(run: Run, mesh: Mesh) -> Callable[..., dict[str, Array]]:

@@ -108,12 +108,20 @@ def make_run(
     """A run whose model, of any arrays or shapes, has these variables after a number of updates."""
     fusing = {name: tuple(term.heads) for name, term in model.terms.items() if term.heads}
     graphdef = nnx.graphdef(model)
-    program = functools.partial(jitted_embed, graphdef, variables)
-    embed = functools.partial(checked_embed, dims, fusing, program)
-    judge = None
-    if "matching" in config.terms:
-        judge = functools.partial(_jitted_judge, graphdef, variables)
     dims = dict(dims)
+
+    @functools.cache
+    def weights() -> PyTree:  # on a device once something is embedded, rather than at every call
+        return jax.device_put(variables)
+
+    def program(features, present, fused):
+        return jitted_embed(graphdef, weights(), features, present, fused)
+
+    def judged(embeddings, present=None):
+        return _jitted_judge(graphdef, weights(), embeddings, present)
+
+    embed = functools.partial(checked_embed, dims, fusing, program)
+    judge = judged if "matching" in config.terms else None
     return Run(folder, config, dims, graphdef, variables, fusing, step, trained_on, embed, judge)
 
 

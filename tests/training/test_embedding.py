@@ -77,6 +77,14 @@ def test_no_array_on_the_way_is_larger_than_there_is_room_for(run, store, sizes,
     assert sizes == [8 * 32, 1024]
 
 
+def test_weights_are_on_their_device_from_the_first_call_on(run):
+    rows = {name: jax.numpy.ones((3, width)) for name, width in run.dims.items()}
+    before = run.embed(rows)
+    with jax.transfer_guard("disallow"):
+        after = run.embed(rows)
+    same(after, before)
+
+
 def test_a_tower_that_takes_other_numbers_of_rows_is_given_as_many_as_any(run):
     """So that its own error comes up where it is called, if it does."""
     assert embedding._room(run, list(run.dims), "no such term") == 1024
