@@ -33,8 +33,8 @@ def embed_store(
         store: data with any of the run's modalities; others are left out.
         batch_size: rows embedded at once, on one device; None: 1024 on each device, or so many
             fewer that their features take at most 64 MiB, and no array that is made of them more
-            than 512 MiB. The devices are those of the training, while it lasts; then as many of
-            this process as there are rows for, unless `Layout.data` says how many.
+            than 512 MiB. The devices are those of the training, while it lasts; then those of this
+            process, or as many as `Layout.data` says, unless one has room for all rows.
         fused: a term of the objective ("vast", "confu") whose heads' fused embeddings to add.
 
     Returns:
@@ -68,7 +68,7 @@ def embed_store(
     rows, mesh = store.only(known), None
     if batch_size is None:
         limit = min(rows.rows_at_once, _ROWS, _room(run, known, fused))
-        mesh = _mesh(run, -(-len(rows) // limit))
+        mesh = _mesh(run, few=len(rows) <= limit)
         number = 1 if mesh is None else parts(mesh)
         limit = max(1, min(limit, _READ * rows.rows_at_once // number))
         # Powers of two, so that stores of about the same size share a program.
@@ -97,15 +97,15 @@ def _room(run: Run, names: list[str], fused: str | None) -> int:
     return max(1, _BYTES // max(1, bytes_per_row(traced.jaxpr.jaxpr)))
 
 
-def _mesh(run: Run, wanted: int) -> Mesh | None:
-    """The devices that hold the run or, of a loaded one, as many as wanted; None: one."""
+def _mesh(run: Run, *, few: bool) -> Mesh | None:
+    """The devices that hold the run or, of a loaded one, all for many rows; None: a single one."""
     mesh, layout = _held_on(run), run.config.layout
     if mesh is not None:
         return mesh if mesh.size > 1 else None
+    devices = jax.local_devices()
     if layout.data is not None:
-        wanted = min(wanted, layout.data * layout.fsdp)
-    devices = jax.local_devices()[:wanted]
-    return mesh_of(Layout(), devices) if len(devices) > 1 else None
+        devices = devices[: layout.data * layout.fsdp]
+    return None if few or len(devices) == 1 else mesh_of(Layout(), devices)
 
 
 def _held_on(run: Run) -> Mesh | None:
