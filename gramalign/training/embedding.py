@@ -1,6 +1,7 @@
 """Embeds whole stores, as many rows at once as the devices have room for."""
 
 import functools
+import logging
 from collections.abc import Callable
 
 import jax
@@ -11,11 +12,13 @@ from jaxtyping import Array, Float, PyTree
 
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
-from gramalign.programs.arrays import ROWS, bytes_per_row
+from gramalign.programs.arrays import TRACED_ROWS, bytes_per_row
 from gramalign.training.config import Config, Layout
 from gramalign.training.layout import gathered, mesh_of, of_batches, on_all, parts
 from gramalign.training.processes import on_host
 from gramalign.training.restore import Run, checked_embed, embedded, fused_names, jitted_embed
+
+_log = logging.getLogger(__name__)
 
 _ROWS, _BYTES = 1024, 2**29
 """The most rows embedded at once on each device, and the most bytes of an array on their way."""
@@ -88,11 +91,12 @@ def embed_store(
 
 def _room(run: Run, names: list[str], fused: str | None) -> int:
     """How many rows a device has room for, by the largest array on the way to embeddings."""
-    rows = {name: jax.ShapeDtypeStruct((ROWS, run.dims[name]), np.float32) for name in names}
-    masks = dict.fromkeys(names, jax.ShapeDtypeStruct((ROWS,), bool))
+    rows = {name: jax.ShapeDtypeStruct((TRACED_ROWS, run.dims[name]), np.float32) for name in names}
+    masks = dict.fromkeys(names, jax.ShapeDtypeStruct((TRACED_ROWS,), bool))
     try:
         traced = jitted_embed.trace(run.graphdef, run.variables, rows, masks, fused)
-    except Exception:  # a user's tower that takes other numbers; all else comes up in its call
+    except Exception as error:  # whatever it is, unless of this number of rows, comes up again
+        _log.info("towers do not take %d rows, so their room is unknown: %s", TRACED_ROWS, error)
         return _ROWS
     return max(1, _BYTES // max(1, bytes_per_row(traced.jaxpr.jaxpr)))
 

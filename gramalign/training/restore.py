@@ -40,10 +40,11 @@ class Run:
     trained_on: str | None
     """The `gramalign.data.digest` of the rows; None: an earlier version did not keep it."""
     embed: Callable[..., dict[str, Float[Array, "batch dim"]]] = field(repr=False)
-    """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Takes
-    `[batch, width]` arrays of any of the run's modalities, and bool `[batch]` masks; `fused`: a
-    term whose heads make further embeddings of these. NaN or Inf in a row that is present is an
-    error in NumPy arrays, and a row of NaN from JAX arrays, which are not looked at."""
+    """`embed(features, present=None, fused=None)`, compiled: unit rows, zero where absent. Its
+    weights are on a device from the first call on. Takes `[batch, width]` arrays of any of the
+    run's modalities, and bool `[batch]` masks; `fused`: a term whose heads make further embeddings
+    of these. NaN or Inf in a row that is present is an error in NumPy arrays, and a row of NaN from
+    JAX arrays, which are not looked at."""
     judge: Callable[..., Float[Array, " batch"]] | None = field(repr=False)
     """`judge(embeddings, present=None)`, compiled: the logits `[batch]` of the head that the term
     `matching` has trained, larger where embeddings are of one example. Modalities that are not

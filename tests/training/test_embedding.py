@@ -85,9 +85,11 @@ def test_weights_are_on_their_device_from_the_first_call_on(run):
     same(after, before)
 
 
-def test_a_tower_that_takes_other_numbers_of_rows_is_given_as_many_as_any(run):
+def test_a_tower_that_takes_other_numbers_of_rows_is_given_as_many_as_any(run, caplog):
     """So that its own error comes up where it is called, if it does."""
+    caplog.set_level("INFO")
     assert embedding._room(run, list(run.dims), "no such term") == 1024
+    assert "towers do not take 16144 rows" in caplog.text and "no such term" in caplog.text
 
 
 @pytest.mark.parametrize("layout", [Layout(fsdp=8), Layout(fsdp=2, model=2)])
