@@ -152,9 +152,16 @@ def test_arrays_may_lie_anywhere_and_values_are_split(kind):
             assert found.sharding.spec == P("data")
 
 
-def test_the_gradient_of_a_tower_whose_batch_is_split(x64):
-    """On Auto axes, as the README asks: on explicit ones, JAX asks how to split the product."""
-    mesh = mesh_of()
+@pytest.mark.parametrize(
+    ("kind", "context"),
+    [
+        (jax.sharding.AxisType.Auto, lambda mesh: nullcontext()),
+        (jax.sharding.AxisType.Explicit, jax.set_mesh),
+    ],
+)
+def test_the_gradient_of_a_tower_whose_batch_is_split(kind, context, x64):
+    """On explicit axes under a mesh that is set: without, JAX asks how to split the product."""
+    mesh = mesh_of(kind)
     features, *_ = batch("ab")
     weights = {name: jnp.eye(6) + 0.1 for name in features}
 
@@ -166,7 +173,8 @@ def test_the_gradient_of_a_tower_whose_batch_is_split(x64):
         return jax.jit(jax.value_and_grad(of))
 
     split = jax.device_put(features, jax.NamedSharding(mesh, P("data")))
-    found = mean(losses.over_mesh(losses.clip, mesh, "data"))(weights, split)
+    with context(mesh):
+        found = mean(losses.over_mesh(losses.clip, mesh, "data"))(weights, split)
     assert_same(found, mean(losses.clip)(weights, features))
 
 

@@ -63,6 +63,18 @@ def test_vmap_a_mesh_and_an_exported_program_change_nothing(parts, name):
     np.testing.assert_allclose(program.call(state, inputs), wanted, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["clip text", "clap audio"])
+def test_a_mesh_of_explicit_axes_as_the_docs_say(parts, name):
+    embed, state, inputs = parts(name)
+    wanted = embed(state, inputs)
+    split = PartitionSpec("data")
+    with jax.set_mesh(jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Explicit,))):
+        embed = jax.sharding.auto_axes(embed, out_sharding=split)
+        found = embed(jax.device_put(state, PartitionSpec()), jax.device_put(inputs, split))
+    assert found.sharding.spec[0] == "data"
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
 @pytest.mark.parametrize("kind", ["transformer", "swin"])
 def test_layers_may_keep_no_more_than_what_they_got(kind):
     shape = Shape(
