@@ -5,8 +5,8 @@ from gramalign.data.digest import digest, same_rows
 from gramalign.data.digits import digits
 from gramalign.data.examples import examples, gather, readable
 from gramalign.data.mixture import mix
-from gramalign.data.opening import from_arrays, open_store
-from gramalign.data.sources import load
+from gramalign.data.opening import from_arrays
+from gramalign.data.sources import load, open_store
 from gramalign.data.split import hash_split, held_out
 from gramalign.data.store import FeatureStore, FeatureStoreError
 

@@ -1,10 +1,10 @@
 """One store of features that were made apart, each modality with ids and an order of its own."""
 
+import contextlib
 import functools
 import itertools
 import shutil
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from gramalign.counted import counted
-from gramalign.data.files import read_arrays
-from gramalign.data.opening import columns_of, open_store
+from gramalign.data.files import array_at, find_arrays
+from gramalign.data.opening import check_modalities, columns_of
+from gramalign.data.sources import open_store
 from gramalign.data.store import COLUMNS, FeatureStoreError
-from gramalign.files import check_local, make_folder
+from gramalign.files import check_local, locked, make_folder, whole
 
+_LOCK = "lock"
 _VALUES = 2**22  # copied at a time: sources in files are never loaded whole
 
 
@@ -75,8 +77,7 @@ def join(
     """
     out = Path(out)
     check_local(out)
-    if out.exists():
-        raise FileExistsError(f"{out} exists: choose another folder, or remove it")
+    _check_free(out)
     if not sources:
         raise ValueError("there is nothing to join: give sources, each as MODALITY=PATH")
     if not 1 <= at_least <= len(sources):
@@ -85,12 +86,16 @@ def join(
         )
     if about is not None and "ids" not in about:
         raise ValueError("rows are matched by their ids: give a column called 'ids'")
-    for name in sources:
-        if name in COLUMNS or "." in name or "/" in name:
-            raise ValueError(f"{name!r} cannot name a modality: it names other arrays of a store")
+    check_modalities(sources)
     wanted = None
     if about is not None:
         known = {name: (name, about[name]) for name in COLUMNS if name in about}
+        for name, (_, column) in known.items():
+            if np.shape(column) != np.shape(about["ids"]):
+                raise ValueError(
+                    f"about[{name!r}] is of shape {np.shape(column)}, and its ids of "
+                    f"{np.shape(about['ids'])}: give one for each row"
+                )
         wanted = columns_of(known, [], len(about["ids"]))["ids"].tolist()
     found = {name: _source(name, Path(path)) for name, path in sorted(sources.items())}
     ids = list(dict.fromkeys(itertools.chain(*(x.ids for x in found.values()))))
@@ -104,20 +109,13 @@ def join(
             f"no id is in {'the table and ' * (about is not None)}"
             f"{counted(at_least, 'source')}: {some}"
         )
-    make_folder(out.parent)
-    # Under another name until all is there: half a store would open, with fewer modalities.
-    draft = out.with_name(f".{out.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        draft.mkdir()
+    with _draft_of(out) as draft:
         for name, source in found.items():
             _write(draft, name, source, places[name][many], report)
-        np.save(draft / "ids.npy", np.array(ids)[many])
+        _save(draft / "ids.npy", np.array(ids)[many])
         for name in COLUMNS:
             if about is not None and name in about and name != "ids":
-                np.save(draft / f"{name}.npy", about[name][many])
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+                _save(draft / f"{name}.npy", about[name][many])
     return Joined(
         rows=int(many.sum()),
         present={name: int((place[many] >= 0).sum()) for name, place in places.items()},
@@ -126,15 +124,44 @@ def join(
     )
 
 
+def _check_free(out: Path) -> None:
+    if out.exists():
+        raise FileExistsError(f"{out} exists: choose another folder, or remove it")
+
+
+@contextlib.contextmanager
+def _draft_of(out: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the other's place if the block ends without an error.
+
+    Under its own name, half a store would open, with fewer modalities.
+    """
+    draft = out.with_name(f".{out.name}.part")
+    make_folder(draft)
+    busy = f"another process is joining into {out}: wait for it, or choose another folder"
+    with locked(draft / _LOCK, busy):
+        try:
+            _check_free(out)  # now that nobody else can finish it
+            for left in draft.iterdir():  # by a process that was killed
+                if left.name != _LOCK:
+                    left.unlink()
+            yield draft
+            (draft / _LOCK).unlink()
+            draft.rename(out)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 def _source(name: str, path: Path) -> _Source:
     check_local(path)
     if path.is_dir() and not (path / "ids.npy").exists():
         return _of_files(path)
-    arrays = read_arrays(path)
+    arrays = find_arrays(path)
     if "ids" not in arrays:
         if not arrays:
             raise FeatureStoreError(f"{path} is empty: expected vectors by id, or a store with ids")
-        return _of_vectors(path, {x: lambda array=array: array for x, (_, array) in arrays.items()})
+        return _of_vectors(
+            path, {x: functools.partial(array_at, place) for x, (_, place) in arrays.items()}
+        )
     store = open_store(path)
     if name not in store.features and len(store.features) > 1:
         raise FeatureStoreError(
@@ -170,7 +197,9 @@ def _of_vectors(path: Path, vectors: Mapping[str, Callable[[], np.ndarray]]) -> 
     ids = list(vectors)
 
     def vector(name: str) -> Float[np.ndarray, " width"]:
-        found = np.squeeze(vectors[name]())
+        found = vectors[name]()
+        if found.size == max(found.shape, default=0):  # [1, width], say
+            found = found.reshape(-1)
         if found.ndim != 1 or (found.dtype.kind not in "fiub" and found.dtype.name != "bfloat16"):
             raise FeatureStoreError(
                 f"{path}: {name} is {found.dtype}{[*found.shape]}, expected numbers [width], the "
@@ -217,13 +246,19 @@ def _write(
     report: Callable[[str, int, int], object],
 ) -> None:
     shape = len(places), source.width
-    array = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", source.dtype, shape)
     step = max(1, _VALUES // source.width)
-    for start in range(0, len(places), step):
-        part = places[start : start + step]
-        there = np.flatnonzero(part >= 0)
-        array[start + there] = source.rows(part[there])
-        report(name, min(start + step, len(places)), len(places))
-    array.flush()
+    with whole(folder / f"{name}.npy") as path:
+        array = np.lib.format.open_memmap(path, "w+", source.dtype, shape)
+        for start in range(0, len(places), step):
+            part = places[start : start + step]
+            there = np.flatnonzero(part >= 0)
+            array[start + there] = source.rows(part[there])
+            report(name, min(start + step, len(places)), len(places))
+        array.flush()
     if (places < 0).any():
-        np.save(folder / f"present.{name}.npy", places >= 0)
+        _save(folder / f"present.{name}.npy", places >= 0)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with whole(path) as draft, draft.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

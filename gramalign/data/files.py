@@ -20,6 +20,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from gramalign.data.mapped import Place
 from gramalign.data.store import FeatureStoreError
 
 _SUFFIXES = (".npz", ".safetensors")
@@ -48,6 +49,8 @@ _log = logging.getLogger(__name__)
 
 Located = dict[str, tuple[str, np.ndarray]]
 """Arrays by name, each with the place to name in a message: `text.npy`, or `store.npz[text]`."""
+Places = dict[str, tuple[str, Place | np.ndarray]]
+"""Likewise, but not mapped yet; arrays only of what cannot be mapped."""
 
 
 def read_arrays(path: Path) -> Located:
@@ -55,6 +58,20 @@ def read_arrays(path: Path) -> Located:
 
     Raises:
         FeatureStoreError: nothing is there, it is not such a file, or it needs unpickling.
+    """
+    return {name: (where, array_at(x)) for name, (where, x) in find_arrays(path).items()}
+
+
+def array_at(place: Place | np.ndarray) -> np.ndarray:
+    """The array at a place."""
+    return place.map() if isinstance(place, Place) else place
+
+
+def find_arrays(path: Path) -> Places:
+    """As `read_arrays`, for more arrays than a process may map at once.
+
+    Raises:
+        FeatureStoreError: likewise.
     """
     if path.is_dir():
         return _read_folder(path)
@@ -73,7 +90,7 @@ def read_arrays(path: Path) -> Located:
     )
 
 
-def _read_folder(path: Path) -> Located:
+def _read_folder(path: Path) -> Places:
     files = sorted(file for file in path.glob("*.npy") if not file.name.startswith("."))
     if not files:
         whole = sorted(file.name for file in path.iterdir() if file.suffix in _SUFFIXES)
@@ -84,7 +101,7 @@ def _read_folder(path: Path) -> Located:
     arrays = {}
     for file in files:
         with file.open("rb") as stream:
-            arrays[file.stem] = (file.name, _map_npy(stream, file, file.name))
+            arrays[file.stem] = (file.name, _place_of_npy(stream, file, file.name))
     others = sorted(x.name for x in path.iterdir() if x.suffix in (*_SUFFIXES, *_FOREIGN))
     if others:
         _tell_unread(path, ", ".join(others))
@@ -100,7 +117,7 @@ def _tell_unread(folder: Path, names: str) -> None:
     )
 
 
-def _read_npz(path: Path) -> Located:
+def _read_npz(path: Path) -> Places:
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
@@ -114,7 +131,7 @@ def _read_npz(path: Path) -> Located:
                     # the name and of an extra field that may differ from the directory's.
                     stream.seek(member.header_offset + 26)
                     stream.seek(sum(struct.unpack("<HH", stream.read(4))), 1)
-                    arrays[name] = (where, _map_npy(stream, path, where))
+                    arrays[name] = (where, _place_of_npy(stream, path, where))
                 else:
                     unpacked = io.BytesIO(archive.read(member))
                     arrays[name] = (where, _load_npy(unpacked, where))
@@ -125,7 +142,7 @@ def _read_npz(path: Path) -> Located:
     return arrays
 
 
-def _read_safetensors(path: Path) -> Located:
+def _read_safetensors(path: Path) -> Places:
     try:
         # The library checks the header: names, dtypes, sizes, offsets within the file.
         with safe_open(path, framework="numpy") as file:
@@ -148,7 +165,7 @@ def _read_safetensors(path: Path) -> Located:
             )
         dtype = np.dtype(_SAFETENSORS[entry["dtype"]])
         offset = 8 + length + entry["data_offsets"][0]
-        arrays[name] = (where, _map(path, where, dtype, tuple(entry["shape"]), offset))
+        arrays[name] = (where, _place(path, where, dtype, tuple(entry["shape"]), offset))
     return arrays
 
 
@@ -172,9 +189,9 @@ def _header(stream: io.BufferedIOBase, where: str) -> tuple[tuple[int, ...], boo
     return shape, fortran_order, dtype
 
 
-def _map_npy(stream: io.BufferedIOBase, path: Path, where: str) -> np.ndarray:
+def _place_of_npy(stream: io.BufferedIOBase, path: Path, where: str) -> Place | np.ndarray:
     shape, fortran_order, dtype = _header(stream, where)
-    return _map(path, where, dtype, shape, stream.tell(), "F" if fortran_order else "C")
+    return _place(path, where, dtype, shape, stream.tell(), "F" if fortran_order else "C")
 
 
 def _load_npy(stream: io.BytesIO, where: str) -> np.ndarray:
@@ -185,19 +202,20 @@ def _load_npy(stream: io.BytesIO, where: str) -> np.ndarray:
     return content.reshape(shape, order="F" if fortran_order else "C")
 
 
-def _map(
+def _place(
     path: Path,
     where: str,
     dtype: np.dtype,
     shape: tuple[int, ...],
     offset: int,
     order: Literal["C", "F"] = "C",
-) -> np.ndarray:
+) -> Place | np.ndarray:
     if 0 in shape or not shape:  # nothing to map; refused later, by name
         return np.zeros(shape, dtype)
-    try:
-        return np.memmap(path, dtype, mode="r", offset=offset, shape=shape, order=order)
-    except ValueError as error:
+    there, needed = path.stat().st_size - offset, math.prod(shape) * dtype.itemsize
+    if there < needed:
         raise FeatureStoreError(
-            f"{where} ends before its last row ({error}): copy or write it again"
-        ) from error
+            f"{where} ends before its last row (it has {there} of {needed} bytes): copy or write "
+            "it again"
+        )
+    return Place(path, dtype, offset, shape, order)

@@ -17,7 +17,7 @@ _RESERVED = (*COLUMNS, "present")
 _CHUNK = 2**22  # values checked at a time: a mapped file never fills the memory
 
 
-def open_store(path: str | Path) -> FeatureStore:
+def open_arrays(path: str | Path) -> FeatureStore:
     """Opens precomputed features: one array per modality, row i of all of them the same example.
 
     The path is a folder with one .npy file per modality (`text.npy`, `audio.npy`, ...), one .npz or
@@ -43,14 +43,14 @@ def open_store(path: str | Path) -> FeatureStore:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], source: str = "arrays") -> FeatureStore:
-    """Makes a store from arrays in memory, with the names and the checks of `open_store`.
+    """Makes a store from arrays in memory, with the names and the checks of `open_arrays`.
 
     Args:
         arrays: features `[n, d_m]` by modality, and the optional arrays about the rows.
         source: what to call it in messages.
 
     Raises:
-        FeatureStoreError: as `open_store`.
+        FeatureStoreError: as `open_arrays`.
 
     >>> import numpy as np
     >>> from_arrays({"text": np.ones((3, 8)), "audio": np.ones((3, 4)), "labels": np.arange(3)})
@@ -93,6 +93,16 @@ def _build(arrays: Located, source: str) -> FeatureStore:
     )
 
 
+def check_modalities(names: Iterable[str]) -> None:
+    """Raises a `FeatureStoreError` for a name that no modality of a store can have."""
+    for name in names:
+        if name in _RESERVED or name.startswith(_MASK):
+            raise FeatureStoreError(
+                f"{name!r} cannot name a modality: it names other arrays of a store"
+            )
+        _check_names({name: (name, np.empty(0))}, [name])
+
+
 def columns_of(arrays: Located, modalities: Iterable[str], rows: int) -> dict[str, Any]:
     """What a store knows of its rows, as `FeatureStore` has it.
 
@@ -102,7 +112,7 @@ def columns_of(arrays: Located, modalities: Iterable[str], rows: int) -> dict[st
         rows: of the store.
 
     Raises:
-        FeatureStoreError: one is not as `open_store` has it.
+        FeatureStoreError: one is not as `open_arrays` has it.
     """
     return {
         "present": {name: _mask(arrays, name, rows) for name in modalities},

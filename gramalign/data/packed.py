@@ -1,10 +1,11 @@
 """Feature stores as ArrayRecord shards: for more rows than fit into memory, on any file system.
 
 A folder holds `store.json`, shards of records, and the arrays about the rows as .npy files with the
-names that `open_store` knows. A record is one row: the concatenated bytes of all its modalities,
+names that `open_arrays` knows. A record is one row: the concatenated bytes of all its modalities,
 checked by ArrayRecord when it is read.
 """
 
+import errno
 import itertools
 import json
 import re
@@ -20,6 +21,7 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from jaxtyping import Bool, Int, Shaped, UInt8
 
 from gramalign.counted import counted
+from gramalign.data.examples import readable
 from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError, MappedRows
 from gramalign.files import locked, make_folder, whole, write_text
 
@@ -44,10 +46,11 @@ class Records:
         shards: name and number of rows of each file.
         width: bytes of a record.
         on_bad: what an unreadable record becomes: an error, or a row of zeros that is absent and
-            recorded in `bad`.
+            recorded in `bad`. A shard that cannot be opened is an error always.
     """
 
     def __init__(self, folder: Path, shards: Mapping[str, int], width: int, on_bad: OnBadRecord):
+        folder = folder.absolute()  # shards are opened later, perhaps after a change of directory
         self._about = folder, dict(shards), width, on_bad
         self._paths = [folder / name for name in shards]
         self._ends = np.cumsum(list(shards.values()))
@@ -69,7 +72,7 @@ class Records:
         Raises:
             FeatureStoreError: one is unreadable; the message names file and record.
         """
-        rows = np.asarray(rows)
+        rows = np.asarray(rows, np.int64)
         key = rows.tobytes()
         with self._lock:
             # All modalities of a batch are read in turn, from the same records.
@@ -84,6 +87,7 @@ class Records:
             (places,) = np.nonzero(shard_of == shard)
             start = self._ends[shard - 1] if shard else 0
             within = (rows[places] - start).tolist()
+            self._open(shard)
             try:
                 found[places] = self._records(shard, within)
             except (RuntimeError, ValueError, IndexError, OSError):
@@ -91,11 +95,24 @@ class Records:
                     found[place] = self._one(shard, record, int(rows[place]))
         return found
 
+    def _open(self, shard: int) -> None:
+        if shard in self._readers:
+            return
+        path = self._paths[shard]
+        try:
+            # ArrayRecord would fail only when a record is read, as if that were at fault.
+            path.open("rb").close()
+        except OSError as error:
+            many = error.errno in (errno.EMFILE, errno.ENFILE)
+            cure = "allow more by `ulimit -n 65536`, or pack" if many else "put it back, or pack"
+            raise FeatureStoreError(
+                f"{path} cannot be opened ({error.strerror}): {cure} the store again"
+                + ", with more --shard-rows" * many
+            ) from error
+        # Rows come in random order: reading ahead would read rows that are not needed.
+        self._readers[shard] = ArrayRecordReader(str(path), "readahead_buffer_size:0")
+
     def _records(self, shard: int, within: list[int]) -> np.ndarray:
-        if shard not in self._readers:
-            # Rows come in random order: reading ahead would read rows that are not needed.
-            options = "readahead_buffer_size:0"
-            self._readers[shard] = ArrayRecordReader(str(self._paths[shard]), options)
         content = b"".join(self._readers[shard].read(within))
         return np.frombuffer(content, np.uint8).reshape(len(within), self._width)
 
@@ -126,8 +143,8 @@ class PackedArray:
         return self.shape[0]
 
     def __getitem__(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n width"]:
-        content = np.ascontiguousarray(self._records.read(rows)[:, self._bytes])
-        return content.view(self.dtype)
+        # A copy: the records are kept for the next modality.
+        return self._records.read(rows)[:, self._bytes].copy().view(self.dtype)
 
     @property
     def may_lose(self) -> bool:
@@ -225,7 +242,8 @@ def pack(
     with the store, and rewritten only if they differ.
 
     Args:
-        store: the store to pack.
+        store: the store to pack. Of one that was opened to leave out unreadable records, those
+            rows are left out.
         folder: a new folder, or one where packing was interrupted.
         shard_rows: rows per shard.
         record: a file to keep beside them under its name, which tells how the store was made.
@@ -242,6 +260,7 @@ def pack(
             f"{store.source} is a mixture, whose weights a packed store cannot hold: pack each of "
             "its stores, and mix those"
         )
+    store = readable(store)
     make_folder(folder)
     _check_free(folder, record)
     busy = f"another process is packing into {folder}: wait for it, or choose another folder"

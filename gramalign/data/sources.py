@@ -7,7 +7,7 @@ from gramalign.data.decoded import DECODED, open_decoded
 from gramalign.data.digits import digits
 from gramalign.data.expression import parse
 from gramalign.data.mixture import mix
-from gramalign.data.opening import open_store
+from gramalign.data.opening import open_arrays
 from gramalign.data.packed import STORE, OnBadRecord, open_packed
 from gramalign.data.split import hash_split
 from gramalign.data.store import FeatureStore, FeatureStoreError
@@ -45,6 +45,25 @@ def load(name_or_path: str | Path, *, on_bad_record: OnBadRecord = "error") -> F
     return mix(stores, list(weights.values()), source=name_or_path)
 
 
+def open_store(path: str | Path, on_bad_record: OnBadRecord = "error") -> FeatureStore:
+    """Opens a feature store of any kind.
+
+    Args:
+        path: of a folder of arrays, one .npz or one .safetensors, see `open_arrays`; of what
+            `gramalign pack` has written; or of what `gramalign features --on-demand` has.
+        on_bad_record: for packed stores, see `open_packed`.
+
+    Raises:
+        FeatureStoreError: something is missing or wrong; the message names place and cure.
+    """
+    path = Path(path)
+    if (path / STORE).exists():
+        return open_packed(path, on_bad_record)
+    if (path / DECODED).exists():
+        return open_decoded(path)
+    return open_arrays(path)
+
+
 def _load(name_or_path: str | Path, on_bad_record: OnBadRecord) -> FeatureStore:
     if isinstance(name_or_path, str) and name_or_path in EMBEDDED:
         return EMBEDDED[name_or_path]()
@@ -55,12 +74,7 @@ def _load(name_or_path: str | Path, on_bad_record: OnBadRecord) -> FeatureStore:
             "path of a folder of .npy files, one .npz or one .safetensors; or several, with spaces "
             "around the plus: '0.7*stores/a.npz + 0.3*stores/b'"
         )
-    if (Path(name_or_path) / STORE).exists():
-        store = open_packed(Path(name_or_path), on_bad_record)
-    elif (Path(name_or_path) / DECODED).exists():
-        store = open_decoded(Path(name_or_path))
-    else:
-        store = open_store(name_or_path)
+    store = open_store(name_or_path, on_bad_record)
     if store.split is None:
         store = dataclasses.replace(store, split=hash_split(store.ids, store.groups))
     return store

@@ -1,4 +1,7 @@
-"""Splits rows by a hash of their ids: the same everywhere, whatever the order of rows."""
+"""Splits rows by a hash of their ids: the same everywhere, whatever the order of rows.
+
+But for groups, where the first row of each decides.
+"""
 
 import hashlib
 
@@ -41,7 +44,7 @@ def held_out(
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction is {fraction}, expected one from 0 to 1")
     salted = (f"held out {name}" for name in _names(ids, groups))
-    return np.array([_hash(name) < fraction * 2**160 for name in salted])
+    return np.array([_hash(name) < fraction * 2**160 for name in salted], bool)
 
 
 def _names(ids: np.ndarray, groups: np.ndarray | None) -> np.ndarray:

@@ -35,6 +35,18 @@ def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
     return np.where(mask != 0, array, -1).astype(TOKENS).reshape(-1)
 
 
+def in_range(pieces: Pieces) -> Pieces:
+    """The same, if rows have room for their numbers.
+
+    Raises:
+        ValueError: one is NaN, Inf, or too large for float16.
+    """
+    for array in pieces.values():
+        if array.dtype.kind == "f" and not (np.abs(array) <= np.finfo(OTHERS).max).all():
+            raise ValueError(f"it becomes NaN, Inf or a number too large for {OTHERS}")
+    return pieces
+
+
 def widths_of(
     cells: Iterable[tuple[int, Pieces]], count: int, *, pieces: int
 ) -> Int64[np.ndarray, "count 1"]:

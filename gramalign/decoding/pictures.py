@@ -46,12 +46,12 @@ def frames_of(path: str, count: int) -> list["Image.Image"]:
         if not container.streams.video:
             raise ValueError("it has no video")
         stream = container.streams.video[0]
-        packets: list[tuple[Any, bool]]
-        packets = [(x.pts, x.is_keyframe) for x in container.demux(stream) if x.size]
-        times = [time for time, _ in packets]
+        packets = [x for x in container.demux(stream) if x.size]
+        # Not of those that are there only to decode others, as where a film was cut uncoded.
+        times: list[Any] = [x.pts for x in packets if not x.is_discard]
         chosen = _spread(len(times), count)
-        if None not in times:
-            keys = [time for time, key in packets if key]
+        keys: list[Any] = [x.pts for x in packets if x.is_keyframe]
+        if None not in (*times, *keys):
             found = _at(container, stream, [sorted(times)[number] for number in chosen], keys)
             if len(found) == len(chosen):
                 return found

@@ -55,7 +55,8 @@ def reader(
         longest: most tokens of a text.
         frames: how many of a video's.
         together: whether these are one piece, for an encoder of videos; else one each.
-        filled: whether all texts and sounds are made as long as the longest may be.
+        filled: for rows of inputs: all texts and sounds are made as long as the longest may be,
+            and of a sound's windows only the middle one is prepared.
 
     Raises:
         ValueError: the folder has nothing that prepares this kind. The function that is returned
@@ -168,8 +169,9 @@ def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
         if of_samples and not filled:
             # Encoders that were trained without a mask would hear the silence.
             size = window_size(len(found), longest, padded=extractor.return_attention_mask)
+        cut = windows(found, size)
         made = extractor(
-            windows(found, size),
+            [cut[number] for number in spread(len(cut), 1)] if filled else cut,
             sampling_rate=rate,
             return_tensors="np",
             # Filter banks take no notice of these: silence is added, and there is no mask.

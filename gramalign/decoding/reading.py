@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grain
 
+from gramalign.decoding.inputs import in_range
 from gramalign.decoding.pieces import Kind, Pieces, reader
 
 Read = Callable[[str], Pieces]
@@ -44,7 +45,7 @@ class Reading:
         Raises:
             ValueError: as `gramalign.decoding.pieces.reader`.
         """
-        return reader(
+        read = reader(
             *(self.kind, Path(self.encoder)),
             model_type=self.model_type,
             longest=self.longest,
@@ -52,6 +53,7 @@ class Reading:
             together=self.together,
             filled=self.filled,
         )
+        return (lambda given: in_range(read(given))) if self.filled else read
 
 
 def decoded(read: Read, inputs: Sequence[str]) -> Iterator[Pieces | str]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from gramalign.counted import counted
-from gramalign.data import from_arrays
+from gramalign.data.opening import check_modalities
 from gramalign.data.store import COLUMNS, FeatureStoreError
 from gramalign.decoding.pieces import Kind, exists
 from gramalign.media.table import Table
@@ -59,7 +59,7 @@ def columns_of(table: Table, encoders: Mapping[Kind, Mapping[str, str | Path]]) 
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"column {twice[0]!r} is given twice, expected one encoder for each")
     try:
-        from_arrays({name: np.zeros((1, 1), np.float32) for name in names})
+        check_modalities(names)
     except FeatureStoreError as error:
         raise ValueError(f"{table.path}: column {error}") from error
     there = np.zeros(len(table), bool)

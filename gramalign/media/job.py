@@ -9,7 +9,6 @@ from typing import get_args
 import numpy as np
 
 from gramalign.data import FeatureStore, open_store
-from gramalign.data.decoded import open_decoded
 from gramalign.data.store import COLUMNS
 from gramalign.decoding.inputs import widths_of
 from gramalign.decoding.libraries import check_installed
@@ -135,7 +134,7 @@ def features(
                 join(work, rows, columns, kept, cells=cells)
             save_columns(work, rows, kept, about)
         work.publish()
-    return open_decoded(out) if on_demand else open_store(out)
+    return open_store(out)
 
 
 def _named(table: Table, columns: Sequence[Column]) -> dict[str, np.ndarray]:

@@ -95,7 +95,8 @@ def join(
             for number, chunk in enumerate(chunks):
                 rows, found = column.rows[chunk.start : chunk.stop], work.read(column.name, number)
                 there = kept.present[column.name][rows]
-                array[places[rows[there]]] = found.features[there]
+                if there.any():  # else nothing has told how wide it would be
+                    array[places[rows[there]]] = found.features[there]
 
 
 def list_cells(

@@ -14,6 +14,7 @@ from gramalign.media.columns import Column
 from gramalign.media.recipe import Options, taken
 from gramalign.media.table import Table
 from gramalign.media.work import JOB
+from gramalign.models.pretrained.sentences import folders_of_modules
 
 _PREPARING = (".json", ".txt", ".model")  # suffixes of what makes an encoder's inputs of cells
 _WEIGHTS = ".safetensors"
@@ -114,7 +115,8 @@ def digest_of(folder: Path, *, weights: bool) -> str:
     """
     suffixes = (*_PREPARING, _WEIGHTS) if weights else _PREPARING
     found = hashlib.blake2b(digest_size=16)
-    for file in sorted([*folder.glob("*"), *folder.glob("1_Pooling/*")]):
+    folders = {folder, *(path for _, path in folders_of_modules(folder))}
+    for file in sorted(file for each in folders for file in each.glob("*")):
         # The index of several files of weights is of them.
         of_weights = file.name.endswith(f"{_WEIGHTS}.index.json")
         if file.suffix in suffixes and file.is_file() and (weights or not of_weights):

@@ -106,7 +106,7 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
     busy = f"another process is making {out}: wait for it, or choose another place"
     with locked(folder / _LOCK, busy):
         if out.exists():  # now that nobody else can finish it
-            (folder / _LOCK).unlink()
+            (folder / _LOCK).unlink(missing_ok=True)  # or that process has moved it away
             with contextlib.suppress(OSError):  # not if something is in it
                 folder.rmdir()
         check_free(out)

@@ -1,5 +1,8 @@
 """Features that were made apart, each with ids and an order of its own, as one store."""
 
+import os
+import resource
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -8,6 +11,8 @@ import safetensors.numpy
 from gramalign.cli.main import main
 from gramalign.data import FeatureStoreError, open_store
 from gramalign.data.by_id import join
+from gramalign.data.packed import pack
+from gramalign.files import locked
 
 WIDTH = 3
 
@@ -123,7 +128,10 @@ def test_more_rows_than_are_copied_at_once(tmp_path, monkeypatch):
     [
         (lambda x: np.save(x / "film" / "d.npy", np.ones(2)), r"film: d is 2 wide, and a is 3"),
         (lambda x: np.save(x / "film" / "a.npy", np.ones((5, 3))), r"a is float64\[5, 3\], exp"),
-        (lambda x: np.save(x / "film" / "a.npy", np.array(["x"])), r"film: a is <U1\[\], expected"),
+        (
+            lambda x: np.save(x / "film" / "a.npy", np.array(["x"])),
+            r"film: a is <U1\[1\], exp",
+        ),
         (lambda x: np.save(x / "film" / "d.npy", np.full(3, np.nan)), r"film: d holds NaN or Inf"),
         (lambda x: (x / "film" / "d.npy").write_bytes(b"\x93NUMPY"), r"d.npy is not a readable"),
         (
@@ -153,7 +161,19 @@ def test_sources_that_cannot_be_joined(made, tmp_path, spoil, message):
         ({"at_least": 0}, ValueError, "at_least is 0, expected a number from 1"),
         ({"sources": {}}, ValueError, "there is nothing to join: give sources, each as MODALITY="),
         ({"sources": {"ids": "a", "b": "b"}}, ValueError, "'ids' cannot name a modality"),
-        ({"sources": {"a.b": "a", "b": "b"}}, ValueError, "'a.b' cannot name a modality"),
+        ({"sources": {"present": "a"}, "at_least": 1}, ValueError, "'present' cannot name a mod"),
+        ({"sources": {"a.b": "a", "b": "b"}}, ValueError, "a.b: a modality's name cannot contain"),
+        (
+            {"sources": {"": "a", "b": "b"}},
+            ValueError,
+            "a modality's name cannot .*: call it 'text'",
+        ),
+        ({"sources": {"__metadata__": "a", "b": "b"}}, ValueError, "reserve this name"),
+        (
+            {"about": {"ids": np.array(["a", "b"]), "labels": np.arange(3)}},
+            ValueError,
+            r"about\['labels'\] is of shape \(3,\), and its ids of \(2,\): give one for each row",
+        ),
         ({"about": {"labels": np.arange(3)}}, ValueError, "give a column called 'ids'"),
         ({"about": {"ids": np.array(["a", "a"])}}, FeatureStoreError, "ids must be unique"),
         ({"about": {"ids": np.array(["x", "y"])}}, FeatureStoreError, "no id is in the table and"),
@@ -162,6 +182,50 @@ def test_sources_that_cannot_be_joined(made, tmp_path, spoil, message):
 def test_what_cannot_be_asked(made, tmp_path, changes, kind, message):
     with pytest.raises(kind, match=message):
         join(**{"sources": made, "out": tmp_path / "out"} | changes)
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+def test_more_vectors_than_a_process_may_open_files(kind, tmp_path):
+    vectors = {f"v{number}": np.full(WIDTH, number, np.float32) for number in range(200)}
+    path = tmp_path / f"a.{kind}"
+    if kind == "npz":
+        np.savez(path, **vectors)
+    else:
+        safetensors.numpy.save_file(vectors, path)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/dev/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 100, most[1]))
+    try:
+        join({"text": path, "audio": path}, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    store = open_store(tmp_path / "out")
+    numbers = [int(name[1:]) for name in store.ids.tolist()]
+    np.testing.assert_array_equal(store.features["text"][:, 0], numbers)
+
+
+def test_vectors_of_one_number(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.ones(1), y=np.ones((1, 1)))
+    join({"text": tmp_path / "a.npz", "audio": tmp_path / "a.npz"}, tmp_path / "out")
+    assert open_store(tmp_path / "out").dims == {"text": 1, "audio": 1}
+
+
+def test_a_packed_store_is_a_source(made, tmp_path):
+    pack(open_store(made["audio"]), tmp_path / "packed")
+    join(made | {"audio": tmp_path / "packed"}, tmp_path / "out")
+    join(made, tmp_path / "wanted")
+    for name, wanted in open_store(tmp_path / "wanted").features.items():
+        np.testing.assert_array_equal(open_store(tmp_path / "out").features[name], wanted)
+
+
+def test_nothing_is_left_of_a_join_that_was_killed(made, tmp_path):
+    draft = tmp_path / ".out.part"
+    draft.mkdir()
+    (draft / "novel.npy").touch()
+    with locked(draft / "lock", "here"), pytest.raises(FileExistsError, match="another process is"):
+        join(made, tmp_path / "out")
+    join(made, tmp_path / "out")
+    assert not draft.exists() and "novel" not in open_store(tmp_path / "out").features
 
 
 def test_a_folder_that_is_there_stays(made, tmp_path):

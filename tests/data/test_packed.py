@@ -1,12 +1,13 @@
 """Stores as ArrayRecord shards: the same rows, and what becomes of damage."""
 
+import errno
 import pickle
 
 import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.data import FeatureStoreError, batches, load, mix, packed
+from gramalign.data import FeatureStoreError, batches, gather, load, mix, packed, readable
 from gramalign.data.opening import from_arrays
 from gramalign.data.packed import STORE, open_packed, pack
 from tests.shards import spoil
@@ -215,6 +216,46 @@ def test_a_shard_that_is_missing(folder):
     shards(folder)[3].unlink()
     with pytest.raises(FeatureStoreError, match="lacks features-00003-of-00004.array_record: copy"):
         open_packed(folder)
+
+
+@pytest.mark.parametrize("on_bad", ["error", "skip"])
+def test_a_shard_that_cannot_be_opened_is_no_bad_record(folder, on_bad, monkeypatch):
+    store, other = (load(folder, on_bad_record=on_bad) for _ in range(2))
+    shards(folder)[3].rename(folder / "elsewhere")
+    with pytest.raises(FeatureStoreError, match=r"0003-of-\S* cannot be opened \(No such .* back"):
+        gather(store, np.arange(ROWS))
+
+    def too_many(path, mode):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(packed.Path, "open", too_many)
+    with pytest.raises(FeatureStoreError, match=r"\(Too many open files\): allow more by `ulimit"):
+        gather(other, np.arange(1))
+    assert not store.lost and not other.lost
+
+
+def test_shards_are_found_from_another_directory(store, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    packed = load("packed")
+    monkeypatch.chdir("/")
+    same(packed, store)
+
+
+def test_what_is_read_is_changed_for_nobody_else(tmp_path):
+    pack(from_arrays({"text": np.ones((3, 2), np.float32)}), tmp_path / "packed")
+    store = load(tmp_path / "packed")
+    for _ in range(2):
+        found = gather(store, np.array([1, 2]))["features"]["text"]
+        np.testing.assert_array_equal(found, np.ones((2, 2)))
+        found *= 0
+
+
+def test_what_cannot_be_read_is_packed_no_more(folder, tmp_path):
+    spoil(shards(folder)[1])
+    damaged = load(folder, on_bad_record="skip")
+    pack(damaged, tmp_path / "again")
+    assert 80 < len(load(tmp_path / "again")) < ROWS
+    same(load(tmp_path / "again"), readable(damaged))
 
 
 def test_packing_goes_on_where_it_was_broken_off(store, tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import soundfile
 from flax import nnx
 
 from gramalign.cli import main
@@ -16,6 +17,7 @@ from gramalign.media import features
 from gramalign.media.record import digest_of
 from gramalign.models.pretrained import Tower
 from tests.media.conftest import ROWS
+from tests.media.made import write_image
 
 
 def given(encoders) -> dict[str, Any]:
@@ -128,6 +130,60 @@ def test_weights_play_no_part_in_inputs(inputs, table, encoders, tmp_path):
         features(table, tmp_path / "out", text={"caption": bert}, inputs=True)
         made = json.loads((tmp_path / "out" / "media.json").read_text())
         assert made["modalities"]["caption"]["digest"] == digests[0]
+
+
+def test_modules_after_a_transformer_are_of_its_digest(encoders, tmp_path):
+    bert = shutil.copytree(encoders / "bert", tmp_path / "bert")
+    modules = [
+        {"type": "sentence_transformers.models.Transformer", "path": ""},
+        {"type": "sentence_transformers.models.Dense", "path": "narrow"},
+    ]
+    (bert / "modules.json").write_text(json.dumps(modules))
+    (bert / "narrow").mkdir()
+    digests = set()
+    for weights in (b"some", b"others"):
+        (bert / "narrow" / "model.safetensors").write_bytes(weights)
+        digests.add(digest_of(bert, weights=True))
+    assert len(digests) == 2
+
+
+def test_a_chunk_of_nothing_but_bad_files(encoders, tmp_path, monkeypatch):
+    monkeypatch.setattr("gramalign.media.job._ROWS", 2)
+    rows = ["caption,photo"]
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
+        rows.append(f"a cat,{number}.png")
+    write_image(tmp_path / "4.png", 0)
+    (tmp_path / "media.csv").write_text("\n".join(rows) + "\n")
+    store = features(
+        *(tmp_path / "media.csv", tmp_path / "out"),
+        text={"caption": encoders / "bert"},
+        image={"photo": encoders / "clip"},
+        inputs=True,
+        on_bad_file="missing",
+    )
+    assert store.present["photo"].tolist() == [False] * 4 + [True]
+    assert np.asarray(store.features["photo"])[4].any()
+
+
+@pytest.mark.parametrize("on_demand", [False, True])
+def test_numbers_that_rows_have_no_room_for(on_demand, encoders, tmp_path):
+    samples = np.random.default_rng(0).normal(size=4000)
+    soundfile.write(tmp_path / "quiet.wav", 0.1 * samples, 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "loud.wav", 1e6 * samples, 16000, subtype="FLOAT")
+    folder = shutil.copytree(encoders / "hubert", tmp_path / "hubert")
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings = json.dumps({**settings, "do_normalize": False})
+    (folder / "preprocessor_config.json").write_text(settings)
+    (tmp_path / "media.csv").write_text("caption,sound\na cat,quiet.wav\nthe dog,loud.wav\n")
+    with pytest.raises(ValueError, match=r"sound 'loud.wav' cannot be read: it becomes .* float16"):
+        features(
+            *(tmp_path / "media.csv", tmp_path / "out"),
+            text={"caption": encoders / "bert"},
+            audio={"sound": folder},
+            inputs=True,
+            on_demand=on_demand,
+        )
 
 
 def test_when_nothing_tells_their_width(encoders, tmp_path):

@@ -238,6 +238,27 @@ def test_frames_are_those_of_the_whole_video(kind, tmp_path):
             np.testing.assert_array_equal(np.asarray(image), np.asarray(frames[number]))
 
 
+def test_frames_that_only_decode_others_are_none(tmp_path):
+    """As where a film is cut without coding it anew: it begins at a key before its beginning."""
+    write_video(tmp_path / "whole.mp4", [10 * n for n in range(20)], g="250")
+    with (
+        av.open(tmp_path / "whole.mp4") as whole,
+        av.open(tmp_path / "cut.mp4", "w", options={"avoid_negative_ts": "disabled"}) as cut,
+    ):
+        stream = whole.streams.video[0]
+        copied = cut.add_stream_from_template(stream)
+        for packet in whole.demux(stream):
+            if packet.dts is not None:
+                assert packet.time_base is not None and packet.pts is not None
+                start = round(0.8 / packet.time_base)
+                packet.pts, packet.dts = packet.pts - start, packet.dts - start
+                packet.stream = copied
+                cut.mux(packet)
+    assert greys(frames_of(str(tmp_path / "cut.mp4"), 1)) == [14]
+    assert greys(frames_of(str(tmp_path / "cut.mp4"), 4)) == [9, 12, 15, 18]
+    assert greys(frames_of(str(tmp_path / "cut.mp4"), 30)) == list(range(8, 20))
+
+
 def test_videos_are_turned_as_they_were_taken(tmp_path):
     write_video(tmp_path / "a.mp4", [200])
     content = (tmp_path / "a.mp4").read_bytes()
@@ -345,7 +366,8 @@ def test_with_a_mask_silence_is_added_to_a_sound(encoders, tmp_path):
 @pytest.mark.parametrize(
     ("name", "seconds", "filled", "windows"),
     [("hubert", 0.01, False, (1, 1250)), ("wav2vec2", 12, False, (2, 160_000)),
-     ("hubert", 12, False, (2, 160_000)), ("hubert", 0.7, True, (1, 160_000))],
+     ("hubert", 12, False, (2, 160_000)), ("hubert", 0.7, True, (1, 160_000)),
+     ("hubert", 35, True, (1, 160_000))],
 )  # fmt: skip
 def test_windows_of_samples(encoders, tmp_path, name, seconds, filled, windows):
     found, _, samples = of_samples(encoders, name, tmp_path, seconds, filled=filled)

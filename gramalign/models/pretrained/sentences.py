@@ -63,22 +63,13 @@ def said_by(folder: Path) -> dict[str, Any]:
         FileNotFoundError: a file that it names does not exist.
         ValueError: it has modules of other kinds, or several of one, or pools otherwise.
     """
-    if not (modules := folder / "modules.json").is_file():
-        return {}
-    found = read_json(modules)
-    if not isinstance(found, list) or not all(_is_module(each) for each in found):
+    modules = folders_of_modules(folder)
+    kinds, folders = [kind for kind, _ in modules], dict(modules)
+    if kinds != [kind for kind in _KNOWN if kind in kinds]:
         raise ValueError(
-            f"{modules} holds {found!r:.80}, expected a list, each of a type and a path"
+            f"{folder / MODULES} has {kinds}, expected some of {', '.join(_KNOWN)}, in this order"
         )
-    types = [(each["type"].rsplit(".", 1)[-1], each) for each in found]
-    if [name for name, _ in types] != [name for name in _KNOWN if name in dict(types)]:
-        raise ValueError(
-            f"{modules} has {[name for name, _ in types]}, expected some of {', '.join(_KNOWN)}, "
-            "in this order"
-        )
-    settings = {
-        name: _settings(modules, each) for name, each in types if name in ("Pooling", "Dense")
-    }
+    settings = {kind: _settings(folders[kind]) for kind in ("Pooling", "Dense") if kind in kinds}
     said = {}
     if "Pooling" in settings:
         modes = _modes(settings["Pooling"])
@@ -89,6 +80,22 @@ def said_by(folder: Path) -> dict[str, Any]:
     if "Dense" in settings:
         said["dense"] = _dense(settings["Dense"])
     return said
+
+
+def folders_of_modules(folder: Path) -> list[tuple[str, Path]]:
+    """Kind and folder of each module that `modules.json` names, if there is one.
+
+    Raises:
+        ValueError: it is no list of modules.
+    """
+    if not (modules := folder / MODULES).is_file():
+        return []
+    found = read_json(modules)
+    if not isinstance(found, list) or not all(_is_module(each) for each in found):
+        raise ValueError(
+            f"{modules} holds {found!r:.80}, expected a list, each of a type and a path"
+        )
+    return [(each["type"].rsplit(".", 1)[-1], folder / each["path"]) for each in found]
 
 
 def _is_module(found: Any) -> bool:
@@ -123,9 +130,8 @@ def _modes(pooling: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _settings(modules: Path, module: dict[str, Any]) -> dict[str, Any]:
-    path = modules.parent / module["path"]
+def _settings(path: Path) -> dict[str, Any]:
     if not (file := path / "config.json").is_file():
         # Encoders that pool their first token would not say so.
-        raise FileNotFoundError(f"{file} does not exist, which {modules.name} names")
+        raise FileNotFoundError(f"{file} does not exist, which {MODULES} names")
     return {**read_settings(file), "path": path}
