@@ -59,14 +59,15 @@ def batches(
         are row numbers if the store has none.
 
     Raises:
-        ValueError: a batch size below 1 or over the number of rows, or a negative seed or number of
-            workers; for a mixture, a store of which a batch would hold no row, or more rows than
+        ValueError: a batch size below 1 or over the number of rows, or a negative seed, start or
+            number of workers; for a mixture, a store of which a batch would hold no row, or more rows than
             there are, or rows without any modality.
         OSError: more workers than there is shared memory for.
     """
     check_batches(store, batch_size=batch_size, seed=seed)
-    if workers < 0:
-        raise ValueError(f"workers is {workers}, expected an integer >= 0")
+    for name, number in (("workers", workers), ("start", start)):
+        if number < 0:
+            raise ValueError(f"{name} is {number}, expected an integer >= 0")
     if store.mixture is None:
         order = Order(len(store), batch_size, (seed,))
     else:

@@ -158,7 +158,7 @@ def _read_lines(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: line {number} is not JSON ({error})") from error
         if not isinstance(row, dict):
             raise ValueError(

@@ -115,3 +115,5 @@ def test_batch_size_that_does_not_fit(batch_size, unchecked):
 def test_negative_seed():
     with pytest.raises(ValueError, match="seed is -1, expected an integer >= 0"):
         batches(make_store(), batch_size=2, seed=-1)
+    with pytest.raises(ValueError, match="start is -1, expected an integer >= 0"):
+        batches(make_store(), batch_size=2, seed=0, start=-1)

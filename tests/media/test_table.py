@@ -63,6 +63,7 @@ def test_columns_about_rows_are_numbers_or_names(write):
         ("a,a\n1,2\n", "media.csv", "several columns called 'a'"),
         (b"a\n1\n\xff\n", "media.csv", "line 3 is not UTF-8"),
         ('{"a": 1}\n{"a"\n', "media.jsonl", "line 2 is not JSON"),
+        ('{"a": 1}\n' + "[" * 10**5, "media.jsonl", "line 2 is not JSON .*recursion"),
         ("[1]\n", "media.jsonl", r"line 1 is \[1\], expected an object"),
     ],
 )
