@@ -12,9 +12,10 @@ apart, which is where training leads. Two exact identities avoid this:
   covers tuples that are coplanar without being close.
 
 As the identities hold for every constant, the derivative treats shear, scales and P as constants.
-What is left to differentiate is a tuple whose Gram matrix is I + E with E at rounding level, for
-which log-volume and an orthonormal basis are short polynomials in E: a few matrix products, well
-conditioned wherever the volume is not 0, exact in first and second derivatives.
+What is left to differentiate is a tuple whose Gram matrix is I + E with E at rounding level. Of it
+log-volume and an orthonormal basis are short polynomials in E, whose derivative is that of the
+Cholesky factor: a few matrix products, well conditioned wherever the volume is not 0, and exact in
+derivatives of every order.
 
 Cost: O(k^2 d) per tuple. Singular set: tuples whose rank is below their number of vectors, where
 the volume is 0 (to rounding: a vector within 16 machine epsilons of the span of those before it).
@@ -91,25 +92,50 @@ def orthonormal_basis(
     independent = heights > 0
     rows = combine(precondition, rows)
 
-    # rows rows^T = I + E, and (I + E)^(-1/2) = I - E / 2 + 3 E^2 / 8 - ...
     error = inner_products(rows) - identity(precondition)
     error = jnp.where(independent[..., :, None] & independent[..., None, :], error, 0)
-    square = multiply(error, error)
-    basis = combine(identity(error) - error / 2 + 3 / 8 * square, rows)
-    # log det (I + E)^(1/2) = tr E / 2 - tr E^2 / 4 + ...
-    trace = jnp.trace(error / 2 - square / 4, axis1=-2, axis2=-1)
+    whitening, remaining = _whitening(error)
+    basis = combine(whitening, rows)
 
     degenerate = jnp.any(kept & ~independent, axis=-1)
     # A comparison with NaN is False, so a tuple with a NaN looks degenerate; its volume is NaN, not
     # 0.
     zero = 0 * jnp.sum(lengths, axis=-1)
     heights = jnp.where(independent, heights * lengths, 1)
-    log_volume = trace + jnp.sum(jnp.log(heights), axis=-1)
+    log_volume = remaining + jnp.sum(jnp.log(heights), axis=-1)
     return Basis(
         vectors=jnp.stack(basis, axis=-2),
-        volume=jnp.where(degenerate, zero, jnp.exp(trace) * jnp.prod(heights, axis=-1)),
+        volume=jnp.where(degenerate, zero, jnp.exp(remaining) * jnp.prod(heights, axis=-1)),
         log_volume=jnp.where(degenerate, zero - jnp.inf, log_volume),
     )
+
+
+@jax.custom_jvp
+def _whitening(
+    error: Float[Array, "*batch k k"],
+) -> tuple[Float[Array, "*batch k k"], Float[Array, "*batch"]]:
+    """The inverse Cholesky factor M of I + E, for E at rounding level, and log det (I + E) / 2."""
+    half = _half(error)
+    # L = I + H - half(H H^T) + ..., and its inverse likewise.
+    whitening = identity(error) - half + multiply(half, half) + _half(multiply(half, half.mT))
+    return whitening, _trace(error / 2 - multiply(error, error) / 4)
+
+
+@_whitening.defjvp
+def _whitening_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple:
+    """Of d(M (I + E) M^T) = 0, through M, and so right in every order where polynomials are not."""
+    made = _whitening(*primals)
+    change = multiply(multiply(made[0], tangents[0]), made[0].mT)
+    return made, (-multiply(_half(change), made[0]), _trace(change) / 2)
+
+
+def _half(x: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
+    """The lower triangle, with half the diagonal: H for which H + H^T is a symmetric matrix x."""
+    return jnp.tril(x) - identity(x) * x / 2
+
+
+def _trace(x: Float[Array, "*batch k k"]) -> Float[Array, "*batch"]:
+    return jnp.trace(x, axis1=-2, axis2=-1)
 
 
 def _shear(vectors: Rows) -> tuple[list[Float[Array, "*batch d"]], Float[Array, "*batch k"]]:
