@@ -1,12 +1,14 @@
-"""First and second derivatives of the volume: right where they exist, finite everywhere."""
+"""Derivatives of the volume: right where they exist, finite everywhere."""
 
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gramalign.geometry import log_volume, volume
+from gramalign.geometry.height import height
 from tests import reference, samples
 
 K, D = 4, 8
@@ -51,6 +53,22 @@ def test_they_are_finite_differences_where_the_volume_is_smooth(name):
     steps = np.eye(K * D).reshape(K, D, K, D)
     exact = reference.directional_derivative(reference.volume_gradient, x, steps, step)
     np.testing.assert_allclose(hessian, exact, atol=1e-6 * np.abs(exact).max())
+
+
+def test_third_derivatives(x64):
+    """Of the volume, and of a height, which depends on the basis: along a line, by the formula."""
+    at, along = np.random.default_rng(0).normal(size=(2, 3, 5))
+
+    def dense(x):
+        return jnp.sqrt(jnp.linalg.det(x @ x.T))
+
+    def third(f):
+        return jax.grad(jax.grad(jax.grad(lambda t: f(at + t * along))))
+
+    pairs = [volume, dense, lambda x: height(x[0], x[1:]), lambda x: dense(x) / dense(x[1:])]
+    of_volume, exact, of_height, exact_height = jax.jit(lambda t: [third(f)(t) for f in pairs])(0.0)
+    np.testing.assert_allclose(of_volume, exact, rtol=1e-9)
+    np.testing.assert_allclose(of_height, exact_height, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", samples.singular_tuples(K, D))
