@@ -74,10 +74,17 @@ def varying_as(tree: PyTree[Array], like: Array | jax.ShapeDtypeStruct) -> PyTre
     """
 
     def vary(x: Array) -> Array:
-        axes = jax.typeof(like).mat.varying - jax.typeof(x).mat.varying
+        axes = _varying(like) - _varying(x)
         return jax.lax.pcast(x, tuple(axes), to="varying") if axes else x
 
     return jax.tree.map(vary, tree)
+
+
+def _varying(x: Array | jax.ShapeDtypeStruct) -> frozenset[str]:
+    # Of an array's shape, `jax.typeof` fails where only some of a mesh's axes are manual.
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return frozenset() if x.manual_axis_type is None else x.manual_axis_type.varying
+    return jax.typeof(x).mat.varying
 
 
 def zeros_as(tree: PyTree[Array | jax.ShapeDtypeStruct]) -> PyTree[Array]:

@@ -152,9 +152,12 @@ def rows_at(
     """
     axis = choose(axis_name, engine.strategy, tree)
     if axis is None or axis.strategy == "gather":
-        there = gathered(tree, axis_name)
-        none = jax.tree.map(lambda x: jnp.zeros_like(x[:1]), there)
-        return jax.tree.map(lambda x, y: _where(numbers >= 0, x[numbers], y), there, none)
+
+        def taken(x: Array) -> Array:
+            some = (numbers >= 0) & (numbers < len(x))
+            return _where(some, x[numbers], jnp.zeros_like(x[:1]))
+
+        return jax.tree.map(taken, gathered(tree, axis_name))
 
     size = jax.tree.leaves(tree)[0].shape[0]
     side, own = Side(tree, jnp.ones(size, bool)), own_numbers(size, axis_name)

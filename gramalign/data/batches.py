@@ -60,8 +60,8 @@ def batches(
 
     Raises:
         ValueError: a batch size below 1 or over the number of rows, or a negative seed, start or
-            number of workers; for a mixture, a store of which a batch would hold no row, or more rows than
-            there are, or rows without any modality.
+            number of workers; for a mixture, a store of which a batch would hold no row, or more
+            rows than there are, or rows without any modality.
         OSError: more workers than there is shared memory for.
     """
     check_batches(store, batch_size=batch_size, seed=seed)

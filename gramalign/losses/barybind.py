@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.geometry.norms import at_least_float32
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.losses.gram import gram
 from gramalign.losses.participants import participants
 from gramalign.mesh import AxisName
@@ -32,7 +32,7 @@ from gramalign.types import Embeddings, Groups, Present
 CENTROID = "centroid"
 
 
-@compiled("barycentre", check=unit_rows)
+@compiled("barycentre", check=check_unit_rows)
 def barybind(
     embeddings: Embeddings,
     *,

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry.norms import at_least_float32
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.losses.participants import mean_over, participants
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, Side
@@ -28,7 +28,7 @@ from gramalign.scores.sides import centroid, whole
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled(check=unit_rows)
+@compiled(check=check_unit_rows)
 def centrobind(
     embeddings: Embeddings,
     *,

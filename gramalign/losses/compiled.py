@@ -7,7 +7,7 @@ retracing its loops at every call.
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -18,7 +18,6 @@ from jax.core import Tracer
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups
-from gramalign.geometry.norms import at_least_float32
 from gramalign.mesh import AxisName, check_axis, names_of
 from gramalign.scores.named import as_key
 from gramalign.scores.products import in_bfloat16
@@ -55,9 +54,9 @@ def compiled(
     Args:
         constants: static settings besides `CONSTANTS`: those that are checked, or choose between
             formulas. All others may be traced.
-        check: of concrete values, before they are traced; such as `unit_rows`.
-        pairs: whether examples are compared with each other, which JAX does not allow where the
-            batch is split over an explicit mesh axis.
+        check: of concrete values, before they are traced; such as `check_unit_rows`.
+        pairs: whether it compares examples with each other, or computes in loops, which JAX does
+            not allow where the batch is split over an explicit mesh axis.
     """
 
     def decorate(loss: Loss) -> Loss:
@@ -99,7 +98,9 @@ def compiled(
                 if axis_name is not None and settings.get("groups") is not None:
                     check_axis(axis_name, settings["groups"], "the groups are")
                 _warn_of_parts(loss.__name__, embeddings, axis_name)
-            wide = {n: x if n in static else _widened(x) for n, x in settings.items()}
+            dtypes = np.dtype(np.float32), *(x.dtype for x in embeddings.values())
+            widest = max(dtypes, key=lambda dtype: dtype.itemsize)
+            wide = {n: x if n in static else _as_dtype(x, widest) for n, x in settings.items()}
             # A plain function is part of the program, a module's parameters are not.
             if "head" in wide and jax.tree_util.all_leaves([wide["head"]]):
                 wide["head"] = jax.tree_util.Partial(wide["head"])
@@ -113,7 +114,12 @@ def compiled(
             # A Score's matched pairs may depend on the precision of tiles: the floor that a
             # logarithm adds to a volume does.
             engine = settings.get("engine", DEFAULT_ENGINE)
-            with nullcontext() if engine.precision is None else in_bfloat16():
+            if engine.precision is None:
+                return program(embeddings, **wide)
+            if "head" in wide:  # which multiplies as it would elsewhere
+                precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+                wide["head"] = jax.tree_util.Partial(_Under(precision), wide["head"])
+            with in_bfloat16():
                 return program(embeddings, **wide)
 
         checked.check = check_all  # pyright: ignore[reportAttributeAccessIssue]
@@ -121,6 +127,17 @@ def compiled(
         return checked  # pyright: ignore[reportReturnType]
 
     return decorate
+
+
+@dataclass(frozen=True)
+class _Under:
+    """Calls a function under a precision of matrix products that is not the program's."""
+
+    precision: str | None
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+        with jax.default_matmul_precision(self.precision):
+            return function(*arguments, **settings)
 
 
 def check_key(key: Any) -> None:
@@ -138,7 +155,7 @@ def check_head(head: Any, example: str) -> None:
         )
 
 
-def unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
+def check_unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
     """Raise `ValueError` for rows that are not of length 1, in losses that take cosines.
 
     With a `score_of`, a loss requires nothing of the rows.
@@ -157,21 +174,21 @@ def _check_number(name: str, value: Any) -> None:
     if isinstance(value, Tracer):
         return
     number = np.asarray(value)
-    # Devices flush smaller ones to 0, or their inverse is infinite.
-    least, most = (float(x) for x in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+    # A derivative divides by its square, in float32.
+    least, most = 1e-18, float(np.finfo(np.float32).max)
     if name in TEMPERATURES and not least <= float(number) <= most:
-        raise ValueError(f"{name} must be positive and finite in float32, got {number}")
+        raise ValueError(f"{name} must be positive and finite, at least {least}, got {number}")
     if name in NUMBERS and not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if name in SHARES and not 0 <= number <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {number}")
 
 
-def _widened(value: Any) -> Any:
-    """Widen a 16-bit number to 32: the inverse of a temperature may overflow 16 bits."""
+def _as_dtype(value: Any, dtype: np.dtype) -> Any:
+    """A number in the dtype of the data: in 16 bits, a temperature's inverse may overflow."""
     array = isinstance(value, (np.generic, np.ndarray, jax.Array)) and np.ndim(value) == 0
     floating = array and jnp.issubdtype(value.dtype, jnp.floating)
-    return at_least_float32(jnp.asarray(value)) if floating else value
+    return jnp.asarray(value).astype(dtype) if floating else value
 
 
 def _check_constant(name: str, value: Any, default: Any) -> None:

@@ -111,7 +111,7 @@ def confu(
 
     Returns:
         `[batch]`; 0 for an example with fewer than two modalities, which takes no part
-        (`participants` says which).
+        (`participants` of the modalities alone says which).
 
     Raises:
         ValueError: for fewer than three modalities, a fused embedding that is missing or joins no

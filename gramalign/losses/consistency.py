@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramalign.geometry.norms import at_least_float32
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.losses.moments import moment, quadratic
 from gramalign.losses.participants import mean_over
 from gramalign.mesh import AxisName, check_axis
@@ -33,7 +33,7 @@ from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 
-@compiled("cross_modal", "in_modal", check=unit_rows)
+@compiled("cross_modal", "in_modal", check=check_unit_rows)
 def consistency(
     embeddings: Embeddings,
     *,

@@ -23,14 +23,14 @@ from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import VolumeScore
 from gramalign.scores.volume import Form
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled("form", check=unit_rows)
+@compiled("form", check=check_unit_rows)
 def gram(
     embeddings: Embeddings,
     *,

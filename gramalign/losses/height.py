@@ -21,13 +21,13 @@ from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.losses.anchors import over_anchors, softmax
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import HeightScore
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled("squared", check=unit_rows)
+@compiled("squared", check=check_unit_rows)
 def height(
     embeddings: Embeddings,
     *,

@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, contrast
 from gramalign.geometry import decompose, leading_direction, singular_values
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore, Side
 from gramalign.scores.products import as_factor
@@ -38,7 +38,7 @@ from gramalign.scores.sides import whole
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled("signed", check=unit_rows)
+@compiled("signed", check=check_unit_rows)
 def pmrl(
     embeddings: Embeddings,
     *,
@@ -90,7 +90,7 @@ def pmrl(
     return _alignment(values, kept, tau_alignment) + instance
 
 
-@compiled(check=unit_rows)
+@compiled(check=check_unit_rows)
 def pmrl_alignment(
     embeddings: Embeddings,
     *,
@@ -105,7 +105,7 @@ def pmrl_alignment(
     return _alignment(singular_values(vectors, kept), kept, temperature)
 
 
-@compiled("signed", check=unit_rows)
+@compiled("signed", check=check_unit_rows)
 def pmrl_instance(
     embeddings: Embeddings,
     *,

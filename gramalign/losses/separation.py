@@ -17,14 +17,14 @@ from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.losses.participants import participants
 from gramalign.mesh import AxisName
 from gramalign.scores import DirectionScore
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled(check=unit_rows)
+@compiled(check=check_unit_rows)
 def separation(
     embeddings: Embeddings,
     *,

@@ -19,13 +19,13 @@ from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, sigmoid_contrast
 from gramalign.losses.anchors import over_any
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.mesh import AxisName
 from gramalign.scores import ScoreLike
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled("score_of", check=unit_rows)
+@compiled("score_of", check=check_unit_rows)
 def siglip(
     embeddings: Embeddings,
     *,

@@ -43,7 +43,7 @@ from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups, check_sides, counted_from_0, own_numbers
 from gramalign.contrast.competition import Candidates, competition
 from gramalign.contrast.statistics import LogSumExp
-from gramalign.losses.compiled import check_key, compiled, unit_rows
+from gramalign.losses.compiled import check_key, check_unit_rows, compiled
 from gramalign.losses.participants import mean_over, participants
 from gramalign.losses.recombine import recombined
 from gramalign.mesh import AxisName, varying_as
@@ -58,7 +58,7 @@ Negatives = Literal["shuffled", "all"]
 
 def _check(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
     check_key(settings["key"])
-    unit_rows(embeddings, settings)
+    check_unit_rows(embeddings, settings)
 
 
 @compiled("negatives", "scaled", check=_check)

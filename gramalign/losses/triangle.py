@@ -19,13 +19,13 @@ Blind spot: points on a line: parallel differences, or two modalities alike, wha
 from jaxtyping import Array, Float
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.losses.simplex import simplex
 from gramalign.mesh import AxisName
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled("root", check=unit_rows)
+@compiled("root", check=check_unit_rows)
 def triangle(
     embeddings: Embeddings,
     *,

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.competition import among_themselves
 from gramalign.geometry.norms import at_least_float32
-from gramalign.losses.compiled import compiled, unit_rows
+from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.losses.participants import mean_over, participants
 from gramalign.mesh import AxisName
 from gramalign.scores import Side
@@ -30,7 +30,7 @@ from gramalign.scores.sides import one
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled("t", check=unit_rows)
+@compiled("t", check=check_unit_rows)
 def uniformity(
     embeddings: Embeddings,
     *,

@@ -45,6 +45,27 @@ def test_numbers_that_a_program_holds_as_constants():
     np.testing.assert_allclose(found, exact, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("loss", "setting"),
+    [
+        (losses.pmrl, "tau_alignment"),
+        (EVERY["confu"], "fused_weight"),
+        (losses.vicreg, "variance"),
+    ],
+)
+def test_a_number_of_another_dtype_changes_no_dtype(loss, setting, x64):
+    embeddings = jax.tree.map(lambda x: x.astype(jnp.float32), batch(0))
+    found = loss(embeddings, **{setting: jnp.float64(0.25)})
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, loss(embeddings, **{setting: 0.25}))
+
+
+@pytest.mark.parametrize("name", ["clip", "gram"])
+def test_the_least_temperature_has_a_derivative(name):
+    found = jax.grad(lambda x: EVERY[name](batch(0), temperature=x).sum())(1e-18)
+    assert jnp.isfinite(found)
+
+
 @pytest.mark.parametrize("name", ["clip", "vast", "confu"])
 def test_a_constant_that_is_an_array_is_named(name):
     with pytest.raises(TypeError, match="label_smoothing is part of the compiled program"):

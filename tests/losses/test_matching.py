@@ -32,6 +32,34 @@ def head():
     return MatchingHead(NAMES, 8, hidden=16, rngs=nnx.Rngs(0))
 
 
+def test_the_head_multiplies_as_elsewhere(embeddings, monkeypatch):
+    """Whatever the precision of pairs, also under another precision than JAX's own."""
+    seen = []
+
+    def head(embeddings, present):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return jnp.sum(embeddings["text"] * embeddings["audio"], axis=1)
+
+    narrow = Engine(precision="bfloat16")
+    losses.matching(embeddings, head=head, anchor="text", engine=narrow)
+    with jax.default_matmul_precision("highest"):
+        losses.matching(embeddings, head=head, anchor="text", engine=narrow)
+    assert set(seen[: len(seen) // 2]) == {None} and set(seen[len(seen) // 2 :]) == {"highest"}
+
+
+def test_over_an_axis_beside_one_that_is_the_compiler_s(embeddings, head):
+    mesh = jax.make_mesh((4, 2), ("data", "model"), (jax.sharding.AxisType.Auto,) * 2)
+    whole = jax.shard_map(
+        lambda x: losses.matching(x, head=head, anchor="text", axis_name="data"),
+        mesh=mesh,
+        axis_names={"data"},
+        in_specs=jax.P("data"),
+        out_specs=jax.P("data"),
+    )
+    exact = losses.matching(embeddings, head=head, anchor="text")
+    np.testing.assert_allclose(jax.jit(whole)(embeddings), exact, rtol=1e-5)
+
+
 def negatives(embeddings, anchor, present=None, **settings):
     score = VolumeScore(anchor)
     sides = score.rows(embeddings, present), score.cols(embeddings, present)
