@@ -61,7 +61,7 @@ class Between:
 
     Raises:
         TypeError: for anything but a Score.
-        ValueError: for an unknown Score, a side without a modality, or one named twice.
+        ValueError: for an unknown Score, a side without a modality, or one named twice or on both.
 
     >>> import jax.numpy as jnp
     >>> emb = {name: jnp.eye(3) for name in ("text", "audio", "video", "depth")}
@@ -82,6 +82,8 @@ class Between:
                 raise ValueError(
                     f"{argument} must name at least one modality, each once, got {list(names)}"
                 )
+        if both := sorted(set(self.query) & set(self.gallery)):
+            raise ValueError(f"{both} are in query and gallery, and would match themselves")
 
     def rows(self, embeddings: Embeddings, present: Present | None = None) -> Side:
         """Factors of the query's modalities; other modalities are ignored."""

@@ -49,7 +49,7 @@ class KernelVolumeScore(SymmetricScore):
         bandwidth: the distance at which the kernel has fallen to exp(-1/2).
 
     Raises:
-        ValueError: if the bandwidth is not positive.
+        ValueError: for a bandwidth below 1e-18.
 
     >>> import jax.numpy as jnp
     >>> emb = {"text": jnp.eye(3)[:2], "audio": jnp.eye(3)[:2]}
@@ -62,8 +62,8 @@ class KernelVolumeScore(SymmetricScore):
     bandwidth: float = 1.0
 
     def __post_init__(self):
-        if not self.bandwidth > 0:
-            raise ValueError(f"bandwidth must be positive, got {self.bandwidth}")
+        if not self.bandwidth >= 1e-18:  # else its square is 0 in float32
+            raise ValueError(f"bandwidth must be positive, at least 1e-18, got {self.bandwidth}")
 
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> _Span:
         """The others, the lower triangle of W, and their volume."""

@@ -121,6 +121,7 @@ def test_joint_volume_of_what_both_sides_share_is_0_and_has_finite_derivatives()
         (("euclid", ("a",), ("b",)), "score: got 'euclid', expected one of cosine"),
         (("cosine", (), ("b",)), "query must name"),
         (("cosine", ("a",), ("b", "b")), "gallery must name"),
+        (("volume", ("a",), ("a", "b")), r"\['a'\] are in query and gallery"),
     ],
 )
 def test_refuses_what_cannot_be_compared(arguments, said):

@@ -87,7 +87,7 @@ def test_what_is_many_bandwidths_apart_is_all_the_same():
         np.testing.assert_array_equal(slope, 0)
 
 
-@pytest.mark.parametrize("bandwidth", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("bandwidth", [0.0, -1.0, 1e-20, float("nan")])
 def test_a_bandwidth_that_is_not_positive(bandwidth):
-    with pytest.raises(ValueError, match=f"bandwidth must be positive, got {bandwidth}"):
+    with pytest.raises(ValueError, match=f"must be positive, at least 1e-18, got {bandwidth}"):
         KernelVolumeScore("a", bandwidth)
