@@ -32,6 +32,13 @@ def tied_scores(seed, queries=6, size=23):
     return values[rng.integers(0, len(values), right.shape)], right
 
 
+def found_of(scores, right):
+    """Figures of scores, and a mask of what is right."""
+    order = np.argsort(~right, axis=1, kind="stable")
+    many = right.sum(axis=1)
+    return _found(np.take_along_axis(scores, order, axis=1), np.zeros_like(many), many)
+
+
 def untied(scores, right):
     """Scores of the same order, in which ties are broken against the query."""
     order = np.lexsort((right, -scores))
@@ -44,7 +51,7 @@ def untied(scores, right):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_equals_scikit_learn(seed):
     scores, right = tied_scores(seed)
-    found = _found(scores, right)
+    found = found_of(scores, right)
     for i, line in enumerate(untied(scores, right)):
         assert found.average_precision[i] == pytest.approx(average_precision_score(right[i], line))
         ideal = ndcg_score(right[[i]], line[None], k=NDCG_AT, ignore_ties=True)
@@ -57,7 +64,7 @@ def test_equals_torchmetrics():
     torch = pytest.importorskip("torch")
     metrics = pytest.importorskip("torchmetrics.functional.retrieval")
     scores, right = tied_scores(1)
-    found = _found(scores, right)
+    found = found_of(scores, right)
     for i, line in enumerate(untied(scores, right)):
         given = torch.tensor(line), torch.tensor(right[i])
         average = metrics.retrieval_average_precision(*given)
@@ -81,7 +88,7 @@ def test_equals_ranx():
         for i, line in enumerate(untied(scores, right))
     }
     figures = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(run), ["map", f"ndcg@{NDCG_AT}", "mrr"])
-    found = _found(scores, right)
+    found = found_of(scores, right)
     assert found.average_precision.mean() == pytest.approx(figures["map"])
     assert found.ndcg.mean() == pytest.approx(figures[f"ndcg@{NDCG_AT}"])
     assert (1 / found.first_place).mean() == pytest.approx(figures["mrr"])
@@ -104,7 +111,7 @@ def test_of_embeddings_with_gaps_however_it_is_cut(monkeypatch, score, budget, d
     scores = scores[rows][:, cols]
     right = labels[rows][:, None] == labels[cols]
     scores, right = scores[right.any(axis=1)], right[right.any(axis=1)]
-    each = _found(scores, right)
+    each = found_of(scores, right)
     assert (found.queries, found.candidates) == right.shape
     assert found.right == right.sum(axis=1).mean()
     assert found.mean_average_precision == pytest.approx(each.average_precision.mean(), rel=1e-6)
@@ -127,7 +134,7 @@ def test_chance_is_the_mean_over_all_orders():
     for right in (1, 3, 12):
         wanted = np.arange(12) < right
         orders = rng.permuted(np.tile(wanted, (20000, 1)), axis=1)
-        average = _found(np.zeros(orders.shape, np.float32) - np.arange(12), orders)
+        average = found_of(np.zeros(orders.shape, np.float32) - np.arange(12), orders)
         expected = _chance(np.array([right]), 12)[0]
         assert average.average_precision.mean() == pytest.approx(expected, rel=0.01)
 
@@ -135,7 +142,7 @@ def test_chance_is_the_mean_over_all_orders():
 def test_not_a_number_is_no_success():
     scores = np.array([[np.nan, 0.5, 0.1], [0.9, np.nan, 0.1]], np.float32)
     right = np.array([[True, False, False]] * 2)
-    assert _found(scores, right).first_place.tolist() == [3, 2]
+    assert found_of(scores, right).first_place.tolist() == [3, 2]
 
 
 def test_no_query_gives_no_figure():
