@@ -354,6 +354,18 @@ def test_sentence_transformers_that_pool_otherwise_are_refused(model, settings):
         pretrained.load(folder, "text")
 
 
+def test_a_prompt_that_is_not_to_be_pooled_is_refused(model):
+    folder = model("bert text")
+    pooling(folder, {"pooling_mode": "mean", "include_prompt": False})
+    prompts = {"prompts": {"query": "query: "}, "default_prompt_name": None}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    embeds_as(folder, "bert text")
+    prompts["default_prompt_name"] = "query"
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    with pytest.raises(ValueError, match=r"1_Pooling.config.json: include_prompt is false, exp"):
+        pretrained.load(folder, "text")
+
+
 @pytest.mark.parametrize("mode", [3, [["mean"]], {"mean": 1}])
 def test_a_way_to_pool_that_is_no_name_is_refused(model, mode):
     folder = model("bert text")
