@@ -64,7 +64,7 @@ def reader(
             that is returned raises whatever the libraries do where a file cannot be decoded.
     """
     what = _PREPARED_BY[kind]
-    worded = wording(folder) if kind == "text" else None
+    worded = wording(folder) if kind == "text" else str
     made = processor(folder, what)
     try:
         match kind:

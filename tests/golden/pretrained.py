@@ -332,6 +332,11 @@ CASES = {
         IDS,
         lambda model, inputs: mean(model.bert, inputs),
     ),
+    "bert as decoder text": (
+        lambda: hf.BertModel(hf.BertConfig(**TEXT, is_decoder=True)),
+        IDS,
+        mean,
+    ),
     "roberta text": (lambda: hf.RobertaModel(hf.RobertaConfig(**TEXT)), IDS, mean),
     "xlm-roberta text": (
         lambda: hf.XLMRobertaModel(hf.XLMRobertaConfig(**TEXT, layer_norm_eps=1e-5)),

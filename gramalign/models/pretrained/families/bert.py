@@ -30,7 +30,7 @@ from gramalign.settings import settled
 _bert = {
     **BASE,
     **{"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2},
-    "position_embedding_type": "absolute",
+    **{"position_embedding_type": "absolute", "is_decoder": False},
 }
 ROBERTA_DEFAULTS = {**_bert, "vocab_size": 50265, "pad_token_id": 1}
 """What Hugging Face takes where a configuration of RoBERTa is silent."""
@@ -47,12 +47,13 @@ _distilbert = {
 
 
 def _make_bert(config: Config, dtype: DTypeLike) -> Encoder:
-    return _bert_like(settled(_bert, config), None, dtype)
+    config = settled(_bert, config)
+    return _bert_like(config, None, dtype, causal=config["is_decoder"])
 
 
 def _make_roberta(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(ROBERTA_DEFAULTS, config)
-    return _bert_like(config, config["pad_token_id"], dtype)
+    return _bert_like(config, config["pad_token_id"], dtype, causal=config["is_decoder"])
 
 
 def _make_mpnet(config: Config, dtype: DTypeLike) -> Encoder:
