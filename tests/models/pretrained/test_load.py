@@ -157,6 +157,26 @@ def test_no_weights_are_drawn_that_are_read(name):
     assert {each.primitive.name for each in made.eqns} <= {"broadcast_in_dim"}
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("distilbert text", {"layer_norm_eps": 0.1}),
+        ("distilbert text", {"type_vocab_size": 2}),
+        ("mpnet text", {"type_vocab_size": 2}),
+        ("mpnet text", {"is_decoder": True}),
+        ("clap text", {"is_decoder": True}),
+    ],
+)
+def test_settings_that_hugging_face_ignores_change_nothing(model, name, setting):
+    def change(case):
+        config = case["config"]
+        config.get("text_config", config).update(setting)
+
+    encoder = jax.jit(pretrained.load(model(name, change), "text"))
+    found = encoder(drawn_inputs(GOLDEN[name]["inputs"]))
+    np.testing.assert_allclose(found, GOLDEN[name]["result"], atol=2e-6)
+
+
 def drop(case, name):
     del case["tensors"][name]
 
