@@ -63,18 +63,26 @@ class Neighbours(nnx.Conv):
         near: how many tokens it sees.
         groups: into how many groups of features it is divided.
         activation: of the convolution, one of `ACTIVATIONS`.
+        scaled: whether it sees tokens after each feature is scaled and shifted.
     """
 
-    def __init__(self, width: int, near: int, *, groups: int, activation: str):
+    def __init__(
+        self, width: int, near: int, *, groups: int, activation: str, scaled: bool = False
+    ):
         if width % groups:
             raise ValueError(f"{groups} groups cannot share a width of {width} evenly")
         around = ((near // 2, (near - 1) // 2),)
         super().__init__(width, width, near, padding=around, feature_group_count=groups, **KERNEL)
         self.activation = ACTIVATIONS[activation]
+        self.scale = nnx.Param(jnp.zeros(width)) if scaled else None
+        self.shift = nnx.Param(jnp.zeros(width)) if scaled else None
 
     def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Maps every token."""
-        return x + self.activation(super().__call__(x))
+        seen = x
+        if self.scale is not None and self.shift is not None:
+            seen = self.scale[...][None, None] * x + self.shift[...][None, None]
+        return x + self.activation(super().__call__(seen))
 
 
 class Waves(nnx.Module):
@@ -90,6 +98,7 @@ class Waves(nnx.Module):
         projection_norm: whether what they make is normalised before it is projected.
         near: as for `Neighbours`.
         groups: likewise.
+        scaled: likewise.
     """
 
     def __init__(
@@ -103,6 +112,7 @@ class Waves(nnx.Module):
         projection_norm: bool,
         near: int,
         groups: int,
+        scaled: bool = False,
     ):
         self.steps = tuple(steps)
         ins = [1, *(step.width for step in steps)]
@@ -119,7 +129,8 @@ class Waves(nnx.Module):
         )
         self.projection_norm = shape.norm(ins[-1]) if projection_norm else None
         self.projection = nnx.Linear(ins[-1], shape.width, **KERNEL)
-        self.places = Neighbours(shape.width, near, groups=groups, activation=activation)
+        around = {"groups": groups, "activation": activation, "scaled": scaled}
+        self.places = Neighbours(shape.width, near, **around)
         self.norm = None if shape.norm_first else shape.norm()
         self.dtype = shape.dtype
         self.shortest = 1

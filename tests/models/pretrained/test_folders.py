@@ -54,6 +54,15 @@ def test_several_files_half_precision_and_old_names_are_read(model):
     embeds_as(folder, name, atol=5e-3)
 
 
+def test_counts_of_batches_in_training_are_no_weights(model):
+    name = "large hubert with batch norm audio"
+    folder = model(name)
+    weights = weights_of(folder)
+    counts = "hubert.encoder.pos_conv_embed.batch_norm.num_batches_tracked"
+    save(folder, weights | {counts: np.array(3)})
+    embeds_as(folder, name)
+
+
 def test_weights_in_bfloat16_are_read(model):
     folder = model("vit image")
     save(folder, {n: w.astype(jnp.bfloat16) for n, w in weights_of(folder).items()})

@@ -226,7 +226,6 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
             r"eos_token_id is \[7\], expected a whol",
         ),
         ("siglip image", "vision", {"vision_use_head": False}, "vision_use_head is false, expect"),
-        ("dinov3 image", "", {"mlp_bias": False}, "mlp_bias is False, expected true"),
         ("dinov3 image", "", {"num_attention_heads": 4}, "have a width of 6, expected a multiple"),
         ("clap audio", "audio", {"enable_fusion": True}, "is true, expected false: take a CLAP wi"),
         ("clap audio", "audio", {"depths": [2, 2, 1]}, r"have \[3, 2\] entries, expected as many"),
