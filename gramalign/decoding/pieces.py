@@ -170,7 +170,7 @@ def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
     def prepared(found: Float[np.ndarray, " samples"]) -> Pieces:
         size = longest
         if of_samples and not filled:
-            # Encoders that were trained without a mask would hear the silence.
+            # Those that were trained without a mask heard no silence after a sound.
             size = window_size(len(found), longest, padded=extractor.return_attention_mask)
         cut = windows(found, size)
         made = extractor(

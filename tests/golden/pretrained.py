@@ -299,6 +299,13 @@ def mean_of_sound(model: Any, inputs: dict) -> torch.Tensor:
     return (tokens * kept[..., None]).sum(1) / kept.sum(1, keepdim=True)
 
 
+def mean_of_each_sound(model: Any, inputs: dict) -> torch.Tensor:
+    """Of models that normalise over time, and hear silence whether it is masked or not."""
+    ends = inputs["attention_mask"].sum(1).tolist()
+    sounds = [x[None, :end] for x, end in zip(inputs["input_values"], ends, strict=True)]
+    return torch.cat([model(x).last_hidden_state.mean(1) for x in sounds])
+
+
 def mean_of_all(model: Any, inputs: dict) -> torch.Tensor:
     return model(**inputs).last_hidden_state.mean(1)
 
@@ -388,7 +395,7 @@ CASES = {
     "hubert for words audio": (
         lambda: hubert(large=False),
         MASKED_WAVES,
-        lambda model, inputs: mean_of_sound(model.hubert, inputs),
+        lambda model, inputs: mean_of_each_sound(model.hubert, inputs),
     ),
     "large hubert for words audio": (
         lambda: hubert(large=True),
