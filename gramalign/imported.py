@@ -173,13 +173,13 @@ def placed(found: Any, where: str) -> Iterator[None]:
     """Notes the line of a user's module that raised, as the command line shows no trace.
 
     Args:
-        found: a class or function of that module.
+        found: a class or function of that module, or its name.
         where: what it was called for.
     """
     try:
         yield
     except Exception as error:
-        module = getattr(found, "__module__", None)
+        module = found if isinstance(found, str) else getattr(found, "__module__", None)
         frames = list(traceback.walk_tb(error.__traceback__))
         lines = [
             f", {frame.f_code.co_filename}:{line}"

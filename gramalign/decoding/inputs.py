@@ -21,18 +21,25 @@ def row_of(pieces: Pieces, count: int) -> Shaped[np.ndarray, " width"]:
 
     Returns:
         The int32 numbers of a text's tokens, -1 for padding; or pixels, spectra or samples, in
-        float16.
+        float16. A spectrum with a mask of its frames has it as one more band, 0 after the sound.
 
     >>> row_of({"input_ids": np.array([[5, 1]]), "attention_mask": np.array([[1, 0]])}, 1).tolist()
     [5, -1]
+    >>> row_of({"input_features": np.ones((1, 2, 3)), "attention_mask": [[1, 1, 0]]}, 1).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
     """
     name = next(iter(pieces))
-    array = pieces[name]
-    array = array[spread(len(array), count)]
-    if name != "input_ids":
-        return array.astype(OTHERS).reshape(-1)
-    mask = pieces.get("attention_mask", np.ones_like(array))
-    return np.where(mask != 0, array, -1).astype(TOKENS).reshape(-1)
+    taken = spread(len(pieces[name]), count)
+    array, mask = pieces[name][taken], None
+    if "attention_mask" in pieces:
+        mask = np.asarray(pieces["attention_mask"])[taken]
+    if name == "input_ids":
+        ids = array if mask is None else np.where(mask != 0, array, -1)
+        return ids.astype(TOKENS).reshape(-1)
+    if name == "input_features" and mask is not None:
+        # No value would do: what an encoder hears of silence plays a part, where it ends as well.
+        array = np.concatenate([array, mask[:, None]], axis=1)
+    return array.astype(OTHERS).reshape(-1)
 
 
 def in_range(pieces: Pieces) -> Pieces:

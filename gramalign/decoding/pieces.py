@@ -12,6 +12,7 @@ from jaxtyping import Float
 from gramalign.decoding.libraries import processor, unusable
 from gramalign.decoding.pictures import frames_of, picture, spread
 from gramalign.decoding.sounds import sound, windows
+from gramalign.decoding.wording import wording
 
 Kind = Literal["text", "image", "video", "audio"]
 Pieces = dict[str, np.ndarray]
@@ -59,17 +60,19 @@ def reader(
             and of a sound's windows only the middle one is prepared.
 
     Raises:
-        ValueError: the folder has nothing that prepares this kind. The function that is returned
-            raises whatever the libraries do where a file cannot be decoded.
+        ValueError: the folder has nothing that prepares this kind, or as `wording`. The function
+            that is returned raises whatever the libraries do where a file cannot be decoded.
     """
     what = _PREPARED_BY[kind]
+    worded = wording(folder) if kind == "text" else str
     made = processor(folder, what)
     try:
         match kind:
             case "text":
                 if model_type.startswith("siglip"):
                     _lower(made)
-                return _texts(made, longest, filled or model_type.startswith(_PADDED))
+                texts = _texts(made, longest, filled or model_type.startswith(_PADDED))
+                return lambda text: texts(worded(text))
             case "image" | "video":
                 _check_finite(_of_images(made, [_blank()]))
                 if kind == "image":
@@ -167,7 +170,7 @@ def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
     def prepared(found: Float[np.ndarray, " samples"]) -> Pieces:
         size = longest
         if of_samples and not filled:
-            # Encoders that were trained without a mask would hear the silence.
+            # Those that were trained without a mask heard no silence after a sound.
             size = window_size(len(found), longest, padded=extractor.return_attention_mask)
         cut = windows(found, size)
         made = extractor(

@@ -27,6 +27,9 @@ from gramalign.evaluation.tuple_sizes import size_factors
 from gramalign.scores import Score, ScoreLike, name_of
 from gramalign.types import Say
 
+FIGURES = (*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank", "MRR")
+"""Of every task of retrieval."""
+
 
 @dataclass(frozen=True)
 class Evaluation(Record):
@@ -190,8 +193,7 @@ def figure_names(modalities: Sequence[str]) -> list[str]:
 
 
 def _names_of(task: str, score: str) -> list[str]:
-    figures = [*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank", "MRR"]
-    return [f"{task} {figure}, {score}" for figure in figures]
+    return [f"{task} {figure}, {score}" for figure in FIGURES]
 
 
 def _hits(task: Retrieval) -> Float[np.ndarray, " examples"]:

@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 from gramalign.decoding.inputs import rows_of
 from gramalign.decoding.pieces import Kind, Pieces
 from gramalign.decoding.reading import Read, Reading
+from gramalign.decoding.wording import TRANSFORMER
 from gramalign.files import read_json
 from gramalign.media.encoding import Encoding, means
 from gramalign.models.pretrained import abstract, kinds
@@ -133,7 +134,7 @@ def _longest(encoder: Path, front: nnx.Module, tokens: int | None) -> int:
     """Most tokens of a text; 0 for what is none."""
     if not isinstance(front, Tokens):
         return 0
-    path = encoder / "sentence_bert_config.json"
+    path = encoder / TRANSFORMER
     if tokens is None and path.is_file():
         tokens = read_settings(path).get("max_seq_length")
         if tokens is not None and not is_size(tokens):

@@ -6,18 +6,21 @@ place in the batch, so a run resumes to the same bits, and any number of devices
 
 import runpy
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from gramalign.imported import imported
+from gramalign.imported import imported, placed
 
 Features = Mapping[str, Float[Array, " _"]]
 There = Mapping[str, Bool[Array, ""]]
 Augment = Callable[[PRNGKeyArray, Features, There], tuple[Features, There]]
 """`augment(key, features, present) -> features, present` of one example: by modality its features,
 zeros where it has none, and whether it has it."""
+
+_FILE = "<augment>"  # what a file is called while it runs
 
 
 def load_augment(name: str) -> Augment:
@@ -27,7 +30,8 @@ def load_augment(name: str) -> Augment:
         name: `path/to/file.py:function` or `package.module:function`.
 
     Raises:
-        ValueError: there is no function of this name.
+        ValueError: there is no function of this name. What a file or module itself raises is not
+            caught.
     """
     where, colon, function = name.partition(":")
     if not (where and colon and function):
@@ -35,12 +39,13 @@ def load_augment(name: str) -> Augment:
             f"augment is {name!r}, expected path/to/file.py:function or package.module:function"
         )
     if where.endswith(".py"):
-        try:
-            found = runpy.run_path(where)[function]
-        except (KeyError, FileNotFoundError) as error:
-            raise ValueError(
-                f"augment is {name!r}, but there is no such function: {error!r}"
-            ) from None
+        if not Path(where).is_file():
+            raise ValueError(f"augment is {name!r}, but there is no file {where}")
+        with placed(_FILE, f"in augment {name}"):
+            made = runpy.run_path(where, run_name=_FILE)
+        if function not in made:
+            raise ValueError(f"augment is {name!r}, but {where} has no {function!r}")
+        found = made[function]
     else:
         found = imported(name, "augment")
     if not callable(found):

@@ -14,9 +14,12 @@ from gramalign.training.config import Config
 from gramalign.training.own_terms import term_named
 from gramalign.training.terms import TERMS
 
-# Free to change on resumption, so that an error's cure or a machine of another size is accepted.
+# Free to change on resumption, so that an error's cure or a machine of another size is accepted;
+# of these, what changes results does so by rounding.
 _FREE = (
-    *("layout", "workers", "on_bad_record", "max_skips"),
+    *("layout", "microbatch", "model.remat"),
+    *("engine.strategy", "engine.tile", "engine.implementation"),
+    *("workers", "on_bad_record", "max_skips"),
     *("checkpoint_every", "keep_checkpoints", "writers"),
 )
 
@@ -44,8 +47,8 @@ def differences(old: Config, new: Config, *, moved: bool = False) -> list[str]:
     """Names every field that differs, as `optimizer.learning_rate: 0.001 -> 0.002`.
 
     Compares settings only of terms that both objectives have; others make no difference. Ignores
-    what may change when a run is resumed: its layout, how it reads data, what it keeps, and which
-    faults it tolerates.
+    what may change when a run is resumed: its layout and what else saves memory or time alone, how
+    it reads data, what it keeps, and which faults it tolerates.
 
     Args:
         old: one config.
@@ -66,7 +69,7 @@ def flat(config: Config, without: Collection[str] = ()) -> dict[str, Any]:
 
     Args:
         config: the config.
-        without: names of fields to leave out.
+        without: such names, also of groups of fields, to leave out.
     """
     return dict(_flatten(config, without))
 
@@ -117,7 +120,7 @@ def _flatten(config: Any, without: Collection[str], path: str = "") -> Iterator[
         if field.name == "settings":
             for name, term in config.terms.items():
                 yield from _flatten(term, without, f"{name}.")
-        elif field.name in without:
+        elif f"{path}{field.name}" in without:
             continue
         elif dataclasses.is_dataclass(value):
             yield from _flatten(value, without, f"{path}{field.name}.")

@@ -1,5 +1,6 @@
 """Chooses the rows of a store that a run trains on, and those that choose its model."""
 
+import difflib
 import functools
 import logging
 
@@ -9,6 +10,7 @@ from jaxtyping import Bool
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, held_out, load
 from gramalign.evaluation import figure_names
+from gramalign.evaluation.evaluation import FIGURES
 from gramalign.training.checks import check
 from gramalign.training.config import Config
 
@@ -78,8 +80,11 @@ def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, Feature
         return rows, None
     names = figure_names(store.modalities)
     if wanted.figure not in names:
+        close = difflib.get_close_matches(wanted.figure, names, n=4, cutoff=0)
         raise ValueError(
-            f"Validation.figure is {wanted.figure!r}, expected one of: {'; '.join(names)}"
+            f"Validation.figure is {wanted.figure!r}, expected one such as: {'; '.join(close)}. They "
+            f"are named 'QUERY -> GALLERY FIGURE, SCORE': modalities, several joined by '+', any of "
+            f"{', '.join(FIGURES)}, and cosine or own"
         )
     if store.split is not None and "validation" in store.split:
         chosen = store.part("validation")

@@ -76,8 +76,8 @@ def dinov2(size: int, *, gated: bool) -> Any:
     return hf.Dinov2Model(hf.Dinov2Config(**config))
 
 
-def registers(*, gated: bool) -> Any:
-    config = {**IMAGE, "use_swiglu_ffn": gated, "num_register_tokens": 2, "mlp_ratio": 2}
+def registers(*, gated: bool, count: int = 2) -> Any:
+    config = {**IMAGE, "use_swiglu_ffn": gated, "num_register_tokens": count, "mlp_ratio": 2}
     return hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**config))
 
 
@@ -121,8 +121,9 @@ def wav2vec2(*, large: bool) -> Any:
     return hf.Wav2Vec2Model(hf.Wav2Vec2Config(**waves(large=large)))
 
 
-def hubert(*, large: bool) -> Any:
-    return hf.HubertForCTC(hf.HubertConfig(**waves(large=large), feat_proj_layer_norm=large))
+def hubert(*, large: bool, **more: Any) -> Any:
+    config = {**waves(large=large), "feat_proj_layer_norm": large, **more}
+    return hf.HubertForCTC(hf.HubertConfig(**config))
 
 
 def wavlm(*, large: bool) -> Any:
@@ -298,6 +299,13 @@ def mean_of_sound(model: Any, inputs: dict) -> torch.Tensor:
     return (tokens * kept[..., None]).sum(1) / kept.sum(1, keepdim=True)
 
 
+def mean_of_each_sound(model: Any, inputs: dict) -> torch.Tensor:
+    """Of models that normalise over time, and hear silence whether it is masked or not."""
+    ends = inputs["attention_mask"].sum(1).tolist()
+    sounds = [x[None, :end] for x, end in zip(inputs["input_values"], ends, strict=True)]
+    return torch.cat([model(x).last_hidden_state.mean(1) for x in sounds])
+
+
 def mean_of_all(model: Any, inputs: dict) -> torch.Tensor:
     return model(**inputs).last_hidden_state.mean(1)
 
@@ -332,6 +340,11 @@ CASES = {
         IDS,
         lambda model, inputs: mean(model.bert, inputs),
     ),
+    "bert as decoder text": (
+        lambda: hf.BertModel(hf.BertConfig(**TEXT, is_decoder=True)),
+        IDS,
+        mean,
+    ),
     "roberta text": (lambda: hf.RobertaModel(hf.RobertaConfig(**TEXT)), IDS, mean),
     "xlm-roberta text": (
         lambda: hf.XLMRobertaModel(hf.XLMRobertaConfig(**TEXT, layer_norm_eps=1e-5)),
@@ -356,9 +369,15 @@ CASES = {
     "dinov2 with registers image": (lambda: registers(gated=True), PIXELS, first),
     "dinov2 with registers, larger images image": (lambda: registers(gated=False), LARGER, first),
     "dinov2 with registers, smaller images image": (lambda: registers(gated=False), SMALLER, first),
+    "dinov2 with no registers image": (lambda: registers(gated=False, count=0), PIXELS, first),
     "dinov3 image": (lambda: dinov3(num_register_tokens=2), OBLONG, first),
     "dinov3 with gates image": (
         lambda: dinov3(use_gated_mlp=True, hidden_act="silu", query_bias=False, value_bias=False),
+        PIXELS,
+        first,
+    ),
+    "dinov3 without biases image": (
+        lambda: dinov3(use_gated_mlp=True, mlp_bias=False, proj_bias=False, query_bias=False),
         PIXELS,
         first,
     ),
@@ -376,11 +395,16 @@ CASES = {
     "hubert for words audio": (
         lambda: hubert(large=False),
         MASKED_WAVES,
-        lambda model, inputs: mean_of_sound(model.hubert, inputs),
+        lambda model, inputs: mean_of_each_sound(model.hubert, inputs),
     ),
     "large hubert for words audio": (
         lambda: hubert(large=True),
         WAVES,
+        lambda model, inputs: mean_of_sound(model.hubert, inputs),
+    ),
+    "large hubert with batch norm audio": (
+        lambda: hubert(large=True, conv_pos_batch_norm=True),
+        MASKED_WAVES,
         lambda model, inputs: mean_of_sound(model.hubert, inputs),
     ),
     "wavlm audio": (lambda: wavlm(large=False), WAVES, mean_of_sound),

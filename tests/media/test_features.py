@@ -15,7 +15,7 @@ import soundfile
 from gramalign.data import load as load_store
 from gramalign.decoding.pieces import Kind, reader
 from gramalign.files import locked
-from gramalign.media import features, job, work
+from gramalign.media import features, features_like, job, work
 from gramalign.media.encoding import encoding_of
 from gramalign.models.pretrained import load
 from tests.compilations import compilations
@@ -106,6 +106,56 @@ def test_texts_are_as_long_as_sentence_transformers_takes_them(table, encoders, 
     longer = captions(folder, "longer", tokens=9)
     np.testing.assert_allclose(short, wanted, atol=1e-6)
     assert np.abs(longer - short).max() > 0.01, "what is asked for counts"
+
+
+def test_texts_are_worded_as_sentence_transformers_words_them(encoders, tmp_path):
+    folder = shutil.copytree(encoders / "bert", tmp_path / "bert")
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"do_lower_case": True}))
+    prompts = {"prompts": {"query": "The Dog ", "other": ""}, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    for name, texts in (("given", ["A Cat", "sees ONE"]), ("wanted", ["a cat", "sees one"])):
+        before = "the dog " if name == "wanted" else ""
+        rows = "".join(f"{before}{text}\n" for text in texts)
+        (tmp_path / f"{name}.csv").write_text(f"caption\n{rows}")
+
+    def made(name, bert, **more):
+        table = tmp_path / f"{name}.csv"
+        store = features(table, tmp_path / "made", text={"caption": bert}, **more)
+        asked = features_like(tmp_path / "made", {"caption": bert})({"caption": ["A Cat"]})
+        found = np.asarray(store.features["caption"][np.arange(2)])
+        shutil.rmtree(tmp_path / "made")
+        return found, asked["caption"][0]
+
+    wanted, _ = made("wanted", encoders / "bert")
+    found, asked = made("given", folder)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    np.testing.assert_allclose(asked, wanted[0], atol=1e-6)
+    wanted, _ = made("wanted", encoders / "bert", inputs=True)
+    for on_demand in (False, True):
+        found, asked = made("given", folder, inputs=True, on_demand=on_demand)
+        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(asked, wanted[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("sentence_bert", {"do_lower_case": "x"}, "do_lower_case is 'x', expected true or false"),
+        ("config_sentence_transformers", {"default_prompt_name": "x"}, "is 'x', .* text: none"),
+        (
+            "config_sentence_transformers",
+            {"default_prompt_name": "x", "prompts": {"x": 3, "y": ""}},
+            "is 'x', .* text: x, y",
+        ),
+    ],
+)
+def test_a_wording_that_is_none_is_refused(name, settings, told, table, encoders, tmp_path):
+    folder = shutil.copytree(encoders / "bert", tmp_path / "bert")
+    name = f"{name}_config.json" if name == "sentence_bert" else f"{name}.json"
+    (folder / name).write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=f"{name}: .*{told}"):
+        features(table, tmp_path / "store", text={"caption": folder})
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("longest", [0, -1, "x", [4], True, 1.5])

@@ -52,7 +52,7 @@ def pooled(folder, modality, rows):
 
 def test_towers_make_of_them_what_features_are(made, encoders):
     kept, wanted = made
-    assert kept.dims == {"caption": 9, "photo": 432, "film": 3 * 432, "sound": 160}
+    assert kept.dims == {"caption": 9, "photo": 432, "film": 3 * 432, "sound": 9 * 20}
     dtypes = {name: str(kept.features[name].dtype) for name in kept.dims}
     assert dtypes == {"caption": "int32"} | dict.fromkeys(("photo", "film", "sound"), "float16")
     for modality, folder in (("caption", "bert"), ("photo", "clip"), ("film", "clip")):
@@ -73,6 +73,35 @@ def test_towers_of_samples_do_not_hear_the_silence_after_a_sound(sounds, encoder
     assert rows.dtype == np.float16 and rows.shape == (2, 160_000)
     found = pooled(encoders / "wav2vec2", "sound", rows[:, :40_000])  # with less of it
     np.testing.assert_allclose(found, np.asarray(wanted)[:, :4], atol=5e-3)
+
+
+@pytest.mark.parametrize("on_demand", [False, True])
+def test_nor_do_those_of_spectra_where_the_encoder_has_a_mask(on_demand, encoders, tmp_path):
+    rng = np.random.default_rng(0)
+    ends = {"short": 4000, "silent": 9000, "whole": 16_000}
+    for name, end in ends.items():
+        samples = 0.1 * rng.normal(size=end)
+        if name == "silent":  # which is no padding
+            samples[3000:] = 0
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
+    (tmp_path / "media.csv").write_text("sound\n" + "".join(f"{name}.wav\n" for name in ends))
+    given = {"sound": encoders / "whisper"}
+    options = {"inputs": True, "on_demand": on_demand}
+    kept = features(tmp_path / "media.csv", tmp_path / "inputs", audio=given, **options)
+    wanted = features(tmp_path / "media.csv", tmp_path / "features", audio=given).features["sound"]
+    rows = np.asarray(kept.features["sound"][np.arange(3)])
+    assert rows.reshape(3, 9, 20)[:, 8].sum(axis=1).tolist() == [5, 12, 20]
+    found = pooled(encoders / "whisper", "sound", rows)
+    np.testing.assert_allclose(found, np.asarray(wanted)[:, :4], atol=5e-3)
+    heard_all = rows.reshape(3, 9, 20).copy()
+    heard_all[:, 8] = 1
+    heard_all = pooled(encoders / "whisper", "sound", heard_all.reshape(3, -1))
+    assert (np.abs(heard_all - found).max(axis=1) > 0.05).tolist() == [True, True, False]
+
+
+def test_rows_of_a_spectrum_without_its_mask_are_refused(encoders):
+    with pytest.raises(ValueError, match="sound has 160 numbers a row, and .*: make the rows with"):
+        pooled(encoders / "whisper", "sound", np.zeros((1, 160), np.float16))
 
 
 def test_towers_of_videos_see_frames_together(films, encoders, tmp_path):

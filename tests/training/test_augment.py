@@ -92,7 +92,7 @@ def test_where_nothing_is_left_to_learn_from(losses, caplog):
     [
         ("wrong", "augment returns .* expected \\(features, present\\)"),
         ("of_two", "augment failed, TypeError: .*of_two.* called with \\(key, features, present"),
-        ("none", "there is no such function"),
+        ("none", "hooks.py has no 'none'"),
         ("number", "expected a function"),
     ],
 )
@@ -106,6 +106,18 @@ def test_what_is_no_such_function_is_refused(name, what, hooks, small_config, tm
 def test_names_of_nothing(name):
     with pytest.raises(ValueError, match=f"augment.* {name!r}"):
         load_augment(name)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [("{}['missing']", KeyError), ("open('missing')", FileNotFoundError), ("int('x')", ValueError)],
+)
+def test_what_a_file_raises_is_its_own(line, kind, tmp_path):
+    path = tmp_path / "raising.py"
+    path.write_text(f"import os\n{line}\ndef noisy(key, features, present): ...\n")
+    with pytest.raises(kind, match="missing|'x'") as caught:
+        load_augment(f"{path}:noisy")
+    assert caught.value.__notes__ == [f"That was in augment {path}:noisy, {path}:2"]
 
 
 def test_of_a_module():

@@ -286,6 +286,7 @@ def test_a_warm_up_that_is_not_given_fits_the_run():
 def test_what_may_change_when_a_run_goes_on():
     old = Config()
     changes = {"workers": 2, "on_bad_record": "skip", "max_skips": 99, "checkpoint_every": 7}
+    changes |= {"microbatch": 4, "model": Model(remat=True), "engine": Engine("ring", 8, "pallas")}
     new = dataclasses.replace(old, layout=Layout(fsdp=2), **changes)
     assert differences(old, new) == []
     assert differences(old, dataclasses.replace(new, steps=7000)) == ["steps: 1000 -> 7000"]
@@ -293,17 +294,21 @@ def test_what_may_change_when_a_run_goes_on():
 
 def test_what_may_not():
     changes = {
-        **{"objective": "clip", "steps": 7000, "batch_size": 8, "microbatch": 4, "seed": 1},
+        **{"objective": "clip", "steps": 7000, "batch_size": 8, "seed": 1},
         **{"modalities": ("a", "b"), "augment": "a:b", "start_from": "runs/a", "log_every": 1},
-        **{"model": Model(remat=True), "optimizer": Optimizer(clip_norm=2.0)},
-        **{"engine": Engine(tile=8), "validation": Validation(every=9), "freeze": ("a",)},
+        **{"model": Model(dropout=0.5), "optimizer": Optimizer(clip_norm=2.0)},
+        **{
+            "engine": Engine(precision="bfloat16"),
+            "validation": Validation(every=9),
+            "freeze": ("a",),
+        },
     }
     old = Config(start_from="runs/b")
     for name, value in changes.items():
         new = dataclasses.replace(old, **{name: value})
         (line,) = differences(old, new)
         assert line.startswith((f"{name}:", f"{name}."))
-    free = {"layout", "workers", "on_bad_record", "max_skips", "checkpoint_every"}
+    free = {"layout", "microbatch", "workers", "on_bad_record", "max_skips", "checkpoint_every"}
     free |= {"keep_checkpoints", "writers"}
     of_their_own = {"data", "settings"}
     assert {x.name for x in dataclasses.fields(Config)} == {*changes, *free, *of_their_own}

@@ -11,7 +11,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from gramalign.contrast import Engine
 from gramalign.data import load
 from gramalign.training import config_to_json, loop, train
 from gramalign.training.checkpoint import Checkpoints
@@ -62,6 +64,20 @@ def test_an_exception(config, whole, tmp_path, monkeypatch):
     train(config, tmp_path, resume=True, report=rows.append)
     assert [row["step"] for row in rows] == [10, 12]
     assert_same_run(config, tmp_path, whole)
+
+
+def test_on_a_machine_with_less_memory(config, whole, tmp_path, quiet):
+    with pytest.raises(Killed):
+        train(config, tmp_path, report=killed_at(KILLED_AT))
+    less = {"microbatch": 5, "engine": Engine(tile=7)}
+    less |= {"model": dataclasses.replace(config.model, remat=True)}
+    train(dataclasses.replace(config, **less), tmp_path, resume=True, report=quiet)
+    found, wanted = (load_file(run / "params.safetensors") for run in (tmp_path, whole))
+    assert found.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
+    with pytest.raises(ValueError, match="batch_size: 16 -> 8"):
+        train(dataclasses.replace(config, batch_size=8), tmp_path, resume=True, report=quiet)
 
 
 @pytest.mark.slow

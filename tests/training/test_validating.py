@@ -69,7 +69,8 @@ def test_a_store_that_says_which_rows_are_for_validation(small_config, small_sto
 @pytest.mark.parametrize(
     "changes, what",
     [
-        ({"figure": "R@1"}, "Validation.figure is 'R@1', expected one of: pair R@1, cosine; "),
+        ({"figure": "R@1"}, "Validation.figure is 'R@1', expected one such as: .* named 'QUERY -"),
+        ({"figure": "pair R@1"}, "'pair R@1', expected one such as: pair R@1, cosine; "),
         ({"held_out": 0.001}, "got 0 validation rows and 48 training rows"),
     ],
 )

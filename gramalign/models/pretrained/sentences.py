@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gramalign.decoding.wording import default_prompt
 from gramalign.files import read_json
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.transformer import Shape
@@ -61,7 +62,8 @@ def said_by(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: a file that it names does not exist.
-        ValueError: it has modules of other kinds, or several of one, or pools otherwise.
+        ValueError: it has modules of other kinds, or several of one, or pools otherwise, as without
+            the tokens of a default prompt.
     """
     modules = folders_of_modules(folder)
     kinds, folders = [kind for kind, _ in modules], dict(modules)
@@ -77,6 +79,12 @@ def said_by(folder: Path) -> dict[str, Any]:
             path = settings["Pooling"]["path"] / "config.json"
             raise ValueError(f"{path} pools by {modes}, expected one of {sorted(_POOLS)}")
         said["pool"] = _POOLS[modes[0]]
+        if settings["Pooling"].get("include_prompt") is False and default_prompt(folder):
+            path = settings["Pooling"]["path"] / "config.json"
+            raise ValueError(
+                f"{path}: include_prompt is false, expected true where there is a default prompt: "
+                "its tokens are pooled here"
+            )
     if "Dense" in settings:
         said["dense"] = _dense(settings["Dense"])
     return said

@@ -30,8 +30,9 @@ class Tower(nnx.Module):
 
     A row of a modality is the input of its encoder, flattened, as `gramalign features --inputs`
     writes it: the numbers of a text's tokens, -1 for padding; the pixels of an image or of some
-    frames; a spectrogram; or samples, 0 after the end of a sound. An encoder of images sees each of
-    several frames by itself, and their embeddings are averaged.
+    frames; a spectrogram, for Whisper with one more band, 0 after the end of a sound; or samples, 0
+    after it. An encoder of images sees each of several frames by itself, and their embeddings are
+    averaged.
 
     Args:
         features: width of a row.
@@ -145,7 +146,7 @@ def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | N
         case Tubelets():
             shape = front.video
         case Frames():
-            shape = (front.bands, front.frames)
+            shape = (front.bands + 1, front.frames)  # the last one is the mask
         case Folded():
             frames, rest = divmod(features, front.bands)
             return None if rest or frames > front.longest else (1, frames, front.bands)
@@ -188,5 +189,7 @@ def _inputs(front: nnx.Module, pieces: Float[Array, "pieces ..."]) -> Inputs:
             return {"input_values": pieces}
         case Patches() | Tubelets():
             return {"pixel_values": pieces}
+        case Frames():
+            return {"input_features": pieces[:, :-1], "attention_mask": pieces[:, -1] != 0}
         case _:
             return {"input_features": pieces}

@@ -89,6 +89,10 @@ class Shape:
     """Whether a token sees only those before it."""
     biases: tuple[bool, bool, bool] = (True, True, True)
     """Whether queries, keys and values have biases."""
+    out_bias: bool = True
+    """Whether what attention finds is mapped with one."""
+    mlp_bias: bool = True
+    """Whether perceptrons have them."""
     gated: bool = False
     """Whether perceptrons multiply two halves of the hidden layer (SwiGLU)."""
     scaled: bool = False
@@ -145,7 +149,7 @@ class Attention(nnx.Module):
         self.query, self.key, self.value = (
             shape.linear(width, width, bias=bias) for bias in shape.biases
         )
-        self.out = shape.linear(width, width)
+        self.out = shape.linear(width, width, bias=shape.out_bias)
         self.heads, self.causal = shape.heads, shape.causal
         self.sink_key = nnx.Param(jnp.zeros(width)) if shape.sink else None
         self.sink_value = nnx.Param(jnp.zeros(width)) if shape.sink else None
@@ -233,8 +237,9 @@ class Perceptron(nnx.Module):
     """One hidden layer."""
 
     def __init__(self, shape: Shape):
-        self.up = shape.linear(shape.width, shape.hidden * (1 + shape.gated))
-        self.down = shape.linear(shape.hidden, shape.width)
+        bias = shape.mlp_bias
+        self.up = shape.linear(shape.width, shape.hidden * (1 + shape.gated), bias=bias)
+        self.down = shape.linear(shape.hidden, shape.width, bias=bias)
         self.activation, self.gated = ACTIVATIONS[shape.activation], shape.gated
 
     def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:

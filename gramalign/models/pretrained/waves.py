@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from gramalign.models.pretrained.fronts import Inputs, given
 from gramalign.models.pretrained.transformer import ACTIVATIONS, Norm, Shape
@@ -49,10 +49,17 @@ class Convolution(nnx.Module):
                 self.norm = None
         self.activation = ACTIVATIONS[activation]
 
-    def __call__(self, x: Float[Array, "batch frames ins"]) -> Float[Array, "batch _ outs"]:
-        """Maps every sound."""
+    def __call__(
+        self, x: Float[Array, "batch frames ins"], counts: Int[Array, " batch"] | None = None
+    ) -> Float[Array, "batch _ outs"]:
+        """Maps every sound, of whose frames the first `counts` are no silence after it."""
         x = self.conv(x)
-        return self.activation(x if self.norm is None else self.norm(x))
+        if isinstance(self.norm, nnx.GroupNorm) and counts is not None:
+            there = _first(counts, x.shape[1])[..., None]
+            x = self.norm(x, mask=jnp.broadcast_to(there, x.shape))
+        elif self.norm is not None:
+            x = self.norm(x)
+        return self.activation(x)
 
 
 class Neighbours(nnx.Conv):
@@ -63,22 +70,33 @@ class Neighbours(nnx.Conv):
         near: how many tokens it sees.
         groups: into how many groups of features it is divided.
         activation: of the convolution, one of `ACTIVATIONS`.
+        scaled: whether it sees tokens after each feature is scaled and shifted.
     """
 
-    def __init__(self, width: int, near: int, *, groups: int, activation: str):
+    def __init__(
+        self, width: int, near: int, *, groups: int, activation: str, scaled: bool = False
+    ):
         if width % groups:
             raise ValueError(f"{groups} groups cannot share a width of {width} evenly")
         around = ((near // 2, (near - 1) // 2),)
         super().__init__(width, width, near, padding=around, feature_group_count=groups, **KERNEL)
         self.activation = ACTIVATIONS[activation]
+        self.scale = nnx.Param(jnp.zeros(width)) if scaled else None
+        self.shift = nnx.Param(jnp.zeros(width)) if scaled else None
 
     def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Maps every token."""
-        return x + self.activation(super().__call__(x))
+        seen = x
+        if self.scale is not None and self.shift is not None:
+            seen = self.scale[...][None, None] * x + self.shift[...][None, None]
+        return x + self.activation(super().__call__(seen))
 
 
 class Waves(nnx.Module):
     """Frames of a sound, from `input_values` and `attention_mask` `[batch, samples]`.
+
+    A sound before silence that is masked becomes the same as alone. Hugging Face's encoders that
+    normalise over time hear that silence, and want no masks.
 
     Args:
         shape: of the transformer that follows.
@@ -90,6 +108,7 @@ class Waves(nnx.Module):
         projection_norm: whether what they make is normalised before it is projected.
         near: as for `Neighbours`.
         groups: likewise.
+        scaled: likewise.
     """
 
     def __init__(
@@ -103,6 +122,7 @@ class Waves(nnx.Module):
         projection_norm: bool,
         near: int,
         groups: int,
+        scaled: bool = False,
     ):
         self.steps = tuple(steps)
         ins = [1, *(step.width for step in steps)]
@@ -119,7 +139,8 @@ class Waves(nnx.Module):
         )
         self.projection_norm = shape.norm(ins[-1]) if projection_norm else None
         self.projection = nnx.Linear(ins[-1], shape.width, **KERNEL)
-        self.places = Neighbours(shape.width, near, groups=groups, activation=activation)
+        around = {"groups": groups, "activation": activation, "scaled": scaled}
+        self.places = Neighbours(shape.width, near, **around)
         self.norm = None if shape.norm_first else shape.norm()
         self.dtype = shape.dtype
         self.shortest = 1
@@ -145,15 +166,21 @@ class Waves(nnx.Module):
                 f"{self.shortest}"
             )
         x = jnp.asarray(samples).astype(jnp.float32)[..., None]
-        for layer in self.layers:
-            x = layer(x)
-        x = self.projection(x if self.projection_norm is None else self.projection_norm(x))
-        mask = None
+        counts, mask = None, None
         if "attention_mask" in inputs:
-            lengths = jnp.sum(given(inputs, "attention_mask", 2), axis=1, dtype=jnp.int32)
-            for step in self.steps:
-                lengths = (lengths - step.kernel) // step.stride + 1
-            mask = jnp.arange(x.shape[1])[None] < jnp.maximum(lengths, 1)[:, None]
+            counts = jnp.sum(given(inputs, "attention_mask", 2), axis=1, dtype=jnp.int32)
+        for layer, step in zip(self.layers, self.steps, strict=True):
+            if counts is not None:
+                counts = jnp.maximum((counts - step.kernel) // step.stride + 1, 1)
+            x = layer(x, counts)
+        x = self.projection(x if self.projection_norm is None else self.projection_norm(x))
+        if counts is not None:
+            mask = _first(counts, x.shape[1])
             x = jnp.where(mask[..., None], x, 0)
         x = self.places(x)
         return (x if self.norm is None else self.norm(x)).astype(self.dtype), mask
+
+
+def _first(counts: Int[Array, " batch"], frames: int) -> Bool[Array, "batch frames"]:
+    """Which frames are among the first ones of each sound."""
+    return jnp.arange(frames)[None] < counts[:, None]

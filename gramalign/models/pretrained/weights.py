@@ -14,7 +14,7 @@ _DTYPES = ("F16", "BF16", "F32", "F64")
 
 
 def read_arrays(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
-    """Reads all weights that `recipe` calls its own, and no others.
+    """Reads all weights that `recipe` calls its own, and no others; empty ones are of no part.
 
     Raises:
         FileNotFoundError: there is no file of weights, or not each that the index names.
@@ -31,6 +31,7 @@ def read_arrays(folder: Path, recipe: Recipe) -> dict[str, np.ndarray]:
         with safetensors.safe_open(path, framework="numpy") as file:
             here = {ours: theirs for ours, theirs in own.items() if places[theirs] == path}
             found |= {ours: _array(path, file, theirs) for ours, theirs in here.items()}
+    found = {name: array for name, array in found.items() if array.size}
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused by name
             return recipe.adapted(found)

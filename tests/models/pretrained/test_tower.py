@@ -22,6 +22,8 @@ CASES = [
 def test_a_row_is_a_piece_and_several_are_averaged(model, name):
     folder, wanted = model(name), np.asarray(GOLDEN[name]["result"])
     pieces = next(iter(drawn_inputs(GOLDEN[name]["inputs"]).values()))
+    if name == "whisper audio":  # whose last band tells that the sound does not end
+        pieces = np.concatenate([pieces, np.ones_like(pieces[:, :1])], axis=1)
     rows = np.reshape(pieces, (2, -1))
 
     def embedded(rows):

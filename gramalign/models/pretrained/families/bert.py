@@ -30,33 +30,30 @@ from gramalign.settings import settled
 _bert = {
     **BASE,
     **{"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2},
-    "position_embedding_type": "absolute",
+    **{"position_embedding_type": "absolute", "is_decoder": False},
 }
 ROBERTA_DEFAULTS = {**_bert, "vocab_size": 50265, "pad_token_id": 1}
 """What Hugging Face takes where a configuration of RoBERTa is silent."""
-_mpnet = {
-    **_bert,
-    "vocab_size": 30527,
-    "type_vocab_size": 0,
-    "relative_attention_num_buckets": 32,
-}
+_NO_KINDS = {"type_vocab_size": 0}  # of MPNet and DistilBERT, whatever a configuration says
+_mpnet = {**_bert, "vocab_size": 30527, "relative_attention_num_buckets": 32}
 _distilbert = {
-    **{**_bert, "type_vocab_size": 0},
+    **_bert,
     **{"dim": 768, "hidden_dim": 3072, "n_layers": 6, "n_heads": 12, "activation": "gelu"},
 }
 
 
 def _make_bert(config: Config, dtype: DTypeLike) -> Encoder:
-    return _bert_like(settled(_bert, config), None, dtype)
+    config = settled(_bert, config)
+    return _bert_like(config, None, dtype, causal=config["is_decoder"])
 
 
 def _make_roberta(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(ROBERTA_DEFAULTS, config)
-    return _bert_like(config, config["pad_token_id"], dtype)
+    return _bert_like(config, config["pad_token_id"], dtype, causal=config["is_decoder"])
 
 
 def _make_mpnet(config: Config, dtype: DTypeLike) -> Encoder:
-    config = settled(_mpnet, config)
+    config = {**settled(_mpnet, config), **_NO_KINDS}
     distances = Distances()
     if (ranges := config["relative_attention_num_buckets"]) != distances.ranges:
         # Hugging Face makes a table of so many, and looks up the usual ones.
@@ -73,8 +70,9 @@ def _make_distilbert(config: Config, dtype: DTypeLike) -> Encoder:
         "num_hidden_layers": config["n_layers"],
         "num_attention_heads": config["n_heads"],
         "hidden_act": known(config, "activation"),
+        "layer_norm_eps": BASE["layer_norm_eps"],  # as there, whatever a configuration says
     }
-    return _bert_like({**config, **sizes}, None, dtype)
+    return _bert_like({**config, **sizes, **_NO_KINDS}, None, dtype)
 
 
 def _bert_like(config: Config, pad: int | None, dtype: DTypeLike, **others: Any) -> Encoder:

@@ -6,7 +6,6 @@ window by window.
 
 from typing import Any
 
-import numpy as np
 from jax.typing import DTypeLike
 
 from gramalign.models.pretrained import encoder as pools
@@ -16,10 +15,10 @@ from gramalign.models.pretrained.families.recipe import (
     BASE,
     Config,
     Recipe,
-    Weights,
     known,
     pair,
     shape_of,
+    without_statistics,
 )
 from gramalign.models.pretrained.swin import Folded, Swin
 from gramalign.models.pretrained.transformer import Shape
@@ -114,17 +113,6 @@ _AUDIO_NAMES = {
 }
 
 
-def _without_statistics(weights: Weights) -> Weights:
-    """Bands are scaled by what they were in training, which is known once and for all."""
-    before = f"{_ENCODER}.batch_norm."
-    names = [f"{before}{name}" for name in ("weight", "bias", "running_mean", "running_var")]
-    if set(names) <= weights.keys():
-        weight, bias, mean, variance = (weights.pop(name).astype(np.float64) for name in names)
-        scale = weight / np.sqrt(variance + 1e-5)
-        weights |= {f"{before}scale": scale, f"{before}shift": bias - mean * scale}
-    return weights
-
-
 CLAP = {
     "text": Recipe(
         _make_text,
@@ -141,6 +129,6 @@ CLAP = {
         _AUDIO_NAMES,
         ("audio_model.", "audio_projection."),
         unused=("relative_position_index", "num_batches_tracked"),
-        adapted=_without_statistics,
+        adapted=lambda weights: without_statistics(weights, f"{_ENCODER}.batch_norm."),
     ),
 }

@@ -33,13 +33,12 @@ _dinov3 = {
 
 def _make(config: Config, dtype: DTypeLike) -> Encoder:
     config = settled(_dinov3, config)
-    for name in ("proj_bias", "mlp_bias"):
-        if not config[name]:
-            raise ValueError(f"{name} is {config[name]}, expected true")
     shape = shape_of(
         config,
         dtype,
         biases=tuple(bool(config[f"{name}_bias"]) for name in ("query", "key", "value")),
+        out_bias=config["proj_bias"],
+        mlp_bias=config["mlp_bias"],
         gated=config["use_gated_mlp"],
         scaled=True,
     )
@@ -75,8 +74,8 @@ _NAMES = {
 
 
 def _adapted(weights: Weights) -> Weights:
-    """Joins gates with what they multiply, and drops an array of no registers; newer names too."""
-    found = {name.removeprefix("model."): array for name, array in weights.items() if array.size}
+    """Joins gates with what they multiply; newer names too."""
+    found = {name.removeprefix("model."): array for name, array in weights.items()}
     for name in [name for name in found if ".gate_proj." in name]:
         up = name.replace("gate_proj", "up_proj")
         if up in found:

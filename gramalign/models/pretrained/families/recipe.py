@@ -116,6 +116,21 @@ def unpacked(weights: Weights) -> Weights:
     return found
 
 
+def without_statistics(weights: Weights, before: str) -> Weights:
+    """A `scale` and `shift` in the place of a batch norm, whose statistics are those of training.
+
+    Args:
+        weights: of a checkpoint.
+        before: how the names of the batch norm begin; weights without it stay as they are.
+    """
+    names = [f"{before}{name}" for name in ("weight", "bias", "running_mean", "running_var")]
+    if set(names) <= weights.keys():
+        weight, bias, mean, variance = (weights.pop(name).astype(np.float64) for name in names)
+        scale = weight / np.sqrt(variance + 1e-5)
+        weights |= {f"{before}scale": scale, f"{before}shift": bias - mean * scale}
+    return weights
+
+
 def layers(before: str, **parts: str) -> Names:
     """Names of each layer's parts."""
     return {f"body.layers.*.{part}": f"{before}.*.{name}" for part, name in parts.items()}

@@ -17,6 +17,7 @@ from gramalign.models.pretrained.families.recipe import (
     known,
     layers,
     shape_of,
+    without_statistics,
 )
 from gramalign.models.pretrained.transformer import Distances, Transformer
 from gramalign.models.pretrained.waves import Step, Waves
@@ -30,7 +31,13 @@ _wav2vec2 = {
     **{"num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16},
     **{"feat_proj_layer_norm": True},
 }
+_hubert = {**_wav2vec2, "conv_pos_batch_norm": False}
 _wavlm = {**_wav2vec2, "num_buckets": 320, "max_bucket_distance": 800}
+
+
+def _make_hubert(config: Config, dtype: DTypeLike) -> Encoder:
+    config = settled(_hubert, config)
+    return _make(config, dtype, scaled=config["conv_pos_batch_norm"])
 
 
 def _make_wavlm(config: Config, dtype: DTypeLike) -> Encoder:
@@ -39,7 +46,7 @@ def _make_wavlm(config: Config, dtype: DTypeLike) -> Encoder:
     return _make(config, dtype, distances=distances)
 
 
-def _make(config: Config, dtype: DTypeLike, **others: Any) -> Encoder:
+def _make(config: Config, dtype: DTypeLike, *, scaled: bool = False, **others: Any) -> Encoder:
     config = settled(_wav2vec2, config)
     if (norm := config["feat_extract_norm"]) not in ("group", "layer"):
         raise ValueError(f"feat_extract_norm is {norm!r}, expected 'group' or 'layer'")
@@ -59,16 +66,20 @@ def _make(config: Config, dtype: DTypeLike, **others: Any) -> Encoder:
         projection_norm=config["feat_proj_layer_norm"],
         near=config["num_conv_pos_embeddings"],
         groups=config["num_conv_pos_embedding_groups"],
+        scaled=scaled,
     )
     return Encoder("audio", shape.width, front, Transformer(shape), pools.mean)
 
 
+_STATISTICS = "encoder.pos_conv_embed.batch_norm."
 _NAMES = {
     "front.layers.*.conv": "feature_extractor.conv_layers.*.conv",
     "front.layers.*.norm": "feature_extractor.conv_layers.*.layer_norm",
     "front.projection_norm": "feature_projection.layer_norm",
     "front.projection": "feature_projection.projection",
     "front.places": "encoder.pos_conv_embed.conv",
+    "front.places.scale": f"{_STATISTICS}scale",
+    "front.places.shift": f"{_STATISTICS}shift",
     **layers(
         "encoder.layers",
         **{
@@ -112,16 +123,21 @@ def with_length(weights: Weights, before: str = "encoder.pos_conv_embed.conv") -
     return weights
 
 
+def _adapted(weights: Weights) -> Weights:
+    return with_length(without_statistics(weights, _STATISTICS))
+
+
 def _recipes(name: str, make: Make = _make, names: Names = _NAMES) -> dict[str, Recipe]:
     recipe = Recipe(
         make,
         names,
         ("feature_extractor.", "feature_projection.", "encoder.", "adapter."),
         prefixes=(f"{name}.", ""),
-        adapted=with_length,
+        unused=("num_batches_tracked",),
+        adapted=_adapted,
     )
     return {"audio": recipe}
 
 
-WAV2VEC2, HUBERT = _recipes("wav2vec2"), _recipes("hubert")
+WAV2VEC2, HUBERT = _recipes("wav2vec2"), _recipes("hubert", _make_hubert)
 WAVLM = _recipes("wavlm", _make_wavlm, _WAVLM_NAMES)
