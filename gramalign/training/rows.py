@@ -82,9 +82,9 @@ def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, Feature
     if wanted.figure not in names:
         close = difflib.get_close_matches(wanted.figure, names, n=4, cutoff=0)
         raise ValueError(
-            f"Validation.figure is {wanted.figure!r}, expected one such as: {'; '.join(close)}. They "
-            f"are named 'QUERY -> GALLERY FIGURE, SCORE': modalities, several joined by '+', any of "
-            f"{', '.join(FIGURES)}, and cosine or own"
+            f"Validation.figure is {wanted.figure!r}, expected one such as: {'; '.join(close)}. "
+            "They are named 'QUERY -> GALLERY FIGURE, SCORE': modalities, several joined by '+', "
+            f"any of {', '.join(FIGURES)}, and cosine or own"
         )
     if store.split is not None and "validation" in store.split:
         chosen = store.part("validation")
