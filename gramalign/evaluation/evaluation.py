@@ -26,6 +26,7 @@ from gramalign.evaluation.retrieval import (
 from gramalign.evaluation.tuple_sizes import size_factors
 from gramalign.scores import Score, ScoreLike, name_of
 from gramalign.types import Say
+from gramalign.unit_rows import check_alike
 
 
 @dataclass(frozen=True)
@@ -252,18 +253,20 @@ def evaluate(
     data = checked(embeddings, present, groups, fused)
     if rerank_by is not None:
         check_asked(rerank_by, rerank_top)
-    numbers = None if labels is None else numbered_labels(np.asarray(labels), len(data))
+    numbers = None if labels is None else numbered_labels(labels, len(data))
     called = name_of(score)
     retrieval = [x for each in with_cosine(score) for x in retrieval_figures(data, each, say=say)]
     baseline = ()
     if baseline_embeddings is not None:
-        beside = checked(baseline_embeddings, present, groups)
-        if set(beside.modalities) != set(data.modalities) or len(beside) != len(data):
+        arrays = {name: np.asarray(values) for name, values in baseline_embeddings.items()}
+        number = check_alike(arrays, "baseline_embeddings")
+        if set(arrays) != set(data.modalities) or number != len(data):
             raise ValueError(
-                f"baseline_embeddings: got {len(beside)} examples of {', '.join(beside.modalities)}"
-                f", expected {len(data)} of {', '.join(data.modalities)}; "
-                "embed the same rows of the same modalities"
+                f"baseline_embeddings: got {number} examples of {', '.join(arrays)}, expected "
+                f"{len(data)} of {', '.join(data.modalities)}; embed the same rows of the same "
+                "modalities"
             )
+        beside = checked(arrays, data.present, groups)  # the same queries
         baseline = retrieval_figures(beside, "cosine", say=lambda x: say(f"baseline, {x}"))
     besides: list[Retrieval] = []
     if dual_temperature is not None:

@@ -252,11 +252,8 @@ def _fused_rest(
             f"score: {FUSED!r} needs a tuple of all modalities but one, got {', '.join(others)} of "
             f"{', '.join(data.modalities)}"
         )
-    there = np.any([data.present[name] for name in others], axis=0)
-    fused = data.fused.get(one)
-    if fused is None:
-        return np.zeros(data.embeddings[one].shape, np.float32), np.zeros_like(there)
-    return np.asarray(fused), there
+    fused = data.fused.get(one, np.zeros(data.embeddings[one].shape, np.float32))
+    return np.asarray(fused), np.any(fused, axis=1)
 
 
 @dataclass(frozen=True)
