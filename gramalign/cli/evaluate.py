@@ -54,8 +54,9 @@ class Evaluate:
     baseline: bool = True
     """Fit a linear GCCA on the run's training rows, for comparison."""
     contribution: bool = False
-    """Measure how much each modality helps to find every other: with and without it. Writes
-    contribution.json, and every query's rank to contribution.npz."""
+    """Measure how much each modality helps to find every other: with and without it, tested over
+    queries, or over groups where the store has them. Writes contribution.json, and every query's
+    rank to contribution.npz."""
     dual_softmax: float | None = None
     """Temperature, such as 0.05, of a dual softmax over all queries and the whole gallery; adds its
     figures beside the plain ones."""

@@ -37,12 +37,11 @@ def _of_score(score: str, found: Sequence[Contribution]) -> Group:
         adds = [_points(item.worth[name]) if name in item.worth else "- " for name in names]
         cells = percent(item.joint.recall[1]), best, _points(item.gain)
         table.add_row(Text(item.target), *cells, *adds)
-    notes = ["* differs from 0: McNemar's exact test, p < 0.05, not corrected for multiple tests"]
-    if any(
-        each.queries < item.joint.queries
-        for item in found
-        for each in (item.gain, *item.worth.values())
-    ):
+    compared = [(item, x) for item in found for x in (item.gain, *item.worth.values())]
+    grouped = any(each.by_group for _, each in compared)
+    test = "sign-flip test over groups of queries" if grouped else "McNemar's exact test"
+    notes = [f"* differs from 0: {test}, p < 0.05, not corrected for multiple tests"]
+    if any(each.queries < item.joint.queries for item, each in compared):
         notes.append("gain and points are over the queries that both sides of the comparison have")
     return titled(
         f"Contribution: R@1 of rest -> one under {score}, and the points that a modality adds",
