@@ -92,11 +92,11 @@ class Evaluation(Record):
 
         Returns:
             Mean R@1 over all ordered pairs under the cosine, and over "one -> the rest" and "the
-            rest -> one" under the cosine and the run's Score. Tasks without a query are left out;
-            NaN where none is left.
+            rest -> one" under the cosine and the run's Score. All are over the tasks that have
+            queries under the run's Score, which may be fewer for `FUSED`; NaN where none has.
         """
         return {
-            name: mean([task.recall[1] for task in tasks])
+            name: mean([task.recall[1] for task in tasks if self._asks(task)])
             for name, tasks in self._averaged(baseline, own).items()
         }
 
@@ -104,6 +104,8 @@ class Evaluation(Record):
         self, *, baseline: bool = False, own: bool = False
     ) -> dict[str, Float[np.ndarray, "_tasks examples"]]:
         """What `summary` averages, query by query, for statistics (`unit_values`).
+
+        Tasks that the run's Score has no query of are there under the cosine: another run may have.
 
         Args:
             baseline: as in `summary`.
@@ -136,6 +138,10 @@ class Evaluation(Record):
             found[f"one -> rest R@1, {name}"] = under(each, ones)
             found[f"rest -> one R@1, {name}"] = under(each, backward)
         return found
+
+    def _asks(self, task: Retrieval) -> bool:
+        """Whether the run's Score has queries of the same task."""
+        return self.find(task.query, task.gallery, self.score).queries > 0
 
     def figures(self) -> dict[str, float]:
         """Every retrieval figure, by the names that `figure_names` lists."""
