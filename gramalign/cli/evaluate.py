@@ -25,7 +25,8 @@ from gramalign.evaluation import (
     tables,
 )
 from gramalign.evaluation.records import read_record
-from gramalign.evaluation.reranking import TOP
+from gramalign.evaluation.reranking import TOP, check_top
+from gramalign.evaluation.retrieval import check_temperature
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import judge, measure, own_score
 from gramalign.training.run_data import data_of, rows_of
@@ -63,15 +64,27 @@ class Evaluate:
     rerank: OneScoreOrMatching = None
     """Score to re-rank each query's best candidates by, or whole tuples by the head that the
     objective's term matching has trained; adds its figures beside the plain ones."""
-    rerank_top: int = TOP
-    """How many candidates to re-rank per query."""
+    rerank_top: int | None = None
+    """How many candidates to re-rank per query, with --rerank; None: 50."""
     out: Path | None = None
     """Folder to write to, say with --data; None: the run's own folder, for its report."""
 
     def run(self) -> None:
         """Evaluate and print."""
+        check_temperature(self.dual_softmax, "--dual-softmax")
+        if self.rerank_top is not None and self.rerank is None:
+            raise ValueError("--rerank-top is for --rerank: leave it out, or add a Score")
+        check_top(TOP if self.rerank_top is None else self.rerank_top, "--rerank-top")
         keep_programs()
         run = load_run(self.run_folder)
+        folder_for(run.folder, self.out)
+        if self.contribution:
+            known = [name for name in data_of(run, self.data).modalities if name in run.dims]
+            if len(known) < 3:
+                raise ValueError(
+                    f"--contribution: got {' and '.join(known)}, expected at least 3 modalities: "
+                    "with 2, a query has only one, and there is nothing to leave out"
+                )
         evaluate_run(run, self, screen=console())
         if self.contribution:
             self._contribution(run)
@@ -142,7 +155,7 @@ def evaluate_run(
             say=status.update,
             dual_temperature=asked.dual_softmax,
             rerank_by=judge(run) if asked.rerank == MATCHING else asked.rerank,
-            rerank_top=asked.rerank_top,
+            rerank_top=TOP if asked.rerank_top is None else asked.rerank_top,
         )
     screen.print(tables(result))  # before what may fail, in a folder that is somebody else's
     if not brief or not is_evaluated(run):

@@ -19,6 +19,7 @@ from gramalign.evaluation.retrieval import (
     RECALL_AT,
     Retrieval,
     all_but,
+    check_temperature,
     retrieval_figures,
     task_name,
     with_cosine,
@@ -257,8 +258,9 @@ def evaluate(
             a baseline with other modalities or examples, or as `rerank`.
     """
     data = checked(embeddings, present, groups, fused)
+    check_temperature(dual_temperature)
     if rerank_by is not None:
-        check_asked(rerank_by, rerank_top)
+        check_asked(rerank_by, rerank_top, argument="rerank_")
     numbers = None if labels is None else numbered_labels(labels, len(data))
     called = name_of(score)
     retrieval = [x for each in with_cosine(score) for x in retrieval_figures(data, each, say=say)]

@@ -140,12 +140,19 @@ def rerank(
     )
 
 
-def check_asked(by: By, top: int) -> None:
-    """Raises `ValueError` if nothing can be re-ranked like this."""
-    if top < 2:
-        raise ValueError(f"top: got {top}, expected at least 2, since one candidate has no order")
+def check_asked(by: By, top: int, *, argument: str = "") -> None:
+    """Raises `ValueError` if nothing can be re-ranked like this; names begin with `argument`."""
+    check_top(top, f"{argument}top")
     if isinstance(by, str | type) or not (callable(by) or isinstance(by, Judge)):
-        check_score(by, "by")
+        check_score(by, f"{argument}by")
+
+
+def check_top(top: int, argument: str) -> None:
+    """Raises `ValueError` for a number of candidates that has no order."""
+    if top < 2:
+        raise ValueError(
+            f"{argument}: got {top}, expected at least 2, since one candidate has no order"
+        )
 
 
 def by_score(

@@ -257,8 +257,11 @@ def test_sides_that_cannot_be_told_apart(query, gallery, said):
 
 def test_a_temperature_that_is_none():
     data = checked(random_embeddings(np.random.default_rng(0), 4))
-    with pytest.raises(ValueError, match="dual_temperature must be positive, got 0"):
-        retrieve_both_ways(data, ("text",), ("audio",), "cosine", dual_temperature=0.0)
+    for temperature in (0.0, -1.0, np.inf, np.nan, 1e-40):
+        with pytest.raises(
+            ValueError, match=f"dual_temperature: got {temperature}, expected a fin"
+        ):
+            retrieve_both_ways(data, ("text",), ("audio",), "cosine", dual_temperature=temperature)
 
 
 @pytest.mark.parametrize("number", [0, 2], ids=["a pair", "a tuple of four"])
