@@ -24,6 +24,7 @@ from gramalign.evaluation import (
     fit_gcca,
     tables,
 )
+from gramalign.evaluation.contribution import Contributions
 from gramalign.evaluation.records import read_record
 from gramalign.evaluation.reranking import TOP, check_top
 from gramalign.evaluation.retrieval import check_temperature
@@ -101,7 +102,9 @@ class Evaluate:
         with console().status("retrieval with and without each modality") as status:
             data = checked(embeddings, present, rows.groups)
             found = contributions(data, score, say=status.update)
-        record = {"data": source, "part": self.part, "targets": [item.to_json() for item in found]}
+        options = options_of(replace(self, data=source))
+        record = {"data": source, "part": self.part, "options": options}
+        record |= Contributions(found).to_json()
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
             columns |= item.ranks()

@@ -131,6 +131,13 @@ class Contribution(Record):
         return {x.name: x.ranks for x in results if x.ranks is not None}
 
 
+@dataclass(frozen=True)
+class Contributions(Record):
+    """All that `contributions` has found, for a record."""
+
+    targets: tuple[Contribution, ...]
+
+
 def contributions(
     data: EmbeddingSet, score: ScoreLike, *, say: Say = lambda text: None
 ) -> tuple[Contribution, ...]:

@@ -15,7 +15,7 @@ from gramalign.evaluation import (
     to_text,
 )
 from gramalign.evaluation.contribution import Difference
-from gramalign.evaluation.contribution_table import _points
+from gramalign.evaluation.contribution_table import points
 from tests import samples
 
 NAMES = ("text", "audio", "video")
@@ -119,9 +119,9 @@ def test_contributions_are_tested_over_groups():
 
 
 def test_what_differs_from_0_has_a_mark():
-    shown = {p: _points(Difference(40, -7.5, 1, 4, p)) for p in (0.04, 0.2)}
+    shown = {p: points(Difference(40, -7.5, 1, 4, p)) for p in (0.04, 0.2)}
     assert shown == {0.04: "-7.5*", 0.2: "-7.5 "}
-    assert _points(Difference(0, np.nan, 0, 0, 1.0)) == "n/a "
+    assert points(Difference(0, np.nan, 0, 0, 1.0)) == "n/a "
 
 
 def test_what_has_no_contributions():
