@@ -114,15 +114,16 @@ class Evaluation(Record):
 
         Returns:
             By the same names, for each task and example: 100 where the match ranks first, 0 where
-            it does not, NaN where the example is not a query.
+            it does not, NaN where the example is not a query. Of two modalities, whose tuples are
+            pairs, "pair R@1" alone, under each Score: the others would be the same test again.
 
         Raises:
             ValueError: the evaluation was read from a record, which does not keep ranks.
         """
-        return {
-            name: np.stack([_hits(task) for task in tasks])
-            for name, tasks in self._averaged(baseline, own).items()
-        }
+        found = self._averaged(baseline, own)
+        if len(self.modalities) == 2:
+            found = {x.replace("one -> rest", "pair"): found[x] for x in found if x[:4] != "rest"}
+        return {name: np.stack([_hits(task) for task in tasks]) for name, tasks in found.items()}
 
     def _averaged(self, baseline: bool, own: bool) -> dict[str, list[Retrieval]]:
         """The tasks that each figure of the summary is a mean over."""
