@@ -27,7 +27,7 @@ from gramalign.evaluation.retrieval import (
 from gramalign.evaluation.tuple_sizes import size_factors
 from gramalign.scores import Score, ScoreLike, name_of
 from gramalign.types import Say
-from gramalign.unit_rows import check_alike
+from gramalign.unit_rows import check_alike, check_by_name
 
 
 @dataclass(frozen=True)
@@ -255,6 +255,7 @@ def evaluate(
         The figures.
 
     Raises:
+        TypeError: embeddings that are not by name.
         ValueError: input that cannot be measured, with its cure (see `checked`), an unknown score,
             a baseline with other modalities or examples, or as `rerank`.
     """
@@ -267,6 +268,7 @@ def evaluate(
     retrieval = [x for each in with_cosine(score) for x in retrieval_figures(data, each, say=say)]
     baseline = ()
     if baseline_embeddings is not None:
+        check_by_name(baseline_embeddings, "baseline_embeddings")
         arrays = {name: np.asarray(values) for name, values in baseline_embeddings.items()}
         number = check_alike(arrays, "baseline_embeddings")
         if set(arrays) != set(data.modalities) or number != len(data):

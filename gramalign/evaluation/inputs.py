@@ -8,7 +8,14 @@ from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from gramalign.counted import counted
 from gramalign.evaluation.numbering import numbered
-from gramalign.unit_rows import HostEmbeddings, HostPresent, check_alike, every_mask, unit_rows
+from gramalign.unit_rows import (
+    HostEmbeddings,
+    HostPresent,
+    check_alike,
+    check_by_name,
+    every_mask,
+    unit_rows,
+)
 
 HostGroups = Shaped[np.ndarray | Array, " _examples"]
 
@@ -80,10 +87,13 @@ def checked(
         The checked embeddings, on the host.
 
     Raises:
+        TypeError: no mapping of names to arrays.
         ValueError: too few modalities, fewer than two examples, sizes that differ, a mask or group
             array of another length, a mask for an unknown modality, a present row with NaN or Inf,
             or groups as in `numbered`.
     """
+    check_by_name(embeddings)
+    check_by_name(fused or {}, "fused")
     if len(embeddings) < fewest:
         raise ValueError(
             f"embeddings: got {counted(len(embeddings), 'modality')} "

@@ -66,6 +66,17 @@ def test_groups_may_be_of_any_type():
     assert groups.dtype == np.int32
 
 
+def test_arrays_without_names_are_no_embeddings(unchecked):
+    arrays = list(two().values())
+    for call in (evaluate, checked):
+        with pytest.raises(TypeError, match="embeddings: got list, expected one array"):
+            call(arrays)
+    with pytest.raises(TypeError, match="fused: got list, expected one array"):
+        checked(two(), fused=arrays)
+    with pytest.raises(TypeError, match="baseline_embeddings: got list, expected one array"):
+        evaluate(two(), baseline_embeddings=arrays)
+
+
 def bad_row(value):
     embeddings = two()
     embeddings["audio"][2, 1] = value
