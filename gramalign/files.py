@@ -31,9 +31,20 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise NotADirectoryError(
-            f"{path} cannot be a folder, as a file is in the way: give another place"
-        ) from error
+        raise _no_folder(path) from error
+
+
+def check_folder(path: Path) -> None:
+    """Raises what `make_folder` would, and makes nothing."""
+    lowest = next((x for x in (path, *path.parents) if x.exists()), None)
+    if lowest is not None and not lowest.is_dir():
+        raise _no_folder(path)
+
+
+def _no_folder(path: Path) -> NotADirectoryError:
+    return NotADirectoryError(
+        f"{path} cannot be a folder, as a file is in the way: give another place"
+    )
 
 
 @contextmanager

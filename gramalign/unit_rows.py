@@ -1,6 +1,7 @@
 """Embeddings from outside: checked, and normalised to unit rows, before anything compiles."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,15 @@ _AT_ONCE = 2**16  # rows that are copied at a time
 
 HostPresent = Mapping[str, Bool[np.ndarray | Array, " _examples"]]
 """Per modality, where it is present; a modality without a mask is present everywhere."""
+
+
+def check_by_name(embeddings: Any, argument: str = "embeddings") -> None:
+    """Raises `TypeError` for anything but a mapping of names to arrays."""
+    if not isinstance(embeddings, Mapping):
+        raise TypeError(
+            f"{argument}: got {type(embeddings).__name__}, expected one array [n, dim] for each "
+            "modality, by name, such as {'text': array}"
+        )
 
 
 def check_alike(

@@ -24,8 +24,10 @@ from gramalign.evaluation import (
     fit_gcca,
     tables,
 )
+from gramalign.evaluation.contribution import Contributions
 from gramalign.evaluation.records import read_record
-from gramalign.evaluation.reranking import TOP
+from gramalign.evaluation.reranking import TOP, check_top
+from gramalign.evaluation.retrieval import check_temperature
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import judge, measure, own_score
 from gramalign.training.run_data import data_of, rows_of
@@ -54,23 +56,36 @@ class Evaluate:
     baseline: bool = True
     """Fit a linear GCCA on the run's training rows, for comparison."""
     contribution: bool = False
-    """Measure how much each modality helps to find every other: with and without it. Writes
-    contribution.json, and every query's rank to contribution.npz."""
+    """Measure how much each modality helps to find every other: with and without it, tested over
+    queries, or over groups where the store has them. Writes contribution.json, and every query's
+    rank to contribution.npz."""
     dual_softmax: float | None = None
     """Temperature, such as 0.05, of a dual softmax over all queries and the whole gallery; adds its
     figures beside the plain ones."""
     rerank: OneScoreOrMatching = None
     """Score to re-rank each query's best candidates by, or whole tuples by the head that the
     objective's term matching has trained; adds its figures beside the plain ones."""
-    rerank_top: int = TOP
-    """How many candidates to re-rank per query."""
+    rerank_top: int | None = None
+    """How many candidates to re-rank per query, with --rerank; None: 50."""
     out: Path | None = None
     """Folder to write to, say with --data; None: the run's own folder, for its report."""
 
     def run(self) -> None:
         """Evaluate and print."""
+        check_temperature(self.dual_softmax, "--dual-softmax")
+        if self.rerank_top is not None and self.rerank is None:
+            raise ValueError("--rerank-top is for --rerank: leave it out, or add a Score")
+        check_top(TOP if self.rerank_top is None else self.rerank_top, "--rerank-top")
         keep_programs()
         run = load_run(self.run_folder)
+        folder_for(run.folder, self.out)
+        if self.contribution:
+            known = [name for name in data_of(run, self.data).modalities if name in run.dims]
+            if len(known) < 3:
+                raise ValueError(
+                    f"--contribution: got {' and '.join(known)}, expected at least 3 modalities: "
+                    "with 2, a query has only one, and there is nothing to leave out"
+                )
         evaluate_run(run, self, screen=console())
         if self.contribution:
             self._contribution(run)
@@ -87,7 +102,9 @@ class Evaluate:
         with console().status("retrieval with and without each modality") as status:
             data = checked(embeddings, present, rows.groups)
             found = contributions(data, score, say=status.update)
-        record = {"data": source, "part": self.part, "targets": [item.to_json() for item in found]}
+        options = options_of(replace(self, data=source))
+        record = {"data": source, "part": self.part, "options": options}
+        record |= Contributions(found).to_json()
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
             columns |= item.ranks()
@@ -141,7 +158,7 @@ def evaluate_run(
             say=status.update,
             dual_temperature=asked.dual_softmax,
             rerank_by=judge(run) if asked.rerank == MATCHING else asked.rerank,
-            rerank_top=asked.rerank_top,
+            rerank_top=TOP if asked.rerank_top is None else asked.rerank_top,
         )
     screen.print(tables(result))  # before what may fail, in a folder that is somebody else's
     if not brief or not is_evaluated(run):

@@ -8,19 +8,24 @@ from typing import Any
 import numpy as np
 
 from gramalign.evaluation.records import to_plain
-from gramalign.files import make_folder, whole, write_text
+from gramalign.files import check_folder, make_folder, whole, write_text
 from gramalign.training.run_folder import RunFolder
 
 
 def folder_for(run_folder: Path, out: Path | None) -> RunFolder:
-    """Where figures go, which is there when this returns: the run's own folder if not elsewhere."""
+    """Where figures go: the run's own folder if not elsewhere. Writing them makes it.
+
+    Raises:
+        NotADirectoryError: there is a file in its place, or above it.
+    """
     folder = run_folder if out is None else out
-    make_folder(folder)
+    check_folder(folder)
     return RunFolder(folder)
 
 
 def write_figures(path: Path, record: Mapping[str, Any]) -> None:
     """Figures as JSON, in which NaN and infinities, for which it has no words, are null."""
+    make_folder(path.parent)
     write_text(path, _text(record))
 
 
@@ -28,6 +33,7 @@ def write_with_rows(
     path: Path, record: Mapping[str, Any], rows: Path, columns: Mapping[str, Any]
 ) -> None:
     """Figures, and what they are made of row by row: both are of one measurement."""
+    make_folder(path.parent)
     with whole(path) as text, whole(rows) as arrays:
         text.write_text(_text(record))
         with arrays.open("wb") as file:

@@ -20,6 +20,7 @@ from gramalign.data import FeatureStore
 from gramalign.data.opening import from_arrays
 from gramalign.evaluation import CURVES, FUSED, checked, robustness, robustness_tables
 from gramalign.evaluation.inputs import HostEmbeddings, HostPresent
+from gramalign.evaluation.robustness import check_repeats
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
 from gramalign.training.model import standardised
@@ -60,6 +61,7 @@ class Robustness:
 
     def run(self) -> None:
         """Measure, print and write."""
+        check_repeats(self.repeats, self.seed, argument="--")
         keep_programs()
         run, screen = load_run(self.run_folder), console()
         path = folder_for(run.folder, self.out).robustness

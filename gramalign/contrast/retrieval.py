@@ -8,9 +8,11 @@ from numbers import Integral
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from gramalign.contrast.blocks import (
+    NOBODY,
     Block,
     check_groups,
     check_sides,
@@ -125,6 +127,7 @@ def top_k(
     cols: Side,
     k: int,
     *,
+    groups: tuple[Int[np.ndarray | Array, " rows"], Int[np.ndarray | Array, " cols"]] | None = None,
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> tuple[Float[Array, "rows k"], Int[Array, "rows k"]]:
@@ -135,6 +138,7 @@ def top_k(
         rows: the queries.
         cols: the gallery; its number of examples may differ from that of the queries.
         k: how many to return, at most the size of the gallery.
+        groups: of the queries and of the gallery; no query finds members of its own group.
         axis_name: inside `jax.shard_map`, the mesh axis that queries and gallery are split over;
             the gallery is then that of all devices, its columns numbered consecutively.
         engine: how pairs are computed; it changes results only by rounding.
@@ -142,10 +146,10 @@ def top_k(
     Returns:
         Scores, best first, and column numbers, `[rows, k]` each; equal scores are in order of
         column number. -inf and -1 where the row is not valid or the gallery has fewer than k valid
-        columns.
+        columns for it.
 
     Raises:
-        ValueError: for empty sides, or k below 1 or above the size of the gallery.
+        ValueError: for empty sides, bad groups, or k below 1 or above the size of the gallery.
 
     >>> import jax.numpy as jnp
     >>> from gramalign.scores import CosineScore
@@ -161,9 +165,12 @@ def top_k(
         raise ValueError(
             f"k must be a whole number from 1 to the gallery's size {gallery}, got {k!r}"
         )
-    row_blocks = split(rows, own_numbers(row_number), engine.tile_size())
-    # Every column's group is its number.
-    col_blocks = split(cols, own_numbers(col_number, axis_name), engine.tile_size(), axis)
+    number = own_numbers(col_number, axis_name)
+    row_group, col_group = jnp.full(row_number, NOBODY, jnp.int32), number
+    if groups is not None:
+        row_group, col_group = map(check_groups, groups, (row_number, col_number))
+    row_blocks = split(rows, row_group, engine.tile_size())
+    col_blocks = split(cols, col_group, engine.tile_size(), axis, numbers=number)
 
     def visit(
         best: tuple[Array, Array], cols: Block, nothing: None
@@ -173,7 +180,7 @@ def top_k(
 
             def one_tile(best: tuple[Array, Array], col: Block) -> tuple[tuple[Array, Array], None]:
                 scores = scores_of(score, row_block.factors, col.factors)
-                mask = row_block.valid[:, None] & col.valid[None, :] & ~jnp.isnan(scores)
+                mask = competing(row_block, col) & ~jnp.isnan(scores)
                 # Take the tile's own best first, so that 2 k numbers are sorted, not a tile. Of
                 # equal scores top_k takes the first, and a block's numbers ascend; but it ranks 0
                 # above -0.
@@ -181,7 +188,7 @@ def top_k(
                 scores = jnp.where(scores == 0, jnp.zeros_like(scores), scores)
                 scores, places = jax.lax.top_k(jnp.where(mask, scores, -jnp.inf), few)
                 scores = jnp.concatenate([best[0], scores], axis=1)
-                numbers = jnp.concatenate([best[1], col.group[places]], axis=1)
+                numbers = jnp.concatenate([best[1], col.numbers()[places]], axis=1)
                 # Equal scores are sorted by number: the order in which columns arrive does not
                 # matter, and of -inf the first k, with -1, come before any column.
                 least, numbers = jax.lax.sort((-scores, numbers), num_keys=2)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy import special
 
+from gramalign.evaluation.numbering import numbered
 from gramalign.evaluation.records import Record
 
 Method = Literal["bca", "percentile", "centred"]
@@ -66,17 +67,17 @@ def bootstrap_interval(
         The figure and its interval: a point if all resamples give the same figure.
 
     Raises:
-        ValueError: no value, values with several axes, a NaN, a number of groups that is not that
-            of the values, or an invalid method, level or number of resamples.
+        ValueError: no value, values with several axes, a NaN, groups as in `numbered`, or an
+            invalid method, level or number of resamples.
 
     >>> hits = np.repeat([0.0, 1.0], [30, 70])
     >>> bootstrap_interval(hits).to_json()
     {'estimate': 0.7, 'low': 0.6, 'high': 0.78}
     """
     values = np.asarray(values, np.float64)
-    _check(values, groups, method, level, resamples)
+    _check(values, method, level, resamples)
     rng = np.random.default_rng(seed)
-    labels = np.arange(len(values)) if groups is None else _numbered(groups)
+    labels = np.arange(len(values)) if groups is None else numbered(groups, len(values), "groups")
     units = int(labels.max()) + 1
     if statistic is None:
         drawn, left_out, estimate = _of_mean(values, labels, units, resamples, rng)
@@ -209,13 +210,7 @@ def _corrected(
     return bias + moved / np.maximum(1 - acceleration * moved, 1e-9)
 
 
-def _numbered(groups: np.ndarray) -> np.ndarray:
-    return np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
-
-
-def _check(
-    values: np.ndarray, groups: np.ndarray | None, method: str, level: float | int, resamples: int
-) -> None:
+def _check(values: np.ndarray, method: str, level: float | int, resamples: int) -> None:
     if values.ndim != 1:
         raise ValueError(
             f"values: got shape {values.shape}, expected one value per query; for several tasks "
@@ -229,8 +224,6 @@ def _check(
             f"values: {len(unusable)} of {len(values)} are NaN or infinite, the first is number "
             f"{unusable[0]}; leave out those that are not queries"
         )
-    if groups is not None and len(groups) != len(values):
-        raise ValueError(f"groups: got {len(groups)}, expected a label for each of {len(values)}")
     if method not in get_args(Method):
         raise ValueError(f"method: got {method!r}, expected one of {', '.join(get_args(Method))}")
     if not 0 < level < 1:

@@ -44,7 +44,10 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure in percent and its 95 % interval; NaN if no row counts, or only one."""
+    """A figure in percent and its 95 % interval.
+
+    All are NaN if no row counts, the interval also where several rows are all of one group.
+    """
 
     value: float
     low: float

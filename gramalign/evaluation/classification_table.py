@@ -96,7 +96,7 @@ def _sample(figures: ClassFigures, result: Classification) -> str:
 
 def _spread(estimate: Estimate) -> str:
     value = percent(estimate.value)
-    if math.isnan(estimate.low):  # of no row, or of a single one or group
+    if math.isnan(estimate.low):  # of no row, or of several of one group
         return value
     return f"{value} [{percent(estimate.low)}, {percent(estimate.high)}]"
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.records import Record
@@ -27,6 +27,7 @@ from gramalign.evaluation.retrieval import (
     with_cosine,
 )
 from gramalign.evaluation.significance import sign_flip_test
+from gramalign.evaluation.units import unit_shares
 from gramalign.scores import ScoreLike, name_of
 from gramalign.types import Say
 
@@ -40,8 +41,9 @@ class Difference:
         points: the difference in points of R@1; NaN without a query.
         better: number that the first finds at rank 1 and the second does not.
         worse: number for which the reverse is true.
-        p_value: of McNemar's exact test that the two are equally likely, two-sided; 1 if both are
-            0. It assumes independent queries, which those of one group are not.
+        p_value: under no difference, two-sided; 1 if `better` and `worse` are 0. Over queries it is
+            of McNemar's exact test; over groups, of a `sign_flip_test` of their sums.
+        by_group: whether `p_value` is over groups of queries, which are not independent.
     """
 
     queries: int
@@ -49,22 +51,27 @@ class Difference:
     better: int
     worse: int
     p_value: float
+    by_group: bool = False
 
 
 def difference(
-    ranks: Int[np.ndarray, " examples"], other: Int[np.ndarray, " examples"]
+    ranks: Int[np.ndarray, " examples"],
+    other: Int[np.ndarray, " examples"],
+    groups: Shaped[np.ndarray, " _examples"] | None = None,
 ) -> Difference:
     """Compares two rankings query by query.
 
     Args:
         ranks: rank of each example's match, 1 is best, 0 where the example is not a query.
         other: the same for the other kind of query.
+        groups: of the examples; those of one group, such as captions of one video, are not
+            independent. None: all are.
 
     Returns:
         How much more the first finds at rank 1.
 
     Raises:
-        ValueError: different numbers of examples.
+        ValueError: different numbers of examples, or groups as in `numbered`.
 
     >>> difference(np.array([1, 1, 2, 0]), np.array([1, 3, 2, 1])).points.__round__(1)
     33.3
@@ -74,16 +81,20 @@ def difference(
             f"ranks and other: got {ranks.shape} and {other.shape}, expected one shape"
         )
     both = (ranks > 0) & (other > 0)
-    found, found_otherwise = ranks[both] == 1, other[both] == 1
-    better = int(np.sum(found & ~found_otherwise))
-    worse = int(np.sum(~found & found_otherwise))
+    better = int(np.sum(both & (ranks == 1) & (other != 1)))
+    worse = int(np.sum(both & (ranks != 1) & (other == 1)))
     queries = int(both.sum())
+    p_value = 1.0
+    if queries:
+        more = np.where(both, (ranks == 1) - (other == 1).astype(float), np.nan)
+        p_value = sign_flip_test(unit_shares(more[None], groups))
     return Difference(
         queries=queries,
         points=100 * (better - worse) / queries if queries else float("nan"),
         better=better,
         worse=worse,
-        p_value=sign_flip_test(found.astype(float) - found_otherwise) if queries else 1.0,
+        p_value=p_value,
+        by_group=groups is not None,
     )
 
 
@@ -118,6 +129,13 @@ class Contribution(Record):
         """
         results = (self.joint, *self.without.values(), *self.alone.values())
         return {x.name: x.ranks for x in results if x.ranks is not None}
+
+
+@dataclass(frozen=True)
+class Contributions(Record):
+    """All that `contributions` has found, for a record."""
+
+    targets: tuple[Contribution, ...]
 
 
 def contributions(
@@ -162,6 +180,9 @@ def _of_target(data: EmbeddingSet, target: str, score: ScoreLike, say: Say) -> C
             _, asked[query] = retrieve_both_ways(data, (target,), query, score)
         return asked[query]
 
+    def over(less: Retrieval) -> Difference:
+        return difference(_ranks(joint), _ranks(less), data.groups)
+
     joint = by(*rest)
     without = {name: by(*all_but(rest, name)) for name in rest}
     alone = {name: by(name) for name in rest}
@@ -172,9 +193,9 @@ def _of_target(data: EmbeddingSet, target: str, score: ScoreLike, say: Say) -> C
         joint=joint,
         without=without,
         alone=alone,
-        worth={name: difference(_ranks(joint), _ranks(x)) for name, x in without.items()},
+        worth={name: over(x) for name, x in without.items()},
         best=best,
-        gain=difference(_ranks(joint), _ranks(alone[best])),
+        gain=over(alone[best]),
     )
 
 

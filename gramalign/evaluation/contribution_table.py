@@ -34,23 +34,28 @@ def _of_score(score: str, found: Sequence[Contribution]) -> Group:
         table.add_column(Text(f"{name}\nadds"), justify="right", overflow="fold")
     for item in found:
         best = Text(f"{item.best} {percent(item.alone[item.best].recall[1])}")
-        adds = [_points(item.worth[name]) if name in item.worth else "- " for name in names]
-        cells = percent(item.joint.recall[1]), best, _points(item.gain)
+        adds = [points(item.worth[name]) if name in item.worth else "- " for name in names]
+        cells = percent(item.joint.recall[1]), best, points(item.gain)
         table.add_row(Text(item.target), *cells, *adds)
-    notes = ["* differs from 0: McNemar's exact test, p < 0.05, not corrected for multiple tests"]
-    if any(
-        each.queries < item.joint.queries
-        for item in found
-        for each in (item.gain, *item.worth.values())
-    ):
-        notes.append("gain and points are over the queries that both sides of the comparison have")
     return titled(
         f"Contribution: R@1 of rest -> one under {score}, and the points that a modality adds",
         table,
-        "\n".join(notes),
+        "\n".join(notes(found)),
     )
 
 
-def _points(value: Difference) -> str:
+def notes(found: Sequence[Contribution]) -> list[str]:
+    """What is to be known of a table: its test, and which queries it is of."""
+    compared = [(item, x) for item in found for x in (item.gain, *item.worth.values())]
+    grouped = any(each.by_group for _, each in compared)
+    test = "sign-flip test over groups of queries" if grouped else "McNemar's exact test"
+    said = [f"* differs from 0: {test}, p < 0.05, not corrected for multiple tests"]
+    if any(each.queries < item.joint.queries for item, each in compared):
+        said.append("gain and points are over the queries that both sides of the comparison have")
+    return said
+
+
+def points(value: Difference) -> str:
+    """Points of R@1, with a mark if they differ from 0; n/a without a query."""
     mark = "*" if value.p_value < 0.05 else " "
     return "n/a " if not value.queries else f"{value.points:+.1f}{mark}"

@@ -5,6 +5,7 @@
     opposed       matches with a negative cosine, which volume and spectrum count as agreement
     collapsed     embeddings that are nearly one point, or one line
     repeated      one vector in many rows, such as the embedding of an empty input
+    zero          rows of zeros, which have no direction
     uneven        incomplete tuples that a Score ranks by their size as well as by their fit
 
 Thresholds are set where retrieval figures would show the effect: a share of 5 % moves a recall by
@@ -39,7 +40,7 @@ class Degeneracy:
     Attributes:
         kind: which of those above.
         figures: what was measured, by modality or by pair such as "text - audio": a share from 0
-            to 1, a uniformity, an effective rank or a factor between ranks.
+            to 1, a uniformity, an effective rank, a factor between ranks or a number of rows.
         sentence: the warning in words.
     """
 
@@ -57,6 +58,7 @@ def degeneracies(
     effective_rank: Mapping[str, float],
     repeated: Mapping[str, float],
     uneven: Mapping[str, float],
+    zeros: Mapping[str, int],
 ) -> tuple[Degeneracy, ...]:
     """The warnings that the figures of a space give reason for; NaN gives none.
 
@@ -68,6 +70,7 @@ def degeneracies(
         effective_rank: per modality.
         repeated: per modality, the share of rows that are one vector.
         uneven: per anchor, as `size_factors` measures it under some Score.
+        zeros: numbers of rows, as in `EmbeddingSet`; any is worth a warning.
 
     Returns:
         The warnings, none for a healthy space.
@@ -77,7 +80,9 @@ def degeneracies(
     lines = {name: x for name, x in effective_rank.items() if x < EFFECTIVE_RANK}
     lines = {name: x for name, x in lines.items() if name not in points}
     opposed = {f"{pair.first} - {pair.second}": pair.negative for pair in pairs}
+    empty = {name: float(x) for name, x in zeros.items() if x}
     found = [
+        ("zero", empty, _ZERO.format(_list(empty, "{:.0f}"))),
         ("collapsed to a point", points, _POINT.format(_list(points, "{:.2f}"))),
         ("collapsed to a line", lines, _LINE.format(_list(lines, "{:.2f}"))),
     ]
@@ -94,6 +99,11 @@ def degeneracies(
     return tuple(Degeneracy(*each) for each in found if each[1])
 
 
+_ZERO = (
+    "Rows of zeros, which have no direction and so count as absent, neither as queries nor as "
+    "answers: {}. Find the input or the layer that makes them; if they are empty, mark them as "
+    "absent in `present`."
+)
 _POINT = (
     "Collapsed to nearly one point, by uniformity (0 is one point, about -4 an even spread): {}. "
     "No Score, not even the cosine, can tell these embeddings apart by more than next to nothing."

@@ -103,5 +103,6 @@ def diagnose(
             effective_rank=ranks,
             repeated=repeated,
             uneven=uneven or {},
+            zeros=data.zeros,
         ),
     )

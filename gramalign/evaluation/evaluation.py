@@ -19,6 +19,7 @@ from gramalign.evaluation.retrieval import (
     RECALL_AT,
     Retrieval,
     all_but,
+    check_temperature,
     retrieval_figures,
     task_name,
     with_cosine,
@@ -26,6 +27,7 @@ from gramalign.evaluation.retrieval import (
 from gramalign.evaluation.tuple_sizes import size_factors
 from gramalign.scores import Score, ScoreLike, name_of
 from gramalign.types import Say
+from gramalign.unit_rows import check_alike, check_by_name
 
 FIGURES = (*(f"R@{k}" for k in RECALL_AT), "median rank", "mean rank", "MRR")
 """Of every task of retrieval."""
@@ -94,11 +96,11 @@ class Evaluation(Record):
 
         Returns:
             Mean R@1 over all ordered pairs under the cosine, and over "one -> the rest" and "the
-            rest -> one" under the cosine and the run's Score. Tasks without a query are left out;
-            NaN where none is left.
+            rest -> one" under the cosine and the run's Score. All are over the tasks that have
+            queries under the run's Score, which may be fewer for `FUSED`; NaN where none has.
         """
         return {
-            name: mean([task.recall[1] for task in tasks])
+            name: mean([task.recall[1] for task in tasks if self._asks(task)])
             for name, tasks in self._averaged(baseline, own).items()
         }
 
@@ -107,21 +109,24 @@ class Evaluation(Record):
     ) -> dict[str, Float[np.ndarray, "_tasks examples"]]:
         """What `summary` averages, query by query, for statistics (`unit_values`).
 
+        Tasks that the run's Score has no query of are there under the cosine: another run may have.
+
         Args:
             baseline: as in `summary`.
             own: as in `summary`.
 
         Returns:
             By the same names, for each task and example: 100 where the match ranks first, 0 where
-            it does not, NaN where the example is not a query.
+            it does not, NaN where the example is not a query. Of two modalities, whose tuples are
+            pairs, "pair R@1" alone, under each Score: the others would be the same test again.
 
         Raises:
             ValueError: the evaluation was read from a record, which does not keep ranks.
         """
-        return {
-            name: np.stack([_hits(task) for task in tasks])
-            for name, tasks in self._averaged(baseline, own).items()
-        }
+        found = self._averaged(baseline, own)
+        if len(self.modalities) == 2:
+            found = {x.replace("one -> rest", "pair"): found[x] for x in found if x[:4] != "rest"}
+        return {name: np.stack([_hits(task) for task in tasks]) for name, tasks in found.items()}
 
     def _averaged(self, baseline: bool, own: bool) -> dict[str, list[Retrieval]]:
         """The tasks that each figure of the summary is a mean over."""
@@ -138,6 +143,10 @@ class Evaluation(Record):
             found[f"one -> rest R@1, {name}"] = under(each, ones)
             found[f"rest -> one R@1, {name}"] = under(each, backward)
         return found
+
+    def _asks(self, task: Retrieval) -> bool:
+        """Whether the run's Score has queries of the same task."""
+        return self.find(task.query, task.gallery, self.score).queries > 0
 
     def figures(self) -> dict[str, float]:
         """Every retrieval figure, by the names that `figure_names` lists."""
@@ -248,24 +257,29 @@ def evaluate(
         The figures.
 
     Raises:
+        TypeError: embeddings that are not by name.
         ValueError: input that cannot be measured, with its cure (see `checked`), an unknown score,
             a baseline with other modalities or examples, or as `rerank`.
     """
     data = checked(embeddings, present, groups, fused)
+    check_temperature(dual_temperature)
     if rerank_by is not None:
-        check_asked(rerank_by, rerank_top)
-    numbers = None if labels is None else numbered_labels(np.asarray(labels), len(data))
+        check_asked(rerank_by, rerank_top, argument="rerank_")
+    numbers = None if labels is None else numbered_labels(labels, len(data))
     called = name_of(score)
     retrieval = [x for each in with_cosine(score) for x in retrieval_figures(data, each, say=say)]
     baseline = ()
     if baseline_embeddings is not None:
-        beside = checked(baseline_embeddings, present, groups)
-        if set(beside.modalities) != set(data.modalities) or len(beside) != len(data):
+        check_by_name(baseline_embeddings, "baseline_embeddings")
+        arrays = {name: np.asarray(values) for name, values in baseline_embeddings.items()}
+        number = check_alike(arrays, "baseline_embeddings")
+        if set(arrays) != set(data.modalities) or number != len(data):
             raise ValueError(
-                f"baseline_embeddings: got {len(beside)} examples of {', '.join(beside.modalities)}"
-                f", expected {len(data)} of {', '.join(data.modalities)}; "
-                "embed the same rows of the same modalities"
+                f"baseline_embeddings: got {number} examples of {', '.join(arrays)}, expected "
+                f"{len(data)} of {', '.join(data.modalities)}; embed the same rows of the same "
+                "modalities"
             )
+        beside = checked(arrays, data.present, groups)  # the same queries
         baseline = retrieval_figures(beside, "cosine", say=lambda x: say(f"baseline, {x}"))
     besides: list[Retrieval] = []
     if dual_temperature is not None:

@@ -7,7 +7,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from gramalign.counted import counted
-from gramalign.unit_rows import HostEmbeddings, HostPresent, check_alike, every_mask, unit_rows
+from gramalign.evaluation.numbering import numbered
+from gramalign.unit_rows import (
+    HostEmbeddings,
+    HostPresent,
+    check_alike,
+    check_by_name,
+    every_mask,
+    unit_rows,
+)
 
 HostGroups = Shaped[np.ndarray | Array, " _examples"]
 
@@ -22,12 +30,15 @@ class EmbeddingSet:
         groups: int32 `[examples]`, numbered from 0, or None. Examples of one group never compete
             with each other.
         fused: by modality, one embedding of all the others, unit rows, zeros where there is none.
+        zeros: how many rows of a modality, or of what was fused from "all but" one, were given as
+            present but are all zeros, and so absent; without those that have none.
     """
 
     embeddings: Mapping[str, Float[np.ndarray, "_examples _dim"]]
     present: Mapping[str, Bool[np.ndarray, " examples"]]
     groups: Integer[np.ndarray, " examples"] | None
     fused: Mapping[str, Float[np.ndarray, "_examples _dim"]] = field(default_factory=dict)
+    zeros: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -60,12 +71,14 @@ def checked(
     """Check embeddings and bring them to unit rows in float32.
 
     Every figure of an evaluation depends on directions alone, so rows are scaled to unit length
-    here; a row of zeros stays zero. The rows of an absent modality are ignored, whatever they hold.
+    here. A row of zeros has no direction, so it is absent, and counted in `zeros`. The rows of an
+    absent modality are ignored, whatever they hold.
 
     Args:
         embeddings: per modality `[examples, dim]`; one dim for all, row i the same example.
         present: per modality bool `[examples]`; a modality without a mask is present everywhere.
-        groups: `[examples]` labels of any type, e.g. the video a caption belongs to.
+        groups: `[examples]` labels of any type, e.g. the video a caption belongs to; one for every
+            example.
         fused: for any of the modalities, one embedding `[examples, dim]` of all the others; it is
             present where any of them is.
         fewest: least number of modalities; 1 if they are compared with something from elsewhere.
@@ -74,10 +87,13 @@ def checked(
         The checked embeddings, on the host.
 
     Raises:
+        TypeError: no mapping of names to arrays.
         ValueError: too few modalities, fewer than two examples, sizes that differ, a mask or group
-            array of another length, a mask for an unknown modality, or a present row with NaN or
-            Inf.
+            array of another length, a mask for an unknown modality, a present row with NaN or Inf,
+            or groups as in `numbered`.
     """
+    check_by_name(embeddings)
+    check_by_name(fused or {}, "fused")
     if len(embeddings) < fewest:
         raise ValueError(
             f"embeddings: got {counted(len(embeddings), 'modality')} "
@@ -92,16 +108,10 @@ def checked(
             "at least one wrong answer in its gallery: evaluate on more rows"
         )
     masks = every_mask(present or {}, tuple(arrays), examples)
-    numbered = None
-    if groups is not None:
-        labels = np.asarray(groups)
-        if labels.shape != (examples,):
-            raise ValueError(
-                f"groups: got shape {labels.shape}, expected ({examples},); "
-                "give one label to every example"
-            )
-        numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
+    numbers = None if groups is None else numbered(groups, examples, "groups")
     units = {name: unit_rows(name, values, masks[name]) for name, values in arrays.items()}
+    there = {name: np.any(rows, axis=1) for name, rows in units.items()}
+    zeros = {name: int((masks[name] & ~there[name]).sum()) for name in units}
     made = {name: np.asarray(values) for name, values in (fused or {}).items()}
     for name, values in made.items():
         if name not in arrays or values.shape != arrays[name].shape:
@@ -109,6 +119,8 @@ def checked(
                 f"fused[{name!r}]: got shape {values.shape}, expected the shape and name of one of "
                 f"{', '.join(arrays)}: give the fusion of all others under a modality's name"
             )
-        rest = np.any([mask for other, mask in masks.items() if other != name], axis=0)
+        rest = np.any([mask for other, mask in there.items() if other != name], axis=0)
         made[name] = unit_rows(f"all but {name}", values, rest)
-    return EmbeddingSet(units, masks, numbered, made)
+        zeros[f"all but {name}"] = int((rest & ~np.any(made[name], axis=1)).sum())
+    zeros = {name: number for name, number in zeros.items() if number}
+    return EmbeddingSet(units, there, numbers, made, zeros)

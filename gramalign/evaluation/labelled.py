@@ -49,8 +49,13 @@ class Labelled:
         """The rows that have at least one of the modalities.
 
         Raises:
+            TypeError: one name alone.
             ValueError: an unknown modality, or none.
         """
+        if isinstance(modalities, str):
+            raise TypeError(
+                f"modalities: got {modalities!r}, expected several names: ({modalities!r},)"
+            )
         unknown = [name for name in modalities if name not in self.modalities]
         if unknown or not modalities:
             raise ValueError(
@@ -93,6 +98,7 @@ def labelled(
         The labelled embeddings.
 
     Raises:
+        TypeError: as `checked`.
         ValueError: as `checked`; labels of another length, or not integers or strings.
 
     >>> import numpy as np
@@ -100,13 +106,21 @@ def labelled(
     ['cat', 'dog', 'cat']
     """
     data = checked(embeddings, present, groups, fused, fewest=1)
-    values = np.asarray(labels)
+    values = class_names(labels)
     if values.shape != (len(data),) or values.dtype.kind not in "iuU":
         raise ValueError(
             f"labels: got {values.dtype} {values.shape}, expected integers or strings "
             f"({len(data)},); give the class of every example, and leave out those without one"
         )
     return Labelled(data, values)
+
+
+def class_names(labels: Shaped[np.ndarray | Array, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Labels on the host; objects that are all strings, as of pandas, as an array of strings."""
+    values = np.asarray(labels)
+    if values.dtype == object and all(isinstance(name, str) for name in values.ravel()):
+        return values.astype(np.str_)
+    return values
 
 
 def spelt(classes: Sequence[Label] | np.ndarray) -> str:

@@ -30,6 +30,7 @@ from gramalign.contrast import score_matrix
 from gramalign.evaluation.devices import devices_for
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.means import mean
+from gramalign.evaluation.numbering import numbered
 from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, tasks
 from gramalign.scores import Between, ScoreLike, Side, name_of
@@ -91,32 +92,20 @@ def relevance_figures(
 
 
 def numbered_labels(
-    labels: Shaped[np.ndarray, " _examples"], examples: int
+    labels: Shaped[np.ndarray | Array, " _examples"], examples: int
 ) -> Integer[np.ndarray, " examples"]:
     """Labels as numbers from 0, in sorted order.
 
     Raises:
-        ValueError: a number of labels that is not that of the examples, one label for all of them,
-            or labels that cannot be compared.
+        ValueError: as `numbered`, or one label for all of the examples.
     """
-    labels = np.asarray(labels)
-    if labels.shape != (examples,):
+    numbers = numbered(labels, examples, "labels")
+    if not numbers.any():
         raise ValueError(
-            f"labels: got shape {labels.shape}, expected ({examples},), one per example"
+            f"labels: all {examples} examples have the label {np.asarray(labels).tolist()[0]!r}, "
+            "so no answer is wrong; expected at least two different labels"
         )
-    try:
-        numbered = np.unique(labels, return_inverse=True)[1].astype(np.int32)
-    except TypeError as error:
-        raise ValueError(
-            f"labels: {error}; expected labels of one type, such as all names or all numbers, and "
-            "only rows that have one"
-        ) from None
-    if not numbered.any():
-        raise ValueError(
-            f"labels: all {examples} examples have the label {labels.tolist()[0]!r}, so no answer "
-            "is wrong; expected at least two different labels"
-        )
-    return numbered
+    return numbers
 
 
 def retrieve_by_label(
@@ -141,24 +130,24 @@ def retrieve_by_label(
         The figures.
 
     Raises:
-        ValueError: a number of labels that is not that of the examples, one label for all of them,
-            an unknown score, or modalities that are unknown or on both sides.
+        ValueError: labels as in `numbered_labels`, an unknown score, or modalities that are unknown
+            or on both sides.
     """
-    numbered = numbered_labels(labels, len(data))
+    numbers = numbered_labels(labels, len(data))
     query, gallery = check_sides(data, query, gallery)
     rows, cols = (
         np.flatnonzero(np.any([data.present[name] for name in side], axis=0))
         for side in (query, gallery)
     )
     # Only queries that have a right answer.
-    right = np.bincount(numbered[cols], minlength=numbered.max() + 1)[numbered]
+    right = np.bincount(numbers[cols], minlength=numbers.max() + 1)[numbers]
     rows = rows[right[rows] > 0]
     # What is right for a query lies side by side.
-    cols = cols[np.argsort(numbered[cols], kind="stable")]
-    bounds = np.searchsorted(numbered[cols], np.arange(numbered.max() + 2))
+    cols = cols[np.argsort(numbers[cols], kind="stable")]
+    bounds = np.searchsorted(numbers[cols], np.arange(numbers.max() + 2))
 
     def found_of(rows: np.ndarray, scores: np.ndarray) -> _Found:
-        return _found(scores, bounds[numbered[rows]], bounds[numbered[rows] + 1])
+        return _found(scores, bounds[numbers[rows]], bounds[numbers[rows] + 1])
 
     few = max(_AT_ONCE // max(len(cols), 1), 1)
     found = [_Found.nothing()]

@@ -140,12 +140,19 @@ def rerank(
     )
 
 
-def check_asked(by: By, top: int) -> None:
-    """Raises `ValueError` if nothing can be re-ranked like this."""
-    if top < 2:
-        raise ValueError(f"top: got {top}, expected at least 2, since one candidate has no order")
+def check_asked(by: By, top: int, *, argument: str = "") -> None:
+    """Raises `ValueError` if nothing can be re-ranked like this; names begin with `argument`."""
+    check_top(top, f"{argument}top")
     if isinstance(by, str | type) or not (callable(by) or isinstance(by, Judge)):
-        check_score(by, "by")
+        check_score(by, f"{argument}by")
+
+
+def check_top(top: int, argument: str) -> None:
+    """Raises `ValueError` for a number of candidates that has no order."""
+    if top < 2:
+        raise ValueError(
+            f"{argument}: got {top}, expected at least 2, since one candidate has no order"
+        )
 
 
 def by_score(
@@ -204,29 +211,24 @@ def _candidates(
     embeddings, present, groups = batch
     examples = len(next(iter(present.values())))
     labels = np.arange(examples) if groups is None else groups
-    # Members of the query's group may stand before the last that counts.
-    number = top + int(np.unique(labels, return_counts=True)[1].max()) - 1
-    (best,) = on_devices(_Best(between, min(number, examples)), (embeddings, present, None))
-    best = best[rows]
-    rivals = (best >= 0) & (labels[best] != labels[rows][:, None])
-    # Non-candidates go last, the others keep their order.
-    order = np.argsort(~rivals, axis=1, kind="stable")[:, : top - 1]
-    best = np.take_along_axis(np.where(rivals, best, -1), order, axis=1)
+    (rivals,) = on_devices(_Rivals(between, top - 1), (embeddings, present, labels))
     places = ranks[:, None] - 1
     column = np.arange(top)
-    filled = np.pad(best, [(0, 0), (1, 1)], constant_values=-1)
+    filled = np.pad(rivals[rows], [(0, 0), (1, 1)], constant_values=-1)
     before, behind = filled[:, 1:], filled[:, :-1]
     return np.where(column < places, before, np.where(column > places, behind, rows[:, None]))
 
 
 @dataclass(frozen=True)
-class _Best:
-    """Numbers of the best columns of every row."""
+class _Rivals:
+    """Numbers of the best columns of every row, without its group: its match and others."""
 
     score: Between
     number: int
 
     def __call__(self, batch: Batch, axis_name: str | None) -> tuple[Int[Array, "n number"]]:
-        embeddings, present, _ = batch
+        embeddings, present, groups = batch
         rows, cols = (side(embeddings, present) for side in (self.score.rows, self.score.cols))
-        return (top_k(self.score, rows, cols, self.number, axis_name=axis_name)[1],)
+        both = groups, groups
+        found = top_k(self.score, rows, cols, self.number, groups=both, axis_name=axis_name)
+        return (found[1],)

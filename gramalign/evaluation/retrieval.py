@@ -32,6 +32,9 @@ from gramalign.types import Say
 
 RECALL_AT = (1, 5, 10)
 
+COLDEST = 1e-30
+"""Least temperature: scores over a smaller one may be more than float32 holds."""
+
 FUSED = "fused"
 """The Score of VAST: the cosine with the one embedding that a trained fusion made of a tuple."""
 
@@ -150,11 +153,10 @@ def retrieve_both_ways(
 
     Raises:
         ValueError: an unknown score, a modality that is unknown or on both sides, `FUSED` without
-            fused embeddings that fit, or a temperature that is not positive.
+            fused embeddings that fit, or a temperature as in `check_temperature`.
     """
     query, gallery = check_sides(data, query, gallery)
-    if dual_temperature is not None and not dual_temperature > 0:
-        raise ValueError(f"dual_temperature must be positive, got {dual_temperature}")
+    check_temperature(dual_temperature)
     between, batch = task_of(data, query, gallery, score)
     found = on_devices(_Ranks(between, dual_temperature), batch)
     row_ranks, col_ranks, row_valid, col_valid = found
@@ -230,6 +232,15 @@ def check_score(score: ScoreLike, argument: str = "score", *, fused: bool = Fals
         score_named(score, "anchor", argument)
 
 
+def check_temperature(temperature: float | None, argument: str = "dual_temperature") -> None:
+    """Raises `ValueError` for a dual softmax's temperature that is none."""
+    if temperature is not None and not COLDEST <= temperature < math.inf:
+        raise ValueError(
+            f"{argument}: got {temperature}, expected a finite number of at least {COLDEST}, such "
+            "as 0.05"
+        )
+
+
 def with_cosine(score: ScoreLike) -> tuple[ScoreLike, ...]:
     """A Score and the cosine, which is shown beside every other."""
     return (score,) if name_of(score) == "cosine" else (score, "cosine")
@@ -252,11 +263,8 @@ def _fused_rest(
             f"score: {FUSED!r} needs a tuple of all modalities but one, got {', '.join(others)} of "
             f"{', '.join(data.modalities)}"
         )
-    there = np.any([data.present[name] for name in others], axis=0)
-    fused = data.fused.get(one)
-    if fused is None:
-        return np.zeros(data.embeddings[one].shape, np.float32), np.zeros_like(there)
-    return np.asarray(fused), there
+    fused = data.fused.get(one, np.zeros(data.embeddings[one].shape, np.float32))
+    return np.asarray(fused), np.any(fused, axis=1)
 
 
 @dataclass(frozen=True)

@@ -145,10 +145,10 @@ def robustness(
         The curves.
 
     Raises:
-        ValueError: an unknown score or curve, no curve, one asked for twice, no repetition, or
-            noise without features of the same rows and a function to embed them.
+        ValueError: an unknown score or curve, no curve, one asked for twice, no repetition, a
+            negative seed, or noise without features of the same rows and a function to embed them.
     """
-    _check(data, score, curves, repeats, features, embed)
+    _check(data, score, curves, repeats, seed, features, embed)
     planned = [plan for kind in curves for plan in _plans(kind, data, features, embed)]
     total = sum(1 if plan.certain else repeats for plan in planned for _ in plan.levels)
     done = 0
@@ -249,11 +249,19 @@ def _range(values: list[float]) -> Range:
     return Range(mean(counted), min(counted), max(counted))
 
 
+def check_repeats(repeats: int, seed: int, *, argument: str = "") -> None:
+    """Raises `ValueError` for no repetition, or a negative seed; names begin with `argument`."""
+    for name, value, least in (("repeats", repeats, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"{argument}{name}: got {value}, expected at least {least}")
+
+
 def _check(
     data: EmbeddingSet,
     score: ScoreLike,
     curves: Sequence[str],
     repeats: int,
+    seed: int,
     features: HostEmbeddings | None,
     embed: Embed | None,
 ) -> None:
@@ -263,8 +271,7 @@ def _check(
             f"curves: got {', '.join(curves) or 'none'}, expected some of {', '.join(CURVES)}, "
             "each once"
         )
-    if repeats < 1:
-        raise ValueError(f"repeats: got {repeats}, expected at least 1")
+    check_repeats(repeats, seed)
     if "noise" not in curves:
         return
     if features is None or embed is None:

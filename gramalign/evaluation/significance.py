@@ -114,10 +114,10 @@ def sign_flip_test(
 ) -> float:
     """Two-sided p-value under no difference, where each unit's sign is a fair coin flip.
 
-    Exact where the flipped sums take few values, as with hits: for hits and misses of one model it
-    is McNemar's exact test. Otherwise flips are drawn at random, and the p-value is
-    (1 + number at least as far from 0) / (1 + resamples), which holds its level (Phipson and Smyth,
-    2010, doi 10.2202/1544-6115.1585).
+    Exact where all that differ do so by one size: for hits and misses of one model it is McNemar's
+    exact test. Exact too where the flipped sums take few values, as with hits of several. Otherwise
+    flips are drawn at random, and the p-value is (1 + number at least as far from 0) /
+    (1 + resamples), which holds its level (Phipson and Smyth, 2010, doi 10.2202/1544-6115.1585).
 
     Args:
         differences: of two methods on each unit.
@@ -146,8 +146,13 @@ def sign_flip_test(
     # As fractions of the largest sum, rounded, so that equal sums compare as equal.
     shares = (differences / total).round(12)
     shares = shares[shares != 0]
+    sizes, counts = np.unique(np.abs(shares), return_counts=True)
+    if len(sizes) == 1:
+        from scipy import stats  # takes a second to import
+
+        return float(stats.binomtest(int(np.sum(shares > 0)), len(shares)).pvalue)
     observed = abs(float(shares.sum())) - 1e-9
-    exact = _flipped(*np.unique(np.abs(shares), return_counts=True))
+    exact = _flipped(sizes, counts)
     if exact is not None:
         sums, chances = exact
         return min(1.0, float(chances[np.abs(sums) >= observed].sum()))

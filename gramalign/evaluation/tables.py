@@ -113,12 +113,13 @@ def tuple_table(evaluation: Evaluation) -> Group:
 
     def cells(query: tuple[str, ...], gallery: tuple[str, ...]) -> list[str]:
         results = [evaluation.find(query, gallery, name) for name in scores]
-        queries.append(results[0].queries)
+        some = max(results, key=lambda result: result.queries)  # a fused Score may have none
+        queries.append(some.queries)
         found = [cell for result in results for cell in _figures(result)]
         if evaluation.baseline:
             baseline = evaluation.find(query, gallery, "cosine", baseline=True)
             found.append(percent(baseline.recall[1]))
-        return [*found, percent(results[0].chance[1], 2)]
+        return [*found, percent(some.chance[1], 2)]
 
     add_tasks(table, evaluation.modalities, cells)
     return titled(

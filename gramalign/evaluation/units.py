@@ -9,6 +9,8 @@ groups or missing modalities.
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from gramalign.evaluation.numbering import numbered
+
 
 def unit_values(
     values: Float[np.ndarray, "*seeds tasks examples"],
@@ -31,7 +33,7 @@ def unit_values(
 
     Raises:
         ValueError: no query at all, queries that differ between seeds, an infinite value, no axis
-            of tasks, or a number of groups that is not that of the examples.
+            of tasks, or groups as in `numbered`.
 
     >>> unit_values(np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]))
     array([0.5, 0. , 1. , 1. ])
@@ -86,8 +88,6 @@ def _by_unit(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray,
             "values: got an infinite one, expected finite numbers, or NaN where an example is not "
             "a query"
         )
-    if groups is not None and len(groups) != examples:
-        raise ValueError(f"groups: got {len(groups)}, expected a label for each of {examples}")
     if np.isnan(values).all():  # or empty
         raise ValueError(f"values: got no query in shape {values.shape}, expected at least one")
     flat = values.reshape(-1, tasks, examples)
@@ -100,7 +100,7 @@ def _by_unit(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray,
     asked = asked[0]
     sums, counts = np.where(asked, flat, 0.0)[:, asked.any(1)], asked[asked.any(1)]
     if groups is not None:
-        member = np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+        member = numbered(groups, examples, "groups")
         sums, counts = _summed(sums, member), _summed(counts, member)
     kept = counts.any(0)
     return sums[:, :, kept], counts[:, kept].astype(np.float64)

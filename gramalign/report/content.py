@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gramalign.evaluation import FUSED
+from gramalign.report.additions import addition_tables
 from gramalign.report.blocks import Block, Cell, Code, Group, Notes, Section, Table
 from gramalign.report.classes import class_blocks
 from gramalign.report.curves import predictor_plots, timing_plots, training_plots
@@ -47,6 +48,7 @@ def sections(
         _space(runs),
         _map(runs, projections),
         _failures(runs, images),
+        _contribution(runs),
         _robustness(runs),
         _classification(runs),
     ]
@@ -187,6 +189,23 @@ def _failures(runs: Sequence[Gathered], images: tuple[Images, ...]) -> Section:
         seen += " Where the Score uses a trained fusion, the cosine stands in for it."
     groups = _of_each(runs, lambda run: galleries(run, pictures[run.name]))
     return Section("failures", "Worst queries", seen, groups)
+
+
+def _contribution(runs: Sequence[Gathered]) -> Section:
+    return Section(
+        "contribution",
+        "Contribution",
+        "What each modality adds to finding every other: how much more all others find together "
+        "than without it, and how much more than the best of them alone. A negative number is a "
+        "modality, or a whole tuple, that does harm.",
+        _of_each(
+            runs,
+            lambda run: [
+                *_other_rows(run, run.contribution),
+                *addition_tables(run.contribution),
+            ],
+        ),
+    )
 
 
 def _robustness(runs: Sequence[Gathered]) -> Section:

@@ -20,22 +20,40 @@ NONE = "–"
 _KINDS = {PAIRS: "pair", ONE: "one → rest", REST: "rest → one"}
 
 
+Asked = frozenset[tuple[tuple[str, ...], tuple[str, ...]]]
+"""Tasks that figures are means over, each a query and a gallery."""
+
+
 def headlines(evaluation: Evaluation) -> list[Headline]:
-    """Mean R@1 of each kind of task that exists, under the run's Score and the cosine."""
+    """Mean R@1 of each kind of task that exists, under the run's Score and the cosine.
+
+    Both over the tasks that the run's Score has, which are fewer where some were not fused.
+    """
     return [
         found
         for score in scores(evaluation)
         for kind in kinds(evaluation)
-        if (found := _headline(evaluation, kind, score)) is not None
+        if (asked := _asked(evaluation, kind, evaluation.score))
+        and (found := _headline(evaluation, kind, score, asked)) is not None
     ]
 
 
-def _headline(evaluation: Evaluation, kind: str, score: str) -> Headline | None:
-    value = mean([x.recall[1] for x in tasks(evaluation, kind, score)])
+def _asked(evaluation: Evaluation, kind: str, score: str) -> Asked:
+    return frozenset((x.query, x.gallery) for x in tasks(evaluation, kind, score))
+
+
+def _headline(evaluation: Evaluation, kind: str, score: str, asked: Asked) -> Headline | None:
+    """Means over some tasks, the baseline's and chance too."""
+
+    def over(score: str, *, baseline: bool = False) -> list[Retrieval]:
+        found = tasks(evaluation, kind, score, baseline=baseline)
+        return [x for x in found if (x.query, x.gallery) in asked]
+
+    value = mean([x.recall[1] for x in over(score)])
     if math.isnan(value):
         return None
-    chance = mean([x.chance[1] for x in tasks(evaluation, kind, score)])
-    linear = mean([x.recall[1] for x in tasks(evaluation, kind, "cosine", baseline=True)])
+    chance = mean([x.chance[1] for x in over(score)])
+    linear = mean([x.recall[1] for x in over("cosine", baseline=True)])
     marks = [("chance", chance, "var(--muted)"), ("linear GCCA", linear, "var(--mark)")]
     kept = tuple(mark for mark in marks if not math.isnan(mark[1]))
     return Headline(f"{_KINDS[kind]}, {score}", value, kept)
@@ -44,24 +62,33 @@ def _headline(evaluation: Evaluation, kind: str, score: str) -> Headline | None:
 def comparison(runs: Sequence[Gathered]) -> Table:
     """Headlines of several runs, one per row, then the figures to compare them with."""
     columns: dict[str, dict[str, float]] = {}
-    beside: dict[str, dict[str, float]] = {}
+    over: dict[tuple[str, str], Asked] = {}
+    beside: dict[str, dict[str, tuple[int, float]]] = {}
     several = len({(run.data, run.part) for run in runs}) > 1
     stores = {run.name: f"{run.data}, {run.part}" if several else run.data for run in runs}
     for run in runs:
         for called, score in {"own Score": run.evaluation.score, "cosine": "cosine"}.items():
             for kind in kinds(run.evaluation):
-                figure = _headline(run.evaluation, kind, score)
+                asked = _asked(run.evaluation, kind, score)
+                figure = _headline(run.evaluation, kind, score, asked)
                 if figure is None:
                     continue
                 name = f"{_KINDS[kind]}, {called}"
                 columns.setdefault(name, {})[run.name] = figure.value
+                over[name, run.name] = asked
                 for mark, value, _ in figure.marks:
                     store = f" on {stores[run.name]}" if several else ""
-                    beside.setdefault(mark + store, {}).setdefault(name, value)
+                    shown = beside.setdefault(mark + store, {})
+                    if len(asked) > shown.get(name, (0, 0.0))[0]:
+                        shown[name] = len(asked), value
     names = sorted(columns, key=lambda name: name.endswith("cosine"))
 
-    def best(name: str, store: str) -> float:
-        values = [value for run, value in columns[name].items() if stores[run] == store]
+    def best(name: str, run: str) -> float:
+        values = [
+            value
+            for other, value in columns[name].items()
+            if (stores[other], over[name, other]) == (stores[run], over[name, run])
+        ]
         return max(values) if len(values) > 1 else math.nan  # a run alone has not won
 
     rows = []
@@ -69,24 +96,27 @@ def comparison(runs: Sequence[Gathered]) -> Table:
         store = stores[run.name]
         values = {name: columns[name].get(run.name) for name in names}
         cells = [
-            Cell(percent(x), strong=x is not None and x == best(name, store))
+            Cell(percent(x), strong=x is not None and x == best(name, run.name))
             for name, x in values.items()
         ]
         about = run.config.objective, run.evaluation.score, store, f"{run.step}"
         rows.append([Cell(run.name), *(Cell(text, head=True) for text in about), *cells])
     for name, values in beside.items():
         decimals = 2 if name.startswith("chance") else 1
-        cells = [Cell(percent(values.get(column), decimals), quiet=True) for column in names]
+        shown = [values[column][1] if column in values else None for column in names]
+        cells = [Cell(percent(x, decimals), quiet=True) for x in shown]
         rows.append([Cell(name, quiet=True), Cell("", span=4), *cells])
     head = [Cell(x, head=True) for x in ("", "objective", "Score", "data", "steps")]
     same = " on the same rows" if several else ""
-    return Table(
-        "R@1 in percent",
-        [[*head, *map(Cell, names)]],
-        rows,
+    note = (
         f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was "
-        "trained; the linear baseline has only the cosine.",
+        "trained; the linear baseline has only the cosine."
     )
+    most = {name: max(len(over[name, run]) for run in found) for name, found in columns.items()}
+    fewer = dict.fromkeys(run for (name, run), asked in over.items() if len(asked) < most[name])
+    if fewer:
+        note += f" Only means over the same tasks are compared: {', '.join(fewer)} has fewer."
+    return Table("R@1 in percent", [[*head, *map(Cell, names)]], rows, note)
 
 
 def heat_maps(run: Gathered) -> list[Table]:
@@ -136,7 +166,7 @@ def tuple_table(run: Gathered) -> Table:
     ]
     rows = []
     for kind in kinds(evaluation)[-2:]:
-        for first in tasks(evaluation, kind, under[0]):
+        for first in tasks(evaluation, kind, "cosine"):
             row = [_task(kind, first)]
             for score in under:
                 x = evaluation.find(first.query, first.gallery, score)

@@ -19,6 +19,7 @@ from gramalign.evaluation import (
     Robustness,
     checked,
 )
+from gramalign.evaluation.contribution import Contributions
 from gramalign.evaluation.records import read_record
 from gramalign.training import Config, Run
 from gramalign.training.embedding import embed_store
@@ -46,6 +47,7 @@ class Gathered:
         embedded: their embeddings.
         robustness: the content of robustness.json.
         classification: the content of classification.json.
+        contribution: the content of contribution.json.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Gathered:
     embedded: EmbeddingSet
     robustness: Any = None
     classification: Any = None
+    contribution: Any = None
 
 
 def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
@@ -115,15 +118,20 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         for name, path, kind in (
             ("robustness", files.robustness, Robustness),
             ("classify", files.classification, Classification),
+            ("contribution", files.contribution, Contributions),
         )
         if path.exists()
     }
-    measured = {"evaluate": record} | others
+    measured = [_command("evaluate", again, record)]
+    if contribution := others.get("contribution"):
+        # As a rule the same command's.
+        measured.append(_command("evaluate", again, contribution, "--contribution"))
+    measured += [_command(name, again, others[name]) for name in others if name != "contribution"]
     return Gathered(
         name=name,
         config=run.config,
         step=run.step,
-        commands=(command, *(_command(name, again, x) for name, x in measured.items())),
+        commands=(command, *dict.fromkeys(measured)),
         starts=files.starts(),
         metrics=_log(files.metrics),
         timing=_log(files.timing),
@@ -135,12 +143,16 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         embedded=checked(embeddings, rows.present, rows.groups),
         robustness=others.get("robustness"),
         classification=others.get("classify"),
+        contribution=contribution,
     )
 
 
-def _command(name: str, folder: Path, record: Mapping[str, Any]) -> str:
-    """The command that measures the figures of a record again, in that folder."""
-    options = record.get("options", ["--data", record["data"], "--part", record["part"]])
+def _command(name: str, folder: Path, record: Mapping[str, Any], *asked: str) -> str:
+    """The command that measures the figures of a record again, in that folder.
+
+    Records of earlier versions do not hold their options, so what was asked for is given.
+    """
+    options = record.get("options", ["--data", record["data"], "--part", record["part"], *asked])
     return shlex.join(["gramalign", name, str(folder), *options])
 
 

@@ -1,6 +1,6 @@
 """What becomes of entries whose rows change: new ones, which share no array with the old."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Shaped
@@ -62,8 +62,11 @@ def without(
     """The other rows, in their order.
 
     Raises:
+        TypeError: a number.
         ValueError: an id that no row has, or those of all rows.
     """
+    if not isinstance(ids, Iterable):
+        raise TypeError(f"ids: got {ids!r}, expected a string, or several ids: [{ids!r}]")
     gone = {ids} if isinstance(ids, str) else {str(name) for name in ids}
     have = entries.ids.tolist()
     unknown = sorted(gone.difference(have))

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from gramalign.unit_rows import HostEmbeddings, HostPresent, check_alike, every_mask, unit_rows
+from gramalign.unit_rows import (
+    HostEmbeddings,
+    HostPresent,
+    check_alike,
+    check_by_name,
+    every_mask,
+    unit_rows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +51,7 @@ def checked_rows(
         ValueError: no modality, no row or no dimension, sizes that differ, a mask of another shape
             or for an unknown modality, a present row with NaN or Inf.
     """
-    if not isinstance(embeddings, Mapping):
-        raise TypeError(
-            f"{argument}: got {type(embeddings).__name__}, expected one array [n, dim] for each "
-            "modality, by name, such as {'text': array}"
-        )
+    check_by_name(embeddings, argument)
     arrays = {name: np.asarray(values) for name, values in embeddings.items()}
     if not arrays:
         raise ValueError(f"{argument}: got none, expected one array [n, dim] for each modality")

@@ -262,6 +262,7 @@ class Index:
             ids: of the rows to leave out; one, several or none.
 
         Raises:
+            TypeError: a number.
             ValueError: an id that no row has, or those of all rows.
         """
         return self._of(changes.without(self._entries, ids), self._mesh.devices.tolist())

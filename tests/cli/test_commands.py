@@ -180,8 +180,45 @@ def test_robustness_prints_curves_and_keeps_figures(run, capsys):
         figures = curve["points"][0]["figures"]
         for name, value in summary.items():
             assert figures[name]["mean"] == pytest.approx(value)
-    what = complaint(capsys, "robustness", str(run), "--curves", "noise", "--repeats", "0")
-    assert "repeats: got 0, expected at least 1" in what
+
+
+def test_what_cannot_be_measured_is_refused_before_anything_is(
+    run, store, tmp_path, monkeypatch, capsys
+):
+    pair = tmp_path / "pair.npz"
+    np.savez(pair, **{name: np.load(store / f"{name}.npy") for name in ("text", "video")})
+
+    def embedded(*arguments, **options):
+        raise AssertionError("embedded before the options were checked")
+
+    for module in (
+        "gramalign.training.measure",
+        "gramalign.cli.evaluate",
+        "gramalign.cli.robustness",
+    ):
+        monkeypatch.setattr(f"{module}.embed_store", embedded)
+    out = tmp_path / "figures"
+    for words, message in (
+        ("evaluate --dual-softmax -1", "--dual-softmax: got -1.0, expected a finite number"),
+        ("evaluate --dual-softmax inf", "--dual-softmax: got inf"),
+        ("evaluate --dual-softmax 1e-40", "--dual-softmax: got 1e-40"),
+        ("evaluate --rerank-top 9", "--rerank-top is for --rerank"),
+        ("evaluate --rerank volume --rerank-top 1", "--rerank-top: got 1, expected at least 2"),
+        (f"evaluate --contribution --data {pair}", "--contribution: got text and video, expected"),
+        ("robustness --seed -1", "--seed: got -1, expected at least 0"),
+        ("robustness --repeats 0", "--repeats: got 0, expected at least 1"),
+    ):
+        command, *options = words.split()
+        assert message in complaint(capsys, command, str(run), *options, "--out", str(out))
+    assert not out.exists()
+
+
+def test_what_fails_leaves_no_folder(run, tmp_path, capsys):
+    out = tmp_path / "figures"
+    for words in ("evaluate --data {}", "classify --prompts smell", "robustness --data {}"):
+        command, *options = words.format(tmp_path / "absent").split()
+        complaint(capsys, command, str(run), *options, "--out", str(out))
+        assert not out.exists()
 
 
 def test_robustness_of_the_rows_that_are_asked_for(run, pairs, tmp_path, monkeypatch):
@@ -619,9 +656,8 @@ def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
     assert record["seeds"] == [3, 4] and record["scores"] == ["own", "volume"]
     assert record["own_scores"] == {"clip": "cosine", "gram": "volume"}
     assert set(record["figures"]) == {"clip", "gram", "linear GCCA"}
-    ways = ("one -> rest R@1", "rest -> one R@1")
-    under = [f"{way}, {score}" for score in ("cosine", "own", "volume") for way in ways]
-    assert all(list(row) == ["pair R@1, cosine", *under] for row in record["figures"].values())
+    under = [f"pair R@1, {score}" for score in ("cosine", "own", "volume")]
+    assert all(list(row) == under for row in record["figures"].values())
     # What the runs keep is what is compared.
     means = []
     for seed in (3, 4):
@@ -632,7 +668,7 @@ def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
         assert kept["score"] == "volume"
         means.append(kept["summary"]["rest -> one R@1, volume"])
     for score in ("own", "volume"):
-        found = record["figures"]["gram"][f"rest -> one R@1, {score}"]
+        found = record["figures"]["gram"][f"pair R@1, {score}"]
         assert found["mean"] == pytest.approx(np.mean(means))
     assert (folder / "compare.md").read_text().count("| gram |") == 2
     assert (folder / "compare.tex").read_text().count("toprule") == 2

@@ -172,7 +172,8 @@ def test_top_k(strategy, x64):
     def call(queries, gallery, **options):
         rows = score.rows({"a": queries, "b": queries})
         cols = score.cols({"a": gallery, "b": gallery})
-        return top_k(score, rows, cols, 9, **options)
+        groups = queries.astype(int)[:, 0], gallery.astype(int)[:, 0]  # -2 to 2
+        return top_k(score, rows, cols, 9, groups=groups, **options)
 
     def part(*arguments):  # 7 of the gallery on each device, fewer than are asked for
         return call(*arguments, axis_name="data", engine=Engine(strategy, tile=3))

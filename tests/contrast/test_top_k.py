@@ -53,6 +53,31 @@ def test_one_query_in_a_gallery_of_one():
     assert values.shape == (1, 1) and numbers.tolist() == [[0]]
 
 
+def test_none_of_the_own_group_is_found():
+    embeddings = samples.embeddings(np.random.default_rng(2), GALLERY, DIM)
+    score = SCORES["cosine of two"]
+    rows, cols = score.rows(embeddings), score.cols(embeddings)
+    groups = np.arange(GALLERY) % 3 - 1  # -1, which no padding may share
+
+    @jax.jit
+    def found(rows, cols, groups):
+        return top_k(score, rows, cols, 10, groups=(groups, groups), engine=Engine(tile=TILE))
+
+    values, numbers = found(rows, cols, jnp.asarray(groups))
+    scores = np.asarray(score.tile(rows.factors, cols.factors))
+    scores = np.where(groups[:, None] == groups, -np.inf, scores)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    exact = np.take_along_axis(scores, best, axis=1)
+    np.testing.assert_allclose(values, exact, atol=2e-5)
+    np.testing.assert_array_equal(numbers, np.where(np.isfinite(exact), best, -1))
+
+
+def test_a_group_for_every_one_of_both_sides():
+    rows, cols = Side(jnp.ones((2, 6)), jnp.ones(2, bool)), Side(jnp.arange(6), jnp.ones(6, bool))
+    with pytest.raises(ValueError, match=r"groups must be an array of integers \(6,\)"):
+        top_k(Given(), rows, cols, 1, groups=(jnp.zeros(2, int), jnp.zeros(5, int)))
+
+
 class Given:
     """A score matrix as it is: rows bring theirs, columns their numbers."""
 

@@ -124,7 +124,7 @@ def test_intervals_move_and_turn_with_the_values(values, seed):
         ([], {}, "got none, expected at least one query"),
         ([1.0, math.nan], {}, "1 of 2 are NaN or infinite, the first is number 1; leave out"),
         ([[1.0, 2.0]], {}, r"got shape \(1, 2\), expected one value per query"),
-        ([1.0, 2.0], {"groups": np.arange(3)}, "got 3, expected a label for each of 2"),
+        ([1.0, 2.0], {"groups": np.arange(3)}, r"shape \(3,\), expected \(2,\)"),
         ([1.0, 2.0], {"method": "t"}, "got 't', expected one of bca, percentile"),
         ([1.0, 2.0], {"level": 95}, "got 95, expected a number between 0 and 1"),
         ([1.0, 2.0], {"resamples": 0}, "got 0, expected at least 1"),
@@ -195,7 +195,7 @@ def test_units_that_all_hit_do_not_vary_however_many_queries_they_are():
         (np.ones((2, 0)), None, "no query"),
         (np.ones(3), None, r"got shape \(3,\), expected \[tasks, examples\]"),
         (np.full((1, 2), math.inf), None, "infinite"),
-        (np.ones((1, 2)), np.arange(3), "got 3, expected a label for each of 2"),
+        (np.ones((1, 2)), np.arange(3), r"shape \(3,\), expected \(2,\)"),
         (
             np.array([[[1.0, 1.0]], [[1.0, math.nan]]]),
             None,

@@ -488,3 +488,28 @@ def test_few_rows_of_a_class_do_not_stop_the_probe():
     part = labelled(embeddings, np.array([5, 5, 8]))
     found = linear_probe(part, part, ("text", "audio"))
     assert found.rows == 3 and found.settings["C"] in probe.STRENGTHS
+
+
+def test_labels_may_be_the_strings_of_a_table():
+    eye = {"text": np.eye(3)}
+    names = np.array(["cat", "dog", "cat"], object)
+    assert labelled(eye, names).labels.dtype.kind == "U"
+    assert class_prompts("text", np.eye(3), names).classes.dtype.kind == "U"
+    with pytest.raises(ValueError, match="expected integers or strings"):
+        labelled(eye, np.array(["cat", None, "cat"], object))
+
+
+def test_a_name_is_not_several():
+    some = labelled({"text": np.eye(3)}, np.array([0, 1, 0]))
+    for classifier in (linear_probe, nearest_neighbours):
+        with pytest.raises(TypeError, match=r"modalities: got 'text', expected .*\('text',\)"):
+            classifier(some, some, "text")
+
+
+def test_where_a_rate_has_an_interval():
+    found = class_figures._rate(np.array([True]), np.array([0]))
+    assert (found.value, found.high) == (100, 100) and 0 < found.low < 100
+    of_one_group = class_figures._rate(np.array([True, False]), np.array([0, 0]))
+    assert of_one_group.value == 50 and np.isnan([of_one_group.low, of_one_group.high]).all()
+    nothing = class_figures._rate(np.array([], bool), np.array([], int))
+    assert np.isnan([nothing.value, nothing.low, nothing.high]).all()

@@ -8,6 +8,7 @@ import pytest
 from gramalign.evaluation import (
     bootstrap_interval,
     compare,
+    evaluate,
     holm,
     interval,
     mean_grid,
@@ -18,6 +19,7 @@ from gramalign.evaluation import (
     to_text,
     unit_values,
 )
+from tests import samples
 from tests.evaluation.test_tables import evaluation_of
 
 PAIRS, TUPLES = "pair R@1, cosine", "rest -> one R@1, volume"
@@ -183,6 +185,16 @@ def test_hits_are_what_the_summary_is_the_mean_of():
             assert unit_values(each).mean() == pytest.approx(summary[name])
     with pytest.raises(ValueError, match="from a record, which does not keep ranks; evaluate"):
         made_up.summary_hits()
+
+
+def test_a_pair_is_tested_once():
+    rng = np.random.default_rng(0)
+    embeddings = samples.embeddings(rng, 20, 8, ("text", "audio"))
+    found = evaluate(embeddings, score="volume", neighbours=False)
+    hits, means = found.summary_hits(), found.summary()
+    assert list(hits) == ["pair R@1, cosine", "pair R@1, volume"]
+    assert hits["pair R@1, volume"].mean() == pytest.approx(means["one -> rest R@1, volume"])
+    assert list(found.summary_hits(own=True)) == ["pair R@1, cosine", "pair R@1, own"]
 
 
 def test_nothing_to_compare():

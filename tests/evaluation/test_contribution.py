@@ -15,7 +15,7 @@ from gramalign.evaluation import (
     to_text,
 )
 from gramalign.evaluation.contribution import Difference
-from gramalign.evaluation.contribution_table import _points
+from gramalign.evaluation.contribution_table import points
 from tests import samples
 
 NAMES = ("text", "audio", "video")
@@ -97,10 +97,31 @@ def test_difference_is_mcnemars():
     assert none.queries == 0 and np.isnan(none.points)
 
 
+def test_queries_of_a_group_are_one_piece_of_evidence():
+    ranks, other = np.ones(20, int), np.full(20, 2)
+    groups = np.repeat(np.arange(4), 5)
+    assert difference(ranks, other).p_value == pytest.approx(2 * 0.5**20)
+    found = difference(ranks, other, groups)
+    assert found.p_value == pytest.approx(2 * 0.5**4) and found.by_group
+    assert (found.queries, found.better, found.points) == (20, 20, 100)
+    # Some of a group are not queries, and groups differ in size.
+    ranks[:8] = 0
+    assert difference(ranks, other, groups).p_value == pytest.approx(2 * 0.5**3)
+
+
+def test_contributions_are_tested_over_groups():
+    data = some()
+    pairs = checked(data.embeddings, data.present, np.arange(32) // 2)
+    (found, *_) = contributions(pairs, "cosine")
+    expected = difference(found.joint.ranks, found.alone[found.best].ranks, pairs.groups)
+    assert found.gain == expected and found.gain.by_group
+    assert "sign-flip test over groups" in " ".join(to_text(contribution_table([found])).split())
+
+
 def test_what_differs_from_0_has_a_mark():
-    shown = {p: _points(Difference(40, -7.5, 1, 4, p)) for p in (0.04, 0.2)}
+    shown = {p: points(Difference(40, -7.5, 1, 4, p)) for p in (0.04, 0.2)}
     assert shown == {0.04: "-7.5*", 0.2: "-7.5 "}
-    assert _points(Difference(0, np.nan, 0, 0, 1.0)) == "n/a "
+    assert points(Difference(0, np.nan, 0, 0, 1.0)) == "n/a "
 
 
 def test_what_has_no_contributions():

@@ -98,6 +98,17 @@ def test_figures_of_what_is_repeated():
     assert warnings_of(noisy)["repeated"].figures == found.figures
 
 
+@pytest.mark.parametrize("dim", [2, 256, 1024])
+def test_copies_may_differ_by_noise_in_any_dim(dim):
+    rng = np.random.default_rng(0)
+    rows = samples.unit(rng, 200, dim)
+    near = rows[0] + 4e-4 * samples.unit(rng, 100, dim)  # any two less than 1e-3 apart
+    # Of some others many are near, but none as near as that.
+    rows[:100], rows[100:180] = near, rows[100] + 0.01 * samples.unit(rng, 80, dim)
+    found = repeated_rows(checked({"text": rows, "audio": rows}))
+    assert 0.5 <= found["text"] <= (0.5 if dim > 2 else 0.53)
+
+
 def test_absent_rows_are_not_repeated():
     present = {"text": np.arange(ROWS) % 2 == 0}
     assert repeated_rows(checked(healthy(), present))["text"] == 0

@@ -2,7 +2,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign.evaluation import checked, evaluate
+from gramalign.evaluation import (
+    FUSED,
+    bootstrap_interval,
+    checked,
+    evaluate,
+    retrieve_both_ways,
+    unit_values,
+)
 
 
 def two(examples=4, dim=3):
@@ -59,6 +66,17 @@ def test_groups_may_be_of_any_type():
     assert groups.dtype == np.int32
 
 
+def test_arrays_without_names_are_no_embeddings(unchecked):
+    arrays = list(two().values())
+    for call in (evaluate, checked):
+        with pytest.raises(TypeError, match="embeddings: got list, expected one array"):
+            call(arrays)
+    with pytest.raises(TypeError, match="fused: got list, expected one array"):
+        checked(two(), fused=arrays)
+    with pytest.raises(TypeError, match="baseline_embeddings: got list, expected one array"):
+        evaluate(two(), baseline_embeddings=arrays)
+
+
 def bad_row(value):
     embeddings = two()
     embeddings["audio"][2, 1] = value
@@ -94,3 +112,63 @@ def bad_row(value):
 def test_bad_input_is_refused_with_its_cure(embeddings, options, message, unchecked):
     with pytest.raises(ValueError, match=message):
         evaluate(embeddings, **options, score="cosine")
+
+
+def three_with_a_zero():
+    """Four examples, the third without a direction in text."""
+    embeddings = two() | {"video": two()["text"][::-1]}
+    embeddings["text"][2] = 0
+    return embeddings
+
+
+def test_a_row_of_zeros_is_absent_and_counted():
+    zero, marked = three_with_a_zero(), {"text": np.arange(4) != 2}
+    data = checked(zero)
+    assert data.present["text"].tolist() == marked["text"].tolist() and data.zeros == {"text": 1}
+    assert checked(zero, marked).zeros == {}
+    baseline = {name: np.roll(x, 1, axis=0) for name, x in two().items()} | {"video": two()["text"]}
+    options = {"score": "volume", "baseline_embeddings": baseline, "neighbours": False}
+    found, expected = evaluate(zero, **options), evaluate(zero, marked, **options)
+    assert found.figures() == expected.figures()
+    assert found.baseline == expected.baseline
+    (said,) = (x for x in found.diagnostics.warnings if x.kind == "zero")
+    assert said.figures == {"text": 1} and "text 1. Find the input" in said.sentence
+    assert "zero" not in {x.kind for x in expected.diagnostics.warnings}
+
+
+def test_a_fusion_of_zeros_is_absent_and_counted():
+    fused = two()["text"]
+    fused[1] = 0
+    data = checked(two() | {"video": two()["text"]}, fused={"text": fused})
+    assert data.zeros == {"all but text": 1}
+    found, _ = retrieve_both_ways(data, ["text"], ["audio", "video"], FUSED)
+    assert found.ranks is not None and found.ranks[1] == 0 and found.queries == 3
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [1.0, np.nan, np.nan, 2.0],
+        ["a", np.nan, np.nan, "b"],
+        np.array(["a", None, None, "b"], object),
+        np.array(["2020", "NaT", "NaT", "2021"], "datetime64[Y]"),
+    ],
+)
+@pytest.mark.parametrize("argument", ["groups", "labels"])
+def test_rows_without_a_label_are_not_of_one(labels, argument, unchecked):
+    message = rf"{argument}: row 1 has \w+ \(2 such rows\).*one of its own"
+    with pytest.raises(ValueError, match=message):
+        evaluate(two(), **{argument: labels})
+    with pytest.raises(ValueError, match="groups: row 1"):
+        unit_values(np.ones((1, 4)), labels)
+    with pytest.raises(ValueError, match="groups: row 1"):
+        bootstrap_interval(np.ones(4), groups=labels)
+
+
+def test_what_is_not_even_itself_is_no_label():
+    class Unknown:
+        def __ne__(self, other):
+            raise TypeError("neither true nor false")
+
+    with pytest.raises(ValueError, match="groups: row 0"):
+        checked(two(), groups=np.array([Unknown(), "a", "b", "c"], object))

@@ -162,8 +162,8 @@ def test_labels_that_do_not_do():
         retrieve_by_label(data, labels[:3], ("a",), ("b",), "cosine")
     with pytest.raises(ValueError, match="all 37 examples have the label 1,"):
         retrieve_by_label(data, np.ones(37, int), ("a",), ("b",), "cosine")
-    gaps = np.where(np.arange(37) % 2, "cat", None)
-    with pytest.raises(ValueError, match="labels: '<' not supported.*only rows that have one"):
-        evaluate(embeddings, present, labels=gaps)
+    mixed = np.where(np.arange(37) % 2, "cat", np.array(3, object))
+    with pytest.raises(ValueError, match="labels: '<' not supported.*labels of one type"):
+        evaluate(embeddings, present, labels=mixed)
     with pytest.raises(ValueError, match="both have a"):
         retrieve_by_label(data, labels, ("a",), ("a",), "cosine")

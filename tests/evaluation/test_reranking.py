@@ -103,7 +103,23 @@ def test_candidates_come_in_their_order_without_the_group():
         assert candidates == expected.tolist()
 
 
-def test_a_row_of_zeros_is_a_rival_like_another():
+def test_what_is_held_does_not_grow_with_a_group(monkeypatch):
+    held = []
+
+    def noted(program, batch):
+        held.append(on_devices(program, batch))
+        return held[-1]
+
+    on_devices = module.on_devices
+    monkeypatch.setattr(module, "on_devices", noted)
+    rng = np.random.default_rng(0)
+    many = {name: rng.normal(size=(40, 8)) for name in ("text", "audio")}
+    data = checked(many, groups=np.maximum(np.arange(40), 30))
+    both(data, (("text",), ("audio",)), "cosine", oracle, top=4)
+    assert [x.shape for (x,) in held] == [(40, 3)]
+
+
+def test_a_row_of_zeros_is_no_rival():
     rng = np.random.default_rng(0)
     audio = rng.normal(size=(10, 8))
     data = checked(

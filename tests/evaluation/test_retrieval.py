@@ -16,9 +16,9 @@ from gramalign.evaluation import (
     evaluate,
     retrieval_figures,
     retrieve_both_ways,
-    tables,
     to_text,
 )
+from gramalign.evaluation.tables import tuple_table
 from gramalign.scores import SCORES, Between
 from tests import every_score
 
@@ -257,8 +257,11 @@ def test_sides_that_cannot_be_told_apart(query, gallery, said):
 
 def test_a_temperature_that_is_none():
     data = checked(random_embeddings(np.random.default_rng(0), 4))
-    with pytest.raises(ValueError, match="dual_temperature must be positive, got 0"):
-        retrieve_both_ways(data, ("text",), ("audio",), "cosine", dual_temperature=0.0)
+    for temperature in (0.0, -1.0, np.inf, np.nan, 1e-40):
+        with pytest.raises(
+            ValueError, match=f"dual_temperature: got {temperature}, expected a fin"
+        ):
+            retrieve_both_ways(data, ("text",), ("audio",), "cosine", dual_temperature=temperature)
 
 
 @pytest.mark.parametrize("number", [0, 2], ids=["a pair", "a tuple of four"])
@@ -304,8 +307,18 @@ def test_fused():
     shuffled = {"text": made["text"][::-1]}
     of_text = evaluate(embeddings, present, score="fused", fused=shuffled, neighbours=False)
     assert of_text.find(("audio",), ("text", "video"), "fused").queries == 0
-    assert of_text.find(("text",), ("audio", "video"), "fused").recall[1] < 10
-    to_text(tables(of_text))
+    of_this = of_text.find(("text",), ("audio", "video"), "fused")
+    assert of_this.recall[1] < 10
+    beside = of_text.find(("text",), ("audio", "video"), "cosine")
+    means = of_text.summary()
+    assert means["one -> rest R@1, fused"] == of_this.recall[1]
+    assert means["one -> rest R@1, cosine"] == beside.recall[1], "of the same queries"
+    others = [of_text.find((x,), of_text.rest(x), "cosine").recall[1] for x in embeddings]
+    hits = of_text.summary_hits()["one -> rest R@1, cosine"]
+    np.testing.assert_allclose(np.nanmean(hits, axis=1), others, rtol=1e-6)
+    (of_audio, *_) = (x for x in to_text(tuple_table(of_text)).splitlines() if "  audio" in x)
+    chance = of_text.find(("audio",), ("text", "video"), "cosine").chance[1]
+    assert of_audio.endswith(f"{chance:.2f}") and "n/a" in of_audio
 
 
 def test_fused_that_does_not_fit():

@@ -203,6 +203,7 @@ def test_the_same_seed_gives_the_same_curve(measured):
         ({"curves": []}, "curves: got none"),
         ({"curves": ["missing", "missing"]}, "each once"),
         ({"repeats": 0}, "repeats: got 0"),
+        ({"seed": -1}, "seed: got -1, expected at least 0"),
         ({"curves": ["noise"]}, "give `features` and `embed`"),
         (
             {"curves": ["noise"], "features": {"text": np.ones((3, 2))}, "embed": lambda x, y: x},

@@ -46,6 +46,8 @@ def test_of_hits_it_is_mcnemars_exact_test_however_many_queries():
     ahead, behind = np.sum(first > second), np.sum(first < second)
     wanted = stats.binomtest(ahead, ahead + behind).pvalue
     assert sign_flip_test(first - second) == pytest.approx(wanted)
+    many = np.repeat([0.3, -0.3, 0.0], [20_000, 15_000, 1000])
+    assert sign_flip_test(many) == pytest.approx(7.9e-158, rel=0.01)
 
 
 def test_of_many_sizes_flips_are_drawn():

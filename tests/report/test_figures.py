@@ -1,6 +1,7 @@
 """Tables: what is compared with what, and where it stands."""
 
 import dataclasses
+import math
 import re
 from importlib import resources
 
@@ -11,7 +12,7 @@ from tests.report.made import THREE, made
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from gramalign.report.figures import comparison, geometry_table, tuple_table
+from gramalign.report.figures import comparison, geometry_table, headlines, tuple_table
 
 
 def cells(table, name):
@@ -76,3 +77,50 @@ def test_tables_with_names_beside_figures_have_the_whole_width():
     (columns,) = re.findall(r"\.table:not\(\.heat\):has\(tr > :nth-child\((\d)\)\)", style)
     for table in geometry_table(made("one")):
         assert len(table.head[-1]) >= int(columns)
+
+
+def of_one_anchor(name):
+    """A run with fused tuples of text alone, whose cosine and baseline find those, and no others.
+
+    The Score itself has no queries of the others.
+    """
+
+    def changed(x):
+        if len(x.query + x.gallery) == 2 or ("text",) in (x.query, x.gallery):
+            return x
+        if x.score == "cosine":
+            return dataclasses.replace(x, recall=dict.fromkeys(x.recall, 0.0))
+        unknown = dict.fromkeys(x.recall, math.nan)
+        ranks = {"median_rank": math.nan, "mean_rank": math.nan, "mean_reciprocal_rank": math.nan}
+        return dataclasses.replace(x, queries=0, recall=unknown, chance=unknown, **ranks)
+
+    run = made(name, score="fused")
+    results = tuple(map(changed, run.evaluation.retrieval))
+    baseline = tuple(x for x in results if x.score == "cosine")
+    found = dataclasses.replace(run.evaluation, retrieval=results, baseline=baseline)
+    return dataclasses.replace(run, evaluation=found)
+
+
+def test_headlines_are_over_the_tasks_of_the_score():
+    for figure in headlines(of_one_anchor("one").evaluation):
+        marks = {name: value for name, value, _ in figure.marks}
+        assert (figure.value, marks["linear GCCA"]) == (100, 100), figure.name
+        assert marks["chance"] == 5
+
+
+def test_the_table_of_tuples_has_every_task():
+    table = tuple_table(of_one_anchor("one"))
+    rows = {row[0].text: [cell.text for cell in row] for row in table.rows}
+    assert len(rows) == 6
+    assert rows["photo → rest"][1:7] == ["–"] * 6 and rows["photo → rest"][-2:] == ["0.0", "5.00"]
+    assert "–" not in rows["text → rest"]
+
+
+def test_only_means_over_the_same_tasks_are_compared():
+    table = comparison([of_one_anchor("fused"), made("other", rank=9), made("third", rank=1)])
+    assert len(cells(table, "fused")) == 2, "pairs under both Scores"
+    assert table.note.endswith("are compared: fused has fewer.")
+    (linear,) = ([x.text for x in row] for row in table.rows if row[0].text == "linear GCCA")
+    names = [x.text for x in table.head[-1]]
+    shown = dict(zip(names[-6:], linear[-6:], strict=True))
+    assert shown["one → rest, cosine"] == "33.3", "over all tasks, as the runs above it"

@@ -29,7 +29,9 @@ from gramalign.evaluation import (
     Estimate,
     Point,
     Robustness,
+    contributions,
 )
+from gramalign.evaluation.contribution import Contributions
 from gramalign.evaluation.robustness import TASKS, Range
 from gramalign.report import check_installed, content, gather
 from gramalign.report.curves import predictor_plots
@@ -309,6 +311,33 @@ def test_what_other_commands_have_measured(gathered):
     assert "77.7 [61.0, 88.8]" in classes and "the most frequent class, 44.4" in classes
 
 
+def test_what_each_modality_adds(gathered, run, tmp_path):
+    found = contributions(gathered.embedded, "cosine")
+    first = dataclasses.replace(found[0].gain, points=-12.3, p_value=0.01, by_group=True)
+    found = (dataclasses.replace(found[0], gain=first), *found[1:])
+    record = json.loads(json.dumps(Contributions(found).to_json()))
+    record |= {"data": gathered.data, "part": gathered.part}
+    page = render([dataclasses.replace(gathered, contribution=record)])
+    Checked(page)
+    assert sections_of(page)[-1] == "contribution"
+    shown = page.split('<section id="contribution">')[1]
+    assert "Rest → one under cosine" in shown and "-12.3*" in shown
+    assert "sign-flip test over groups" in shown
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "contribution.json").write_text(json.dumps(record))
+    again = gather(load_run(copy), "copy", "", copy)
+    assert again.contribution == record
+    assert again.commands[2].endswith("--contribution")
+    # One that measured both is shown once.
+    evaluated = json.loads((copy / "evaluation.json").read_text())
+    for name, each in (("evaluation", evaluated), ("contribution", record)):
+        (copy / f"{name}.json").write_text(json.dumps(each | {"options": ["--contribution"]}))
+    commands = gather(load_run(copy), "copy", "", copy).commands
+    assert sum("--contribution" in command for command in commands) == 1
+
+
 def test_what_stands_beside_the_plain_figures(gathered):
     evaluation = gathered.evaluation
     assert evaluation.by_label, "the store has labels"
@@ -384,7 +413,10 @@ def test_errors_name_the_cure(run, tmp_path, capsys):
     assert "photo has 16 values a row" in complaint(run, "--images", "photo:5x5")
 
 
-@pytest.mark.parametrize("name", ["evaluation", "robustness", "classification", "environment"])
+RECORDS = ["evaluation", "robustness", "classification", "contribution", "environment"]
+
+
+@pytest.mark.parametrize("name", RECORDS)
 @pytest.mark.parametrize("content", ["{}", "3", '{"data": "x", "part": "test"}'])
 def test_a_file_that_lacks_what_it_should_hold_is_named(run, name, content, tmp_path, capsys):
     copy = tmp_path / "copy"

@@ -159,6 +159,11 @@ def test_arrays_are_no_index(unchecked):
         Index({"a": EYE}).joined({"a": EYE})
 
 
+def test_a_number_is_no_ids(unchecked):
+    with pytest.raises(TypeError, match=r"ids: got 3, expected a string, or several ids: \[3\]"):
+        Index({"a": EYE}).without(3)
+
+
 def test_what_cannot_be_removed():
     index = Index({"a": EYE}, ids=list("xyzw"))
     with pytest.raises(ValueError, match=r"ids: got 'p' \(2 such ids\), which no row of the index"):
