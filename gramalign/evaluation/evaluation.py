@@ -125,7 +125,8 @@ class Evaluation(Record):
         """
         found = self._averaged(baseline, own)
         if len(self.modalities) == 2:
-            found = {x.replace("one -> rest", "pair"): found[x] for x in found if x[:4] != "rest"}
+            forward = {name: x for name, x in found.items() if not name.startswith("rest")}
+            found = {name.replace("one -> rest", "pair"): x for name, x in forward.items()}
         return {name: np.stack([_hits(task) for task in tasks]) for name, tasks in found.items()}
 
     def _averaged(self, baseline: bool, own: bool) -> dict[str, list[Retrieval]]:
