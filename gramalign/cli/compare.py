@@ -38,6 +38,7 @@ from gramalign.files import write_text
 from gramalign.training import Config, NonFiniteLoss, Run
 from gramalign.training.environment import environment
 from gramalign.training.measure import measure, own_score
+from gramalign.training.metrics import read_metrics
 from gramalign.training.rows import chosen_of
 from gramalign.training.run_data import rows_of
 from gramalign.training.run_folder import RunFolder
@@ -191,7 +192,7 @@ class Compare:
                         tried[setting] = math.nan
                     else:
                         log = RunFolder(folder).metrics
-                        tried[setting] = best_figure(config.validation, log)
+                        tried[setting] = best_figure(config.validation, read_metrics(log))
                 try:
                     lowest = self.config.validation.lowest
                     found[objective] = chosen(tried, options, lowest=lowest)

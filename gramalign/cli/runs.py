@@ -1,6 +1,7 @@
 """`gramalign runs`: what runs there are, and how they stand."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from gramalign.cli.console import console
 from gramalign.evaluation.records import to_plain
 from gramalign.training.metrics import Row, read_metrics
 from gramalign.training.run_folder import RunFolder
+from gramalign.training.validating import best_figure
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,7 @@ def _about(folder: Path) -> dict[str, Any]:
     rows, timing = (
         read_metrics(path) if path.exists() else [] for path in (files.metrics, files.timing)
     )
-    wanted = config.validation
-    name = f"validation/{wanted.figure}"
-    values = [row[name] for row in rows if name in row]
+    best = best_figure(config.validation, rows)
     log = files.metrics if rows else files.config
     return {
         "run": str(folder),
@@ -89,8 +89,8 @@ def _about(folder: Path) -> dict[str, Any]:
         "steps": config.steps,
         "loss": _last(rows, "loss"),
         "skipped": _last(rows, "skipped"),
-        "figure": wanted.figure if wanted.every else None,
-        "best": (min if wanted.lowest else max)(values, default=None),
+        "figure": config.validation.figure if config.validation.every else None,
+        "best": None if math.isnan(best) else best,
         "examples_per_second": _last(timing, "examples_per_second"),
         "written": log.stat().st_mtime,
     }

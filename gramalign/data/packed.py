@@ -182,12 +182,13 @@ def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
     try:
         about = json.loads((folder / STORE).read_text())
         shards, modalities = dict(about["shards"]), dict(about["modalities"])
+        columns = [f"{name}.npy" for name in about.get("columns", [])]
         offsets, width = _offsets(modalities)
     except (ValueError, KeyError, TypeError) as error:
         raise FeatureStoreError(
             f"{folder / STORE} is damaged ({error!r}): copy or pack the store again"
         ) from error
-    missing = [name for name in shards if not (folder / name).exists()]
+    missing = [name for name in (*shards, *columns) if not (folder / name).exists()]
     if missing:
         raise FeatureStoreError(
             f"{folder} lacks {', '.join(missing)}: copy or pack the store again"
@@ -311,6 +312,7 @@ def _pack(
         write_text(folder / record.name, record.read_text("utf-8"))
     about = {
         "modalities": {name: [x.shape[1], x.dtype.name] for name, x in store.features.items()},
+        "columns": [name for name, values in columns.items() if values is not None],
         "shards": shards,
     }
     write_text(folder / STORE, json.dumps(about, indent=1) + "\n")

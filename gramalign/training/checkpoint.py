@@ -9,6 +9,7 @@ none. Digests, written once the files are complete, reveal any later damage to t
 import contextlib
 import dataclasses
 import logging
+import types
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -94,7 +95,12 @@ class Checkpoints:
         newest = self._orbax.latest
         return None if newest is None else newest.step
 
-    def save(self, state: TrainState, figure: float | None = None) -> None:
+    def save(
+        self,
+        state: TrainState,
+        figure: float | None = None,
+        noted: Mapping[str, Any] = types.MappingProxyType({}),
+    ) -> None:
         """Starts to save a state.
 
         Returns once the state has been read; it may be donated while the files are being written.
@@ -103,6 +109,7 @@ class Checkpoints:
         Args:
             state: the whole training state.
             figure: its validation figure, larger is better; None: not known.
+            noted: JSON-compatible values to store in it, beside `about`.
 
         Raises:
             OSError: the previous checkpoint could not be written.
@@ -116,7 +123,7 @@ class Checkpoints:
                 *(step, {"state": state}),
                 force=True,
                 metrics=None if figure is None else {_FIGURE: figure},
-                custom_metadata=self._about,
+                custom_metadata={**self._about, **noted},
             )
         except Exception as error:
             raise self._refused(step, error) from error
@@ -170,6 +177,11 @@ class Checkpoints:
                 f"{self._run.damaged}, and resuming will start anew"
             )
         return state
+
+    def noted(self, step: int) -> Mapping[str, Any]:
+        """What `save` was to note in a checkpoint, beside `about`."""
+        found: Any = self._orbax.checkpointables_metadata(step).custom_metadata
+        return found or {}
 
     def best(self, like: TrainState) -> TrainState | None:
         """Loads the checkpoint with the largest figure, of equal ones the newest.

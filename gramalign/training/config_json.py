@@ -61,6 +61,7 @@ def differences(old: Config, new: Config, *, moved: bool = False) -> list[str]:
         for path in before
         if path in after and before[path] != after[path]
         if path != "data" or not _same_stores(old.data, new.data, moved)
+        if path != "augment" or not _same_function(old.augment, new.augment)
     ]
 
 
@@ -84,6 +85,21 @@ def _same_stores(before: str, after: str, moved: bool) -> bool:
         return Path(name).resolve() == Path(other).resolve() if Path(name).exists() else moved
 
     return list(old.values()) == list(new.values()) and all(map(same, old, new))
+
+
+def _same_function(before: str | None, after: str | None) -> bool:
+    """Whether two names are of one function, in a file that may have moved."""
+    if before is None or after is None:
+        return False
+    (file, _, name), (other, _, other_name) = before.partition(":"), after.partition(":")
+    if name != other_name or not file.endswith(".py"):
+        return False
+    there = Path(file).exists()
+    return (
+        Path(file).resolve() == Path(other).resolve()
+        if there
+        else Path(file).name == Path(other).name
+    )
 
 
 def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:

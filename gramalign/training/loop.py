@@ -96,7 +96,7 @@ def train(
         check_writers(config.writers)
         profiling = Profile(folder.profile, profile, of=config.steps)
         store, chosen = chosen_rows(config)
-        if config.augment is not None:
+        if config.augment is not None and not (resume and folder.params.exists()):
             check_augment(load_augment(config.augment), store.dims)
         weights, own = None, folder.params.exists() or folder.checkpoints.exists()
         if config.start_from is not None and not (resume and own):
@@ -131,7 +131,7 @@ def train(
             check_shared(folder, word)
             _check_unchanged(folder, store, trained_on)
             if is_first_process():
-                folder.note_place(config.data)
+                folder.note_changes(config)
         try:
             if not folder.params.exists():
                 start = start or make_start(None, make_programs(config, store.dims, mesh))
@@ -195,6 +195,7 @@ def _train(
         state = start.state() if fresh else checkpoints.restore(start.abstract)
         fixed = jax.device_put(start.fixed, shardings(config.layout, mesh, start.fixed))
         begun = int(state.step)
+        noted = {} if fresh else checkpoints.noted(begun)
         log = Log()
         with together():
             if is_first_process():
@@ -214,7 +215,7 @@ def _train(
                 lambda state, batch: start.step(state, fixed, batch),
                 stack.enter_context(contextlib.closing(data.batches(begun))),
                 checkpoints,
-                Watch(config, log, Timing(config.batch_size, mesh.size)),
+                Watch(config, log, Timing(config.batch_size, mesh.size), noted),
                 Validator(config, chosen, run, log, folder.metrics),
                 profile,
                 stopping,
@@ -270,7 +271,7 @@ def _run(
                     with timing.on("validation"):
                         worth = validator.measure(state)
                 with timing.on("checkpoint"):
-                    checkpoints.save(state, worth)
+                    checkpoints.save(state, worth, watch.noted)
             if stop and count < config.steps:
                 raise Interrupted(count, by_hand=stopping.by_hand)
     return state

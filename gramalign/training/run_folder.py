@@ -210,11 +210,11 @@ class RunFolder:
         """
         return read_about(self.fixed).get("trained_on") if self.fixed.exists() else None
 
-    def note_place(self, data: str) -> None:
-        """Keeps where the data are now, if they have moved since the run began."""
+    def note_changes(self, config: Config) -> None:
+        """Keeps what a resumption has changed, for the next; of a finished run, where data are."""
         before = self.saved_config()
-        now = dataclasses.replace(before, data=data)
-        if differences(before, now):
+        now = dataclasses.replace(before, data=config.data) if self.params.exists() else config
+        if now != before:
             write_text(self.config, config_to_json(now))
 
     def starts(self) -> list[dict[str, Any]]:

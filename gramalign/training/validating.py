@@ -1,14 +1,14 @@
 """Validation while training: which step to take as the model, and when to stop early."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gramalign.data import FeatureStore, readable
 from gramalign.training.config import Config, Validation
 from gramalign.training.log import Log
 from gramalign.training.measure import measure
-from gramalign.training.metrics import read_metrics
+from gramalign.training.metrics import Row, read_metrics
 from gramalign.training.processes import agreed, is_first_process
 from gramalign.training.restore import Run
 from gramalign.training.state import TrainState
@@ -16,10 +16,10 @@ from gramalign.training.state import TrainState
 _PREFIX = "validation/"
 
 
-def best_figure(validation: Validation, log: Path) -> float:
+def best_figure(validation: Validation, log: Sequence[Row]) -> float:
     """The best validation figure in a run's log; NaN if there is none."""
     name = _PREFIX + validation.figure
-    found = [row[name] for row in read_metrics(log) if not math.isnan(row.get(name, math.nan))]
+    found = [row[name] for row in log if not math.isnan(row.get(name, math.nan))]
     return (min if validation.lowest else max)(found, default=math.nan)
 
 

@@ -2,7 +2,9 @@
 
 import logging
 import math
+import types
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 from jaxtyping import Array
@@ -26,17 +28,29 @@ class Watch:
         config: the run.
         log: takes rows.
         timing: of the loop.
+        noted: what the checkpoint that the run resumes from has `noted`.
     """
 
-    def __init__(self, config: Config, log: Log, timing: Timing):
+    def __init__(
+        self,
+        config: Config,
+        log: Log,
+        timing: Timing,
+        noted: Mapping[str, Any] = types.MappingProxyType({}),
+    ):
         self._config = config
         self._log = log
         self.timing = timing
         self._pending: tuple[int, Mapping[str, Array]] | None = None
-        self._in_a_row = 0
-        self._first = ""
-        self._skipped = False
+        self._in_a_row = noted.get("skipped_in_a_row", 0)
+        self._first = noted.get("first_skipped", "")
+        self._skipped = self._in_a_row > 0
         self._still = False
+
+    @property
+    def noted(self) -> dict[str, int | str]:
+        """What a checkpoint keeps, JSON-compatible: a resumed run goes on with a row of skips."""
+        return {"skipped_in_a_row": self._in_a_row, "first_skipped": self._first}
 
     def take(self, count: int, metrics: Mapping[str, Array]) -> None:
         """Keeps the metrics of a step, which may not be computed yet, until `settle`."""
@@ -66,9 +80,9 @@ class Watch:
             if self._in_a_row > self._config.max_skips:
                 raise NonFiniteLoss(
                     f"{self._first}; steps {count - self._in_a_row + 1} to {count} were skipped, "
-                    f"but max_skips allows only {self._config.max_skips} in a row. Lower "
-                    "optimizer.learning_rate or optimizer.clip_norm, or raise the temperature, and "
-                    "check the features for extreme values"
+                    f"but max_skips allows only {self._config.max_skips} in a row. In a new run, "
+                    "lower optimizer.learning_rate or optimizer.clip_norm, or raise the "
+                    "temperature, and check the features for extreme values"
                 )
         if self._log.written and is_logged(count, self._config):
             shown = {name: x for name, x in metrics.items() if not name.startswith("finite")}

@@ -11,6 +11,8 @@ import pytest
 from gramalign.training import Layout, train
 from gramalign.training.augment import augmented, load_augment
 from gramalign.training.metrics import read_metrics
+from gramalign.training.run_folder import RunFolder
+from tests.training.commands import Killed, killed_at
 
 HOOKS = """
 import jax
@@ -118,6 +120,24 @@ def test_what_a_file_raises_is_its_own(line, kind, tmp_path):
     with pytest.raises(kind, match="missing|'x'") as caught:
         load_augment(f"{path}:noisy")
     assert caught.value.__notes__ == [f"That was in augment {path}:noisy, {path}:2"]
+
+
+def test_a_file_that_moves_while_its_run_is_stopped(small_config, tmp_path, quiet):
+    path = tmp_path / "hooks.py"
+    path.write_text(HOOKS)
+    config = small_config(augment=f"{path}:noisy", steps=4, checkpoint_every=2)
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", report=killed_at(4))
+    (tmp_path / "other").mkdir()
+    path = path.rename(tmp_path / "other" / "hooks.py")
+    moved = dataclasses.replace(config, augment=f"{path}:noisy")
+    other = dataclasses.replace(config, augment=f"{path}:same")
+    with pytest.raises(ValueError, match=r"another config .*: augment: .*:noisy' -> .*:same'"):
+        train(other, tmp_path / "run", resume=True, report=quiet)
+    train(moved, tmp_path / "run", resume=True, report=quiet)
+    assert RunFolder(tmp_path / "run").saved_config() == moved
+    path.unlink()
+    assert train(moved, tmp_path / "run", resume=True).step == 4, "finished, so not read again"
 
 
 def test_of_a_module():

@@ -271,6 +271,9 @@ def test_rows_that_are_not_finite_are_null_in_the_log(small_config, tmp_path, qu
     assert [row["skipped"] for row in rows] == [0, 1, 2, 3]
     assert [np.isnan(row["loss"]) for row in rows] == [False, True, True, True]
     assert '"loss": null' in (tmp_path / "metrics.jsonl").read_text()
+    # Nor does it go on for longer where it is resumed in the middle of them.
+    with pytest.raises(NonFiniteLoss, match="step 2: .*; steps 2 to 5 were skipped"):
+        train(config, tmp_path, resume=True, report=quiet)
 
 
 def test_a_run_whose_every_step_was_skipped(small_config, tmp_path, quiet, caplog):

@@ -72,6 +72,7 @@ def test_on_a_machine_with_less_memory(config, whole, tmp_path, quiet):
     less = {"microbatch": 5, "engine": Engine(tile=7)}
     less |= {"model": dataclasses.replace(config.model, remat=True)}
     train(dataclasses.replace(config, **less), tmp_path, resume=True, report=quiet)
+    assert RunFolder(tmp_path).saved_config() == dataclasses.replace(config, **less), "or the next"
     found, wanted = (load_file(run / "params.safetensors") for run in (tmp_path, whole))
     assert found.keys() == wanted.keys()
     for name, array in wanted.items():

@@ -104,7 +104,7 @@ def test_the_best_of_a_log(tmp_path):
             log.write({"step": step, **dict.fromkeys(names, rank)})
         log.write({"step": 9, "loss": 0.0})
     found = [
-        best_figure(Validation(figure=f"a -> b {name}, own"), tmp_path / "log")
+        best_figure(Validation(figure=f"a -> b {name}, own"), read_metrics(tmp_path / "log"))
         for name in ("mean rank", "R@1", "MRR")
     ]
     assert found[:2] == [2, 5] and math.isnan(found[2])
