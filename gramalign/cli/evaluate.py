@@ -70,12 +70,17 @@ class Evaluate:
     out: Path | None = None
     """Folder to write to, say with --data; None: the run's own folder, for its report."""
 
+    @property
+    def top(self) -> int:
+        """How many candidates to re-rank."""
+        return TOP if self.rerank_top is None else self.rerank_top
+
     def run(self) -> None:
         """Evaluate and print."""
         check_temperature(self.dual_softmax, "--dual-softmax")
         if self.rerank_top is not None and self.rerank is None:
             raise ValueError("--rerank-top is for --rerank: leave it out, or add a Score")
-        check_top(TOP if self.rerank_top is None else self.rerank_top, "--rerank-top")
+        check_top(self.top, "--rerank-top")
         keep_programs()
         run = load_run(self.run_folder)
         folder_for(run.folder, self.out)
@@ -83,7 +88,7 @@ class Evaluate:
             known = [name for name in data_of(run, self.data).modalities if name in run.dims]
             if len(known) < 3:
                 raise ValueError(
-                    f"--contribution: got {' and '.join(known)}, expected at least 3 modalities: "
+                    f"--contribution: got {counted(len(known), 'modality')}, expected at least 3: "
                     "with 2, a query has only one, and there is nothing to leave out"
                 )
         evaluate_run(run, self, screen=console())
@@ -158,7 +163,7 @@ def evaluate_run(
             say=status.update,
             dual_temperature=asked.dual_softmax,
             rerank_by=judge(run) if asked.rerank == MATCHING else asked.rerank,
-            rerank_top=TOP if asked.rerank_top is None else asked.rerank_top,
+            rerank_top=asked.top,
         )
     screen.print(tables(result))  # before what may fail, in a folder that is somebody else's
     if not brief or not is_evaluated(run):

@@ -139,14 +139,16 @@ def _draft_of(out: Path) -> Iterator[Path]:
     make_folder(draft)
     busy = f"another process is joining into {out}: wait for it, or choose another folder"
     with locked(draft / _LOCK, busy):
+        if not (draft / _LOCK).exists():  # removed by a process that failed meanwhile
+            raise FileExistsError(busy)
         try:
             _check_free(out)  # now that nobody else can finish it
             for left in draft.iterdir():  # by a process that was killed
                 if left.name != _LOCK:
                     left.unlink()
             yield draft
-            (draft / _LOCK).unlink()
             draft.rename(out)
+            (out / _LOCK).unlink()  # held until now, or another would begin in the same folder
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 

@@ -103,11 +103,11 @@ class Records:
             # ArrayRecord would fail only when a record is read, as if that were at fault.
             path.open("rb").close()
         except OSError as error:
-            many = error.errno in (errno.EMFILE, errno.ENFILE)
-            cure = "allow more by `ulimit -n 65536`, or pack" if many else "put it back, or pack"
+            cure = "put it back, or let it be read, or pack the store again"
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                cure = "allow more by `ulimit -n 65536`, or pack it again, with more --shard-rows"
             raise FeatureStoreError(
-                f"{path} cannot be opened ({error.strerror}): {cure} the store again"
-                + ", with more --shard-rows" * many
+                f"{path} cannot be opened ({error.strerror}): {cure}"
             ) from error
         # Rows come in random order: reading ahead would read rows that are not needed.
         self._readers[shard] = ArrayRecordReader(str(path), "readahead_buffer_size:0")
@@ -261,7 +261,6 @@ def pack(
             f"{store.source} is a mixture, whose weights a packed store cannot hold: pack each of "
             "its stores, and mix those"
         )
-    store = readable(store)
     make_folder(folder)
     _check_free(folder, record)
     busy = f"another process is packing into {folder}: wait for it, or choose another folder"
@@ -269,7 +268,7 @@ def pack(
         _check_free(folder, record)  # now that nobody else can finish there
         for draft in folder.glob("features-*.part"):  # of a process that was killed
             draft.unlink()
-        _pack(store, folder, shard_rows, record, report)
+        _pack(readable(store), folder, shard_rows, record, report)
         (folder / _LOCK).unlink()
 
 

@@ -49,7 +49,8 @@ def open_store(path: str | Path, on_bad_record: OnBadRecord = "error") -> Featur
     """Opens a feature store of any kind.
 
     Args:
-        path: of a folder of arrays, one .npz or one .safetensors, see `open_arrays`; of what
+        path: of a folder of arrays, one .npz or one .safetensors, see
+            `gramalign.data.opening.open_arrays`; of what
             `gramalign pack` has written; or of what `gramalign features --on-demand` has.
         on_bad_record: for packed stores, see `open_packed`.
 

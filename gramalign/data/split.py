@@ -1,6 +1,6 @@
-"""Splits rows by a hash of their ids: the same everywhere, whatever the order of rows.
+"""Splits rows by a hash of their ids: the same everywhere, whatever the order of single rows.
 
-But for groups, where the first row of each decides.
+Of a group the first row decides.
 """
 
 import hashlib

@@ -64,13 +64,13 @@ def reader(
             that is returned raises whatever the libraries do where a file cannot be decoded.
     """
     what = _PREPARED_BY[kind]
-    worded = wording(folder) if kind == "text" else str
     made = processor(folder, what)
     try:
         match kind:
             case "text":
                 if model_type.startswith("siglip"):
                     _lower(made)
+                worded = wording(folder)
                 texts = _texts(made, longest, filled or model_type.startswith(_PADDED))
                 return lambda text: texts(worded(text))
             case "image" | "video":

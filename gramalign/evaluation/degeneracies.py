@@ -100,8 +100,8 @@ def degeneracies(
 
 
 _ZERO = (
-    "Rows of zeros, which have no direction and so count as absent, neither as queries nor as "
-    "answers: {}. Find the input or the layer that makes them; if they are empty, mark them as "
+    "Rows of zeros, which have no direction: as queries they are misses, and nobody finds them: "
+    "{}. Find the input or the layer that makes them; if they are empty, mark them as "
     "absent in `present`."
 )
 _POINT = (

@@ -280,7 +280,7 @@ def evaluate(
                 f"{len(data)} of {', '.join(data.modalities)}; embed the same rows of the same "
                 "modalities"
             )
-        beside = checked(arrays, data.present, groups)  # the same queries
+        beside = checked(arrays, data.given, groups)  # the same queries
         baseline = retrieval_figures(beside, "cosine", say=lambda x: say(f"baseline, {x}"))
     besides: list[Retrieval] = []
     if dual_temperature is not None:

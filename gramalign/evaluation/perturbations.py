@@ -112,5 +112,9 @@ PRECISIONS: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
 
 
 def _changed(data: EmbeddingSet, change: Callable[[np.ndarray], np.ndarray]) -> EmbeddingSet:
-    embeddings = {name: change(rows) for name, rows in data.embeddings.items()}
-    return checked(embeddings, data.present, data.groups)
+    # Rows of zeros, which are absent, stay so.
+    embeddings = {
+        name: np.where(data.present[name][:, None], change(rows), 0)
+        for name, rows in data.embeddings.items()
+    }
+    return checked(embeddings, data.given, data.groups)

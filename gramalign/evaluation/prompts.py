@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
-from gramalign.evaluation.labelled import Label, Labelled, class_names
+from gramalign.evaluation.labelled import Label, Labelled, class_names, spelt
 from gramalign.evaluation.retrieval import FUSED, all_but, anonymous, check_score
 from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of
 from gramalign.unit_rows import unit_rows
@@ -59,7 +59,8 @@ def class_prompts(
         The mean direction of each class.
 
     Raises:
-        ValueError: no prompt, one that is not finite, or a different number of labels.
+        ValueError: no prompt, one that is not finite, a class without a direction, or a different
+            number of labels.
 
     >>> import numpy as np
     >>> found = class_prompts("text", np.array([[2.0, 0], [0, 1], [0, 3]]), np.array([7, 4, 4]))
@@ -78,7 +79,13 @@ def class_prompts(
     classes, number = np.unique(named, return_inverse=True)
     total = np.zeros((len(classes), units.shape[1]))
     np.add.at(total, number, units)
-    return Prompts(modality, classes, unit_rows(modality, total, np.ones(len(classes), bool)))
+    directions = unit_rows(modality, total, np.ones(len(classes), bool))
+    if not (some := np.any(directions, axis=1)).all():
+        raise ValueError(
+            f"embeddings: the prompts of {modality} for {spelt(classes[~some])} have no direction: "
+            "they are zeros, or cancel each other; give others"
+        )
+    return Prompts(modality, classes, directions)
 
 
 def prompts_of(train: Labelled, modality: str) -> Prompts | None:
@@ -176,7 +183,8 @@ def _fused(
     if prompts not in test.data.fused:
         some = test.data.embeddings[rest[0]]
         return {"fused": np.zeros_like(some)}, {"fused": np.zeros(len(some), bool)}
-    return {"fused": test.data.fused[prompts]}, {"fused": test.there(rest)}
+    fused = test.data.fused[prompts]
+    return {"fused": fused}, {"fused": np.any(fused, axis=1)}
 
 
 @partial(jax.jit, static_argnames="score")

@@ -114,7 +114,13 @@ def rerank(
     else:
         called, rescore = name or getattr(by, "__name__", "a function"), by
     task = task_of(data, query, gallery, score or raw.score)
-    rows = np.flatnonzero((raw.ranks > 0) & (raw.ranks <= top))
+    between, (_, present, _) = task
+    in_query, in_gallery = (
+        np.any([present[name] for name in side], axis=0)
+        for side in (between.query, between.gallery)
+    )
+    found_at_all = (raw.ranks > 0) & in_query & in_gallery  # rows of zeros are not
+    rows = np.flatnonzero(found_at_all & (raw.ranks <= top))
     ranks = raw.ranks.copy()
     if len(rows):
         candidates = _candidates(task, raw.ranks[rows], rows, min(top, len(data)))
@@ -128,8 +134,6 @@ def rerank(
         match = np.where(own, found, 0).sum(axis=1, keepdims=True)
         # `~(a < b)` and not `>=`: a NaN score counts against the query.
         ranks[rows] = 1 + ((candidates >= 0) & ~own & ~(found < match)).sum(axis=1)
-    between, (_, present, _) = task
-    in_gallery = np.any([present[name] for name in between.gallery], axis=0)
     return figures_of(
         query,
         gallery,

@@ -160,6 +160,9 @@ def retrieve_both_ways(
     between, batch = task_of(data, query, gallery, score)
     found = on_devices(_Ranks(between, dual_temperature), batch)
     row_ranks, col_ranks, row_valid, col_valid = found
+    asked = _asked(data, query, gallery, score)
+    row_ranks = _with_misses(row_ranks, asked, col_valid, data.groups)
+    col_ranks = _with_misses(col_ranks, asked, row_valid, data.groups)
     called = name_of(score)
     if dual_temperature is not None:
         called += f", dual softmax at {dual_temperature:g}"
@@ -180,7 +183,7 @@ def task_of(
     asked, looked_through = query, gallery
     if score == FUSED and len(vectors) > 2:
         # One embedding stands for all the others, under the first one's name.
-        one, others = (query[0], gallery) if len(query) == 1 else (gallery[0], query)
+        one, others = _divided(query, gallery)
         vectors[others[0]], masks[others[0]] = _fused_rest(data, one, others)
         asked, looked_through = query[:1], gallery[:1]
     between, names = anonymous("cosine" if score == FUSED else score, asked, looked_through)
@@ -190,6 +193,31 @@ def task_of(
         data.groups,
     )
     return between, batch
+
+
+def _divided(query: tuple[str, ...], gallery: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The modality that is a side by itself, and the others."""
+    return (query[0], gallery) if len(query) == 1 else (gallery[0], query)
+
+
+def _asked(
+    data: EmbeddingSet, query: tuple[str, ...], gallery: tuple[str, ...], score: ScoreLike
+) -> Bool[np.ndarray, " n"]:
+    """Examples that were given with something on both sides."""
+    asked = data.asked(query) & data.asked(gallery)
+    if score == FUSED and len(query) + len(gallery) > 2:
+        asked &= _fused_rest(data, *_divided(query, gallery))[1]
+    return asked
+
+
+def _with_misses(
+    ranked: Int[np.ndarray, " n"],
+    asked: Bool[np.ndarray, " n"],
+    in_gallery: Bool[np.ndarray, " n"],
+    groups: Integer[np.ndarray, " n"] | None,
+) -> Int[np.ndarray, " n"]:
+    """Ranks, behind the whole gallery where a row of zeros is the query or its match."""
+    return np.where(asked & (ranked < 0), gallery_sizes(in_gallery, groups), ranked)
 
 
 def check_sides(

@@ -160,7 +160,7 @@ def robustness(
             for repeat in range(1 if plan.certain else repeats):
                 damaged = plan.damage(level, label, np.random.default_rng(seed + repeat))
                 measured.append(_figures(damaged, score))
-                missing.append(1 - np.mean(list(damaged.present.values())))
+                missing.append(1 - np.mean(list(damaged.given.values())))
                 done += 1
                 if report:
                     report(done, total)
@@ -186,7 +186,7 @@ def _plans(
     if kind == "missing":
 
         def lose(level: float, _: str, rng: np.random.Generator) -> EmbeddingSet:
-            left = lose_modalities(data.present, level, rng)
+            left = lose_modalities(data.given, level, rng)
             return checked(data.embeddings, left, data.groups)
 
         yield _Plan(kind, everyone, _shares(MISSING), lose)
@@ -211,8 +211,8 @@ def _plans(
                 level: float, _: str, rng: np.random.Generator, names: tuple[str, ...] = names
             ) -> EmbeddingSet:
                 noisy = add_noise(known, data.present, names, level, rng)
-                made = embed(noisy, data.present)
-                return checked({name: made[name] for name in everyone}, data.present, data.groups)
+                made = embed(noisy, data.given)
+                return checked({name: made[name] for name in everyone}, data.given, data.groups)
 
             yield _Plan(kind, names, tuple((level, f"{level:g}") for level in NOISE), disturb)
 

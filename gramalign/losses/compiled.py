@@ -99,7 +99,7 @@ def compiled(
                     check_axis(axis_name, settings["groups"], "the groups are")
                 _warn_of_parts(loss.__name__, embeddings, axis_name)
             dtypes = np.dtype(np.float32), *(x.dtype for x in embeddings.values())
-            widest = max(dtypes, key=lambda dtype: dtype.itemsize)
+            widest = jax.dtypes.canonicalize_dtype(max(dtypes, key=lambda dtype: dtype.itemsize))
             wide = {n: x if n in static else _as_dtype(x, widest) for n, x in settings.items()}
             # A plain function is part of the program, a module's parameters are not.
             if "head" in wide and jax.tree_util.all_leaves([wide["head"]]):
@@ -177,7 +177,7 @@ def _check_number(name: str, value: Any) -> None:
     # A derivative divides by its square, in float32.
     least, most = 1e-18, float(np.finfo(np.float32).max)
     if name in TEMPERATURES and not least <= float(number) <= most:
-        raise ValueError(f"{name} must be positive and finite, at least {least}, got {number}")
+        raise ValueError(f"{name} must be positive and from {least} to {most:.1e}, got {number}")
     if name in NUMBERS and not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if name in SHARES and not 0 <= number <= 1:

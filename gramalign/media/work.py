@@ -80,8 +80,8 @@ class Work:
         if not self.joined:
             (self.folder / _CHUNKS).rename(self.folder / _JOINED)
         shutil.rmtree(self.folder / _JOINED, ignore_errors=True)
-        (self.folder / _LOCK).unlink()
         self.folder.rename(self.out)
+        (self.out / _LOCK).unlink()  # held until now, or another would begin in the same folder
 
     def _chunk(self, name: str, number: int) -> Path:
         return self.folder / _CHUNKS / f"{name}-{number:06d}.npz"

@@ -115,7 +115,7 @@ def comparison(runs: Sequence[Gathered]) -> Table:
     most = {name: max(len(over[name, run]) for run in found) for name, found in columns.items()}
     fewer = dict.fromkeys(run for (name, run), asked in over.items() if len(asked) < most[name])
     if fewer:
-        note += f" Only means over the same tasks are compared: {', '.join(fewer)} has fewer."
+        note += f" Only means over the same tasks are compared; of fewer: {', '.join(fewer)}."
     return Table("R@1 in percent", [[*head, *map(Cell, names)]], rows, note)
 
 

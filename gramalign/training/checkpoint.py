@@ -29,6 +29,7 @@ from gramalign.training.state import TrainState
 
 _log = logging.getLogger(__name__)
 _FIGURE = "figure"
+_NOTED = "noted"
 _WRITTEN_WITHIN = 600  # seconds that processes wait for one that is slow to write, or cannot
 _policies = ocp.training.preservation_policies
 
@@ -123,7 +124,7 @@ class Checkpoints:
                 *(step, {"state": state}),
                 force=True,
                 metrics=None if figure is None else {_FIGURE: figure},
-                custom_metadata={**self._about, **noted},
+                custom_metadata={**self._about, _NOTED: dict(noted)},
             )
         except Exception as error:
             raise self._refused(step, error) from error
@@ -179,9 +180,9 @@ class Checkpoints:
         return state
 
     def noted(self, step: int) -> Mapping[str, Any]:
-        """What `save` was to note in a checkpoint, beside `about`."""
+        """What `save` was to note in a checkpoint; nothing in those of earlier versions."""
         found: Any = self._orbax.checkpointables_metadata(step).custom_metadata
-        return found or {}
+        return (found or {}).get(_NOTED, {})
 
     def best(self, like: TrainState) -> TrainState | None:
         """Loads the checkpoint with the largest figure, of equal ones the newest.

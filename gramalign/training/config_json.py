@@ -61,7 +61,7 @@ def differences(old: Config, new: Config, *, moved: bool = False) -> list[str]:
         for path in before
         if path in after and before[path] != after[path]
         if path != "data" or not _same_stores(old.data, new.data, moved)
-        if path != "augment" or not _same_function(old.augment, new.augment)
+        if path != "augment" or not _same_function(old.augment, new.augment, moved)
     ]
 
 
@@ -82,24 +82,23 @@ def _same_stores(before: str, after: str, moved: bool) -> bool:
     def same(name: str, other: str) -> bool:
         if name in EMBEDDED or other in EMBEDDED:
             return name == other
-        return Path(name).resolve() == Path(other).resolve() if Path(name).exists() else moved
+        return _same_place(name, other, moved)
 
     return list(old.values()) == list(new.values()) and all(map(same, old, new))
 
 
-def _same_function(before: str | None, after: str | None) -> bool:
-    """Whether two names are of one function, in a file that may have moved."""
+def _same_place(before: str, after: str, moved: bool) -> bool:
+    there = Path(before).exists()
+    return Path(before).resolve() == Path(after).resolve() if there else moved
+
+
+def _same_function(before: str | None, after: str | None, moved: bool) -> bool:
+    """Whether two names are of one function, in a file of one name that may have moved."""
     if before is None or after is None:
         return False
     (file, _, name), (other, _, other_name) = before.partition(":"), after.partition(":")
-    if name != other_name or not file.endswith(".py"):
-        return False
-    there = Path(file).exists()
-    return (
-        Path(file).resolve() == Path(other).resolve()
-        if there
-        else Path(file).name == Path(other).name
-    )
+    same = (Path(file).name, name) == (Path(other).name, other_name)
+    return same and file.endswith(".py") and _same_place(file, other, moved)
 
 
 def _build(kind: type, values: Mapping[str, Any], path: str) -> Any:

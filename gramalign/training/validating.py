@@ -90,9 +90,8 @@ class Validator:
         if math.isnan(worth):
             raise ValueError(
                 f"validation.figure {figure!r} cannot be computed: none of the {len(self._rows)} "
-                "validation rows has all the modalities it needs, in embeddings that are not all "
-                "zeros; choose another figure, or "
-                "hold out other rows"
+                "validation rows has all the modalities it needs; choose another figure, or hold "
+                "out other rows"
             )
         self._note(worth)
         self._decide()

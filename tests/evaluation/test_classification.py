@@ -475,6 +475,8 @@ def test_errors_name_what_is_wrong():
         class_prompts("text", np.zeros((0, 4), np.float32), LABELS[:0])
     with pytest.raises(ValueError, match="holds NaN"):
         class_prompts("text", np.full((1, 4), np.nan), LABELS[:1])
+    with pytest.raises(ValueError, match="prompts of text for b have no direction"):
+        class_prompts("text", np.array([[1.0, 0], [0, 1], [0, -1]]), np.array(["a", "b", "b"]))
     eye = np.eye(7)
     with pytest.raises(ValueError, match="row 2 holds NaN"):
         labelled({"text": np.where(np.arange(7) == 2, np.nan, eye)[::1].T}, LABELS)

@@ -14,6 +14,7 @@ from gramalign.evaluation import (
     checked,
     devices,
     retrieval_figures,
+    retrieve_both_ways,
     robustness,
     robustness_tables,
     to_text,
@@ -87,6 +88,13 @@ def test_dropped_dimensions_are_the_same_in_all(seed, share):
     kept = ~zero[0]
     expected = samples.normalized(data.embeddings["text"][:, kept].astype(np.float64))
     np.testing.assert_allclose(left.embeddings["text"][:, kept], expected, atol=1e-6)
+
+
+def test_rows_of_which_nothing_is_left_are_misses():
+    data = checked({name: np.eye(40) for name in ("text", "audio")})
+    left = drop_dimensions(data, 0.75, np.random.default_rng(0))
+    found, _ = retrieve_both_ways(left, ["text"], ["audio"], "cosine")
+    assert (found.queries, found.recall[1]) == (40, 25)
 
 
 def test_precisions():

@@ -60,6 +60,12 @@ def test_a_number_of_another_dtype_changes_no_dtype(loss, setting, x64):
     np.testing.assert_array_equal(found, loss(embeddings, **{setting: 0.25}))
 
 
+def test_double_precision_of_numpy_says_nothing(recwarn):
+    embeddings = {name: np.asarray(x, np.float64) for name, x in batch(0).items()}
+    found = losses.clip(embeddings, anchor=None, temperature=np.float64(0.1))
+    assert found.dtype == jnp.float32 and not recwarn.list
+
+
 @pytest.mark.parametrize("name", ["clip", "gram"])
 def test_the_least_temperature_has_a_derivative(name):
     found = jax.grad(lambda x: EVERY[name](batch(0), temperature=x).sum())(1e-18)

@@ -108,7 +108,9 @@ def folders_of_modules(folder: Path) -> list[tuple[str, Path]]:
 
 def _is_module(found: Any) -> bool:
     named = isinstance(found, dict) and (found.get("type"), found.get("path"))
-    return bool(named) and all(isinstance(name, str) for name in named)
+    if not named or not all(isinstance(name, str) for name in named):
+        return False
+    return not Path(found["path"]).is_absolute()
 
 
 def _dense(given: dict[str, Any]) -> dict[str, Any]:

@@ -190,6 +190,6 @@ def _inputs(front: nnx.Module, pieces: Float[Array, "pieces ..."]) -> Inputs:
         case Patches() | Tubelets():
             return {"pixel_values": pieces}
         case Frames():
-            return {"input_features": pieces[:, :-1], "attention_mask": pieces[:, -1] != 0}
+            return {"input_features": pieces[:, :-1], "attention_mask": pieces[:, -1] > 0.5}
         case _:
             return {"input_features": pieces}

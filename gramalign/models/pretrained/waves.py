@@ -95,8 +95,9 @@ class Neighbours(nnx.Conv):
 class Waves(nnx.Module):
     """Frames of a sound, from `input_values` and `attention_mask` `[batch, samples]`.
 
-    A sound before silence that is masked becomes the same as alone. Hugging Face's encoders that
-    normalise over time hear that silence, and want no masks.
+    A sound before silence that is masked becomes the same as alone, but for the shift of `scaled`,
+    which near tokens see of the silence, as in Hugging Face's. Its encoders that normalise over
+    time hear all of that silence, and want no masks.
 
     Args:
         shape: of the transformer that follows.
