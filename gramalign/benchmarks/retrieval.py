@@ -190,7 +190,8 @@ def _sides(number: int, modalities: int, dim: int) -> tuple[Timed, Timed]:
 
 def _embedded(number: int, modalities: int, dim: int) -> EmbeddingSet:
     units = made_up(number, modalities, dim)
-    return EmbeddingSet(units, {name: np.ones(number, bool) for name in units}, None)
+    everywhere = {name: np.ones(number, bool) for name in units}
+    return EmbeddingSet(units, everywhere, everywhere, None)
 
 
 def main(number: int, modalities: int, dim: int) -> None:

@@ -130,9 +130,10 @@ def train(
         with together():
             check_shared(folder, word)
             _check_unchanged(folder, store, trained_on)
-            if is_first_process():
-                folder.note_changes(config)
         try:
+            with together():
+                if is_first_process():
+                    folder.note_changes(config)
             if not folder.params.exists():
                 start = start or make_start(None, make_programs(config, store.dims, mesh))
                 _train(config, folder, start, data, chosen, mesh, report, profiling)

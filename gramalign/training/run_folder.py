@@ -212,10 +212,10 @@ class RunFolder:
 
     def note_changes(self, config: Config) -> None:
         """Keeps what a resumption has changed, for the next; of a finished run, where data are."""
-        before = self.saved_config()
-        now = dataclasses.replace(before, data=config.data) if self.params.exists() else config
-        if now != before:
-            write_text(self.config, config_to_json(now))
+        if self.params.exists():
+            config = dataclasses.replace(self.saved_config(), data=config.data)
+        if (text := config_to_json(config)) != self.config.read_text("utf-8"):
+            write_text(self.config, text)
 
     def starts(self) -> list[dict[str, Any]]:
         """The environment of each start.
