@@ -125,7 +125,8 @@ def class_figures(
             classes to choose from, and then no row counts.
         classes: labels of the columns, sorted.
         test: the test rows.
-        counted: which test rows have what is classified.
+        counted: which test rows have what is classified. Those given with nothing but zeros, which
+            have no direction, count as well, as wrong.
         classifier: this and the following go into the record; `majority` is a label.
         modalities: see `ClassFigures`.
         majority: the most frequent training class, or None.
@@ -136,8 +137,8 @@ def class_figures(
     Returns:
         The figures.
     """
-    if scores is None:
-        counted = np.zeros_like(counted)
+    missed = test.data.asked(modalities) & ~test.there(modalities)
+    counted = np.zeros_like(counted) if scores is None else counted | missed
     truth = np.searchsorted(classes, test.labels)
     known = np.isin(test.labels, classes)
     truth = np.where(known, truth, -1)
@@ -145,7 +146,8 @@ def class_figures(
     best = np.zeros(len(test), np.int64)
     if scores is not None:
         for rows in _slices(len(test), len(classes)):
-            ranks[rows], best[rows] = placed(scores(rows), truth[rows])
+            found = np.where(missed[rows, None], np.nan, scores(rows))
+            ranks[rows], best[rows] = placed(found, truth[rows])
     ranks = np.where(counted, ranks, 0)
     predicted = classes[best] if len(classes) else test.labels
     some = np.flatnonzero(counted)

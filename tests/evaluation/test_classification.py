@@ -43,6 +43,19 @@ def rows(rng, examples, *, noise=0.8, gaps=0.0, names=NAMES, groups=None, classe
     return labelled(embeddings, classes[number], present, groups)
 
 
+@pytest.mark.parametrize("score", ["cosine", "height"])
+def test_rows_of_zeros_are_wrong(score):
+    centres = np.eye(7, dtype=np.float32)
+    prompts = class_prompts("words", centres, LABELS)
+    embeddings = {name: np.where(np.arange(7)[:, None] == 2, 0, centres) for name in NAMES[:2]}
+    test = labelled(embeddings, LABELS)
+    found = classify_by_prompts(test, prompts, score=score)
+    assert found.rows == 7 and found.ranks is not None
+    assert np.flatnonzero(found.ranks != 1).tolist() == [2]
+    nearest = nearest_neighbours(labelled({"text": centres}, LABELS), test, ("text",), k=1)
+    assert nearest.rows == 7 and round(nearest.accuracy[1].value) == 86
+
+
 def dense(score, prompts, test, names, truth):
     """Ranks by the rule, from the whole score matrix in float64."""
     classes, examples = len(prompts.classes), len(test)
