@@ -271,7 +271,8 @@ def saved(folder: RunFolder, which: int | Literal["latest", "best"]) -> Saved:
             there = ", ".join(map(str, steps)) or "none"
             raise FileNotFoundError(f"{root}: no checkpoint is {which} (there are {there}){why}")
         step = fitting[0]
-        about = orbax.checkpointables_metadata(step).custom_metadata
+        held: Any = orbax.checkpointables_metadata(step).custom_metadata
+        about = {name: x for name, x in (held or {}).items() if name != _NOTED}
     differing = digests.differing(root / str(step), folder.digest(step))
     if differing:
         raise DamagedCheckpoint(f"{root / str(step)} is damaged: {'; '.join(differing)}")

@@ -204,7 +204,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(
         ("evaluate --dual-softmax 1e-40", "--dual-softmax: got 1e-40"),
         ("evaluate --rerank-top 9", "--rerank-top is for --rerank"),
         ("evaluate --rerank volume --rerank-top 1", "--rerank-top: got 1, expected at least 2"),
-        (f"evaluate --contribution --data {pair}", "--contribution: got text and video, expected"),
+        (f"evaluate --contribution --data {pair}", "--contribution: got 2 modalities, expected"),
         ("robustness --seed -1", "--seed: got -1, expected at least 0"),
         ("robustness --repeats 0", "--repeats: got 0, expected at least 1"),
     ):

@@ -73,6 +73,7 @@ def test_groups_are_drawn_together(pairs, tmp_path):
 def test_of_ranks_the_lowest_is_chosen(monkeypatch, tmp_path):
     ranks = iter([9.0, 2.0, 5.0])
     monkeypatch.setattr(InTurn, "train", lambda *_: None)
+    monkeypatch.setattr("gramalign.cli.compare.read_metrics", lambda path: [])
     monkeypatch.setattr("gramalign.cli.compare.best_figure", lambda *_: next(ranks))
     figure = Validation(figure="text -> sound mean rank, own")
     asked = Compare(config=SharedOptions(validation=figure))
