@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from gramalign.counted import counted
-from gramalign.data.files import array_at, find_arrays
+from gramalign.data.files import array_at, find_arrays, save_array
 from gramalign.data.opening import check_modalities, columns_of
 from gramalign.data.sources import open_store
 from gramalign.data.store import COLUMNS, FeatureStoreError
@@ -112,10 +112,10 @@ def join(
     with _draft_of(out) as draft:
         for name, source in found.items():
             _write(draft, name, source, places[name][many], report)
-        _save(draft / "ids.npy", np.array(ids)[many])
+        save_array(draft / "ids.npy", np.array(ids)[many])
         for name in COLUMNS:
             if about is not None and name in about and name != "ids":
-                _save(draft / f"{name}.npy", about[name][many])
+                save_array(draft / f"{name}.npy", about[name][many])
     return Joined(
         rows=int(many.sum()),
         present={name: int((place[many] >= 0).sum()) for name, place in places.items()},
@@ -258,9 +258,4 @@ def _write(
             report(name, min(start + step, len(places)), len(places))
         array.flush()
     if (places < 0).any():
-        _save(folder / f"present.{name}.npy", places >= 0)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with whole(path) as draft, draft.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        save_array(folder / f"present.{name}.npy", places >= 0)

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from gramalign.data.mapped import Place
 from gramalign.data.store import FeatureStoreError
+from gramalign.files import whole
 
 _SUFFIXES = (".npz", ".safetensors")
 _FOREIGN = (
@@ -60,6 +61,12 @@ def read_arrays(path: Path) -> Located:
         FeatureStoreError: nothing is there, it is not such a file, or it needs unpickling.
     """
     return {name: (where, array_at(x)) for name, (where, x) in find_arrays(path).items()}
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes a .npy file, whole or not at all."""
+    with whole(path) as draft, draft.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def array_at(place: Place | np.ndarray) -> np.ndarray:

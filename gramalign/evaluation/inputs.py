@@ -73,6 +73,13 @@ class EmbeddingSet:
         """The examples that were given with any of some modalities."""
         return np.any([self.given[name] for name in modalities], axis=0)
 
+    def fused_but(
+        self, name: str
+    ) -> tuple[Float[np.ndarray, "_examples _dim"], Bool[np.ndarray, " examples"]]:
+        """What all modalities but one were fused to, and where they were; else nowhere."""
+        rows = self.fused.get(name, np.zeros_like(next(iter(self.embeddings.values()))))
+        return rows, np.any(rows, axis=1)
+
     def __len__(self) -> int:
         """Number of examples, complete or not."""
         return len(next(iter(self.embeddings.values())))

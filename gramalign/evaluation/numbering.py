@@ -43,7 +43,7 @@ def numbered(
         )
     try:
         return np.unique(given, return_inverse=True)[1].astype(np.int32)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"{argument}: {error}; expected labels of one type, such as all names or all numbers"
         ) from None
@@ -53,4 +53,4 @@ def _is_none(label: Any) -> bool:
     try:
         return label is None or bool(label != label)
     except (TypeError, ValueError):  # pandas' NA is not even different from itself
-        return True
+        return not hasattr(label, "__len__")

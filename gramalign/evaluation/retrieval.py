@@ -291,8 +291,7 @@ def _fused_rest(
             f"score: {FUSED!r} needs a tuple of all modalities but one, got {', '.join(others)} of "
             f"{', '.join(data.modalities)}"
         )
-    fused = data.fused.get(one, np.zeros(data.embeddings[one].shape, np.float32))
-    return np.asarray(fused), np.any(fused, axis=1)
+    return data.fused_but(one)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
+from gramalign.data.files import save_array
 from gramalign.files import locked, make_folder, read_json, whole, write_text
 
 JOB = "media.json"
@@ -66,8 +67,7 @@ class Work:
 
     def save(self, name: str, array: np.ndarray) -> None:
         """Writes an array of the store."""
-        with whole(self.folder / f"{name}.npy") as draft, draft.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
+        save_array(self.folder / f"{name}.npy", array)
 
     @contextlib.contextmanager
     def array(self, name: str, shape: tuple[int, int], dtype: np.dtype) -> Iterator[np.ndarray]:

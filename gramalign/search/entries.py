@@ -61,7 +61,9 @@ def checked_rows(
         raise ValueError(
             f"{argument}: got shape {some.shape}, expected at least one row and one dim"
         )
-    masks = every_mask(present or {}, tuple(arrays), number)
+    present = {} if present is None else present
+    check_by_name(present, "present")
+    masks = every_mask(present, tuple(arrays), number)
     rows = {name: unit_rows(name, x, masks[name], argument) for name, x in arrays.items()}
     return rows, {name: np.any(x, axis=1) for name, x in rows.items()}
 

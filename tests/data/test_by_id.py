@@ -2,6 +2,7 @@
 
 import os
 import resource
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -226,6 +227,23 @@ def test_nothing_is_left_of_a_join_that_was_killed(made, tmp_path):
         join(made, tmp_path / "out")
     join(made, tmp_path / "out")
     assert not draft.exists() and "novel" not in open_store(tmp_path / "out").features
+
+
+def test_who_comes_as_a_join_ends_waits(made, tmp_path, monkeypatch):
+    """Or it would take what is complete for left by a process that was killed."""
+    rename, met = Path.rename, []
+
+    def meanwhile(path, target):
+        if path.name == ".out.part":
+            with pytest.raises(FileExistsError, match="another process is joining"):
+                join(made, tmp_path / "out")
+            met.append(path)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", meanwhile)
+    join(made, tmp_path / "out")
+    assert met and len(open_store(tmp_path / "out")) == 3
+    assert not (tmp_path / "out" / "lock").exists()
 
 
 def test_a_folder_that_is_there_stays(made, tmp_path):
