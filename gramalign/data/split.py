@@ -8,6 +8,8 @@ import hashlib
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from gramalign.host_text import host_text
+
 
 def hash_split(
     ids: Shaped[np.ndarray, " n"], groups: Int[np.ndarray, " n"] | None = None
@@ -49,11 +51,9 @@ def held_out(
 
 def _names(ids: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """The id that decides for each row: its own, or that of its group's first row."""
-    names = np.asarray(ids)
+    names = host_text(ids)
     if names.dtype.kind == "S":
         names = np.char.decode(names, "utf-8")
-    if names.dtype.kind == "O" and all(isinstance(name, str) for name in names):
-        names = names.astype(np.str_)  # of pandas
     if names.dtype.kind not in "iuU" or names.ndim != 1:
         raise ValueError(
             f"ids: got {names.dtype} {names.shape}, expected one string or integer for each row; "

@@ -12,6 +12,7 @@ from gramalign.evaluation.inputs import (
     HostPresent,
     checked,
 )
+from gramalign.host_text import host_text
 from gramalign.unit_rows import unit_rows
 
 Label = int | str
@@ -106,21 +107,13 @@ def labelled(
     ['cat', 'dog', 'cat']
     """
     data = checked(embeddings, present, groups, fused, fewest=1)
-    values = class_names(labels)
+    values = host_text(labels)
     if values.shape != (len(data),) or values.dtype.kind not in "iuU":
         raise ValueError(
             f"labels: got {values.dtype} {values.shape}, expected integers or strings "
             f"({len(data)},); give the class of every example, and leave out those without one"
         )
     return Labelled(data, values)
-
-
-def class_names(labels: Shaped[np.ndarray | Array, "..."]) -> Shaped[np.ndarray, "..."]:
-    """Labels on the host; objects that are all strings, as of pandas, as an array of strings."""
-    values = np.asarray(labels)
-    if values.dtype == object and all(isinstance(name, str) for name in values.ravel()):
-        return values.astype(np.str_)
-    return values
 
 
 def spelt(classes: Sequence[Label] | np.ndarray) -> str:

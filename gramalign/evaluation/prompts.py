@@ -22,8 +22,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from gramalign.evaluation.class_figures import ClassFigures, class_figures
-from gramalign.evaluation.labelled import Label, Labelled, class_names, spelt
+from gramalign.evaluation.labelled import Label, Labelled, spelt
 from gramalign.evaluation.retrieval import FUSED, all_but, anonymous, check_score
+from gramalign.host_text import host_text
 from gramalign.scores import SCORE_NAMES, Between, ScoreLike, name_of
 from gramalign.unit_rows import unit_rows
 
@@ -67,7 +68,7 @@ def class_prompts(
     >>> found.classes.tolist(), found.directions.tolist()
     ([4, 7], [[0.0, 1.0], [1.0, 0.0]])
     """
-    values, named = np.asarray(embeddings), class_names(labels)
+    values, named = np.asarray(embeddings), host_text(labels)
     if values.ndim != 2 or named.shape != values.shape[:1]:
         raise ValueError(
             f"embeddings and labels: got shapes {values.shape} and {named.shape}, expected a row "

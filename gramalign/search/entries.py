@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from gramalign.host_text import host_text
 from gramalign.unit_rows import (
     HostEmbeddings,
     HostPresent,
@@ -90,10 +91,7 @@ def checked_ids(
     """
     if ids is None:
         return np.arange(number).astype(np.str_)
-    given = np.asarray(ids)
-    # As pandas gives a column of strings.
-    if given.dtype == object and all(isinstance(name, str) for name in given.ravel()):
-        given = given.astype(np.str_)
+    given = host_text(np.asarray(ids))
     if given.shape != (number,) or given.dtype.kind not in "iuU":
         raise ValueError(
             f"ids: got {given.dtype} {given.shape}, expected strings or integers ({number},); give "
