@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+LOCK = "lock"
+
 
 def check_local(path: Path | str) -> None:
     """Raises a ValueError for an address such as gs://bucket, which would become a folder `gs:`."""
@@ -117,3 +119,43 @@ def locked(path: Path, message: str) -> Iterator[None]:
                     raise FileExistsError(message) from None
                 time.sleep(0.01)  # somebody may only be looking
         yield
+
+
+def check_free(out: Path) -> None:
+    """Raises a FileExistsError if there is something where a folder is to lie."""
+    if out.exists():
+        raise FileExistsError(f"{out} already exists: choose another place, or move it away")
+
+
+@contextmanager
+def unfinished(out: Path, folder: Path) -> Iterator[None]:
+    """Keeps a folder to work in, for one process at a time, until `finish` gives it its place.
+
+    Under the name it will have, half a result would be taken for the whole.
+
+    Args:
+        out: where the folder will lie.
+        folder: where it lies until then; made if it is not there.
+
+    Raises:
+        FileExistsError: `out` exists, or another process is in the block.
+    """
+    check_free(out)
+    make_folder(folder)
+    lock = folder / LOCK
+    busy = f"another process is making {out}: wait for it, or choose another place"
+    with locked(lock, busy):
+        if out.exists():  # now that nobody else can finish it
+            lock.unlink(missing_ok=True)  # or that process has moved it away
+            with contextlib.suppress(OSError):  # not if something is in it
+                folder.rmdir()
+        check_free(out)
+        if not lock.exists():  # removed by a process that failed meanwhile
+            raise FileExistsError(busy)
+        yield
+
+
+def finish(folder: Path, out: Path) -> None:
+    """Gives a folder that `unfinished` keeps its place."""
+    folder.rename(out)
+    (out / LOCK).unlink()  # held until now, or another would begin in the same folder

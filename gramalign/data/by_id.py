@@ -16,9 +16,8 @@ from gramalign.data.files import array_at, find_arrays, save_array
 from gramalign.data.opening import check_modalities, columns_of
 from gramalign.data.sources import open_store
 from gramalign.data.store import COLUMNS, FeatureStoreError
-from gramalign.files import check_local, locked, make_folder, whole
+from gramalign.files import check_free, check_local, finish, unfinished, whole
 
-_LOCK = "lock"
 _VALUES = 2**22  # copied at a time: sources in files are never loaded whole
 
 
@@ -77,7 +76,7 @@ def join(
     """
     out = Path(out)
     check_local(out)
-    _check_free(out)
+    check_free(out)
     if not sources:
         raise ValueError("there is nothing to join: give sources, each as MODALITY=PATH")
     if not 1 <= at_least <= len(sources):
@@ -124,31 +123,16 @@ def join(
     )
 
 
-def _check_free(out: Path) -> None:
-    if out.exists():
-        raise FileExistsError(f"{out} exists: choose another folder, or remove it")
-
-
 @contextlib.contextmanager
 def _draft_of(out: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the other's place if the block ends without an error.
-
-    Under its own name, half a store would open, with fewer modalities.
-    """
+    """A folder to write into, which takes the other's place if the block ends without an error."""
     draft = out.with_name(f".{out.name}.part")
-    make_folder(draft)
-    busy = f"another process is joining into {out}: wait for it, or choose another folder"
-    with locked(draft / _LOCK, busy):
-        if not (draft / _LOCK).exists():  # removed by a process that failed meanwhile
-            raise FileExistsError(busy)
+    with unfinished(out, draft):
         try:
-            _check_free(out)  # now that nobody else can finish it
-            for left in draft.iterdir():  # by a process that was killed
-                if left.name != _LOCK:
-                    left.unlink()
+            for left in draft.glob("*.npy*"):  # by a process that was killed
+                left.unlink()
             yield draft
-            draft.rename(out)
-            (out / _LOCK).unlink()  # held until now, or another would begin in the same folder
+            finish(draft, out)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 
 from gramalign.counted import counted
 from gramalign.data.examples import readable
+from gramalign.data.files import save_array
 from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError, MappedRows
 from gramalign.files import locked, make_folder, whole, write_text
 
@@ -32,7 +33,7 @@ OnBadRecord = Literal["error", "skip"]
 _LOCK = "lock"  # held while packing
 # What packing leaves behind, interrupted or not.
 _SHARD = re.compile(r"features-\d{5,}-of-\d{5,}\.array_record(\.[0-9a-f]+\.part)?")
-_COLUMN = re.compile(rf"(present\..+|{'|'.join(COLUMNS)})\.npy")
+_COLUMN = re.compile(rf"(present\..+|{'|'.join(COLUMNS)})\.npy(\.[0-9a-f]+\.part)?")
 _OTHERS = re.compile(rf"{re.escape(STORE)}(\.[0-9a-f]+\.part)?|{_LOCK}")
 _KINDS = {"present": "b", "ids": "U", "labels": "iU", "split": "U", "groups": "i"}
 """What numpy calls the dtypes of columns."""
@@ -266,7 +267,7 @@ def pack(
     busy = f"another process is packing into {folder}: wait for it, or choose another folder"
     with locked(folder / _LOCK, busy):
         _check_free(folder, record)  # now that nobody else can finish there
-        for draft in folder.glob("features-*.part"):  # of a process that was killed
+        for draft in folder.glob("*.part"):  # of a process that was killed
             draft.unlink()
         _pack(readable(store), folder, shard_rows, record, report)
         (folder / _LOCK).unlink()
@@ -306,7 +307,7 @@ def _pack(
     columns |= {f"present.{name}": mask for name, mask in store.present.items()}
     for name, values in columns.items():
         if values is not None:
-            np.save(folder / f"{name}.npy", values, allow_pickle=False)
+            save_array(folder / f"{name}.npy", values)
     if record is not None:
         write_text(folder / record.name, record.read_text("utf-8"))
     about = {

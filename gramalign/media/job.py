@@ -13,6 +13,7 @@ from gramalign.data.store import COLUMNS
 from gramalign.decoding.inputs import widths_of
 from gramalign.decoding.libraries import check_installed
 from gramalign.decoding.pieces import Kind
+from gramalign.files import check_free
 from gramalign.media.columns import Column, columns_of
 from gramalign.media.encoding import encoding_of
 from gramalign.media.joining import join, kept_of, list_cells, save_columns
@@ -20,7 +21,7 @@ from gramalign.media.making import OnBadFile, Report, make_chunks
 from gramalign.media.recipe import Dtype, Options, Recipe, recipe_of
 from gramalign.media.record import record_of
 from gramalign.media.table import Table, read_table
-from gramalign.media.work import check_free, work_on
+from gramalign.media.work import work_on
 
 Folders = Mapping[str, str | Path]
 """Folders of pretrained encoders, by column."""

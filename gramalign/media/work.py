@@ -11,12 +11,11 @@ import numpy as np
 from jaxtyping import Shaped
 
 from gramalign.data.files import save_array
-from gramalign.files import locked, make_folder, read_json, whole, write_text
+from gramalign.files import LOCK, finish, read_json, unfinished, whole, write_text
 
 JOB = "media.json"
 """How a store was made: encoders, options, versions. Stays in the store."""
 
-_LOCK = "lock"
 _CHUNKS = "chunks"
 _JOINED = "joined"  # what the folder of chunks is called once the store is complete without them
 
@@ -80,8 +79,7 @@ class Work:
         if not self.joined:
             (self.folder / _CHUNKS).rename(self.folder / _JOINED)
         shutil.rmtree(self.folder / _JOINED, ignore_errors=True)
-        self.folder.rename(self.out)
-        (self.out / _LOCK).unlink()  # held until now, or another would begin in the same folder
+        finish(self.folder, self.out)
 
     def _chunk(self, name: str, number: int) -> Path:
         return self.folder / _CHUNKS / f"{name}-{number:06d}.npz"
@@ -100,16 +98,8 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
             folder beside it.
         ValueError: what was begun there is another job; the message names the differences.
     """
-    check_free(out)
     folder = out.with_name(f"{out.name}.unfinished")
-    make_folder(folder)
-    busy = f"another process is making {out}: wait for it, or choose another place"
-    with locked(folder / _LOCK, busy):
-        if out.exists():  # now that nobody else can finish it
-            (folder / _LOCK).unlink(missing_ok=True)  # or that process has moved it away
-            with contextlib.suppress(OSError):  # not if something is in it
-                folder.rmdir()
-        check_free(out)
+    with unfinished(out, folder):
         if (folder / JOB).exists():
             if other := _differences(read_json(folder / JOB), job):
                 raise ValueError(
@@ -117,7 +107,7 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
                     "another place, or delete that folder to begin anew"
                 )
         else:
-            strange = {path.name for path in folder.iterdir()} - {_LOCK, _CHUNKS}
+            strange = {path.name for path in folder.iterdir()} - {LOCK, _CHUNKS}
             if strange := sorted(name for name in strange if not name.endswith(".part")):
                 raise FileExistsError(
                     f"{folder} holds {', '.join(strange[:3])}: move it away, or choose another "
@@ -128,12 +118,6 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
         for draft in folder.glob("**/*.part"):  # of a process that was killed
             draft.unlink()
         yield Work(folder, out)
-
-
-def check_free(out: Path) -> None:
-    """Raises a FileExistsError if there is something where a store is to lie."""
-    if out.exists():
-        raise FileExistsError(f"{out} already exists: choose another place, or move it away")
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -235,7 +235,7 @@ def test_who_comes_as_a_join_ends_waits(made, tmp_path, monkeypatch):
 
     def meanwhile(path, target):
         if path.name == ".out.part":
-            with pytest.raises(FileExistsError, match="another process is joining"):
+            with pytest.raises(FileExistsError, match="another process is making"):
                 join(made, tmp_path / "out")
             met.append(path)
         return rename(path, target)
@@ -248,7 +248,7 @@ def test_who_comes_as_a_join_ends_waits(made, tmp_path, monkeypatch):
 
 def test_a_folder_that_is_there_stays(made, tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(FileExistsError, match="out exists: choose another folder, or remove it"):
+    with pytest.raises(FileExistsError, match="out already exists: choose another place"):
         join(made, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from gramalign import files
 from gramalign.data import load as load_store
 from gramalign.decoding.pieces import Kind, reader
 from gramalign.files import locked
-from gramalign.media import features, features_like, job, work
+from gramalign.media import features, features_like, job
 from gramalign.media.encoding import encoding_of
 from gramalign.models.pretrained import load
 from tests.compilations import compilations
@@ -258,7 +259,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_bits(
         "gramalign.media.job.join",
         "gramalign.media.work.Work.save",  # when some of the arrays are there
         "gramalign.media.work.shutil.rmtree",
-        "gramalign.media.work.Path.unlink",
+        "gramalign.files.Path.unlink",
     ],
 )
 def test_interrupted_at_the_end(step, table, encoders, made, small, tmp_path, monkeypatch):
@@ -397,7 +398,7 @@ def test_one_at_a_time_and_nothing_is_written_over(table, encoders, made, tmp_pa
 
 
 def test_who_waited_finds_it_made(table, encoders, made, tmp_path, monkeypatch):
-    check, checked = work.check_free, []
+    check, checked = files.check_free, []
 
     def slow(out):
         check(out)
@@ -405,7 +406,7 @@ def test_who_waited_finds_it_made(table, encoders, made, tmp_path, monkeypatch):
             checked.append(out)
             shutil.copytree(made, out)
 
-    monkeypatch.setattr(work, "check_free", slow)
+    monkeypatch.setattr(files, "check_free", slow)
     with pytest.raises(FileExistsError, match="already exists: choose another place"):
         features(table, tmp_path / "store", **given(encoders))
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
