@@ -172,6 +172,8 @@ def top_k(
     row_blocks = split(rows, row_group, engine.tile_size())
     col_blocks = split(cols, col_group, engine.tile_size(), axis, numbers=number)
 
+    ascending = axis is None or axis.strategy == "gather"
+
     def visit(
         best: tuple[Array, Array], cols: Block, nothing: None
     ) -> tuple[tuple[Array, Array], None]:
@@ -181,16 +183,17 @@ def top_k(
             def one_tile(best: tuple[Array, Array], col: Block) -> tuple[tuple[Array, Array], None]:
                 scores = scores_of(score, row_block.factors, col.factors)
                 mask = competing(row_block, col) & ~jnp.isnan(scores)
-                # Take the tile's own best first, so that 2 k numbers are sorted, not a tile. Of
-                # equal scores top_k takes the first, and a block's numbers ascend; but it ranks 0
-                # above -0.
-                few = min(k, scores.shape[1])
+                # Of equal scores top_k takes the first; but it ranks 0 above -0.
                 scores = jnp.where(scores == 0, jnp.zeros_like(scores), scores)
-                scores, places = jax.lax.top_k(jnp.where(mask, scores, -jnp.inf), few)
-                scores = jnp.concatenate([best[0], scores], axis=1)
-                numbers = jnp.concatenate([best[1], col.numbers()[places]], axis=1)
-                # Equal scores are sorted by number: the order in which columns arrive does not
-                # matter, and of -inf the first k, with -1, come before any column.
+                scores = jnp.where(mask, scores, -jnp.inf)
+                numbers = jnp.broadcast_to(col.numbers(), scores.shape)
+                # Of -inf the first k, with -1, come before any column.
+                if ascending:
+                    return _first(k, *_beside(best, (scores, numbers))), None
+                # Whatever the order in which columns arrive, equal scores are sorted by number: 2 k
+                # of them, as sorting takes far longer than a tile's own best.
+                own = _first(min(k, scores.shape[1]), scores, numbers)
+                scores, numbers = _beside(best, own)
                 least, numbers = jax.lax.sort((-scores, numbers), num_keys=2)
                 return (-least[:, :k], numbers[:, :k]), None
 
@@ -205,3 +208,17 @@ def top_k(
     row_blocks, col_blocks, none = varying_as((row_blocks, col_blocks, none), scores)
     best, _ = exchange(visit, none, col_blocks, axis)
     return unsplit(best, row_number)
+
+
+def _beside(
+    first: tuple[Array, Array], second: tuple[Array, Array]
+) -> tuple[Float[Array, "r n"], Int[Array, "r n"]]:
+    scores, numbers = (jnp.concatenate(both, axis=1) for both in zip(first, second, strict=True))
+    return scores, numbers
+
+
+def _first(
+    k: int, scores: Float[Array, "r n"], numbers: Int[Array, "r n"]
+) -> tuple[Float[Array, "r k"], Int[Array, "r k"]]:
+    scores, places = jax.lax.top_k(scores, k)
+    return scores, jnp.take_along_axis(numbers, places, axis=1)
