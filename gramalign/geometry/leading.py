@@ -15,7 +15,7 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import normalize
-from gramalign.geometry.spectrum import GAP_TOLERANCE, decompose, noise_of, towards_mean
+from gramalign.geometry.spectrum import GAP_TOLERANCE, decompose, towards_mean
 from gramalign.geometry.tuples import combine, identity, inner_products, multiply, take_apart
 
 
@@ -122,6 +122,6 @@ def leading_direction(
     gram = gram / stop_gradient(_trace_or_one(gram))
     weights = leading_eigenvector(gram)
     two = stop_gradient(_largest_two(gram, weights))
-    weights = towards_mean(weights, *two, noise_of(vectors.dtype))
+    weights = towards_mean(weights, stop_gradient(gram), *two)
     (direction,) = combine(weights[..., None, :], rows)
     return normalize(direction)

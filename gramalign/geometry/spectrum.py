@@ -24,11 +24,9 @@ where u_1 is not unique (some unit vector of the leading subspace) and its deriv
 rotation within that subspace; tuples whose mean is orthogonal to u_1, across which its sign flips.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, DTypeLike, Float
+from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.jacobi import eigh
 from gramalign.geometry.norms import sqrt
@@ -39,21 +37,28 @@ from gramalign.geometry.tuples import Rows, combine, inner_products, multiply, t
 # between their eigenvectors is then arbitrary, and its derivative is taken as zero.
 GAP_TOLERANCE = 32
 
+_ALIKE = 1e-2  # lengths this close are of unit vectors that were rounded
 
-def noise_of(dtype: DTypeLike) -> float:
+
+def _noise_of(gram: Float[Array, "*batch k k"]) -> Float[Array, "*batch"]:
     """A sum of an eigenvector's entries below this, relative to their sizes, counts as 0.
 
-    It depends on the input's dtype: half-precision vectors have unit length only to their rounding.
+    Vectors of unit length in half precision, or from there, have it only to their rounding, which
+    would decide on which side of two at an obtuse angle their mean is.
     """
-    eps = float(jnp.finfo(dtype).eps)
-    return eps / 2 if jnp.finfo(dtype).bits < 32 else GAP_TOLERANCE * eps
+    lengths = sqrt(jnp.diagonal(gram, axis1=-2, axis2=-1))
+    longest = jnp.max(lengths, axis=-1)
+    shortest = jnp.min(jnp.where(lengths > 0, lengths, longest[..., None]), axis=-1)
+    apart = 1 - shortest / jnp.where(longest > 0, longest, 1)
+    rounded = jnp.where((longest > 0) & (apart < _ALIKE), apart, 0)
+    return rounded + GAP_TOLERANCE * jnp.finfo(gram.dtype).eps
 
 
 def towards_mean(
     weights: Float[Array, "*batch k"],
+    gram: Float[Array, "*batch k k"],
     first: Float[Array, "*batch"],
     second: Float[Array, "*batch"],
-    noise: float,
 ) -> Float[Array, "*batch k"]:
     """A leading eigenvector of G, signed so that Z w points to the side of the modalities' mean.
 
@@ -61,6 +66,7 @@ def towards_mean(
     u_1. Those below the noise, relative to the sum of all sizes, count as 0: rounding in G rotates
     w_1 by its ratio to the gap between the two largest eigenvalues.
     """
+    noise = _noise_of(gram)[..., None]
     total = jnp.sum(weights, axis=-1, keepdims=True)
     size = jnp.abs(weights)
     gap = ((first - second) / jnp.where(first > 0, first, 1))[..., None]
@@ -72,13 +78,13 @@ def towards_mean(
     return jnp.where(jnp.where(by_mean, total, entry) < 0, -weights, weights)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _decompose(rows: Rows, noise: float) -> tuple[Array, Array, Array]:
+@jax.custom_jvp
+def _decompose(rows: Rows) -> tuple[Array, Array, Array]:
     """Singular values `[..., k]`, W^T `[..., k, k]` and u_1 `[..., d]`."""
     gram = inner_products(rows)
     squares, rotation = eigh(gram)
     second = squares[..., 1] if len(rows) > 1 else jnp.zeros_like(squares[..., 0])
-    leading = towards_mean(rotation[..., 0, :], squares[..., 0], second, noise)[..., None, :]
+    leading = towards_mean(rotation[..., 0, :], gram, squares[..., 0], second)[..., None, :]
     others = rotation[..., 1:, :]
     # A Rayleigh quotient, free of the rounding that many rotations add to the eigenvalue.
     largest = sqrt(multiply(multiply(leading, gram), leading.mT)[..., 0])
@@ -92,9 +98,9 @@ def _decompose(rows: Rows, noise: float) -> tuple[Array, Array, Array]:
 
 
 @_decompose.defjvp
-def _decompose_jvp(noise, primals, tangents):
+def _decompose_jvp(primals, tangents):
     (rows,), (changes,) = primals, tangents
-    values, rotation, direction = _decompose(rows, noise)
+    values, rotation, direction = _decompose(rows)
     values, rotation = saved(values), saved(rotation)
     turned = multiply(rotation, multiply(inner_products(changes, rows), rotation.mT))
 
@@ -139,7 +145,7 @@ def decompose(
         ValueError: for shapes that do not match, or vectors that are not floating point.
         TypeError: for anything but an array, such as a list.
     """
-    values, _, direction = _decompose(take_apart(vectors, present), noise_of(vectors.dtype))
+    values, _, direction = _decompose(take_apart(vectors, present))
     return values, direction
 
 

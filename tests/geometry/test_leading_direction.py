@@ -73,11 +73,17 @@ def test_rounding_leaves_that_rule_alone(method, k):
     assert (np.sum(np.asarray(found) * obtuse[:, 0], axis=1) > 0).all()
 
 
-def test_half_precision_leaves_that_rule_alone():
-    """Rounding to bfloat16 changes lengths, so that the mean is no longer orthogonal to it."""
+@pytest.mark.parametrize(
+    "dtypes", [("bfloat16",) * 2, ("float32", "bfloat16"), ("float16", "float32"), ("float16",) * 2]
+)
+def test_half_precision_leaves_that_rule_alone(dtypes):
+    """Rounding changes lengths, so that the mean is no longer orthogonal to it."""
     vectors = samples.unit(np.random.default_rng(0), 64, 2, 32)
     obtuse = vectors[np.einsum("nd,nd->n", *vectors.transpose(1, 0, 2)) < -0.02]
-    narrow = jnp.asarray(obtuse, jnp.bfloat16)
+    # Whatever one of them came in, both are in one dtype when they meet.
+    meet = "bfloat16" if set(dtypes) == {"bfloat16"} else "float32"
+    both = [jnp.asarray(x, kind) for x, kind in zip(obtuse.swapaxes(0, 1), dtypes, strict=True)]
+    narrow = jnp.stack([x.astype(meet) for x in both], axis=1)
     exact = samples.normalized(obtuse[:, 0] - obtuse[:, 1])
     for method in METHODS:
         found = jax.jit(lambda x, m=method: leading_direction(x, method=m))(narrow)
