@@ -1,6 +1,6 @@
 """What many losses share: a Score with each anchor, or cosines pair by pair."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -15,7 +15,7 @@ from gramalign.geometry.saved import SAVE
 from gramalign.losses.participants import mean_of, mean_over, participants
 from gramalign.mesh import AxisName
 from gramalign.scores import CosineScore, MixedScore, Score, ScoreLike, score_named
-from gramalign.scores.anchored_score import SymmetricScore
+from gramalign.scores.anchored_score import AnchoredScore, SymmetricScore
 from gramalign.scores.sides import check_modality, mask_of
 from gramalign.types import Embeddings, Groups, Present
 
@@ -57,7 +57,7 @@ def over_anchors(
         loss: takes a Score, its two sides and matched scores, as `softmax(...)` does.
         embeddings: by modality, `[batch, dim]`.
         anchor: a modality; None: each in turn, in a loop if there are more than `FEW_ANCHORS` and
-            their Scores are symmetric and differ only in the anchor.
+            their Scores differ only in the anchor.
         present: which examples have which modality.
         **numbers: further arguments of the Score's `rows` and `matched`, which are differentiated
             too.
@@ -76,17 +76,20 @@ def over_anchors(
     names = list(embeddings) if anchor is None else [anchor]
     scores = [score_of(name) for name in names]
     kinds = [_kind(score) for score in scores]
-    matched = {}
+    shared = {}
     for score, kind in zip(scores, kinds, strict=True):
-        if kind not in matched:
-            matched[kind] = again(score.matched)(embeddings, present, **numbers)
+        if _is_symmetric(score) and kind not in shared:
+            shared[kind] = again(score.matched)(embeddings, present, **numbers)
 
     def of(place: int, embeddings: Embeddings, present: Present | None) -> Array:
         score = scores[place]
         rows = score.rows(embeddings, present, **numbers)
-        return loss(score, rows, again(score.cols)(embeddings, present), matched[kinds[place]])
+        matched = shared.get(kinds[place])
+        if matched is None:
+            matched = again(score.matched)(embeddings, present, **numbers)
+        return loss(score, rows, again(score.cols)(embeddings, present), matched)
 
-    if len(names) <= FEW_ANCHORS or len(matched) > 1:
+    if len(names) <= FEW_ANCHORS or None in kinds or len(set(kinds)) > 1:
 
         def one(name: str) -> Array:
             return of(names.index(name), embeddings, present)
@@ -107,14 +110,23 @@ def over_anchors(
     return mean_of(values, jnp.stack([participants(embeddings, present, name) for name in names]))
 
 
-def _kind(score: Score) -> Any:
-    """A key that ignores the anchor, equal for Scores whose matched scores are the same.
+def _kind(score: Score) -> Hashable:
+    """Equal for Scores that differ only in the anchor; None where others are known by name."""
+    match score:
+        case MixedScore():
+            kinds = tuple(map(_kind, score.scores))
+            return None if None in kinds else (score.weights, kinds)
+        case CosineScore(col=None):
+            return CosineScore("")
+        case AnchoredScore():
+            return replace(score, anchor="")
+    return None
 
-    For any other Score, an object that equals no other.
-    """
+
+def _is_symmetric(score: Score) -> bool:
     if isinstance(score, MixedScore):
-        return score.weights, *map(_kind, score.scores)
-    return replace(score, anchor="") if isinstance(score, SymmetricScore) else object()
+        return all(map(_is_symmetric, score.scores))
+    return isinstance(score, SymmetricScore)
 
 
 def over_any(

@@ -19,6 +19,7 @@ from jax.core import Tracer
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups
 from gramalign.mesh import AxisName, check_axis, names_of
+from gramalign.scores import AggregateScore, CosineScore, score_named
 from gramalign.scores.named import as_key
 from gramalign.scores.products import in_bfloat16
 from gramalign.scores.sides import check_embeddings, check_unit
@@ -158,9 +159,12 @@ def check_head(head: Any, example: str) -> None:
 def check_unit_rows(embeddings: Embeddings, settings: Mapping[str, Any]) -> None:
     """Raise `ValueError` for rows that are not of length 1, in losses that take cosines.
 
-    With a `score_of`, a loss requires nothing of the rows.
+    With a `score_of` of another kind, a loss requires nothing of the rows.
     """
-    if settings.get("score_of") is None:
+    score = settings.get("score_of")
+    if score is not None:
+        score = score_named(score, next(iter(embeddings)), "score_of")
+    if score is None or isinstance(score, (CosineScore, AggregateScore)):
         check_unit(embeddings, settings["present"])
 
 

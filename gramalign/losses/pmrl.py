@@ -19,8 +19,9 @@ Cost: two k x k eigenproblems per example and 6 B^2 d flops with the gradient; m
 Singular set: sigma_1 = sigma_2, a kink of L^M, whose derivative there is that of one choice of the
 two vectors. With orthonormal modalities, the derivative with respect to each is parallel to it, so
 that normalised ones stay there. The derivative of u grows as 1 / gap nearby; at the kink it leaves
-out the rotation of u. Also u orthogonal to the modalities' mean, as for two at an obtuse angle,
-where its sign flips. Gradients are finite everywhere.
+out the rotation of u. Also u orthogonal to the modalities' mean, across which its sign flips. That
+of two at an obtuse angle always is, and points as the first by name does, so that other names are
+another loss; `signed=False` needs no sign. Gradients are finite everywhere.
 Blind spot: mismatched tuples: none is ever compared with a matched one. Signs, in L^M.
 """
 

@@ -201,7 +201,7 @@ def _joint_volume(rows: _Span, cols: _Span) -> Float[Array, "r c"]:
     if len(rows.basis) > len(cols.basis):
         return _joint_volume(cols, rows).T
     cosines = [[product(q, p) for p in cols.basis] for q in rows.basis]
-    noise = 4 * rounding(rows.basis[0], cols.basis[0])
+    noise = 4 * max(rounding(rows.basis[0], cols.basis[0]), rounding(cols.basis[0], rows.basis[0]))
     # Cholesky of I - M M^T, all tuples at once: pivot n is the squared distance of the row's n-th
     # direction from the span of the column and of the directions before it.
     factor: list[list[Array]] = []

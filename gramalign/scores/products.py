@@ -53,12 +53,12 @@ def rounding(
     """Relative error of a `product` of unit vectors, due to the rounding of its factors.
 
     Args:
-        rows: one side.
-        cols: the other side.
-        as_given: the factors are the embeddings themselves, which lose nothing if already bfloat16.
+        rows: embeddings.
+        cols: what a Score computed from embeddings, and rounded if it is bfloat16.
+        as_given: these are embeddings too, which lose nothing if already bfloat16.
     """
     asked = _asked() and not _given_in_bfloat16(rows, cols)
-    if not asked and (as_given or not _given_in_bfloat16(rows, cols)):
+    if not asked and (as_given or cols.dtype != jnp.bfloat16):
         return float(jnp.finfo(at_least_float32(rows).dtype).eps)
     # The d entries err independently, so their sum errs less than any of them, by sqrt(d). If both
     # sides are rounded here, the errors of close vectors are alike.

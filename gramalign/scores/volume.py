@@ -9,14 +9,14 @@ determinant per pair. Matched tuples are computed by the sheared factorisation o
 accurate however close the modalities are.
 
 The logarithm, log(Vol^2 + 1e-6) / 2, is sensitive to ratios instead of differences. The floor is
-twice what a float32 tile cannot tell from 0; for bfloat16 embeddings it is 0.06 / sqrt(d), and
-twice that where the engine rounds both sides. With a smaller floor, one step of rounding would be a
-jump in the score, by which mismatched tuples would beat matched ones, or lose to them. The n-th
-root, for n modalities present in anchor and tuple, is a mean of heights where the volume is their
-product, which shrinks with every further modality. So tuples of different sizes have one scale, but
-not equal chances: all heights but the anchor's are the tuple's own, and decide most of the mean
-(`gramalign.scores.height` takes the anchor's alone). The root is as steep at 0 as a logarithm, and
-so is taken of sqrt(Vol^2 + floor) in bfloat16.
+twice what a float32 tile of two modalities cannot tell from 0, and about that of more; for bfloat16
+embeddings it is 0.06 / sqrt(d), and twice that where the engine rounds both sides. With a smaller
+floor, one step of rounding would be a jump in the score, by which mismatched tuples would beat
+matched ones, or lose to them. The n-th root, for n modalities present in anchor and tuple, is a
+mean of heights where the volume is their product, which shrinks with every further modality. So
+tuples of different sizes have one scale, but not equal chances: all heights but the anchor's are
+the tuple's own, and decide most of the mean (`gramalign.scores.height` takes the anchor's alone).
+The root is as steep at 0 as a logarithm, and so is taken of sqrt(Vol^2 + floor) in bfloat16.
 
 Source: Cicchetti et al., ICLR 2025, arXiv 2412.11959; n-th root after HyVol's masked volume.
 Needs: an anchor; k >= 2. A missing modality is left out of the tuple.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gramalign import losses
+from gramalign.scores import CosineScore
 from gramalign.scores.sides import check_unit
 from tests import samples
 from tests.every_loss import EVERY
@@ -32,6 +33,12 @@ def test_losses_of_unit_rows(name):
     with pytest.raises(ValueError, match=message):
         loss(long, **settings)
     jax.eval_shape(lambda x: loss(x, **settings), long)
+
+
+@pytest.mark.parametrize("score_of", ["cosine", "aggregate", CosineScore])
+def test_cosines_by_name(score_of):
+    with pytest.raises(ValueError, match=r"embeddings\['b'\] must hold rows of length 1"):
+        losses.clip(with_row(1, 2 * X["b"][1]), anchor="a", score_of=score_of)
 
 
 def test_vicreg_of_rows_whose_deviation_is_given():

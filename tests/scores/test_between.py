@@ -133,3 +133,15 @@ def test_names_the_modality_that_is_not_there():
     embeddings = jax.tree.map(jnp.asarray, sample()[0])
     with pytest.raises(ValueError, match="query is 'smell'"):
         Between("cosine", ("smell",), ("text",)).rows(embeddings)
+
+
+@pytest.mark.parametrize("name", ["volume", "height", "simplex"])
+def test_a_query_wider_than_the_gallery_does_not_see_its_rounding(name):
+    """What a Score computes of the gallery is rounded, though a query in float32 is not."""
+    embeddings, _ = sample(n=64, d=32, gaps=False)
+    x = {m: jnp.asarray(rows, jnp.bfloat16) for m, rows in embeddings.items()}
+    x["text"] = x["audio"].astype(jnp.float32)  # within the span of every match
+    score = Between(name, ("text",), ("audio", "video"))
+    with jax.numpy_dtype_promotion("standard"):
+        tile = score.tile(score.rows(x).factors, score.cols(x).factors)
+        assert jnp.abs(score.matched(x)).max() < 1e-6 and not jnp.diagonal(tile).any()
