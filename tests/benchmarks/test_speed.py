@@ -54,6 +54,7 @@ def test_a_bfloat16_row_agrees_too():
     pytest.importorskip("torch")
     (row,) = measure(Workload("clip", 16, 3, 32, "bfloat16"), Way(16))
     assert row["dtype"] == "bfloat16" and row["agree"] is True
+    assert set(row["rounds"]["peer_seconds"]) == {1, 2}  # threads, of which the faster counts
     assert row["loss_difference"] > 0
 
 
@@ -146,6 +147,17 @@ def test_a_peer_that_takes_too_long(already, monkeypatch):
     assert "--peer-seconds 8" in found.note and not found.timed
     assert calls == ([32, 32] if already == 32 else [32, 32, 256])
     assert (found.loss is None) == (already == 32)
+
+
+@pytest.mark.peer
+def test_a_number_of_threads_that_takes_too_long_is_left_out(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(speed.patience, "fits", lambda *_: next(fitting))
+    for answers, left in (([True, False], [1]), ([False, True], [2]), ([False, False], [])):
+        fitting = iter(answers)
+        given = Workload("clip", 8, 2, 8), made_up(8, 2, 8)
+        found = speed._theirs(*given, 2, 60, lambda text: None)
+        assert list(found.timed) == left and (found.loss is None) == (not left)
 
 
 def test_why_there_is_no_peer(monkeypatch):
