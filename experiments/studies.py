@@ -202,13 +202,14 @@ def missing(out: Path, seeds: range, raw: Path | None) -> Study:
         title="What are examples with gaps worth?",
         text=(
             "Emoji: two drawings, three languages, speech. The second drawing is absent from 22 % "
-            "of the rows, as its makers left it; the axis is the share of all training entries "
-            "taken away on top of that, at random, but leaving every row at least two. Test rows "
-            "are unchanged. *Complete rows* trains only on rows that still have everything, as "
-            "long as these are enough for a batch; the others train on all rows, with what is "
+            "of the rows, as its makers left it; the axis is the rate at which further entries of "
+            "the training part are taken away at random. Every row keeps at least two, so that "
+            "rates of 20, 40 and 60 % take 20, 39 and 55 % of the entries that there were. Test "
+            "rows are unchanged. *Complete rows* trains only on rows that still have everything, "
+            "as long as these are enough for a batch; the others train on all rows, with what is "
             f"absent masked. Batches of {BATCH}, 400 steps, otherwise the preset `digits`."
         ),
-        axis="entries taken away",
+        axis="rate of removal",
         lines={name: line(name, False) for name in objectives}
         | {f"{name}, complete rows": line(name, True) for name in objectives},
     )

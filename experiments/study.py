@@ -4,7 +4,7 @@
     python -m experiments.study modalities         two to eight of them
     python -m experiments.study temperature        0.01 to 0.5, fixed
     python -m experiments.study anchor             each modality, or each in turn
-    python -m experiments.study missing            emoji with its gaps, and up to 60 % more
+    python -m experiments.study missing            emoji with its gaps, and more of them
 
 Each trains every line of its picture at every place of its axis with several seeds, and writes
 experiments/results/NAME.json, .md and .svg. Runs that are there already are not repeated.

@@ -38,8 +38,8 @@ def speed_table(rows: Sequence[Report]) -> Group:
     notes = [
         "Spread: half of the slowest minus the fastest round, over the median. Same loss: relative "
         "difference, before anything was timed.",
-        "Torch peer: a determinant for each pair (gram); an SVD with full matrices (pmrl), on a "
-        "CPU with one thread or all, whichever is faster; the whole matrix of logits (clip).",
+        "Torch peer: a determinant for each pair (gram); an SVD with full matrices (pmrl); the "
+        "whole matrix of logits (clip). On a CPU with one thread or all, whichever is faster.",
     ]
     if any(row["fastest"] for row in rows):
         notes.append("*: the fastest tile of its workload.")

@@ -85,8 +85,8 @@ def step(method: Method, way: Way) -> Callable:
         given = {"groups": numbers // 2} if term.needs_labels else {}
         with jax.ensure_compile_time_eval():
             head = term.head(tuple(embeddings), embeddings[ANCHOR].shape[1], nnx.Rngs(0))
-        if head is not None:
-            given |= {"head": head, "key": jax.random.key(0)}
+        given |= {} if head is None else {"head": head}
+        given |= {"key": jax.random.key(0)} if term.draws else {}
         return jnp.mean(loss(embeddings, engine=engine, **given))
 
     return jax.jit(jax.value_and_grad(mean))

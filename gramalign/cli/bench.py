@@ -24,6 +24,25 @@ from gramalign.contrast.exchange import Strategy
 from gramalign.training.terms import TERMS
 
 PARTS: tuple[Part, ...] = ("speed", "memory", "accuracy")
+USED_BY: dict[str, tuple[Part, ...]] = {
+    "methods": ("speed", "memory"),
+    "batches": ("speed",),
+    "dtypes": ("speed", "memory"),
+    "modalities": ("speed", "memory"),
+    "dim": PARTS,
+    "tiles": ("speed", "memory"),
+    "devices": ("speed",),
+    "strategies": ("speed",),
+    "implementations": ("speed",),
+    "repeats": ("speed", "training", "retrieval"),
+    "peer_limit": ("speed",),
+    "peer_seconds": ("speed",),
+    "peer_largest": ("speed",),
+    "memory_batches": ("memory",),
+    "resident_batch": ("memory",),
+    "accuracy_modalities": ("accuracy",),
+}
+"""The parts that an option makes a difference to; others make one to all."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,8 @@ class Bench:
     """Batch sizes to time, for every method. None: on a CPU gram 2048 4096 8192, pmrl 256 1024 and
     others 2048; on a GPU or TPU up to 262144; each cut to a multiple of --devices."""
     dtypes: tuple[DType, ...] | None = None
-    """Dtypes of the embeddings; None: float32 on a CPU, bfloat16 on a GPU or TPU."""
+    """Dtypes of the embeddings; None: float32 on a CPU, bfloat16 on a GPU or TPU. Compiled memory
+    is that of the first."""
     modalities: int = 4
     """Modalities in a tuple, k; the first is the anchor."""
     dim: int = 512
@@ -94,6 +114,7 @@ class Bench:
 
     def __post_init__(self):
         """Refuse what cannot be measured, by the option's name."""
+        self._check_part()
         lowest = {"modalities": 2, "batches": 2, "memory_batches": 2, "accuracy_modalities": 2}
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
@@ -122,10 +143,21 @@ class Bench:
             )
         if self.strategies and self.devices == 1:
             raise ValueError("--strategies applies to several devices: give --devices as well")
-        if self.devices > 1 and self.only not in (None, "speed"):
+
+    def _check_part(self) -> None:
+        """Raises `ValueError` for options that make no difference to the one part."""
+        if self.only is None:
+            return
+        given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+        unused = [
+            f"{_option(name)} (for {', '.join(USED_BY[name])})"
+            for name in given
+            if name in USED_BY and self.only not in USED_BY[name]
+        ]
+        if unused:
+            several = ", ".join(unused)
             raise ValueError(
-                f"--devices {self.devices} applies to the speed part, but --only {self.only} "
-                "measures one device: leave out --devices, or give --only speed"
+                f"--only {self.only} makes no use of {several}: leave these out, or --only"
             )
 
     def run(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 # A TPU multiplies bfloat16 numbers. A float32 product is composed of that many products of bfloat16
@@ -23,9 +24,11 @@ FLOAT32_PASSES = {
 def matmul_flops(function: Callable, *args: Any, **kwargs: Any) -> int:
     """Floating-point operations of all matrix products in a call of a function.
 
-    A multiplication and an addition count as two. A loop's body counts as often as it runs, whereas
-    the compiler's own analysis counts it once. Inside `jax.shard_map` the devices' parts are added
-    up. Unused results are left out, as compilers do. Nothing is compiled or run.
+    Convolutions are such products, counted without those of padding and of the zeros that a
+    transposed one inserts. A multiplication and an addition count as two. A loop's body counts as
+    often as it runs, whereas the compiler's own analysis counts it once. Inside `jax.shard_map` the
+    devices' parts are added up. Unused results are left out, as compilers do. Nothing is compiled
+    or run.
 
     Args:
         function: the function to call.
@@ -73,6 +76,8 @@ def _of_equation(equation: JaxprEqn, passes: Mapping[str, float] | None) -> floa
         out: Any = equation.outvars[0].aval
         flops = 2 * prod(out.shape) * prod(first.shape[axis] for axis in contracted)
         return flops * (1.0 if passes is None else _passes(equation, passes))
+    if name == "conv_general_dilated":
+        return _of_convolution(equation) * (1.0 if passes is None else _passes(equation, passes))
 
     inside = [_count(jaxpr, passes) for jaxpr in jaxprs_in(params)]
     if name == "cond":
@@ -87,6 +92,22 @@ def _of_equation(equation: JaxprEqn, passes: Mapping[str, float] | None) -> floa
     if name == "pallas_call":
         return once * prod(params["grid_mapping"].grid)
     return once
+
+
+def _of_convolution(equation: JaxprEqn) -> int:
+    params = equation.params
+    data, kernel, result = params["dimension_numbers"]
+    avals: list[Any] = [side.aval for side in (*equation.invars, *equation.outvars)]
+    inputs, taps, out = (aval.shape for aval in avals)
+    # A kernel has the channels of one group, be it of features or of the batch.
+    flops = 2 * out[result[0]] * out[result[1]] * taps[kernel[1]]
+    for i, (low, _) in enumerate(params["padding"]):
+        starts = np.arange(out[result[2 + i]]) * params["window_strides"][i] - low
+        reached = starts[:, None] + np.arange(taps[kernel[2 + i]]) * params["rhs_dilation"][i]
+        spread = params["lhs_dilation"][i]
+        within = (0 <= reached) & (reached < inputs[data[2 + i]] * spread)
+        flops *= int(np.count_nonzero(within & (reached % spread == 0)))
+    return flops
 
 
 def _passes(equation: JaxprEqn, passes: Mapping[str, float]) -> float:

@@ -19,6 +19,16 @@ def test_accuracy_of_close_tuples(modalities):
     assert near["cholesky"] is None or near["cholesky"] > 0.1
 
 
+@pytest.mark.parametrize("modalities", [2, 3, 4])
+def test_determinants_are_as_exact_as_by_lapack(modalities):
+    """Which the published code calls."""
+    vectors = accuracy.close_tuples(32, modalities, 64, 1e-2)
+    by_lapack = np.linalg.det(vectors @ vectors.transpose(0, 2, 1))
+    assert by_lapack.dtype == np.float32
+    got = accuracy.METHODS["determinant"](vectors)
+    np.testing.assert_allclose(got, np.sqrt(np.abs(by_lapack)), rtol=0.02)
+
+
 def test_reference_volumes():
     angle = 1e-4
     pair = np.array([[1.0, 0.0, 0.0], [np.cos(angle), np.sin(angle), 0.0]])

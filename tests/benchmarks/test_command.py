@@ -1,5 +1,6 @@
 """`gramalign bench` from its options to the tables, the JSON and the exit status."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -13,7 +14,7 @@ from gramalign.benchmarks.rounds import OUT_OF_MEMORY
 from gramalign.benchmarks.speed_tables import largest_table
 from gramalign.benchmarks.tables import tables
 from gramalign.cli import main
-from gramalign.cli.bench import Bench
+from gramalign.cli.bench import USED_BY, Bench
 from gramalign.cli.figures import write_figures
 from gramalign.contrast import Engine
 from gramalign.evaluation.tables import to_text
@@ -197,10 +198,11 @@ def test_the_peers_largest_batch_beside_ours(short_rounds, monkeypatch):
 
     monkeypatch.setattr(report.largest, "elsewhere", search)
     monkeypatch.setattr(report, "SQUARE", 16)
-    options = dict(only="accuracy", methods=("clip", "pmrl"), modalities=2, dim=16, repeats=1)
+    options = dict(methods=("clip", "pmrl"), modalities=2, dim=16, repeats=1)
     bench = Bench(**options, accuracy_modalities=(2,), peer_largest=True)
+    plan = dataclasses.replace(bench.plan("gpu"), parts=("accuracy",))
     kept = []
-    told = report.measure(bench.plan("gpu"), keep=lambda found: kept.append(json.dumps(found)))
+    told = report.measure(plan, keep=lambda found: kept.append(json.dumps(found)))
     found = told["peer_largest"]
     steps = [json.loads(text)["peer_largest"] for text in kept]
     assert [[x["gramalign"] is not None for x in rows] for rows in steps] == [
@@ -256,8 +258,19 @@ def test_options_are_checked_by_name(capsys):
     assert "pallas does not run on a cpu" in complaint(capsys, "--implementations", "pallas")
     words = ["--devices", "2", "--batches", "9"]
     assert "--batches 9 does not divide evenly over --devices 2: try 8" in complaint(capsys, *words)
-    words = ["--devices", "4", "--only", "memory"]
-    assert "--devices 4 applies to the speed part, but --only memory" in complaint(capsys, *words)
+
+
+def test_options_for_other_parts_are_refused(capsys):
+    words = ["--only", "memory", "--devices", "4", "--methods", "pmrl", "--repeats", "3"]
+    assert (
+        "--only memory makes no use of --devices (for speed), --repeats (for speed, training, "
+        "retrieval): leave these out, or --only"
+    ) in " ".join(complaint(capsys, *words).split())
+    # Which would run a search before the one part.
+    assert "--peer-largest" in complaint(capsys, "--only", "accuracy", "--peer-largest")
+    Bench(only="retrieval", repeats=3, threads=1, platform="cpu")
+    everywhere = {"only", "platform", "threads", "out"}
+    assert {field.name for field in dataclasses.fields(Bench)} - everywhere == set(USED_BY)
 
 
 def test_devices_that_are_not_there(monkeypatch):

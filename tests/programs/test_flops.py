@@ -18,6 +18,38 @@ def product(x):
 ONE = 2 * 64 * 64 * 16
 
 
+@pytest.mark.parametrize("padding, pairs", [("VALID", 10 * 3), ("SAME", 11 * 3 - 2)])
+def test_convolutions(padding, pairs):
+    """Of 21 frames, three at every second one; in two groups, from 4 channels to 8."""
+    x = jax.ShapeDtypeStruct((5, 21, 4), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((3, 2, 8), jnp.float32)
+    settings = dict(dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=2)
+
+    def total(x, kernel):
+        sides = x, kernel, (2,), padding
+        out = jax.lax.conv_general_dilated(*sides, **settings, precision="highest")
+        return jnp.sum(jnp.tanh(out))
+
+    once = 2 * 5 * pairs * 2 * 8
+    assert matmul_flops(total, x, kernel) == once
+    assert traced_flops(jax.make_jaxpr(total)(x, kernel), FLOAT32_PASSES) == 6 * once
+    # The gradient of either side takes the same products in another order.
+    for sides, times in ((0, 2), (1, 2), ((0, 1), 3)):
+        assert matmul_flops(jax.grad(total, sides), x, kernel) == times * once
+
+
+def test_convolutions_are_counted_as_xla_does():
+    x, kernel = jnp.ones((2, 4, 9, 7)), jnp.ones((6, 4, 3, 2))
+
+    def spread(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (2, 1), ((1, 2), (0, 3)), lhs_dilation=(1, 3), rhs_dilation=(2, 1)
+        )
+
+    xla = jax.jit(spread).lower(x, kernel).cost_analysis()["flops"]
+    assert matmul_flops(spread, x, kernel) == xla
+
+
 def test_loops_count_as_often_as_they_run():
     def loop(x):
         return jax.lax.scan(lambda total, _: (total + product(x), None), 0.0, length=7)[0]
