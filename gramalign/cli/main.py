@@ -27,7 +27,7 @@ from gramalign.cli.export import Export
 from gramalign.cli.features import Features
 from gramalign.cli.join import Join
 from gramalign.cli.methods import Methods
-from gramalign.cli.options import SharedOptions, as_typed, options, words_after
+from gramalign.cli.options import SharedOptions, as_typed, check_once, options, words_after
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
@@ -36,7 +36,7 @@ from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
 from gramalign.cli.stablehlo import StableHLO
-from gramalign.cli.train import Train
+from gramalign.cli.train import Train, default_out
 from gramalign.files import check_local
 from gramalign.training import Config
 from gramalign.training.run_folder import RunFolder
@@ -108,12 +108,23 @@ def _at_home(word: str) -> str:
 
 
 def _to_resume(args: Sequence[str]) -> Config | None:
-    """The config of the run that a command is to go on with, if there is one: its own options."""
-    out = words_after("--out", args)
-    if "--resume" not in args or not out:
+    """The config of the run that a command without a preset goes on with: its own options.
+
+    Raises:
+        ValueError: there is none, and nothing says what else to train.
+    """
+    out, data = words_after("--out", args), words_after("--data", args)
+    if "--resume" not in args or (data and not out):
         return None
-    folder = RunFolder(Path(out[0]))
-    return folder.saved_config() if folder.config.exists() else None
+    folder = RunFolder(Path(out[0]) if out else default_out("digits", Config()))
+    if folder.config.exists():
+        return folder.saved_config()
+    if data:
+        return None
+    raise ValueError(
+        f"no run in {folder.root} to resume: give its folder as --out, or for a run that begins "
+        "there if none has, a preset or --data"
+    )
 
 
 def _print_messages() -> None:
@@ -128,6 +139,7 @@ def _read(args: list[str]) -> Any:
     # The preset's values are the defaults of all other options, and the objective says which terms
     # have any, so both have to be known before these can be read. The preset is the word after the
     # command, if that is not an option.
+    check_once(args)
     name = args[0] if args else ""
     named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
     start = preset(named if name in ("train", "compare", "plan") else "digits")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from gramalign.cli.media import AGAIN
 from gramalign.training import Config
 from gramalign.training.expression import parse
 from gramalign.training.own_terms import in_order, term_named
@@ -73,6 +74,23 @@ def words_after(option: str, args: Sequence[str]) -> list[str]:
             end = next((n for n, x in enumerate(rest) if x.startswith("--")), len(rest))
             return list(rest[:end])
     return []
+
+
+def check_once(args: Sequence[str]) -> None:
+    """Refuses an option that is given again, unless all its words would count.
+
+    Raises:
+        ValueError: only those of the last would.
+
+    >>> check_once(["--text", "caption=bert", "--text", "title=bert"])
+    """
+    given = [x.partition("=")[0].replace("_", "-") for x in args if x.startswith("--")]
+    for option in sorted({*given} - AGAIN):
+        if given.count(option) > 1:
+            raise ValueError(
+                f"{option} is given {given.count(option)} times, of which only the last would "
+                "count: give it once, with all its words"
+            )
 
 
 @contextlib.contextmanager

@@ -678,8 +678,9 @@ def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
 def test_a_fusion_is_evaluated_and_embedded(store, run, small, tmp_path, capsys):
     """VAST trains an anchor's cosine with the others' fusion, and so it is what finds tuples."""
     out = tmp_path / "fusing"
-    words = ["train", "--data", str(store), "--out", str(out), "--objective", "vast", *small]
-    main([*words, "--steps", "200", "--vast.anchor", "text", "--no-evaluation"])
+    words = ["train", "--data", str(store), "--out", str(out), "--objective", "vast"]
+    words += ["--steps", "200", *small[2:]]
+    main([*words, "--vast.anchor", "text", "--no-evaluation"])
     main(["evaluate", str(out)])
     record = json.loads((out / "evaluation.json").read_text())
     assert record["score"] == "fused"
@@ -713,6 +714,20 @@ def test_a_run_goes_on_with_its_own_options(run, capsys, tmp_path):
     for name in ("params.safetensors", "config.json"):
         assert (stopped / name).read_bytes() == (run / name).read_bytes()
     assert "model.dim: 8 -> 64" in complaint(capsys, "train", "digits", *words[1:])
+
+
+def test_what_is_resumed_is_there_or_named(store, tmp_path, monkeypatch, capsys, caplog):
+    caplog.set_level("INFO", "gramalign")
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--resume", "--no-evaluation"]
+    for out, wanted in ([], "runs/digits"), (["--out", "mine"], "mine"):
+        assert f"no run in {wanted} to resume" in complaint(capsys, *words, *out)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("gramalign.cli.train.train", lambda *_, **how: None)
+    for of in [*words, "--data", str(store)], ["train", "digits", *words[1:]]:
+        caplog.clear()
+        main([*of, "--steps", "0", "--optimizer.warmup", "0", "--out", "mine"])
+        assert "nothing to resume in mine: a new run" in caplog.text
 
 
 @pytest.mark.slow

@@ -1,11 +1,22 @@
 """Which options there are depends on the objective."""
 
 import re
+from dataclasses import fields
 
 import pytest
 
 from gramalign.cli import main
+from gramalign.cli.classify import Classify
+from gramalign.cli.compare import Compare
+from gramalign.cli.embed import Embed
+from gramalign.cli.evaluate import Evaluate
+from gramalign.cli.features import Features
+from gramalign.cli.join import Join
+from gramalign.cli.media import AGAIN, Words
 from gramalign.cli.options import options, words_after
+from gramalign.cli.robustness import Robustness
+from gramalign.cli.search import Search
+from gramalign.cli.train import Train
 from gramalign.training import Clip, Config, Gram
 from gramalign.training.terms import TERMS
 from tests.complaint import complaint
@@ -57,6 +68,17 @@ def test_a_setting_that_would_do_nothing_is_refused(word):
         options(Config(), ["gram"], ["--model.dim", "3", word])
 
 
+def test_options_whose_words_all_count_may_be_given_again():
+    mark = Words.__metadata__[0]
+    commands = Train, Evaluate, Classify, Robustness, Embed, Search, Compare, Features, Join
+    assert AGAIN == {
+        f"--{each.name}"
+        for command in commands
+        for each in fields(command)
+        if mark in getattr(each.type, "__metadata__", ())
+    }
+
+
 def test_an_option_may_be_written_with_an_equals_sign():
     assert words_after("--objective", ["--objective=clip + gram", "--seed", "1"]) == ["clip + gram"]
     assert words_after("--objective", ["--objectives", "clip"]) == []
@@ -75,6 +97,12 @@ def test_an_option_may_be_written_with_an_equals_sign():
             ["train", "--steps", "9", "--optimizer.warmup", "9"],
             "error: --optimizer.warmup is 9, expected fewer than --steps, which is 9",
         ),
+        (
+            ["train", "--seed", "1", "--objective=clip", "--objective", "gram"],
+            "--objective is given 2",
+        ),
+        (["compare", "--data", "a", "--data", "b"], "--data is given 2 times, of which only the"),
+        (["train", "--batch-size", "8", "--batch_size=9"], "--batch-size is given 2 times"),
         (["train", "--batch-size", "x"], "Error parsing --batch-size: invalid literal"),
         (["train", "--batch-size", "x"], "see gramalign train --help"),
         (["train", "--batchsize", "8"], "Unrecognized options: --batchsize"),
