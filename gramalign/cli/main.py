@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import jax
 import tyro
@@ -48,6 +48,27 @@ Start with: gramalign train digits
 Then: gramalign evaluate runs/digits
 
 Versions: gramalign --version"""
+
+COMMANDS = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "robustness": Robustness,
+    "classify": Classify,
+    "embed": Embed,
+    "export": Export,
+    "stablehlo": StableHLO,
+    "search": Search,
+    "compare": Compare,
+    "report": Report,
+    "runs": Runs,
+    "features": Features,
+    "encoders": Encoders,
+    "join": Join,
+    "pack": Pack,
+    "methods": Methods,
+    "bench": Bench,
+    "plan": Plan,
+}
 
 _PARTING = 5  # seconds that processes with one error need at most to end together
 _GOES_ON = {"train": "--resume", "compare": "the same command", "features": "the same command"}
@@ -154,29 +175,17 @@ def _read(args: list[str]) -> Any:
         start = replace(start, objective=objectives[0])
     config = options(start, objectives, args)
     shared = SharedOptions(**{each.name: getattr(config, each.name) for each in fields(config)})
-    compare = Compare(named, (start.data,), config=shared)
-    command = partial(tyro.conf.subcommand, prefix_name=False)
-    with as_typed(name):
-        return tyro.cli(
-            Annotated[Train, command("train", default=Train(named, config=config))]
-            | Annotated[Evaluate, command("evaluate")]
-            | Annotated[Robustness, command("robustness")]
-            | Annotated[Classify, command("classify")]
-            | Annotated[Embed, command("embed")]
-            | Annotated[Export, command("export")]
-            | Annotated[StableHLO, command("stablehlo")]
-            | Annotated[Search, command("search")]
-            | Annotated[Compare, command("compare", default=compare)]
-            | Annotated[Report, command("report")]
-            | Annotated[Runs, command("runs")]
-            | Annotated[Features, command("features")]
-            | Annotated[Encoders, command("encoders")]
-            | Annotated[Join, command("join")]
-            | Annotated[Pack, command("pack")]
-            | Annotated[Methods, command("methods")]
-            | Annotated[Bench, command("bench")]
-            | Annotated[Plan, command("plan", default=Plan(named, config=config))],
-            prog="gramalign",
-            description=DESCRIPTION,
-            args=args,
-        )
+    defaults = {
+        "train": Train(named, config=config),
+        "compare": Compare(named, (start.data,), config=shared),
+        "plan": Plan(named, config=config),
+    }
+    with as_typed():
+        if name in COMMANDS:  # alone, or those of others would be among the options that are meant
+            default = {"default": defaults[name]} if name in defaults else {}
+            return tyro.cli(COMMANDS[name], prog=f"gramalign {name}", args=args[1:], **default)
+        command = partial(tyro.conf.subcommand, prefix_name=False)
+        every: Any = Union[  # noqa: UP007
+            tuple(Annotated[kind, command(x)] for x, kind in COMMANDS.items())
+        ]
+        return tyro.cli(every, prog="gramalign", description=DESCRIPTION, args=args)

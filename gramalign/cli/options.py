@@ -94,11 +94,8 @@ def check_once(args: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def as_typed(command: str) -> Iterator[None]:
+def as_typed() -> Iterator[None]:
     """What a config refuses while tyro builds it is told of the options that were typed.
-
-    Args:
-        command: the first word, whose help tyro's own messages point to.
 
     Raises:
         ValueError: in place of the config's own.
@@ -116,24 +113,14 @@ def as_typed(command: str) -> Iterator[None]:
             said.truncate(0)
             part = place.partition(".settings.")[2] or place.rpartition(".")[2]
             raise ValueError(_typed(message, part)) from None
+        if isinstance(refused, ValueError):  # of the command itself, which is no part
+            said.truncate(0)
+            raise ValueError(_typed(str(refused))) from None
         raise
     except ValueError as error:
         raise ValueError(_typed(str(error))) from None
     finally:
-        sys.stderr.write(_of_command(said.getvalue(), command))
-
-
-def _of_command(text: str, command: str) -> str:
-    """A message of tyro's that points to the help of the command, in a frame of the same width.
-
-    >>> _of_command("| see gramalign --help           |", "train")
-    '| see gramalign train --help     |'
-    """
-    there = re.search(r"see gramalign --help( +)", text)
-    if there is None:
-        return text
-    pointer = f"see gramalign {command} --help"
-    return text.replace(there[0], pointer.ljust(len(there[0]) - 1) + " ")
+        sys.stderr.write(said.getvalue())
 
 
 def _typed(message: str, part: str = "") -> str:

@@ -18,6 +18,7 @@ from gramalign import Index, training
 from gramalign.cli import main
 from gramalign.cli.embed import without_text, write_npz
 from gramalign.cli.evaluate import Evaluate, evaluate_run
+from gramalign.cli.main import COMMANDS
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
 from gramalign.cli.targets import check_target
@@ -790,6 +791,7 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "--resume" in complaint(capsys, *again)
     assert "digits" in complaint(capsys, "train", "no-such-preset")
     assert "'digits'" in complaint(capsys, "train", "--data", str(tmp_path / "absent"))
+    assert "it is a run, so give its data" in complaint(capsys, "train", "--data", str(run))
     assert "gram, log_volume" in complaint(capsys, "train", "--objective", "gram + nonsense")
     assert "no run was started in it" in complaint(capsys, "evaluate", str(tmp_path))
     assert f"--data {tmp_path}" in complaint(capsys, "train", str(tmp_path))
@@ -823,10 +825,6 @@ def test_it_is_a_module_too(monkeypatch, capsys):
         runpy.run_module("gramalign", run_name="__main__", alter_sys=True)
     assert stop.value.code == 0
     assert "gramalign train digits" in capsys.readouterr().out
-
-
-COMMANDS = ["train", "evaluate", "classify", "robustness", "embed", "search", "compare", "report"]
-COMMANDS += ["methods", "bench", "plan", "export", "runs", "pack"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,17 +6,9 @@ from dataclasses import fields
 import pytest
 
 from gramalign.cli import main
-from gramalign.cli.classify import Classify
-from gramalign.cli.compare import Compare
-from gramalign.cli.embed import Embed
-from gramalign.cli.evaluate import Evaluate
-from gramalign.cli.features import Features
-from gramalign.cli.join import Join
+from gramalign.cli.main import COMMANDS
 from gramalign.cli.media import AGAIN, Words
 from gramalign.cli.options import options, words_after
-from gramalign.cli.robustness import Robustness
-from gramalign.cli.search import Search
-from gramalign.cli.train import Train
 from gramalign.training import Clip, Config, Gram
 from gramalign.training.terms import TERMS
 from tests.complaint import complaint
@@ -68,12 +60,17 @@ def test_a_setting_that_would_do_nothing_is_refused(word):
         options(Config(), ["gram"], ["--model.dim", "3", word])
 
 
+def test_a_misspelt_option_is_one_of_the_command(capsys):
+    printed = complaint(capsys, "train", "--batchsize", "8")
+    assert "--batch-size INT" in printed
+    assert "Texts, images" not in printed, "which are of features"
+
+
 def test_options_whose_words_all_count_may_be_given_again():
     mark = Words.__metadata__[0]
-    commands = Train, Evaluate, Classify, Robustness, Embed, Search, Compare, Features, Join
     assert AGAIN == {
         f"--{each.name}"
-        for command in commands
+        for command in COMMANDS.values()
         for each in fields(command)
         if mark in getattr(each.type, "__metadata__", ())
     }
@@ -106,6 +103,7 @@ def test_an_option_may_be_written_with_an_equals_sign():
         (["train", "--batch-size", "x"], "Error parsing --batch-size: invalid literal"),
         (["train", "--batch-size", "x"], "see gramalign train --help"),
         (["train", "--batchsize", "8"], "Unrecognized options: --batchsize"),
+        (["train", "--batchsize", "8"], "run gramalign train --help"),
     ],
 )
 def test_errors_name_options_as_they_are_typed(words, told, capsys):
