@@ -27,7 +27,14 @@ from gramalign.cli.export import Export
 from gramalign.cli.features import Features
 from gramalign.cli.join import Join
 from gramalign.cli.methods import Methods
-from gramalign.cli.options import SharedOptions, as_typed, check_once, options, words_after
+from gramalign.cli.options import (
+    SharedOptions,
+    as_typed,
+    check_once,
+    options,
+    told_by_option,
+    words_after,
+)
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
@@ -98,7 +105,8 @@ def main(args: Sequence[str] | None = None) -> None:
             for path in vars(command).values():
                 if isinstance(path, Path):
                     check_local(path)
-            command.run()
+            with told_by_option(command):
+                command.run()
     except SystemExit as end:
         if alone and end.code == BY_HAND:
             # What is being compiled cannot be ended otherwise, and would end in a crash.

@@ -5,8 +5,8 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Annotated
+from dataclasses import Field, dataclass, field, fields
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -16,6 +16,8 @@ from gramalign.training.expression import parse
 from gramalign.training.own_terms import in_order, term_named
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
+
+_POSITIONAL = get_args(tyro.conf.Positional[str])[1]
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,32 @@ def as_typed() -> Iterator[None]:
         raise ValueError(_typed(str(error))) from None
     finally:
         sys.stderr.write(said.getvalue())
+
+
+@contextlib.contextmanager
+def told_by_option(command: Any) -> Iterator[None]:
+    """What a command refuses by the name of an argument is told of the option that was typed.
+
+    Args:
+        command: an instance of its class.
+
+    Raises:
+        ValueError: that of the block, with another first word.
+    """
+    try:
+        yield
+    except ValueError as error:
+        begins = re.match(r"(\w+)(?= is |: )", str(error))
+        parts = [command, *([command.config] if hasattr(command, "config") else [])]
+        names = {each.name for part in parts for each in fields(part) if _has_option(each)}
+        if begins and begins[1] in names:
+            option = "--" + begins[1].replace("_", "-")
+            error.args = (option + str(error).removeprefix(begins[1]),)
+        raise
+
+
+def _has_option(field: Field) -> bool:
+    return _POSITIONAL not in get_args(field.type)
 
 
 def _typed(message: str, part: str = "") -> str:

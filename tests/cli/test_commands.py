@@ -616,8 +616,8 @@ TINY += ["--model.hidden", "8", "--modalities", "text", "video"]
         (["--scores", "own", "volume", "own"], "scores names a value twice"),
         (["--data", "digits", "digits"], "data names a value twice"),
         (["--data", "a/digits", "b/digits"], "a/digits, b/digits would share a folder"),
-        (["--seeds", "0"], "seeds is 0, expected at least 1"),
-        (["--scores"], "scores: got none, expected"),
+        (["--seeds", "0"], "error: --seeds is 0, expected at least 1"),
+        (["--scores"], "error: --scores: got none, expected"),
         (
             ["--objectives", "vast", "clip", "--scores", "fused"],
             "which clip does not have; give own",

@@ -8,7 +8,8 @@ import pytest
 from gramalign.cli import main
 from gramalign.cli.main import COMMANDS
 from gramalign.cli.media import AGAIN, Words
-from gramalign.cli.options import options, words_after
+from gramalign.cli.options import options, told_by_option, words_after
+from gramalign.cli.pack import Pack
 from gramalign.training import Clip, Config, Gram
 from gramalign.training.terms import TERMS
 from tests.complaint import complaint
@@ -66,6 +67,11 @@ def test_a_misspelt_option_is_one_of_the_command(capsys):
     assert "Texts, images" not in printed, "which are of features"
 
 
+def test_an_argument_without_an_option_has_none(tmp_path):
+    with pytest.raises(ValueError, match="^data is gone"), told_by_option(Pack("a", tmp_path)):
+        raise ValueError("data is gone")
+
+
 def test_options_whose_words_all_count_may_be_given_again():
     mark = Words.__metadata__[0]
     assert AGAIN == {
@@ -102,6 +108,8 @@ def test_an_option_may_be_written_with_an_equals_sign():
         (["train", "--batch-size", "8", "--batch_size=9"], "--batch-size is given 2 times"),
         (["train", "--batch-size", "x"], "Error parsing --batch-size: invalid literal"),
         (["train", "--batch-size", "x"], "see gramalign train --help"),
+        (["train", "--batch-size", "8000"], "error: --batch-size is 8000, but digits has"),
+        (["join", "a=b", "--out", "c", "--at-least", "9"], "error: --at-least is 9, expected a"),
         (["train", "--batchsize", "8"], "Unrecognized options: --batchsize"),
         (["train", "--batchsize", "8"], "run gramalign train --help"),
     ],
