@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import rich.console
 import tyro
@@ -34,7 +34,7 @@ from gramalign.evaluation import (
     to_rich,
 )
 from gramalign.evaluation.comparison import Hits
-from gramalign.files import write_text
+from gramalign.files import read_json, write_text
 from gramalign.training import Config, NonFiniteLoss, Run
 from gramalign.training.environment import environment
 from gramalign.training.measure import measure, own_score
@@ -285,7 +285,15 @@ class Compare:
         grids = self._grids(data, compared, own, tuned, diverged)
         for grid in grids:
             screen.print(to_rich(grid), "")
-        write_figures(out / "compare.json", about | compared.to_json())
+        record = about | compared.to_json()
+        if lost := _lost(out / "compare.json", record):
+            screen.print(
+                f"{out} held a comparison of {', '.join(lost)}, which this one replaces: its runs "
+                "are kept, and its own command makes its tables again",
+                style="yellow",
+                soft_wrap=True,
+            )
+        write_figures(out / "compare.json", record)
         forms: dict[str, Callable] = {"compare.md": to_markdown, "compare.tex": to_latex}
         for name, form in forms.items():
             write_text(out / name, "\n\n".join(map(form, grids)) + "\n")
@@ -319,3 +327,26 @@ class Compare:
     @property
     def _seeds(self) -> range:
         return range(self.config.seed, self.config.seed + self.seeds)
+
+
+def _lost(path: Path, record: Mapping[str, Any]) -> list[str]:
+    """What the comparison in a file has and another has not; one of more seeds has all of it."""
+    try:
+        before = _held(read_json(path))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # of another version
+        return []
+    now = _held(record)
+    left = {name: [x for x in of if x not in now[name]] for name, of in before.items()}
+    return [f"{name} {', '.join(map(str, of))}" for name, of in left.items() if of]
+
+
+def _held(record: Mapping[str, Any]) -> dict[str, list]:
+    tried = [setting for each in record.get("tuned", {}).values() for setting in each["tried"]]
+    return {
+        "data": [record["data"]],
+        "steps": [record["steps"]],
+        "objectives": [*record["figures"], *record.get("diverged", {})],
+        "seeds": record["seeds"],
+        "scores": record["scores"],
+        "settings": list(dict.fromkeys(tried)) or ["as given"],
+    }

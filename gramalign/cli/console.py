@@ -3,6 +3,7 @@
 import functools
 
 import rich.console
+import rich.progress
 
 # Tables are made for this width; a pipe or a file has none of its own and would get 80.
 WIDTH = 100
@@ -18,3 +19,12 @@ def console() -> rich.console.Console:
     """The terminal at its own width, or anything else at the width the tables are made for."""
     found = _plain()
     return found if found.is_terminal else _plain(width=WIDTH)
+
+
+def progress_on(
+    screen: rich.console.Console, *columns: rich.progress.ProgressColumn
+) -> rich.progress.Progress:
+    """What shows progress on a terminal, and leaves nothing there or anywhere else."""
+    return rich.progress.Progress(
+        *columns, console=screen, transient=True, disable=not screen.is_terminal
+    )

@@ -1,6 +1,8 @@
 """`gramalign features`: files of media in, a feature store out."""
 
 import itertools
+import json
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Annotated, Any
 import rich.progress
 import tyro
 
-from gramalign.cli.console import console
+from gramalign.cli.console import console, progress_on
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.media import Words, by_name, quiet
 from gramalign.counted import counted
@@ -95,7 +97,7 @@ class Features:
         screen, clock = console(), _Clock()
         columns = (rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn())
         columns += (rich.progress.MofNCompleteColumn(), rich.progress.TimeRemainingColumn())
-        with rich.progress.Progress(*columns, console=screen, transient=True) as progress:
+        with progress_on(screen, *columns) as progress:
             tasks = {}
 
             def report(name: str, done: int, total: int) -> None:
@@ -121,11 +123,12 @@ class Features:
             there = counted(int(store.present[name].sum()), "row")
             screen.print(f"{name}: {there}, {counted(dim, 'feature')} each{clock.rate(name)}")
         screen.print(f"made {self.out}: {counted(len(store), 'row')}", soft_wrap=True)
-        tower = ""
+        then = ["gramalign", "train", "--data", str(self.out)]
         if self.inputs:
             folders = {m: x for of_kind in given.values() for m, x in of_kind.items()}
-            tower = f' --model.tower "gramalign.models.pretrained:Tower(encoders={folders})"'
-        screen.print(f"next: gramalign train --data {self.out}{tower}", soft_wrap=True)
+            encoders = json.dumps(folders, ensure_ascii=False)
+            then += ["--model.tower", f"gramalign.models.pretrained:Tower(encoders={encoders})"]
+        screen.print(f"next: {shlex.join(then)}", soft_wrap=True)
 
 
 class _Clock:

@@ -1,16 +1,19 @@
 """`gramalign join`: features that were made apart, as one feature store."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import rich.progress
 import tyro
 
-from gramalign.cli.console import console
+from gramalign.cli.console import console, progress_on
 from gramalign.cli.media import by_name
 from gramalign.counted import counted
 from gramalign.data.by_id import join
+from gramalign.data.store import COLUMNS
 from gramalign.media.table import read_table
 
 
@@ -40,9 +43,9 @@ class Join:
     def run(self) -> None:
         """Join, and say what was made."""
         sources = by_name("join", [self.sources], "MODALITY=PATH")
-        about = None if self.table is None else read_table(self.table).about_rows()
+        about = None if self.table is None else _about(self.table)
         screen = console()
-        with rich.progress.Progress(console=screen, transient=True) as progress:
+        with progress_on(screen) as progress:
             tasks: dict[str, rich.progress.TaskID] = {}
 
             def report(name: str, done: int, total: int) -> None:
@@ -58,4 +61,17 @@ class Join:
         few = f"; left out {counted(found.few, 'id')} of fewer modalities than {self.at_least}"
         made = f"made {self.out}: {counted(found.rows, 'row')}{few if found.few else ''}"
         screen.print(made, soft_wrap=True)
-        screen.print(f"next: gramalign train --data {self.out}", soft_wrap=True)
+        then = shlex.join(["gramalign", "train", "--data", str(self.out)])
+        screen.print(f"next: {then}", soft_wrap=True)
+
+
+def _about(path: Path) -> dict[str, np.ndarray]:
+    table = read_table(path)
+    if "ids" not in table.columns:
+        there = ", ".join(map(repr, table.columns))
+        raise ValueError(
+            f"{path} has no column 'ids', by which rows are matched: rename the one of {there} "
+            "that holds them"
+        )
+    table.tell_unused(COLUMNS)
+    return table.about_rows()

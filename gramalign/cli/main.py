@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import jax
 import tyro
@@ -27,7 +27,14 @@ from gramalign.cli.export import Export
 from gramalign.cli.features import Features
 from gramalign.cli.join import Join
 from gramalign.cli.methods import Methods
-from gramalign.cli.options import SharedOptions, as_typed, options, words_after
+from gramalign.cli.options import (
+    SharedOptions,
+    as_typed,
+    check_once,
+    options,
+    told_by_option,
+    words_after,
+)
 from gramalign.cli.pack import Pack
 from gramalign.cli.plan import Plan
 from gramalign.cli.presets import preset
@@ -36,7 +43,7 @@ from gramalign.cli.robustness import Robustness
 from gramalign.cli.runs import Runs
 from gramalign.cli.search import Search
 from gramalign.cli.stablehlo import StableHLO
-from gramalign.cli.train import Train
+from gramalign.cli.train import Train, default_out
 from gramalign.files import check_local
 from gramalign.training import Config
 from gramalign.training.run_folder import RunFolder
@@ -48,6 +55,27 @@ Start with: gramalign train digits
 Then: gramalign evaluate runs/digits
 
 Versions: gramalign --version"""
+
+COMMANDS = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "robustness": Robustness,
+    "classify": Classify,
+    "embed": Embed,
+    "export": Export,
+    "stablehlo": StableHLO,
+    "search": Search,
+    "compare": Compare,
+    "report": Report,
+    "runs": Runs,
+    "features": Features,
+    "encoders": Encoders,
+    "join": Join,
+    "pack": Pack,
+    "methods": Methods,
+    "bench": Bench,
+    "plan": Plan,
+}
 
 _PARTING = 5  # seconds that processes with one error need at most to end together
 _GOES_ON = {"train": "--resume", "compare": "the same command", "features": "the same command"}
@@ -77,7 +105,8 @@ def main(args: Sequence[str] | None = None) -> None:
             for path in vars(command).values():
                 if isinstance(path, Path):
                     check_local(path)
-            command.run()
+            with told_by_option(command):
+                command.run()
     except SystemExit as end:
         if alone and end.code == BY_HAND:
             # What is being compiled cannot be ended otherwise, and would end in a crash.
@@ -108,12 +137,23 @@ def _at_home(word: str) -> str:
 
 
 def _to_resume(args: Sequence[str]) -> Config | None:
-    """The config of the run that a command is to go on with, if there is one: its own options."""
-    out = words_after("--out", args)
-    if "--resume" not in args or not out:
+    """The config of the run that a command without a preset goes on with: its own options.
+
+    Raises:
+        ValueError: there is none, and nothing says what else to train.
+    """
+    out, data = words_after("--out", args), words_after("--data", args)
+    if "--resume" not in args or (data and not out):
         return None
-    folder = RunFolder(Path(out[0]))
-    return folder.saved_config() if folder.config.exists() else None
+    folder = RunFolder(Path(out[0]) if out else default_out("digits", Config()))
+    if folder.config.exists():
+        return folder.saved_config()
+    if data:
+        return None
+    raise ValueError(
+        f"no run in {folder.root} to resume: give its folder as --out, or for a run that begins "
+        "there if none has, a preset or --data"
+    )
 
 
 def _print_messages() -> None:
@@ -128,6 +168,7 @@ def _read(args: list[str]) -> Any:
     # The preset's values are the defaults of all other options, and the objective says which terms
     # have any, so both have to be known before these can be read. The preset is the word after the
     # command, if that is not an option.
+    check_once(args)
     name = args[0] if args else ""
     named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
     start = preset(named if name in ("train", "compare", "plan") else "digits")
@@ -142,29 +183,17 @@ def _read(args: list[str]) -> Any:
         start = replace(start, objective=objectives[0])
     config = options(start, objectives, args)
     shared = SharedOptions(**{each.name: getattr(config, each.name) for each in fields(config)})
-    compare = Compare(named, (start.data,), config=shared)
-    command = partial(tyro.conf.subcommand, prefix_name=False)
-    with as_typed(name):
-        return tyro.cli(
-            Annotated[Train, command("train", default=Train(named, config=config))]
-            | Annotated[Evaluate, command("evaluate")]
-            | Annotated[Robustness, command("robustness")]
-            | Annotated[Classify, command("classify")]
-            | Annotated[Embed, command("embed")]
-            | Annotated[Export, command("export")]
-            | Annotated[StableHLO, command("stablehlo")]
-            | Annotated[Search, command("search")]
-            | Annotated[Compare, command("compare", default=compare)]
-            | Annotated[Report, command("report")]
-            | Annotated[Runs, command("runs")]
-            | Annotated[Features, command("features")]
-            | Annotated[Encoders, command("encoders")]
-            | Annotated[Join, command("join")]
-            | Annotated[Pack, command("pack")]
-            | Annotated[Methods, command("methods")]
-            | Annotated[Bench, command("bench")]
-            | Annotated[Plan, command("plan", default=Plan(named, config=config))],
-            prog="gramalign",
-            description=DESCRIPTION,
-            args=args,
-        )
+    defaults = {
+        "train": Train(named, config=config),
+        "compare": Compare(named, (start.data,), config=shared),
+        "plan": Plan(named, config=config),
+    }
+    with as_typed():
+        if name in COMMANDS:  # alone, or those of others would be among the options that are meant
+            default = {"default": defaults[name]} if name in defaults else {}
+            return tyro.cli(COMMANDS[name], prog=f"gramalign {name}", args=args[1:], **default)
+        command = partial(tyro.conf.subcommand, prefix_name=False)
+        every: Any = Union[  # noqa: UP007
+            tuple(Annotated[kind, command(x)] for x, kind in COMMANDS.items())
+        ]
+        return tyro.cli(every, prog="gramalign", description=DESCRIPTION, args=args)

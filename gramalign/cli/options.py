@@ -5,16 +5,19 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Annotated
+from dataclasses import Field, dataclass, field, fields
+from typing import Annotated, Any, get_args
 
 import tyro
 
+from gramalign.cli.media import AGAIN
 from gramalign.training import Config
 from gramalign.training.expression import parse
 from gramalign.training.own_terms import in_order, term_named
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
+
+_POSITIONAL = get_args(tyro.conf.Positional[str])[1]
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,26 @@ def words_after(option: str, args: Sequence[str]) -> list[str]:
     return []
 
 
-@contextlib.contextmanager
-def as_typed(command: str) -> Iterator[None]:
-    """What a config refuses while tyro builds it is told of the options that were typed.
+def check_once(args: Sequence[str]) -> None:
+    """Refuses an option that is given again, unless all its words would count.
 
-    Args:
-        command: the first word, whose help tyro's own messages point to.
+    Raises:
+        ValueError: only those of the last would.
+
+    >>> check_once(["--text", "caption=bert", "--text", "title=bert"])
+    """
+    given = [x.partition("=")[0].replace("_", "-") for x in args if x.startswith("--")]
+    for option in sorted({*given} - AGAIN):
+        if given.count(option) > 1:
+            raise ValueError(
+                f"{option} is given {given.count(option)} times, of which only the last would "
+                "count: give it once, with all its words"
+            )
+
+
+@contextlib.contextmanager
+def as_typed() -> Iterator[None]:
+    """What a config refuses while tyro builds it is told of the options that were typed.
 
     Raises:
         ValueError: in place of the config's own.
@@ -98,24 +115,40 @@ def as_typed(command: str) -> Iterator[None]:
             said.truncate(0)
             part = place.partition(".settings.")[2] or place.rpartition(".")[2]
             raise ValueError(_typed(message, part)) from None
+        if isinstance(refused, ValueError):  # of the command itself, which is no part
+            said.truncate(0)
+            raise ValueError(_typed(str(refused))) from None
         raise
     except ValueError as error:
         raise ValueError(_typed(str(error))) from None
     finally:
-        sys.stderr.write(_of_command(said.getvalue(), command))
+        sys.stderr.write(said.getvalue())
 
 
-def _of_command(text: str, command: str) -> str:
-    """A message of tyro's that points to the help of the command, in a frame of the same width.
+@contextlib.contextmanager
+def told_by_option(command: Any) -> Iterator[None]:
+    """What a command refuses by the name of an argument is told of the option that was typed.
 
-    >>> _of_command("| see gramalign --help           |", "train")
-    '| see gramalign train --help     |'
+    Args:
+        command: an instance of its class.
+
+    Raises:
+        ValueError: that of the block, with another first word.
     """
-    there = re.search(r"see gramalign --help( +)", text)
-    if there is None:
-        return text
-    pointer = f"see gramalign {command} --help"
-    return text.replace(there[0], pointer.ljust(len(there[0]) - 1) + " ")
+    try:
+        yield
+    except ValueError as error:
+        begins = re.match(r"(\w+)(?= is |: )", str(error))
+        parts = [command, *([command.config] if hasattr(command, "config") else [])]
+        names = {each.name for part in parts for each in fields(part) if _has_option(each)}
+        if begins and begins[1] in names:
+            option = "--" + begins[1].replace("_", "-")
+            error.args = (option + str(error).removeprefix(begins[1]),)
+        raise
+
+
+def _has_option(field: Field) -> bool:
+    return _POSITIONAL not in get_args(field.type)
 
 
 def _typed(message: str, part: str = "") -> str:

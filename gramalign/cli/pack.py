@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import rich.progress
 import tyro
 
-from gramalign.cli.console import console
+from gramalign.cli.console import console, progress_on
 from gramalign.counted import counted
 from gramalign.data import load
 from gramalign.data.packed import pack
@@ -36,7 +35,7 @@ class Pack:
         record = Path(store.source) / JOB
         has_record = store.source not in EMBEDDED and record.is_file()
         screen = console()
-        with rich.progress.Progress(console=screen, transient=True) as progress:
+        with progress_on(screen) as progress:
             task = progress.add_task("packing", total=len(store))
             pack(
                 store,

@@ -14,7 +14,7 @@ import rich.progress
 import tyro
 from jax.sharding import Mesh
 
-from gramalign.cli.console import console
+from gramalign.cli.console import console, progress_on
 from gramalign.cli.figures import write_figures
 from gramalign.cli.options import Options
 from gramalign.cli.plan_tables import (
@@ -152,8 +152,7 @@ def _working(screen: rich.console.Console, what: str) -> Iterator[None]:
         rich.progress.TextColumn("{task.description}"),
         rich.progress.TimeElapsedColumn(),
     )
-    hidden = not screen.is_terminal
-    with rich.progress.Progress(*columns, console=screen, transient=True, disable=hidden) as shown:
+    with progress_on(screen, *columns) as shown:
         shown.add_task(f"compiling for a {what}", total=None)
         yield
     screen.print(f"compiled for a {what} in {time.monotonic() - start:.0f} s", style="dim")

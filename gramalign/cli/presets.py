@@ -1,6 +1,7 @@
 """Named configs: one commented Python file each, in `experiments/`."""
 
 import runpy
+import shlex
 from pathlib import Path
 
 import gramalign
@@ -36,7 +37,8 @@ def preset(name: str) -> Config:
             return config
     if Path(name).exists():
         raise ValueError(
-            f"{name!r} is a path, not a preset: give --data {name} if it is a feature store"
+            f"{name!r} is a path, not a preset: give --data {shlex.quote(name)} if it is a feature "
+            "store"
         )
     known = ", ".join(names()) or "none"
     raise ValueError(

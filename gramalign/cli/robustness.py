@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import rich.progress
 import tyro
 from flax import nnx
 
 from gramalign.cli.again import options_of
-from gramalign.cli.console import console
+from gramalign.cli.console import console, progress_on
 from gramalign.cli.evaluate import Part
 from gramalign.cli.figures import folder_for, write_figures
 from gramalign.cli.kept_programs import keep_programs
@@ -88,7 +87,7 @@ class Robustness:
             arrays = {name: np.asarray(values) for name, values in features.items()}
             return embed_store(run, from_arrays({**arrays, **masks}, source=source))
 
-        with rich.progress.Progress(console=screen, transient=True) as progress:
+        with progress_on(screen) as progress:
             task = progress.add_task("points", total=None)
             found = robustness(
                 checked(embed_store(run, rows), rows.present, rows.groups),

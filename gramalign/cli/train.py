@@ -1,5 +1,6 @@
 """`gramalign train`: a preset, or a folder of features, becomes a trained space."""
 
+import logging
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from gramalign.data import FeatureStoreError, load
 from gramalign.data.expression import parse
 from gramalign.training import Config, train
 from gramalign.training.processes import Cluster, is_first_process, meet, together
+from gramalign.training.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Train:
     """Folder of the run; None: runs/PRESET, or with --data runs/DATA."""
     resume: bool = False
     """Continue from the last checkpoint in the run's folder, to the same bits; needs no option but
-    --out RUN."""
+    --out RUN. With a preset or --data, where there is no run yet, begin one."""
     overwrite: bool = False
     """Delete an existing run in the folder first."""
     evaluation: bool = True
@@ -53,6 +57,8 @@ class Train:
             if self.evaluation:
                 self._check_test_rows()  # better missed now than after training
         keep_programs()
+        if self.resume and is_first_process() and not RunFolder(out).config.exists():
+            _log.info("nothing to resume in %s: a new run", out)
         run = train(
             self.config, out, resume=self.resume, overwrite=self.overwrite, profile=self.profile
         )

@@ -69,7 +69,7 @@ def join(
 
     Raises:
         FeatureStoreError: a source or a column cannot be read, has no ids, or one twice; or no row
-            is left.
+            is left, or none of a modality.
         FileExistsError: `out` exists.
         ValueError: no source, a name that a modality cannot have, an `about` without ids, or
             `at_least` that cannot be met.
@@ -102,12 +102,18 @@ def join(
     numbers = {name: number for number, name in enumerate(ids)}
     places = {name: _places(source.ids, numbers) for name, source in found.items()}
     many = np.sum([place >= 0 for place in places.values()], axis=0) >= at_least
+    has = {n: f"{x.where} has {x.ids[0]!r}" for n, x in found.items() if x.ids}
     if not many.any():
-        some = ", ".join(f"{source.where} has {source.ids[0]!r}" for source in found.values())
         raise FeatureStoreError(
             f"no id is in {'the table and ' * (about is not None)}"
-            f"{counted(at_least, 'source')}: {some}"
+            f"{counted(at_least, 'source')}: {', '.join(has.values())}"
         )
+    for name, place in places.items():
+        if (place[many] < 0).all():
+            raise FeatureStoreError(
+                f"no row would have {name}: {has.get(name, 'its source has no id')}, and kept is "
+                f"{ids[int(np.argmax(many))]!r}, say; leave it out, or make ids alike"
+            )
     with _draft_of(out) as draft:
         for name, source in found.items():
             _write(draft, name, source, places[name][many], report)

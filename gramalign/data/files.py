@@ -25,6 +25,7 @@ from gramalign.data.store import FeatureStoreError
 from gramalign.files import whole
 
 _SUFFIXES = (".npz", ".safetensors")
+_OF_RUNS = {"params.safetensors", "fixed.safetensors"}
 _FOREIGN = (
     *(".csv", ".tsv", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".mat"),
     *(".parquet", ".feather", ".arrow"),
@@ -102,6 +103,8 @@ def _read_folder(path: Path) -> Places:
     if not files:
         whole = sorted(file.name for file in path.iterdir() if file.suffix in _SUFFIXES)
         hint = f"; did you mean {path / whole[0]}?" if whole else ""
+        if not _OF_RUNS.isdisjoint(whole):
+            hint = ": it is a run, so give its data, or what `gramalign embed` makes of them"
         raise FeatureStoreError(
             f"{path} has no .npy file: expected one array per modality, such as text.npy{hint}"
         )

@@ -46,11 +46,16 @@ def frames_of(path: str, count: int) -> list["Image.Image"]:
         if not container.streams.video:
             raise ValueError("it has no video")
         stream = container.streams.video[0]
-        packets = [x for x in container.demux(stream) if x.size]
-        # Not of those that are there only to decode others, as where a film was cut uncoded.
-        times: list[Any] = [x.pts for x in packets if not x.is_discard]
+        times: list[Any] = []
+        keys: list[Any] = []
+        for packet in container.demux(stream):  # none of which is kept, as it holds its bytes
+            if not packet.size:
+                continue
+            if not packet.is_discard:  # there to decode others, as where a film was cut uncoded
+                times.append(packet.pts)
+            if packet.is_keyframe:
+                keys.append(packet.pts)
         chosen = _spread(len(times), count)
-        keys: list[Any] = [x.pts for x in packets if x.is_keyframe]
         if None not in (*times, *keys):
             found = _at(container, stream, [sorted(times)[number] for number in chosen], keys)
             if len(found) == len(chosen):

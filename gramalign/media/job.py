@@ -1,7 +1,6 @@
 """Makes a feature store of a table of media, and goes on where it was killed."""
 
 import functools
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -28,8 +27,6 @@ Folders = Mapping[str, str | Path]
 
 _BATCHES = 16  # in a chunk: what is lost when a job is killed, and has to be encoded again
 _TEXTS, _ROWS = 16384, 256  # likewise of inputs, of texts and of others, which are large
-
-_log = logging.getLogger(__name__)
 
 
 def features(
@@ -107,9 +104,7 @@ def features(
     given = {"text": text, "image": image, "video": video, "audio": audio}
     columns = columns_of(rows, {kind: of_kind or {} for kind, of_kind in given.items()})
     about = {**_named(rows, columns), **rows.about_rows()}
-    used = {*COLUMNS, *(column.name for column in columns)}
-    if unused := [repr(name) for name in rows.columns if name not in used]:
-        _log.info("not used of %s: %s", table, ", ".join(unused))
+    rows.tell_unused([*COLUMNS, *(column.name for column in columns)])
     job = record_of(rows, columns, options)
     load = functools.cache(encoding_of)
     recipes = {x.name: recipe_of(x.kind, x.encoder, options, load) for x in columns}

@@ -49,7 +49,7 @@ def kept_of(
         cells: number of cells in a chunk of each.
 
     Raises:
-        ValueError: no row is left.
+        ValueError: nothing of a column is left.
     """
     present, bad = {}, []
     for column in columns:
@@ -60,11 +60,15 @@ def kept_of(
                 row = int(column.rows[chunk[cell]])
                 present[column.name][row] = False
                 bad.append((row, column.name, column.cells[chunk[cell]], reason))
+        if not present[column.name].any():
+            *_, file, reason = bad[-1]
+            raise ValueError(
+                f"{table.path}: no file of {column.name} can be read, such as {file!r}: {reason}. "
+                f"Leave it out, or put its files in order; then delete {work.folder} to begin anew"
+            )
     kept = np.any(list(present.values()), axis=0)
     if bad:
         _tell(work, table, sorted(bad), int((~kept).sum()))
-    if not kept.any():
-        raise ValueError(f"{table.path}: no file can be read, such as {bad[0][2]!r}: {bad[0][3]}")
     return Kept(present, kept)
 
 
@@ -79,17 +83,12 @@ def join(
         columns: those encoded.
         kept: what remains of it.
         cells: number of cells in a chunk of each.
-
-    Raises:
-        ValueError: nothing of a column whose width nobody knows.
     """
     places = np.cumsum(kept.rows) - 1  # of the table's rows in the store
     for column in columns:
         chunks = chunk_ranges(len(column.cells), cells[column.name])
         parts = (work.read(column.name, number).features for number in range(len(chunks)))
-        like = next((part for part in parts if part.shape[1]), None)
-        if like is None:  # nothing has told how wide they are
-            raise ValueError(f"{table.path}: no file of {column.name} can be read: leave it out")
+        like = next(part for part in parts if part.shape[1])  # else nothing has told how wide
         shape = int(kept.rows.sum()), like.shape[1]
         with work.array(column.name, shape, like.dtype) as array:
             for number, chunk in enumerate(chunks):
@@ -119,7 +118,7 @@ def list_cells(
         recipes: how cells become rows.
 
     Raises:
-        ValueError: rows of several widths, or nothing of a column whose width nobody knows.
+        ValueError: rows of several widths.
     """
     listed, decodings = {}, {}
     for column in columns:
@@ -127,8 +126,6 @@ def list_cells(
         parts = [work.read(column.name, number).features[:, 0] for number in chunks]
         widths = np.unique(np.concatenate(parts))
         widths = widths[widths > 0].tolist()
-        if not widths:
-            raise ValueError(f"{table.path}: no file of {column.name} can be read: leave it out")
         if len(widths) > 1:
             raise ValueError(several_widths(*widths[:2]))
         texts = np.full(len(table), "", object)

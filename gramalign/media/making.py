@@ -81,7 +81,8 @@ def make_chunks(
             cell = chunk[int(np.argmin(finite))]
             raise ValueError(
                 f"{table.place(int(column.rows[cell]))}: the encoder {column.encoder} makes NaN or "
-                f"Inf of {column.name} {shortened(column.cells[cell])}: leave that cell empty"
+                f"Inf of {column.name} {shortened(column.cells[cell])}: leave that cell empty, and "
+                f"delete {work.folder}, as an edited table begins anew"
             )
         work.write(column.name, number, Chunk(made, bad))
         report(column.name, done, total)
@@ -99,6 +100,6 @@ def chunk_ranges(total: int, cells: int) -> list[range]:
 def _unreadable(table: Table, column: Column, cell: int, reason: str) -> ValueError:
     place, given = table.place(int(column.rows[cell])), shortened(column.cells[cell])
     return ValueError(
-        f"{place}: {column.name} {given} cannot be read: {reason}. Replace it, or give "
-        "--on-bad-file missing, which counts it as empty"
+        f"{place}: {column.name} {given} cannot be read: {reason}. Replace the file, or "
+        "give --on-bad-file missing, which counts it as empty; an edited table would begin anew"
     )

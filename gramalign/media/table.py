@@ -5,6 +5,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from gramalign.data.store import COLUMNS, FeatureStoreError
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LINES = ".jsonl"
 _KINDS = (*_DELIMITERS, _LINES)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -53,6 +57,11 @@ class Table:
             there = ", ".join(map(repr, self.columns))
             raise ValueError(f"{self.path} has no column {name!r}, expected one of {there}")
         return [self._text(name, row, value) for row, value in enumerate(self.columns[name])]
+
+    def tell_unused(self, used: Iterable[str]) -> None:
+        """Logs the columns that are none of these, as their names may be mistaken."""
+        if unused := [repr(name) for name in self.columns if name not in {*used}]:
+            _log.info("not used of %s: %s", self.path, ", ".join(unused))
 
     def _text(self, name: str, row: int, value: Any) -> str | None:
         if value is None:
@@ -124,14 +133,17 @@ def read_table(path: Path) -> Table:
 def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
     # Strict, as a quote that is never closed would take the rest of the table for one cell.
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=_DELIMITERS[path.suffix], strict=True
+        io.StringIO(text, newline=""),
+        delimiter=_DELIMITERS[path.suffix],
+        skipinitialspace=True,
+        strict=True,
     )
     names, rows, lines = [], [], []
     begin = 1
     try:
         for cells in reader:
             if not names:
-                names = cells
+                names = [name.strip() for name in cells]
             elif cells:
                 if len(cells) != len(names):
                     raise ValueError(

@@ -100,6 +100,8 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
     """
     folder = out.with_name(f"{out.name}.unfinished")
     with unfinished(out, folder):
+        if (folder / _CHUNKS).exists() and not any((folder / _CHUNKS).glob("*.npz")):
+            (folder / JOB).unlink(missing_ok=True)  # as nothing is kept yet
         if (folder / JOB).exists():
             if other := _differences(read_json(folder / JOB), job):
                 raise ValueError(

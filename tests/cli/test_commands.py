@@ -18,6 +18,7 @@ from gramalign import Index, training
 from gramalign.cli import main
 from gramalign.cli.embed import without_text, write_npz
 from gramalign.cli.evaluate import Evaluate, evaluate_run
+from gramalign.cli.main import COMMANDS
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
 from gramalign.cli.targets import check_target
@@ -615,8 +616,8 @@ TINY += ["--model.hidden", "8", "--modalities", "text", "video"]
         (["--scores", "own", "volume", "own"], "scores names a value twice"),
         (["--data", "digits", "digits"], "data names a value twice"),
         (["--data", "a/digits", "b/digits"], "a/digits, b/digits would share a folder"),
-        (["--seeds", "0"], "seeds is 0, expected at least 1"),
-        (["--scores"], "scores: got none, expected"),
+        (["--seeds", "0"], "error: --seeds is 0, expected at least 1"),
+        (["--scores"], "error: --scores: got none, expected"),
         (
             ["--objectives", "vast", "clip", "--scores", "fused"],
             "which clip does not have; give own",
@@ -678,8 +679,9 @@ def test_compare_over_data_scores_and_seeds(store, tmp_path, capsys):
 def test_a_fusion_is_evaluated_and_embedded(store, run, small, tmp_path, capsys):
     """VAST trains an anchor's cosine with the others' fusion, and so it is what finds tuples."""
     out = tmp_path / "fusing"
-    words = ["train", "--data", str(store), "--out", str(out), "--objective", "vast", *small]
-    main([*words, "--steps", "200", "--vast.anchor", "text", "--no-evaluation"])
+    words = ["train", "--data", str(store), "--out", str(out), "--objective", "vast"]
+    words += ["--steps", "200", *small[2:]]
+    main([*words, "--vast.anchor", "text", "--no-evaluation"])
     main(["evaluate", str(out)])
     record = json.loads((out / "evaluation.json").read_text())
     assert record["score"] == "fused"
@@ -713,6 +715,20 @@ def test_a_run_goes_on_with_its_own_options(run, capsys, tmp_path):
     for name in ("params.safetensors", "config.json"):
         assert (stopped / name).read_bytes() == (run / name).read_bytes()
     assert "model.dim: 8 -> 64" in complaint(capsys, "train", "digits", *words[1:])
+
+
+def test_what_is_resumed_is_there_or_named(store, tmp_path, monkeypatch, capsys, caplog):
+    caplog.set_level("INFO", "gramalign")
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--resume", "--no-evaluation"]
+    for out, wanted in ([], "runs/digits"), (["--out", "mine"], "mine"):
+        assert f"no run in {wanted} to resume" in complaint(capsys, *words, *out)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("gramalign.cli.train.train", lambda *_, **how: None)
+    for of in [*words, "--data", str(store)], ["train", "digits", *words[1:]]:
+        caplog.clear()
+        main([*of, "--steps", "0", "--optimizer.warmup", "0", "--out", "mine"])
+        assert "nothing to resume in mine: a new run" in caplog.text
 
 
 @pytest.mark.slow
@@ -775,6 +791,7 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "--resume" in complaint(capsys, *again)
     assert "digits" in complaint(capsys, "train", "no-such-preset")
     assert "'digits'" in complaint(capsys, "train", "--data", str(tmp_path / "absent"))
+    assert "it is a run, so give its data" in complaint(capsys, "train", "--data", str(run))
     assert "gram, log_volume" in complaint(capsys, "train", "--objective", "gram + nonsense")
     assert "no run was started in it" in complaint(capsys, "evaluate", str(tmp_path))
     assert f"--data {tmp_path}" in complaint(capsys, "train", str(tmp_path))
@@ -808,10 +825,6 @@ def test_it_is_a_module_too(monkeypatch, capsys):
         runpy.run_module("gramalign", run_name="__main__", alter_sys=True)
     assert stop.value.code == 0
     assert "gramalign train digits" in capsys.readouterr().out
-
-
-COMMANDS = ["train", "evaluate", "classify", "robustness", "embed", "search", "compare", "report"]
-COMMANDS += ["methods", "bench", "plan", "export", "runs", "pack"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,7 +10,7 @@ import rich.console
 
 from gramalign.cli import evaluate as evaluate_command
 from gramalign.cli.compare import Compare, _Task
-from gramalign.cli.console import QUIET
+from gramalign.cli.console import QUIET, console
 from gramalign.cli.evaluate import linear_baseline
 from gramalign.cli.in_turn import InTurn
 from gramalign.cli.options import SharedOptions
@@ -68,6 +68,25 @@ def test_groups_are_drawn_together(pairs, tmp_path):
     Compare(data=(pairs,))._report(pairs, tmp_path, {}, results, {}, {}, QUIET)
     record = json.loads((tmp_path / "compare.json").read_text())
     assert record["figures"] == to_plain(compare(results, groups=groups).to_json())["figures"]
+
+
+def test_a_comparison_that_is_replaced_is_told_of(pairs, tmp_path, capsys):
+    rows = len(load(pairs).part("test"))
+
+    def told(objectives, steps=30, seeds=2):
+        hits = {"R@1": 100.0 * (np.arange(rows)[None] % 2)}
+        results = {name: [hits] * seeds for name in objectives}
+        asked = Compare(data=(pairs,), seeds=seeds, config=SharedOptions(steps=steps))
+        asked._report(pairs, tmp_path, {}, results, {}, {}, console())
+        said = capsys.readouterr().out
+        return "held a comparison of " in said and said.split("held a comparison of ")[1]
+
+    assert not told(["clip"])
+    assert not told(["clip", "gram"], seeds=3), "which has more of the same"
+    assert told(["gram"]).startswith("objectives clip, seeds 2, which this one replaces")
+    assert told(["gram"], steps=20).startswith("steps 30, which")
+    (tmp_path / "compare.json").write_text("{")
+    assert not told(["clip"])
 
 
 def test_of_ranks_the_lowest_is_chosen(monkeypatch, tmp_path):

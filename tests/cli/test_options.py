@@ -1,11 +1,15 @@
 """Which options there are depends on the objective."""
 
 import re
+from dataclasses import fields
 
 import pytest
 
 from gramalign.cli import main
-from gramalign.cli.options import options, words_after
+from gramalign.cli.main import COMMANDS
+from gramalign.cli.media import AGAIN, Words
+from gramalign.cli.options import options, told_by_option, words_after
+from gramalign.cli.pack import Pack
 from gramalign.training import Clip, Config, Gram
 from gramalign.training.terms import TERMS
 from tests.complaint import complaint
@@ -57,6 +61,27 @@ def test_a_setting_that_would_do_nothing_is_refused(word):
         options(Config(), ["gram"], ["--model.dim", "3", word])
 
 
+def test_a_misspelt_option_is_one_of_the_command(capsys):
+    printed = complaint(capsys, "train", "--batchsize", "8")
+    assert "--batch-size INT" in printed
+    assert "Texts, images" not in printed, "which are of features"
+
+
+def test_an_argument_without_an_option_has_none(tmp_path):
+    with pytest.raises(ValueError, match="^data is gone"), told_by_option(Pack("a", tmp_path)):
+        raise ValueError("data is gone")
+
+
+def test_options_whose_words_all_count_may_be_given_again():
+    mark = Words.__metadata__[0]
+    assert AGAIN == {
+        f"--{each.name}"
+        for command in COMMANDS.values()
+        for each in fields(command)
+        if mark in getattr(each.type, "__metadata__", ())
+    }
+
+
 def test_an_option_may_be_written_with_an_equals_sign():
     assert words_after("--objective", ["--objective=clip + gram", "--seed", "1"]) == ["clip + gram"]
     assert words_after("--objective", ["--objectives", "clip"]) == []
@@ -75,9 +100,18 @@ def test_an_option_may_be_written_with_an_equals_sign():
             ["train", "--steps", "9", "--optimizer.warmup", "9"],
             "error: --optimizer.warmup is 9, expected fewer than --steps, which is 9",
         ),
+        (
+            ["train", "--seed", "1", "--objective=clip", "--objective", "gram"],
+            "--objective is given 2",
+        ),
+        (["compare", "--data", "a", "--data", "b"], "--data is given 2 times, of which only the"),
+        (["train", "--batch-size", "8", "--batch_size=9"], "--batch-size is given 2 times"),
         (["train", "--batch-size", "x"], "Error parsing --batch-size: invalid literal"),
         (["train", "--batch-size", "x"], "see gramalign train --help"),
+        (["train", "--batch-size", "8000"], "error: --batch-size is 8000, but digits has"),
+        (["join", "a=b", "--out", "c", "--at-least", "9"], "error: --at-least is 9, expected a"),
         (["train", "--batchsize", "8"], "Unrecognized options: --batchsize"),
+        (["train", "--batchsize", "8"], "run gramalign train --help"),
     ],
 )
 def test_errors_name_options_as_they_are_typed(words, told, capsys):

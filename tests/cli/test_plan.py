@@ -128,7 +128,7 @@ def test_errors_name_the_cure(store, capsys):
     status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE, "--cap", "0")
     assert status == 2 and "cap is 0" in complaint
     status, _, complaint = stopped(
-        capsys, *store, *SMALL, *SLICE, "--steps", "0", "--optimizer.warmup", "0"
+        capsys, *store, *SLICE, "--steps", "0", "--optimizer.warmup", "0"
     )
     assert status == 2 and "steps is 0, expected at least 1" in complaint
 

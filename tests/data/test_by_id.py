@@ -14,6 +14,7 @@ from gramalign.data import FeatureStoreError, open_store
 from gramalign.data.by_id import join
 from gramalign.data.packed import pack
 from gramalign.files import locked
+from tests.complaint import complaint
 
 WIDTH = 3
 
@@ -85,25 +86,48 @@ def test_rows_of_a_table(made, tmp_path):
         "split": np.array(["train", "test", "test", "train"]),
         "labels": np.array([4, 5, 6, 7]),
     }
+    made.pop("depth")  # which has none of them
     found = join(made, tmp_path / "out", about=about, at_least=1)
     store = open_store(tmp_path / "out")
     assert store.ids.tolist() == ["d", "a", "c"] and found.few == 1
     assert store.split.tolist() == ["train", "test", "train"] and store.labels.tolist() == [4, 6, 7]
-    assert found.unlisted == {"audio": 1, "depth": 2, "film": 0, "text": 1}
+    assert found.unlisted == {"audio": 1, "film": 0, "text": 1}
     assert_each_in_its_row(store)
 
 
-def test_the_command(made, tmp_path, capsys):
+def test_the_command(made, tmp_path, capsys, caplog):
+    caplog.set_level("INFO", "gramalign")
     table = tmp_path / "rows.csv"
-    table.write_text("ids,groups\nb,one\na,one\nd,two\n")
+    table.write_text("ids,groups,label\nb,one,0\na,one,0\nd,two,0\n")
     words = [f"{name}={path}" for name, path in made.items()]
-    main(["join", *words, "--table", str(table), "--out", str(tmp_path / "out")])
+    out = tmp_path / "joined features"
+    main(["join", *words, "--table", str(table), "--out", str(out)])
     said = capsys.readouterr().out
+    assert not said.startswith("\n"), "of a progress bar that nobody sees"
     assert "text: 2 rows; 1 id not in the table" in said
-    assert f"made {tmp_path / 'out'}: 3 rows\nnext: gramalign train --data" in said
-    store = open_store(tmp_path / "out")
+    assert f"not used of {table}: 'label'" in caplog.text
+    assert f"made {out}: 3 rows\nnext: gramalign train --data '{out}'" in said
+    store = open_store(out)
     assert store.ids.tolist() == list("bad") and store.groups.tolist() == [0, 0, 1]
     assert_each_in_its_row(store)
+
+
+def test_a_table_without_ids_is_named(made, tmp_path, capsys):
+    table = tmp_path / "rows.csv"
+    table.write_text("id,label\nb,0\n")
+    words = ["--table", str(table), "--out", str(tmp_path / "out")]
+    said = complaint(capsys, "join", f"text={made['text']}", *words)
+    assert f"{table} has no column 'ids', by which" in said and "one of 'id', 'label'" in said
+
+
+def test_a_modality_of_which_no_row_is_kept_is_refused(made, tmp_path):
+    np.savez(tmp_path / "other.npz", ids=np.array(["a.jpg"]), x=np.ones((1, 2)))
+    with pytest.raises(FeatureStoreError, match="no row would have photo: .*other.npz has 'a.jpg'"):
+        join({**made, "photo": tmp_path / "other.npz"}, tmp_path / "out")
+    none = {"ids": np.array(["x"]), "photo": np.ones((1, 2)), "other": np.ones((1, 2))}
+    np.savez(tmp_path / "other.npz", **none, **{"present.photo": np.array([False])})
+    with pytest.raises(FeatureStoreError, match="no row would have photo: its source has no id"):
+        join({**made, "photo": tmp_path / "other.npz"}, tmp_path / "out")
 
 
 def test_more_rows_than_are_copied_at_once(tmp_path, monkeypatch):

@@ -494,8 +494,31 @@ def test_when_nothing_can_be_read(damaged, encoders, tmp_path):
     lines = damaged.read_text().splitlines()
     damaged.write_text("\n".join([lines[0], lines[-1]]))
     audio = {"sound": encoders / "whisper"}
-    with pytest.raises(ValueError, match="no file can be read, such as 'sounds/9.wav': Error"):
+    with pytest.raises(ValueError, match="no file of sound can be read, such as 'sounds/9.wav': "):
         features(damaged, tmp_path / "store", audio=audio, on_bad_file="missing")
+
+
+@pytest.mark.parametrize("how", [{}, {"inputs": True}, {"inputs": True, "on_demand": True}])
+def test_nor_is_a_modality_made_of_nothing(how, damaged, encoders, tmp_path):
+    for file in (damaged.parent / "sounds").iterdir():
+        file.write_bytes(b"no sound")
+    text, audio = {"caption": encoders / "clip"}, {"sound": encoders / "whisper"}
+    damaged.write_text("\n".join(damaged.read_text().splitlines()[:5]))
+    told = f"no file of sound can be read, .*; then delete {tmp_path}/store.unfinished to begin"
+    with pytest.raises(ValueError, match=told):
+        features(damaged, tmp_path / "store", text=text, audio=audio, on_bad_file="missing", **how)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_table_may_change_while_nothing_is_kept(damaged, encoders, tmp_path):
+    out, image = tmp_path / "store", {"photo": encoders / "clip"}
+    header, *lines = (x for x in damaged.read_text().splitlines() if "photo" in x)
+    damaged.write_text("\n".join([header, *lines]))
+    with pytest.raises(ValueError, match="'photos/2.png' cannot be read.*edited table would begin"):
+        features(damaged, out, image=image)
+    damaged.write_text("\n".join([header, *(x for x in lines if "photos/2" not in x)]))
+    features(damaged, out, image=image)
+    assert out.exists()
 
 
 def test_who_went_on_may_change_their_mind(damaged, encoders, small, tmp_path):

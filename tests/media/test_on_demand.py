@@ -202,7 +202,9 @@ def test_arrays_that_do_not_fit_are_named(stores, tmp_path, name, message):
 def test_features_on_demand_are_refused(table, encoders, tmp_path, capsys, quiet):
     words = ["features", str(table), "--out", str(tmp_path / "out"), "--on-demand"]
     words += ["--text", f"caption={encoders / 'bert'}"]
-    assert "on_demand is for what encoders take: give inputs as well" in complaint(capsys, *words)
+    assert "error: --on-demand is for what encoders take: give inputs as well" in complaint(
+        capsys, *words
+    )
     assert not Path(tmp_path / "out").exists()
     main([*words, "--inputs"])
     assert len(load(tmp_path / "out")) == ROWS

@@ -1,5 +1,6 @@
 """What reaches an encoder is what Hugging Face's processors make of each cell by itself."""
 
+import gc
 import json
 import logging
 import shutil
@@ -20,7 +21,7 @@ from transformers import (
 )
 
 from gramalign.decoding.libraries import processor
-from gramalign.decoding.pictures import frames_of, picture
+from gramalign.decoding.pictures import _spread, frames_of, picture
 from gramalign.decoding.pieces import _sounds, _texts, reader
 from gramalign.decoding.sounds import sound
 from tests.media.made import RATE, WORDS, pixels, write_image, write_sound, write_video
@@ -220,6 +221,19 @@ def test_frames_of_a_video_are_spread_evenly(tmp_path):
     assert greys(frames_of(str(tmp_path / "a.mp4"), 4)) == [2, 7, 12, 17]
     assert greys(frames_of(str(tmp_path / "a.mp4"), 1)) == [10]
     assert greys(frames_of(str(tmp_path / "a.mp4"), 30)) == list(range(20))
+
+
+def test_of_a_video_not_all_bytes_are_kept(tmp_path, monkeypatch):
+    kept = []
+
+    def spread(*given):
+        kept.append(sum(type(x) is av.Packet for x in gc.get_objects()))
+        return _spread(*given)
+
+    write_video(tmp_path / "a.mp4", [10 * n for n in range(20)])
+    monkeypatch.setattr("gramalign.decoding.pictures._spread", spread)
+    frames_of(str(tmp_path / "a.mp4"), 4)
+    assert len(kept) == 1 and kept[0] <= 1
 
 
 @pytest.mark.parametrize("kind", ["mp4", "avi", "ts", "m4v"])

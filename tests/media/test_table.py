@@ -39,6 +39,12 @@ def test_all_kinds_hold_the_same(write):
     assert len(digests) == 3
 
 
+def test_spaces_after_a_delimiter_are_none_of_the_table(write):
+    table = read_table(write('ids, labels , split\nx, "a, b", test\ny, c, train\n'))
+    about = {name: values.tolist() for name, values in table.about_rows().items()}
+    assert about == {"ids": ["x", "y"], "labels": ["a, b", "c"], "split": ["test", "train"]}
+
+
 def test_columns_about_rows_are_numbers_or_names(write):
     table = read_table(write("ids,labels,groups,split,x\n007,3,a,0,\n008,-1,a,2,\n"))
     about = table.about_rows()
