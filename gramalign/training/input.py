@@ -1,5 +1,6 @@
 """The batches of a run, from the store to the devices."""
 
+import dataclasses
 import functools
 
 import grain
@@ -24,6 +25,8 @@ class Data:
     """
 
     def __init__(self, store: FeatureStore, config: Config, mesh: Mesh):
+        if not any(term.needs_labels for term in config.terms.values()):
+            store = dataclasses.replace(store, labels=None)
         self._store, self._config, self._mesh = store, config, mesh
         self._places = own_places(config.batch_size, mesh)
         if config.steps:

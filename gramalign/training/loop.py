@@ -40,7 +40,7 @@ from gramalign.training.profile import Profile
 from gramalign.training.restore import Run, load_run, make_run
 from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
-from gramalign.training.start import Start, make_programs
+from gramalign.training.start import Start, make_programs, try_out
 from gramalign.training.state import TrainState
 from gramalign.training.step import Metrics
 from gramalign.training.stopping import Interrupted, Stopping, stop_signal
@@ -115,6 +115,7 @@ def train(
         programs = measured = None
         if not begun:
             programs = make_programs(config, store.dims, mesh)
+            try_out(config, store.dims, mesh, programs)
             measured = varied(moments(store, standardised(programs.model)), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
     check_alike({**how, **facts(config, trained_on, measured, weights)})
