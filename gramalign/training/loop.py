@@ -47,7 +47,7 @@ from gramalign.training.stopping import Interrupted, Stopping, stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.validating import Validator
 from gramalign.training.warm_start import weights_file
-from gramalign.training.watch import NonFiniteLoss, Watch
+from gramalign.training.watch import Watch
 from gramalign.training.writers import check_writers
 
 _log = logging.getLogger(__name__)
@@ -211,23 +211,19 @@ def _train(
             )
 
         if config.steps:
+            watch = Watch(config, log, Timing(config.batch_size, mesh.size), noted)
             state = _run(
                 config,
                 state,
                 lambda state, batch: start.step(state, fixed, batch),
                 stack.enter_context(contextlib.closing(data.batches(begun))),
                 checkpoints,
-                Watch(config, log, Timing(config.batch_size, mesh.size), noted),
+                watch,
                 Validator(config, chosen, run, log, folder.metrics),
                 profile,
                 stopping,
             )
-            if int(state.skipped) == int(state.step):
-                raise NonFiniteLoss(
-                    "every step was skipped, since the loss or its gradient was not finite, so "
-                    "nothing was learned: lower the objective's weights, or check the features for "
-                    "extreme values"
-                )
+            watch.check_learned(state)
         if chosen is not None:
             state = checkpoints.best(start.abstract) or state
 
