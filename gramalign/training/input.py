@@ -6,6 +6,7 @@ import functools
 import grain
 from jax.sharding import Mesh
 
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, batches
 from gramalign.data.batches import check_batches
 from gramalign.training.config import Config
@@ -21,7 +22,7 @@ class Data:
         mesh: its devices; each process reads the rows of its own devices.
 
     Raises:
-        ValueError: a batch size larger than the store, or as `batches`.
+        ValueError: fewer than two rows, a batch size larger than the store, or as `batches`.
     """
 
     def __init__(self, store: FeatureStore, config: Config, mesh: Mesh):
@@ -30,6 +31,11 @@ class Data:
         self._store, self._config, self._mesh = store, config, mesh
         self._places = own_places(config.batch_size, mesh)
         if config.steps:
+            if len(store) < 2:
+                raise ValueError(
+                    f"{store.source} has {counted(len(store), 'training row')}, expected at least "
+                    "2: mark more as train in the array 'split'"
+                )
             check_batches(store, batch_size=config.batch_size, seed=config.seed)
 
     def batches(self, start: int) -> grain.DatasetIterator:
