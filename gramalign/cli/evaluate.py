@@ -1,5 +1,6 @@
 """`gramalign evaluate`: figures of a trained space, beside chance and a linear baseline."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,8 @@ from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import judge, measure, own_score
 from gramalign.training.run_data import data_of, rows_of
 from gramalign.training.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 Part = Literal["test", "validation", "train", "all"]
 
@@ -139,19 +142,22 @@ def evaluate_run(
     source = asked.data or run.config.data
     store = data_of(run, asked.data)
     rows = readable(store.part(asked.part))
-    linear = None
-    if asked.baseline:
-        known = [name for name in store.modalities if name in run.dims]
-        try:
-            trained_on = load(run.config.data, on_bad_record=run.config.on_bad_record)
-            linear = linear_baseline(trained_on.only(known), rows)
-        except (ValueError, OSError) as error:
-            screen.print(f"no linear baseline: {error}")
     labels = rows.labels
     if brief or labels is None or len(np.unique(labels)) < 2:
         labels = None
     if not screen.is_terminal:  # it shows no status
         screen.print(f"evaluating {counted(len(rows), 'row')} of {source}, {asked.part}")
+    linear = None
+    if asked.baseline:
+        known = [name for name in store.modalities if name in run.dims]
+        try:
+            with screen.status("fitting the linear baseline"):
+                trained_on = store
+                if asked.data:
+                    trained_on = load(run.config.data, on_bad_record=run.config.on_bad_record)
+                linear = linear_baseline(trained_on.only(known), rows)
+        except (ValueError, OSError) as error:
+            screen.print(f"no linear baseline: {error}")
     with screen.status("embedding") as status:
         result = measure(
             run,
@@ -182,23 +188,37 @@ def is_evaluated(run: Run) -> bool:
     return path.exists() and not read_record(path, Evaluation).get("brief", False)
 
 
-_LARGEST = 10**9  # 8 GB in float64
+_LARGEST = 10**8  # numbers to fit to, which takes some 1 GB and 15 s
+_FEWEST = 10_000  # rows of those: fitted to fewer, it would flatter the run
 
 
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:
     """Embeddings of `rows` by a linear GCCA that was fitted on the store's training part.
 
+    Of a large store, it is fitted on as many complete rows, drawn at random, as hold `_LARGEST`
+    numbers.
+
     Raises:
-        ValueError: it cannot be fitted, or all features together are more than `_LARGEST` numbers.
+        ValueError: it cannot be fitted, or these are fewer than `_FEWEST`.
     """
-    train, rows = readable(store.part("train")), rows.only(store.modalities)
-    numbers = len(train) * sum(train.dims.values())
-    if numbers > _LARGEST:
-        raise ValueError(
-            f"{counted(len(train), 'training row')} of {sum(train.dims.values())} features are "
-            f"more than the {_LARGEST:.0e} numbers it is computed for"
-        )
-    return fit_gcca(_arrays(train), train.present).embed(_arrays(rows), rows.present)
+    train, rows = store.part("train"), rows.only(store.modalities)
+    complete = np.flatnonzero(np.all([*train.present.values()], axis=0))
+    width = sum(train.dims.values())
+    most = _LARGEST // width
+    if len(complete) > most:
+        if most < _FEWEST:
+            raise ValueError(
+                f"{counted(len(complete), 'training row')} of {width} features are more than the "
+                f"{_LARGEST:.0e} numbers it is computed for, and so are {_FEWEST} of them"
+            )
+        _log.info("fitting the linear baseline to %d of %d training rows", most, len(train))
+        train = train.take(np.sort(np.random.default_rng(0).choice(complete, most, replace=False)))
+    train = readable(train)
+    fitted = fit_gcca(_arrays(train), train.present)
+    starts = range(0, len(rows), rows.rows_at_once)
+    parts = [rows.take(np.arange(len(rows))[x : x + rows.rows_at_once]) for x in starts]
+    embedded = [fitted.embed(_arrays(part), part.present) for part in parts]
+    return {name: np.concatenate([part[name] for part in embedded]) for name in rows.modalities}
 
 
 def _arrays(store: FeatureStore) -> dict[str, np.ndarray]:

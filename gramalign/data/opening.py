@@ -1,5 +1,6 @@
 """Opens feature stores and checks everything that would otherwise spoil a run later."""
 
+import hashlib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,12 +10,16 @@ import numpy as np
 
 from gramalign.counted import counted
 from gramalign.data.files import Located, read_arrays
+from gramalign.data.mapped import place_of
 from gramalign.data.store import COLUMNS, SPLITS, FeatureStore, FeatureStoreError
 
 _MASK = "present."
 _RESERVED = (*COLUMNS, "present")
 
 _CHUNK = 2**22  # values checked at a time: a mapped file never fills the memory
+
+_finite: set[tuple[object, ...]] = set()
+"""Mapped arrays, as their files were when this process read them, which a command opens anew."""
 
 
 def open_arrays(path: str | Path) -> FeatureStore:
@@ -32,8 +37,9 @@ def open_arrays(path: str | Path) -> FeatureStore:
       (.safetensors holds no strings)
     - `groups`, integers or strings: rows of one group are never each other's negatives
 
-    Features are memory-mapped, unless an .npz is compressed, and read once here for NaN and Inf.
-    Nothing is ever unpickled.
+    Features are memory-mapped, unless an .npz is compressed, and read once here for NaN and Inf:
+    a process that opens them again reads them again only if the files have changed. Nothing is ever
+    unpickled.
 
     Raises:
         FeatureStoreError: something is missing or wrong; the message names file, row and cure.
@@ -177,7 +183,8 @@ def _mask(arrays: Located, name: str, rows: int) -> np.ndarray:
 
 
 def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray) -> None:
-    if array.dtype.kind in "iub":
+    known = _as_it_is(array, present)
+    if array.dtype.kind in "iub" or known in _finite:
         return
     step = max(1, _CHUNK // array.shape[1])
     bad = np.zeros(len(array), bool)
@@ -193,6 +200,18 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
             f"{counted(int(bad.sum()), 'such row')}): fix them, or mark them as missing in "
             f"'present.{name}'"
         )
+    if known is not None:
+        _finite.add(known)
+
+
+def _as_it_is(array: np.ndarray, present: np.ndarray) -> tuple[object, ...] | None:
+    """What is the same for the same values of a file; None for an array that is in no file."""
+    place = place_of(array)
+    if place is None:
+        return None
+    about = place.path.stat()
+    rows = hashlib.blake2b(present.tobytes(), digest_size=16).digest()
+    return place, about.st_ino, about.st_size, about.st_mtime_ns, rows
 
 
 def _ids(where: str, ids: np.ndarray) -> np.ndarray:

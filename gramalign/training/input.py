@@ -1,10 +1,12 @@
 """The batches of a run, from the store to the devices."""
 
+import dataclasses
 import functools
 
 import grain
 from jax.sharding import Mesh
 
+from gramalign.counted import counted
 from gramalign.data import FeatureStore, batches
 from gramalign.data.batches import check_batches
 from gramalign.training.config import Config
@@ -20,13 +22,20 @@ class Data:
         mesh: its devices; each process reads the rows of its own devices.
 
     Raises:
-        ValueError: a batch size larger than the store, or as `batches`.
+        ValueError: fewer than two rows, a batch size larger than the store, or as `batches`.
     """
 
     def __init__(self, store: FeatureStore, config: Config, mesh: Mesh):
+        if not any(term.needs_labels for term in config.terms.values()):
+            store = dataclasses.replace(store, labels=None)
         self._store, self._config, self._mesh = store, config, mesh
         self._places = own_places(config.batch_size, mesh)
         if config.steps:
+            if len(store) < 2:
+                raise ValueError(
+                    f"{store.source} has {counted(len(store), 'training row')}, expected at least "
+                    "2: mark more as train in the array 'split'"
+                )
             check_batches(store, batch_size=config.batch_size, seed=config.seed)
 
     def batches(self, start: int) -> grain.DatasetIterator:

@@ -40,14 +40,14 @@ from gramalign.training.profile import Profile
 from gramalign.training.restore import Run, load_run, make_run
 from gramalign.training.rows import chosen_rows
 from gramalign.training.run_folder import RunFolder
-from gramalign.training.start import Start, make_programs
+from gramalign.training.start import Start, make_programs, try_out
 from gramalign.training.state import TrainState
 from gramalign.training.step import Metrics
 from gramalign.training.stopping import Interrupted, Stopping, stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.validating import Validator
 from gramalign.training.warm_start import weights_file
-from gramalign.training.watch import NonFiniteLoss, Watch
+from gramalign.training.watch import Watch
 from gramalign.training.writers import check_writers
 
 _log = logging.getLogger(__name__)
@@ -115,6 +115,7 @@ def train(
         programs = measured = None
         if not begun:
             programs = make_programs(config, store.dims, mesh)
+            try_out(config, store.dims, mesh, programs)
             measured = varied(moments(store, standardised(programs.model)), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
     check_alike({**how, **facts(config, trained_on, measured, weights)})
@@ -210,23 +211,19 @@ def _train(
             )
 
         if config.steps:
+            watch = Watch(config, log, Timing(config.batch_size, mesh.size), noted)
             state = _run(
                 config,
                 state,
                 lambda state, batch: start.step(state, fixed, batch),
                 stack.enter_context(contextlib.closing(data.batches(begun))),
                 checkpoints,
-                Watch(config, log, Timing(config.batch_size, mesh.size), noted),
+                watch,
                 Validator(config, chosen, run, log, folder.metrics),
                 profile,
                 stopping,
             )
-            if int(state.skipped) == int(state.step):
-                raise NonFiniteLoss(
-                    "every step was skipped, since the loss or its gradient was not finite, so "
-                    "nothing was learned: lower the objective's weights, or check the features for "
-                    "extreme values"
-                )
+            watch.check_learned(state)
         if chosen is not None:
             state = checkpoints.best(start.abstract) or state
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from gramalign.training.config import Config
@@ -11,7 +10,7 @@ from gramalign.training.layout import check_batch, of_batches, shardings
 from gramalign.training.model import abstract_model, split
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state, lying
-from gramalign.training.step import Batch, make_step
+from gramalign.training.step import batch_like, make_step
 
 
 def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stages.Traced:
@@ -30,7 +29,7 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
     tx = make_optimizer(config.optimizer, config.steps)
     state = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     step = make_step(config, graphdef, tx, mesh)
-    batch = _batch(config, dims)
+    batch = batch_like(config, dims)
     # The engine depends on the platform, and on one device nothing else tells it of the mesh.
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         return step.trace(
@@ -38,18 +37,3 @@ def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stage
             jax.tree.map(lying, fixed, shardings(config.layout, mesh, fixed)),
             jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch),
         )
-
-
-def _batch(config: Config, dims: Mapping[str, int]) -> Batch:
-    size = config.batch_size
-    numbers = jax.ShapeDtypeStruct((size,), jnp.int32)
-    batch: Batch = {
-        "features": {
-            name: jax.ShapeDtypeStruct((size, width), jnp.float32) for name, width in dims.items()
-        },
-        "present": {name: jax.ShapeDtypeStruct((size,), jnp.bool) for name in dims},
-        "groups": numbers,
-    }
-    if any(term.needs_labels for term in config.terms.values()):
-        batch["labels"] = numbers
-    return batch

@@ -35,13 +35,6 @@ def meet(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def agreed(decision: Any) -> Any:
-    """The first process's value, a bool or a number, in all processes."""
-    if jax.process_count() == 1:
-        return decision
-    return multihost_utils.broadcast_one_to_all(np.array(decision)).item()
-
-
 def from_all(text: str) -> list[str]:
     """The texts of all processes, in their order; all must call this."""
     if jax.process_count() == 1:
@@ -52,6 +45,12 @@ def from_all(text: str) -> list[str]:
     padded[: len(own)] = own
     rows = multihost_utils.process_allgather(padded)
     return [bytes(row[:size]).decode() for row, size in zip(rows, sizes, strict=True)]
+
+
+def agreed(decision: Any) -> Any:
+    """The first process's value, a bool or a number, to the last digit, in all processes."""
+    # As text, as in a log, where a resumed run finds it: JAX would round it to float32.
+    return json.loads(from_all(json.dumps(decision))[0])
 
 
 @contextlib.contextmanager

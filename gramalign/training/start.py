@@ -18,7 +18,7 @@ from jaxtyping import PyTree
 from gramalign.files import write_text
 from gramalign.training.config import Config, Optimizer
 from gramalign.training.config import Model as ModelConfig
-from gramalign.training.layout import shardings
+from gramalign.training.layout import of_batches, shardings
 from gramalign.training.model import Model, abstract_model, split, weights_of
 from gramalign.training.moments import Moments
 from gramalign.training.optimizer import make_optimizer
@@ -26,7 +26,7 @@ from gramalign.training.params_file import load_params, named, read_about, save_
 from gramalign.training.processes import check_alike, is_first_process, meet, together
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
-from gramalign.training.step import Step, make_step
+from gramalign.training.step import Step, batch_like, make_step
 from gramalign.training.warm_start import check_some, match, replaced, warm_start
 
 _log = logging.getLogger(__name__)
@@ -181,6 +181,37 @@ def make_programs(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Progra
     return programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
 
 
+def try_out(config: Config, dims: Mapping[str, int], mesh: Mesh, programs: Programs) -> None:
+    """Traces what may be the user's, before the run's folder is touched.
+
+    The step is not traced again when it is first called. Towers as in evaluation too, or their
+    mistakes would come up once the training is over.
+
+    Args:
+        config: the run.
+        dims: width of each modality's features.
+        mesh: the devices.
+        programs: from `make_programs`, for these.
+
+    Raises:
+        ValueError: losses, towers or an optimiser that do not what they should; whatever they
+            raise.
+    """
+    if _fixed(config):
+        return
+    state, fixed, batch = programs.abstract, programs.fixed, batch_like(config, dims)
+
+    def embed(params, fixed, features):
+        return nnx.merge(programs.graphdef, params, fixed).encoder(features)
+
+    jax.eval_shape(embed, state.params, fixed, batch["features"])
+    if config.steps:
+        fixed = jax.tree.map(lying, fixed, shardings(config.layout, mesh, fixed))
+        if not of_batches(mesh).is_fully_addressable:  # else they are host arrays
+            batch = jax.tree.map(lambda x: lying(x, of_batches(mesh)), batch)
+        programs.step.trace(state, fixed, batch)
+
+
 def _untrained(path: Path, like: PyTree) -> PyTree:
     """What a run wrote when it began.
 
@@ -226,8 +257,6 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     like = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    if not _fixed(config):
-        _try_out(config, dict(dims), graphdef, tx, like, fixed)
     return Programs(
         model,
         graphdef,
@@ -242,25 +271,6 @@ def _keys(seed) -> tuple[jax.Array, jax.Array]:
     """That of the initial weights, and the run's own."""
     init_key, run_key = jax.random.split(jax.random.key(seed))
     return init_key, run_key
-
-
-def _try_out(config, dims, graphdef, tx, like, fixed) -> None:
-    """Traces towers and optimiser, which may be the user's, before the run's folder is touched.
-
-    Towers as in evaluation too, or their mistakes would come up once the training is over.
-    """
-
-    def embed(params, fixed, features, key):
-        encoder = nnx.merge(graphdef, params, fixed).encoder
-        keys = jax.random.split(key, config.batch_size)
-        return encoder(features), encoder(features, dropout_keys=keys)
-
-    features = {
-        name: jax.ShapeDtypeStruct((config.batch_size, width), np.float32)
-        for name, width in dims.items()
-    }
-    jax.eval_shape(embed, like.params, fixed, features, jax.random.key(0))
-    jax.eval_shape(tx.update, like.params, like.opt_state, like.params)
 
 
 def _variables(config, dims, measured, key) -> tuple[PyTree, PyTree]:

@@ -37,6 +37,22 @@ class Batch(TypedDict):
     labels: NotRequired[Int[Any, " batch"]]
 
 
+def batch_like(config: Config, dims: Mapping[str, int]) -> Batch:
+    """The shapes of a run's batches, given the width of each modality's features."""
+    size = config.batch_size
+    numbers = jax.ShapeDtypeStruct((size,), jnp.int32)
+    batch: Batch = {
+        "features": {
+            name: jax.ShapeDtypeStruct((size, width), jnp.float32) for name, width in dims.items()
+        },
+        "present": {name: jax.ShapeDtypeStruct((size,), jnp.bool) for name in dims},
+        "groups": numbers,
+    }
+    if any(term.needs_labels for term in config.terms.values()):
+        batch["labels"] = numbers
+    return batch
+
+
 def is_logged(step, config: Config):
     """Whether a step, counted from 1, writes a line of the log; also works on traced steps."""
     return (step % config.log_every == 0) | (step == config.steps)

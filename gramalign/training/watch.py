@@ -11,10 +11,14 @@ from jaxtyping import Array
 
 from gramalign.training.config import Config
 from gramalign.training.log import Log
+from gramalign.training.state import TrainState
 from gramalign.training.step import is_logged
 from gramalign.training.timing import Timing
 
 _log = logging.getLogger(__name__)
+
+
+_UPDATE = "the update is not finite"  # though loss and gradient are
 
 
 class NonFiniteLoss(RuntimeError):
@@ -52,6 +56,27 @@ class Watch:
         """What a checkpoint keeps, JSON-compatible: a resumed run goes on with a row of skips."""
         return {"skipped_in_a_row": self._in_a_row, "first_skipped": self._first}
 
+    def check_learned(self, state: TrainState) -> None:
+        """Raises a `NonFiniteLoss` if every step of a finished run was skipped."""
+        if int(state.skipped) == int(state.step):
+            raise NonFiniteLoss(
+                f"{self._first}; every step was skipped, so nothing was learned: {self._cure(1)}"
+            )
+
+    def _cure(self, step: int) -> str:
+        """What to change in a new run, if all steps from this one on were skipped."""
+        optimizer = self._config.optimizer
+        warming_up = step <= optimizer.warmup_of(self._config.steps)
+        if warming_up and self._first == f"step {step}: {_UPDATE}":
+            return (
+                f"give --optimizer.warmup 0: {optimizer.kind} may divide by its learning rate, "
+                "which warms up from 0"
+            )
+        return (
+            "lower optimizer.learning_rate, optimizer.clip_norm or the objective's weights, or "
+            "raise the temperature, and check the features for extreme values"
+        )
+
     def take(self, count: int, metrics: Mapping[str, Array]) -> None:
         """Keeps the metrics of a step, which may not be computed yet, until `settle`."""
         self._pending = count, metrics
@@ -78,11 +103,10 @@ class Watch:
                     _log.warning("%s: skipping this step, and any like it", self._first)
             self._in_a_row += 1
             if self._in_a_row > self._config.max_skips:
+                first = count - self._in_a_row + 1
                 raise NonFiniteLoss(
-                    f"{self._first}; steps {count - self._in_a_row + 1} to {count} were skipped, "
-                    f"but max_skips allows only {self._config.max_skips} in a row. In a new run, "
-                    "lower optimizer.learning_rate or optimizer.clip_norm, or raise the "
-                    "temperature, and check the features for extreme values"
+                    f"{self._first}; steps {first} to {count} were skipped, but max_skips allows "
+                    f"only {self._config.max_skips} in a row. In a new run, {self._cure(first)}"
                 )
         if self._log.written and is_logged(count, self._config):
             shown = {name: x for name, x in metrics.items() if not name.startswith("finite")}
@@ -91,7 +115,8 @@ class Watch:
                 self._still = True
                 _log.warning(
                     "step %d: the gradient is 0, so nothing is learned: does augment hide every "
-                    "modality, or is model.dim so small that all embeddings are alike?",
+                    "modality, are all rows of one group, or is model.dim so small that all "
+                    "embeddings are alike?",
                     count,
                 )
             self._log.measured({"step": count, **values})
@@ -102,8 +127,8 @@ def _what_is_not_finite(count: int, metrics: Mapping[str, Array]) -> str:
     """Non-finite terms, and modalities with non-finite embeddings or, failing that, gradients."""
     values = {name: float(x) for name, x in metrics.items() if name.startswith("loss/")}
     found = [f"{name} is {x}" for name, x in values.items() if not math.isfinite(x)]
-    gradient = "gradient" if not math.isfinite(float(metrics["grad_norm"])) else "update"
-    found = found or [f"the {gradient} is not finite"]
+    update = math.isfinite(float(metrics["grad_norm"]))
+    found = found or [_UPDATE if update else "the gradient is not finite"]
     names = [name.removeprefix("finite/") for name in metrics if name.startswith("finite/")]
     where = [name for name in names if not metrics[f"finite/{name}"]]
     if where:

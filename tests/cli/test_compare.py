@@ -40,11 +40,27 @@ def test_the_baseline_learns_from_training_rows_and_what_is_there(store):
         np.testing.assert_array_equal(found[name], values)
 
 
-def test_there_is_no_baseline_of_more_than_it_can_take(store, monkeypatch):
+def test_a_large_store_is_sampled_for_the_baseline(store, monkeypatch):
+    """By complete rows; and other rows are embedded a few at a time."""
     data = load(str(store))
-    monkeypatch.setattr(evaluate_command, "_LARGEST", 100)
+    rows, width = data.part("test"), sum(data.dims.values())
+    whole, fitted_to = linear_baseline(data, rows), []
+
+    def fit(features, present):
+        fitted_to.append({name: len(x) for name, x in features.items()})
+        assert all(mask.all() for mask in present.values())
+        return fit_gcca(features, present, dim=4)
+
+    monkeypatch.setattr(evaluate_command, "fit_gcca", fit)
+    monkeypatch.setattr(evaluate_command, "_LARGEST", 20 * width)
+    monkeypatch.setattr(evaluate_command, "_FEWEST", 10)
+    monkeypatch.setattr(type(data), "rows_at_once", 7)
+    found = linear_baseline(data, rows)
+    assert fitted_to == [dict.fromkeys(data.modalities, 20)]
+    assert {m: len(x) for m, x in found.items()} == {m: len(x) for m, x in whole.items()}
+    monkeypatch.setattr(evaluate_command, "_FEWEST", 30)
     with pytest.raises(ValueError, match=r"training rows of \d+ features are more than the"):
-        linear_baseline(data, data.part("test"))
+        linear_baseline(data, rows)
 
 
 def test_the_baseline_is_measured_as_the_runs_are(pairs):

@@ -281,6 +281,25 @@ def test_messages_name_the_file(write, where, tmp_path):
         open_store(write(tmp_path / "features", content))
 
 
+def test_a_file_is_read_again_once_it_has_changed(tmp_path):
+    """Opened several times in between, it is read once."""
+    content = arrays()
+    path = write_folder(tmp_path / "store", content)
+    open_store(path)
+    content["text"][2] = np.nan
+    file, about = path / "text.npy", (path / "text.npy").stat()
+    np.save(file, content["text"])
+    os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+    open_store(path)  # as far as anybody can tell without reading it, it is what it was
+    np.save(path / "present.text.npy", np.arange(6) % 2 == 0)
+    with pytest.raises(FeatureStoreError, match="row 2 holds NaN"):
+        open_store(path)
+    (path / "present.text.npy").unlink()
+    os.utime(file)
+    with pytest.raises(FeatureStoreError, match="row 2 holds NaN"):
+        open_store(path)
+
+
 def test_row_numbers_count_from_the_start_of_the_file(monkeypatch):
     monkeypatch.setattr("gramalign.data.opening._CHUNK", 8)  # two rows of text at a time
     content = arrays(rows=7)

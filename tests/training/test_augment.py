@@ -87,6 +87,7 @@ def test_where_nothing_is_left_to_learn_from(losses, caplog):
     assert not any(losses("gone"))
     (record,) = caplog.records
     assert "step 1: the gradient is 0, so nothing is learned" in record.getMessage()
+    assert "hide every modality, are all rows of one group" in record.getMessage()
 
 
 @pytest.mark.parametrize(

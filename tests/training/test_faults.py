@@ -16,6 +16,7 @@ from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, train
 from gramalign.training.checkpoint import Checkpoints, DamagedCheckpoint
 from gramalign.training.log import Log
 from gramalign.training.metrics import read_metrics
+from gramalign.training.state import TrainState
 from gramalign.training.stopping import stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.watch import Watch
@@ -259,6 +260,29 @@ def test_the_first_of_too_many_skips_is_named(changes, what, small_config):
     watch.take(5, metrics(**BAD))
     with pytest.raises(NonFiniteLoss, match=what):
         watch.settle()
+
+
+@pytest.mark.parametrize(
+    "first, warmup, cure",
+    [
+        (1, 2, "give --optimizer.warmup 0: optax.contrib:prodigy may divide"),
+        (2, 2, "give --optimizer.warmup 0"),
+        (3, 2, "lower optimizer.learning_rate"),
+        (1, 0, "lower optimizer.learning_rate"),
+    ],
+)
+def test_an_optimiser_that_divides_by_a_rate_that_begins_at_0(first, warmup, cure, small_config):
+    """One of its first updates is not finite, nor is any after it."""
+    optimizer = Optimizer(kind="optax.contrib:prodigy", weight_decay=0.0, warmup=warmup)
+    watch = Watch(small_config(optimizer=optimizer, max_skips=1), Log(), Timing(16, 1))
+    watch.take(first, metrics(finite=False))
+    watch.settle()
+    watch.take(first + 1, metrics(finite=False))
+    with pytest.raises(NonFiniteLoss, match=f"step {first}: the update is not finite; .*{cure}"):
+        watch.settle()
+    if first == 1:
+        with pytest.raises(NonFiniteLoss, match=f"every step was skipped, .*{cure}"):
+            watch.check_learned(TrainState(2, {}, (), None, 2))
 
 
 def test_rows_that_are_not_finite_are_null_in_the_log(small_config, tmp_path, quiet):

@@ -19,6 +19,7 @@ from gramalign.training import (
     config_to_json,
     load_run,
     term_named,
+    train,
 )
 from gramalign.training.config_json import differences
 from gramalign.training.rows import chosen_rows
@@ -175,6 +176,14 @@ def test_devices_change_nothing(loss):
 def test_a_loss_must_return_a_value_per_example(loss, why):
     with pytest.raises(ValueError, match=why):
         first_gradient(Config(objective=f"tests.own_methods:{loss}", batch_size=8))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_mistakes_show_before_the_folder_is_touched(small_config, tmp_path):
+    config = small_config(objective="tests.own_methods:mean", settings={})
+    with pytest.raises(ValueError, match="own_methods:mean must return one value"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_without_masks_is_not_for_gaps(tmp_path):

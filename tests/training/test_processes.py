@@ -9,7 +9,7 @@ import pytest
 
 from gramalign.training import Layout, Model, alike, processes
 from gramalign.training.alike import check_shared
-from gramalign.training.processes import Cluster, check_alike, together
+from gramalign.training.processes import Cluster, agreed, check_alike, together
 from gramalign.training.run_folder import RunFolder
 from tests.processes import ended, free_port
 from tests.training.commands import preset, started, wait_for
@@ -57,6 +57,13 @@ def test_processes_that_differ_are_named_with_what_differs(monkeypatch):
             check_alike(first)
     told(monkeypatch, json.dumps(own))
     check_alike(own)
+
+
+@pytest.mark.parametrize("decision", [300 / 7, True, 3])
+def test_all_take_what_the_first_has_to_the_last_digit(decision, monkeypatch):
+    """As a resumed run reads it in the log, or a figure that is equal would be a better one."""
+    monkeypatch.setattr(processes, "from_all", lambda text: [json.dumps(decision), text])
+    assert agreed(0) == decision and type(agreed(0)) is type(decision)
 
 
 def both(config, folder, *one, sizes=("unlimited", "unlimited")):

@@ -27,6 +27,7 @@ def stores(root):
         "constant": save(root / "constant", text=text, audio=audio),
         "alone": save(root / "alone", text=text),
         "apart": save(root / "apart", **apart),
+        "one row": save(root / "one", text=text[:1], depth=text[:1]),
     }
 
 
@@ -37,6 +38,7 @@ def stores(root):
         ("one of three", "audio is the same in all .* with --modalities depth text"),
         ("alone", "has only text, expected at least two modalities"),
         ("apart", "no training row has two of depth, text"),
+        ("one row", "has 1 training row, expected at least 2: mark more as train"),
         ({"batch_size": 49}, "batch_size is 49"),
         ({"layout": Layout(rules=(("bias$", "fsdp,-"),))}, "has more axes than params."),
     ],

@@ -29,14 +29,29 @@ def started(small_config):
     return start
 
 
-def test_seeds_are_traced_once_and_differ(small_config, tmp_path, quiet, monkeypatch):
-    traced = []
+@pytest.fixture
+def traced(monkeypatch):
+    """Of what terms the objective has been traced, each time."""
+    times = []
 
-    def counted(*args, **settings):
-        traced.append(settings)
-        return objective(*args, **settings)
+    def counted(*args, config, **settings):
+        times.append(config.objective)
+        return objective(*args, config=config, **settings)
 
     monkeypatch.setattr("gramalign.training.step.objective", counted)
+    return times
+
+
+def test_what_is_tried_out_is_not_traced_again(small_config, small_store, traced, tmp_path, quiet):
+    """Nor where the store has labels that no term needs."""
+    arrays = {path.stem: np.load(path) for path in small_store.iterdir()}
+    np.savez(tmp_path / "labelled.npz", labels=np.arange(60), **arrays)
+    data, own = str(tmp_path / "labelled.npz"), "tests.own_methods:hinge"
+    train(small_config(data=data, objective=own, settings={}), tmp_path / "run", report=quiet)
+    assert traced == [own]
+
+
+def test_seeds_are_traced_once_and_differ(small_config, tmp_path, quiet, traced):
     one, other, again = (
         train(small_config(steps=7, seed=seed), tmp_path / str(place), report=quiet).variables
         for place, seed in enumerate((5, 6, 5))
