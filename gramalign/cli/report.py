@@ -52,7 +52,7 @@ class Report:
         names = names_of(self.run_folders)
         runs = [load_run(folder) for folder in self.run_folders]
         out = self.out or RunFolder(self.run_folders[0]).report
-        check_file("--out", out)
+        check_file("--out", out, "report")
         # Where training has left what embeds.
         keep_programs()
         screen = console()

@@ -18,7 +18,7 @@ from gramalign.cli.media import Words, by_name
 from gramalign.cli.media_query import media_query
 from gramalign.cli.queries import Queries, queries
 from gramalign.cli.score_names import OneScore
-from gramalign.cli.targets import check_target
+from gramalign.cli.targets import check_file
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, readable
 from gramalign.evaluation import FUSED
@@ -87,8 +87,7 @@ class Search:
         run = load_run(self.run_folder)
         if self.save_index is not None:
             check_name(self.save_index)
-            data = self.data or run.config.data
-            check_target("--save-index", self.save_index, data, index=True)
+            check_file("--save-index", self.save_index, "search")
         labels: dict[str, int | str] = {}
         if self.index is not None:
             index = Index.load(self.index)

@@ -20,7 +20,7 @@ from gramalign.cli.embed import without_text, write_npz
 from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
-from gramalign.cli.targets import check_target
+from gramalign.cli.targets import check_embedded
 from gramalign.data import FeatureStoreError, load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
@@ -280,7 +280,8 @@ def test_so_many_rows_are_embedded_at_a_time(run, store, tmp_path, monkeypatch):
 
 def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys, caplog):
     out = tmp_path / "embedded.safetensors"
-    main(["embed", str(run), "--data", str(store), "--out", str(out)])
+    for _ in range(2):  # over what it has written itself
+        main(["embed", str(run), "--data", str(store), "--out", str(out)])
     assert list(open_store(out).split) == list(load(str(store)).split)
     assert "left out ids: they are text, which only an .npz can hold" in caplog.text
 
@@ -326,6 +327,9 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
     index, other = tmp_path / "index.safetensors", tmp_path / "other.safetensors"
     Index({"text": np.eye(3)}).save(index)
     safetensors.numpy.save_file({"text": np.ones((3, 2))}, other)
+    notes, page = tmp_path / "notes.json", tmp_path / "page.html"
+    notes.write_text('{"machine": "mine"}')
+    page.write_text("<!doctype html><title>mine</title>")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     def refused(*words):
@@ -336,10 +340,17 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
     for data in (features, f"{store} + {features}"):
         said = refused("embed", run, "--data", data, "--out", features)
         assert f"--out is {features}, the features themselves" in said
-    assert "a trained model" in refused("embed", run, "--data", store, "--out", model)
-    assert "which is an index" in refused("embed", run, "--data", store, "--out", index)
-    for path, said in ((model, "a trained model"), (other, "which is not an index")):
-        assert said in refused("search", run, "row3", "--save-index", path)
+    for command, kept in (
+        (["embed", run, "--data", store, "--out"], (features, model, index, other)),
+        (["search", run, "row3", "--save-index"], (model, other)),
+        (["report", run, "--out"], before),
+        (["bench", "--out"], before),
+        (["plan", "--topology", "v5e:2x2", "--out"], before),
+    ):
+        for path in kept:
+            said = refused(*command, path)
+            assert f"is {path}, which exists, and nothing in it says that gramalign" in said
+            assert f"{command[0]} wrote it: give another name, or move it away" in said
     assert "ends in .safetensors" in refused("search", run, "row3", "--save-index", "index.npz")
     main(["search", str(run), "row3", "--save-index", str(index)])
     assert len(Index.load(index)) == 120
@@ -431,7 +442,7 @@ def test_pack_says_what_it_has_made(store, tmp_path, capsys):
 def test_what_is_read_need_not_be_a_file(data, tmp_path):
     path = tmp_path / "x.npz"
     path.touch()
-    check_target("--out", path, data)
+    check_embedded("--out", path, data)
 
 
 def test_what_a_search_asks_with(run, store, tmp_path):
