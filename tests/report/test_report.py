@@ -459,6 +459,21 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
     assert f"gramalign evaluate {copy} --data PATH" in said.value.__notes__[0]
 
 
+def test_features_that_have_changed_are_refused(run, store, tmp_path):
+    arrays = dict(np.load(store))
+    moved = tmp_path / store.name
+    np.savez(moved, **arrays | {"photo": -arrays["photo"]})
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    record = json.loads((copy / "evaluation.json").read_text()) | {"data": str(moved)}
+    (copy / "evaluation.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="has changed since .*: evaluate again with gramalign"):
+        gather(load_run(copy), "copy", "", copy)
+    del record["digest"]  # as earlier versions
+    (copy / "evaluation.json").write_text(json.dumps(record))
+    assert gather(load_run(copy), "copy", "", copy).data == str(moved)
+
+
 def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"matplotlib and jinja2.*gramalign\[report\]"):
