@@ -603,6 +603,7 @@ def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
     absent = int(np.flatnonzero(~np.load(store / "present.sound.npy"))[0])
     assert "did you mean 'row11" in said("rwo119")
     assert "ids are such as 'row0'" in said("nothing-like-it")
+    assert "':car: [b]x' is neither an id" in said(":car: [b]x"), "no emoji, and no markup"
     assert "--by is smell, but the run embeds" in said("row1", "--by", "smell")
     assert f"row 'row{absent}' has no sound" in said(f"row{absent}", "--by", "sound")
     assert "k: got 121, expected a whole number from 1 to 120" in said("row1", "--k", "121")
