@@ -351,7 +351,8 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
             said = refused(*command, path)
             assert f"is {path}, which exists, and nothing in it says that gramalign" in said
             assert f"{command[0]} wrote it: give another name, or move it away" in said
-    assert "ends in .safetensors" in refused("search", run, "row3", "--save-index", "index.npz")
+    said = refused("search", run, "row3", "--save-index", "index.npz")
+    assert "--save-index: got index.npz, expected a name that ends in .safetensors" in said
     main(["search", str(run), "row3", "--save-index", str(index)])
     assert len(Index.load(index)) == 120
 
@@ -596,7 +597,10 @@ def test_a_modality_is_added_to_a_space_whose_index_stays(run, store, small, tmp
     assert refused in complaint(capsys, "search", str(out), *asked, "--against", "video")
 
 
-def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
+def test_search_says_what_is_wrong(run, store, tmp_path, monkeypatch, capsys):
+    def embedded(*arguments):
+        raise AssertionError("embedded before the options were checked")
+
     def said(*words: str) -> str:
         return complaint(capsys, "search", str(run), *words)
 
@@ -606,8 +610,13 @@ def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
     assert "':car: [b]x' is neither an id" in said(":car: [b]x"), "no emoji, and no markup"
     assert "--by is smell, but the run embeds" in said("row1", "--by", "smell")
     assert f"row 'row{absent}' has no sound" in said(f"row{absent}", "--by", "sound")
-    assert "k: got 121, expected a whole number from 1 to 120" in said("row1", "--k", "121")
-    assert "expected some of sound, text, video" in said("row1", "--against", "smell")
+    assert "--encoders names txet" in said("--ask", "text=a", "--encoders", "txet=clip")
+    monkeypatch.setattr("gramalign.cli.search._embedded", embedded)
+    assert "--k is 121, expected 1 to 120" in said("row1", "--k", "121")
+    assert "--k is 0, expected 1 to 19" in said("row1", "--k", "0", "--part", "test")
+    assert "--against is smell, but what is searched has sound, text, video" in said(
+        *("row1", "--against", "text", "smell")
+    )
     assert "leave out --part or --index" in said("row1", "--part", "test", "--index", "x")
     assert "got neither of QUERY and --ask" in said()
     index = "--save-index", str(tmp_path / "x.safetensors")
