@@ -112,8 +112,12 @@ def comparison(runs: Sequence[Gathered]) -> Table:
         f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was "
         "trained; the linear baseline has only the cosine."
     )
-    most = {name: max(len(over[name, run]) for run in found) for name, found in columns.items()}
-    fewer = dict.fromkeys(run for (name, run), asked in over.items() if len(asked) < most[name])
+    most: dict[tuple[str, str], int] = {}
+    for (name, run), asked in over.items():
+        most[name, stores[run]] = max(len(asked), most.get((name, stores[run]), 0))
+    fewer = dict.fromkeys(
+        run for (name, run), asked in over.items() if len(asked) < most[name, stores[run]]
+    )
     if fewer:
         note += f" Only means over the same tasks are compared; of fewer: {', '.join(fewer)}."
     return Table("R@1 in percent", [[*head, *map(Cell, names)]], rows, note)
