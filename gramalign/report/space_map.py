@@ -23,6 +23,7 @@ JOINED = 40
 """At most so many have their embeddings joined by lines."""
 _VECTORS = 1600  # points; more are drawn as pixels
 _OTHER = "#8c8f96"
+_ONE_POINT = 1e-5  # what remains between unit rows is rounding
 
 Projection = Literal["pca", "tsne", "umap"]
 _NAMES: dict[Projection, str] = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
@@ -80,6 +81,8 @@ def project(
     cosine together, but not distances; PCA keeps distances as far as a plane can.
     """
     vectors = np.asarray(vectors, float)
+    if np.ptp(vectors, axis=0).max() < _ONE_POINT:
+        return np.zeros((len(vectors), 2)), "One point."
     if projection == "tsne":
         near = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(perplexity=near, metric="cosine", init="random", random_state=0)
@@ -103,9 +106,7 @@ def project(
     pca = PCA(min(2, *vectors.shape), random_state=0)
     flat = pca.fit_transform(vectors)
     kept = 100 * pca.explained_variance_ratio_.sum()
-    told = (
-        f"PCA: the plane holds {kept:.0f} % of the variance." if np.isfinite(kept) else "One point."
-    )
+    told = f"PCA: the plane holds {kept:.0f} % of the variance."
     return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))), told
 
 

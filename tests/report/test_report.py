@@ -491,6 +491,15 @@ def test_neighbours_stay_together_under_tsne(number):
         assert (near.argmin(axis=1) % 2 == np.arange(number) % 2).all()
 
 
+@pytest.mark.parametrize("projection", ["pca", "tsne"])
+@pytest.mark.parametrize("spread", [0, 1e-7, 1e-3])
+def test_a_collapsed_space_is_one_point(projection, spread):
+    row = np.linspace(0.1, 0.5, 8)
+    rows = (row + spread * np.random.default_rng(0).normal(size=(12, 8))).astype(np.float32)
+    flat, told = project(rows, projection)
+    assert (told == "One point.") == (not flat.any()) == (spread < 1e-3)
+
+
 def test_umap_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ValueError, match="pip install umap-learn"):
