@@ -1,5 +1,6 @@
 """A map of the space: a point for every embedding, thin lines between those of one example."""
 
+import importlib.util
 import itertools
 import os
 from collections.abc import Sequence
@@ -29,6 +30,17 @@ Projection = Literal["pca", "tsne", "umap"]
 _NAMES: dict[Projection, str] = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
+def check_projections(projections: Sequence[Projection]) -> None:
+    """Raises a ValueError for one that is named twice, or whose package is not installed."""
+    if len(set(projections)) < len(projections):
+        raise ValueError(f"map: got {' '.join(projections)}, expected each once")
+    if "umap" in projections and not importlib.util.find_spec("umap"):
+        raise ValueError(
+            "map: umap needs the package umap-learn, which is not installed: pip install "
+            "umap-learn, or choose tsne"
+        )
+
+
 def map_plots(run: Gathered, projections: Sequence[Projection] = ("pca",)) -> list[Plot]:
     """The map by modality, and by class if the store has labels.
 
@@ -38,9 +50,6 @@ def map_plots(run: Gathered, projections: Sequence[Projection] = ("pca",)) -> li
 
     Returns:
         One or two panels for each projection; none for fewer than three embeddings.
-
-    Raises:
-        ValueError: UMAP is asked for and not installed.
     """
     names = run.embedded.modalities
     rng = np.random.default_rng(0)
@@ -93,13 +102,8 @@ def project(
             flat = tsne.fit_transform(vectors)
         return flat, "t-SNE: only who is near whom counts; distances do not."
     if projection == "umap":
-        try:
-            import umap  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise ValueError(
-                "map: umap needs the package umap-learn, which is not installed: pip install "
-                "umap-learn, or choose tsne"
-            ) from None
+        import umap  # pyright: ignore[reportMissingImports]
+
         near = min(15, len(vectors) - 1)
         found = umap.UMAP(n_neighbors=near, metric="cosine", random_state=0, n_jobs=1)
         return found.fit_transform(vectors), "UMAP: only who is near whom counts; distances do not."

@@ -46,7 +46,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from gramalign.report.page import render
-from gramalign.report.space_map import project
+from gramalign.report.space_map import check_projections, project
 
 NASTY = "a<script>&$b_"
 SMALL = ["--steps", "20", "--optimizer.warmup", "2", "--batch-size", "16", "--log-every", "5"]
@@ -397,7 +397,13 @@ def test_the_command(run, tmp_path, monkeypatch, capsys):
     assert f"--out {tmp_path}/copy-again" in (copy / "report.html").read_text()
 
 
-def test_errors_name_the_cure(run, tmp_path, capsys):
+def test_errors_name_the_cure(run, tmp_path, monkeypatch, capsys):
+    def evaluated(*arguments):
+        raise AssertionError("evaluated before the options were checked")
+
+    for name in ("is_evaluated", "evaluate_run", "gather"):
+        monkeypatch.setattr(f"gramalign.cli.report.{name}", evaluated)
+
     def complaint(*words):
         with pytest.raises(SystemExit) as stop:
             main(["report", *map(str, words)])
@@ -412,6 +418,10 @@ def test_errors_name_the_cure(run, tmp_path, capsys):
     assert "photo:32x32x3" in complaint(run, "--images", "photo")
     assert "got 'film', expected one of" in complaint(run, "--images", "film:2x2")
     assert "photo has 16 values a row" in complaint(run, "--images", "photo:5x5")
+    assert f"runs: got {run}, {run}, expected" in complaint(run, run)
+    assert "map: got pca pca, expected each once" in complaint(run, "--map", "pca", "pca")
+    monkeypatch.setitem(sys.modules, "umap", None)
+    assert "pip install umap-learn" in complaint(run, "--map", "umap")
 
 
 RECORDS = ["evaluation", "robustness", "classification", "contribution", "environment"]
@@ -503,7 +513,7 @@ def test_a_collapsed_space_is_one_point(projection, spread):
 def test_umap_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ValueError, match="pip install umap-learn"):
-        project(np.eye(5), "umap")
+        check_projections(("pca", "umap"))
 
 
 def test_bars_hold_every_rank_once():
