@@ -24,6 +24,7 @@ from gramalign.counted import counted
 from gramalign.data import FeatureStore, readable
 from gramalign.evaluation import FUSED
 from gramalign.search import Index
+from gramalign.search.entries import checked_ids
 from gramalign.search.file import check_name
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
@@ -187,6 +188,7 @@ class Search:
 
 
 def _embedded(run: Run, rows: FeatureStore) -> Index:
+    ids = checked_ids(rows.ids, len(rows))  # before all is embedded
     embeddings = embed_store(run, rows)
     present = {name: rows.present[name] for name in embeddings}
-    return Index(embeddings, present, rows.ids, made_by=made_by(run))
+    return Index(embeddings, present, ids, made_by=made_by(run))
