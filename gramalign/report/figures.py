@@ -81,6 +81,7 @@ def comparison(runs: Sequence[Gathered]) -> Table:
                     shown = beside.setdefault(mark + store, {})
                     if len(asked) > shown.get(name, (0, 0.0))[0]:
                         shown[name] = len(asked), value
+    linear = any(run.evaluation.baseline for run in runs)
     names = sorted(columns, key=lambda name: name.endswith("cosine"))
 
     def best(name: str, run: str) -> float:
@@ -109,9 +110,9 @@ def comparison(runs: Sequence[Gathered]) -> Table:
     head = [Cell(x, head=True) for x in ("", "objective", "Score", "data", "steps")]
     same = " on the same rows" if several else ""
     note = (
-        f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was "
-        "trained; the linear baseline has only the cosine."
+        f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was trained"
     )
+    note += "; the linear baseline has only the cosine." if linear else "."
     most: dict[tuple[str, str], int] = {}
     for (name, run), asked in over.items():
         most[name, stores[run]] = max(len(asked), most.get((name, stores[run]), 0))

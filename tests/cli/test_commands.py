@@ -16,8 +16,10 @@ import safetensors.numpy
 import gramalign
 from gramalign import Index, training
 from gramalign.cli import main
+from gramalign.cli.console import console
 from gramalign.cli.embed import without_text, write_npz
 from gramalign.cli.evaluate import Evaluate, evaluate_run
+from gramalign.cli.found import Found, table
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
 from gramalign.cli.targets import check_embedded
@@ -623,6 +625,12 @@ def test_search_says_what_is_wrong(run, store, tmp_path, monkeypatch, capsys):
     assert "got neither of QUERY and --ask" in said("--index", "x", *index)
     assert "--against is for a query: leave it out, or give" in said("--against", "text", *index)
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_query_without_hits_is_told_in_a_line(capsys):
+    console().print(table(Found("zero", ["text"], "cosine", []), "sound"))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2 and said[1].startswith("no hits: ") and "zeros" in said[1]
 
 
 TINY = ["--steps", "4", "--optimizer.warmup", "1", "--batch-size", "16", "--model.dim", "8"]

@@ -122,6 +122,8 @@ def test_only_means_over_the_same_tasks_are_compared():
     assert table.note.endswith("are compared; of fewer: fused.")
     alone = comparison([of_one_anchor("fused"), made("other", data="b.npz")])
     assert "of fewer" not in alone.note, "it is compared with none"
+    assert "linear baseline" in alone.note
+    assert "linear" not in comparison([made("one"), made("other")]).note
     (linear,) = ([x.text for x in row] for row in table.rows if row[0].text == "linear GCCA")
     names = [x.text for x in table.head[-1]]
     shown = dict(zip(names[-6:], linear[-6:], strict=True))

@@ -194,11 +194,15 @@ def test_two_runs_stand_side_by_side(gathered):
 
 def test_what_is_missing_is_left_out(gathered):
     rows = dataclasses.replace(gathered.rows, labels=None)
-    bare = dataclasses.replace(gathered, metrics=[], timing=[], ranks={}, starts=[], rows=rows)
+    plain = dataclasses.replace(gathered.evaluation, baseline=())
+    bare = dataclasses.replace(
+        gathered, metrics=[], timing=[], ranks={}, starts=[], rows=rows, evaluation=plain
+    )
     page = render([bare])
     Checked(page)
     assert sections_of(page) == ["summary", "origin", "retrieval", "space", "map"]
     assert "By class" not in page and "Environment" not in page
+    assert "GCCA" not in page and "GCCA" in render([gathered])
 
 
 def test_every_start_has_a_column_of_its_own(gathered):
