@@ -55,7 +55,12 @@ def whole(path: Path) -> Iterator[Path]:
 
     Two processes that write one file at once leave that of the later; several files in one `with`
     take their names together, when all are written.
+
+    Raises:
+        IsADirectoryError: there is a folder in its place.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, expected a file to write: give another name")
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         draft.touch()

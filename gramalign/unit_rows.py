@@ -20,7 +20,11 @@ HostPresent = Mapping[str, Bool[np.ndarray | Array, " _examples"]]
 
 def check_by_name(embeddings: Any, argument: str = "embeddings") -> None:
     """Raises `TypeError` for anything but a mapping of names to arrays."""
-    if not isinstance(embeddings, Mapping):
+    if isinstance(embeddings, Mapping):
+        for name in embeddings:
+            if not isinstance(name, str):
+                raise TypeError(f"{argument}: got {name!r} for a modality, expected its name")
+    else:
         raise TypeError(
             f"{argument}: got {type(embeddings).__name__}, expected one array [n, dim] for each "
             "modality, by name, such as {'text': array}"

@@ -162,10 +162,10 @@ class Bench:
 
     def run(self) -> None:
         """Measure, print, write; end with status 1 if results are wrong."""
-        check_file("--out", self.out)
+        check_file("--out", self.out, "bench")
         plan = self.plan(device.start(self.platform, self.threads, self.devices))
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        with progress(rich.console.Console(stderr=True, highlight=False)) as say:
+        with progress(console(stderr=True)) as say:
             # Kept as it comes: it may take long, and end early.
             found = report.measure(plan, say, lambda found: write_figures(self.out, found))
 

@@ -15,10 +15,10 @@ QUIET = rich.console.Console(quiet=True)
 """Prints nowhere."""
 
 
-def console() -> rich.console.Console:
+def console(*, stderr: bool = False) -> rich.console.Console:
     """The terminal at its own width, or anything else at the width the tables are made for."""
-    found = _plain()
-    return found if found.is_terminal else _plain(width=WIDTH)
+    found = _plain(stderr=stderr)
+    return found if found.is_terminal else _plain(stderr=stderr, width=WIDTH)
 
 
 def progress_on(

@@ -1,5 +1,6 @@
 """`gramalign embed`: features in, embeddings out."""
 
+import json
 import logging
 import zipfile
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.kept_programs import keep_programs
-from gramalign.cli.targets import check_target
+from gramalign.cli.targets import MARK, check_embedded
 from gramalign.counted import counted
 from gramalign.data import load, readable
 from gramalign.data.store import SPLITS
@@ -36,7 +37,8 @@ class Embed:
     data: str
     """Feature store with any of the run's modalities."""
     out: Path
-    """File to write: .npz or .safetensors."""
+    """File to write: .npz or .safetensors. Takes the place of one that `embed` wrote, and of no
+    other."""
     batch_size: int | None = None
     """Rows embedded at a time, on one device; if not given, as many as there is room for, up to
     1024, on every device."""
@@ -49,7 +51,7 @@ class Embed:
             raise ValueError(
                 f"--out is {self.out}, expected a name that ends in .npz or .safetensors"
             )
-        check_target("--out", self.out, self.data)
+        check_embedded("--out", self.out, self.data)
         keep_programs()
         run = load_run(self.run_folder)
         store = readable(load(self.data, on_bad_record=run.config.on_bad_record))
@@ -76,7 +78,7 @@ class Embed:
                 write_npz(draft, arrays)
             else:
                 kept = without_text(arrays)
-                safetensors.numpy.save_file(kept, draft)
+                safetensors.numpy.save_file(kept, draft, metadata=MARK)
                 if lost := " and ".join(name for name in arrays if name not in kept):
                     _log.warning("left out %s: they are text, which only an .npz can hold", lost)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
@@ -89,6 +91,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
+        archive.comment = json.dumps(MARK, separators=(",", ":")).encode()
 
 
 def without_text(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

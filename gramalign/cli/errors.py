@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jax
-import rich.console
-import rich.markup
+import rich.text
 
+from gramalign.cli.console import console
 from gramalign.error_text import text_of
 from gramalign.training import Interrupted, NonFiniteLoss
 
@@ -29,29 +29,31 @@ def explained(goes_on: str = "") -> Iterator[None]:
             Ctrl-C, whether that was saved or not.
     """
     cure = f"; {goes_on} continues from the last checkpoint" if goes_on else ""
-    errors = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(word: str, style: str, text: str) -> None:
+        told = rich.text.Text.assemble((word, style), text)
+        console(stderr=True).print(told, soft_wrap=True)
+
     try:
         yield
     except (ValueError, OSError) as error:
-        errors.print(f"[bold red]error:[/] {rich.markup.escape(text_of(error))}")
+        say("error:", "bold red", f" {text_of(error)}")
         raise SystemExit(2) from error
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
             raise
         what = str(error).partition("\n")[0]
-        errors.print(
-            f"[bold red]stopped:[/] {rich.markup.escape(what)}. Another process of the run may "
-            f"have ended: see what it printed{cure}"
-        )
+        told = f" {what}. Another process of the run may have ended: see what it printed{cure}"
+        say("stopped:", "bold red", told)
         raise SystemExit(1) from error
     except NonFiniteLoss as error:
-        errors.print(f"[bold red]stopped:[/] {rich.markup.escape(str(error))}")
+        say("stopped:", "bold red", f" {error}")
         raise SystemExit(1) from error
     except Interrupted as error:
-        errors.print(f"[bold]stopped:[/] {rich.markup.escape(str(error))}{cure}")
+        say("stopped:", "bold", f" {error}{cure}")
         raise SystemExit(BY_HAND if error.by_hand else INTERRUPTED) from None
     except KeyboardInterrupt:
-        errors.print(f"interrupted{cure}")
+        say("interrupted", "", cure)
         raise SystemExit(BY_HAND) from None
 
 

@@ -15,7 +15,7 @@ from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import MATCHING, OneScoreOrFused, OneScoreOrMatching
 from gramalign.counted import counted
-from gramalign.data import FeatureStore, load, readable
+from gramalign.data import FeatureStore, digest, load, readable
 from gramalign.evaluation import (
     FUSED,
     Evaluation,
@@ -175,7 +175,8 @@ def evaluate_run(
     if not brief or not is_evaluated(run):
         options = options_of(replace(asked, data=source))
         about = {"data": source, "part": asked.part, "options": options}
-        record = about | {"brief": brief} | result.to_json()
+        about |= {"brief": brief, "digest": digest(rows.only(result.modalities))}
+        record = about | result.to_json()
         columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
         write_with_rows(files.evaluation, record, files.ranks, columns)
         screen.print(f"wrote {files.evaluation} and {files.ranks.name}", soft_wrap=True)

@@ -10,6 +10,10 @@ import rich.text
 from gramalign.cli.queries import Queries
 from gramalign.search import Hits, Index
 
+_NO_HITS = (
+    "no hits: the query, or every row, lacks the named modalities, or all its embeddings are zeros"
+)
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -98,7 +102,8 @@ def table(one: Found, against: str) -> rich.console.Group:
         has = rich.text.Text(", ".join(hit.modalities))
         style = "dim" if hit.is_query else None
         shown.add_row(str(hit.rank), f"{hit.score:.4f}", *label, name, has, style=style)
-    if not one.hits:
-        shown.caption = "no hits: the query, or every row, lacks the named modalities"
-    # Not the table's own title, which would be broken at its width: a text may be longer.
-    return rich.console.Group(rich.text.Text(title, style="table.title"), shown)
+    # Not the table's own title or caption, which would be broken at its width.
+    return rich.console.Group(
+        rich.text.Text(title, style="table.title"),
+        shown if one.hits else rich.text.Text(_NO_HITS),
+    )

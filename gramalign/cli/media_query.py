@@ -84,9 +84,10 @@ def _encoded(
     encoders: Mapping[str, str],
     data: str,
 ) -> dict[str, np.ndarray]:
-    for name in cells:
-        if name not in run.dims:
-            raise ValueError(f"{option} names {name}, but the run embeds {', '.join(run.dims)}")
+    for given, names in ((option, cells), ("--encoders", encoders)):
+        for name in names:
+            if name not in run.dims:
+                raise ValueError(f"{given} names {name}, but the run embeds {', '.join(run.dims)}")
     quiet()
     own = {name: folder for name, folder in _of_towers(run).items() if name in cells}
     return features_like(data, {**own, **encoders})(cells)

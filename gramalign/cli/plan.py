@@ -77,7 +77,7 @@ class Plan:
         if self.cap < 1:
             raise ValueError(f"cap is {self.cap}, expected a batch of at least 1, or --no-largest")
         if self.out is not None:
-            check_file("--out", self.out)
+            check_file("--out", self.out, "plan")
         screen = console()
         # Nothing is computed: a GPU that is there is left alone.
         jax.config.update("jax_platforms", "cpu")

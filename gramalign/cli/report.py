@@ -44,15 +44,14 @@ class Report:
     def run(self) -> None:
         """Gather, render, write."""
         check_installed()
-        from gramalign.report.page import render
+        from gramalign.report.page import check_asked, render
 
-        if not self.run_folders:
-            raise ValueError("runs: got none, expected the folder of at least one finished run")
         images = tuple(parse_images(text) for text in self.images)
         names = names_of(self.run_folders)
         runs = [load_run(folder) for folder in self.run_folders]
+        check_asked(names, [run.dims for run in runs], images, self.map)
         out = self.out or RunFolder(self.run_folders[0]).report
-        check_file("--out", out)
+        check_file("--out", out, "report")
         # Where training has left what embeds.
         keep_programs()
         screen = console()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +19,12 @@ from gramalign.cli.media import Words, by_name
 from gramalign.cli.media_query import media_query
 from gramalign.cli.queries import Queries, queries
 from gramalign.cli.score_names import OneScore
-from gramalign.cli.targets import check_target
+from gramalign.cli.targets import check_file
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, readable
 from gramalign.evaluation import FUSED
 from gramalign.search import Index
+from gramalign.search.entries import checked_ids
 from gramalign.search.file import check_name
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
@@ -86,13 +88,13 @@ class Search:
         keep_programs()
         run = load_run(self.run_folder)
         if self.save_index is not None:
-            check_name(self.save_index)
-            data = self.data or run.config.data
-            check_target("--save-index", self.save_index, data, index=True)
+            check_name(self.save_index, "--save-index")
+            check_file("--save-index", self.save_index, "search")
         labels: dict[str, int | str] = {}
         if self.index is not None:
             index = Index.load(self.index)
             source = index if self.data is None else data_of(run, self.data)
+            self._check_wanted(index.modalities, len(index))
             try:
                 asked = self._asked(run, source)
             except ValueError as error:
@@ -106,8 +108,9 @@ class Search:
         else:
             source = data_of(run, self.data)
             # Refused before all is embedded.
-            asked = self._asked(run, source) if self.query or self.ask else None
             rows = readable(source.part(self.part))
+            self._check_wanted([m for m in rows.modalities if m in run.dims], len(rows))
+            asked = self._asked(run, source) if self.query or self.ask else None
             with console().status(f"embedding {counted(len(rows), 'row')}"):
                 index = _embedded(run, rows)
             if rows.labels is not None:
@@ -159,6 +162,18 @@ class Search:
         if self.encoders and not self.ask:
             raise ValueError("--encoders are for --ask: leave them out, or ask by --ask")
 
+    def _check_wanted(self, modalities: Sequence[str], number: int) -> None:
+        """Refuses what the rows that are searched do not have."""
+        for name in self.against:
+            if name not in modalities:
+                raise ValueError(
+                    f"--against is {name}, but what is searched has {', '.join(modalities)}"
+                )
+        if self.k is not None and not 1 <= self.k <= number:
+            raise ValueError(
+                f"--k is {self.k}, expected 1 to {number}, the number of rows that are searched"
+            )
+
     def _asked(self, run: Run, source: FeatureStore | Index) -> Queries:
         if self.query:
             return queries(run, self.query, self.by, source)
@@ -173,6 +188,7 @@ class Search:
 
 
 def _embedded(run: Run, rows: FeatureStore) -> Index:
+    ids = checked_ids(rows.ids, len(rows))  # before all is embedded
     embeddings = embed_store(run, rows)
     present = {name: rows.present[name] for name in embeddings}
-    return Index(embeddings, present, rows.ids, made_by=made_by(run))
+    return Index(embeddings, present, ids, made_by=made_by(run))

@@ -1,51 +1,68 @@
 """Files that a command is to write, and what must not be there."""
 
+import json
+import os
 from pathlib import Path
-
-import safetensors
+from typing import Literal
 
 from gramalign.data.expression import parse
 from gramalign.data.sources import EMBEDDED
 from gramalign.search.file import KEY as INDEX
-from gramalign.training.params_file import KEY as MODEL
+
+Writer = Literal["report", "bench", "plan", "search", "embed"]
+
+MARK = {"gramalign.embeddings": "1"}
+"""What `embed` says of its files: in the metadata, or in the comment at the end of an archive."""
+
+# At the beginning or the end of what a command writes, and of nothing else.
+_SIGNS: dict[Writer, bytes] = {
+    "report": b'<meta name="generator" content="gramalign report">',
+    "bench": b'{\n  "machine": ',
+    "plan": b'{\n  "topology": ',
+    "search": f'"{INDEX}":'.encode(),
+    "embed": json.dumps(MARK, separators=(",", ":"))[1:-1].encode(),
+}
+_LOOKED_AT = 1024  # bytes
 
 
-def check_file(option: str, path: Path) -> None:
+def check_file(option: str, path: Path, writer: Writer) -> None:
     """Refuses a file that could not be written, before what it is to hold is computed.
 
+    Args:
+        option: how the command calls the file.
+        path: the file; what is there may be replaced if the same command wrote it, or it is empty.
+        writer: the command.
+
     Raises:
-        ValueError: there is a folder in its place, or a file above it.
+        ValueError: there is a folder in its place, or a file above it, or a file that would be
+            lost: anything that the same command did not write.
     """
     if path.is_dir():
         raise ValueError(f"{option} is {path}, a folder, expected a file to write")
     if not next(above for above in path.parents if above.exists()).is_dir():
         raise ValueError(f"{option} is {path}, but above it is a file: give another place")
+    if path.exists() and path.stat().st_size and _SIGNS[writer] not in _ends(path):
+        raise ValueError(
+            f"{option} is {path}, which exists, and nothing in it says that gramalign {writer} "
+            "wrote it: give another name, or move it away"
+        )
 
 
-def check_target(option: str, path: Path, data: str, *, index: bool = False) -> None:
-    """Refuses to write over what would be lost: features, a trained model, an index.
-
-    Args:
-        option: how the command calls the file.
-        path: the file; what is there may be replaced if it was written by the same command.
-        data: what is read, a store or a mixture of several.
-        index: whether an index is what is written, and nothing else may be there.
+def check_embedded(option: str, path: Path, data: str) -> None:
+    """Refuses to write over what is embedded, a store or a mixture: it may be embeddings itself.
 
     Raises:
-        ValueError: there is something else, or as `check_file`.
+        ValueError: it would, or as `check_file`.
     """
-    check_file(option, path)
-    if not path.exists():
-        return
-    if any(Path(name).exists() and path.samefile(name) for name in parse(data, EMBEDDED)):
+    if path.is_file() and any(
+        Path(name).exists() and path.samefile(name) for name in parse(data, EMBEDDED)
+    ):
         raise ValueError(f"{option} is {path}, the features themselves: give another file")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            kinds = set(file.metadata() or {})
-    except (safetensors.SafetensorError, OSError):
-        kinds = set()
-    if MODEL in kinds:
-        raise ValueError(f"{option} is {path}, a trained model: give another file")
-    if (INDEX in kinds) != index:
-        held = "is not an index" if index else "is an index"
-        raise ValueError(f"{option} is {path}, which {held}: give another file, or move it away")
+    check_file(option, path, "embed")
+
+
+def _ends(path: Path) -> bytes:
+    with path.open("rb") as file:
+        first = file.read(_LOOKED_AT)
+        file.seek(-min(_LOOKED_AT, path.stat().st_size), os.SEEK_END)
+        return first + file.read()

@@ -40,7 +40,7 @@ def galleries(run: Gathered, pictures: Thumbnails) -> list[Gallery]:
             Failure(
                 task=f"{_side(task.query)} → {_side(task.gallery)}",
                 rank=rank,
-                candidates=_candidates(run, task, row),
+                candidates=int(_candidates(run, task)[row]),
                 query=_item(run, pictures, row, row),
                 above=tuple(
                     _item(run, pictures, other, row)
@@ -55,11 +55,15 @@ def galleries(run: Gathered, pictures: Thumbnails) -> list[Gallery]:
 
 
 def _worst(run: Gathered, results: list[Retrieval]) -> list[tuple[int, int, Retrieval]]:
-    """Rank, row and task of the lowest-ranked matches below rank 1, each of a different row."""
+    """Rank, row and task of the lowest-ranked matches below rank 1, each of a different row.
+
+    Without rows of zeros, which rank behind the whole gallery: nothing came before their match.
+    """
     places = []
     for task in results:
         ranks = run.ranks.get(task.name)
         if ranks is not None:
+            ranks = np.where(ranks <= _candidates(run, task), ranks, 0)
             last = np.argsort(-ranks, kind="stable")[:_QUERIES]
             places += [(int(ranks[row]), int(row), task) for row in last if ranks[row] > 1]
     chosen: dict[int, tuple[int, int, Retrieval]] = {}
@@ -107,9 +111,10 @@ def _of_query(
     return (forward, cols.valid), (backward, rows.valid)
 
 
-def _candidates(run: Gathered, task: Retrieval, row: int) -> int:
+def _candidates(run: Gathered, task: Retrieval) -> Int[np.ndarray, " n"]:
+    """For each row, as the query of a task."""
     there = np.any([run.embedded.present[name] for name in task.gallery], axis=0)
-    return int(gallery_sizes(there, run.embedded.groups)[row])
+    return gallery_sizes(there, run.embedded.groups)
 
 
 def _item(run: Gathered, pictures: Thumbnails, row: int, query: int) -> Item:

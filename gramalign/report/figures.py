@@ -81,6 +81,7 @@ def comparison(runs: Sequence[Gathered]) -> Table:
                     shown = beside.setdefault(mark + store, {})
                     if len(asked) > shown.get(name, (0, 0.0))[0]:
                         shown[name] = len(asked), value
+    linear = any(run.evaluation.baseline for run in runs)
     names = sorted(columns, key=lambda name: name.endswith("cosine"))
 
     def best(name: str, run: str) -> float:
@@ -109,11 +110,15 @@ def comparison(runs: Sequence[Gathered]) -> Table:
     head = [Cell(x, head=True) for x in ("", "objective", "Score", "data", "steps")]
     same = " on the same rows" if several else ""
     note = (
-        f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was "
-        "trained; the linear baseline has only the cosine."
+        f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was trained"
     )
-    most = {name: max(len(over[name, run]) for run in found) for name, found in columns.items()}
-    fewer = dict.fromkeys(run for (name, run), asked in over.items() if len(asked) < most[name])
+    note += "; the linear baseline has only the cosine." if linear else "."
+    most: dict[tuple[str, str], int] = {}
+    for (name, run), asked in over.items():
+        most[name, stores[run]] = max(len(asked), most.get((name, stores[run]), 0))
+    fewer = dict.fromkeys(
+        run for (name, run), asked in over.items() if len(asked) < most[name, stores[run]]
+    )
     if fewer:
         note += f" Only means over the same tasks are compared; of fewer: {', '.join(fewer)}."
     return Table("R@1 in percent", [[*head, *map(Cell, names)]], rows, note)

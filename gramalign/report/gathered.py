@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from gramalign.counted import counted
-from gramalign.data import FeatureStore, FeatureStoreError, load, readable
+from gramalign.data import (
+    FeatureStore,
+    FeatureStoreError,
+    digest,
+    load,
+    readable,
+    same_rows,
+)
 from gramalign.evaluation import (
     Classification,
     EmbeddingSet,
@@ -106,6 +113,12 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         raise ValueError(
             f"{record['data']} has {counted(len(rows), 'row')} in split {record['part']!r}, but "
             f"{files.evaluation} is of {evaluation.examples}: evaluate again with {cure}"
+        )
+    # Earlier versions did not record it.
+    if "digest" in record and not same_rows(record["digest"], digest(rows)):
+        raise ValueError(
+            f"{record['data']} has changed since {files.evaluation} was measured: evaluate again "
+            f"with {cure}"
         )
     ranks = _ranks(files.ranks)
     if ranks and not np.array_equal(ranks.pop("ids", np.empty(0)), rows.ids):

@@ -1,6 +1,6 @@
 """The page: headlines and sections in one HTML file, without a script or anything to fetch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import jinja2
@@ -11,10 +11,36 @@ from gramalign.report.content import sections
 from gramalign.report.drawing import to_svg
 from gramalign.report.figures import comparison, headlines
 from gramalign.report.gathered import Gathered
-from gramalign.report.space_map import Projection
-from gramalign.report.thumbnails import Images
+from gramalign.report.space_map import Projection, check_projections
+from gramalign.report.thumbnails import Images, check_images
 
 _KINDS = {Plot: "plot", Table: "table", Code: "code", Notes: "notes", Gallery: "gallery"}
+
+
+def check_asked(
+    names: Sequence[str],
+    widths: Sequence[Mapping[str, int]],
+    images: Sequence[Images],
+    projections: Sequence[Projection],
+) -> None:
+    """Refuses what `render` cannot show, before the runs are embedded.
+
+    Args:
+        names: of the runs.
+        widths: of each run's rows, by modality.
+        images: as for `render`.
+        projections: likewise.
+
+    Raises:
+        ValueError: no run, two with one name, pictures that do not fit their modality, a projection
+            that is named twice or not installed.
+    """
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"runs: got {', '.join(names) or 'none'}, expected at least one, each once"
+        )
+    check_images(images, widths)
+    check_projections(projections)
 
 
 def render(
@@ -34,17 +60,10 @@ def render(
         The page's HTML, complete in itself.
 
     Raises:
-        ValueError: no run, two with one name, or pictures that do not fit their modality.
+        ValueError: as `check_asked`.
     """
-    names = [run.name for run in runs]
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"runs: got {names}, expected at least one, each once")
-    known = {name for run in runs for name in run.rows.modalities}
-    for image in images:
-        if image.modality not in known:
-            raise ValueError(
-                f"images: got {image.modality!r}, expected one of {', '.join(sorted(known))}"
-            )
+    names, widths = [run.name for run in runs], [run.rows.dims for run in runs]
+    check_asked(names, widths, images, projections)
     text = resources.files("gramalign.report") / "templates"
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (text / name).read_text("utf-8")),

@@ -1,5 +1,6 @@
 """A map of the space: a point for every embedding, thin lines between those of one example."""
 
+import importlib.util
 import itertools
 import os
 from collections.abc import Sequence
@@ -23,9 +24,21 @@ JOINED = 40
 """At most so many have their embeddings joined by lines."""
 _VECTORS = 1600  # points; more are drawn as pixels
 _OTHER = "#8c8f96"
+_ONE_POINT = 1e-5  # what remains between unit rows is rounding
 
 Projection = Literal["pca", "tsne", "umap"]
 _NAMES: dict[Projection, str] = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+
+
+def check_projections(projections: Sequence[Projection]) -> None:
+    """Raises a ValueError for one that is named twice, or whose package is not installed."""
+    if len(set(projections)) < len(projections):
+        raise ValueError(f"map: got {' '.join(projections)}, expected each once")
+    if "umap" in projections and not importlib.util.find_spec("umap"):
+        raise ValueError(
+            "map: umap needs the package umap-learn, which is not installed: pip install "
+            "umap-learn, or choose tsne"
+        )
 
 
 def map_plots(run: Gathered, projections: Sequence[Projection] = ("pca",)) -> list[Plot]:
@@ -37,9 +50,6 @@ def map_plots(run: Gathered, projections: Sequence[Projection] = ("pca",)) -> li
 
     Returns:
         One or two panels for each projection; none for fewer than three embeddings.
-
-    Raises:
-        ValueError: UMAP is asked for and not installed.
     """
     names = run.embedded.modalities
     rng = np.random.default_rng(0)
@@ -80,6 +90,8 @@ def project(
     cosine together, but not distances; PCA keeps distances as far as a plane can.
     """
     vectors = np.asarray(vectors, float)
+    if np.ptp(vectors, axis=0).max() < _ONE_POINT:
+        return np.zeros((len(vectors), 2)), "One point."
     if projection == "tsne":
         near = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(perplexity=near, metric="cosine", init="random", random_state=0)
@@ -90,22 +102,15 @@ def project(
             flat = tsne.fit_transform(vectors)
         return flat, "t-SNE: only who is near whom counts; distances do not."
     if projection == "umap":
-        try:
-            import umap  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise ValueError(
-                "map: umap needs the package umap-learn, which is not installed: pip install "
-                "umap-learn, or choose tsne"
-            ) from None
+        import umap  # pyright: ignore[reportMissingImports]
+
         near = min(15, len(vectors) - 1)
         found = umap.UMAP(n_neighbors=near, metric="cosine", random_state=0, n_jobs=1)
         return found.fit_transform(vectors), "UMAP: only who is near whom counts; distances do not."
     pca = PCA(min(2, *vectors.shape), random_state=0)
     flat = pca.fit_transform(vectors)
     kept = 100 * pca.explained_variance_ratio_.sum()
-    told = (
-        f"PCA: the plane holds {kept:.0f} % of the variance." if np.isfinite(kept) else "One point."
-    )
+    told = f"PCA: the plane holds {kept:.0f} % of the variance."
     return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))), told
 
 

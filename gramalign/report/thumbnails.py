@@ -2,7 +2,9 @@
 
 import base64
 import io
+import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +45,26 @@ def parse_images(text: str) -> Images:
     return Images(match[1], (int(match[2]), int(match[3]), int(match[4] or 1)))
 
 
+def check_images(images: Sequence[Images], widths: Sequence[Mapping[str, int]]) -> None:
+    """Raises a ValueError for pictures of a modality that no run has, or that do not fit its width.
+
+    Args:
+        images: how to show rows as pictures.
+        widths: by modality, for each run.
+    """
+    known = sorted({name for each in widths for name in each})
+    for image in images:
+        if image.modality not in known:
+            raise ValueError(f"images: got {image.modality!r}, expected one of {', '.join(known)}")
+        wanted = math.prod(image.shape)
+        for width in {each[image.modality] for each in widths if image.modality in each} - {wanted}:
+            raise ValueError(
+                f"images: {image.modality} has {counted(width, 'value')} a row, but "
+                f"{'x'.join(map(str, image.shape))} is {wanted} values; give the height and "
+                "width of its pictures"
+            )
+
+
 class Thumbnails:
     """Pictures of the rows of a store.
 
@@ -52,23 +74,12 @@ class Thumbnails:
     Args:
         rows: the store.
         images: how to show its modalities; those that it lacks are left out.
-
-    Raises:
-        ValueError: a modality whose width is not the number of values of its pictures.
     """
 
     def __init__(self, rows: FeatureStore, images: tuple[Images, ...] = ()):
         self._rows = rows
         self._images = tuple(x for x in images if x.modality in rows.modalities)
         self._range: dict[str, tuple[float, float]] = {}
-        for image in self._images:
-            width, wanted = rows.dims[image.modality], int(np.prod(image.shape))
-            if width != wanted:
-                raise ValueError(
-                    f"images: {image.modality} has {counted(width, 'value')} a row, but "
-                    f"{'x'.join(map(str, image.shape))} is {wanted} values; give the height and "
-                    "width of its pictures"
-                )
 
     def __bool__(self) -> bool:
         return bool(self._images)

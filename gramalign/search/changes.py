@@ -65,6 +65,8 @@ def without(
         TypeError: a number.
         ValueError: an id that no row has, or those of all rows.
     """
+    if isinstance(ids, np.ndarray) and not ids.ndim:
+        ids = ids.item()
     if not isinstance(ids, Iterable):
         raise TypeError(f"ids: got {ids!r}, expected a string, or several ids: [{ids!r}]")
     gone = {ids} if isinstance(ids, str) else {str(name) for name in ids}

@@ -1,6 +1,6 @@
 """The entries of an index, and its queries: checked, on the host."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from gramalign.unit_rows import (
     every_mask,
     unit_rows,
 )
+
+LONGEST = 1000
+"""Characters of an id."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,39 +90,47 @@ def checked_ids(
 
     Raises:
         ValueError: not one string or integer for each row, a repeated id, an empty one, or one that
-            cannot be kept, as it is no UTF-8 or ends in a NUL.
+            cannot be kept, as it is no UTF-8, ends in a NUL or is longer than `LONGEST`.
     """
     if ids is None:
         return np.arange(number).astype(np.str_)
+    if isinstance(ids, Iterable) and getattr(ids, "ndim", 1):
+        for row, name in enumerate(ids):
+            if isinstance(name, str):
+                _check_kept(row, name)
     given = host_text(np.asarray(ids))
     if given.shape != (number,) or given.dtype.kind not in "iuU":
         raise ValueError(
             f"ids: got {given.dtype} {given.shape}, expected strings or integers ({number},); give "
             "every row one, and convert other types to text, .astype(str)"
         )
-    # NumPy pads strings with NULs.
-    cut = next((name for name in ids if isinstance(name, str) and name.endswith("\0")), None)
-    if cut is not None:
-        raise ValueError(f"ids: got {cut!r}, whose last NUL NumPy would cut off; rename it")
-    names = given.astype(np.str_)
-    try:
-        np.char.encode(names, "utf-8")
-    except UnicodeEncodeError as error:  # such as a file's name in another encoding
-        name = ascii(str(error.object))
-        raise ValueError(
-            f"ids: got {name}, which is no UTF-8 and cannot be saved; rename it"
-        ) from None
-    order = np.argsort(names, kind="stable")
-    twice = np.flatnonzero(names[order][1:] == names[order][:-1])
-    if len(twice):
-        first, second = order[twice[0]], order[twice[0] + 1]
-        raise ValueError(
-            f"ids: rows {first} and {second} are both {str(names[first])!r}, expected unique ids; "
-            "number them, or add something that tells them apart"
-        )
-    if (names == "").any():
-        raise ValueError(
-            f"ids: row {np.flatnonzero(names == '')[0]} has an empty id, which stands for no hit; "
-            "give it a name"
-        )
+    names = given.astype(np.str_, copy=not isinstance(ids, list | tuple))
+    rows: dict[str, int] = {}
+    for row, name in enumerate(names.tolist()):
+        if not name:
+            raise ValueError(
+                f"ids: row {row} has an empty id, which stands for no hit; give it a name"
+            )
+        if (first := rows.setdefault(name, row)) != row:
+            raise ValueError(
+                f"ids: rows {first} and {row} are both {name!r}, expected unique ids; "
+                "number them, or add something that tells them apart"
+            )
     return names
+
+
+def _check_kept(row: int, name: str) -> None:
+    """Raises for an id that a padded array, or UTF-8, cannot hold."""
+    if len(name) > LONGEST:
+        raise ValueError(
+            f"ids: that of row {row} has {len(name)} characters, expected at most {LONGEST}, as "
+            "NumPy pads all to the longest; shorten it"
+        )
+    if name.endswith("\0"):
+        raise ValueError(f"ids: got {name!r}, whose last NUL NumPy would cut off; rename it")
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # such as a file's name in another encoding
+        raise ValueError(
+            f"ids: got {ascii(name)}, which is no UTF-8 and cannot be saved; rename it"
+        ) from None

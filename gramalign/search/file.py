@@ -24,10 +24,10 @@ _VERSION = 1
 _TEXT, _ENDS = "ids.text", "ids.ends"
 
 
-def check_name(path: Path) -> None:
+def check_name(path: Path, argument: str = "path") -> None:
     """Raise `ValueError` for a name that does not end in .safetensors."""
     if path.suffix != ".safetensors":
-        raise ValueError(f"path: got {path}, expected a name that ends in .safetensors")
+        raise ValueError(f"{argument}: got {path}, expected a name that ends in .safetensors")
 
 
 def write(path: Path, entries: Entries) -> None:

@@ -62,7 +62,7 @@ class Index:
             are scaled to unit length.
         present: per modality bool `[n]`; a modality without a mask is present everywhere. A row of
             zeros is absent too: it has no direction.
-        ids: a unique name for each row; None: row numbers.
+        ids: a unique name for each row, of up to 1000 characters; None: row numbers.
         made_by: what embedded the rows, such as a model's name and version, kept in the file;
             queries embedded by anything else are in another space.
         devices: to split the rows over; None: all of this process.
@@ -70,7 +70,7 @@ class Index:
     Raises:
         TypeError: embeddings that are not a mapping of names to arrays.
         ValueError: embeddings, masks or ids that do not fit together; a present row with NaN or
-            Inf; a `made_by` that is not a string.
+            Inf; a `made_by` that is not a string; no device.
 
     >>> import numpy as np
     >>> index = Index({"text": np.eye(3), "audio": np.eye(3)}, ids=["cat", "dog", "owl"])
@@ -276,6 +276,7 @@ class Index:
 
         Raises:
             ValueError: a name that does not end in .safetensors.
+            IsADirectoryError: there is a folder of this name.
         """
         file.write(Path(path), self._entries)
 

@@ -28,7 +28,9 @@ _SPLIT, _EVERYWHERE = PartitionSpec(_AXIS), PartitionSpec()
 
 
 def mesh_over(devices: Devices) -> Mesh:
-    """The devices in a row."""
+    """The devices in a row; raises `ValueError` for none."""
+    if not len(devices):
+        raise ValueError("devices: got none, expected at least one, or None for all")
     return Mesh(np.asarray(devices), (_AXIS,), axis_types=(AxisType.Auto,))
 
 

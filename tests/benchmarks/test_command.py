@@ -16,6 +16,7 @@ from gramalign.benchmarks.tables import tables
 from gramalign.cli import main
 from gramalign.cli.bench import USED_BY, Bench
 from gramalign.cli.figures import write_figures
+from gramalign.cli.targets import check_file
 from gramalign.contrast import Engine
 from gramalign.evaluation.tables import to_text
 from gramalign.training.terms import TERMS
@@ -238,6 +239,7 @@ def test_problems_end_the_command_with_status_1(short_rounds, monkeypatch, tmp_p
     out = tmp_path / "bench.json"
     with pytest.raises(SystemExit, match="bench: the losses differ"):
         main(["bench", "--only", "accuracy", "--accuracy-modalities", "2", "--out", str(out)])
+    check_file("--out", out, "bench")  # may be replaced
     assert out.exists() and "Accuracy:" in capsys.readouterr().out
 
 

@@ -16,12 +16,14 @@ import safetensors.numpy
 import gramalign
 from gramalign import Index, training
 from gramalign.cli import main
+from gramalign.cli.console import console
 from gramalign.cli.embed import without_text, write_npz
 from gramalign.cli.evaluate import Evaluate, evaluate_run
+from gramalign.cli.found import Found, table
 from gramalign.cli.main import COMMANDS
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
-from gramalign.cli.targets import check_target
+from gramalign.cli.targets import check_embedded
 from gramalign.data import FeatureStoreError, load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
@@ -281,7 +283,8 @@ def test_so_many_rows_are_embedded_at_a_time(run, store, tmp_path, monkeypatch):
 
 def test_embed_keeps_the_parts_in_safetensors_too(run, store, tmp_path, capsys, caplog):
     out = tmp_path / "embedded.safetensors"
-    main(["embed", str(run), "--data", str(store), "--out", str(out)])
+    for _ in range(2):  # over what it has written itself
+        main(["embed", str(run), "--data", str(store), "--out", str(out)])
     assert list(open_store(out).split) == list(load(str(store)).split)
     assert "left out ids: they are text, which only an .npz can hold" in caplog.text
 
@@ -327,6 +330,9 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
     index, other = tmp_path / "index.safetensors", tmp_path / "other.safetensors"
     Index({"text": np.eye(3)}).save(index)
     safetensors.numpy.save_file({"text": np.ones((3, 2))}, other)
+    notes, page = tmp_path / "notes.json", tmp_path / "page.html"
+    notes.write_text('{"machine": "mine"}')
+    page.write_text("<!doctype html><title>mine</title>")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     def refused(*words):
@@ -337,11 +343,19 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
     for data in (features, f"{store} + {features}"):
         said = refused("embed", run, "--data", data, "--out", features)
         assert f"--out is {features}, the features themselves" in said
-    assert "a trained model" in refused("embed", run, "--data", store, "--out", model)
-    assert "which is an index" in refused("embed", run, "--data", store, "--out", index)
-    for path, said in ((model, "a trained model"), (other, "which is not an index")):
-        assert said in refused("search", run, "row3", "--save-index", path)
-    assert "ends in .safetensors" in refused("search", run, "row3", "--save-index", "index.npz")
+    for command, kept in (
+        (["embed", run, "--data", store, "--out"], (features, model, index, other)),
+        (["search", run, "row3", "--save-index"], (model, other)),
+        (["report", run, "--out"], before),
+        (["bench", "--out"], before),
+        (["plan", "--topology", "v5e:2x2", "--out"], before),
+    ):
+        for path in kept:
+            said = refused(*command, path)
+            assert f"is {path}, which exists, and nothing in it says that gramalign" in said
+            assert f"{command[0]} wrote it: give another name, or move it away" in said
+    said = refused("search", run, "row3", "--save-index", "index.npz")
+    assert "--save-index: got index.npz, expected a name that ends in .safetensors" in said
     main(["search", str(run), "row3", "--save-index", str(index)])
     assert len(Index.load(index)) == 120
 
@@ -432,7 +446,7 @@ def test_pack_says_what_it_has_made(store, tmp_path, capsys):
 def test_what_is_read_need_not_be_a_file(data, tmp_path):
     path = tmp_path / "x.npz"
     path.touch()
-    check_target("--out", path, data)
+    check_embedded("--out", path, data)
 
 
 def test_what_a_search_asks_with(run, store, tmp_path):
@@ -586,23 +600,38 @@ def test_a_modality_is_added_to_a_space_whose_index_stays(run, store, small, tmp
     assert refused in complaint(capsys, "search", str(out), *asked, "--against", "video")
 
 
-def test_search_says_what_is_wrong(run, store, tmp_path, capsys):
+def test_search_says_what_is_wrong(run, store, tmp_path, monkeypatch, capsys):
+    def embedded(*arguments):
+        raise AssertionError("embedded before the options were checked")
+
     def said(*words: str) -> str:
         return complaint(capsys, "search", str(run), *words)
 
     absent = int(np.flatnonzero(~np.load(store / "present.sound.npy"))[0])
     assert "did you mean 'row11" in said("rwo119")
     assert "ids are such as 'row0'" in said("nothing-like-it")
+    assert "':car: [b]x' is neither an id" in said(":car: [b]x"), "no emoji, and no markup"
     assert "--by is smell, but the run embeds" in said("row1", "--by", "smell")
     assert f"row 'row{absent}' has no sound" in said(f"row{absent}", "--by", "sound")
-    assert "k: got 121, expected a whole number from 1 to 120" in said("row1", "--k", "121")
-    assert "expected some of sound, text, video" in said("row1", "--against", "smell")
+    assert "--encoders names txet" in said("--ask", "text=a", "--encoders", "txet=clip")
+    monkeypatch.setattr("gramalign.cli.search._embedded", embedded)
+    assert "--k is 121, expected 1 to 120" in said("row1", "--k", "121")
+    assert "--k is 0, expected 1 to 19" in said("row1", "--k", "0", "--part", "test")
+    assert "--against is smell, but what is searched has sound, text, video" in said(
+        *("row1", "--against", "text", "smell")
+    )
     assert "leave out --part or --index" in said("row1", "--part", "test", "--index", "x")
     assert "got neither of QUERY and --ask" in said()
     index = "--save-index", str(tmp_path / "x.safetensors")
     assert "got neither of QUERY and --ask" in said("--index", "x", *index)
     assert "--against is for a query: leave it out, or give" in said("--against", "text", *index)
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_query_without_hits_is_told_in_a_line(capsys):
+    console().print(table(Found("zero", ["text"], "cosine", []), "sound"))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2 and said[1].startswith("no hits: ") and "zeros" in said[1]
 
 
 TINY = ["--steps", "4", "--optimizer.warmup", "1", "--batch-size", "16", "--model.dim", "8"]

@@ -8,6 +8,7 @@ import pytest
 
 from gramalign.cli import main
 from gramalign.cli.plan_tables import largest_line, refused_table, title, verdict
+from gramalign.cli.targets import check_file
 from gramalign.programs import tpus
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
@@ -69,6 +70,7 @@ def test_tables_and_figures(topology, pieces, available, store, tmp_path, capsys
     assert max(map(len, printed.splitlines())) <= 100
     assert "could not be read" not in printed
 
+    check_file("--out", out, "plan")  # may be replaced
     record = json.loads(out.read_text())
     assert record["topology"] == topology and record["dims"] == {"sound": 6, "text": 7}
     assert record["config"]["batch_size"] == record["plan"]["batch_size"] == 256

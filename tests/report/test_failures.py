@@ -21,8 +21,14 @@ ROWS = 16
 
 @pytest.fixture(scope="module")
 def run():
+    return evaluated()
+
+
+def evaluated(zeros=()):
+    """A run with gaps, groups and labels; some rows of text are zeros."""
     rng = np.random.default_rng(0)
     embeddings = samples.embeddings(rng, ROWS, 6, THREE, 2.0)
+    embeddings["text"][list(zeros)] = 0
     present = {"sound": rng.random(ROWS) > 0.3}
     columns = {"groups": np.arange(ROWS) // 2, "labels": np.arange(ROWS) % 3}
     masks = {f"present.{name}": mask for name, mask in present.items()}
@@ -57,8 +63,16 @@ def test_what_came_before_the_match(run):
 
 
 def test_where_all_matches_are_found_first_nothing_is_shown():
-    run = made("one", score="cosine", rank=1)
+    run = made("one", score="cosine", rank=1, counts=lambda query, gallery: (2, 2))
     assert galleries(run, Thumbnails(run.rows)) == []
+
+
+def test_rows_of_zeros_are_not_ranked():
+    run = evaluated(zeros=range(0, ROWS, 2))
+    assert max(ranks.max() for ranks in run.ranks.values()) == ROWS, "of at most 15"
+    failures = [x for each in galleries(run, Thumbnails(run.rows)) for x in each.failures]
+    assert failures and all(len(x.above) == min(4, x.rank - 1) for x in failures)
+    assert all(x.rank <= x.candidates for x in failures)
 
 
 def _sum(data, names):

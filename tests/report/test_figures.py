@@ -120,6 +120,10 @@ def test_only_means_over_the_same_tasks_are_compared():
     table = comparison([of_one_anchor("fused"), made("other", rank=9), made("third", rank=1)])
     assert len(cells(table, "fused")) == 2, "pairs under both Scores"
     assert table.note.endswith("are compared; of fewer: fused.")
+    alone = comparison([of_one_anchor("fused"), made("other", data="b.npz")])
+    assert "of fewer" not in alone.note, "it is compared with none"
+    assert "linear baseline" in alone.note
+    assert "linear" not in comparison([made("one"), made("other")]).note
     (linear,) = ([x.text for x in row] for row in table.rows if row[0].text == "linear GCCA")
     names = [x.text for x in table.head[-1]]
     shown = dict(zip(names[-6:], linear[-6:], strict=True))

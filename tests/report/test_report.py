@@ -46,7 +46,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from gramalign.report.page import render
-from gramalign.report.space_map import project
+from gramalign.report.space_map import check_projections, project
 
 NASTY = "a<script>&$b_"
 SMALL = ["--steps", "20", "--optimizer.warmup", "2", "--batch-size", "16", "--log-every", "5"]
@@ -194,11 +194,15 @@ def test_two_runs_stand_side_by_side(gathered):
 
 def test_what_is_missing_is_left_out(gathered):
     rows = dataclasses.replace(gathered.rows, labels=None)
-    bare = dataclasses.replace(gathered, metrics=[], timing=[], ranks={}, starts=[], rows=rows)
+    plain = dataclasses.replace(gathered.evaluation, baseline=())
+    bare = dataclasses.replace(
+        gathered, metrics=[], timing=[], ranks={}, starts=[], rows=rows, evaluation=plain
+    )
     page = render([bare])
     Checked(page)
     assert sections_of(page) == ["summary", "origin", "retrieval", "space", "map"]
     assert "By class" not in page and "Environment" not in page
+    assert "GCCA" not in page and "GCCA" in render([gathered])
 
 
 def test_every_start_has_a_column_of_its_own(gathered):
@@ -391,12 +395,19 @@ def test_the_command(run, tmp_path, monkeypatch, capsys):
     (copy / "evaluation.json").unlink()
     evaluate_run(load_run(copy), Evaluate(copy, baseline=False), brief=True)
     monkeypatch.chdir(copy)
-    main(["report", "."])
+    for _ in range(2):  # over what it has written itself
+        main(["report", "."])
     assert "has not been evaluated" in capsys.readouterr().out
     assert f"--out {tmp_path}/copy-again" in (copy / "report.html").read_text()
 
 
-def test_errors_name_the_cure(run, tmp_path, capsys):
+def test_errors_name_the_cure(run, tmp_path, monkeypatch, capsys):
+    def evaluated(*arguments):
+        raise AssertionError("evaluated before the options were checked")
+
+    for name in ("is_evaluated", "evaluate_run", "gather"):
+        monkeypatch.setattr(f"gramalign.cli.report.{name}", evaluated)
+
     def complaint(*words):
         with pytest.raises(SystemExit) as stop:
             main(["report", *map(str, words)])
@@ -411,6 +422,10 @@ def test_errors_name_the_cure(run, tmp_path, capsys):
     assert "photo:32x32x3" in complaint(run, "--images", "photo")
     assert "got 'film', expected one of" in complaint(run, "--images", "film:2x2")
     assert "photo has 16 values a row" in complaint(run, "--images", "photo:5x5")
+    assert f"runs: got {run}, {run}, expected" in complaint(run, run)
+    assert "map: got pca pca, expected each once" in complaint(run, "--map", "pca", "pca")
+    monkeypatch.setitem(sys.modules, "umap", None)
+    assert "pip install umap-learn" in complaint(run, "--map", "umap")
 
 
 RECORDS = ["evaluation", "robustness", "classification", "contribution", "environment"]
@@ -458,6 +473,21 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
     assert f"gramalign evaluate {copy} --data PATH" in said.value.__notes__[0]
 
 
+def test_features_that_have_changed_are_refused(run, store, tmp_path):
+    arrays = dict(np.load(store))
+    moved = tmp_path / store.name
+    np.savez(moved, **arrays | {"photo": -arrays["photo"]})
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    record = json.loads((copy / "evaluation.json").read_text()) | {"data": str(moved)}
+    (copy / "evaluation.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="has changed since .*: evaluate again with gramalign"):
+        gather(load_run(copy), "copy", "", copy)
+    del record["digest"]  # as earlier versions
+    (copy / "evaluation.json").write_text(json.dumps(record))
+    assert gather(load_run(copy), "copy", "", copy).data == str(moved)
+
+
 def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"matplotlib and jinja2.*gramalign\[report\]"):
@@ -475,10 +505,19 @@ def test_neighbours_stay_together_under_tsne(number):
         assert (near.argmin(axis=1) % 2 == np.arange(number) % 2).all()
 
 
+@pytest.mark.parametrize("projection", ["pca", "tsne"])
+@pytest.mark.parametrize("spread", [0, 1e-7, 1e-3])
+def test_a_collapsed_space_is_one_point(projection, spread):
+    row = np.linspace(0.1, 0.5, 8)
+    rows = (row + spread * np.random.default_rng(0).normal(size=(12, 8))).astype(np.float32)
+    flat, told = project(rows, projection)
+    assert (told == "One point.") == (not flat.any()) == (spread < 1e-3)
+
+
 def test_umap_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ValueError, match="pip install umap-learn"):
-        project(np.eye(5), "umap")
+        check_projections(("pca", "umap"))
 
 
 def test_bars_hold_every_rank_once():

@@ -119,6 +119,7 @@ def test_it_stays_on_its_devices_and_says_what_made_it():
 def test_ids_of_rows_to_remove(ids):
     assert gallery(["x", "y", "yy"]).without(ids).ids.tolist() == ["x", "yy"]
     assert gallery([3, 4, 33]).without(np.array([4])).ids.tolist() == ["3", "33"]
+    assert gallery(["x", "y", "yy"]).without(np.array("y")).ids.tolist() == ["x", "yy"]
 
 
 def test_what_was_changed_is_saved_as_if_built_anew(tmp_path):

@@ -54,6 +54,13 @@ def test_a_file_that_does_not_say_what_made_it(tmp_path):
         Index.__init__.__wrapped__(Index.__new__(Index), {"a": np.eye(3)}, made_by=3)
 
 
+def test_a_folder_of_its_name(index, tmp_path):
+    folder = tmp_path / "index.safetensors"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError, match=f"^{folder} is a folder, expected a file"):
+        index.save(folder)
+
+
 def test_the_same_index_gives_the_same_file(index, tmp_path):
     paths = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
     for path in paths:

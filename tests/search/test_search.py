@@ -240,6 +240,10 @@ EYE = np.eye(4, dtype=np.float32)
         (({"a": EYE}, None, ["x", "y\0", "z", "w"]), r"ids: got 'y\\x00', whose last NUL"),
         (({"a": EYE}, None, np.array(["x", "y\0", "z", "w"], object)), "whose last NUL"),
         (({"a": EYE}, None, ["x", "y\udcff", "z", "w"]), r"ids: got 'y\\udcff', which is no UTF-8"),
+        (
+            ({"a": EYE}, None, ["x", "y", "z" * 1001, "w"]),
+            "row 2 has 1001 characters.* most 1000",
+        ),
     ],
 )
 def test_what_makes_no_index(arguments, message):
@@ -247,7 +251,21 @@ def test_what_makes_no_index(arguments, message):
         Index(*arguments)
 
 
+def test_an_index_needs_a_device():
+    with pytest.raises(ValueError, match="devices: got none, expected at least one"):
+        Index({"a": EYE}, devices=[])
+
+
+def test_ids_stay_the_callers():
+    for ids in (np.array(["x", "y", "z", "w"]), np.array(["x", "y", "z", "w"], object)):
+        index = Index({"a": EYE}, ids=ids)
+        ids[0] = "v"
+        assert index.ids.tolist() == ["x", "y", "z", "w"]
+
+
 def test_arrays_without_names_are_no_embeddings(unchecked):
+    with pytest.raises(TypeError, match="embeddings: got 3 for a modality, expected its name"):
+        Index({3: EYE})
     with pytest.raises(TypeError, match="embeddings: got ndarray, expected one array"):
         Index(EYE)
     with pytest.raises(TypeError, match="query: got ndarray, expected one array"):
