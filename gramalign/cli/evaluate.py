@@ -189,29 +189,30 @@ def is_evaluated(run: Run) -> bool:
     return path.exists() and not read_record(path, Evaluation).get("brief", False)
 
 
-_LARGEST = 10**8  # numbers to fit to, which takes some 1 GB and 15 s
-_FEWEST = 10_000  # rows of those: fitted to fewer, it would flatter the run
+_ENOUGH = 10**8  # numbers to fit to, which takes some 1 GB and 15 s
+_FEWEST = 10_000  # rows to fit to, if there are so many: fewer would flatter the run
+_LARGEST = 10**9  # numbers, whatever rows they are of
 
 
 def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.ndarray]:
     """Embeddings of `rows` by a linear GCCA that was fitted on the store's training part.
 
-    Of a large store, it is fitted on as many complete rows, drawn at random, as hold `_LARGEST`
-    numbers.
+    Of a large store, it is fitted on as many complete rows, drawn at random, as hold `_ENOUGH`
+    numbers, or `_FEWEST` if they are wide.
 
     Raises:
-        ValueError: it cannot be fitted, or these are fewer than `_FEWEST`.
+        ValueError: it cannot be fitted, or these are more than `_LARGEST` numbers.
     """
     train, rows = store.part("train"), rows.only(store.modalities)
     complete = np.flatnonzero(np.all([*train.present.values()], axis=0))
     width = sum(train.dims.values())
-    most = _LARGEST // width
+    most = max(_ENOUGH // width, _FEWEST)
+    if min(most, len(complete)) * width > _LARGEST:
+        raise ValueError(
+            f"{counted(min(most, len(complete)), 'training row')} of {width} features are more "
+            f"than the {_LARGEST:.0e} numbers it is computed for"
+        )
     if len(complete) > most:
-        if most < _FEWEST:
-            raise ValueError(
-                f"{counted(len(complete), 'training row')} of {width} features are more than the "
-                f"{_LARGEST:.0e} numbers it is computed for, and so are {_FEWEST} of them"
-            )
         _log.info("fitting the linear baseline to %d of %d training rows", most, len(train))
         train = train.take(np.sort(np.random.default_rng(0).choice(complete, most, replace=False)))
     train = readable(train)

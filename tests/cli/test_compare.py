@@ -52,13 +52,16 @@ def test_a_large_store_is_sampled_for_the_baseline(store, monkeypatch):
         return fit_gcca(features, present, dim=4)
 
     monkeypatch.setattr(evaluate_command, "fit_gcca", fit)
-    monkeypatch.setattr(evaluate_command, "_LARGEST", 20 * width)
+    monkeypatch.setattr(evaluate_command, "_ENOUGH", 20 * width)
     monkeypatch.setattr(evaluate_command, "_FEWEST", 10)
     monkeypatch.setattr(type(data), "rows_at_once", 7)
     found = linear_baseline(data, rows)
     assert fitted_to == [dict.fromkeys(data.modalities, 20)]
     assert {m: len(x) for m, x in found.items()} == {m: len(x) for m, x in whole.items()}
     monkeypatch.setattr(evaluate_command, "_FEWEST", 30)
+    linear_baseline(data, rows)
+    assert fitted_to[1:] == [dict.fromkeys(data.modalities, 30)]
+    monkeypatch.setattr(evaluate_command, "_LARGEST", 25 * width)
     with pytest.raises(ValueError, match=r"training rows of \d+ features are more than the"):
         linear_baseline(data, rows)
 
