@@ -18,7 +18,13 @@ from gramalign.counted import counted
 from gramalign.data import readable
 from gramalign.evaluation import classification_table, classify
 from gramalign.training import load_run
-from gramalign.training.measure import embed_labelled, embed_prompts, labels_of, own_score
+from gramalign.training.measure import (
+    check_fused,
+    embed_labelled,
+    embed_prompts,
+    labels_of,
+    own_score,
+)
 from gramalign.training.run_data import data_of
 
 
@@ -66,6 +72,7 @@ class Classify:
         source, score = self.data or run.config.data, self.score or own_score(run.config)
         store = data_of(run, self.data)
         labels_of(store)
+        check_fused(run, store, self.score)
         given = None
         if self.prompts is not None and self.prompts_from is not None:
             given = embed_prompts(run, readable(data_of(run, self.prompts_from)), self.prompts)
@@ -99,6 +106,10 @@ class Classify:
     def _check_prompts(self, modalities: tuple[str, ...]) -> None:
         given = {"--prompts-from": self.prompts_from, "--templates": self.templates}
         given = {option: value for option, value in given.items() if value}
+        if self.prompts is not None and self.prompts not in modalities:
+            raise ValueError(
+                f"--prompts is {self.prompts!r}, expected one of {', '.join(modalities)}"
+            )
         if len(given) > 1:
             raise ValueError("got --prompts-from and --templates, expected one of them")
         for option in given:

@@ -30,7 +30,7 @@ from gramalign.evaluation.records import read_record
 from gramalign.evaluation.reranking import TOP, check_top
 from gramalign.evaluation.retrieval import check_temperature
 from gramalign.training import Run, embed_store, load_run
-from gramalign.training.measure import judge, measure, own_score
+from gramalign.training.measure import check_fused, judge, measure, own_score
 from gramalign.training.run_data import data_of, rows_of
 from gramalign.training.run_folder import RunFolder
 
@@ -145,6 +145,8 @@ def evaluate_run(
     labels = rows.labels
     if brief or labels is None or len(np.unique(labels)) < 2:
         labels = None
+    check_fused(run, store, asked.score)
+    rerank = judge(run) if asked.rerank == MATCHING else asked.rerank
     if not screen.is_terminal:  # it shows no status
         screen.print(f"evaluating {counted(len(rows), 'row')} of {source}, {asked.part}")
     linear = None
@@ -168,7 +170,7 @@ def evaluate_run(
             labels=labels,
             say=status.update,
             dual_temperature=asked.dual_softmax,
-            rerank_by=judge(run) if asked.rerank == MATCHING else asked.rerank,
+            rerank_by=rerank,
             rerank_top=asked.top,
         )
     screen.print(tables(result))  # before what may fail, in a folder that is somebody else's
@@ -213,8 +215,11 @@ def linear_baseline(store: FeatureStore, rows: FeatureStore) -> dict[str, np.nda
             f"than the {_LARGEST:.0e} numbers it is computed for"
         )
     if len(complete) > most:
-        _log.info("fitting the linear baseline to %d of %d training rows", most, len(train))
-        train = train.take(np.sort(np.random.default_rng(0).choice(complete, most, replace=False)))
+        every = len(complete)
+        _log.info("fitting the linear baseline to %d of %d complete training rows", most, every)
+        complete = np.sort(np.random.default_rng(0).choice(complete, most, replace=False))
+    if 0 < len(complete) < len(train):
+        train = train.take(complete)
     train = readable(train)
     fitted = fit_gcca(_arrays(train), train.present)
     starts = range(0, len(rows), rows.rows_at_once)

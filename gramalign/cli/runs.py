@@ -1,5 +1,6 @@
 """`gramalign runs`: what runs there are, and how they stand."""
 
+import itertools
 import json
 import math
 import os
@@ -37,7 +38,7 @@ class Runs:
         for folder in self.folders:
             if not folder.is_dir():
                 raise ValueError(f"{folder} is not a folder: give one that holds runs")
-        found = [about(folder) for root in self.folders for folder in runs_below(root)]
+        found = [about(folder) for folder in runs_below(*self.folders)]
         if self.json:
             console().print(json.dumps(to_plain(found), indent=2), soft_wrap=True)
         elif not found:
@@ -46,9 +47,20 @@ class Runs:
             console().print(table(found))
 
 
-def runs_below(root: Path) -> Iterator[Path]:
-    """The folders of runs in a folder, itself included; a run holds no others."""
-    for path, folders, files in os.walk(root):
+def runs_below(*roots: Path) -> Iterator[Path]:
+    """The folders of runs in some folders, themselves included, each once; a run holds no others.
+
+    Links are followed.
+    """
+    seen = set()
+    for path, folders, files in itertools.chain.from_iterable(
+        os.walk(root, followlinks=True) for root in roots
+    ):
+        place = os.path.realpath(path)
+        if place in seen:  # by another way, or round a loop of links
+            folders.clear()
+            continue
+        seen.add(place)
         folders.sort()
         if RunFolder(Path(path)).config.name in files:
             folders.clear()

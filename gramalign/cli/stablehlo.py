@@ -25,7 +25,7 @@ class StableHLO:
     out: Path
     """Folder to write to; files of these names are replaced."""
     batch_size: int | None = None
-    """The one number of rows that the programs take; None: they take any."""
+    """The one number of rows that the programs take; None: they take any but 0."""
 
     def run(self) -> None:
         """Write."""

@@ -111,8 +111,9 @@ def join(
     for name, place in places.items():
         if (place[many] < 0).all():
             raise FeatureStoreError(
-                f"no row would have {name}: {has.get(name, 'its source has no id')}, and kept is "
-                f"{ids[int(np.argmax(many))]!r}, say; leave it out, or make ids alike"
+                f"no row would have {name}: leave it out, or make ids alike; of them "
+                f"{has.get(name, f'{found[name].where} has none')}, and kept is "
+                f"{ids[int(np.argmax(many))]!r}, say"
             )
     with _draft_of(out) as draft:
         for name, source in found.items():

@@ -14,7 +14,7 @@ from gramalign.contrast import Engine, contrast
 from gramalign.geometry.saved import SAVE
 from gramalign.losses.participants import mean_of, mean_over, participants
 from gramalign.mesh import AxisName
-from gramalign.scores import CosineScore, MixedScore, Score, ScoreLike, score_named
+from gramalign.scores import SCORES, CosineScore, MixedScore, Score, ScoreLike, score_named
 from gramalign.scores.anchored_score import AnchoredScore, SymmetricScore
 from gramalign.scores.sides import check_modality, mask_of
 from gramalign.types import Embeddings, Groups, Present
@@ -57,7 +57,7 @@ def over_anchors(
         loss: takes a Score, its two sides and matched scores, as `softmax(...)` does.
         embeddings: by modality, `[batch, dim]`.
         anchor: a modality; None: each in turn, in a loop if there are more than `FEW_ANCHORS` and
-            their Scores differ only in the anchor.
+            their Scores are gramalign's own and differ only in the anchor.
         present: which examples have which modality.
         **numbers: further arguments of the Score's `rows` and `matched`, which are differentiated
             too.
@@ -75,10 +75,10 @@ def over_anchors(
     again = partial(jax.checkpoint, policy=SAVE)
     names = list(embeddings) if anchor is None else [anchor]
     scores = [score_of(name) for name in names]
-    kinds = [_kind(score) for score in scores]
+    kinds = [_kind(score, name) for score, name in zip(scores, names, strict=True)]
     shared = {}
     for score, kind in zip(scores, kinds, strict=True):
-        if _is_symmetric(score) and kind not in shared:
+        if kind is not None and kind not in shared and _is_symmetric(score):
             shared[kind] = again(score.matched)(embeddings, present, **numbers)
 
     def of(place: int, embeddings: Embeddings, present: Present | None) -> Array:
@@ -110,16 +110,18 @@ def over_anchors(
     return mean_of(values, jnp.stack([participants(embeddings, present, name) for name in names]))
 
 
-def _kind(score: Score) -> Hashable:
-    """Equal for Scores that differ only in the anchor; None where others are known by name."""
-    match score:
-        case MixedScore():
-            kinds = tuple(map(_kind, score.scores))
-            return None if None in kinds else (score.weights, kinds)
-        case CosineScore(col=None):
-            return CosineScore("")
-        case AnchoredScore():
-            return replace(score, anchor="")
+def _kind(score: Score, name: str) -> Hashable:
+    """Equal for Scores that know no modality by name but this anchor, and differ in nothing else.
+
+    None for any other; a Score of your own may know whatever it likes.
+    """
+    if isinstance(score, MixedScore):
+        kinds = tuple(_kind(part, name) for part in score.scores)
+        return None if None in kinds else (score.weights, kinds)
+    if score == CosineScore(name):
+        return CosineScore("")
+    if type(score) in SCORES.values() and isinstance(score, AnchoredScore) and score.anchor == name:
+        return replace(score, anchor="")
     return None
 
 

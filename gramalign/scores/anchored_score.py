@@ -18,8 +18,6 @@ from gramalign.types import Embeddings, Present
 class AnchoredScore(ABC):
     """A Score with one modality on the row side and all others, as one tuple, on the column side.
 
-    It knows no modality by name but the anchor.
-
     Attributes:
         anchor: the modality on the row side.
     """
@@ -60,7 +58,8 @@ class AnchoredScore(ABC):
 class SymmetricScore(AnchoredScore):
     """A Score whose matched score does not depend on which modality is the anchor.
 
-    Exchanging two modalities in the embeddings has the same effect as exchanging them as anchors.
+    It knows no modality by name but the anchor: exchanging two modalities in the embeddings has the
+    same effect as exchanging them as anchors.
     """
 
     def matched(

@@ -71,6 +71,20 @@ def judge(run: Run) -> Judge:
     return Judge("matching", run.judge)
 
 
+def check_fused(run: Run, rows: FeatureStore, score: str | None) -> None:
+    """Refuses `FUSED` before rows are embedded, if the run fuses none of them.
+
+    Raises:
+        ValueError: there are more than two modalities, and the objective has no term `vast`.
+    """
+    number = sum(name in run.dims for name in rows.modalities)
+    if score == FUSED and "vast" not in run.fusing and number > 2:
+        raise ValueError(
+            f"score: got {FUSED!r}, but {run.folder} fuses nothing: train it with --objective "
+            f'"{run.config.objective} + 0.1*vast", or choose another'
+        )
+
+
 def embed_labelled(run: Run, rows: FeatureStore, *, score: str) -> Labelled:
     """Embeds rows of a store that has labels.
 

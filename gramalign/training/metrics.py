@@ -52,13 +52,23 @@ def read_metrics(path: Path) -> list[Row]:
     Raises:
         ValueError: a line is damaged.
     """
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [_row(path, number, x) for number, x in enumerate(lines, 1) if x.endswith(b"\n")]
+
+
+def _row(path: Path, number: int, line: bytes) -> Row:
     try:
-        lines = path.read_text().splitlines(keepends=True)
-        rows = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [{name: math.nan if x is None else x for name, x in row.items()} for row in rows]
-    except (ValueError, AttributeError) as error:
+        row = json.loads(line)
+        values = {name: math.nan if x is None else x for name, x in row.items()}
+        if not isinstance(values["step"], int):
+            raise ValueError(f"step is {values['step']!r}")
+        for name, x in values.items():
+            if not isinstance(x, (int, float)):
+                raise ValueError(f"{name} is {x!r}")
+        return values
+    except (ValueError, AttributeError, LookupError, TypeError) as error:
         raise ValueError(
-            f"{path}: a line is damaged ({error}): restore the line, or delete it"
+            f"{path}: line {number} is damaged ({error}): restore the line, or delete it"
         ) from error
 
 

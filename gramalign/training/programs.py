@@ -28,7 +28,8 @@ def write_programs(run: Run, out: Path | str, *, batch_size: int | None = None) 
     Args:
         run: the run.
         out: folder for MODALITY.stablehlo; files of that name are replaced.
-        batch_size: the one number of rows that the programs take; None: they take any.
+        batch_size: the one number of rows that the programs take; None: they take any but
+            0.
 
     Returns:
         The file of each modality.

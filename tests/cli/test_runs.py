@@ -89,6 +89,7 @@ def test_a_run_of_another_version(runs, capsys):
         ("config.json", b'{"optimizer": {"learning_rate": "fast"}}'),
         ("metrics.jsonl", b'{"loss": 1}\n{"step": 2}\n'),
         ("metrics.jsonl", b"\0\0\0\n{}\n"),
+        ("metrics.jsonl", b'{"step": 1, "loss": "x"}\n'),
         ("metrics.jsonl", b'{"step": 1}\n\xff\n{"step": 2}\n'),
     ],
 )
@@ -108,6 +109,15 @@ def test_one_whose_own_module_does_not_run_hides_no_other(runs, capsys, tmp_path
     found = json.loads(capsys.readouterr().out)
     assert [each["state"] == "unreadable" for each in found] == [False, False, True]
     assert "ZeroDivisionError" in found[2]["error"]
+
+
+def test_linked_runs_are_listed_each_once(runs, tmp_path_factory, capsys):
+    elsewhere = tmp_path_factory.mktemp("linked")
+    (elsewhere / "a").symlink_to(runs / "a")
+    (elsewhere / "round").symlink_to(elsewhere)
+    main(["runs", str(elsewhere), str(runs), "--json"])
+    found = [each["run"] for each in json.loads(capsys.readouterr().out)]
+    assert found == [str(elsewhere / "a" / "running"), str(runs / "b"), str(runs / "c")]
 
 
 def test_nothing_there(tmp_path, capsys):

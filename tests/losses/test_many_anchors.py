@@ -10,7 +10,8 @@ import pytest
 from gramalign import losses
 from gramalign.contrast import Engine
 from gramalign.losses.anchors import FEW_ANCHORS
-from gramalign.scores import CosineScore, MixedScore, SimplexScore, VolumeScore
+from gramalign.losses.anchors import _kind as kind_of
+from gramalign.scores import CosineScore, HeightScore, MixedScore, SimplexScore, VolumeScore
 from tests import samples
 
 NAMES, BATCH = "abcdef", 8
@@ -100,6 +101,21 @@ def test_the_program_is_little_larger_for_more_modalities(loss):
         return len(re.findall(r" = ", str(text)))
 
     assert equations(NAMES + "ghijkl") < 3 * equations(NAMES)
+
+
+class Own(HeightScore):
+    """Which may know all modalities by name."""
+
+
+def test_only_scores_that_know_no_name_but_the_anchor_are_of_a_kind():
+    for make in (HeightScore, CosineScore, mixed):
+        assert kind_of(make("a"), "a") == kind_of(make("b"), "b") is not None
+    for score in (
+        CosineScore("a", "b"),
+        MixedScore((VolumeScore("a"), VolumeScore("b")), (0.5, 0.5)),
+        Own("a"),
+    ):
+        assert kind_of(score, "a") is None
 
 
 @pytest.mark.slow

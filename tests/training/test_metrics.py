@@ -46,10 +46,10 @@ def test_a_damaged_line_is_named(path, line):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("line", [b"\0\0\0\n", b"[]\n", b"\xff\n"])
+@pytest.mark.parametrize("line", [b"\0\0\0\n", b"[]\n", b"\xff\n", b'{"a": 1}\n'])
 def test_a_damaged_line_is_told_with_its_file(path, line):
     path.write_bytes(line + path.read_bytes())
-    with pytest.raises(ValueError, match="jsonl: a line is damaged .* delete it"):
+    with pytest.raises(ValueError, match="jsonl: line 1 is damaged .* delete it"):
         read_metrics(path)
 
 
