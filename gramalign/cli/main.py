@@ -168,8 +168,9 @@ def _read(args: list[str]) -> Any:
     # The preset's values are the defaults of all other options, and the objective says which terms
     # have any, so both have to be known before these can be read. The preset is the word after the
     # command, if that is not an option.
-    check_once(args)
     name = args[0] if args else ""
+    if name in COMMANDS:
+        check_once(args, COMMANDS[name])
     named = args[1] if len(args) > 1 and not args[1].startswith("-") else "digits"
     start = preset(named if name in ("train", "compare", "plan") else "digits")
     if name == "train" and args[1:2] != [named]:

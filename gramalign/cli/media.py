@@ -9,9 +9,6 @@ import tyro
 Words = tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]]
 """Words of an option that may be given again, as otherwise only the last would count."""
 
-AGAIN = frozenset({"--text", "--image", "--video", "--audio", "--ask", "--encoders"})
-"""The options of such words."""
-
 
 def by_name(option: str, given: Sequence[Sequence[str]], wanted: str) -> dict[str, str]:
     """The values of words NAME=VALUE, of which a shell leaves a ~ as it is.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 
 import tyro
 
-from gramalign.cli.media import AGAIN
+from gramalign.cli.media import Words
 from gramalign.training import Config
 from gramalign.training.expression import parse
 from gramalign.training.own_terms import in_order, term_named
@@ -18,6 +18,7 @@ from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
 
 _POSITIONAL = get_args(tyro.conf.Positional[str])[1]
+_WORDS = get_args(Words)[1]
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,19 @@ def words_after(option: str, args: Sequence[str]) -> list[str]:
     return []
 
 
-def check_once(args: Sequence[str]) -> None:
-    """Refuses an option that is given again, unless all its words would count.
+def check_once(args: Sequence[str], command: type) -> None:
+    """Refuses an option that is given again, unless it is of `Words`, which all count.
+
+    Args:
+        args: the command line.
+        command: its class.
 
     Raises:
-        ValueError: only those of the last would.
-
-    >>> check_once(["--text", "caption=bert", "--text", "title=bert"])
+        ValueError: only the words of the last would count.
     """
+    again = {f"--{each.name}" for each in fields(command) if _WORDS in get_args(each.type)}
     given = [x.partition("=")[0].replace("_", "-") for x in args if x.startswith("--")]
-    for option in sorted({*given} - AGAIN):
+    for option in sorted({*given} - again):
         if given.count(option) > 1:
             raise ValueError(
                 f"{option} is given {given.count(option)} times, of which only the last would "

@@ -1,14 +1,12 @@
 """Which options there are depends on the objective."""
 
 import re
-from dataclasses import fields
 
 import pytest
 
 from gramalign.cli import main
 from gramalign.cli.main import COMMANDS
-from gramalign.cli.media import AGAIN, Words
-from gramalign.cli.options import options, told_by_option, words_after
+from gramalign.cli.options import check_once, options, told_by_option, words_after
 from gramalign.cli.pack import Pack
 from gramalign.training import Clip, Config, Gram
 from gramalign.training.terms import TERMS
@@ -73,13 +71,11 @@ def test_an_argument_without_an_option_has_none(tmp_path):
 
 
 def test_options_whose_words_all_count_may_be_given_again():
-    mark = Words.__metadata__[0]
-    assert AGAIN == {
-        f"--{each.name}"
-        for command in COMMANDS.values()
-        for each in fields(command)
-        if mark in getattr(each.type, "__metadata__", ())
-    }
+    twice = ["--encoders", "a=b", "--encoders", "c=d"]
+    for command in ("search", "classify"):
+        check_once(twice, COMMANDS[command])
+    with pytest.raises(ValueError, match="--encoders is given 2 times"):
+        check_once(twice, Pack)
 
 
 def test_an_option_may_be_written_with_an_equals_sign():
