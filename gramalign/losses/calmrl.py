@@ -89,7 +89,14 @@ def calmrl(
     """
     held = {name: jax.lax.stop_gradient(x) for name, x in embeddings.items()}
     masks = {name: mask_of(embeddings, present, name) for name in embeddings}
-    expected, surprise = head(held, masks)
+    match head(held, masks):
+        case Mapping() as expected, surprise:
+            pass
+        case other:
+            raise ValueError(
+                "head must return a dict of arrays and an array, as a gramalign.models.Completion "
+                f"does, got {type(other).__name__}"
+            )
     for name, x in embeddings.items():
         found = jnp.shape(expected[name]) if name in expected else None
         if found != x.shape or jnp.shape(surprise) != x.shape[:1]:

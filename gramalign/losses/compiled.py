@@ -33,12 +33,13 @@ CONSTANTS = ("anchor", "label_smoothing", "axis_name", "engine")
 ARRAYS = ("present", "groups", "key", "head")
 TEMPERATURES = ("temperature", "tau_alignment", "tau_instance")
 SHARES = ("mix", "fused_weight")
-"""Numeric settings that may be traced: `TEMPERATURES` are above 0, `SHARES` from 0 to 1."""
+WEIGHTS = ("cross_modal", "in_modal", "invariance", "variance", "covariance")
+"""Of numeric settings, `TEMPERATURES` are above 0, `SHARES` from 0 to 1, `WEIGHTS` at least 0."""
 NUMBERS = (
     *("label_smoothing", "t", "power", "bandwidth", "weight_temperature"),
     *("cross_modal", "in_modal", "deviation"),
 )
-"""Numeric settings that are static, and finite."""
+"""Numeric settings that are static; others may be traced."""
 
 Check = Callable[[Embeddings, Mapping[str, Any]], None]
 """Raises an error for invalid embeddings or settings of a loss."""
@@ -142,9 +143,16 @@ class _Under:
 
 
 def check_key(key: Any) -> None:
-    """Raise `TypeError` for anything but an array or None."""
-    if key is not None and not isinstance(key, (jax.Array, np.ndarray)):
-        raise TypeError(f"key must be a JAX key, such as jax.random.key(0), got {key!r}")
+    """Raise `TypeError` for anything but a JAX key or None."""
+    if key is None:
+        return
+    if isinstance(key, (jax.Array, np.ndarray)):
+        # A key that was made by jax.random.PRNGKey is an array of numbers.
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        if key.ndim == (0 if typed else 1) and (typed or key.dtype == np.uint32):
+            return
+        key = f"{key.dtype} of shape {key.shape}"
+    raise TypeError(f"key must be one JAX key, such as jax.random.key(0), got {key}")
 
 
 def check_head(head: Any, example: str) -> None:
@@ -182,10 +190,12 @@ def _check_number(name: str, value: Any) -> None:
     least, most = 1e-18, float(np.finfo(np.float32).max)
     if name in TEMPERATURES and not least <= float(number) <= most:
         raise ValueError(f"{name} must be positive and from {least} to {most:.1e}, got {number}")
-    if name in NUMBERS and not np.isfinite(number):
+    if not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if name in SHARES and not 0 <= number <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {number}")
+    if name in WEIGHTS and number < 0:
+        raise ValueError(f"{name} must be at least 0, got {number}")
 
 
 def _as_dtype(value: Any, dtype: np.dtype) -> Any:

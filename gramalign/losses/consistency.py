@@ -64,9 +64,6 @@ def consistency(
     >>> consistency({"text": x, "audio": turned}).tolist()
     [4.0, 4.0]
     """
-    for name, weight in (("cross_modal", cross_modal), ("in_modal", in_modal)):
-        if not weight >= 0:
-            raise ValueError(f"{name} must be at least 0, got {weight}")
     if axis_name is not None:
         check_axis(axis_name, embeddings)
 

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine, hard_negatives, rows_at
+from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.compiled import check_head, check_key, compiled
 from gramalign.losses.participants import mean_over, participants
 from gramalign.mesh import AxisName
@@ -102,12 +103,12 @@ def matching(
     def logits(tuples: tuple[Embeddings, Present]) -> Float[Array, " batch"]:
         found = head(*tuples)
         size = next(iter(masks.values())).shape
-        if jnp.shape(found) != size:
+        if getattr(found, "shape", None) != size or not jnp.issubdtype(found.dtype, jnp.floating):
+            kind = jax.typeof(found) if isinstance(found, jax.Array) else type(found).__name__
             raise ValueError(
-                f"head must return one logit for each tuple, of shape {size}, got shape "
-                f"{jnp.shape(found)}"
+                f"head must return one logit for each tuple, of shape {size}, got {kind}"
             )
-        return found
+        return at_least_float32(found)
 
     matched = jax.nn.softplus(-logits(everything))  # the same for every anchor
 

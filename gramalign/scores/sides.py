@@ -35,6 +35,8 @@ def check_embeddings(embeddings: Embeddings, present: Present | None) -> None:
     first = next(iter(shapes.values()))
     if len(first) != 2 or any(shape != first for shape in shapes.values()):
         raise ValueError(f"embeddings must all have one shape [batch, dim], got {shapes}")
+    if 0 in first:
+        raise ValueError(f"embeddings must hold at least one example and number, got shape {first}")
     for name, x in embeddings.items():
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(f"embeddings[{name!r}] must be floating point, got {x.dtype}")

@@ -70,6 +70,14 @@ def test_a_head_that_is_none():
 
 
 @pytest.mark.parametrize(
+    ("head", "got"), [(lambda x, present: x, "dict"), (lambda x, present: x["a"][:, 0], "Tracer")]
+)
+def test_a_head_of_another_loss(head, got):
+    with pytest.raises(ValueError, match=f"a dict of arrays and an array, .*Completion .*{got}"):
+        losses.calmrl(ROWS, head=head)
+
+
+@pytest.mark.parametrize(
     ("head", "got"),
     [
         (lambda x, present: ({"a": x["a"]}, jnp.zeros(BATCH)), r"for b .* got None"),

@@ -68,6 +68,8 @@ def test_any_mapping_in_any_order(kind):
         ({"text": ROWS}, r"at least two modalities to compare, got \['text'\]"),
         ({}, r"at least two modalities to compare, got \[\]"),
         ({"text": ROWS, "b": jnp.ones((5, 3))}, r"'text': \(4, 3\), 'b': \(5, 3\)"),
+        ({"text": ROWS[:0], "b": ROWS[:0]}, r"at least one example and number, .* \(0, 3\)"),
+        ({"text": ROWS[:, :0], "b": ROWS[:, :0]}, r"at least one example and number, .* \(4, 0\)"),
         ({"text": ROWS, "b": ROWS.astype(int)}, r"embeddings\['b'\] must be floating point"),
     ],
 )
@@ -246,6 +248,9 @@ def test_masks_that_are_none(present, message):
         (losses.consistency, {"in_modal": None}, TypeError, "in_modal must be a number"),
         (losses.vicreg, {"deviation": np.inf}, ValueError, "deviation must be finite, got inf"),
         (losses.vicreg, {"deviation": "1"}, TypeError, "deviation must be a number, got '1'"),
+        (losses.vicreg, {"variance": -25.0}, ValueError, "variance must be at least 0, got -25.0"),
+        (losses.vicreg, {"invariance": np.inf}, ValueError, "invariance must be finite, got inf"),
+        (losses.siglip, {"bias": jnp.nan}, ValueError, "bias must be finite, got nan"),
         (losses.clip, {"groups": [0, 1, 2, 3]}, ValueError, "array of integers .*, got list"),
         (
             losses.clip,
@@ -256,6 +261,13 @@ def test_masks_that_are_none(present, message):
         (losses.gram, {"anchor": ["text"]}, TypeError, "give a plain Python value$"),
         (losses.gram, {"anchor": jnp.array(1)}, TypeError, r"such as anchor=anchor.item\(\)$"),
         (losses.symile, {"key": 0}, TypeError, r"such as jax.random.key\(0\), got 0"),
+        (
+            losses.symile,
+            {"key": jax.random.split(jax.random.key(0), 3)},
+            TypeError,
+            r"one JAX key, .*, got key<fry> of shape \(3,\)",
+        ),
+        (losses.symile, {"key": jnp.array(3)}, TypeError, r"one JAX key, .*, got int32 of shape"),
         (losses.siglip, {"score_of": "area"}, ValueError, "score_of: got 'area', expected one of"),
         (losses.siglip, {"score_of": VolumeScore("b")}, TypeError, "score_of must be one of"),
         (losses.clip, {"temperature": None}, TypeError, "temperature must be a number, got None"),

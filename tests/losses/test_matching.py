@@ -47,6 +47,20 @@ def test_the_head_multiplies_as_elsewhere(embeddings, monkeypatch):
     assert set(seen[: len(seen) // 2]) == {None} and set(seen[len(seen) // 2 :]) == {"highest"}
 
 
+def test_a_head_in_half_precision(embeddings, head):
+    """Only the logits are rounded; the loss of them is not."""
+
+    def halves(embeddings, present):
+        return head(embeddings, present).astype(jnp.bfloat16)
+
+    def rounded(embeddings, present):
+        return halves(embeddings, present).astype(jnp.float32)
+
+    found = losses.matching(embeddings, head=halves)
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, losses.matching(embeddings, head=rounded))
+
+
 def test_over_an_axis_beside_one_that_is_the_compiler_s(embeddings, head):
     mesh = jax.make_mesh((4, 2), ("data", "model"), (jax.sharding.AxisType.Auto,) * 2)
     whole = jax.shard_map(
@@ -179,10 +193,12 @@ def test_memory_is_linear_in_the_batch(head):
     ("changes", "error", "message"),
     [
         ({"head": None}, TypeError, "head must be a function .*MatchingHead, got None"),
-        ({"head": lambda e, p: e["text"]}, ValueError, r"of shape \(24,\), got shape \(24, 8\)"),
+        ({"head": lambda e, p: e["text"]}, ValueError, r"of shape \(24,\), got float32\[24,8\]"),
+        ({"head": lambda e, p: p["text"]}, ValueError, r"one logit .*, got bool\[24\]"),
+        ({"head": lambda e, p: (e["text"][:, 0], e)}, ValueError, "one logit .*, got tuple"),
         ({"anchor": "smell"}, ValueError, "anchor is 'smell', but the modalities are"),
         ({"score_of": "smell"}, ValueError, "score_of"),
-        ({"key": 3}, TypeError, "key must be a JAX key"),
+        ({"key": 3}, TypeError, "key must be one JAX key"),
         ({"temperature": 0.0}, ValueError, "temperature must be positive"),
     ],
 )
