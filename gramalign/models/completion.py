@@ -91,7 +91,7 @@ class Completion(nnx.Module):
         posterior, spec = _posterior, split_over(x)
         if spec is not None:  # of which JAX has no Cholesky factor
             posterior = jax.sharding.auto_axes(posterior, out_sharding=PartitionSpec(spec[0]))
-        latent, density = posterior(x, kept, weights, means, log_noise)
+        latent, density = posterior(x, kept, weights, means, log_noise)  # pyright: ignore[reportCallIssue]
         expected = {
             name: normalize(
                 _product("bq,qd->bd", latent, self.weights[name][...]) + self.means[name][...][None]
