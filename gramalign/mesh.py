@@ -1,10 +1,18 @@
 """Axes, constants and devices, for code that also runs inside `jax.shard_map`."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 AxisName = str | tuple[str, ...]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def platform() -> str:
@@ -78,6 +86,43 @@ def varying_as(tree: PyTree[Array], like: Array | jax.ShapeDtypeStruct) -> PyTre
         return jax.lax.pcast(x, tuple(axes), to="varying") if axes else x
 
     return jax.tree.map(vary, tree)
+
+
+def split_over(x: Any) -> PartitionSpec | None:
+    """How an array is split over explicit axes of a mesh; None if it is not."""
+    spec = jax.typeof(x).sharding.spec
+    return spec if any(spec) else None
+
+
+def split_as(x: Array, like: Any) -> Array:
+    """Split an array over explicit mesh axes as the first axes of `like` are; a no-op elsewhere.
+
+    Operations on two arrays want both split alike, and what is made anew, such as a mask that is
+    all True, is not split at all.
+    """
+    spec = split_over(like)
+    if spec is None:
+        return x
+    where = jax.typeof(like) if isinstance(like, Tracer) else like  # which knows its devices
+    return jax.sharding.reshard(
+        x, NamedSharding(where.sharding.mesh, PartitionSpec(*spec[: x.ndim]))
+    )
+
+
+def on_own_mesh(function: Function) -> Function:
+    """Decorate a function that lays out arrays by itself, to be called under any `jax.set_mesh`.
+
+    A mesh that is set where it is called would have to be its own one.
+    """
+
+    @wraps(function)
+    def call(*arguments, **settings):
+        if jax.sharding.get_abstract_mesh().empty:  # else JAX would keep a second set of programs
+            return function(*arguments, **settings)
+        with jax.set_mesh(None):
+            return function(*arguments, **settings)
+
+    return call  # pyright: ignore[reportReturnType]
 
 
 def _varying(x: Array | jax.ShapeDtypeStruct) -> frozenset[str]:

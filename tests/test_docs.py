@@ -9,7 +9,9 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from flax import nnx
 
 from gramalign import losses, normalize
 from gramalign.cli.main import _read
@@ -51,6 +53,10 @@ def test_python_blocks_of_a_page_run_one_after_another(page, monkeypatch, tmp_pa
         rows = jax.random.normal(jax.random.key(0), (256, 64))
         copied = dict.fromkeys("abc", normalize(rows))
         assert jnp.isfinite(losses.clip(copied, anchor=None, score_of=names["Nearness"])).all()
+    if page == "docs/training.md":
+        tower = names["Signal"](6, 4, mean=np.zeros(6), std=np.ones(6), rngs=nnx.Rngs(0))
+        rows = jax.ShapeDtypeStruct((*jax.export.symbolic_shape("rows"), 6), np.float32)
+        jax.export.export(jax.jit(lambda x: tower(x)))(rows)  # as `gramalign stablehlo` does
 
 
 def test_all_pages_with_python_are_known():

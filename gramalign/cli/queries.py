@@ -61,7 +61,8 @@ def queries(run: Run, asked: str, by: Sequence[str], source: FeatureStore | Inde
             f"feature store: {hint}"
         )
     store = readable(load(Path(asked), on_bad_record=run.config.on_bad_record))
-    store = store.only(by or [name for name in store.modalities if name in run.dims] or run.dims)
+    known = by or [name for name in store.modalities if name in run.dims]
+    store = store.only(known) if known else store  # which is then refused
     return Queries(tuple(store.ids.tolist()), embed_store(run, store), store.present, True)
 
 

@@ -94,7 +94,7 @@ def find_arrays(path: Path) -> Places:
     raise FeatureStoreError(
         f"{path} is not a feature store: got a file that ends in {path.suffix!r}, expected a "
         "folder of .npy files, one .npz or one .safetensors; save its arrays by "
-        'numpy.savez("features.npz", text=..., audio=...)'
+        'numpy.savez("features.npz", text=..., audio=..., ids=...)'
     )
 
 

@@ -146,6 +146,7 @@ def compare(
 
     Raises:
         ValueError: no objective, one without a result, or differing numbers of seeds.
+        TypeError: a result that is not hits by figure.
     """
     if not results:
         raise ValueError(
@@ -156,6 +157,13 @@ def compare(
             raise ValueError(
                 f"results[{objective!r}]: got no result; run it with at least one seed, or leave "
                 "it out"
+            )
+        listed = isinstance(of_seeds, Sequence)
+        wrong = [x for x in of_seeds if not isinstance(x, Mapping)] if listed else [of_seeds]
+        if wrong:
+            raise TypeError(
+                f"results[{objective!r}]: got {type(wrong[0]).__name__}, expected a list of each "
+                "seed's hits by figure, such as [evaluation.summary_hits(own=True)]"
             )
     seeds = {len(of_seeds) for of_seeds in results.values()} - {1}
     if len(seeds) > 1:

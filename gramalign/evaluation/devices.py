@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from gramalign.mesh import on_own_mesh
+
 Batch = tuple[dict[str, Any], dict[str, Any], Any]
 """Embeddings and masks under the names of a task, and groups or None."""
 
@@ -22,6 +24,7 @@ def devices_for(queries: int) -> list[Any]:
     return jax.local_devices()[: max(queries // ROWS_PER_DEVICE, 1)]
 
 
+@on_own_mesh
 def on_devices(program: Callable[..., Any], batch: Batch) -> list[np.ndarray]:
     """Runs a program on a batch split over the local devices; returns its outputs on the host.
 

@@ -33,6 +33,7 @@ from gramalign.evaluation.means import mean
 from gramalign.evaluation.numbering import numbered
 from gramalign.evaluation.records import Record
 from gramalign.evaluation.retrieval import RECALL_AT, anonymous, check_sides, tasks
+from gramalign.mesh import on_own_mesh
 from gramalign.scores import Between, ScoreLike, Side, name_of
 from gramalign.types import Say
 
@@ -108,6 +109,7 @@ def numbered_labels(
     return numbers
 
 
+@on_own_mesh
 def retrieve_by_label(
     data: EmbeddingSet,
     labels: Shaped[np.ndarray, " examples"],

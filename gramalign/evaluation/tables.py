@@ -7,11 +7,13 @@ import io
 import math
 
 from rich.console import Console, Group, RenderableType
+from rich.protocol import is_renderable
 from rich.text import Text
 
 from gramalign.counted import counted
 from gramalign.evaluation.diagnostics_tables import diagnostics_table, warnings_list
 from gramalign.evaluation.evaluation import Evaluation
+from gramalign.evaluation.grid import Grid, to_rich
 from gramalign.evaluation.means import mean
 from gramalign.evaluation.relevance import NDCG_AT
 from gramalign.evaluation.retrieval import RECALL_AT, Retrieval
@@ -46,16 +48,28 @@ def tables(evaluation: Evaluation) -> Group:
     return Group(*parts, diagnostics_table(evaluation), warnings_list(evaluation.diagnostics))
 
 
-def to_text(renderable: RenderableType, *, width: int = 100) -> str:
+def to_text(shown: Evaluation | Grid | RenderableType, *, width: int = 100) -> str:
     """Render as plain text, without colour or control codes.
 
     Args:
-        renderable: a table or a group of them.
+        shown: an evaluation, for its `tables`; a grid; or any tables of rich.
         width: columns.
 
     Returns:
         The lines, without blanks at their ends.
+
+    Raises:
+        TypeError: anything else.
     """
+    if isinstance(shown, Evaluation):
+        shown = tables(shown)
+    elif isinstance(shown, Grid):
+        shown = to_rich(shown)
+    if not is_renderable(shown):
+        raise TypeError(
+            f"got {type(shown).__name__} to show, expected an Evaluation, or a table, such as "
+            "mean_grid of a Comparison makes"
+        )
     console = Console(
         file=io.StringIO(),
         width=width,
@@ -65,7 +79,7 @@ def to_text(renderable: RenderableType, *, width: int = 100) -> str:
         force_jupyter=False,  # there, capturing would still show an empty box
     )
     with console.capture() as captured:
-        console.print(renderable)
+        console.print(shown)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 

@@ -42,6 +42,7 @@ from gramalign.geometry.tuples import (
     multiply,
     take_apart,
 )
+from gramalign.mesh import split_as
 
 # A row nearer than this many machine epsilons to the span of its predecessors is in that span.
 RANK_TOLERANCE = 16
@@ -87,6 +88,7 @@ def orthonormal_basis(
     """
     rows = take_apart(vectors, present)
     kept = jnp.ones(vectors.shape[:-1], bool) if present is None else present
+    kept = split_as(kept, vectors)
     rows, lengths = _shear(rows)
     heights, precondition = map(saved, _triangular(stop_gradient(rows), lengths > 0))
     independent = heights > 0

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gramalign.geometry.norms import normalize
-from gramalign.mesh import varying_as
+from gramalign.mesh import split_as, varying_as
 
 # An entry of a Gram matrix smaller than this many machine epsilons of its two vectors' lengths is
 # rounding. Rotating by it, in the plane of a repeated eigenvalue, would undo what is done.
@@ -37,7 +37,8 @@ def eigh(
     size = k + k % 2
     matrix = jnp.pad(matrix, [(0, size - k)] * 2 + [(0, 0)] * len(batch))
     identity = jnp.eye(size, k, dtype=matrix.dtype).reshape(size, k, *[1] * len(batch))
-    rotation = varying_as(jnp.broadcast_to(identity, (size, k, *batch)), matrix)
+    rotation = split_as(jnp.broadcast_to(identity, (size, k, *batch)), matrix)
+    rotation = varying_as(rotation, matrix)
 
     # Enough for the hardest matrices tried: repeated eigenvalues, low rank, every entry the same,
     # and those that an evolutionary search for slow ones found (most need half of it).

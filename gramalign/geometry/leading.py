@@ -66,9 +66,9 @@ def _leading_eigenvector_jvp(primals, tangents):
     # The inverse's norm is 1 / gap. If the gap is 0 to rounding, there is no derivative: the system
     # may be singular, and even unused values must be finite, or their transpose turns zeros into
     # NaN.
-    size = jnp.linalg.norm(jnp.linalg.inv(stop_gradient(system)), axis=(-2, -1))
+    size = jnp.linalg.norm(jnp.linalg.solve(stop_gradient(system), eye), axis=(-2, -1))
     wide = (size * GAP_TOLERANCE * least < 1)[..., None]
-    inverse = jnp.linalg.inv(jnp.where(wide[..., None], system, eye))
+    inverse = jnp.linalg.solve(jnp.where(wide[..., None], system, eye), eye)
     return vector, jnp.where(wide, times(inverse, push), 0)
 
 

@@ -15,6 +15,7 @@ from jax.lax import Precision, stop_gradient
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32, check_array
+from gramalign.mesh import split_as
 
 Rows = Sequence[Float[Array, "*batch d"]]
 
@@ -140,4 +141,5 @@ def multiply(
 
 def identity(like: Float[Array, "*batch k k"]) -> Float[Array, "*batch k k"]:
     """An identity matrix for every matrix of the batch."""
-    return jnp.broadcast_to(np.eye(like.shape[-1], dtype=like.dtype), like.shape)
+    eye = np.eye(like.shape[-1], dtype=like.dtype)
+    return split_as(jnp.broadcast_to(eye, like.shape), like)

@@ -18,7 +18,7 @@ from jax.core import Tracer
 
 from gramalign.contrast import DEFAULT_ENGINE, Engine
 from gramalign.contrast.blocks import check_groups
-from gramalign.mesh import AxisName, check_axis, names_of
+from gramalign.mesh import AxisName, check_axis, names_of, split_over
 from gramalign.scores import AggregateScore, CosineScore, score_named
 from gramalign.scores.named import as_key
 from gramalign.scores.products import in_bfloat16
@@ -236,8 +236,8 @@ def _warn_of_parts(name: str, embeddings: Embeddings, axis_name: AxisName | None
 def _check_whole(embeddings: Embeddings) -> None:
     """Raise `ValueError` for an array that is split over an explicit mesh axis."""
     for name, x in embeddings.items():
-        spec = jax.typeof(x).sharding.spec
-        if any(spec):
+        spec = split_over(x)
+        if spec is not None:
             raise ValueError(
                 f"embeddings[{name!r}] is split over explicit axes of a mesh, {spec}: wrap the "
                 "loss, losses.over_mesh(loss, mesh)"

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32, check_array
+from gramalign.mesh import split_as
 from gramalign.scores.sides import check_embeddings, check_modality, mask_of
 from gramalign.types import Embeddings, Present
 
@@ -69,6 +70,7 @@ def masked_mean(
             f"where must be bool of shape {values.shape}, got {where.dtype} of shape {where.shape}"
         )
     values = at_least_float32(values)
+    where = split_as(jnp.asarray(where), values)
     number = jnp.sum(where, dtype=jnp.int32).astype(values.dtype)
     return jnp.sum(jnp.where(where, values, 0)) / jnp.maximum(number, 1)
 

@@ -6,5 +6,10 @@ asked of a store later becomes features in the same way. Reading needs the packa
 `pretrained`.
 """
 
-from gramalign.media.asking import features_like as features_like
-from gramalign.media.job import features as features
+from gramalign.media.asking import features_like
+from gramalign.media.job import features
+
+__all__ = [
+    "features",
+    "features_like",
+]

@@ -14,10 +14,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.lax import Precision
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry import normalize
 from gramalign.geometry.norms import at_least_float32
+from gramalign.mesh import split_over
 from gramalign.scores.sides import stack
 from gramalign.types import Embeddings, Present
 
@@ -86,7 +88,10 @@ class Completion(nnx.Module):
             jnp.stack([of[name][...] for name in embeddings])
             for of in (self.weights, self.means, self.log_noise)
         )
-        latent, density = _posterior(x, kept, weights, means, log_noise)
+        posterior, spec = _posterior, split_over(x)
+        if spec is not None:  # of which JAX has no Cholesky factor
+            posterior = jax.sharding.auto_axes(posterior, out_sharding=PartitionSpec(spec[0]))
+        latent, density = posterior(x, kept, weights, means, log_noise)  # pyright: ignore[reportCallIssue]
         expected = {
             name: normalize(
                 _product("bq,qd->bd", latent, self.weights[name][...]) + self.means[name][...][None]

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from gramalign.geometry import norm, normalize
 from gramalign.geometry.tuples import take_apart
+from gramalign.mesh import split_as
 from gramalign.scores.products import as_factor
 from gramalign.scores.protocol import Side
 from gramalign.types import Embeddings, Present
@@ -121,7 +122,8 @@ def stack(
 def mask_of(embeddings: Embeddings, present: Present | None, name: str) -> Bool[Array, " batch"]:
     """Where one modality is present: everywhere if the mapping has no entry for it."""
     mask = (present or {}).get(name)
-    return jnp.ones(embeddings[name].shape[0], bool) if mask is None else jnp.asarray(mask)
+    x = embeddings[name]
+    return split_as(jnp.ones(x.shape[0], bool) if mask is None else jnp.asarray(mask), x)
 
 
 def one(embeddings: Embeddings, present: Present | None, argument: str, name: str) -> Side:

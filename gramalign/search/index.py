@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from gramalign.counted import counted
+from gramalign.mesh import on_own_mesh
 from gramalign.scores import Between, ScoreLike, Side
 from gramalign.search import changes, file
 from gramalign.search.entries import Entries, checked_ids, checked_rows, checked_where
@@ -150,6 +151,7 @@ class Index:
         """Where each modality is present."""
         return dict(self._entries.present)
 
+    @on_own_mesh
     def search(
         self,
         query: HostEmbeddings,
@@ -294,6 +296,7 @@ class Index:
         """
         return cls._of(file.read(Path(path)), devices)
 
+    @on_own_mesh
     def to_faiss(self, gallery: Sequence[str] | None = None) -> "faiss.IndexIDMap2":
         """A faiss `IndexFlatIP` that searches by cosine and returns the rows' numbers.
 

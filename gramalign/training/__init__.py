@@ -1,52 +1,100 @@
 """Training: a config goes in, a run folder with a trained model comes out."""
 
-from gramalign.training.config import Config as Config
-from gramalign.training.config import Layout as Layout
-from gramalign.training.config import Model as Model
-from gramalign.training.config import Optimizer as Optimizer
-from gramalign.training.config import Validation as Validation
-from gramalign.training.config_json import config_from_json as config_from_json
-from gramalign.training.config_json import config_to_json as config_to_json
-from gramalign.training.embedding import embed_store as embed_store
-from gramalign.training.export import export as export
-from gramalign.training.loop import train as train
-from gramalign.training.microbatch import microbatched as microbatched
-from gramalign.training.own_terms import term_named as term_named
-from gramalign.training.params_file import load_params as load_params
-from gramalign.training.params_file import save_params as save_params
-from gramalign.training.programs import write_programs as write_programs
-from gramalign.training.restore import Run as Run
-from gramalign.training.restore import load_run as load_run
-from gramalign.training.stopping import Interrupted as Interrupted
-from gramalign.training.term import Contrastive as Contrastive
-from gramalign.training.term import Tempered as Tempered
-from gramalign.training.term import Term as Term
-from gramalign.training.terms import TERMS as TERMS
-from gramalign.training.terms import Alignment as Alignment
-from gramalign.training.terms import Calmrl as Calmrl
-from gramalign.training.terms import Centrobind as Centrobind
-from gramalign.training.terms import Clip as Clip
-from gramalign.training.terms import Confu as Confu
-from gramalign.training.terms import Consistency as Consistency
-from gramalign.training.terms import Matching as Matching
-from gramalign.training.terms import ModalityGap as ModalityGap
-from gramalign.training.terms import Pmrl as Pmrl
-from gramalign.training.terms import Sca as Sca
-from gramalign.training.terms import Separation as Separation
-from gramalign.training.terms import Siglip as Siglip
-from gramalign.training.terms import Spectral as Spectral
-from gramalign.training.terms import Supcon as Supcon
-from gramalign.training.terms import Symile as Symile
-from gramalign.training.terms import Uniformity as Uniformity
-from gramalign.training.terms import Vast as Vast
-from gramalign.training.terms import Vicreg as Vicreg
-from gramalign.training.volume_terms import Barybind as Barybind
-from gramalign.training.volume_terms import Gram as Gram
-from gramalign.training.volume_terms import Height as Height
-from gramalign.training.volume_terms import Hypergram as Hypergram
-from gramalign.training.volume_terms import KernelVolume as KernelVolume
-from gramalign.training.volume_terms import LogVolume as LogVolume
-from gramalign.training.volume_terms import Simplex as Simplex
-from gramalign.training.volume_terms import SquaredVolume as SquaredVolume
-from gramalign.training.volume_terms import Triangle as Triangle
-from gramalign.training.watch import NonFiniteLoss as NonFiniteLoss
+from gramalign.training.config import Config, Layout, Model, Optimizer, Validation
+from gramalign.training.config_json import config_from_json, config_to_json
+from gramalign.training.embedding import embed_store
+from gramalign.training.export import export
+from gramalign.training.loop import train
+from gramalign.training.microbatch import microbatched
+from gramalign.training.own_terms import term_named
+from gramalign.training.params_file import load_params, save_params
+from gramalign.training.programs import write_programs
+from gramalign.training.restore import Run, load_run
+from gramalign.training.stopping import Interrupted
+from gramalign.training.term import Contrastive, Tempered, Term
+from gramalign.training.terms import (
+    TERMS,
+    Alignment,
+    Calmrl,
+    Centrobind,
+    Clip,
+    Confu,
+    Consistency,
+    Matching,
+    ModalityGap,
+    Pmrl,
+    Sca,
+    Separation,
+    Siglip,
+    Spectral,
+    Supcon,
+    Symile,
+    Uniformity,
+    Vast,
+    Vicreg,
+)
+from gramalign.training.volume_terms import (
+    Barybind,
+    Gram,
+    Height,
+    Hypergram,
+    KernelVolume,
+    LogVolume,
+    Simplex,
+    SquaredVolume,
+    Triangle,
+)
+from gramalign.training.watch import NonFiniteLoss
+
+__all__ = [
+    "TERMS",
+    "Alignment",
+    "Barybind",
+    "Calmrl",
+    "Centrobind",
+    "Clip",
+    "Config",
+    "Confu",
+    "Consistency",
+    "Contrastive",
+    "Gram",
+    "Height",
+    "Hypergram",
+    "Interrupted",
+    "KernelVolume",
+    "Layout",
+    "LogVolume",
+    "Matching",
+    "ModalityGap",
+    "Model",
+    "NonFiniteLoss",
+    "Optimizer",
+    "Pmrl",
+    "Run",
+    "Sca",
+    "Separation",
+    "Siglip",
+    "Simplex",
+    "Spectral",
+    "SquaredVolume",
+    "Supcon",
+    "Symile",
+    "Tempered",
+    "Term",
+    "Triangle",
+    "Uniformity",
+    "Validation",
+    "Vast",
+    "Vicreg",
+    "config_from_json",
+    "config_to_json",
+    "embed_store",
+    "export",
+    "load_params",
+    "load_run",
+    "microbatched",
+    "save_params",
+    "term_named",
+    "train",
+    "write_programs",
+]

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, examples
+from gramalign.mesh import on_own_mesh
 from gramalign.programs.arrays import TRACED_ROWS, bytes_per_row
 from gramalign.training.config import Config, Layout
 from gramalign.training.layout import gathered, mesh_of, of_batches, on_all, parts
@@ -26,6 +27,7 @@ _READ = 16
 """By how much a process may read more rows than `FeatureStore.rows_at_once`, for its devices."""
 
 
+@on_own_mesh
 def embed_store(
     run: Run, store: FeatureStore, batch_size: int | None = None, *, fused: str | None = None
 ) -> dict[str, Float[np.ndarray, "rows dim"]]:

@@ -16,6 +16,7 @@ from gramalign.counted import counted
 from gramalign.data import FeatureStore, digest, same_rows
 from gramalign.data.workers import next_of
 from gramalign.files import check_local
+from gramalign.mesh import on_own_mesh
 from gramalign.training.alike import check_shared, facts
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
@@ -53,6 +54,7 @@ from gramalign.training.writers import check_writers
 _log = logging.getLogger(__name__)
 
 
+@on_own_mesh
 def train(
     config: Config,
     out: Path | str,

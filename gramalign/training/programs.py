@@ -73,7 +73,7 @@ def _program(run, graphdef, modality, rows) -> bytes:
             raise
         raise ValueError(
             f"the tower of {modality} needs to know the number of rows: {error}; take x.shape[0] "
-            "where it has len(x), or give a batch_size"
+            "where it has len(x), or give a number, batch_size (--batch-size)"
         ) from error
 
 

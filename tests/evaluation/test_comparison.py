@@ -197,6 +197,21 @@ def test_a_pair_is_tested_once():
     assert list(found.summary_hits(own=True)) == ["pair R@1, cosine", "pair R@1, own"]
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [
+        ([evaluation_of()], "Evaluation"),
+        (evaluation_of(), "Evaluation"),
+        (SEEDS["gram"][0], "dict"),
+    ],
+)
+def test_what_is_compared_are_hits_of_each_seed(given, got):
+    message = rf"results\['gram'\]: got {got}, expected a list .*summary_hits\(own=True\)\]"
+    with pytest.raises(TypeError, match=message):
+        compare({"gram": given})
+
+
 def test_nothing_to_compare():
     with pytest.raises(ValueError, match="got no objective.*evaluate one"):
         compare({})

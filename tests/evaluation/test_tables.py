@@ -10,13 +10,17 @@ from rich.console import Console
 from rich.table import Table
 
 from gramalign.evaluation import (
+    Cell,
+    Comparison,
     Diagnostics,
     Evaluation,
+    Grid,
     PairFigures,
     Relevance,
     Retrieval,
     TupleFigure,
     tables,
+    to_rich,
     to_text,
 )
 from gramalign.evaluation.fitted import Fitted
@@ -122,6 +126,15 @@ def test_plain_text_is_narrow_and_whole(names, score, examples):
     assert "\x1b" not in text
     assert "…" not in text
     assert "nan" not in text
+
+
+def test_what_is_shown_as_text(unchecked):
+    found = evaluation_of()
+    assert to_text(found) == to_text(tables(found))
+    grid = Grid("title", ("who", "R@1"), ((Cell("one"), Cell("84.2", "*")),))
+    assert to_text(grid) == to_text(to_rich(grid)) and "84.2*" in to_text(grid)
+    with pytest.raises(TypeError, match=r"got Comparison to show, .*such as mean_grid of a Comp"):
+        to_text(Comparison({}, {}))
 
 
 def test_two_modalities_need_no_pair_table():

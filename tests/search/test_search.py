@@ -174,9 +174,9 @@ def test_any_number_of_queries(number):
     np.testing.assert_array_equal(hits.numbers, expected[0])
 
 
-def test_a_gallery_of_one_and_of_copies():
+def test_a_gallery_of_one_and_of_copies(unchecked):
     one = Index({"a": np.eye(3)[:1], "b": np.eye(3)[1:2]}, ids=["only"])
-    hits = Index.search.__wrapped__(one, {"a": np.eye(3)[:2]}, np.int64(1))
+    hits = one.search({"a": np.eye(3)[:2]}, np.int64(1))
     assert hits.ids.tolist() == [["only"], ["only"]] and hits.scores.tolist() == [[0], [1]]
     copies = Index({"b": np.ones((20, 3))})
     np.testing.assert_array_equal(copies.search({"a": np.eye(3)}, 20).numbers, [range(20)] * 3)

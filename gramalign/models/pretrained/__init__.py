@@ -1,10 +1,18 @@
 """Pretrained encoders of texts, images, videos and sounds, of several `FAMILIES`, in Flax NNX."""
 
-from gramalign.models.pretrained.encoder import Encoder as Encoder
-from gramalign.models.pretrained.families import FAMILIES as FAMILIES
-from gramalign.models.pretrained.families import families_of as families_of
-from gramalign.models.pretrained.load import abstract as abstract
-from gramalign.models.pretrained.load import kinds as kinds
-from gramalign.models.pretrained.load import load as load
-from gramalign.models.pretrained.published import divide as divide
-from gramalign.models.pretrained.tower import Tower as Tower
+from gramalign.models.pretrained.encoder import Encoder
+from gramalign.models.pretrained.families import FAMILIES, families_of
+from gramalign.models.pretrained.load import abstract, kinds, load
+from gramalign.models.pretrained.published import divide
+from gramalign.models.pretrained.tower import Tower
+
+__all__ = [
+    "FAMILIES",
+    "Encoder",
+    "Tower",
+    "abstract",
+    "divide",
+    "families_of",
+    "kinds",
+    "load",
+]

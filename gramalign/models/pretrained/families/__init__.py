@@ -9,10 +9,12 @@ from gramalign.models.pretrained.families.clip import ALONE, CLIP, SIGLIP
 from gramalign.models.pretrained.families.dinov3 import DINOV3
 from gramalign.models.pretrained.families.eva import EVA
 from gramalign.models.pretrained.families.imagebind import IMAGEBIND
-from gramalign.models.pretrained.families.recipe import Recipe as Recipe
+from gramalign.models.pretrained.families.recipe import Recipe
 from gramalign.models.pretrained.families.vit import AST, DINOV2, REGISTERS, VIDEOMAE, VIT
 from gramalign.models.pretrained.families.wav2vec2 import HUBERT, WAV2VEC2, WAVLM
 from gramalign.models.pretrained.families.whisper import WHISPER
+
+__all__ = ["FAMILIES", "Recipe", "families_of"]
 
 FAMILIES: Mapping[str, Mapping[str, Recipe]] = {
     "audio-spectrogram-transformer": AST,
