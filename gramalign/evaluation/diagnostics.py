@@ -12,10 +12,10 @@
 
 and the warnings that follow from them (`gramalign.evaluation.degeneracies`).
 
-A mismatched tuple has one modality taken from the previous example; every modality is replaced in
-turn, and all such tuples are pooled. Volume and leading share are measured over complete tuples
-only, since both change with the number of modalities; gap and alignment over the examples that have
-both modalities, so that they do not depend on which are missing.
+A mismatched tuple has one modality taken from another example, drawn at random; every modality is
+replaced in turn, and all such tuples are pooled. Volume and leading share are measured over
+complete tuples only, since both change with the number of modalities; gap and alignment over the
+examples that have both modalities, so that they do not depend on which are missing.
 
 Sources: volume and GRAM value, Cicchetti et al., arXiv 2412.11959; leading share, after the
 singular values of Liu et al., arXiv 2507.17343; uniformity and alignment, Wang and Isola, arXiv
