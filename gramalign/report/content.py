@@ -63,7 +63,10 @@ def sections(
 def _of_each(
     runs: Sequence[Gathered], blocks: Callable[[Gathered], Sequence[Block]]
 ) -> list[Group]:
-    return [Group(run.name if len(runs) > 1 else "", list(blocks(run))) for run in runs]
+    def shown(run: Gathered) -> list[Block]:
+        return [x for x in blocks(run) if not isinstance(x, Table) or x.rows]
+
+    return [Group(run.name if len(runs) > 1 else "", shown(run)) for run in runs]
 
 
 def _origin(runs: Sequence[Gathered]) -> Section:

@@ -10,11 +10,11 @@ import numpy as np
 from gramalign.counted import counted
 from gramalign.evaluation import Evaluation, Retrieval, table_parts
 from gramalign.evaluation.means import mean
-from gramalign.evaluation.relevance import NDCG_AT
+from gramalign.evaluation.relevance import NDCG_AT, Relevance
 from gramalign.evaluation.retrieval import RECALL_AT
 from gramalign.report.blocks import Cell, Headline, Table
 from gramalign.report.gathered import Gathered
-from gramalign.report.tasks import ONE, PAIRS, REST, kinds, scores, tasks
+from gramalign.report.tasks import ONE, PAIRS, REST, kind_of, kinds, scores, tasks
 
 NONE = "–"
 _KINDS = {PAIRS: "pair", ONE: "one → rest", REST: "rest → one"}
@@ -222,7 +222,10 @@ def label_table(run: Gathered) -> list[Table]:
     ]
     rows = []
     for kind in kinds(evaluation)[-2:]:
-        for first in tasks(evaluation, kind, "cosine"):
+        # A task may have labels to find, and no match: no row has both of its sides.
+        for first in (x for x in evaluation.by_label if x.score == under[0] and x.queries):
+            if kind_of(first) != kind:
+                continue
             results = [found[first.query, first.gallery, name] for name in under]
             row = [_task(kind, first)]
             for x in results:
@@ -234,7 +237,7 @@ def label_table(run: Gathered) -> list[Table]:
     return [Table("By label", head, rows, note)]
 
 
-def _task(kind: str, x: Retrieval) -> Cell:
+def _task(kind: str, x: Retrieval | Relevance) -> Cell:
     """A task's name in the first column; the tuple of all others is called the rest."""
     if kind == ONE:
         return Cell(f"{x.query[0]} → rest")
@@ -286,7 +289,7 @@ def _queries(evaluation: Evaluation) -> str:
     shown = itertools.product(kinds(evaluation)[-2:], scores(evaluation))
     counts = sorted({x.queries for each in shown for x in tasks(evaluation, *each)})
     if not counts:
-        return "No example has the modalities of both a query and its match."
+        return ""
     least = f"{counts[0]} to " if len(counts) > 1 else ""
     each = f"{least}{counted(counts[-1], 'query')} per row"
     return f"{each}. R@k: percent of queries whose match is among the first k."
