@@ -830,9 +830,10 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "is 'host', expected HOST:PORT, such as" in complaint(capsys, "train", *words)
     lonely = tmp_path / "lonely.npz"
     np.savez(lonely, a=np.eye(3), b=np.eye(3), split=np.array(["train", "train", "test"]))
-    assert "has 1 test row, expected at least 2" in complaint(
-        capsys, "train", "--data", str(lonely)
-    )
+    told = complaint(capsys, "train", "--data", str(lonely))
+    assert "has 1 test row, expected at least 2" in told and "or give --no-evaluation" in told
+    told = complaint(capsys, "evaluate", str(run), "--data", str(lonely))
+    assert f"{lonely} has 1 test row, expected" in told and "or measure another --part" in told
     untested = tmp_path / "untested.npz"
     views = {name: np.load(store / f"{name}.npy") for name in ("text", "video")}
     np.savez(untested, **views, split=np.repeat("train", 120))
