@@ -26,7 +26,7 @@ from gramalign.evaluation.perturbations import (
     lose_modalities,
     store_as,
 )
-from gramalign.evaluation.robustness import CURVES, MISSING
+from gramalign.evaluation.robustness import CURVES, LEVELS
 from tests import samples
 
 NAMES = ("text", "audio", "video")
@@ -170,7 +170,7 @@ def test_curves_begin_where_nothing_has_happened(measured):
 def test_curves_fall_and_tell_their_range(measured):
     found, _, _ = measured
     missing, noise = found.curves[:2]
-    assert [point.level for point in missing.points] == list(MISSING)
+    assert [point.level for point in missing.points] == list(LEVELS["missing"].values())
     lost = [point.missing for point in missing.points]
     assert lost == sorted(lost) and lost[-1] <= 2 / 3 + 1e-9
     name = "rest -> one MRR, cosine"
