@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gramalign.evaluation import ClassFigures, Classification, Estimate
-from gramalign.evaluation.classification_table import subject
+from gramalign.evaluation.classification_table import subject, unknown_classes
 from gramalign.report.blocks import Block, Cell, Key, Plot, Table
 from gramalign.report.drawing import MUTED, axes, colour
 from gramalign.report.figures import NONE, percent
@@ -64,7 +64,7 @@ def _short(name: str) -> str:
 def _table(found: Classification) -> Table:
     others = sorted({k for x in found.all for k in x.accuracy if k > 1})
     head = [Cell("classifier"), Cell("rows"), Cell("accuracy")]
-    head += [*(Cell(f"top {k}") for k in others), Cell("macro-F1")]
+    head += [*(Cell(f"top {k}") for k in others), Cell("macro-F1"), Cell("chance")]
     rows = [
         [
             Cell(f"{_kind(x)}: {_subject(x, found)}"),
@@ -72,10 +72,13 @@ def _table(found: Classification) -> Table:
             Cell(_estimate(x.accuracy[1]), strong=True),
             *(Cell(_estimate(x.accuracy[k]) if k in x.accuracy else NONE) for k in others),
             Cell(_estimate(x.macro_f1)),
+            Cell(percent(x.chance[1]), quiet=True),
         ]
         for x in found.all
     ]
-    return Table("In percent, with 95 % intervals", [head], rows)
+    notes = "".join(f" {note.replace('->', '→')}." for note in unknown_classes(found))
+    note = f"Chance: the accuracy of a random order.{notes}"
+    return Table("In percent, with 95 % intervals", [head], rows, note)
 
 
 def _estimate(x: Estimate) -> str:

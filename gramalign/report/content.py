@@ -14,6 +14,7 @@ from gramalign.report.figures import (
     beside_tables,
     geometry_table,
     heat_maps,
+    hubness_table,
     label_table,
     tuple_table,
 )
@@ -159,7 +160,15 @@ def _space(runs: Sequence[Gathered]) -> Section:
         "A matched tuple holds the embeddings of one example; a mismatched one has one modality "
         "from another. The less their histograms overlap, the better the two are told apart: "
         "matched tuples should have a small volume and a large leading share.",
-        _of_each(runs, lambda run: [*_warnings(run), *tuple_plots(run), *geometry_table(run)]),
+        _of_each(
+            runs,
+            lambda run: [
+                *_warnings(run),
+                *tuple_plots(run),
+                *geometry_table(run),
+                hubness_table(run),
+            ],
+        ),
     )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from gramalign.counted import counted
 from gramalign.evaluation import Evaluation, Retrieval, table_parts
+from gramalign.evaluation.diagnostics_tables import largest_hub
+from gramalign.evaluation.hubness import NEIGHBOURS
 from gramalign.evaluation.means import mean
 from gramalign.evaluation.relevance import NDCG_AT, Relevance
 from gramalign.evaluation.retrieval import RECALL_AT
@@ -283,6 +285,25 @@ def geometry_table(run: Gathered) -> list[Table]:
             "between matched embeddings.",
         ),
     ]
+
+
+def hubness_table(run: Gathered) -> Table:
+    """Skewness of N_k of every ordered pair; without rows if it was not measured."""
+    figures, names = run.evaluation.diagnostics, run.evaluation.modalities
+    found = {(x.query, x.gallery): decimal(x.skewness, 2) for x in figures.hubness}
+    rows = [
+        [Cell(query), *(Cell(found.get((query, gallery), "")) for gallery in names)]
+        for query in names
+    ]
+    most = largest_hub(figures)
+    return Table(
+        "Hubness",
+        [[Cell("query ↓ gallery →"), *map(Cell, names)]],
+        rows if found else [],
+        f"Skewness of how often an item is among the {NEIGHBOURS} nearest by the cosine: 0 if all "
+        "equally often, large where a few displace the others."
+        + (f" {most[0].upper()}{most[1:]}." if most else ""),
+    )
 
 
 def _queries(evaluation: Evaluation) -> str:

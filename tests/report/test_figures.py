@@ -8,14 +8,20 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from gramalign.evaluation import checked, evaluate
+from gramalign.evaluation import Hubness, checked, evaluate
 from tests.report.made import THREE, made
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from gramalign.report.content import sections
-from gramalign.report.figures import comparison, geometry_table, headlines, tuple_table
+from gramalign.report.figures import (
+    comparison,
+    geometry_table,
+    headlines,
+    hubness_table,
+    tuple_table,
+)
 from gramalign.report.page import render
 
 
@@ -154,3 +160,20 @@ def test_labels_are_found_where_no_match_is():
     page = render([run])
     assert "No example has the modalities of both a query and its match." in page
     assert "Found by each query" not in page and "headline" not in page.partition("</style>")[2]
+
+
+def test_hubs_are_named():
+    run = made("one", modalities=THREE[:2])
+    assert not hubness_table(run).rows, "nobody measured it"
+    found = Hubness("text", "photo", 2.345, 17.0), Hubness("photo", "text", math.nan, math.nan)
+    diagnostics = dataclasses.replace(run.evaluation.diagnostics, hubness=found)
+    evaluation = dataclasses.replace(run.evaluation, diagnostics=diagnostics)
+    run = dataclasses.replace(run, evaluation=evaluation, ranks={})
+    table = hubness_table(run)
+    assert [[x.text for x in row] for row in table.rows] == [
+        ["text", "", "2.35"],
+        ["photo", "–", ""],
+    ]
+    assert table.note.endswith("The largest hub: one of photo, near 17 queries of text.")
+    (space,) = (x for x in sections([run]) if x.id == "space")
+    assert "Hubness" in [block.title for block in space.groups[0].blocks]
