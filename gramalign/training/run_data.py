@@ -39,6 +39,11 @@ def part_of(
     )
 
 
+def digest_of(run: Run, rows: FeatureStore) -> str:
+    """The digest of rows that were measured, in the modalities that the run has."""
+    return digest(rows.only([name for name in rows.modalities if name in run.dims]))
+
+
 def data_of(run: Run, data: str | None = None) -> FeatureStore:
     """A feature store by its name or path, or the one that a run was trained on.
 

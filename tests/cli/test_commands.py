@@ -24,7 +24,7 @@ from gramalign.cli.main import COMMANDS
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
 from gramalign.cli.targets import check_embedded
-from gramalign.data import FeatureStoreError, load, open_store
+from gramalign.data import FeatureStoreError, digest, load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
 from tests.complaint import complaint
@@ -148,6 +148,10 @@ def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, c
     main(["classify", *words, "--prompts", "text", "--score", "cosine"])
     record = json.loads((elsewhere / "classification.json").read_text())
     assert (record["data"], record["score"]) == (f"{store}/", "cosine")
+    assert record["learned_from"] == {"train": digest(load(str(store)).part("train"))}
+    for name in ("evaluation", "contribution", "robustness", "classification"):
+        told = json.loads((elsewhere / f"{name}.json").read_text())["digest"]
+        assert told == digest(load(str(store)).part("test"))
     found = {path.name for path in elsewhere.iterdir()}
     assert {"evaluation.json", "ranks.npz", "contribution.json", "robustness.json"} <= found
     assert {"classification.json", "predictions.npz", "contribution.npz"} <= found

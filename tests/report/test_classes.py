@@ -1,5 +1,6 @@
 """The plot of classifiers, whatever their modalities are called."""
 
+import dataclasses
 import warnings
 
 import pytest
@@ -57,3 +58,16 @@ def test_long_names_leave_room_for_the_figures(modalities):
     to_svg(plot.figure, "classes")
     (panel,) = plot.figure.axes
     assert panel.get_position().width > 0.3 and panel.get_position().height > 0.3
+
+
+def test_chance_and_what_no_row_teaches_are_told():
+    found = classified(THREE)
+    (probe,) = found.probe
+    probe = dataclasses.replace(probe, unknown=(7, 9))
+    _, table = class_blocks(dataclasses.replace(found, probe=(probe,)))
+    assert table.head[0][-1].text == "chance" and {row[-1].text for row in table.rows} == {"33.3"}
+    assert table.note.endswith(
+        "probe, text: classes 7, 9 have no training row with text, so their test rows count as "
+        "wrong."
+    )
+    assert "wrong" not in class_blocks(found)[1].note

@@ -19,6 +19,7 @@ from gramalign.cli.again import command_of
 from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.cli.main import _read
 from gramalign.cli.presets import preset
+from gramalign.data import digest, load
 from gramalign.evaluation import (
     CURVES,
     FUSED,
@@ -454,7 +455,7 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
     shutil.copytree(run, copy)
     record = json.loads((copy / "evaluation.json").read_text())
     (copy / "evaluation.json").write_text(json.dumps(record | {"examples": 3}))
-    with pytest.raises(ValueError, match="evaluate again"):
+    with pytest.raises(ValueError, match="measure again with"):
         gather(load_run(copy), "copy", "", copy)
     (copy / "evaluation.json").write_text(json.dumps(record))
     with np.load(copy / "ranks.npz") as ranks:
@@ -469,7 +470,7 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
     other = whole[:version] + b"\xff" + whole[version + 1 :]
     for damaged in (b"", b"junk", whole[:-100], whole[:200] + bytes(200) + whole[400:], other):
         (copy / "ranks.npz").write_bytes(damaged)
-        with pytest.raises(ValueError, match="ranks.npz is damaged: evaluate again"):
+        with pytest.raises(ValueError, match="ranks.npz is damaged: measure again"):
             gather(load_run(copy), "copy", "", copy)
     shutil.copy(run / "ranks.npz", copy)
     moved = json.dumps(record | {"data": str(tmp_path / "moved.npz")})
@@ -487,11 +488,59 @@ def test_features_that_have_changed_are_refused(run, store, tmp_path):
     shutil.copytree(run, copy)
     record = json.loads((copy / "evaluation.json").read_text()) | {"data": str(moved)}
     (copy / "evaluation.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="has changed since .*: evaluate again with gramalign"):
+    with pytest.raises(ValueError, match="has changed since .*: measure again with gramalign"):
         gather(load_run(copy), "copy", "", copy)
     del record["digest"]  # as earlier versions
     (copy / "evaluation.json").write_text(json.dumps(record))
     assert gather(load_run(copy), "copy", "", copy).data == str(moved)
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "command"),
+    [
+        ("robustness", Robustness("volume", ("text", "photo"), 20, 1, 0, ()), "robustness"),
+        ("contribution", Contributions(()), "evaluate"),
+        (
+            "classification",
+            Classification("volume", ("text", "photo"), 150, 20, False, (), (), ()),
+            "classify",
+        ),
+    ],
+)
+def test_whatever_was_measured_on_rows_that_have_changed_is_refused(
+    name, figures, command, run, store, tmp_path
+):
+    copy, arrays = tmp_path / "copy", dict(np.load(store))
+    shutil.copytree(run, copy)
+
+    def gathered_of(labels):
+        np.savez(tmp_path / "other.npz", **arrays | {"labels": labels})
+        return gather(load_run(copy), "copy", "", copy)
+
+    np.savez(tmp_path / "other.npz", **arrays)
+    rows = load(str(tmp_path / "other.npz"))
+    about = {"data": str(tmp_path / "other.npz"), "part": "test", "options": ["--seed", "3"]}
+    about |= {"digest": digest(rows.part("test"))}
+    if command == "classify":
+        about["learned_from"] = {"train": digest(rows.part("train"))}
+    (copy / f"{name}.json").write_text(json.dumps(about | figures.to_json()))
+    assert gathered_of(arrays["labels"])
+    told = f"since {copy / name}.json was measured: measure again with gramalign {command} {copy} "
+    with pytest.raises(ValueError, match=re.escape(f"{told}--seed 3")):
+        gathered_of(arrays["labels"] % 2)
+    # Probes, prompts and neighbours learn from the rest.
+    of_train = np.isin(arrays["ids"], rows.part("train").ids)
+    changed = np.where(of_train, arrays["labels"] % 2, arrays["labels"])
+    if command == "classify":
+        with pytest.raises(ValueError, match=re.escape(told)):
+            gathered_of(changed)
+    else:
+        assert gathered_of(changed)
+    (tmp_path / "other.npz").unlink()
+    with pytest.raises(ValueError, match="no data") as said:
+        gather(load_run(copy), "copy", "", copy)
+    (note,) = said.value.__notes__
+    assert f"gramalign {command} {copy} " in note and note.endswith("--data PATH")
 
 
 def test_missing_packages_are_named(monkeypatch):
