@@ -263,7 +263,7 @@ def test_figures_are_legible_on_the_colour_of_any_percentage():
         parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
         return np.dot([0.2126, 0.7152, 0.0722], np.power(parts, 2.2)) + 0.05
 
-    for value in range(101):
+    for value in np.linspace(0.0, 100.0, 101):
         dark, light = sorted(map(luminance, heat_colours(value)))
         assert light / dark > 4.3, value
-    assert heat_colours(-0.1) == heat_colours(0) and heat_colours(100.1) == heat_colours(100)
+    assert heat_colours(-0.1) == heat_colours(0.0) and heat_colours(100.1) == heat_colours(100.0)
