@@ -25,7 +25,7 @@ from gramalign.training.measure import (
     labels_of,
     own_score,
 )
-from gramalign.training.run_data import data_of
+from gramalign.training.run_data import data_of, digest_of, part_of
 
 
 @dataclass(frozen=True)
@@ -80,25 +80,26 @@ class Classify:
             encoders = by_name("--encoders", self.encoders, "MODALITY=FOLDER")
             named = named_classes(run, store, self.templates, self.prompts, encoders, source)
             given = embed_prompts(run, named, self.prompts)
-        rows = readable(store.part(self.part))
+        rows = part_of(store, self.part)
+        learned = {"train": readable(store.part("train"))}
         # Rows that are measured choose nothing.
-        choosing = (
-            self.part != "validation" and store.split is not None and "validation" in store.split
-        )
+        if self.part != "validation" and store.split is not None and "validation" in store.split:
+            learned["validation"] = readable(store.part("validation"))
         with screen.status("embedding") as status:
-            known, asked = (
-                embed_labelled(run, x, score=score) for x in (readable(store.part("train")), rows)
-            )
-            validation = readable(store.part("validation")) if choosing else None
-            if validation is not None:
-                validation = embed_labelled(run, validation, score=score)
+            asked = embed_labelled(run, rows, score=score)
+            known = {part: embed_labelled(run, x, score=score) for part, x in learned.items()}
             status.update(f"classifying {counted(len(rows), 'row')}")
             result = classify(
-                known, asked, score=score, validation=validation, prompts=given or self.prompts
+                *(known["train"], asked),
+                score=score,
+                validation=known.get("validation"),
+                prompts=given or self.prompts,
             )
         options = options_of(dataclasses.replace(self, data=source))
         record = {"data": source, "part": self.part, "options": options}
-        record |= {"prompts_from": self.prompts_from, **result.to_json()}
+        record |= {"prompts_from": self.prompts_from, "digest": digest_of(run, rows)}
+        record |= {"learned_from": {part: digest_of(run, x) for part, x in learned.items()}}
+        record |= result.to_json()
         columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
         screen.print(classification_table(result))
         write_with_rows(files.classification, record, files.predictions, columns)

@@ -15,7 +15,7 @@ from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import MATCHING, OneScoreOrFused, OneScoreOrMatching
 from gramalign.counted import counted
-from gramalign.data import FeatureStore, digest, load, readable
+from gramalign.data import FeatureStore, load, readable
 from gramalign.evaluation import (
     FUSED,
     Evaluation,
@@ -31,7 +31,7 @@ from gramalign.evaluation.reranking import TOP, check_top
 from gramalign.evaluation.retrieval import check_temperature
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import check_fused, judge, measure, own_score
-from gramalign.training.run_data import data_of, rows_of
+from gramalign.training.run_data import data_of, digest_of, part_of, rows_of
 from gramalign.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Evaluate:
             found = contributions(data, score, say=status.update)
         options = options_of(replace(self, data=source))
         record = {"data": source, "part": self.part, "options": options}
-        record |= Contributions(found).to_json()
+        record |= {"digest": digest_of(run, rows), **Contributions(found).to_json()}
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
             columns |= item.ranks()
@@ -141,7 +141,7 @@ def evaluate_run(
     files = folder_for(run.folder, asked.out)
     source = asked.data or run.config.data
     store = data_of(run, asked.data)
-    rows = readable(store.part(asked.part))
+    rows = part_of(store, asked.part)
     labels = rows.labels
     if brief or labels is None or len(np.unique(labels)) < 2:
         labels = None
@@ -177,7 +177,7 @@ def evaluate_run(
     if not brief or not is_evaluated(run):
         options = options_of(replace(asked, data=source))
         about = {"data": source, "part": asked.part, "options": options}
-        about |= {"brief": brief, "digest": digest(rows.only(result.modalities))}
+        about |= {"brief": brief, "digest": digest_of(run, rows)}
         record = about | result.to_json()
         columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
         write_with_rows(files.evaluation, record, files.ranks, columns)
@@ -188,7 +188,7 @@ def evaluate_run(
 def is_evaluated(run: Run) -> bool:
     """Whether the run's folder holds an evaluation, and not a brief one."""
     path = RunFolder(run.folder).evaluation
-    return path.exists() and not read_record(path, Evaluation).get("brief", False)
+    return path.exists() and not read_record(path, Evaluation).content.get("brief", False)
 
 
 _ENOUGH = 10**8  # numbers to fit to, which takes some 1 GB and 15 s

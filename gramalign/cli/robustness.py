@@ -23,7 +23,7 @@ from gramalign.evaluation.robustness import check_repeats
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
 from gramalign.training.model import standardised
-from gramalign.training.run_data import rows_of
+from gramalign.training.run_data import digest_of, rows_of
 
 if TYPE_CHECKING:
     CurveName = str
@@ -60,7 +60,7 @@ class Robustness:
 
     def run(self) -> None:
         """Measure, print and write."""
-        check_repeats(self.repeats, self.seed, argument="--")
+        check_repeats(self.repeats, self.seed)
         keep_programs()
         run, screen = load_run(self.run_folder), console()
         path = folder_for(run.folder, self.out).robustness
@@ -101,7 +101,7 @@ class Robustness:
             )
         asked = dataclasses.replace(self, data=source)
         record = {"data": source, "part": self.part, "options": options_of(asked)}
-        record |= found.to_json()
+        record |= {"digest": digest_of(run, rows), **found.to_json()}
         screen.print(robustness_tables(found))
         write_figures(path, record)
         screen.print(f"wrote {path}", soft_wrap=True)

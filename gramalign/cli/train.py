@@ -17,6 +17,7 @@ from gramalign.data import FeatureStoreError, load
 from gramalign.data.expression import parse
 from gramalign.training import Config, train
 from gramalign.training.processes import Cluster, is_first_process, meet, together
+from gramalign.training.run_data import part_of
 from gramalign.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -76,15 +77,10 @@ class Train:
     def _check_test_rows(self) -> None:
         store = load(self.config.data)
         try:
-            rows = store.part("test")
+            part_of(store, "test", "give --no-evaluation")
         except FeatureStoreError as error:
             error.add_note("Or give --no-evaluation")
             raise
-        if len(rows) < 2:
-            raise ValueError(
-                f"{store.source} has {len(rows)} test row, expected at least 2: mark more as "
-                "test in the array 'split', or give --no-evaluation"
-            )
 
 
 def default_out(preset: str, config: Config) -> Path:

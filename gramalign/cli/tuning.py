@@ -134,7 +134,7 @@ def chosen(tried: Mapping[str, float], options: Options, *, lowest: bool) -> Tun
             "learning rates or larger temperatures"
         )
     best = (min if lowest else max)(known, key=known.__getitem__)
-    pairs = (pair.split("=", 1) for pair in best.split(",") if pair)
+    pairs = (pair.split("=", 1) for pair in _split(best) if pair)
     return Tuned(
         dict(tried), best, tuple(name for name, value in pairs if _at_edge(value, options[name]))
     )

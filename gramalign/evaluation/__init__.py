@@ -16,8 +16,7 @@ from gramalign.evaluation.comparison import Comparison, Figure, Interval, compar
 from gramalign.evaluation.comparison_tables import mean_grid, rank_grid
 from gramalign.evaluation.contribution import Contribution, Difference, contributions, difference
 from gramalign.evaluation.contribution_table import contribution_table
-from gramalign.evaluation.degeneracies import Degeneracy
-from gramalign.evaluation.diagnostics import Diagnostics, diagnose
+from gramalign.evaluation.diagnostics import Degeneracy, Diagnostics, diagnose
 from gramalign.evaluation.diagnostics_tables import diagnostics_table
 from gramalign.evaluation.evaluation import Evaluation, evaluate, figure_names
 from gramalign.evaluation.gcca import LinearGCCA, fit_gcca

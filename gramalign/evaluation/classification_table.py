@@ -59,17 +59,22 @@ def classification_table(result: Classification) -> Group:
         f"{' or '.join(map(str, classes))} classes, {counted(result.train_rows, 'training row')}; "
         "in brackets 95 % intervals over test rows, or over their groups where they have any"
     ]
-    notes += [
-        f"{each.name}: classes {spelt(each.unknown)} have no {_sample(each, result)}, so their "
-        "test rows count as wrong"
-        for each in result.all
-        if each.unknown
-    ]
+    notes += unknown_classes(result)
     return titled(
         f"Classes of {counted(result.test_rows, 'test row')}: accuracy and macro-F1 in percent",
         table,
         "\n".join(notes),
     )
+
+
+def unknown_classes(result: Classification) -> list[str]:
+    """For each classifier that does not know all classes of the test rows, which, and why."""
+    return [
+        f"{each.name}: classes {spelt(each.unknown)} have no {_sample(each, result)}, so their "
+        "test rows count as wrong"
+        for each in result.all
+        if each.unknown
+    ]
 
 
 def subject(figures: ClassFigures, modalities: Sequence[str]) -> str:

@@ -10,12 +10,24 @@
     alignment           mean_i |x_i - y_i|^2
     hubness             skewness of how often each item is among the 10 nearest
 
-and the warnings that follow from them (`gramalign.evaluation.degeneracies`).
+and the known ways in which a space degenerates, as warnings in words:
 
-A mismatched tuple has one modality taken from the previous example; every modality is replaced in
-turn, and all such tuples are pooled. Volume and leading share are measured over complete tuples
-only, since both change with the number of modalities; gap and alignment over the examples that have
-both modalities, so that they do not depend on which are missing.
+    coincident    Vol(t, v, v) = 0: other modalities that all but coincide make every anchor fit
+    overriding    others that span less volume than a usual match outrank it for any query
+    opposed       matches with a negative cosine, which volume and spectrum count as agreement
+    collapsed     embeddings that are nearly one point, or one line
+    repeated      one vector in many rows, such as the embedding of an empty input
+    zero          rows of zeros, which have no direction
+    uneven        incomplete tuples that a Score ranks by their size as well as by their fit
+
+Thresholds are set where retrieval figures would show the effect: a share of 5 % moves a recall by
+up to 5 points. A warning says what was measured and what follows, and no more: an untrained space
+has many, and so has a good one that is searched by another Score.
+
+A mismatched tuple has one modality taken from another example, drawn at random; every modality is
+replaced in turn, and all such tuples are pooled. Volume and leading share are measured over
+complete tuples only, since both change with the number of modalities; gap and alignment over the
+examples that have both modalities, so that they do not depend on which are missing.
 
 Sources: volume and GRAM value, Cicchetti et al., arXiv 2412.11959; leading share, after the
 singular values of Liu et al., arXiv 2507.17343; uniformity and alignment, Wang and Isola, arXiv
@@ -24,15 +36,43 @@ singular values of Liu et al., arXiv 2507.17343; uniformity and alignment, Wang 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gramalign.evaluation.degeneracies import Degeneracy, degeneracies
 from gramalign.evaluation.hubness import Hubness, hubness
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.modality_figures import effective_ranks, repeated_rows, uniformity
 from gramalign.evaluation.pair_figures import PairFigures, pair_figures
 from gramalign.evaluation.records import Record
-from gramalign.evaluation.tuple_figures import TupleFigure, gram_values, tuple_figures
+from gramalign.evaluation.tuple_figures import COINCIDENT, TupleFigure, gram_values, tuple_figures
+
+SHARE = 0.05
+"""Share of tuples, matches or rows from which on it is worth a warning."""
+
+UNIFORMITY = -0.4
+"""Above it rows are nearly one point: the mean cosine between two of them is above about 0.9."""
+
+EFFECTIVE_RANK = 1.5
+"""Below it rows are nearly one line: two directions used alike have effective rank 2."""
+
+UNEVEN = 3
+"""Factor between the ranks of two sizes (`gramalign.evaluation.tuple_sizes`) from which on it is
+worth a warning. In simulated spaces, noisy Scores with one scale for all sizes stay below it."""
+
+
+@dataclass(frozen=True)
+class Degeneracy:
+    """One thing that is wrong with a space.
+
+    Attributes:
+        kind: which of those above.
+        figures: what was measured, by modality or by pair such as "text - audio": a share from 0
+            to 1, a uniformity, an effective rank, a factor between ranks or a number of rows.
+        sentence: the warning in words.
+    """
+
+    kind: str
+    figures: Mapping[str, float]
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -81,28 +121,95 @@ def diagnose(
     Returns:
         The diagnostics; without `neighbours`, without hubness.
     """
-    tuples, pairs = tuple_figures(data), pair_figures(data)
-    evenness, ranks, repeated = uniformity(data), effective_ranks(data), repeated_rows(data)
-    return Diagnostics(
+    tuples = tuple_figures(data)
+    found = Diagnostics(
         complete=int(data.complete.sum()),
         volume=tuples.volume,
         leading_share=tuples.leading_share,
-        uniformity=evenness,
-        pairs=pairs,
+        uniformity=uniformity(data),
+        pairs=pair_figures(data),
         gram_value=gram_values(data),
         coincident=tuples.coincident,
         overriding=tuples.overriding,
-        effective_rank=ranks,
-        repeated=repeated,
+        effective_rank=effective_ranks(data),
+        repeated=repeated_rows(data),
         hubness=hubness(data) if neighbours else (),
-        warnings=degeneracies(
-            coincident=tuples.coincident,
-            overriding=tuples.overriding,
-            pairs=pairs,
-            uniformity=evenness,
-            effective_rank=ranks,
-            repeated=repeated,
-            uneven=uneven or {},
-            zeros=data.zeros,
-        ),
     )
+    return replace(found, warnings=_degeneracies(found, uneven or {}, data.zeros))
+
+
+def _degeneracies(
+    found: Diagnostics, uneven: Mapping[str, float], zeros: Mapping[str, int]
+) -> tuple[Degeneracy, ...]:
+    """The warnings that figures give reason for; NaN gives none."""
+    points = {name: x for name, x in found.uniformity.items() if x > UNIFORMITY}
+    # One point is a line too, and has a warning already.
+    lines = {name: x for name, x in found.effective_rank.items() if x < EFFECTIVE_RANK}
+    lines = {name: x for name, x in lines.items() if name not in points}
+    opposed = {f"{pair.first} - {pair.second}": pair.negative for pair in found.pairs}
+    shares = (
+        ("repeated", found.repeated, _REPEATED),
+        ("opposed", opposed, _OPPOSED),
+        ("coincident", found.coincident, _COINCIDENT),
+        ("overriding", found.overriding, _OVERRIDING),
+    )
+    kinds = (
+        ("zero", {name: float(x) for name, x in zeros.items() if x}, "{:.0f}", _ZERO),
+        ("collapsed to a point", points, "{:.2f}", _POINT),
+        ("collapsed to a line", lines, "{:.2f}", _LINE),
+        *(
+            (kind, {name: x for name, x in of.items() if x >= SHARE}, "{:.0%}", sentence)
+            for kind, of, sentence in shares
+        ),
+        ("uneven", {name: x for name, x in uneven.items() if x >= UNEVEN}, "{:.0f}", _UNEVEN),
+    )
+    return tuple(
+        Degeneracy(kind, figures, sentence.format(_list(figures, form)))
+        for kind, figures, form, sentence in kinds
+        if figures
+    )
+
+
+_ZERO = (
+    "Rows of zeros, which have no direction: as queries they are misses, and nobody finds them: "
+    "{}. Find the input or the layer that makes them; if they are empty, mark them as "
+    "absent in `present`."
+)
+_POINT = (
+    "Collapsed to nearly one point, by uniformity (0 is one point, about -4 an even spread): {}. "
+    "No Score, not even the cosine, can tell these embeddings apart by more than next to nothing."
+)
+_LINE = (
+    "Collapsed to nearly one line, by effective rank: {}. The cosine tells these embeddings apart "
+    "by little more than a sign; volume, height and spectral, blind to signs, not at all."
+)
+_REPEATED = (
+    "Rows with the same vector, as an empty input would give: {}. No Score tells them apart by "
+    "that modality, and where it is searched they tie, which counts against the query. If they are "
+    "empty, mark them as absent in `present`."
+)
+_OPPOSED = (
+    "Matches with a cosine below 0: {}. The cosine ranks them behind unrelated examples, while "
+    "volume, height and spectral do not see signs and count opposite vectors as agreeing."
+)
+_COINCIDENT = (
+    "Tuples whose other modalities all but coincide, in that they span a volume below "
+    f"{COINCIDENT}" + ", by anchor: {}. They fit any anchor: the volume there hardly depends on "
+    "the anchor, neither in training nor in rest -> anchor. The height does depend on it."
+)
+_OVERRIDING = (
+    "Tuples whose other modalities span less volume on their own than half of all matched tuples "
+    "do, by anchor: {}. Under the volume they rank before half of all matches whatever the query "
+    "(anchor -> rest); rest -> anchor, the cosine and the height do not suffer from it."
+)
+_UNEVEN = (
+    "Tuples whose rank depends on how many modalities they have: matches of one size rank so many "
+    "times deeper than those of another, beyond what they do under the cosine, by anchor: {}. "
+    "This Score ranks by size as well as by fit (anchor -> rest): search tuples with missing "
+    "modalities by the cosine or the height, whichever finds more, or complete ones only."
+)
+
+
+def _list(figures: Mapping[str, float], form: str) -> str:
+    # Adding 0 makes 0 of -0.
+    return ", ".join(f"{name} {form.format(round(x, 2) + 0)}" for name, x in figures.items())

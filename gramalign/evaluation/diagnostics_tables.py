@@ -50,16 +50,22 @@ def hubness_table(figures: Diagnostics) -> Group:
             for gallery in names
         ]
         table.add_row(Text(query), *cells)
-    known = [item for item in figures.hubness if not math.isnan(item.largest)]
-    most = max(known, key=lambda item: item.largest, default=None)
     return titled(
         f"Hubness: skewness of how often an item is among the {NEIGHBOURS} nearest, by the cosine "
         "(0: all equally often)",
         table,
-        ""
-        if most is None
-        else f"the largest hub: one of {most.gallery}, near {most.largest:.0f} queries of "
-        f"{most.query}",
+        largest_hub(figures),
+    )
+
+
+def largest_hub(figures: Diagnostics) -> str:
+    """The item that is near the most queries, in words; nothing if none is known."""
+    known = [item for item in figures.hubness if not math.isnan(item.largest)]
+    if not known:
+        return ""
+    most = max(known, key=lambda item: item.largest)
+    return (
+        f"the largest hub: one of {most.gallery}, near {most.largest:.0f} queries of {most.query}"
     )
 
 

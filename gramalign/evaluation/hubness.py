@@ -10,18 +10,14 @@ found.
 Source: Radovanovic, Nanopoulos and Ivanovic, Hubs in Space, JMLR 11, 2010.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
-from gramalign.contrast import top_k
 from gramalign.evaluation.inputs import EmbeddingSet
-from gramalign.scores import CosineScore
+from gramalign.evaluation.neighbours import nearest
 
 NEIGHBOURS = 10
 """k of N_k, as in the source."""
@@ -58,55 +54,16 @@ def hubness(data: EmbeddingSet) -> tuple[Hubness, ...]:
     """
     from scipy import stats  # takes a second to import
 
-    embeddings = {name: jnp.asarray(values) for name, values in data.embeddings.items()}
-    present = {name: jnp.asarray(mask) for name, mask in data.present.items()}
     found = []
-    for query in data.modalities:
-        for gallery in data.modalities:
-            if gallery == query:
-                continue
-            skewness, largest = math.nan, math.nan
-            if data.present[query].any() and data.present[gallery].sum() > NEIGHBOURS:
-                near = _jitted_nearest(
-                    *(embeddings[query], embeddings[gallery]),
-                    *(present[query], present[gallery]),
-                    k=NEIGHBOURS,
-                )
-                counts = k_occurrence(np.asarray(near), len(data))[data.present[gallery]]
-                largest = float(counts.max())
-                # If all are equal there is no hub, and the deviation is 0.
-                skewness = float(stats.skew(counts)) if np.ptp(counts) else 0.0
-            found.append(Hubness(query, gallery, skewness, largest))
+    for query, gallery in itertools.permutations(data.modalities, 2):
+        asking, there = data.present[query], data.present[gallery]
+        skewness, largest = math.nan, math.nan
+        if asking.any() and there.sum() > NEIGHBOURS:
+            rows = data.embeddings[query], data.embeddings[gallery]
+            _, near = nearest(*rows, there, NEIGHBOURS)
+            counts = np.bincount(near[asking].ravel(), minlength=len(data))[there]
+            largest = float(counts.max())
+            # If all are equal there is no hub, and the deviation is 0.
+            skewness = float(stats.skew(counts)) if np.ptp(counts) else 0.0
+        found.append(Hubness(query, gallery, skewness, largest))
     return tuple(found)
-
-
-def k_occurrence(
-    neighbours: Int[np.ndarray, "queries k"], size: int
-) -> Int[np.ndarray, " gallery"]:
-    """N_k of every gallery item.
-
-    Args:
-        neighbours: row numbers of each query's k nearest items; a query with a -1 does not count.
-        size: number of items in the gallery.
-
-    Returns:
-        How many queries have each item among their k nearest.
-
-    >>> k_occurrence(np.array([[0, 1], [1, 2], [-1, -1]]), 4).tolist()
-    [1, 2, 1, 0]
-    """
-    return np.bincount(neighbours[neighbours >= 0], minlength=size)
-
-
-@partial(jax.jit, static_argnames="k")
-def _jitted_nearest(
-    queries: Float[Array, "n d"],
-    items: Float[Array, "n d"],
-    asking: Bool[Array, " n"],
-    there: Bool[Array, " n"],
-    *,
-    k: int,
-) -> Int[Array, "n k"]:
-    embeddings, present = {"query": queries, "item": items}, {"query": asking, "item": there}
-    score = CosineScore("query", "item")
-    return top_k(score, score.rows(embeddings, present), score.cols(embeddings, present), k)[1]

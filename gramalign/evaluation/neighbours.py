@@ -59,18 +59,12 @@ def nearest_neighbours(
     voters = min(int(k), int(there.sum()))
     scores = None
     if len(classes) > 1:
-        cosines, nearest = (
-            np.asarray(x)
-            for x in _nearest(
-                jnp.asarray(test.direction(modalities)),
-                jnp.asarray(train.direction(modalities)),
-                # A mask and not fewer rows, so that one compilation serves all modalities.
-                jnp.asarray(there),
-                voters,
-            )
+        # A mask and not fewer rows, so that one compilation serves all modalities.
+        cosines, near = nearest(
+            test.direction(modalities), train.direction(modalities), there, voters
         )
         exponents = cosines.astype(np.float64) / temperature
-        voted = np.searchsorted(classes, train.labels[nearest])
+        voted = np.searchsorted(classes, train.labels[near])
 
         def votes(rows: slice) -> np.ndarray:
             # Their logarithms: at a low temperature exponentials overflow, or vanish and tie.
@@ -94,6 +88,17 @@ def nearest_neighbours(
         majority=train.most_frequent,
         settings={"k": voters, "temperature": temperature},
     )
+
+
+def nearest(
+    queries: Float[np.ndarray, "n d"],
+    gallery: Float[np.ndarray, "m d"],
+    there: Bool[np.ndarray, " m"],
+    k: int,
+) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, "n k"]]:
+    """Cosines and numbers of the k rows of a gallery that are nearest, of those that are there."""
+    found = _nearest(jnp.asarray(queries), jnp.asarray(gallery), jnp.asarray(there), k)
+    return np.asarray(found[0]), np.asarray(found[1])
 
 
 @partial(jax.jit, static_argnames="k")

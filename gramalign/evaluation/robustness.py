@@ -17,7 +17,7 @@ are not differences between draws. All points of all curves share one compilatio
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,11 +40,15 @@ from gramalign.evaluation.retrieval import (
 )
 from gramalign.scores import ScoreLike, name_of
 
-CURVES = ("missing", "noise", "dimensions", "precision")
+LEVELS: dict[str, dict[str, float]] = {
+    "missing": {f"{x} %": x / 100 for x in (0, 10, 20, 30, 50, 70, 90)},
+    "noise": {f"{x:g}": x for x in (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)},
+    "dimensions": {f"{x} %": x / 100 for x in (0, 10, 25, 50, 75, 90)},
+    "precision": {name: float(bits) for name, (bits, _) in PRECISIONS.items()},
+}
+"""Curve -> its levels by their labels, from no damage to the most."""
 
-MISSING = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-NOISE = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
-DROPPED = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
+CURVES = tuple(LEVELS)
 
 TASKS = ("pair", "one -> rest", "rest -> one")
 
@@ -149,16 +153,22 @@ def robustness(
             negative seed, or noise without features of the same rows and a function to embed them.
     """
     _check(data, score, curves, repeats, seed, features, embed)
-    planned = [plan for kind in curves for plan in _plans(kind, data, features, embed)]
-    total = sum(1 if plan.certain else repeats for plan in planned for _ in plan.levels)
-    done = 0
+    everyone = data.modalities
+    planned = []
+    for kind in curves:
+        planned.append((kind, everyone))
+        if kind == "noise":
+            planned += [(kind, (name,)) for name in everyone]
+    draws = {kind: 1 if kind == "precision" else repeats for kind in curves}
+    total, done = sum(draws[kind] * len(LEVELS[kind]) for kind, _ in planned), 0
     found = []
-    for plan in planned:
+    for kind, names in planned:
         points = []
-        for level, label in plan.levels:
+        for label, level in LEVELS[kind].items():
             measured, missing = [], []
-            for repeat in range(1 if plan.certain else repeats):
-                damaged = plan.damage(level, label, np.random.default_rng(seed + repeat))
+            for repeat in range(draws[kind]):
+                rng = np.random.default_rng(seed + repeat)
+                damaged = _damaged(data, kind, names, label, rng, features, embed)
                 measured.append(_figures(damaged, score))
                 missing.append(1 - np.mean(list(damaged.given.values())))
                 done += 1
@@ -166,59 +176,31 @@ def robustness(
                     report(done, total)
             figures = {name: _range([each[name] for each in measured]) for name in measured[0]}
             points.append(Point(level, label, float(np.mean(missing)), figures))
-        found.append(Curve(plan.kind, plan.modalities, tuple(points)))
+        found.append(Curve(kind, names, tuple(points)))
     return Robustness(name_of(score), data.modalities, len(data), repeats, seed, tuple(found))
 
 
-@dataclass(frozen=True)
-class _Plan:
-    kind: str
-    modalities: tuple[str, ...]
-    levels: tuple[tuple[float, str], ...]
-    damage: Callable[[float, str, np.random.Generator], EmbeddingSet]
-    certain: bool = False
-
-
-def _plans(
-    kind: str, data: EmbeddingSet, features: HostEmbeddings | None, embed: Embed | None
-) -> Iterator[_Plan]:
-    everyone = data.modalities
+def _damaged(
+    data: EmbeddingSet,
+    kind: str,
+    names: tuple[str, ...],
+    label: str,
+    rng: np.random.Generator,
+    features: HostEmbeddings | None,
+    embed: Embed | None,
+) -> EmbeddingSet:
+    """One draw of one kind of damage at one level; of noise, to these modalities."""
+    level = LEVELS[kind][label]
     if kind == "missing":
-
-        def lose(level: float, _: str, rng: np.random.Generator) -> EmbeddingSet:
-            left = lose_modalities(data.given, level, rng)
-            return checked(data.embeddings, left, data.groups)
-
-        yield _Plan(kind, everyone, _shares(MISSING), lose)
-    elif kind == "dimensions":
-        yield _Plan(
-            kind,
-            everyone,
-            _shares(DROPPED),
-            lambda level, _, rng: drop_dimensions(data, level, rng),
-        )
-    elif kind == "precision":
-        levels = tuple((float(bits), name) for name, (bits, _) in PRECISIONS.items())
-        yield _Plan(
-            kind, everyone, levels, lambda _, label, rng: store_as(data, label), certain=True
-        )
-    else:
-        assert features is not None and embed is not None
-        known = {name: np.asarray(features[name]) for name in everyone}
-        for names in (everyone, *((name,) for name in everyone)):
-
-            def disturb(
-                level: float, _: str, rng: np.random.Generator, names: tuple[str, ...] = names
-            ) -> EmbeddingSet:
-                noisy = add_noise(known, data.present, names, level, rng)
-                made = embed(noisy, data.given)
-                return checked({name: made[name] for name in everyone}, data.given, data.groups)
-
-            yield _Plan(kind, names, tuple((level, f"{level:g}") for level in NOISE), disturb)
-
-
-def _shares(levels: Sequence[float]) -> tuple[tuple[float, str], ...]:
-    return tuple((level, f"{100 * level:.0f} %") for level in levels)
+        return checked(data.embeddings, lose_modalities(data.given, level, rng), data.groups)
+    if kind == "dimensions":
+        return drop_dimensions(data, level, rng)
+    if kind == "precision":
+        return store_as(data, label)
+    assert features is not None and embed is not None
+    known = {name: np.asarray(features[name]) for name in data.modalities}
+    made = embed(add_noise(known, data.present, names, level, rng), data.given)
+    return checked({name: made[name] for name in data.modalities}, data.given, data.groups)
 
 
 def _figures(data: EmbeddingSet, score: ScoreLike) -> dict[str, float]:
@@ -249,11 +231,11 @@ def _range(values: list[float]) -> Range:
     return Range(mean(counted), min(counted), max(counted))
 
 
-def check_repeats(repeats: int, seed: int, *, argument: str = "") -> None:
-    """Raises `ValueError` for no repetition, or a negative seed; names begin with `argument`."""
+def check_repeats(repeats: int, seed: int) -> None:
+    """Raises `ValueError` for no repetition, or a negative seed."""
     for name, value, least in (("repeats", repeats, 1), ("seed", seed, 0)):
         if value < least:
-            raise ValueError(f"{argument}{name}: got {value}, expected at least {least}")
+            raise ValueError(f"{name}: got {value}, expected at least {least}")
 
 
 def _check(

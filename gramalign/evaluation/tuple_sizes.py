@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gramalign.evaluation.degeneracies import SHARE
+from gramalign.evaluation.diagnostics import SHARE
 from gramalign.evaluation.inputs import EmbeddingSet
 from gramalign.evaluation.retrieval import Retrieval, all_but
 

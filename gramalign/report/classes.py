@@ -1,11 +1,9 @@
 """The results of `gramalign classify`: accuracies with intervals, and a table of all figures."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from gramalign.evaluation import ClassFigures, Classification, Estimate
-from gramalign.evaluation.classification_table import subject
+from gramalign.evaluation.classification_table import subject, unknown_classes
 from gramalign.report.blocks import Block, Cell, Key, Plot, Table
 from gramalign.report.drawing import MUTED, axes, colour
 from gramalign.report.figures import NONE, percent
@@ -13,15 +11,8 @@ from gramalign.report.figures import NONE, percent
 _LONGEST = 30  # characters beside a panel; the table has the names in full
 
 
-def class_blocks(record: Mapping[str, Any] | None) -> list[Block]:
-    """A plot of accuracies and a table.
-
-    Args:
-        record: the content of classification.json; None if there is none.
-    """
-    if record is None:
-        return []
-    found = Classification.from_json(record)
+def class_blocks(found: Classification) -> list[Block]:
+    """A plot of accuracies and a table."""
     return [_plot(found), _table(found)] if found.all else []
 
 
@@ -64,7 +55,7 @@ def _short(name: str) -> str:
 def _table(found: Classification) -> Table:
     others = sorted({k for x in found.all for k in x.accuracy if k > 1})
     head = [Cell("classifier"), Cell("rows"), Cell("accuracy")]
-    head += [*(Cell(f"top {k}") for k in others), Cell("macro-F1")]
+    head += [*(Cell(f"top {k}") for k in others), Cell("macro-F1"), Cell("chance")]
     rows = [
         [
             Cell(f"{_kind(x)}: {_subject(x, found)}"),
@@ -72,10 +63,13 @@ def _table(found: Classification) -> Table:
             Cell(_estimate(x.accuracy[1]), strong=True),
             *(Cell(_estimate(x.accuracy[k]) if k in x.accuracy else NONE) for k in others),
             Cell(_estimate(x.macro_f1)),
+            Cell(percent(x.chance[1]), quiet=True),
         ]
         for x in found.all
     ]
-    return Table("In percent, with 95 % intervals", [head], rows)
+    notes = "".join(f" {note.replace('->', '→')}." for note in unknown_classes(found))
+    note = f"Chance: the accuracy of a random order.{notes}"
+    return Table("In percent, with 95 % intervals", [head], rows, note)
 
 
 def _estimate(x: Estimate) -> str:

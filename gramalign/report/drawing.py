@@ -25,8 +25,12 @@ CLASSES = (
     *("#3f90da", "#d98c00", "#cf3a20", "#7d9190", "#9b55cb"),
     *("#a96b59", "#e76300", "#a0924f", "#717581", "#4fa9ad"),
 )
+GREYS = ("#7d9190", "#717581")
+"""Those of `CLASSES` that stand for no class where a grey stands for all others."""
 SIGNS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}
 """Markers that matplotlib draws, and the characters that look like them."""
+FILLS = {"■": "", "▤": "-" * 8, "▨": "/" * 8}
+"""Characters, and the hatches of matplotlib that look like them."""
 STROKES = {"━": "-", "┅": (0, (4, 2)), "┉": (0, (1.2, 1.4)), "╍": (0, (8, 3))}
 """Characters, and the lines of matplotlib that look like them."""
 
@@ -69,6 +73,11 @@ def colour(place: int) -> str:
 def stroke(place: int) -> str:
     """The line style of the series in this place: the next of `STROKES` whenever colours repeat."""
     return list(STROKES)[place // len(SERIES) % len(STROKES)]
+
+
+def fill(place: int) -> str:
+    """The fill of the series in this place: the next of `FILLS` whenever colours repeat."""
+    return list(FILLS)[place // len(SERIES) % len(FILLS)]
 
 
 def to_svg(figure: Figure, name: str) -> str:

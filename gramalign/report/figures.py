@@ -4,17 +4,16 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import matplotlib
-import numpy as np
-
 from gramalign.counted import counted
 from gramalign.evaluation import Evaluation, Retrieval, table_parts
+from gramalign.evaluation.diagnostics_tables import largest_hub
+from gramalign.evaluation.hubness import NEIGHBOURS
 from gramalign.evaluation.means import mean
-from gramalign.evaluation.relevance import NDCG_AT
+from gramalign.evaluation.relevance import NDCG_AT, Relevance
 from gramalign.evaluation.retrieval import RECALL_AT
 from gramalign.report.blocks import Cell, Headline, Table
 from gramalign.report.gathered import Gathered
-from gramalign.report.tasks import ONE, PAIRS, REST, kinds, scores, tasks
+from gramalign.report.tasks import ONE, PAIRS, REST, kind_of, kinds, scores, tasks
 
 NONE = "–"
 _KINDS = {PAIRS: "pair", ONE: "one → rest", REST: "rest → one"}
@@ -222,7 +221,10 @@ def label_table(run: Gathered) -> list[Table]:
     ]
     rows = []
     for kind in kinds(evaluation)[-2:]:
-        for first in tasks(evaluation, kind, "cosine"):
+        # A task may have labels to find, and no match: no row has both of its sides.
+        for first in (x for x in evaluation.by_label if x.score == under[0] and x.queries):
+            if kind_of(first) != kind:
+                continue
             results = [found[first.query, first.gallery, name] for name in under]
             row = [_task(kind, first)]
             for x in results:
@@ -234,7 +236,7 @@ def label_table(run: Gathered) -> list[Table]:
     return [Table("By label", head, rows, note)]
 
 
-def _task(kind: str, x: Retrieval) -> Cell:
+def _task(kind: str, x: Retrieval | Relevance) -> Cell:
     """A task's name in the first column; the tuple of all others is called the rest."""
     if kind == ONE:
         return Cell(f"{x.query[0]} → rest")
@@ -282,25 +284,40 @@ def geometry_table(run: Gathered) -> list[Table]:
     ]
 
 
+def hubness_table(run: Gathered) -> Table:
+    """Skewness of N_k of every ordered pair; without rows if it was not measured."""
+    figures, names = run.evaluation.diagnostics, run.evaluation.modalities
+    found = {(x.query, x.gallery): decimal(x.skewness, 2) for x in figures.hubness}
+    rows = [
+        [Cell(query), *(Cell(found.get((query, gallery), "")) for gallery in names)]
+        for query in names
+    ]
+    most = largest_hub(figures)
+    return Table(
+        "Hubness",
+        [[Cell("query ↓ gallery →"), *map(Cell, names)]],
+        rows if found else [],
+        f"Skewness of how often an item is among the {NEIGHBOURS} nearest by the cosine: 0 if all "
+        "equally often, large where a few displace the others."
+        + (f" {most[0].upper()}{most[1:]}." if most else ""),
+    )
+
+
 def _queries(evaluation: Evaluation) -> str:
     shown = itertools.product(kinds(evaluation)[-2:], scores(evaluation))
     counts = sorted({x.queries for each in shown for x in tasks(evaluation, *each)})
     if not counts:
-        return "No example has the modalities of both a query and its match."
+        return ""
     least = f"{counts[0]} to " if len(counts) > 1 else ""
     each = f"{least}{counted(counts[-1], 'query')} per row"
     return f"{each}. R@k: percent of queries whose match is among the first k."
 
 
 def _heated(value: float) -> Cell:
-    """A cell coloured from 0 to 100 percent, in viridis, with the ink that is legible on it."""
+    """A cell coloured from 0 to 100 percent."""
     if math.isnan(value):
         return Cell(NONE, quiet=True)
-    red, green, blue, _ = matplotlib.colormaps["viridis"](min(max(value, 0), 100) / 100)
-    luminance = float(np.dot([0.2126, 0.7152, 0.0722], np.power([red, green, blue], 2.2)))
-    ink = "#101010" if luminance > 0.18 else "#ffffff"
-    back = "#" + "".join(f"{round(255 * part):02x}" for part in (red, green, blue))
-    return Cell(percent(value), back, ink)
+    return Cell(percent(value), *table_parts.heat_colours(value))
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

@@ -1,9 +1,10 @@
 """All that a report shows of one run, read from its folder; its rows are embedded again."""
 
+import functools
 import shlex
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from gramalign.counted import counted
 from gramalign.data import (
     FeatureStore,
     FeatureStoreError,
-    digest,
     load,
     readable,
     same_rows,
@@ -27,10 +27,11 @@ from gramalign.evaluation import (
     checked,
 )
 from gramalign.evaluation.contribution import Contributions
-from gramalign.evaluation.records import read_record
+from gramalign.evaluation.records import K, Kept, read_record
 from gramalign.training import Config, Run
 from gramalign.training.embedding import embed_store
 from gramalign.training.metrics import Row, read_metrics
+from gramalign.training.run_data import digest_of
 from gramalign.training.run_folder import RunFolder
 
 
@@ -52,9 +53,7 @@ class Gathered:
         ranks: of each row as a query, by task, Score and whether it is the baseline's.
         rows: the rows it was evaluated on, with the run's modalities.
         embedded: their embeddings.
-        robustness: the content of robustness.json.
-        classification: the content of classification.json.
-        contribution: the content of contribution.json.
+        robustness: what else was measured, and on which rows; and likewise the following.
     """
 
     name: str
@@ -70,9 +69,9 @@ class Gathered:
     ranks: Mapping[str, np.ndarray]
     rows: FeatureStore
     embedded: EmbeddingSet
-    robustness: Any = None
-    classification: Any = None
-    contribution: Any = None
+    robustness: Kept[Robustness] | None = None
+    classification: Kept[Classification] | None = None
+    contribution: Kept[Contributions] | None = None
 
 
 def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
@@ -89,57 +88,48 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
 
     Raises:
         FileNotFoundError: it has not been evaluated.
-        ValueError: the store has changed since the evaluation, or is no longer there, or a file of
-            the folder is damaged.
+        ValueError: a store has changed since something was measured on it, or is no longer there,
+            or a file of the folder is damaged.
     """
     files = RunFolder(run.folder)
     if not files.evaluation.exists():
         raise FileNotFoundError(
             f"{run.folder} has no {files.evaluation.name}: run gramalign evaluate {run.folder}"
         )
-    record = read_record(files.evaluation, Evaluation)
-    evaluation = Evaluation.from_json(record)
-    try:
-        store = load(record["data"], on_bad_record=run.config.on_bad_record)
-    except FeatureStoreError as error:
-        error.add_note(
-            f"That is what {run.folder} was evaluated on: from where it is now, "
-            f"gramalign evaluate {run.folder} --data PATH"
-        )
-        raise
-    rows = readable(store.part(record["part"])).only(evaluation.modalities)
-    cure = _command("evaluate", run.folder, record)
+    found = read_record(files.evaluation, Evaluation)
+    contribution = _kept(files.contribution, Contributions)
+    robustness = _kept(files.robustness, Robustness)
+    classification = _kept(files.classification, Classification)
+    opened = functools.cache(functools.partial(load, on_bad_record=run.config.on_bad_record))
+
+    @functools.cache
+    def part_of(data: str, part: str) -> FeatureStore:
+        return readable(opened(data).part(part))
+
+    measured = []
+    for kept, path, *words in (
+        (found, files.evaluation, "evaluate"),
+        (contribution, files.contribution, "evaluate", "--contribution"),
+        (robustness, files.robustness, "robustness"),
+        (classification, files.classification, "classify"),
+    ):
+        if kept is not None:
+            _check_rows(run, path, kept.content, words, part_of)
+            measured.append(_command(words, again, kept.content))
+    evaluation, cure = found.figures, _command(["evaluate"], run.folder, found.content)
+    rows = part_of(found.data, found.part).only(evaluation.modalities)
+    # Earlier versions recorded no digest.
     if len(rows) != evaluation.examples:
         raise ValueError(
-            f"{record['data']} has {counted(len(rows), 'row')} in split {record['part']!r}, but "
-            f"{files.evaluation} is of {evaluation.examples}: evaluate again with {cure}"
-        )
-    # Earlier versions did not record it.
-    if "digest" in record and not same_rows(record["digest"], digest(rows)):
-        raise ValueError(
-            f"{record['data']} has changed since {files.evaluation} was measured: evaluate again "
-            f"with {cure}"
+            f"{found.data} has {counted(len(rows), 'row')} in split {found.part!r}, but "
+            f"{files.evaluation} is of {evaluation.examples}: measure again with {cure}"
         )
     ranks = _ranks(files.ranks)
     if ranks and not np.array_equal(ranks.pop("ids", np.empty(0)), rows.ids):
         raise ValueError(
-            f"{files.ranks} is of other rows than {record['data']}: evaluate again with {cure}"
+            f"{files.ranks} is of other rows than {found.data}: measure again with {cure}"
         )
     embeddings = embed_store(run, rows)
-    others = {
-        name: read_record(path, kind)
-        for name, path, kind in (
-            ("robustness", files.robustness, Robustness),
-            ("classify", files.classification, Classification),
-            ("contribution", files.contribution, Contributions),
-        )
-        if path.exists()
-    }
-    measured = [_command("evaluate", again, record)]
-    if contribution := others.get("contribution"):
-        # As a rule the same command's.
-        measured.append(_command("evaluate", again, contribution, "--contribution"))
-    measured += [_command(name, again, others[name]) for name in others if name != "contribution"]
     return Gathered(
         name=name,
         config=run.config,
@@ -148,25 +138,56 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         starts=files.starts(),
         metrics=_log(files.metrics),
         timing=_log(files.timing),
-        data=record["data"],
-        part=record["part"],
+        data=found.data,
+        part=found.part,
         evaluation=evaluation,
         ranks=ranks,
         rows=rows,
         embedded=checked(embeddings, rows.present, rows.groups),
-        robustness=others.get("robustness"),
-        classification=others.get("classify"),
+        robustness=robustness,
+        classification=classification,
         contribution=contribution,
     )
 
 
-def _command(name: str, folder: Path, record: Mapping[str, Any], *asked: str) -> str:
+def _check_rows(
+    run: Run,
+    path: Path,
+    record: Mapping[str, Any],
+    words: Sequence[str],
+    part_of: Callable[[str, str], FeatureStore],
+) -> None:
+    """Refuses a record of rows that have changed, or that learned from rows that have."""
+    digests = {record["part"]: record.get("digest"), **record.get("learned_from", {})}
+    for part, told in digests.items():
+        if told is None:  # earlier versions did not record it
+            continue
+        try:
+            rows = part_of(record["data"], part)
+        except FeatureStoreError as error:
+            command, *asked = words
+            moved = shlex.join(["gramalign", command, str(run.folder), *asked, "--data", "PATH"])
+            error.add_note(f"{path} was measured on it: from where it is now, {moved}")
+            raise
+        if not same_rows(told, digest_of(run, rows)):
+            raise ValueError(
+                f"{record['data']} has changed since {path} was measured: measure again with "
+                f"{_command(words, run.folder, record)}"
+            )
+
+
+def _command(words: Sequence[str], folder: Path, record: Mapping[str, Any]) -> str:
     """The command that measures the figures of a record again, in that folder.
 
     Records of earlier versions do not hold their options, so what was asked for is given.
     """
+    name, *asked = words
     options = record.get("options", ["--data", record["data"], "--part", record["part"], *asked])
     return shlex.join(["gramalign", name, str(folder), *options])
+
+
+def _kept(path: Path, kind: type[K]) -> Kept[K] | None:
+    return read_record(path, kind) if path.exists() else None
 
 
 def _log(path: Path) -> list[Row]:
@@ -180,4 +201,4 @@ def _ranks(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             return dict(found)
     except (ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: evaluate again, or remove it") from error
+        raise ValueError(f"{path} is damaged: measure again, or remove it") from error

@@ -9,7 +9,7 @@ import numpy as np
 from gramalign.counted import counted
 from gramalign.evaluation import Retrieval, TupleFigure
 from gramalign.report.blocks import Key, Plot
-from gramalign.report.drawing import MUTED, SERIES, axes, colour
+from gramalign.report.drawing import FILLS, MUTED, SERIES, axes, colour, fill
 from gramalign.report.figures import decimal
 from gramalign.report.gathered import Gathered
 from gramalign.report.tasks import kinds, scores, tasks
@@ -59,8 +59,8 @@ def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
                 found = _pooled(run, beside, baseline=True)
                 if found is not None:
                     panels.setdefault(kind, {})["linear GCCA"] = found
-    tints = {run.name: colour(i) for i, run in enumerate(runs)} if len(runs) > 1 else {}
-    return [_panel(title, series, tints) for title, series in panels.items()]
+    places = {run.name: i for i, run in enumerate(runs)} if len(runs) > 1 else {}
+    return [_panel(title, series, places) for title, series in panels.items()]
 
 
 def _pooled(
@@ -98,26 +98,30 @@ def bins(largest: int, candidates: int) -> list[tuple[int, int]]:
     return edges
 
 
-def _panel(title: str, series: Mapping[str, _Ranks], tints: Mapping[str, str]) -> Plot:
-    tints = {label: tints.get(label, colour(i)) for i, label in enumerate(series)}
+def _panel(title: str, series: Mapping[str, _Ranks], places: Mapping[str, int]) -> Plot:
+    looks = {label: places.get(label, i) for i, label in enumerate(series)}
+    keys = [Key(label, colour(place), fill(place)) for label, place in looks.items()]
     largest = max(int(each.ranks.max()) for each in series.values())
     # With groups, galleries differ between queries, and their size is a mean.
     candidates = max(math.ceil(each.candidates.max()) for each in series.values())
     bars = bins(largest, candidates)
     figure, panel = axes("rank of the match", "% of queries")
     width = 0.84 / len(series)
-    places = np.arange(len(bars))
-    for i, (label, each) in enumerate(series.items()):
-        left = places - 0.42 + i * width
+    middles = np.arange(len(bars))
+    for i, (key, each) in enumerate(zip(keys, series.values(), strict=True)):
+        left = middles - 0.42 + i * width
         shares = [each.share(*bar) for bar in bars]
-        panel.bar(left, shares, width * 0.94, align="edge", color=tints[label], linewidth=0)
+        hatch = FILLS[key.sign]
+        drawn = panel.bar(left, shares, width * 0.94, align="edge", linewidth=0, hatch=hatch)
+        for bar in drawn:
+            bar.set(facecolor="none" if hatch else key.colour, edgecolor=key.colour)
         chances = [each.chance(*bar) for bar in bars]
         panel.hlines(chances, left, left + width, color=MUTED, linewidth=1)
     labels = [str(low) if low == high else f"{low}–{high}" for low, high in bars]
     slanted = len(bars) > 6
     named = slice(None, None, 2 if len(bars) > 10 else 1)  # every other one if all would overlap
     panel.set_xticks(
-        places[named],
+        middles[named],
         labels[named],
         rotation=40 if slanted else 0,
         ha="right" if slanted else "center",
@@ -126,7 +130,6 @@ def _panel(title: str, series: Mapping[str, _Ranks], tints: Mapping[str, str]) -
         for label in panel.get_xticklabels():
             label.set_rotation_mode("anchor")
     panel.tick_params(axis="x", length=0)
-    keys = [Key(label, tint, "■") for label, tint in tints.items()]
     return Plot(title, figure, (*keys, Key("a random order", "var(--muted)")))
 
 

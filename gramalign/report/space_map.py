@@ -15,7 +15,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from gramalign.report.blocks import Key, Plot
-from gramalign.report.drawing import CLASSES, MUTED, SIGNS, axes, colour
+from gramalign.report.drawing import CLASSES, GREYS, MUTED, SIGNS, axes, colour
 from gramalign.report.gathered import Gathered
 
 EXAMPLES = 400
@@ -115,11 +115,13 @@ def project(
 
 
 def _classes(labels: np.ndarray) -> tuple[np.ndarray, list[Key]]:
-    """A colour for each example; beyond ten classes, the rarest share one."""
+    """A colour for each example; beyond ten classes, the rarest share a grey."""
     found, counts = np.unique(labels, return_counts=True)
-    most = len(CLASSES) if len(found) <= len(CLASSES) else len(CLASSES) - 1
-    named = np.sort(found[np.argsort(-counts, kind="stable")[:most]])
-    colours = {label: CLASSES[i] for i, label in enumerate(named)}
+    tints = CLASSES
+    if len(found) > len(CLASSES):
+        tints = [tint for tint in CLASSES if tint not in GREYS]
+    named = np.sort(found[np.argsort(-counts, kind="stable")[: len(tints)]])
+    colours = dict(zip(named, tints, strict=False))
     keys = [Key(str(label), tint, "●") for label, tint in colours.items()]
     if len(named) < len(found):
         keys.append(Key(f"{len(found) - len(named)} other classes", _OTHER, "●"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gramalign.evaluation import Evaluation, Retrieval
+from gramalign.evaluation import Evaluation, Relevance, Retrieval
 
 PAIRS, ONE, REST = "pairs", "one → rest", "rest → one"
 
@@ -21,7 +21,7 @@ def tasks(
             yield result
 
 
-def kind_of(result: Retrieval) -> str:
+def kind_of(result: Retrieval | Relevance) -> str:
     """The kind that a result belongs to."""
     sides = len(result.query), len(result.gallery)
     return PAIRS if sides == (1, 1) else ONE if sides[0] == 1 else REST

@@ -10,8 +10,38 @@ _log = logging.getLogger(__name__)
 
 
 def rows_of(run: Run, data: str | None, part: str) -> FeatureStore:
-    """The readable rows of one part of `data_of`."""
-    return readable(data_of(run, data).part(part))
+    """`part_of` the store of `data_of`."""
+    return part_of(data_of(run, data), part)
+
+
+def part_of(
+    store: FeatureStore, part: str, otherwise: str = "measure another --part"
+) -> FeatureStore:
+    """The readable rows of one part of a store.
+
+    Args:
+        store: the store.
+        part: as for `FeatureStore.part`.
+        otherwise: what else helps if these are too few.
+
+    Raises:
+        FeatureStoreError: there are none.
+        ValueError: there is a single one, and no wrong answer to any query.
+    """
+    rows = readable(store.part(part))
+    if len(rows) > 1:
+        return rows
+    if part == "all":
+        raise ValueError(f"{store.source} has 1 row, expected at least 2: add more")
+    raise ValueError(
+        f"{store.source} has 1 {part} row, expected at least 2: mark more as {part} in the array "
+        f"'split', or {otherwise}"
+    )
+
+
+def digest_of(run: Run, rows: FeatureStore) -> str:
+    """The digest of rows that were measured, in the modalities that the run has."""
+    return digest(rows.only([name for name in rows.modalities if name in run.dims]))
 
 
 def data_of(run: Run, data: str | None = None) -> FeatureStore:

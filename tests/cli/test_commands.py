@@ -24,7 +24,7 @@ from gramalign.cli.main import COMMANDS
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
 from gramalign.cli.targets import check_embedded
-from gramalign.data import load, open_store
+from gramalign.data import digest, load, open_store
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
 from tests.complaint import complaint
@@ -148,6 +148,10 @@ def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, c
     main(["classify", *words, "--prompts", "text", "--score", "cosine"])
     record = json.loads((elsewhere / "classification.json").read_text())
     assert (record["data"], record["score"]) == (f"{store}/", "cosine")
+    assert record["learned_from"] == {"train": digest(load(str(store)).part("train"))}
+    for name in ("evaluation", "contribution", "robustness", "classification"):
+        told = json.loads((elsewhere / f"{name}.json").read_text())["digest"]
+        assert told == digest(load(str(store)).part("test"))
     found = {path.name for path in elsewhere.iterdir()}
     assert {"evaluation.json", "ranks.npz", "contribution.json", "robustness.json"} <= found
     assert {"classification.json", "predictions.npz", "contribution.npz"} <= found
@@ -832,9 +836,10 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "is 'host', expected HOST:PORT, such as" in complaint(capsys, "train", *words)
     lonely = tmp_path / "lonely.npz"
     np.savez(lonely, a=np.eye(3), b=np.eye(3), split=np.array(["train", "train", "test"]))
-    assert "has 1 test row, expected at least 2" in complaint(
-        capsys, "train", "--data", str(lonely)
-    )
+    told = complaint(capsys, "train", "--data", str(lonely))
+    assert "has 1 test row, expected at least 2" in told and "or give --no-evaluation" in told
+    told = complaint(capsys, "evaluate", str(run), "--data", str(lonely))
+    assert f"{lonely} has 1 test row, expected" in told and "or measure another --part" in told
     untested = tmp_path / "untested.npz"
     views = {name: np.load(store / f"{name}.npy") for name in ("text", "video")}
     np.savez(untested, **views, split=np.repeat("train", 120))

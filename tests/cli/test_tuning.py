@@ -90,6 +90,8 @@ def test_commas_in_brackets_are_of_one_value():
     found = tried([f"model.tower={tower},tests.own_methods:Tokens"], "clip")["clip"]
     towers = [config.model.tower for config in found.values()]
     assert towers == [tower, "tests.own_methods:Tokens"]
+    best = chosen(dict.fromkeys(found, 1.0), {"model.tower": towers}, lowest=True)
+    assert best.chosen == f"model.tower={tower}" and best.at_edge == ()
     assert searched(["a=f(x=((1,2),3)),[1,{2,3}]"]) == {"a": ("f(x=((1,2),3))", "[1,{2,3}]")}
 
 

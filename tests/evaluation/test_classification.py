@@ -171,6 +171,29 @@ def test_the_probe_is_a_logistic_regression_of_the_training_rows(classes):
         assert found.accuracy[5].value == pytest.approx(100 * top)
 
 
+def test_rounding_does_not_move_the_probe(monkeypatch):
+    """Along most directions rows hardly differ, and there a weak fit has a long way to go."""
+    monkeypatch.setattr(probe, "STRENGTHS", (1e3,))
+    rng = np.random.default_rng(0)
+    labels = np.arange(900) % 15
+    centres = rng.normal(size=(15, 16))[labels]
+    spread = (0.6 * centres + rng.normal(size=(900, 16))) / np.arange(1, 17) + 2 * np.eye(16)[0]
+
+    def predicted(noise):
+        x = spread / np.linalg.norm(spread, axis=1, keepdims=True) + noise
+        train, test = (
+            labelled({"text": x[part]}, labels[part]) for part in (slice(300), slice(300, None))
+        )
+        found = linear_probe(train, test, ("text",))
+        assert found.settings == {"C": 1e3, "converged": 1}
+        return found.predicted
+
+    once = predicted(0)
+    for _ in range(3):
+        again = predicted(1e-7 * rng.normal(size=spread.shape))
+        np.testing.assert_array_equal(once, again)
+
+
 def test_test_rows_do_not_choose_the_probe():
     rng = np.random.default_rng(5)
     train, test = rows(rng, 80, noise=2), rows(rng, 60, noise=2)

@@ -21,7 +21,7 @@ def test_equals_float64_numpy_with_gaps_and_groups():
     embeddings = embeddings_of(0)
     rng = np.random.default_rng(1)
     present = {name: rng.random(32) > 0.2 for name in embeddings}
-    groups = np.arange(32) // 2
+    groups = np.arange(32) // 8
     measured = diagnose(checked(embeddings, present, groups))
     units = {name: unit(x) for name, x in embeddings.items()}
 
@@ -39,7 +39,7 @@ def test_equals_float64_numpy_with_gaps_and_groups():
         assert pair.alignment == pytest.approx(np.mean(np.sum((a - b) ** 2, axis=1)), rel=1e-5)
     assert len(measured.pairs) == 3
 
-    complete = np.all(list(present.values()), axis=0)
+    complete = np.random.default_rng(0).permutation(np.flatnonzero(np.all([*present.values()], 0)))
     tuples = np.stack([x[complete] for x in units.values()], axis=1)
     labels = groups[complete]
     matched = [np.linalg.svd(t, compute_uv=False) for t in tuples]
@@ -55,7 +55,7 @@ def test_equals_float64_numpy_with_gaps_and_groups():
         volume, share = values.prod(axis=1).mean(), (values[:, 0] ** 2 / 3).mean()
         assert getattr(measured.volume, figure) == pytest.approx(volume, rel=1e-5)
         assert getattr(measured.leading_share, figure) == pytest.approx(share, rel=1e-5)
-    assert measured.complete == complete.sum()
+    assert measured.complete == len(complete)
 
 
 def test_a_collapsed_space():
@@ -87,3 +87,15 @@ def test_what_cannot_be_measured_is_nan():
     assert measured.pairs[0].examples == 0 and np.isnan(measured.pairs[0].gap)
     # One group: there is no mismatched tuple.
     assert np.isnan(diagnose(checked(embeddings, groups=np.zeros(32, int))).volume.mismatched)
+
+
+def test_mismatches_do_not_depend_on_the_order_of_the_rows():
+    """In a store sorted by class, rows side by side are of one class."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 20)
+    centre = 1.5 * rng.normal(size=(10, 16))[labels] + 0.5 * rng.normal(size=(200, 16))
+    by_class = {name: centre + 0.5 * rng.normal(size=centre.shape) for name in "ab"}
+    mixed = rng.permutation(200)
+    for order in (np.arange(200), mixed):
+        rows = checked({name: x[order] for name, x in by_class.items()})
+        assert diagnose(rows, neighbours=False).volume.separation > 0.95

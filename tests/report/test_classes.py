@@ -1,6 +1,6 @@
 """The plot of classifiers, whatever their modalities are called."""
 
-import json
+import dataclasses
 import warnings
 
 import pytest
@@ -16,7 +16,7 @@ from gramalign.report.drawing import to_svg
 
 
 def classified(modalities, count=1):
-    """A record of prompts under two Scores and of probes."""
+    """Figures of prompts under two Scores and of probes."""
     figure = Estimate(50.0, 40.0, 60.0)
 
     def figures(classifier, of, score="", prompts=""):
@@ -31,8 +31,7 @@ def classified(modalities, count=1):
         if others
     )
     probe = tuple(figures("probe", each) for each in ((modalities[0],), modalities)[:count])
-    found = Classification("volume", modalities, 99, 40, False, prompts, probe, ())
-    return json.loads(json.dumps(found.to_json()))
+    return Classification("volume", modalities, 99, 40, False, prompts, probe, ())
 
 
 def test_a_plot_of_classifiers_has_short_names():
@@ -59,3 +58,16 @@ def test_long_names_leave_room_for_the_figures(modalities):
     to_svg(plot.figure, "classes")
     (panel,) = plot.figure.axes
     assert panel.get_position().width > 0.3 and panel.get_position().height > 0.3
+
+
+def test_chance_and_what_no_row_teaches_are_told():
+    found = classified(THREE)
+    (probe,) = found.probe
+    probe = dataclasses.replace(probe, unknown=(7, 9))
+    _, table = class_blocks(dataclasses.replace(found, probe=(probe,)))
+    assert table.head[0][-1].text == "chance" and {row[-1].text for row in table.rows} == {"33.3"}
+    assert table.note.endswith(
+        "probe, text: classes 7, 9 have no training row with text, so their test rows count as "
+        "wrong."
+    )
+    assert "wrong" not in class_blocks(found)[1].note

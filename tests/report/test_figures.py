@@ -5,14 +5,24 @@ import math
 import re
 from importlib import resources
 
+import numpy as np
 import pytest
 
+from gramalign.evaluation import Hubness, checked, evaluate
 from tests.report.made import THREE, made
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
-from gramalign.report.figures import comparison, geometry_table, headlines, tuple_table
+from gramalign.report.content import sections
+from gramalign.report.figures import (
+    comparison,
+    geometry_table,
+    headlines,
+    hubness_table,
+    tuple_table,
+)
+from gramalign.report.page import render
 
 
 def cells(table, name):
@@ -128,3 +138,42 @@ def test_only_means_over_the_same_tasks_are_compared():
     names = [x.text for x in table.head[-1]]
     shown = dict(zip(names[-6:], linear[-6:], strict=True))
     assert shown["one → rest, cosine"] == "33.3", "over all tasks, as the runs above it"
+
+
+def test_labels_are_found_where_no_match_is():
+    """Every row has one modality, so that no query's own example is in its gallery."""
+    rng = np.random.default_rng(0)
+    of = np.arange(30) % 3
+    rows = {name: rng.normal(size=(30, 4)) for name in THREE}
+    here = {name: of == i for i, name in enumerate(THREE)}
+    found = evaluate(rows, here, neighbours=False, labels=np.arange(30) // 10)
+    run = dataclasses.replace(
+        made("alone"), evaluation=found, ranks={}, embedded=checked(rows, here)
+    )
+    (retrieval,) = (x for x in sections([run]) if x.id == "retrieval")
+    (table,) = retrieval.groups[0].blocks
+    assert table.title == "By label"
+    assert [row[0].text for row in table.rows] == [
+        *(f"{name} → rest" for name in THREE),
+        *(f"rest → {name}" for name in THREE),
+    ]
+    page = render([run])
+    assert "No example has the modalities of both a query and its match." in page
+    assert "Found by each query" not in page and "headline" not in page.partition("</style>")[2]
+
+
+def test_hubs_are_named():
+    run = made("one", modalities=THREE[:2])
+    assert not hubness_table(run).rows, "nobody measured it"
+    found = Hubness("text", "photo", 2.345, 17.0), Hubness("photo", "text", math.nan, math.nan)
+    diagnostics = dataclasses.replace(run.evaluation.diagnostics, hubness=found)
+    evaluation = dataclasses.replace(run.evaluation, diagnostics=diagnostics)
+    run = dataclasses.replace(run, evaluation=evaluation, ranks={})
+    table = hubness_table(run)
+    assert [[x.text for x in row] for row in table.rows] == [
+        ["text", "", "2.35"],
+        ["photo", "–", ""],
+    ]
+    assert table.note.endswith("The largest hub: one of photo, near 17 queries of text.")
+    (space,) = (x for x in sections([run]) if x.id == "space")
+    assert "Hubness" in [block.title for block in space.groups[0].blocks]

@@ -94,3 +94,12 @@ def test_bars_end_with_the_gallery():
     plot, *_ = rank_plots([made("one", counts=lambda *_: (350, 350), rank=300)])
     (panel,) = plot.figure.axes
     assert panel.get_xticklabels()[-1].get_text() == "257–350"
+
+
+def test_runs_that_share_a_colour_differ_in_fill():
+    names = [f"run{i}" for i in range(17)]
+    for plot in rank_plots([made(name) for name in names]):
+        looks = [(key.colour, key.sign) for key in plot.keys[:-1]]
+        assert len(set(looks)) == 17 and len({colour for colour, _ in looks}) == 8
+        bars = plot.figure.axes[0].containers
+        assert [bool(each[0].get_hatch()) for each in bars] == [i >= 8 for i in range(17)]

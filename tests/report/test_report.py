@@ -19,6 +19,7 @@ from gramalign.cli.again import command_of
 from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.cli.main import _read
 from gramalign.cli.presets import preset
+from gramalign.data import digest, load
 from gramalign.evaluation import (
     CURVES,
     FUSED,
@@ -32,8 +33,10 @@ from gramalign.evaluation import (
     contributions,
 )
 from gramalign.evaluation.contribution import Contributions
+from gramalign.evaluation.records import Kept
 from gramalign.evaluation.robustness import TASKS, Range
 from gramalign.report import check_installed, content, gather
+from gramalign.report.additions import addition_tables
 from gramalign.report.curves import predictor_plots
 from gramalign.report.damage import damage_plots
 from gramalign.report.histograms import bins, rank_plots
@@ -90,6 +93,11 @@ def run(store, tmp_path_factory):
 @pytest.fixture(scope="module")
 def gathered(run):
     return gather(load_run(run), "small&<i>", "gramalign train", run / "again")
+
+
+def kept_of(gathered, figures):
+    """As if these had been measured on the rows of the evaluation."""
+    return Kept(figures, gathered.data, gathered.part, {})
 
 
 class Checked(html.parser.HTMLParser):
@@ -252,12 +260,12 @@ def test_what_is_explained_is_there_to_be_seen(gathered):
     ("changes", "told"), [({}, False), ({"data": "x"}, True), ({"part": "validation"}, True)]
 )
 def test_rows_that_are_not_those_of_the_evaluation_are_named(gathered, changes, told):
-    record = {"data": gathered.data, "part": gathered.part} | changes
-    notes = content._other_rows(gathered, record)
+    kept = dataclasses.replace(kept_of(gathered, Contributions(())), **changes)
+    notes = content._measured(gathered, kept, addition_tables)
     assert [note.title for note in notes] == ["Other rows"] * told
     if told:
-        assert notes[0].lines[0].startswith(f"Measured on {record['data']}, {record['part']}; ")
-    assert content._other_rows(gathered, None) == []
+        assert notes[0].lines[0].startswith(f"Measured on {kept.data}, {kept.part}; ")
+    assert content._measured(gathered, None, addition_tables) == []
 
 
 def curve(kind, modalities, levels):
@@ -278,8 +286,8 @@ def test_what_other_commands_have_measured(gathered):
     modalities = gathered.evaluation.modalities
     curves = [curve(kind, modalities, (0, 1, 4)) for kind in CURVES]
     curves.append(curve("noise", modalities[:1], (0, 1)))
-    record = Robustness("volume", modalities, 200, 3, 0, tuple(curves)).to_json()
-    lines = [plot.figure.axes[0].get_lines()[0] for plot in damage_plots(record)]
+    damaged = Robustness("volume", modalities, 200, 3, 0, tuple(curves))
+    lines = [plot.figure.axes[0].get_lines()[0] for plot in damage_plots(damaged)]
     places = dict(zip(CURVES, [line.get_xdata().tolist() for line in lines], strict=True))
     assert places.pop("precision") == [0, 1, 2] and all(x == [0, 1, 4] for x in places.values())
     figures = ClassFigures(
@@ -301,8 +309,8 @@ def test_what_other_commands_have_measured(gathered):
         [
             dataclasses.replace(
                 gathered,
-                robustness={"data": gathered.data, "part": gathered.part, **record},
-                classification={"data": gathered.data, "part": "validation", **found.to_json()},
+                robustness=kept_of(gathered, damaged),
+                classification=Kept(found, gathered.data, "validation", {}),
             )
         ]
     )
@@ -318,10 +326,8 @@ def test_what_other_commands_have_measured(gathered):
 def test_what_each_modality_adds(gathered, run, tmp_path):
     found = contributions(gathered.embedded, "cosine")
     first = dataclasses.replace(found[0].gain, points=-12.3, p_value=0.01, by_group=True)
-    found = (dataclasses.replace(found[0], gain=first), *found[1:])
-    record = json.loads(json.dumps(Contributions(found).to_json()))
-    record |= {"data": gathered.data, "part": gathered.part}
-    page = render([dataclasses.replace(gathered, contribution=record)])
+    found = Contributions((dataclasses.replace(found[0], gain=first), *found[1:]))
+    page = render([dataclasses.replace(gathered, contribution=kept_of(gathered, found))])
     Checked(page)
     assert sections_of(page)[-1] == "contribution"
     shown = page.split('<section id="contribution">')[1]
@@ -330,9 +336,10 @@ def test_what_each_modality_adds(gathered, run, tmp_path):
 
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
+    record = {"data": gathered.data, "part": gathered.part, **found.to_json()}
     (copy / "contribution.json").write_text(json.dumps(record))
     again = gather(load_run(copy), "copy", "", copy)
-    assert again.contribution == record
+    assert again.contribution.figures == found
     assert again.commands[2].endswith("--contribution")
     # One that measured both is shown once.
     evaluated = json.loads((copy / "evaluation.json").read_text())
@@ -448,7 +455,7 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
     shutil.copytree(run, copy)
     record = json.loads((copy / "evaluation.json").read_text())
     (copy / "evaluation.json").write_text(json.dumps(record | {"examples": 3}))
-    with pytest.raises(ValueError, match="evaluate again"):
+    with pytest.raises(ValueError, match="measure again with"):
         gather(load_run(copy), "copy", "", copy)
     (copy / "evaluation.json").write_text(json.dumps(record))
     with np.load(copy / "ranks.npz") as ranks:
@@ -463,7 +470,7 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
     other = whole[:version] + b"\xff" + whole[version + 1 :]
     for damaged in (b"", b"junk", whole[:-100], whole[:200] + bytes(200) + whole[400:], other):
         (copy / "ranks.npz").write_bytes(damaged)
-        with pytest.raises(ValueError, match="ranks.npz is damaged: evaluate again"):
+        with pytest.raises(ValueError, match="ranks.npz is damaged: measure again"):
             gather(load_run(copy), "copy", "", copy)
     shutil.copy(run / "ranks.npz", copy)
     moved = json.dumps(record | {"data": str(tmp_path / "moved.npz")})
@@ -481,11 +488,59 @@ def test_features_that_have_changed_are_refused(run, store, tmp_path):
     shutil.copytree(run, copy)
     record = json.loads((copy / "evaluation.json").read_text()) | {"data": str(moved)}
     (copy / "evaluation.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="has changed since .*: evaluate again with gramalign"):
+    with pytest.raises(ValueError, match="has changed since .*: measure again with gramalign"):
         gather(load_run(copy), "copy", "", copy)
     del record["digest"]  # as earlier versions
     (copy / "evaluation.json").write_text(json.dumps(record))
     assert gather(load_run(copy), "copy", "", copy).data == str(moved)
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "command"),
+    [
+        ("robustness", Robustness("volume", ("text", "photo"), 20, 1, 0, ()), "robustness"),
+        ("contribution", Contributions(()), "evaluate"),
+        (
+            "classification",
+            Classification("volume", ("text", "photo"), 150, 20, False, (), (), ()),
+            "classify",
+        ),
+    ],
+)
+def test_whatever_was_measured_on_rows_that_have_changed_is_refused(
+    name, figures, command, run, store, tmp_path
+):
+    copy, arrays = tmp_path / "copy", dict(np.load(store))
+    shutil.copytree(run, copy)
+
+    def gathered_of(labels):
+        np.savez(tmp_path / "other.npz", **arrays | {"labels": labels})
+        return gather(load_run(copy), "copy", "", copy)
+
+    np.savez(tmp_path / "other.npz", **arrays)
+    rows = load(str(tmp_path / "other.npz"))
+    about = {"data": str(tmp_path / "other.npz"), "part": "test", "options": ["--seed", "3"]}
+    about |= {"digest": digest(rows.part("test"))}
+    if command == "classify":
+        about["learned_from"] = {"train": digest(rows.part("train"))}
+    (copy / f"{name}.json").write_text(json.dumps(about | figures.to_json()))
+    assert gathered_of(arrays["labels"])
+    told = f"since {copy / name}.json was measured: measure again with gramalign {command} {copy} "
+    with pytest.raises(ValueError, match=re.escape(f"{told}--seed 3")):
+        gathered_of(arrays["labels"] % 2)
+    # Probes, prompts and neighbours learn from the rest.
+    of_train = np.isin(arrays["ids"], rows.part("train").ids)
+    changed = np.where(of_train, arrays["labels"] % 2, arrays["labels"])
+    if command == "classify":
+        with pytest.raises(ValueError, match=re.escape(told)):
+            gathered_of(changed)
+    else:
+        assert gathered_of(changed)
+    (tmp_path / "other.npz").unlink()
+    with pytest.raises(ValueError, match="no data") as said:
+        gather(load_run(copy), "copy", "", copy)
+    (note,) = said.value.__notes__
+    assert f"gramalign {command} {copy} " in note and note.endswith("--data PATH")
 
 
 def test_missing_packages_are_named(monkeypatch):
