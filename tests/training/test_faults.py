@@ -10,6 +10,7 @@ import time
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors
 from orbax.checkpoint import v1 as ocp
 
 from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, train
@@ -108,6 +109,21 @@ def test_a_disk_that_is_full_before_anything_is_written(config, tmp_path, monkey
         train(config, tmp_path, report=quiet)
     assert "continue with --resume" in said.value.__notes__[0]
     assert "more of it" not in str(said.value)
+
+
+def test_a_disk_that_is_full_before_the_model_is_written(
+    broken_off, config, whole, quiet, monkeypatch
+):
+    def full(*_, **__):
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.numpy.save_file", full)
+        with pytest.raises(OSError, match="cannot write .*params.safetensors: .*No space") as said:
+            train(config, broken_off, resume=True, report=quiet)
+    assert "continue with --resume" in said.value.__notes__[0]
+    train(config, broken_off, resume=True, report=quiet)
+    assert_same_run(broken_off, whole)
 
 
 @pytest.fixture(scope="module")
