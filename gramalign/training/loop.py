@@ -152,7 +152,7 @@ def train(
             *(store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
         )
     run = load_run(folder.root)
-    # Of a finished run whose data have moved since, too.
+    # Each process may have the data in a place of its own.
     return dataclasses.replace(run, config=dataclasses.replace(run.config, data=config.data))
 
 
