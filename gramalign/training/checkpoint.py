@@ -195,9 +195,10 @@ class Checkpoints:
 
     def _first_whole(self, steps: Sequence[int], like: TrainState) -> TrainState | None:
         for step in steps:
-            digest = self._run.digest(step)
-            differing = digests.differing(self._folder / str(step), digest)
+            digest, differing = self._run.digest(step), []
             # With several processes the first decides, or each might load a different one.
+            if is_first_process():
+                differing = digests.differing(self._folder / str(step), digest)
             if agreed(not differing):
                 try:
                     _check_alike(self._folder / str(step), like, ("params.", "opt_state."))

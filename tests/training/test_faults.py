@@ -13,7 +13,7 @@ import pytest
 import safetensors
 from orbax.checkpoint import v1 as ocp
 
-from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, train
+from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, digests, train
 from gramalign.training.checkpoint import Checkpoints, DamagedCheckpoint
 from gramalign.training.log import Log
 from gramalign.training.metrics import read_metrics
@@ -167,6 +167,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     assert f"moved it to {broken_off / 'damaged' / '8'}" in said
     assert json.loads((broken_off / "environment.json").read_text())[-1]["step"] == 4
     assert (broken_off / "damaged" / "8").is_dir()
+    assert_same_run(broken_off, whole)
+
+
+def test_only_the_first_process_reads_all_of_a_checkpoint(
+    broken_off, config, whole, quiet, monkeypatch
+):
+    monkeypatch.setattr(digests, "differing", lambda *_: pytest.fail("read by another process"))
+    monkeypatch.setattr("gramalign.training.checkpoint.is_first_process", lambda: False)
+    train(config, broken_off, resume=True, report=quiet)
     assert_same_run(broken_off, whole)
 
 
