@@ -179,10 +179,13 @@ class RunFolder:
             before = self.saved_config()
             changed = differences(before, config, moved=self.trained_on() is not None)
             if changed:
+                weights = str(self.root)
+                if not self.params.exists():
+                    weights = "what gramalign export makes of its last checkpoint"
                 raise ValueError(
                     f"{self.root} holds a run with another config (run -> got): "
                     f"{'; '.join(changed)}. Leave these out to continue it as it was, or choose "
-                    f"another folder, where --start-from {self.root} uses its weights"
+                    f"another folder; to use its weights there, give --start-from {weights}"
                 )
         else:
             make_folder(self.root)
