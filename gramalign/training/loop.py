@@ -16,6 +16,7 @@ from gramalign.counted import counted
 from gramalign.data import FeatureStore, digest, same_rows
 from gramalign.data.workers import next_of
 from gramalign.files import check_local
+from gramalign.training import digests
 from gramalign.training.alike import check_shared, facts
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
@@ -98,7 +99,7 @@ def train(
         store, chosen = chosen_rows(config)
         if config.augment is not None and not (resume and folder.params.exists()):
             check_augment(load_augment(config.augment), store.dims)
-        weights, own = None, folder.params.exists() or folder.checkpoints.exists()
+        started_from, own = None, folder.params.exists() or folder.steps()
         if config.start_from is not None and not (resume and own):
             weights = weights_file(config.start_from)
             if overwrite and weights.resolve() == folder.params.resolve():
@@ -106,6 +107,7 @@ def train(
                     f"start_from is the run in {folder.root} itself, which overwrite would delete "
                     "first: choose another folder"
                 )
+            started_from = digests.of_file(weights)
         mesh = mesh_of(config.layout)
         check_batch(config.batch_size, mesh)
         data = Data(store, config, mesh)
@@ -118,8 +120,9 @@ def train(
             try_out(config, store.dims, mesh, programs)
             measured = varied(moments(store, standardised(programs.model)), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
-    check_alike({**how, **facts(config, trained_on, measured, weights)})
-    make_start = functools.partial(Start, config, store.dims, folder=folder, trained_on=trained_on)
+    check_alike({**how, **facts(config, trained_on, measured, started_from)})
+    begun_with = {"trained_on": trained_on, "started_from": started_from}
+    make_start = functools.partial(Start, config, store.dims, folder=folder, **begun_with)
     start = None if programs is None else make_start(measured, programs)
     word = from_all(uuid.uuid4().hex)[0]
     with contextlib.ExitStack() as stack:
@@ -130,7 +133,7 @@ def train(
                 folder.locked.write_text(word)
         with together():
             check_shared(folder, word)
-            _check_unchanged(folder, store, trained_on)
+            _check_unchanged(folder, store, config, **begun_with)
         try:
             with together():
                 if is_first_process():
@@ -156,12 +159,24 @@ def train(
     return dataclasses.replace(run, config=dataclasses.replace(run.config, data=config.data))
 
 
-def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) -> None:
-    """Raises a ValueError if a run that is resumed, or finished, began with other rows."""
+def _check_unchanged(
+    folder: RunFolder,
+    store: FeatureStore,
+    config: Config,
+    *,
+    trained_on: str,
+    started_from: str | None,
+) -> None:
+    """Raises a ValueError if a run in the folder began with other rows, or from other weights."""
     if not same_rows(folder.trained_on() or trained_on, trained_on):
         raise ValueError(
             f"{store.source} has changed since the run in {folder.root} began, so its test rows "
             "may be different ones: restore it, or start a new run in another folder"
+        )
+    if started_from is not None and folder.started_from() not in (None, started_from):
+        raise ValueError(
+            f"start_from: {config.start_from} has changed since the run in {folder.root}, which "
+            "has no checkpoint yet, began from it: restore it, or begin anew with --overwrite"
         )
 
 

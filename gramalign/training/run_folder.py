@@ -64,6 +64,10 @@ class RunFolder:
         """Checkpoints by step, for resumption."""
         return self.root / "checkpoints"
 
+    def steps(self) -> set[int]:
+        """Those of the checkpoints that are there."""
+        return {int(path.name) for path in self.checkpoints.glob("*") if path.name.isdigit()}
+
     @property
     def digests(self) -> Path:
         """Digests of the checkpoints' files, which reveal damage."""
@@ -212,6 +216,16 @@ class RunFolder:
             ValueError: the file that holds it is damaged.
         """
         return read_about(self.fixed).get("trained_on") if self.fixed.exists() else None
+
+    def started_from(self) -> str | None:
+        """The digest of the file of weights that a run began from.
+
+        None: it has begun from none, or nothing yet, or with a version that kept no digest.
+
+        Raises:
+            ValueError: the file that holds it is damaged.
+        """
+        return read_about(self.fixed).get("started_from") if self.fixed.exists() else None
 
     def note_changes(self, config: Config) -> None:
         """Keeps what a resumption has changed, for the next; of a finished run, where data are."""
