@@ -210,6 +210,7 @@ def test_a_full_disk(broken_off, config, whole, quiet):
         printed = process.communicate(timeout=120)[0]
         assert process.returncode == 2, printed
         assert what in printed and "continue with --resume" in printed
+        assert "Traceback" not in printed, printed
     train(config, broken_off, resume=True, report=quiet)
     assert_same_run(broken_off, whole)
 
