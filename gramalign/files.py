@@ -7,10 +7,14 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
 
 LOCK = "lock"
 
@@ -87,6 +91,24 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with whole(path) as draft:
         draft.write_text(text, "utf-8")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Writes a .safetensors file, whole or not at all.
+
+    Args:
+        path: the file.
+        arrays: C-contiguous, or they are written in the order of memory, not in the one stated.
+        metadata: of one key, as the order of several would change with each run.
+
+    Raises:
+        OSError: it cannot be written, as where the disk is full.
+    """
+    with whole(path) as draft:
+        try:
+            safetensors.numpy.save_file(dict(arrays), draft, metadata=dict(metadata))
+        except safetensors.SafetensorError as error:
+            raise OSError(f"cannot write {path}: {error}") from error
 
 
 def read_json(path: Path) -> Any:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import resource
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 import safetensors.numpy
 
 from gramalign.cli.figures import write_with_rows
-from gramalign.files import check_local, locked, read_json, whole, write_text
+from gramalign.files import check_local, locked, read_json, whole, write_arrays, write_text
 
 
 def names(folder):
@@ -47,6 +48,23 @@ def test_an_error_leaves_what_was_there(tmp_path):
         draft.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and names(tmp_path) == ["figures.json"]
+
+
+def test_arrays_that_the_disk_has_no_room_for(tmp_path):
+    """No file may grow over some kB."""
+    path, (before, most) = (
+        tmp_path / "arrays.safetensors",
+        resource.getrlimit(resource.RLIMIT_FSIZE),
+    )
+    write_arrays(path, {"a": np.ones(2)}, {})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, most))
+    try:
+        with pytest.raises(OSError, match=f"^cannot write {path}: .*File too large"):
+            write_arrays(path, {"a": np.ones(10_000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+    assert names(tmp_path) == [path.name]
+    np.testing.assert_array_equal(safetensors.numpy.load_file(path)["a"], np.ones(2))
 
 
 def test_threads_that_write_one_file_leave_one_of_theirs(tmp_path):

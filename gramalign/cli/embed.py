@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 import tyro
 
 from gramalign.cli.console import console
@@ -16,7 +15,7 @@ from gramalign.cli.targets import MARK, check_embedded
 from gramalign.counted import counted
 from gramalign.data import load, readable
 from gramalign.data.store import SPLITS
-from gramalign.files import whole
+from gramalign.files import whole, write_arrays
 from gramalign.training import embed_store, load_run
 
 _log = logging.getLogger(__name__)
@@ -73,14 +72,14 @@ class Embed:
             if column is not None:
                 arrays[name] = column
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        with whole(self.out) as draft:
-            if self.out.suffix == ".npz":
+        if self.out.suffix == ".npz":
+            with whole(self.out) as draft:
                 write_npz(draft, arrays)
-            else:
-                kept = without_text(arrays)
-                safetensors.numpy.save_file(kept, draft, metadata=MARK)
-                if lost := " and ".join(name for name in arrays if name not in kept):
-                    _log.warning("left out %s: they are text, which only an .npz can hold", lost)
+        else:
+            kept = without_text(arrays)
+            write_arrays(self.out, kept, MARK)
+            if lost := " and ".join(name for name in arrays if name not in kept):
+                _log.warning("left out %s: they are text, which only an .npz can hold", lost)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
         console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)
 

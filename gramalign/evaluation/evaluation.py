@@ -1,12 +1,12 @@
 """One call that measures embeddings, and the record it returns."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from gramalign.evaluation.diagnostics import Diagnostics, diagnose
 from gramalign.evaluation.inputs import HostEmbeddings, HostGroups, HostPresent, checked
@@ -189,14 +189,31 @@ def figure_names(modalities: Sequence[str]) -> list[str]:
     summary = ["pair R@1, cosine"]
     for score in ("cosine", "own"):
         summary += [f"one -> rest R@1, {score}", f"rest -> one R@1, {score}"]
-    tasks = {
-        task_name(*sides)
+    tasks = sorted(_sides(modalities))
+    names = [_names_of(task, score) for score in ("cosine", "own") for task in tasks]
+    return summary + [name for each in names for name in each]
+
+
+def asked_by(figure: str, present: Mapping[str, Bool[np.ndarray, " n"]]) -> Bool[np.ndarray, " n"]:
+    """Which rows have what a figure of `figure_names` asks for; `FUSED` may ask for more.
+
+    >>> asked_by("a -> b+c R@1, own", {x: np.array([x in y for y in ("ac", "bc")]) for x in "abc"})
+    array([ True, False])
+    """
+    for task, sides in _sides(tuple(present)).items():
+        if figure in {name for score in ("cosine", "own") for name in _names_of(task, score)}:
+            return np.all([np.any([present[x] for x in side], axis=0) for side in sides], axis=0)
+    return np.sum([*present.values()], axis=0) >= 2
+
+
+def _sides(modalities: Sequence[str]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Query and gallery of every task, by its name."""
+    return {
+        task_name(*sides): sides
         for one in modalities
         for rest in (all_but(modalities, one), *((other,) for other in modalities if other != one))
         for sides in (((one,), rest), (rest, (one,)))
     }
-    names = [_names_of(task, score) for score in ("cosine", "own") for task in sorted(tasks)]
-    return summary + [name for each in names for name in each]
 
 
 def _names_of(task: str, score: str) -> list[str]:

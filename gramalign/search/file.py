@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 from jaxtyping import Shaped, UInt8
 
-from gramalign.files import whole
+from gramalign.files import write_arrays
 from gramalign.search.entries import Entries
 
 KEY = "gramalign.index"
@@ -34,6 +33,7 @@ def write(path: Path, entries: Entries) -> None:
     """Writes entries; the file appears whole or not at all.
 
     Raises:
+        OSError: it cannot be written.
         ValueError: a name that does not end in .safetensors.
     """
     check_name(path)
@@ -53,8 +53,7 @@ def write(path: Path, entries: Entries) -> None:
     if entries.made_by:
         about |= {"made_by": entries.made_by, "made_by_checksum": _of_text(entries.made_by)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as draft:
-        safetensors.numpy.save_file(arrays, draft, metadata={KEY: json.dumps(about)})
+    write_arrays(path, arrays, {KEY: json.dumps(about)})
 
 
 def read(path: Path) -> Entries:

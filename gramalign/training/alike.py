@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from gramalign.training.config import Config
 from gramalign.training.config_json import flat
@@ -20,7 +19,7 @@ def facts(
     config: Config,
     trained_on: str,
     measured: Mapping[str, Moments] | None,
-    weights: Path | None,
+    started_from: str | None,
 ) -> Facts:
     """What all processes of a run must have in common, or they would train different models.
 
@@ -28,18 +27,14 @@ def facts(
         config: the run.
         trained_on: digest of the rows.
         measured: of these rows, if they were measured.
-        weights: the file that the run starts from, if it reads one.
+        started_from: digest of the weights that the run starts from, if it reads any.
     """
     rows = hashlib.blake2b(trained_on.encode(), digest_size=8)
     for name, of_name in sorted((measured or {}).items()):
         rows.update(name.encode() + b"".join(x.tobytes() for x in of_name))
-    start = None
-    if weights is not None:
-        with weights.open("rb") as file:
-            start = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
     # Each may have the data in a place of its own, and read them by as many processes as it likes.
     fields = flat(config, without=("data", "workers"))
-    common = {"training rows": rows.hexdigest(), "weights of start_from": start}
+    common = {"training rows": rows.hexdigest(), "weights of start_from": started_from}
     return {**environment()["versions"], **fields, **common}
 
 

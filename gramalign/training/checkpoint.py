@@ -27,10 +27,11 @@ from gramalign.training.processes import agreed, is_first_process, meet
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState
 
-_log = logging.getLogger(__name__)
+_log, _orbax_log = logging.getLogger(__name__), logging.getLogger("absl")
 _FIGURE = "figure"
 _NOTED = "noted"
 _WRITTEN_WITHIN = 600  # seconds that processes wait for one that is slow to write, or cannot
+_RAISING = {"future.py", "async_checkpointer.py", "checkpoint_manager.py"}
 _policies = ocp.training.preservation_policies
 
 
@@ -79,6 +80,7 @@ class Checkpoints:
         self._failed = False
 
     def __enter__(self) -> "Checkpoints":
+        _orbax_log.addFilter(_is_untold)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,6 +91,7 @@ class Checkpoints:
             # Closing raises the error of a failed save once more.
             with contextlib.suppress(*([Exception] if self._failed else [])):
                 self._orbax.close()
+            _orbax_log.removeFilter(_is_untold)
 
     @property
     def latest(self) -> int | None:
@@ -148,7 +151,7 @@ class Checkpoints:
             raise self._refused(step, error) from error
         if is_first_process():
             digests.write(self._folder / str(step), self._run.digest(step))
-            kept = {int(path.name) for path in self._folder.iterdir() if path.name.isdigit()}
+            kept = self._run.steps()
             for path in self._run.digests.glob("*.json"):
                 if int(path.stem) not in kept:
                     path.unlink(missing_ok=True)
@@ -195,9 +198,10 @@ class Checkpoints:
 
     def _first_whole(self, steps: Sequence[int], like: TrainState) -> TrainState | None:
         for step in steps:
-            digest = self._run.digest(step)
-            differing = digests.differing(self._folder / str(step), digest)
+            digest, differing = self._run.digest(step), []
             # With several processes the first decides, or each might load a different one.
+            if is_first_process():
+                differing = digests.differing(self._folder / str(step), digest)
             if agreed(not differing):
                 try:
                     _check_alike(self._folder / str(step), like, ("params.", "opt_state."))
@@ -313,6 +317,14 @@ def _best_first(orbax: ocp.training.Checkpointer) -> list[int]:
     known = [found for found in orbax.checkpoints if found.metrics]
     known.sort(key=lambda found: (_figure(found.metrics), found.step), reverse=True)
     return [found.step for found in known]
+
+
+def _is_untold(record: logging.LogRecord) -> bool:
+    """Whether Orbax logs anything but an error that it raises as well.
+
+    Each of its threads would print a trace of it, before the line that tells of it.
+    """
+    return not (record.exc_info and "orbax" in record.pathname and record.filename in _RAISING)
 
 
 def _figure(metrics: Any) -> float:

@@ -224,7 +224,7 @@ class Config:
     max_skips: int = 10
     """Most steps in a row to skip because the loss or its gradient is not finite."""
     log_every: int = 50
-    """Steps between lines of the log; the last step always writes one."""
+    """Steps between lines of the log; the last of `steps` always writes one."""
     writers: tuple[Writer, ...] = ()
     """Where else the log goes, besides metrics.jsonl and timing.jsonl; each needs its extra."""
     start_from: str | None = None

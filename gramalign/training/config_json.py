@@ -62,6 +62,7 @@ def differences(old: Config, new: Config, *, moved: bool = False) -> list[str]:
         if path in after and before[path] != after[path]
         if path != "data" or not _same_stores(old.data, new.data, moved)
         if path != "augment" or not _same_function(old.augment, new.augment, moved)
+        if path != "start_from" or not _same_run(old.start_from, new.start_from)
     ]
 
 
@@ -90,6 +91,10 @@ def _same_stores(before: str, after: str, moved: bool) -> bool:
 def _same_place(before: str, after: str, moved: bool) -> bool:
     there = Path(before).exists()
     return Path(before).resolve() == Path(after).resolve() if there else moved
+
+
+def _same_run(before: str | None, after: str | None) -> bool:
+    return before is not None and after is not None and _same_place(before, after, moved=False)
 
 
 def _same_function(before: str | None, after: str | None, moved: bool) -> bool:

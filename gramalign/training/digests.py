@@ -1,4 +1,4 @@
-"""Digests of a folder's files, which reveal damage that the files themselves do not show."""
+"""Digests of files, which reveal damage that the files themselves do not show."""
 
 import hashlib
 import json
@@ -28,11 +28,15 @@ def differing(folder: Path, record: Path) -> list[str]:
     )
 
 
+def of_file(path: Path) -> str:
+    """The digest of one file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
 def _digests(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-            found[path.relative_to(folder).as_posix()] = digest
-    return found
+    return {
+        path.relative_to(folder).as_posix(): of_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -17,6 +17,7 @@ from gramalign.data import FeatureStore, digest, same_rows
 from gramalign.data.workers import next_of
 from gramalign.files import check_local
 from gramalign.mesh import on_own_mesh
+from gramalign.training import digests
 from gramalign.training.alike import check_shared, facts
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
@@ -100,7 +101,7 @@ def train(
         store, chosen = chosen_rows(config)
         if config.augment is not None and not (resume and folder.params.exists()):
             check_augment(load_augment(config.augment), store.dims)
-        weights, own = None, folder.params.exists() or folder.checkpoints.exists()
+        started_from, own = None, folder.params.exists() or folder.steps()
         if config.start_from is not None and not (resume and own):
             weights = weights_file(config.start_from)
             if overwrite and weights.resolve() == folder.params.resolve():
@@ -108,6 +109,7 @@ def train(
                     f"start_from is the run in {folder.root} itself, which overwrite would delete "
                     "first: choose another folder"
                 )
+            started_from = digests.of_file(weights)
         mesh = mesh_of(config.layout)
         check_batch(config.batch_size, mesh)
         data = Data(store, config, mesh)
@@ -120,8 +122,9 @@ def train(
             try_out(config, store.dims, mesh, programs)
             measured = varied(moments(store, standardised(programs.model)), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
-    check_alike({**how, **facts(config, trained_on, measured, weights)})
-    make_start = functools.partial(Start, config, store.dims, folder=folder, trained_on=trained_on)
+    check_alike({**how, **facts(config, trained_on, measured, started_from)})
+    begun_with = {"trained_on": trained_on, "started_from": started_from}
+    make_start = functools.partial(Start, config, store.dims, folder=folder, **begun_with)
     start = None if programs is None else make_start(measured, programs)
     word = from_all(uuid.uuid4().hex)[0]
     with contextlib.ExitStack() as stack:
@@ -132,7 +135,7 @@ def train(
                 folder.locked.write_text(word)
         with together():
             check_shared(folder, word)
-            _check_unchanged(folder, store, trained_on)
+            _check_unchanged(folder, store, config, **begun_with)
         try:
             with together():
                 if is_first_process():
@@ -154,16 +157,28 @@ def train(
             *(store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
         )
     run = load_run(folder.root)
-    # Of a finished run whose data have moved since, too.
+    # Each process may have the data in a place of its own.
     return dataclasses.replace(run, config=dataclasses.replace(run.config, data=config.data))
 
 
-def _check_unchanged(folder: RunFolder, store: FeatureStore, trained_on: str) -> None:
-    """Raises a ValueError if a run that is resumed, or finished, began with other rows."""
+def _check_unchanged(
+    folder: RunFolder,
+    store: FeatureStore,
+    config: Config,
+    *,
+    trained_on: str,
+    started_from: str | None,
+) -> None:
+    """Raises a ValueError if a run in the folder began with other rows, or from other weights."""
     if not same_rows(folder.trained_on() or trained_on, trained_on):
         raise ValueError(
             f"{store.source} has changed since the run in {folder.root} began, so its test rows "
             "may be different ones: restore it, or start a new run in another folder"
+        )
+    if started_from is not None and folder.started_from() not in (None, started_from):
+        raise ValueError(
+            f"start_from: {config.start_from} has changed since the run in {folder.root}, which "
+            "has no checkpoint yet, began from it: restore it, or begin anew with --overwrite"
         )
 
 

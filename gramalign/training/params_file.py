@@ -11,9 +11,9 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from gramalign.files import whole
+from gramalign.files import write_arrays
 
-KEY = "gramalign"  # one key: safetensors writes several in an order that changes with each run
+KEY = "gramalign"
 
 
 def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
@@ -25,11 +25,12 @@ def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
         path: the file.
         params: the arrays.
         about: JSON-compatible values, kept in the file's metadata.
+
+    Raises:
+        OSError: it cannot be written.
     """
-    # C-contiguous, or safetensors writes the numbers in memory order, not in the order it states.
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in named(params)}
-    with whole(path) as draft:
-        safetensors.numpy.save_file(arrays, draft, metadata={KEY: json.dumps(about)})
+    write_arrays(path, arrays, {KEY: json.dumps(about)})
 
 
 def read_about(path: Path) -> dict[str, Any]:

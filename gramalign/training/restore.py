@@ -1,5 +1,6 @@
 """A finished run, ready to embed data."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -62,14 +63,16 @@ class Run:
 def load_run(folder: Path | str) -> Run:
     """Opens a finished run; needs only its `params.safetensors`.
 
+    Its data are where its `config.json`, if there is one, has them: they may have moved since.
+
     Raises:
         FileNotFoundError: the folder holds no finished run.
-        ValueError: its parameters are damaged, or something else's.
+        ValueError: its parameters or its config are damaged, or something else's.
     """
     folder = Path(folder)
     path = RunFolder(folder).params
+    started = RunFolder(folder).config.exists()
     if not path.exists():
-        started = RunFolder(folder).config.exists()
         cure = "no run was started in it"
         if started:
             cure = "resume the run, or make a finished one from a checkpoint with gramalign export"
@@ -92,6 +95,8 @@ def load_run(folder: Path | str) -> Run:
         config = config_from_dict(about["config"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    if started:
+        config = dataclasses.replace(config, data=RunFolder(folder).saved_config().data)
     model = abstract_model(config, dims)
     variables = load_params(path, nnx.to_pure_dict(nnx.state(model)))
     return make_run(folder, config, dims, model, variables, step, about.get("trained_on"))

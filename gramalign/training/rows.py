@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from gramalign.counted import counted
 from gramalign.data import FeatureStore, held_out, load
 from gramalign.evaluation import figure_names
-from gramalign.evaluation.evaluation import FIGURES
+from gramalign.evaluation.evaluation import FIGURES, asked_by
 from gramalign.training.checks import check
 from gramalign.training.config import Config
 
@@ -98,7 +98,18 @@ def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, Feature
             f"{counted(len(rows), 'training row')}, expected at least 2 and 1; give the store a "
             "split, or another validation.held_out"
         )
+    present = {name: chosen.present[name] for name in store.modalities}  # as in figures' names
+    if not asked_by(wanted.figure, present).any():
+        raise no_such_rows(wanted.figure, chosen)
     return rows, chosen
+
+
+def no_such_rows(figure: str, chosen: FeatureStore) -> ValueError:
+    """What is wrong where no validation row can be a query of the figure that chooses the model."""
+    return ValueError(
+        f"validation.figure {figure!r} cannot be computed: none of the {len(chosen)} validation "
+        "rows has all the modalities it needs; choose another figure, or hold out other rows"
+    )
 
 
 def _seen_in_training(store: FeatureStore) -> Bool[np.ndarray, " n"]:

@@ -64,6 +64,10 @@ class RunFolder:
         """Checkpoints by step, for resumption."""
         return self.root / "checkpoints"
 
+    def steps(self) -> set[int]:
+        """Those of the checkpoints that are there."""
+        return {int(path.name) for path in self.checkpoints.glob("*") if path.name.isdigit()}
+
     @property
     def digests(self) -> Path:
         """Digests of the checkpoints' files, which reveal damage."""
@@ -179,10 +183,13 @@ class RunFolder:
             before = self.saved_config()
             changed = differences(before, config, moved=self.trained_on() is not None)
             if changed:
+                weights = str(self.root)
+                if not self.params.exists():
+                    weights = "what gramalign export makes of its last checkpoint"
                 raise ValueError(
                     f"{self.root} holds a run with another config (run -> got): "
                     f"{'; '.join(changed)}. Leave these out to continue it as it was, or choose "
-                    f"another folder, where --start-from {self.root} uses its weights"
+                    f"another folder; to use its weights there, give --start-from {weights}"
                 )
         else:
             make_folder(self.root)
@@ -209,6 +216,16 @@ class RunFolder:
             ValueError: the file that holds it is damaged.
         """
         return read_about(self.fixed).get("trained_on") if self.fixed.exists() else None
+
+    def started_from(self) -> str | None:
+        """The digest of the file of weights that a run began from.
+
+        None: it has begun from none, or nothing yet, or with a version that kept no digest.
+
+        Raises:
+            ValueError: the file that holds it is damaged.
+        """
+        return read_about(self.fixed).get("started_from") if self.fixed.exists() else None
 
     def note_changes(self, config: Config) -> None:
         """Keeps what a resumption has changed, for the next; of a finished run, where data are."""

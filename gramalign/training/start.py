@@ -57,6 +57,7 @@ class Start:
         programs: from `make_programs`, for this run.
         folder: of the run.
         trained_on: digest of the rows.
+        started_from: digest of the weights that `config` starts from.
 
     Raises:
         OSError, ValueError: as `match` and `check_some`, if the run starts from another's weights.
@@ -79,8 +80,10 @@ class Start:
         programs: Programs,
         folder: RunFolder | None = None,
         trained_on: str | None = None,
+        started_from: str | None = None,
     ):
         self._config, self._folder, self._trained_on = config, folder, trained_on
+        self._started_from = started_from
         seed = np.uint32(config.seed)
         self._initial = functools.partial(programs.initial, seed)
         self.dims, self.model = dict(dims), programs.model
@@ -127,8 +130,8 @@ class Start:
                     write_text(self._folder.matched, matched.to_json())
                 # As checkpoints have digests, which do not hold what is not trained.
                 digest = _digest(dict(named(self.fixed)))
-                about = {"trained_on": self._trained_on, "digest": digest}
-                save_params(self._folder.fixed, self.fixed, about)
+                about = {"trained_on": self._trained_on, "started_from": self._started_from}
+                save_params(self._folder.fixed, self.fixed, about | {"digest": digest})
             meet("started")
         return state
 

@@ -11,6 +11,7 @@ from gramalign.training.measure import measure
 from gramalign.training.metrics import Row, read_metrics
 from gramalign.training.processes import agreed, is_first_process
 from gramalign.training.restore import Run
+from gramalign.training.rows import no_such_rows
 from gramalign.training.state import TrainState
 
 _PREFIX = "validation/"
@@ -73,7 +74,8 @@ class Validator:
             The figure that chooses the model, with the sign that makes larger better.
 
         Raises:
-            ValueError: no held-out row has the modalities that the figure needs.
+            ValueError: no validation row has been embedded with what the figure needs, such as
+                what VAST's heads fuse.
         """
         assert self._rows is not None
         found = measure(self._run(state), self._rows, neighbours=False)
@@ -88,11 +90,7 @@ class Validator:
         self._log.measured({"step": int(state.step), **named})
         worth = self._signed(agreed(figures[figure]))
         if math.isnan(worth):
-            raise ValueError(
-                f"validation.figure {figure!r} cannot be computed: none of the {len(self._rows)} "
-                "validation rows has all the modalities it needs; choose another figure, or hold "
-                "out other rows"
-            )
+            raise no_such_rows(figure, self._rows)
         self._note(worth)
         self._decide()
         return worth

@@ -175,13 +175,17 @@ def test_settings_of_other_terms_are_kept_and_make_no_difference():
         dataclasses.replace(kept, objective="clip")
 
 
-def test_one_store_may_be_called_by_two_names(tmp_path, monkeypatch):
+def test_one_place_may_be_called_by_two_names(tmp_path, monkeypatch):
     (tmp_path / "store").mkdir()
     monkeypatch.chdir(tmp_path)
     near, far = Config(data="store"), Config(data=str(tmp_path / "store"))
     assert differences(near, far) == []
     monkeypatch.chdir(tmp_path / "store")
     assert differences(near, far) and differences(Config(data="../store"), far) == []
+    near, far = Config(start_from="../store/"), Config(start_from=str(tmp_path / "store"))
+    assert differences(near, far) == []
+    for other in (Config(), Config(start_from=str(tmp_path))):
+        assert differences(other, far) and differences(far, other, moved=True)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import time
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors
 from orbax.checkpoint import v1 as ocp
 
-from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, train
+from gramalign.training import Interrupted, NonFiniteLoss, Optimizer, digests, train
 from gramalign.training.checkpoint import Checkpoints, DamagedCheckpoint
 from gramalign.training.log import Log
 from gramalign.training.metrics import read_metrics
@@ -110,6 +111,21 @@ def test_a_disk_that_is_full_before_anything_is_written(config, tmp_path, monkey
     assert "more of it" not in str(said.value)
 
 
+def test_a_disk_that_is_full_before_the_model_is_written(
+    broken_off, config, whole, quiet, monkeypatch
+):
+    def full(*_, **__):
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safetensors.numpy.save_file", full)
+        with pytest.raises(OSError, match="cannot write .*params.safetensors: .*No space") as said:
+            train(config, broken_off, resume=True, report=quiet)
+    assert "continue with --resume" in said.value.__notes__[0]
+    train(config, broken_off, resume=True, report=quiet)
+    assert_same_run(broken_off, whole)
+
+
 @pytest.fixture(scope="module")
 def ended(config, tmp_path_factory):
     """A run that ended between its checkpoints at steps 8 and 12."""
@@ -154,6 +170,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     assert_same_run(broken_off, whole)
 
 
+def test_only_the_first_process_reads_all_of_a_checkpoint(
+    broken_off, config, whole, quiet, monkeypatch
+):
+    monkeypatch.setattr(digests, "differing", lambda *_: pytest.fail("read by another process"))
+    monkeypatch.setattr("gramalign.training.checkpoint.is_first_process", lambda: False)
+    train(config, broken_off, resume=True, report=quiet)
+    assert_same_run(broken_off, whole)
+
+
 def test_a_damaged_record_vouches_for_nothing(broken_off, config, whole, quiet, caplog):
     cut(broken_off / "digests" / "8.json")
     train(config, broken_off, resume=True, report=quiet)
@@ -185,6 +210,7 @@ def test_a_full_disk(broken_off, config, whole, quiet):
         printed = process.communicate(timeout=120)[0]
         assert process.returncode == 2, printed
         assert what in printed and "continue with --resume" in printed
+        assert "Traceback" not in printed, printed
     train(config, broken_off, resume=True, report=quiet)
     assert_same_run(broken_off, whole)
 

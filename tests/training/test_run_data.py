@@ -79,7 +79,8 @@ def test_a_run_goes_on_with_data_that_have_moved(run, finished, arrays, tmp_path
     (tmp_path / "data.npz").rename(moved.data)
     again = train(moved, run.folder, resume=True, report=quiet)
     assert again.config == moved
-    assert RunFolder(run.folder).saved_config() == moved
+    assert RunFolder(run.folder).saved_config() == load_run(run.folder).config == moved
+    assert export(run.folder, tmp_path / "exported").config == moved
     assert len(data_of(again)) == 60
     jax.tree.map(np.testing.assert_array_equal, again.variables, run.variables)
     shuffled(moved.data, arrays)

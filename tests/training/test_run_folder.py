@@ -32,7 +32,12 @@ def test_resume_names_the_fields_of_another_config(folder):
         folder.claim(Config(seed=1, steps=2000), resume=True, overwrite=False)
     assert "steps: 1000 -> 2000" in str(told.value) and "seed: 0 -> 1" in str(told.value)
     assert ". Leave these out to continue it as it was" in str(told.value)
-    assert f"--start-from {folder.root} uses its weights" in str(told.value)
+    assert "give --start-from what gramalign export makes of its last" in str(told.value)
+    folder.params.touch()
+    with pytest.raises(
+        ValueError, match=f"to use its weights there, give --start-from {folder.root}$"
+    ):
+        folder.claim(Config(seed=1), resume=True, overwrite=False)
 
 
 def test_overwrite_deletes_the_run_and_nothing_else(folder):

@@ -87,6 +87,22 @@ def test_a_run_goes_on_when_the_first_is_gone(tuned, tuned_config, first, tmp_pa
     train(config, folder, resume=True, report=quiet)  # nothing, as it is finished
 
 
+def test_a_run_without_a_checkpoint_begins_from_the_same_weights_again(
+    tuned, tuned_config, first, tmp_path, quiet
+):
+    source, folder = tmp_path / "first", tmp_path / "run"
+    shutil.copytree(first, source)
+    config = dataclasses.replace(tuned_config, start_from=str(source))
+    with pytest.raises(Killed):
+        train(config, folder, report=killed_at(2))
+    shutil.copy(tuned / "params.safetensors", source)  # as where it is trained anew meanwhile
+    with pytest.raises(ValueError, match="start_from: .* has changed since the run in"):
+        train(config, folder, resume=True, report=quiet)
+    shutil.copy(first / "params.safetensors", source)
+    train(config, folder, resume=True, report=quiet)
+    jax.tree.map(np.testing.assert_array_equal, arrays(tuned), arrays(folder))
+
+
 def test_processes_start_from_the_same_weights(tuned_config, first, tuned, tmp_path, monkeypatch):
     """Each reads its own part of the file, and may have another one under the same name."""
     told = []

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 
-from gramalign.files import make_folder, whole, write_text
+from gramalign.files import make_folder, write_arrays, write_text
 from gramalign.models.pretrained.load import abstract, kinds, read_weights
 
 _HEADS = {
@@ -360,8 +359,7 @@ def _write_tokenizer(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _save(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    with whole(folder / "model.safetensors") as draft:
-        safetensors.numpy.save_file(dict(arrays), draft, {"format": "pt"})
+    write_arrays(folder / "model.safetensors", arrays, {"format": "pt"})
 
 
 def _write(path: Path, content: Any) -> None:
