@@ -188,7 +188,7 @@ def evaluate_run(
 def is_evaluated(run: Run) -> bool:
     """Whether the run's folder holds an evaluation, and not a brief one."""
     path = RunFolder(run.folder).evaluation
-    return path.exists() and not read_record(path, Evaluation).get("brief", False)
+    return path.exists() and not read_record(path, Evaluation).content.get("brief", False)
 
 
 _ENOUGH = 10**8  # numbers to fit to, which takes some 1 GB and 15 s

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 from gramalign.files import read_json
 
@@ -55,23 +55,6 @@ def from_plain(kind: Any, value: Any) -> Any:
     return math.nan if kind is float and value is None else value
 
 
-def read_record(path: Path, kind: "type[Record]") -> dict[str, Any]:
-    """The content of a command's file: a record, and the data and part that it is of.
-
-    Raises:
-        ValueError: it is damaged, lacks a field, or is of another kind.
-    """
-    content = read_json(path)
-    try:
-        kind.from_json(content)
-        _ = content["data"], content["part"]
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged, or of another version ({error!r}): measure again, or remove it"
-        ) from error
-    return content
-
-
 class Record:
     """A dataclass of results."""
 
@@ -83,3 +66,38 @@ class Record:
     def from_json(cls: type[R], record: Mapping[str, Any]) -> R:
         """The inverse of `to_json`; what an earlier version did not record takes its default."""
         return from_plain(cls, record)
+
+
+K = TypeVar("K", bound=Record)
+
+
+@dataclass(frozen=True)
+class Kept(Generic[K]):
+    """What a command has left in a file.
+
+    Attributes:
+        figures: the record.
+        data: the store that it is of.
+        part: the part of it.
+        content: of the whole file, with what else is noted there.
+    """
+
+    figures: K
+    data: str
+    part: str
+    content: Mapping[str, Any]
+
+
+def read_record(path: Path, kind: type[K]) -> Kept[K]:
+    """What a command has left in a file.
+
+    Raises:
+        ValueError: it is damaged, lacks a field, or is of another kind.
+    """
+    content = read_json(path)
+    try:
+        return Kept(kind.from_json(content), content["data"], content["part"], content)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged, or of another version ({error!r}): measure again, or remove it"
+        ) from error

@@ -1,7 +1,6 @@
 """What each modality adds to finding every other, as `evaluate --contribution` has measured."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from gramalign.evaluation.contribution import Contribution, Contributions, Difference
 from gramalign.evaluation.contribution_table import notes, points
@@ -9,15 +8,10 @@ from gramalign.report.blocks import Cell, Table
 from gramalign.report.figures import NONE, percent
 
 
-def addition_tables(record: Mapping[str, Any] | None) -> list[Table]:
-    """A table for each Score, one line per target.
-
-    Args:
-        record: the content of contribution.json; None if there is none.
-    """
-    found = () if record is None else Contributions.from_json(record).targets
-    scores = dict.fromkeys(item.score for item in found)
-    return [_table(score, [x for x in found if x.score == score]) for score in scores]
+def addition_tables(found: Contributions) -> list[Table]:
+    """A table for each Score, one line per target."""
+    scores = dict.fromkeys(item.score for item in found.targets)
+    return [_table(score, [x for x in found.targets if x.score == score]) for score in scores]
 
 
 def _table(score: str, found: Sequence[Contribution]) -> Table:

@@ -1,8 +1,6 @@
 """The results of `gramalign classify`: accuracies with intervals, and a table of all figures."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from gramalign.evaluation import ClassFigures, Classification, Estimate
 from gramalign.evaluation.classification_table import subject
@@ -13,15 +11,8 @@ from gramalign.report.figures import NONE, percent
 _LONGEST = 30  # characters beside a panel; the table has the names in full
 
 
-def class_blocks(record: Mapping[str, Any] | None) -> list[Block]:
-    """A plot of accuracies and a table.
-
-    Args:
-        record: the content of classification.json; None if there is none.
-    """
-    if record is None:
-        return []
-    found = Classification.from_json(record)
+def class_blocks(found: Classification) -> list[Block]:
+    """A plot of accuracies and a table."""
     return [_plot(found), _table(found)] if found.all else []
 
 

@@ -1,9 +1,9 @@
 """The sections of a report: what each one says and contains."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from gramalign.evaluation import FUSED
+from gramalign.evaluation.records import K, Kept
 from gramalign.report.additions import addition_tables
 from gramalign.report.blocks import Block, Cell, Code, Group, Notes, Section, Table
 from gramalign.report.classes import class_blocks
@@ -198,13 +198,7 @@ def _contribution(runs: Sequence[Gathered]) -> Section:
         "What each modality adds to finding every other: how much more all others find together "
         "than without it, and how much more than the best of them alone. A negative number is a "
         "modality, or a whole tuple, that does harm.",
-        _of_each(
-            runs,
-            lambda run: [
-                *_other_rows(run, run.contribution),
-                *addition_tables(run.contribution),
-            ],
-        ),
+        _of_each(runs, lambda run: _measured(run, run.contribution, addition_tables)),
     )
 
 
@@ -214,9 +208,7 @@ def _robustness(runs: Sequence[Gathered]) -> Section:
         "Robustness",
         "What remains of the figures as modalities go missing, features grow noisy and embeddings "
         "are stored more coarsely. A space that degrades slowly can be trusted beyond its data.",
-        _of_each(
-            runs, lambda run: [*_other_rows(run, run.robustness), *damage_plots(run.robustness)]
-        ),
+        _of_each(runs, lambda run: _measured(run, run.robustness, damage_plots)),
     )
 
 
@@ -226,19 +218,17 @@ def _classification(runs: Sequence[Gathered]) -> Section:
         "Classification",
         "What the embeddings know about the classes, which retrieval does not ask for: by prompts, "
         "by linear probes, by nearest neighbours.",
-        _of_each(
-            runs,
-            lambda run: [*_other_rows(run, run.classification), *class_blocks(run.classification)],
-        ),
+        _of_each(runs, lambda run: _measured(run, run.classification, class_blocks)),
     )
 
 
-def _other_rows(run: Gathered, record: Mapping[str, Any] | None) -> list[Block]:
-    """A note if something was measured on other rows than the evaluation."""
-    if record is None or (record["data"], record["part"]) == (run.data, run.part):
+def _measured(
+    run: Gathered, kept: Kept[K] | None, blocks: Callable[[K], Sequence[Block]]
+) -> list[Block]:
+    """What another command has measured, after a note if that was on other rows."""
+    if kept is None:
         return []
-    rows = (
-        f"Measured on {record['data']}, {record['part']}; the evaluation is on {run.data}, "
-        f"{run.part}."
-    )
-    return [Notes("Other rows", [rows])]
+    if (kept.data, kept.part) == (run.data, run.part):
+        return [*blocks(kept.figures)]
+    rows = f"Measured on {kept.data}, {kept.part}; the evaluation is on {run.data}, {run.part}."
+    return [Notes("Other rows", [rows]), *blocks(kept.figures)]

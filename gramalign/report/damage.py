@@ -1,8 +1,5 @@
 """Retrieval under damage: one panel for each curve that `gramalign robustness` has measured."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from gramalign.evaluation import Robustness
 from gramalign.evaluation.robustness import Curve, Point
 from gramalign.report.blocks import Key, Plot
@@ -16,15 +13,8 @@ _ABOUT = {
 }
 
 
-def damage_plots(record: Mapping[str, Any] | None) -> list[Plot]:
-    """R@1 against damage under the run's Score, dashed under the cosine, and for a random order.
-
-    Args:
-        record: the content of robustness.json; None if there is none.
-    """
-    if record is None:
-        return []
-    found = Robustness.from_json(record)
+def damage_plots(found: Robustness) -> list[Plot]:
+    """R@1 against damage under the run's Score, dashed under the cosine, and for a random order."""
     # Noise on single modalities would add one panel for each.
     whole = [curve for curve in found.curves if len(curve.modalities) == len(found.modalities)]
     return [_panel(found, curve) for curve in whole]

@@ -27,7 +27,7 @@ from gramalign.evaluation import (
     checked,
 )
 from gramalign.evaluation.contribution import Contributions
-from gramalign.evaluation.records import read_record
+from gramalign.evaluation.records import K, Kept, read_record
 from gramalign.training import Config, Run
 from gramalign.training.embedding import embed_store
 from gramalign.training.metrics import Row, read_metrics
@@ -52,9 +52,7 @@ class Gathered:
         ranks: of each row as a query, by task, Score and whether it is the baseline's.
         rows: the rows it was evaluated on, with the run's modalities.
         embedded: their embeddings.
-        robustness: the content of robustness.json.
-        classification: the content of classification.json.
-        contribution: the content of contribution.json.
+        robustness: what else was measured, and on which rows; and likewise the following.
     """
 
     name: str
@@ -70,9 +68,9 @@ class Gathered:
     ranks: Mapping[str, np.ndarray]
     rows: FeatureStore
     embedded: EmbeddingSet
-    robustness: Any = None
-    classification: Any = None
-    contribution: Any = None
+    robustness: Kept[Robustness] | None = None
+    classification: Kept[Classification] | None = None
+    contribution: Kept[Contributions] | None = None
 
 
 def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
@@ -97,8 +95,8 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         raise FileNotFoundError(
             f"{run.folder} has no {files.evaluation.name}: run gramalign evaluate {run.folder}"
         )
-    record = read_record(files.evaluation, Evaluation)
-    evaluation = Evaluation.from_json(record)
+    found = read_record(files.evaluation, Evaluation)
+    evaluation, record = found.figures, found.content
     try:
         store = load(record["data"], on_bad_record=run.config.on_bad_record)
     except FeatureStoreError as error:
@@ -126,20 +124,16 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
             f"{files.ranks} is of other rows than {record['data']}: evaluate again with {cure}"
         )
     embeddings = embed_store(run, rows)
-    others = {
-        name: read_record(path, kind)
-        for name, path, kind in (
-            ("robustness", files.robustness, Robustness),
-            ("classify", files.classification, Classification),
-            ("contribution", files.contribution, Contributions),
-        )
-        if path.exists()
-    }
+    robustness = _kept(files.robustness, Robustness)
+    classification = _kept(files.classification, Classification)
+    contribution = _kept(files.contribution, Contributions)
     measured = [_command("evaluate", again, record)]
-    if contribution := others.get("contribution"):
-        # As a rule the same command's.
-        measured.append(_command("evaluate", again, contribution, "--contribution"))
-    measured += [_command(name, again, others[name]) for name in others if name != "contribution"]
+    if contribution is not None:  # as a rule the same command's
+        measured.append(_command("evaluate", again, contribution.content, "--contribution"))
+    if robustness is not None:
+        measured.append(_command("robustness", again, robustness.content))
+    if classification is not None:
+        measured.append(_command("classify", again, classification.content))
     return Gathered(
         name=name,
         config=run.config,
@@ -154,8 +148,8 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         ranks=ranks,
         rows=rows,
         embedded=checked(embeddings, rows.present, rows.groups),
-        robustness=others.get("robustness"),
-        classification=others.get("classify"),
+        robustness=robustness,
+        classification=classification,
         contribution=contribution,
     )
 
@@ -167,6 +161,10 @@ def _command(name: str, folder: Path, record: Mapping[str, Any], *asked: str) ->
     """
     options = record.get("options", ["--data", record["data"], "--part", record["part"], *asked])
     return shlex.join(["gramalign", name, str(folder), *options])
+
+
+def _kept(path: Path, kind: type[K]) -> Kept[K] | None:
+    return read_record(path, kind) if path.exists() else None
 
 
 def _log(path: Path) -> list[Row]:

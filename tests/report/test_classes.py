@@ -1,6 +1,5 @@
 """The plot of classifiers, whatever their modalities are called."""
 
-import json
 import warnings
 
 import pytest
@@ -16,7 +15,7 @@ from gramalign.report.drawing import to_svg
 
 
 def classified(modalities, count=1):
-    """A record of prompts under two Scores and of probes."""
+    """Figures of prompts under two Scores and of probes."""
     figure = Estimate(50.0, 40.0, 60.0)
 
     def figures(classifier, of, score="", prompts=""):
@@ -31,8 +30,7 @@ def classified(modalities, count=1):
         if others
     )
     probe = tuple(figures("probe", each) for each in ((modalities[0],), modalities)[:count])
-    found = Classification("volume", modalities, 99, 40, False, prompts, probe, ())
-    return json.loads(json.dumps(found.to_json()))
+    return Classification("volume", modalities, 99, 40, False, prompts, probe, ())
 
 
 def test_a_plot_of_classifiers_has_short_names():

@@ -32,8 +32,10 @@ from gramalign.evaluation import (
     contributions,
 )
 from gramalign.evaluation.contribution import Contributions
+from gramalign.evaluation.records import Kept
 from gramalign.evaluation.robustness import TASKS, Range
 from gramalign.report import check_installed, content, gather
+from gramalign.report.additions import addition_tables
 from gramalign.report.curves import predictor_plots
 from gramalign.report.damage import damage_plots
 from gramalign.report.histograms import bins, rank_plots
@@ -90,6 +92,11 @@ def run(store, tmp_path_factory):
 @pytest.fixture(scope="module")
 def gathered(run):
     return gather(load_run(run), "small&<i>", "gramalign train", run / "again")
+
+
+def kept_of(gathered, figures):
+    """As if these had been measured on the rows of the evaluation."""
+    return Kept(figures, gathered.data, gathered.part, {})
 
 
 class Checked(html.parser.HTMLParser):
@@ -252,12 +259,12 @@ def test_what_is_explained_is_there_to_be_seen(gathered):
     ("changes", "told"), [({}, False), ({"data": "x"}, True), ({"part": "validation"}, True)]
 )
 def test_rows_that_are_not_those_of_the_evaluation_are_named(gathered, changes, told):
-    record = {"data": gathered.data, "part": gathered.part} | changes
-    notes = content._other_rows(gathered, record)
+    kept = dataclasses.replace(kept_of(gathered, Contributions(())), **changes)
+    notes = content._measured(gathered, kept, addition_tables)
     assert [note.title for note in notes] == ["Other rows"] * told
     if told:
-        assert notes[0].lines[0].startswith(f"Measured on {record['data']}, {record['part']}; ")
-    assert content._other_rows(gathered, None) == []
+        assert notes[0].lines[0].startswith(f"Measured on {kept.data}, {kept.part}; ")
+    assert content._measured(gathered, None, addition_tables) == []
 
 
 def curve(kind, modalities, levels):
@@ -278,8 +285,8 @@ def test_what_other_commands_have_measured(gathered):
     modalities = gathered.evaluation.modalities
     curves = [curve(kind, modalities, (0, 1, 4)) for kind in CURVES]
     curves.append(curve("noise", modalities[:1], (0, 1)))
-    record = Robustness("volume", modalities, 200, 3, 0, tuple(curves)).to_json()
-    lines = [plot.figure.axes[0].get_lines()[0] for plot in damage_plots(record)]
+    damaged = Robustness("volume", modalities, 200, 3, 0, tuple(curves))
+    lines = [plot.figure.axes[0].get_lines()[0] for plot in damage_plots(damaged)]
     places = dict(zip(CURVES, [line.get_xdata().tolist() for line in lines], strict=True))
     assert places.pop("precision") == [0, 1, 2] and all(x == [0, 1, 4] for x in places.values())
     figures = ClassFigures(
@@ -301,8 +308,8 @@ def test_what_other_commands_have_measured(gathered):
         [
             dataclasses.replace(
                 gathered,
-                robustness={"data": gathered.data, "part": gathered.part, **record},
-                classification={"data": gathered.data, "part": "validation", **found.to_json()},
+                robustness=kept_of(gathered, damaged),
+                classification=Kept(found, gathered.data, "validation", {}),
             )
         ]
     )
@@ -318,10 +325,8 @@ def test_what_other_commands_have_measured(gathered):
 def test_what_each_modality_adds(gathered, run, tmp_path):
     found = contributions(gathered.embedded, "cosine")
     first = dataclasses.replace(found[0].gain, points=-12.3, p_value=0.01, by_group=True)
-    found = (dataclasses.replace(found[0], gain=first), *found[1:])
-    record = json.loads(json.dumps(Contributions(found).to_json()))
-    record |= {"data": gathered.data, "part": gathered.part}
-    page = render([dataclasses.replace(gathered, contribution=record)])
+    found = Contributions((dataclasses.replace(found[0], gain=first), *found[1:]))
+    page = render([dataclasses.replace(gathered, contribution=kept_of(gathered, found))])
     Checked(page)
     assert sections_of(page)[-1] == "contribution"
     shown = page.split('<section id="contribution">')[1]
@@ -330,9 +335,10 @@ def test_what_each_modality_adds(gathered, run, tmp_path):
 
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
+    record = {"data": gathered.data, "part": gathered.part, **found.to_json()}
     (copy / "contribution.json").write_text(json.dumps(record))
     again = gather(load_run(copy), "copy", "", copy)
-    assert again.contribution == record
+    assert (again.name, again.contribution.figures) == ("copy", found)
     assert again.commands[2].endswith("--contribution")
     # One that measured both is shown once.
     evaluated = json.loads((copy / "evaluation.json").read_text())
