@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -73,18 +74,18 @@ def titled(title: str, body: RenderableType, notes: str = "") -> Group:
 _HEAT = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
+def heat_colours(value: float) -> tuple[str, str]:
+    """From 0 to 100 percent, a background, and the ink that is legible on it."""
+    mixed = (np.interp(value, np.linspace(0, 100, len(_HEAT)), x) for x in zip(*_HEAT, strict=True))
+    return "#" + "".join(f"{round(x):02x}" for x in mixed), "#101010" if value > 45 else "#ffffff"
+
+
 def heat(value: float) -> Text:
     """A cell whose background runs from 0 to 100 percent."""
     if math.isnan(value):
         return Text(percent(value))
-    place = min(max(value, 0), 100) / 100 * (len(_HEAT) - 1)
-    below = min(int(place), len(_HEAT) - 2)
-    mixed = (
-        round(low + (high - low) * (place - below))
-        for low, high in zip(_HEAT[below], _HEAT[below + 1], strict=True)
-    )
-    ink = "black" if value > 55 else "white"
-    return Text(f" {percent(value)} ", style=f"{ink} on rgb({','.join(map(str, mixed))})")
+    back, ink = heat_colours(value)
+    return Text(f" {percent(value)} ", style=f"{ink} on {back}")
 
 
 def percent(value: float, decimals: int = 1) -> str:

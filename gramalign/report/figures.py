@@ -4,9 +4,6 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import matplotlib
-import numpy as np
-
 from gramalign.counted import counted
 from gramalign.evaluation import Evaluation, Retrieval, table_parts
 from gramalign.evaluation.means import mean
@@ -293,14 +290,10 @@ def _queries(evaluation: Evaluation) -> str:
 
 
 def _heated(value: float) -> Cell:
-    """A cell coloured from 0 to 100 percent, in viridis, with the ink that is legible on it."""
+    """A cell coloured from 0 to 100 percent."""
     if math.isnan(value):
         return Cell(NONE, quiet=True)
-    red, green, blue, _ = matplotlib.colormaps["viridis"](min(max(value, 0), 100) / 100)
-    luminance = float(np.dot([0.2126, 0.7152, 0.0722], np.power([red, green, blue], 2.2)))
-    ink = "#101010" if luminance > 0.18 else "#ffffff"
-    back = "#" + "".join(f"{round(255 * part):02x}" for part in (red, green, blue))
-    return Cell(percent(value), back, ink)
+    return Cell(percent(value), *table_parts.heat_colours(value))
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

@@ -20,6 +20,7 @@ from gramalign.evaluation import (
     to_text,
 )
 from gramalign.evaluation.fitted import Fitted
+from gramalign.evaluation.table_parts import heat_colours
 
 THREE = ("text", "audio", "video")
 
@@ -255,3 +256,14 @@ def test_parts_say_whose_figures_they_hold():
     heads = [(part[0], part[1]) for part in parts(18)]
     assert heads == [([score], [k]) for score in ("volume", "cosine") for k in ("R@1", "R@5")]
     assert [len(parts(width)) for width in (40, 36, 32)] == [1, 1, 2]
+
+
+def test_figures_are_legible_on_the_colour_of_any_percentage():
+    def luminance(colour):
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        return np.dot([0.2126, 0.7152, 0.0722], np.power(parts, 2.2)) + 0.05
+
+    for value in np.linspace(0.0, 100.0, 101):
+        dark, light = sorted(map(luminance, heat_colours(value)))
+        assert light / dark > 4.3, value
+    assert heat_colours(-0.1) == heat_colours(0.0) and heat_colours(100.1) == heat_colours(100.0)
