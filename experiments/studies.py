@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from gramalign.data import load
+from gramalign.files import make_folder, whole
 from gramalign.training import Config
 
 from .digit_sets import eight_views, many_rows
@@ -42,16 +43,28 @@ class Study:
                 yield from configs
 
 
-Made = Callable[[Path, range, Path | None], Study]
-"""Of the folder of the runs, the seeds, and the raw files of emoji."""
+@dataclass(frozen=True)
+class Setup:
+    """What a study is made with.
+
+    Attributes:
+        out: folder of the runs.
+        seeds: of every place on the axis.
+        raw: the raw files of emoji, if they are there.
+    """
+
+    out: Path
+    seeds: range
+    raw: Path | None = None
+
 
 EXAMPLES = 2**18
 """That each run of the batch-size study sees, whatever its batch."""
 
 
-def batch_size(out: Path, seeds: range, raw: Path | None) -> Study:
+def batch_size(setup: Setup) -> Study:
     """8 to 8192 examples a step, each as often in all."""
-    store = _stored(out / "many_rows.npz", many_rows)
+    store = _stored(setup.out / "many_rows.npz", many_rows)
 
     def configs(objective: str, size: int) -> list[Config]:
         steps = EXAMPLES // size
@@ -66,7 +79,7 @@ def batch_size(out: Path, seeds: range, raw: Path | None) -> Study:
             checkpoint_every=steps,
             log_every=max(steps // 20, 1),
         )
-        return _seeded(config, seeds)
+        return _seeded(config, setup.seeds)
 
     return Study(
         title="Does the volume need larger batches than the cosine?",
@@ -88,9 +101,9 @@ def batch_size(out: Path, seeds: range, raw: Path | None) -> Study:
     )
 
 
-def modalities(out: Path, seeds: range, raw: Path | None) -> Study:
+def modalities(setup: Setup) -> Study:
     """Two to eight views, each seed beginning with another."""
-    store = _stored(out / "eight_views.npz", eight_views)
+    store = _stored(setup.out / "eight_views.npz", eight_views)
     names = load(store).modalities
 
     def taken(seed: int, count: int) -> tuple[str, ...]:
@@ -99,7 +112,7 @@ def modalities(out: Path, seeds: range, raw: Path | None) -> Study:
 
     def configs(objective: str, count: int) -> list[Config]:
         start = replace(digits, data=str(store), objective=objective, steps=500)
-        return [replace(start, modalities=taken(seed, count), seed=seed) for seed in seeds]
+        return [replace(start, modalities=taken(seed, count), seed=seed) for seed in setup.seeds]
 
     return Study(
         title="What does another modality add?",
@@ -118,13 +131,13 @@ def modalities(out: Path, seeds: range, raw: Path | None) -> Study:
     )
 
 
-def temperature(out: Path, seeds: range, raw: Path | None) -> Study:
+def temperature(setup: Setup) -> Study:
     """Fixed temperatures, of every term at once."""
 
     def configs(objective: str, value: float) -> list[Config]:
         start = replace(digits, objective=objective)
         settings = {name: replace(term, temperature=value) for name, term in start.terms.items()}  # pyright: ignore[reportCallIssue]
-        return _seeded(replace(start, settings=settings, steps=500), seeds)
+        return _seeded(replace(start, settings=settings, steps=500), setup.seeds)
 
     return Study(
         title="Which temperature does each method want?",
@@ -143,13 +156,13 @@ def temperature(out: Path, seeds: range, raw: Path | None) -> Study:
     )
 
 
-def anchor(out: Path, seeds: range, raw: Path | None) -> Study:
+def anchor(setup: Setup) -> Study:
     """One modality for the anchor, or each in turn."""
 
     def configs(objective: str, name: str | None) -> list[Config]:
         start = replace(digits, objective=objective)
         settings = {term: replace(x, anchor=name) for term, x in start.terms.items()}  # pyright: ignore[reportCallIssue]
-        return _seeded(replace(start, settings=settings, steps=500), seeds)
+        return _seeded(replace(start, settings=settings, steps=500), setup.seeds)
 
     anchors = {name: name for name in load("digits").modalities} | {"each in turn": None}
     return Study(
@@ -175,22 +188,22 @@ BATCH = 128
 """That many complete rows there must be, or none are trained on."""
 
 
-def missing(out: Path, seeds: range, raw: Path | None) -> Study:
+def missing(setup: Setup) -> Study:
     """Emoji, whose second drawing is often absent, and more and more of it absent by chance."""
-    if raw is None:
+    if setup.raw is None:
         raise RawDataError("missing needs the emoji: give their folder with --emoji RAW_DIR")
-    whole = out / "emoji"
-    if not whole.exists():
-        prepare(Emoji(raw, whole))
+    emoji = setup.out / "emoji"
+    if not emoji.exists():
+        prepare(Emoji(setup.raw, emoji))
 
     def stored(rate: float, complete: bool) -> Path:
         kind = "complete" if complete else "all"
-        made = partial(_thinned, whole, rate, complete)
-        return _stored(out / f"emoji-{kind}-{rate}.npz", made)
+        made = partial(_thinned, emoji, rate, complete)
+        return _stored(setup.out / f"emoji-{kind}-{rate}.npz", made)
 
     def configs(objective: str, store: Path) -> list[Config]:
         start = replace(digits, data=str(store), objective=objective, steps=400, batch_size=BATCH)
-        return _seeded(start, seeds)
+        return _seeded(start, setup.seeds)
 
     def line(objective: str, complete: bool) -> dict[str, list[Config]]:
         stores = {f"{rate:.0%}": stored(rate, complete) for rate in ABSENT}
@@ -222,10 +235,9 @@ def _seeded(config: Config, seeds: range) -> list[Config]:
 def _stored(file: Path, made: Callable[[], Mapping[str, np.ndarray]]) -> Path:
     """A feature store in a file, made if it is not there."""
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(f"unfinished-{file.name}")
-        np.savez(unfinished, allow_pickle=False, **made())
-        unfinished.replace(file)
+        make_folder(file.parent)
+        with whole(file) as draft, draft.open("wb") as store:
+            np.savez(store, allow_pickle=False, **made())
     return file
 
 
@@ -249,7 +261,7 @@ def _thinned(folder: Path, rate: float, complete: bool) -> dict[str, np.ndarray]
     return {**arrays, **there, "ids": store.ids[rows], "split": store.split[rows]}
 
 
-STUDIES: dict[str, Made] = {
+STUDIES: dict[str, Callable[[Setup], Study]] = {
     "batch-size": batch_size,
     "modalities": modalities,
     "temperature": temperature,

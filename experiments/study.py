@@ -30,7 +30,7 @@ from gramalign.evaluation.comparison import Interval, interval
 from gramalign.report import check_installed
 from gramalign.training.environment import environment
 
-from .studies import STUDIES, Study
+from .studies import STUDIES, Setup, Study
 
 FIGURES = ("pair R@1, cosine", "one -> rest R@1, own", "rest -> one R@1, own")
 """In percent: means over all modalities, under the cosine and under the Score that is trained."""
@@ -60,7 +60,7 @@ class Command:
         if self.seeds < 1:
             raise ValueError(f"seeds is {self.seeds}, expected at least 1")
         out = self.out / self.name
-        study = STUDIES[self.name](out, range(self.seeds), self.emoji)
+        study = STUDIES[self.name](Setup(out, range(self.seeds), self.emoji))
         keep_programs()
         screen = console()
         results = measured(study, out, screen)

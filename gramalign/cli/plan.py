@@ -116,7 +116,6 @@ class Plan:
             record |= {"largest": dataclasses.asdict(largest)}
             screen.print(largest_line(largest, limit))
         if self.out is not None:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
             write_figures(self.out, record)
         if not first.fits:
             raise SystemExit(1)

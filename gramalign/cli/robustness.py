@@ -60,7 +60,7 @@ class Robustness:
 
     def run(self) -> None:
         """Measure, print and write."""
-        check_repeats(self.repeats, self.seed, argument="--")
+        check_repeats(self.repeats, self.seed)
         keep_programs()
         run, screen = load_run(self.run_folder), console()
         path = folder_for(run.folder, self.out).robustness

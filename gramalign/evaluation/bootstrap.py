@@ -80,7 +80,7 @@ def bootstrap_interval(
     labels = np.arange(len(values)) if groups is None else numbered(groups, len(values), "groups")
     units = int(labels.max()) + 1
     if statistic is None:
-        drawn, left_out, estimate = _of_mean(values, labels, units, resamples, rng)
+        drawn, left_out, estimate = _of_mean(values, labels, resamples, rng)
     else:
         drawn, estimate = _of_any(statistic, values, labels, units, resamples, rng)
         left_out = np.array([math.nan])
@@ -154,7 +154,7 @@ def drawn_weights(
 
 
 def _of_mean(
-    values: np.ndarray, labels: np.ndarray, units: int, resamples: int, rng: np.random.Generator
+    values: np.ndarray, labels: np.ndarray, resamples: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The mean of each resample, without each unit in turn, and of all units."""
     sums, sizes = np.bincount(labels, values), np.bincount(labels).astype(np.float64)

@@ -104,15 +104,12 @@ class Evaluation(Record):
             for name, tasks in self._averaged(baseline, own).items()
         }
 
-    def summary_hits(
-        self, *, baseline: bool = False, own: bool = False
-    ) -> dict[str, Float[np.ndarray, "_tasks examples"]]:
+    def summary_hits(self, *, own: bool = False) -> dict[str, Float[np.ndarray, "_tasks examples"]]:
         """What `summary` averages, query by query, for statistics (`unit_values`).
 
         Tasks that the run's Score has no query of are there under the cosine: another run may have.
 
         Args:
-            baseline: as in `summary`.
             own: as in `summary`.
 
         Returns:
@@ -123,7 +120,7 @@ class Evaluation(Record):
         Raises:
             ValueError: the evaluation was read from a record, which does not keep ranks.
         """
-        found = self._averaged(baseline, own)
+        found = self._averaged(False, own)
         if len(self.modalities) == 2:
             forward = {name: x for name, x in found.items() if not name.startswith("rest")}
             found = {name.replace("one -> rest", "pair"): x for name, x in forward.items()}

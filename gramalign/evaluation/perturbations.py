@@ -82,12 +82,7 @@ def store_as(data: EmbeddingSet, precision: str) -> EmbeddingSet:
         data: float32 embeddings.
         precision: one of `PRECISIONS`. `int8` has a float scale per row, which makes its largest
             entry 127; `sign` keeps one bit per number.
-
-    Raises:
-        ValueError: an unknown precision.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     _, stored = PRECISIONS[precision]
     return _changed(data, stored)
 

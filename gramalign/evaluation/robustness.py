@@ -231,11 +231,11 @@ def _range(values: list[float]) -> Range:
     return Range(mean(counted), min(counted), max(counted))
 
 
-def check_repeats(repeats: int, seed: int, *, argument: str = "") -> None:
-    """Raises `ValueError` for no repetition, or a negative seed; names begin with `argument`."""
+def check_repeats(repeats: int, seed: int) -> None:
+    """Raises `ValueError` for no repetition, or a negative seed."""
     for name, value, least in (("repeats", repeats, 1), ("seed", seed, 0)):
         if value < least:
-            raise ValueError(f"{argument}{name}: got {value}, expected at least {least}")
+            raise ValueError(f"{name}: got {value}, expected at least {least}")
 
 
 def _check(

@@ -111,8 +111,6 @@ def test_precisions():
     assert jnp.dtype("bfloat16").itemsize * 8 == PRECISIONS["bfloat16"][0]
     for rows in found.values():  # the absent stay absent
         assert not rows["audio"][~data.present["audio"]].any()
-    with pytest.raises(ValueError, match="got 'int4'"):
-        store_as(data, "int4")
 
 
 def embed_of(data):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.digit_sets import COPIES, eight_views, many_rows
-from experiments.studies import STUDIES, Study, _thinned
+from experiments.studies import STUDIES, Setup, Study, _thinned
 from experiments.study import FIGURES, grids, main, measured, write
 from gramalign.cli.console import console
 from gramalign.data import load
@@ -79,7 +79,7 @@ def test_entries_are_taken_from_the_training_part_alone(tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in STUDIES if name != "missing"])
 def test_what_a_study_trains(name, tmp_path):
-    study = STUDIES[name](tmp_path, range(2), None)
+    study = STUDIES[name](Setup(tmp_path, range(2)))
     configs = list(study.configs())
     assert len(set(map(repr, configs))) == len(configs), "two runs are the same"
     for places in study.lines.values():
