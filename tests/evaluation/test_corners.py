@@ -9,7 +9,6 @@ from scipy import stats
 from gramalign.evaluation import (
     bootstrap_interval,
     checked,
-    compare,
     crossed_test,
     retrieve_by_label,
     robustness,
@@ -61,16 +60,6 @@ def test_a_centred_interval_holds_the_figure():
             seed=seed,
         )
         assert found.low <= found.estimate <= found.high
-
-
-def test_a_figure_that_one_seed_lacks_is_left_out():
-    both = np.array([[100.0, 0.0, 100.0, 0.0]])
-    found = compare(
-        {"a": [{"R": both, "S": both}, {"R": both}], "b": [{"R": both, "S": both}] * 2},
-        resamples=20,
-    )
-    assert found.figures["a"]["S"].over_seeds.seeds == 0
-    assert found.figures["b"]["S"].over_seeds.seeds == 2
 
 
 def test_a_query_without_a_right_answer_does_not_count():

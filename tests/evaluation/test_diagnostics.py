@@ -4,26 +4,18 @@ import numpy as np
 import pytest
 
 from gramalign.evaluation import checked, diagnose
+from tests import samples
 
-
-def embeddings_of(seed, examples=32, dim=16, names=("text", "audio", "video")):
-    rng = np.random.default_rng(seed)
-    centre = rng.normal(size=(examples, dim)) + 0.5
-    return {name: (centre + rng.normal(size=(examples, dim))).astype(np.float32) for name in names}
-
-
-def unit(x):
-    x = x.astype(np.float64)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+NAMES = ("text", "audio", "video")
 
 
 def test_equals_float64_numpy_with_gaps_and_groups():
-    embeddings = embeddings_of(0)
+    embeddings = samples.embeddings(np.random.default_rng(0), 32, 16, NAMES)
     rng = np.random.default_rng(1)
     present = {name: rng.random(32) > 0.2 for name in embeddings}
     groups = np.arange(32) // 8
     measured = diagnose(checked(embeddings, present, groups))
-    units = {name: unit(x) for name, x in embeddings.items()}
+    units = {name: samples.normalized(x.astype(np.float64)) for name, x in embeddings.items()}
 
     for name, x in units.items():
         x = x[present[name]]
@@ -75,18 +67,6 @@ def test_an_orthogonal_modality_leaves_the_tuple_flat():
     assert measured.pairs[0].gap == pytest.approx(np.sqrt(16) / 8)
     assert measured.pairs[0].alignment == pytest.approx(2)
     assert measured.uniformity["a"] == pytest.approx(-4)
-
-
-def test_what_cannot_be_measured_is_nan():
-    embeddings = embeddings_of(0)
-    first = np.arange(32) < 1
-    measured = diagnose(checked(embeddings, {"text": first, "audio": ~first}))
-    assert measured.complete == 0
-    assert np.isnan([measured.volume.matched, measured.leading_share.mismatched]).all()
-    assert np.isnan(measured.uniformity["text"])
-    assert measured.pairs[0].examples == 0 and np.isnan(measured.pairs[0].gap)
-    # One group: there is no mismatched tuple.
-    assert np.isnan(diagnose(checked(embeddings, groups=np.zeros(32, int))).volume.mismatched)
 
 
 def test_mismatches_do_not_depend_on_the_order_of_the_rows():

@@ -174,11 +174,18 @@ def test_without_a_complete_tuple():
     first = np.arange(32) < 1
     found = diagnose(checked(embeddings, {"text": first, "audio": ~first}))
     figures = [*found.gram_value.values(), *found.coincident.values(), found.volume.separation]
-    assert np.isnan(figures).all() and found.volume.matched_histogram == ()
+    assert found.complete == 0 and np.isnan(figures).all()
+    assert found.volume.matched_histogram == ()
+    assert np.isnan([found.volume.matched, found.leading_share.mismatched]).all()
+    assert math.isnan(found.uniformity["text"])
     assert math.isnan(found.effective_rank["text"])  # one row is a line whatever it is
     assert not [item for item in found.warnings if "text" in item.sentence]
-    assert np.isnan(next(pair.negative for pair in found.pairs if pair.examples == 0))
+    apart = next(pair for pair in found.pairs if pair.examples == 0)
+    assert np.isnan([apart.negative, apart.gap]).all()
     json.dumps(found.to_json(), allow_nan=False)
+    # One group: there is no mismatched tuple.
+    one = diagnose(checked(embeddings, groups=np.zeros(32, int)), neighbours=False)
+    assert np.isnan(one.volume.mismatched)
 
 
 def test_where_all_are_near_equally_often_nothing_is_a_hub():

@@ -46,6 +46,10 @@ def test_what_came_before_the_match(run):
     data, labels = run.embedded, run.rows.labels
     shown = galleries(run, Thumbnails(run.rows))
     assert [gallery.title for gallery in shown] == ["one → rest, cosine", "rest → one, cosine"]
+    for gallery, sides in zip(shown, ((1, 2), (2, 1)), strict=True):
+        found = [x for x in run.evaluation.retrieval if (len(x.query), len(x.gallery)) == sides]
+        assert gallery.failures[0].rank == max(x.ranks.max() for x in found)
+        assert len({failure.query.id for failure in gallery.failures}) == len(gallery.failures)
     for failure in (failure for gallery in shown for failure in gallery.failures):
         sides = failure.task.split(" → ")
         (one,) = (name for name in sides if name != "rest")

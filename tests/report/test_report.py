@@ -49,7 +49,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from gramalign.report.page import render
-from gramalign.report.space_map import check_projections, project
+from gramalign.report.space_map import project
 
 NASTY = "a<script>&$b_"
 SMALL = ["--steps", "20", "--optimizer.warmup", "2", "--batch-size", "16", "--log-every", "5"]
@@ -339,7 +339,7 @@ def test_what_each_modality_adds(gathered, run, tmp_path):
     record = {"data": gathered.data, "part": gathered.part, **found.to_json()}
     (copy / "contribution.json").write_text(json.dumps(record))
     again = gather(load_run(copy), "copy", "", copy)
-    assert again.contribution.figures == found
+    assert (again.name, again.contribution.figures) == ("copy", found)
     assert again.commands[2].endswith("--contribution")
     # One that measured both is shown once.
     evaluated = json.loads((copy / "evaluation.json").read_text())
@@ -569,12 +569,6 @@ def test_a_collapsed_space_is_one_point(projection, spread):
     assert (told == "One point.") == (not flat.any()) == (spread < 1e-3)
 
 
-def test_umap_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ValueError, match="pip install umap-learn"):
-        check_projections(("pca", "umap"))
-
-
 def test_bars_hold_every_rank_once():
     held = [rank for low, high in bins(100, 120) for rank in range(low, high + 1)]
     assert held == list(range(1, 121))
@@ -591,28 +585,6 @@ def test_ranks_of_a_large_gallery_have_room_for_their_names(gathered, largest, n
         and shown[0] == "1"
         and len(panel.patches) >= len(bins(largest, largest))
     )
-
-
-def test_the_worst_queries_are_the_last_ranks(gathered):
-    from gramalign.report.failures import galleries
-
-    for gallery in galleries(gathered, Thumbnails(gathered.rows)):
-        kind = gallery.title.split(",")[0]
-        sides = (1, 2) if kind == "one → rest" else (2, 1)
-        all_ranks = np.concatenate(
-            [
-                gathered.ranks[f"{'+'.join(x.query)} -> {'+'.join(x.gallery)}, {x.score}"]
-                for x in gathered.evaluation.retrieval
-                if (len(x.query), len(x.gallery)) == sides and x.score == gathered.evaluation.score
-            ]
-        )
-        assert gallery.failures[0].rank == all_ranks.max()
-        ids = [failure.query.id for failure in gallery.failures]
-        assert len(set(ids)) == len(ids)
-        for failure in gallery.failures:
-            assert len(failure.above) == min(4, failure.rank - 1)
-            assert failure.query.id not in [item.id for item in failure.above]
-            assert all(item.right == (item.label == failure.query.label) for item in failure.above)
 
 
 def test_thumbnails_are_small_png(gathered):
