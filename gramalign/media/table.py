@@ -146,9 +146,12 @@ def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
                 names = [name.strip() for name in cells]
             elif cells:
                 if len(cells) != len(names):
+                    cure = "quote cells that hold a delimiter"
+                    if other := next((x for x in ";\t," if len(names) == 1 and x in names[0]), ""):
+                        cure = f"that has {other!r} for a delimiter, expected {reader.dialect.delimiter!r}"
                     raise ValueError(
                         f"{path}: line {begin} has {counted(len(cells), 'cell')}, expected "
-                        f"{len(names)}, as in the first line; quote cells that hold a delimiter"
+                        f"{len(names)}, as in the first line; {cure}"
                     )
                 rows.append(cells)
                 lines.append(begin)
