@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 LOCK = "lock"
 
 
@@ -58,6 +60,7 @@ def whole(path: Path) -> Iterator[Path]:
 
     Raises:
         IsADirectoryError: there is a folder in its place.
+        OSError: it cannot be written, as where the disk is full.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, expected a file to write: give another name")
@@ -71,6 +74,12 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(draft, path)
         with contextlib.suppress(OSError):  # not every file system has it for folders
             _on_disk(path.parent)
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.add_note(f"That was while writing {path}")
+        raise
+    except SafetensorError as error:  # which is no OSError
+        raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         draft.unlink(missing_ok=True)
 

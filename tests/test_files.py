@@ -1,5 +1,6 @@
 """Files are whole or not there, and leave no drafts."""
 
+import errno
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 import safetensors.numpy
 
 from gramalign.cli.figures import write_with_rows
+from gramalign.error_text import text_of
 from gramalign.files import check_local, locked, read_json, whole, write_text
 
 
@@ -47,6 +49,15 @@ def test_an_error_leaves_what_was_there(tmp_path):
         draft.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old" and names(tmp_path) == ["figures.json"]
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    path = tmp_path / "figures.json"
+    with pytest.raises(OSError) as told, whole(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert text_of(told.value).endswith(f"No space left on device. That was while writing {path}")
+    with pytest.raises(OSError, match=f"{path} cannot be written: No space"), whole(path):
+        raise safetensors.SafetensorError("No space left on device")
 
 
 def test_threads_that_write_one_file_leave_one_of_theirs(tmp_path):
