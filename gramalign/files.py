@@ -62,6 +62,7 @@ def whole(path: Path) -> Iterator[Path]:
 
     Raises:
         IsADirectoryError: there is a folder in its place.
+        OSError: it cannot be written, as where the disk is full.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, expected a file to write: give another name")
@@ -75,6 +76,10 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(draft, path)
         with contextlib.suppress(OSError):  # not every file system has it for folders
             _on_disk(path.parent)
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.add_note(f"That was while writing {path}")
+        raise
     finally:
         draft.unlink(missing_ok=True)
 

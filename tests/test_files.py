@@ -1,5 +1,6 @@
 """Files are whole or not there, and leave no drafts."""
 
+import errno
 import fcntl
 import json
 import os
@@ -14,6 +15,7 @@ import pytest
 import safetensors.numpy
 
 from gramalign.cli.figures import write_with_rows
+from gramalign.error_text import text_of
 from gramalign.files import check_local, locked, read_json, whole, write_arrays, write_text
 
 
@@ -52,10 +54,8 @@ def test_an_error_leaves_what_was_there(tmp_path):
 
 def test_arrays_that_the_disk_has_no_room_for(tmp_path):
     """No file may grow over some kB."""
-    path, (before, most) = (
-        tmp_path / "arrays.safetensors",
-        resource.getrlimit(resource.RLIMIT_FSIZE),
-    )
+    path = tmp_path / "arrays.safetensors"
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     write_arrays(path, {"a": np.ones(2)}, {})
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, most))
     try:
@@ -65,6 +65,13 @@ def test_arrays_that_the_disk_has_no_room_for(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
     assert names(tmp_path) == [path.name]
     np.testing.assert_array_equal(safetensors.numpy.load_file(path)["a"], np.ones(2))
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    path = tmp_path / "figures.json"
+    with pytest.raises(OSError) as told, whole(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert text_of(told.value).endswith(f"No space left on device. That was while writing {path}")
 
 
 def test_threads_that_write_one_file_leave_one_of_theirs(tmp_path):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gramalign.decoding.cut_short import check_whole
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -36,12 +38,13 @@ def frames_of(path: str, count: int) -> list["Image.Image"]:
         count: how many.
 
     Raises:
-        OSError, ValueError: it is damaged, no video, or has no frame.
+        OSError, ValueError: it is damaged or cut short, no video, or has no frame.
     """
     if Path(path).is_dir():
         return _of_folder(Path(path), count)
     import av
 
+    check_whole(path)
     with av.open(path) as container:
         if not container.streams.video:
             raise ValueError("it has no video")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from gramalign.counted import counted
 from gramalign.decoding.libraries import processor, unusable
 from gramalign.decoding.pictures import frames_of, picture, spread
 from gramalign.decoding.sounds import sound, windows
@@ -103,8 +104,18 @@ def _texts(tokenizer: Any, longest: int, padded: bool) -> Callable[[str], Pieces
     longest = min(longest, tokenizer.model_max_length)
     if tokenizer.pad_token is None:
         raise ValueError("it has no padding token: set pad_token")
-    if longest < 1:
-        raise ValueError(f"model_max_length is {tokenizer.model_max_length}, expected at least 1")
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        # Hugging Face makes one of nothing, which calls all words unknown, or leaves them out.
+        raise ValueError(
+            "it has no vocabulary: tokenizer.json, vocab.txt, vocab.json and merges.txt, or a "
+            ".model is missing"
+        )
+    if longest <= (special := tokenizer.num_special_tokens_to_add()):
+        raise ValueError(
+            f"{counted(longest, 'token')} of a text would be kept, of which {special} would be "
+            f"special: expected at least {special + 1} of --tokens, max_seq_length, and "
+            "model_max_length in tokenizer_config.json"
+        )
     # A hint to tokenise many texts at once, which threads do here.
     tokenizer.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
 

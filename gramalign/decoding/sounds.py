@@ -3,18 +3,26 @@
 import numpy as np
 from jaxtyping import Float
 
+from gramalign.decoding.cut_short import check_whole, is_counted
+
 
 def sound(path: str, rate: int) -> Float[np.ndarray, " samples"]:
     """The sound in a file, the mean of its channels, at a sampling rate.
 
     Raises:
         RuntimeError: it is damaged, or no sound.
-        ValueError: it has no samples, or NaN or Inf among them.
+        ValueError: it has no samples, or NaN or Inf among them, or is cut short.
     """
     import soundfile
     import soxr
 
-    channels, own = soundfile.read(path, dtype="float32", always_2d=True)
+    check_whole(path)
+    with soundfile.SoundFile(path) as file:
+        told, own, channels = file.frames, file.samplerate, file.read(-1, "float32", always_2d=True)
+    if len(channels) < 0.99 * told and is_counted(path):
+        raise ValueError(
+            f"it is cut short: of {told} samples that it says to hold, {len(channels)} are there"
+        )
     found = channels.mean(axis=1)
     if own != rate:
         found = soxr.resample(found, own, rate)

@@ -123,6 +123,7 @@ def features(
                     on_bad_file=on_bad_file,
                     report=report,
                 )
+            work.clear()
             kept = kept_of(work, rows, columns, cells=cells)
             if on_demand:
                 list_cells(work, rows, columns, kept, cells=cells, recipes=recipes)

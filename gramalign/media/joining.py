@@ -64,7 +64,7 @@ def kept_of(
             *_, file, reason = bad[-1]
             raise ValueError(
                 f"{table.path}: no file of {column.name} can be read, such as {file!r}: {reason}. "
-                f"Leave it out, or put its files in order; then delete {work.folder} to begin anew"
+                f"Put its files in order, or leave it out and delete {work.folder} to begin anew"
             )
     kept = np.any(list(present.values()), axis=0)
     if bad:

@@ -29,7 +29,7 @@ def make_chunks(
     on_bad_file: OnBadFile,
     report: Report,
 ) -> None:
-    """Makes those chunks of a column that are not there yet.
+    """Makes those chunks of a column that are not there yet, or lack files that could not be read.
 
     Each is made by itself, so its features do not depend on where an earlier run ended.
 
@@ -49,12 +49,12 @@ def make_chunks(
     """
     total = len(column.cells)
     chunks = list(enumerate(chunk_ranges(total, cells)))
-    if on_bad_file == "error":  # of an earlier run that was told to go on
-        for number, chunk in chunks:
-            if work.has(column.name, number):
-                for cell, reason in work.bad(column.name, number).items():
-                    raise _unreadable(table, column, chunk[cell], reason)
-    todo = [(number, chunk) for number, chunk in chunks if not work.has(column.name, number)]
+    # Files that could not be read may have been replaced since.
+    todo = [
+        (number, chunk)
+        for number, chunk in chunks
+        if not work.has(column.name, number) or work.bad(column.name, number)
+    ]
     done = total - sum(len(chunk) for _, chunk in todo)
     report(column.name, done, total)
     if not todo:

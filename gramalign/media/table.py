@@ -134,7 +134,7 @@ def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
     # Strict, as a quote that is never closed would take the rest of the table for one cell.
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter=_DELIMITERS[path.suffix],
+        delimiter=(wanted := _DELIMITERS[path.suffix]),
         skipinitialspace=True,
         strict=True,
     )
@@ -146,9 +146,12 @@ def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
                 names = [name.strip() for name in cells]
             elif cells:
                 if len(cells) != len(names):
+                    cure = "quote cells that hold a delimiter"
+                    if len(names) == 1 and (others := {*";\t,"} & {*names[0]} - {wanted}):
+                        cure = f"cells are divided by {wanted!r}, not {others.pop()!r}"
                     raise ValueError(
                         f"{path}: line {begin} has {counted(len(cells), 'cell')}, expected "
-                        f"{len(names)}, as in the first line; quote cells that hold a delimiter"
+                        f"{len(names)}, as in the first line; {cure}"
                     )
                 rows.append(cells)
                 lines.append(begin)

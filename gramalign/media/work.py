@@ -64,6 +64,12 @@ class Work:
         with np.load(self._chunk(name, number), allow_pickle=False) as file:
             return dict(zip(file["bad"].tolist(), file["reasons"].tolist(), strict=True))
 
+    def clear(self) -> None:
+        """Removes arrays and lists of chunks that may have been made anew since."""
+        for path in self.folder.iterdir():
+            if path.name not in (LOCK, JOB, _CHUNKS):
+                path.unlink()
+
     def save(self, name: str, array: np.ndarray) -> None:
         """Writes an array of the store."""
         save_array(self.folder / f"{name}.npy", array)

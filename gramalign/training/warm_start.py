@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,13 +166,16 @@ def _check_frozen(unlike: set[str], path: Path, config: Config) -> None:
             )
 
 
-def replaced(tree: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
-    """A tree with these arrays in the place of those of the same names; others are left alone."""
+def replaced(tree: PyTree, arrays: dict[str, np.ndarray]) -> PyTree:
+    """A tree with these arrays in the place of those of the same names; others are left alone.
+
+    They are taken out, or the host would hold large models once more.
+    """
 
     def leaf(name: str, old: Any) -> Any:
         if name not in arrays:
             return old
-        new = arrays[name].astype(old.dtype)
+        new = arrays.pop(name).astype(old.dtype, copy=False)
         if not isinstance(old, jax.Array):
             return new
         # Each process and device gets its own part.

@@ -21,7 +21,7 @@ from gramalign.media.encoding import encoding_of
 from gramalign.models.pretrained import load
 from tests.compilations import compilations
 from tests.media.conftest import ROWS
-from tests.media.made import write_encoders
+from tests.media.made import write_encoders, write_image
 
 
 def given(encoders) -> dict[str, Any]:
@@ -504,7 +504,7 @@ def test_nor_is_a_modality_made_of_nothing(how, damaged, encoders, tmp_path):
         file.write_bytes(b"no sound")
     text, audio = {"caption": encoders / "clip"}, {"sound": encoders / "whisper"}
     damaged.write_text("\n".join(damaged.read_text().splitlines()[:5]))
-    told = f"no file of sound can be read, .*; then delete {tmp_path}/store.unfinished to begin"
+    told = f"no file of sound can be read, .* delete {tmp_path}/store.unfinished to begin anew"
     with pytest.raises(ValueError, match=told):
         features(damaged, tmp_path / "store", text=text, audio=audio, on_bad_file="missing", **how)
     assert not (tmp_path / "store").exists()
@@ -521,16 +521,24 @@ def test_a_table_may_change_while_nothing_is_kept(damaged, encoders, tmp_path):
     assert out.exists()
 
 
-def test_who_went_on_may_change_their_mind(damaged, encoders, small, tmp_path):
-    def report(name, done, total):
-        if name == "film":
-            raise Killed
+def test_a_file_that_was_replaced_is_read(damaged, encoders, small, tmp_path, monkeypatch):
+    def killed(_):
+        raise Killed
 
-    out = tmp_path / "store"
-    with pytest.raises(Killed):
-        features(damaged, out, **given(encoders), **small, on_bad_file="missing", report=report)
+    out, clip = tmp_path / "store", encoders / "clip"
+    how = {"text": {"caption": clip}, "image": {"photo": clip}, **small}
+    lines = damaged.read_text().splitlines()
+    damaged.write_text("\n".join(lines[:-1]))
+    with monkeypatch.context() as patch:
+        patch.setattr("gramalign.media.work.Work.publish", killed)
+        with pytest.raises(Killed):
+            features(damaged, out, **how, on_bad_file="missing")
     with pytest.raises(ValueError, match="row 2 .*'photos/2.png' cannot be read"):
-        features(damaged, out, **given(encoders), **small)
+        features(damaged, out, **how)
+    write_image(damaged.parent / "photos" / "2.png", seed=2)
+    features(damaged, out, **how, on_bad_file="missing")
+    features(damaged, tmp_path / "whole", **how)
+    assert bytes_of(out) == bytes_of(tmp_path / "whole")
 
 
 def test_a_feature_that_is_not_finite(table, encoders, tmp_path, monkeypatch):

@@ -80,6 +80,25 @@ def test_a_tokenizer_without_padding(encoders):
         _texts(tokenizer, 12, padded=False)
 
 
+@pytest.mark.parametrize("name", ["bert", "clip", "distilbert", "mpnet", "roberta", "xlm-roberta"])
+def test_hugging_face_makes_a_tokenizer_of_nothing(tmp_path, name):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": name}))
+    told = f"^{tmp_path} has no tokenizer .*: it has no vocabulary: tokenizer.json, vocab.txt, "
+    with pytest.raises(ValueError, match=told):
+        reader("text", tmp_path, model_type=name, longest=12, frames=1)
+
+
+@pytest.mark.parametrize("longest", [1, 2])
+def test_a_text_has_room_for_a_word(tmp_path, longest):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n")
+    told = f"{longest} tokens? of a text would be kept, of which 2 would be special: expected at l"
+    with pytest.raises(ValueError, match=f"^{tmp_path} .*: {told}east 3 of --tokens"):
+        reader("text", tmp_path, model_type="bert", longest=longest, frames=1)
+    read = reader("text", tmp_path, model_type="bert", longest=3, frames=1)
+    assert read("cat cat")["input_ids"][0].tolist() == [2, 5, 3]
+
+
 @pytest.mark.parametrize(
     ("kind", "encoder", "change", "told"),
     [
@@ -98,7 +117,7 @@ def test_a_tokenizer_without_padding(encoders):
         ("audio", "beats", {"max_length": "x"}, "max_length is 'x', expected a whole number of a"),
         ("text", "bert", [1], "tokenizer_config.json holds a list, expected settings by name"),
         ("text", "bert", {"model_max_length": "x"}, "TypeError: .*; see tokenizer_config.json"),
-        ("text", "bert", {"model_max_length": 0}, "model_max_length is 0, expected at least 1"),
+        ("text", "bert", {"model_max_length": 0}, "0 tokens of a text would be kept, of which 1 "),
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")

@@ -14,7 +14,7 @@ import safetensors.numpy
 
 from gramalign.training import Model, train
 from gramalign.training.state import init_state
-from gramalign.training.warm_start import Matched, warm_start
+from gramalign.training.warm_start import Matched, replaced, warm_start
 from tests.training.commands import Killed, killed_at
 
 
@@ -49,6 +49,14 @@ def tuned_config(small_config, first, other_store):
 @pytest.fixture(scope="module")
 def tuned(tuned_config, tmp_path_factory, quiet):
     return train(tuned_config, tmp_path_factory.mktemp("tuned"), report=quiet).folder
+
+
+def test_the_host_does_not_hold_what_has_been_replaced():
+    tree, given = {"a": {"b": jnp.zeros(2)}, "c": np.zeros(2)}, {"a.b": np.ones(2), "d": np.ones(2)}
+    found = replaced(tree, given)
+    assert given.keys() == {"d"}
+    np.testing.assert_array_equal(found["a"]["b"], np.ones(2, np.float32))
+    assert found["c"] is tree["c"]
 
 
 def test_what_fits_is_taken(tuned, first):

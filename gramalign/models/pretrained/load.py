@@ -43,7 +43,8 @@ def load(folder: str | Path, kind: str, *, dtype: DTypeLike = jnp.float32) -> En
     encoder = abstract(folder, kind, dtype=dtype)
     arrays = read_weights(folder, encoder)
     parameters = nnx.to_flat_state(nnx.state(encoder))
-    whole = {path: x.replace(jax.device_put(arrays[_dotted(path)])) for path, x in parameters}
+    # Taken out one by one, or the host would hold all of them twice.
+    whole = {path: x.replace(jax.device_put(arrays.pop(_dotted(path)))) for path, x in parameters}
     nnx.update(encoder, nnx.from_flat_state(whole))
     return encoder
 
@@ -100,18 +101,19 @@ def read_weights(folder: str | Path, encoder: Encoder) -> dict[str, np.ndarray]:
         name = _name(path, recipe.names)
         if name not in found:
             raise ValueError(f"{folder} lacks {name}, which {_dotted(path)} is made of")
-        array = found.pop(name)
-        if path[-1] == "kernel" and array.ndim > 1:  # from [out, in, ...] to [..., in, out]
-            array = np.transpose(array, (*range(2, array.ndim), 1, 0))
+        array, wanted = found.pop(name), parameter.shape
+        given = array.shape
+        if path[-1] == "kernel":  # from [out, in, ...] to [..., in, out]
+            wanted = (*wanted[:-3:-1], *wanted[:-2])
+            array = np.transpose(array, (*range(2, array.ndim), *range(array.ndim)[1::-1]))
         if array.size == np.prod(parameter.shape, dtype=int) and array.ndim != len(parameter.shape):
             array = array.reshape(parameter.shape)  # tokens and positions have a batch of one there
         if array.shape != parameter.shape:
             raise ValueError(
-                f"{folder}: {name} has shape {array.shape}, expected {parameter.shape} by its "
-                "config.json"
+                f"{folder}: {name} has shape {given}, expected {wanted} by its config.json"
             )
         with np.errstate(over="ignore"):
-            arrays[_dotted(path)] = array = array.astype(np.float32)
+            arrays[_dotted(path)] = array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
             raise ValueError(
                 f"{folder}: {name} has NaN or Inf, or numbers too large for float32: take another "

@@ -5,12 +5,12 @@ of 2305.18500. Their code has one set of names for the parts: EVA-CLIP's images,
 BERT's texts, and a linear map of each into the common space. ImageBind is of 2305.05665.
 """
 
-import contextlib
 import functools
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +137,8 @@ def divide(
     depth maps, if the checkpoint has its head (all of GRAM's code have one, though it was trained
     in its model of five modalities alone); `audio`; and of texts, with a tokenizer, `caption` and
     `subtitle`. ImageBind's are in one folder, `out` itself, as is BEATs of its authors, taken
-    to be configured as its iter3+. What is there is written anew, and what is there of parts that
-    are not written now does not load any more.
+    to be configured as its iter3+. Once all is known to load, what is there is written anew, and
+    what is there of parts that are not written now does not load any more.
 
     Args:
         checkpoint: a safetensors file.
@@ -152,70 +152,82 @@ def divide(
     Raises:
         FileNotFoundError: a file does not exist.
         ValueError: it is no safetensors file, or not of such a model, all of whose weights are
-            there, in their shapes.
+            there, in their shapes; or it would be overwritten.
     """
     source, out = Checkpoint(Path(checkpoint)), Path(out)
     # Read at once: they may be those of a folder that is written anew.
     files = {} if tokenizer is None else _files(Path(tokenizer))
+    makers = _makers(source, files)
+    for place in (out / name / "model.safetensors" for name in makers):
+        if place.exists() and place.samefile(source.path):
+            raise ValueError(
+                f"{place} is the checkpoint, and would be overwritten: give another out"
+            )
+    make_folder(out)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as drafts:
+        for name, make in makers.items():
+            make_folder(draft := Path(drafts, name))
+            _write(draft / "config.json", make(draft))
+            try:
+                for kind in (found := kinds(draft)):
+                    read_weights(draft, abstract(draft, kind))
+            except ValueError as error:
+                told = str(error).replace(drafts, str(out))
+                raise ValueError(
+                    f"{source.path} holds no such model as was published: {told}"
+                ) from error
+        for name in _HEADS if "vision" in makers else makers:  # of another checkpoint, perhaps
+            (out / name / "config.json").unlink(missing_ok=True)
+        for name in makers:
+            _move(Path(drafts, name), out / name)
+    return dict.fromkeys(found, out) if "" in makers else {name: out / name for name in makers}
+
+
+def _makers(
+    source: Checkpoint, files: Mapping[str, bytes]
+) -> dict[str, Callable[[Path], dict[str, Any]]]:
+    """What writes the folder of an encoder, and returns its config, by the folder's name."""
     if source.below("modality_trunks."):
-        return _imagebind(source, out, files)
+        return {"": functools.partial(_imagebind, source, files)}
     if "patch_embedding.weight" in source:
-        with _config(source, out) as config:
-            config |= _beats(source, out, "", 128, {})
-        return {"audio": out}
-    makers = {"vision": functools.partial(_images, source, _HEADS["vision"])}
+        return {"": functools.partial(_beats, source, "", 128, {})}
+    makers: dict[str, Any] = {"vision": functools.partial(_images, source, _HEADS["vision"])}
     if _HEADS["depth"] in source:
         makers["depth"] = functools.partial(_images, source, _HEADS["depth"])
     makers["audio"] = functools.partial(_sounds, source, _HEADS["audio"])
     if files:
         for name, longest in _LONGEST.items():
             makers[name] = functools.partial(_texts, source, _HEADS[name], files, longest)
-    for old in (out / name / "config.json" for name in _HEADS):
-        if old.is_file():  # of another checkpoint, perhaps
-            old.unlink(missing_ok=True)
-    for name, make in makers.items():
-        with _config(source, out / name) as config:
-            config |= make(out / name)
-    return {name: out / name for name in makers}
+    return makers
 
 
-@contextlib.contextmanager
-def _config(source: Checkpoint, folder: Path) -> Iterator[dict[str, Any]]:
-    """What is to be written to `config.json`: last, so that no half of a folder loads.
-
-    Raises:
-        ValueError: the weights that are there do not make what it says.
-    """
-    make_folder(folder)
-    (folder / "config.json").unlink(missing_ok=True)
-    yield (config := {})
-    _write(folder / "config.json", config)
-    try:
-        for kind in kinds(folder):
-            read_weights(folder, abstract(folder, kind))
-    except ValueError as error:
-        (folder / "config.json").unlink()
-        raise ValueError(f"{source.path} holds no such model as was published: {error}") from error
+def _move(draft: Path, folder: Path) -> None:
+    """Gives files their places, the last of which is `config.json`: no half of a folder loads."""
+    if "text" in kinds(draft):
+        for name in _TOKENIZER:  # of another, which might be taken instead
+            (folder / name).unlink(missing_ok=True)
+    paths = [path for path in draft.rglob("*") if path.is_file()]
+    for path in sorted(paths, key=(draft / "config.json").__eq__):
+        place = folder / path.relative_to(draft)
+        make_folder(place.parent)
+        path.replace(place)
 
 
-def _imagebind(source: Checkpoint, out: Path, files: Mapping[str, bytes]) -> dict[str, Path]:
-    parts = {"text": "text", "image": "vision", "audio": "audio"}
+def _imagebind(source: Checkpoint, files: Mapping[str, bytes], folder: Path) -> dict[str, Any]:
     names = {
         name: name
         for each in ("preprocessors", "trunks", "heads")
-        for part in parts.values()
+        for part in ("text", "vision", "audio")
         for name in source.below(f"modality_{each}.{part}.")
     }
     before = "modality_preprocessors.vision."
     kernel = source.shape(f"{before}rgbt_stem.proj.1.weight", 5)
     size = _size(source, f"{before}pos_embedding_helper.pos_embed", kernel)
-    with _config(source, out) as config:
-        _save(out, source.read(names))
-        pictures = {**_pictures(size), "resample": 3}  # bicubic
-        _write(out / "preprocessor_config.json", {**pictures, **_SHORT_SOUNDS})
-        _write_tokenizer(out, files)
-        config |= {"model_type": "imagebind"}
-    return dict.fromkeys(parts, out)
+    _save(folder, source.read(names))
+    pictures = {**_pictures(size), "resample": 3}  # bicubic
+    _write(folder / "preprocessor_config.json", {**pictures, **_SHORT_SOUNDS})
+    _write_tokenizer(folder, files)
+    return {"model_type": "imagebind"}
 
 
 def _images(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
@@ -238,12 +250,12 @@ def _images(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
 
 
 def _sounds(source: Checkpoint, head: str, folder: Path) -> dict[str, Any]:
-    config = _beats(source, folder, "audio_encoder.", 64, {"projection.weight": head})
+    config = _beats(source, "audio_encoder.", 64, {"projection.weight": head}, folder)
     return {**config, "projection_dim": source.shape(head, 2)[0]}
 
 
 def _beats(
-    source: Checkpoint, folder: Path, before: str, bands: int, more: Mapping[str, str]
+    source: Checkpoint, before: str, bands: int, more: Mapping[str, str], folder: Path
 ) -> dict[str, Any]:
     names = {
         name.removeprefix(before): name
@@ -351,9 +363,6 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _write_tokenizer(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes these files, and removes those of another tokenizer, which might be taken instead."""
-    for name in _TOKENIZER:
-        (folder / name).unlink(missing_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
 

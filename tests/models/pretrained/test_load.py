@@ -1,6 +1,7 @@
 """Encoders from the folders of pretrained models, against Hugging Face's own."""
 
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 from flax import nnx
 
 from gramalign.models import pretrained
+from gramalign.models.pretrained.load import read_weights
 from tests.models.pretrained.tiny import drawn_inputs, golden
 
 GOLDEN = golden()
@@ -23,6 +25,15 @@ def test_what_they_return_is_what_hugging_face_does(model, name):
     assert found.shape == (2, encoder.dim)
     assert encoder.kind in pretrained.kinds(model(name))
     np.testing.assert_allclose(found, case["result"], atol=2e-6)
+
+
+def test_the_host_does_not_hold_all_weights_twice(model, monkeypatch):
+    folder = model("bert text")
+    encoder = pretrained.abstract(folder, "text")
+    held = read_weights(folder, encoder)
+    monkeypatch.setattr(sys.modules[read_weights.__module__], "read_weights", lambda *_: held)
+    pretrained.load(folder, "text")
+    assert not held
 
 
 @pytest.mark.parametrize(
@@ -195,7 +206,7 @@ LAST = "encoder.layer.1.output.dense.weight"
         ),
         (
             lambda c: c["tensors"].update({LAST: [24, 41]}),
-            rf"{LAST} has shape \(41, 24\), expected \(40, 24\) by its config.json",
+            rf"{LAST} has shape \(24, 41\), expected \(24, 40\) by its config.json",
         ),
         (lambda c: c["config"].update(model_type="gpt2"), "model_type is 'gpt2', expected any of"),
         (lambda c: c["config"].update(model_type="siglip2"), "take a SigLIP 2 of one resolution"),

@@ -220,6 +220,35 @@ def test_nothing_of_what_was_there_is_left_to_load(checkpoint, bert, tmp_path):
             pretrained.load(found[name], "text")
 
 
+def bytes_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_was_there_stays_if_the_checkpoint_is_of_something_else(checkpoint, bert, tmp_path):
+    pretrained.divide(checkpoint, out := tmp_path / "gram", tokenizer=bert)
+    before, weights = bytes_of(out), published()
+    weights["multimodal_encoder.bert.encoder.layer.1.output.dense.bias"] *= np.nan
+    weights["vision_encoder.visual.blocks.1.mlp.fc1.bias"] += 1
+    safetensors.numpy.save_file(weights, checkpoint)
+    with pytest.raises(ValueError, match=f"no such model as was published: {out}/caption: .* NaN"):
+        pretrained.divide(checkpoint, out, tokenizer=bert)
+    assert bytes_of(out) == before
+
+
+@pytest.mark.parametrize("of", ["beats", "gram"])
+def test_a_checkpoint_does_not_overwrite_itself(tmp_path, of):
+    weights, folder = published(), tmp_path / "vision"
+    if of == "beats":
+        weights, folder = weights_of("large beats audio", ""), tmp_path
+    folder.mkdir(exist_ok=True)
+    safetensors.numpy.save_file(weights, path := folder / "model.safetensors")
+    before = bytes_of(tmp_path)
+    with pytest.raises(ValueError, match=f"^{path} is the checkpoint, and would be overwritten"):
+        pretrained.divide(path, tmp_path)
+    assert bytes_of(tmp_path) == before
+    pretrained.divide(path, tmp_path / "out")
+
+
 def test_missing_files_are_told(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.safetensors does not exist, expected a"):
         pretrained.divide(tmp_path / "absent.safetensors", tmp_path / "gram")

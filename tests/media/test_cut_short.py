@@ -1,0 +1,54 @@
+"""Half a file is not taken for a whole one."""
+
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from gramalign.decoding.pictures import frames_of
+from gramalign.decoding.sounds import sound
+from tests.media.made import RATE, write_sound, write_video
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 5])
+    return pytest.raises(ValueError, match="it is cut short: of .* that it says to hold, .* are")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.avi"])
+def test_films(tmp_path, name):
+    write_video(tmp_path / name, range(0, 250, 3))
+    assert len(frames_of(str(tmp_path / name), 4)) == 4
+    with cut(tmp_path / name):
+        frames_of(str(tmp_path / name), 4)
+
+
+def test_sounds(tmp_path):
+    write_sound(tmp_path / "a.wav", seed=1, seconds=1.0)
+    samples = sound(str(tmp_path / "a.wav"), RATE)
+    soundfile.write(tmp_path / "a.mp3", samples, RATE)
+    for name in ("a.wav", "a.mp3"):
+        assert len(sound(str(tmp_path / name), RATE)) == RATE
+        with cut(tmp_path / name):
+            sound(str(tmp_path / name), RATE)
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0xFFFFFFFF, 2 * RATE + 44])
+def test_a_sound_that_was_written_as_a_stream_does_not_know_its_size(tmp_path, size):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(RATE, 0.1), RATE, subtype="PCM_16")
+    content = path.read_bytes()
+    assert content[36:44] == b"data" + struct.pack("<I", 2 * RATE)
+    path.write_bytes(content[:40] + struct.pack("<I", size) + content[44:])
+    assert len(sound(str(path), RATE)) == RATE
+
+
+def test_a_film_that_was_written_as_a_stream_does_not_know_its_size(tmp_path):
+    path = tmp_path / "a.mkv"
+    write_video(path, range(0, 250, 3))
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"\x18\x53\x80\x67") + 4
+    content[begin : begin + 8] = b"\x01" + b"\xff" * 7
+    path.write_bytes(content)
+    assert len(frames_of(str(path), 4)) == 4
