@@ -42,7 +42,7 @@ class Programs:
     abstract: TrainState
     fixed: PyTree
     batch: Batch
-    """Of the state, what is not trained and a batch: shapes, dtypes and shardings."""
+    """As the step is called with: of these three, shapes, dtypes and shardings."""
     initial: Callable[[np.uint32], TrainState]
     step: Step
 
@@ -256,12 +256,14 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     like = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
     where = shardings(config.layout, mesh, like)
     batch = batch_like(config, dict(dims))
+    if not of_batches(mesh).is_fully_addressable:  # else they are host arrays
+        batch = jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch)
     return Programs(
         model,
         graphdef,
         abstract=jax.tree.map(lying, like, where),
         fixed=jax.tree.map(lying, fixed, shardings(config.layout, mesh, fixed)),
-        batch=jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch),
+        batch=batch,
         initial=jax.jit(initial, out_shardings=where),
         step=make_step(config, graphdef, tx, mesh),
     )
