@@ -14,6 +14,7 @@ from gramalign.models.pretrained.families.recipe import (
     known,
     layers,
     projection_of,
+    projections,
     shape_of,
     width_of,
 )
@@ -76,10 +77,7 @@ _NAMES = {
     **layers(
         "encoder.layers",
         **{
-            "attention.query": "self_attn.q_proj",
-            "attention.key": "self_attn.k_proj",
-            "attention.value": "self_attn.v_proj",
-            "attention.out": "self_attn.out_proj",
+            **projections("self_attn"),
             "attention.gate.map": "self_attn.grep_linear",
             "attention.gate.weight": "self_attn.grep_a",
             "attention_norm": "self_attn_layer_norm",
