@@ -61,7 +61,6 @@ def _make(config: Config, dtype: DTypeLike) -> Encoder:
         config["input_patch_size"],
         width=config["embed_dim"],
         bias=config["conv_bias"],
-        activation="gelu",
         near=config["conv_pos"],
         groups=config["conv_pos_groups"],
     )
