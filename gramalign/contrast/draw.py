@@ -10,14 +10,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
-from gramalign.contrast.blocks import Block, check_groups, check_sides, own_numbers, split
+from gramalign.contrast.blocks import check_groups, check_sides, own_numbers
 from gramalign.contrast.engine import DEFAULT_ENGINE, Engine
-from gramalign.contrast.exchange import choose, exchange
 from gramalign.contrast.retrieval import top_k
 from gramalign.contrast.tile import scores_of
-from gramalign.mesh import AxisName, gathered, varying_as
+from gramalign.mesh import AxisName
 from gramalign.scores import Side, Tiled
 from gramalign.types import Groups
 
@@ -130,49 +129,3 @@ def _noise(words: UInt32[Array, "r c"]) -> Float[Array, "r c"]:
     """
     uniform = jnp.minimum((words.astype(jnp.float32) + 0.5) / 2.0**32, 1 - 2**-24)
     return -jnp.log(-jnp.log1p(-uniform))
-
-
-def rows_at(
-    tree: PyTree[Array],
-    numbers: Int[Array, " n"],
-    *,
-    axis_name: AxisName | None = None,
-    engine: Engine = DEFAULT_ENGINE,
-) -> PyTree[Array]:
-    """Rows of a batch by their numbers, from whatever device has them; differentiable.
-
-    Args:
-        tree: arrays `[batch, ...]`, this device's part of each.
-        numbers: of rows of the whole batch; those of no row give zeros.
-        axis_name: inside `jax.shard_map`, the mesh axis that the batch is split over.
-        engine: by its strategy rows are gathered, or travel from device to device.
-
-    Returns:
-        Arrays `[n, ...]`.
-    """
-    axis = choose(axis_name, engine.strategy, tree)
-    if axis is None or axis.strategy == "gather":
-
-        def taken(x: Array) -> Array:
-            some = (numbers >= 0) & (numbers < len(x))
-            return _where(some, x[numbers], jnp.zeros_like(x[:1]))
-
-        return jax.tree.map(taken, gathered(tree, axis_name))
-
-    size = jax.tree.leaves(tree)[0].shape[0]
-    side, own = Side(tree, jnp.ones(size, bool)), own_numbers(size, axis_name)
-    blocks = varying_as(split(side, own, -(-size // 2), axis, numbers=own), own)
-
-    def visit(found: PyTree[Array], cols: Block, nothing: None) -> tuple[PyTree[Array], None]:
-        cols = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), cols)
-        there = cols.numbers()  # consecutive, but for padding
-        places = jnp.clip(numbers - there[0], 0, len(there) - 1)
-        here = there[places] == numbers
-        return jax.tree.map(lambda x, y: _where(here, x[places], y), cols.factors, found), nothing
-
-    none = jax.tree.map(lambda x: jnp.zeros_like(x, shape=(len(numbers), *x.shape[1:])), tree)
-    return exchange(visit, varying_as(none, numbers), blocks, axis)[0]
-
-
-def _where(mask: Bool[Array, " n"], x: Array, y: Array) -> Array:
-    return jnp.where(mask.reshape(-1, *[1] * (x.ndim - 1)), x, y)

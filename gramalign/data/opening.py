@@ -215,7 +215,7 @@ def _as_it_is(array: np.ndarray, present: np.ndarray) -> tuple[object, ...] | No
 
 
 def _ids(where: str, ids: np.ndarray) -> np.ndarray:
-    _check_column(where, ids, "iuUS", "strings or integers")
+    _check_column(where, ids, "strings or integers")
     ids = _as_text(where, ids)
     unique, first, counts = np.unique(ids, return_index=True, return_counts=True)
     if len(unique) < len(ids):
@@ -228,12 +228,12 @@ def _ids(where: str, ids: np.ndarray) -> np.ndarray:
 
 
 def _labels(where: str, labels: np.ndarray) -> np.ndarray:
-    _check_column(where, labels, "iuUS", "strings or integers")
+    _check_column(where, labels, "strings or integers")
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else _as_text(where, labels)
 
 
 def _split(where: str, split: np.ndarray) -> np.ndarray:
-    _check_column(where, split, "iuUS", "strings (or 0, 1, 2)")
+    _check_column(where, split, "strings (or 0, 1, 2)")
     names = np.array(SPLITS)
     if split.dtype.kind in "iu":
         known = (split >= 0) & (split < len(names))
@@ -250,7 +250,7 @@ def _split(where: str, split: np.ndarray) -> np.ndarray:
 
 
 def _groups(where: str, groups: np.ndarray) -> np.ndarray:
-    _check_column(where, groups, "iuUS", "integers or strings")
+    _check_column(where, groups, "integers or strings")
     # Renumbered: only equality counts, and the numbers must fit 32 bits.
     return np.unique(groups, return_inverse=True)[1].astype(np.int32)
 
@@ -284,10 +284,10 @@ def _is_utf8(value: bytes | str | int) -> bool:
     return True
 
 
-def _check_column(where: str, values: np.ndarray, kinds: str, wanted: str) -> None:
+def _check_column(where: str, values: np.ndarray, wanted: str) -> None:
     if values.ndim != 1:
         raise FeatureStoreError(
             f"{where} has shape {values.shape}, expected one value per row, [{len(values)}]"
         )
-    if values.dtype.kind not in kinds:
+    if values.dtype.kind not in "iuUS":
         raise FeatureStoreError(f"{where} has dtype {values.dtype}, expected {wanted}")

@@ -3,7 +3,7 @@
     u_1 = Z w_1 / sigma_1,  w_1 the leading eigenvector of G      (PMRL, arXiv 2507.17343)
 
 By default it comes from `gramalign.geometry.spectrum`, which documents its sign and singular set.
-The power iteration here finds nothing else, and is cheaper for that.
+The power iteration here finds nothing else: cheaper than that from about 16 modalities on.
 """
 
 from functools import partial
@@ -98,7 +98,7 @@ def leading_direction(
         vectors: `[..., k, d]`, of lengths 1e-18 to 1e18 in float32: scale a tuple of others.
         present: which vectors are present, `[..., k]`; None: all.
         method: "eigh" solves the whole k x k eigenproblem, "power" iteration finds the leading
-            eigenvector alone, which is cheaper for many modalities. They agree to rounding.
+            eigenvector alone, cheaper from about 16 modalities on. They agree to rounding.
 
     Returns:
         Unit vectors `[..., d]`, float32 or wider; 0 for a tuple of zeros.

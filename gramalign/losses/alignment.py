@@ -12,15 +12,12 @@ Singular set: equal vectors, for p < 2 (for p = 1 a kink); derivatives are 0 the
 Blind spot: everything but matched pairs: a collapsed space is perfect.
 """
 
-from itertools import combinations
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramalign.geometry.norms import at_least_float32, norm
+from gramalign.geometry.norms import norm
 from gramalign.losses.compiled import compiled
-from gramalign.losses.participants import mean_over
-from gramalign.scores.sides import mask_of
+from gramalign.losses.participants import mean_over_pairs
 from gramalign.types import Embeddings, Present
 
 
@@ -49,9 +46,7 @@ def alignment(
     if not power >= 1:
         raise ValueError(f"power must be at least 1, got {power}")
 
-    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        x, y = (at_least_float32(embeddings[name]) for name in pair)
-        both = mask_of(embeddings, present, pair[0]) & mask_of(embeddings, present, pair[1])
+    def one(x: Array, y: Array, both: Array) -> Float[Array, " batch"]:
         difference = jnp.where(both[:, None], x - y, 0)
         if power == 2:  # skip a root that the square would undo
             return jnp.sum(difference * difference, axis=-1)
@@ -59,4 +54,4 @@ def alignment(
         apart = distance > 0
         return jnp.where(apart, jnp.where(apart, distance, 1) ** power, distance)
 
-    return mean_over(list(combinations(embeddings, 2)), one, embeddings, present)
+    return mean_over_pairs(one, embeddings, present)

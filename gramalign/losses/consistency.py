@@ -19,17 +19,13 @@ Blind spot: reflections: b = -a, or a with some of its coordinates negated, is a
 a. It aligns nothing by itself.
 """
 
-from itertools import combinations
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.compiled import check_unit_rows, compiled
 from gramalign.losses.moments import moment, quadratic
-from gramalign.losses.participants import mean_over
+from gramalign.losses.participants import mean_over_pairs
 from gramalign.mesh import AxisName, check_axis
-from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 
@@ -67,9 +63,7 @@ def consistency(
     if axis_name is not None:
         check_axis(axis_name, embeddings)
 
-    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        x, y = (at_least_float32(embeddings[name]) for name in pair)
-        both = mask_of(embeddings, present, pair[0]) & mask_of(embeddings, present, pair[1])
+    def one(x: Array, y: Array, both: Array) -> Float[Array, " batch"]:
         apart = jnp.where(both[:, None], x - y, 0)
         middle = jnp.where(both[:, None], (x + y) / 2, 0)
         squares = quadratic(apart, moment(middle, middle, axis_name), apart)
@@ -80,4 +74,4 @@ def consistency(
             value += 2 * (in_modal - cross_modal) * crossed
         return value
 
-    return mean_over(list(combinations(embeddings, 2)), one, embeddings, present)
+    return mean_over_pairs(one, embeddings, present)

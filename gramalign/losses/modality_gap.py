@@ -12,17 +12,14 @@ Singular set: equal centres, a kink; derivatives are 0 there.
 Blind spot: everything but centres: shuffled modalities have the same gap.
 """
 
-from itertools import combinations
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from gramalign.geometry.norms import at_least_float32, norm
+from gramalign.geometry.norms import norm
 from gramalign.losses.compiled import compiled
-from gramalign.losses.participants import mean_over
+from gramalign.losses.participants import mean_over_pairs
 from gramalign.mesh import AxisName, check_axis, varying_as
-from gramalign.scores.sides import mask_of
 from gramalign.types import Embeddings, Present
 
 
@@ -52,9 +49,7 @@ def modality_gap(
     if axis_name is not None:
         check_axis(axis_name, embeddings)
 
-    def one(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        x, y = (at_least_float32(embeddings[name]) for name in pair)
-        both = mask_of(embeddings, present, pair[0]) & mask_of(embeddings, present, pair[1])
+    def one(x: Array, y: Array, both: Array) -> Float[Array, " batch"]:
         total = jnp.sum(jnp.where(both[:, None], x - y, 0), axis=0)
         number = varying_as(jnp.sum(both, dtype=jnp.int32), total)
         if axis_name is not None:
@@ -62,4 +57,4 @@ def modality_gap(
         gap = norm(total / jnp.maximum(number, 1).astype(total.dtype))
         return jnp.where(both, gap, 0)
 
-    return mean_over(list(combinations(embeddings, 2)), one, embeddings, present)
+    return mean_over_pairs(one, embeddings, present)

@@ -1,6 +1,7 @@
 """Which examples take part in a loss, and means over them."""
 
 from collections.abc import Callable, Iterable
+from itertools import combinations
 
 import jax.numpy as jnp
 import numpy as np
@@ -76,28 +77,40 @@ def masked_mean(
 
 
 def mean_over(
-    tasks: Iterable[str | tuple[str, str]],
-    loss: Callable[..., Float[Array, " batch"]],
+    anchors: Iterable[str],
+    loss: Callable[[str], Float[Array, " batch"]],
     embeddings: Embeddings,
     present: Present | None,
 ) -> Float[Array, " batch"]:
-    """Mean of a loss over the tasks that an example takes part in; 0 if there is none.
+    """Mean of a loss over the anchors that an example takes part with; 0 if there is none.
 
     Args:
-        tasks: anchors, or pairs of modalities.
-        loss: of one task, `[batch]`, 0 where an example takes no part.
+        anchors: the modalities.
+        loss: of one anchor, `[batch]`, 0 where an example takes no part.
         embeddings: by modality, `[batch, dim]`.
         present: which examples have which modality.
     """
-    values, taking_part = [], []
-    for task in tasks:
-        values.append(loss(task))
-        if isinstance(task, str):
-            taking_part.append(participants(embeddings, present, task))
-        else:
-            a, b = (mask_of(embeddings, present, name) for name in task)
-            taking_part.append(a & b)
-    return mean_of(jnp.stack(values), jnp.stack(taking_part))
+    each = [(loss(name), participants(embeddings, present, name)) for name in anchors]
+    return mean_of(*map(jnp.stack, zip(*each, strict=True)))
+
+
+def mean_over_pairs(
+    loss: Callable[[Array, Array, Array], Float[Array, " batch"]],
+    embeddings: Embeddings,
+    present: Present | None,
+) -> Float[Array, " batch"]:
+    """Mean of a loss over the pairs of modalities that an example has; 0 if there is none.
+
+    Args:
+        loss: of two modalities' rows, in at least float32, and of which examples have both:
+            `[batch]`, 0 where an example has not.
+        embeddings: by modality, `[batch, dim]`.
+        present: which examples have which modality.
+    """
+    sides = [(at_least_float32(x), mask_of(embeddings, present, m)) for m, x in embeddings.items()]
+    pairs = [(x, y, here & there) for (x, here), (y, there) in combinations(sides, 2)]
+    each = [(loss(*pair), pair[2]) for pair in pairs]
+    return mean_of(*map(jnp.stack, zip(*each, strict=True)))
 
 
 def mean_of(

@@ -24,8 +24,8 @@ Source: Saporta et al., NeurIPS 2024, arXiv 2411.01053; `scaled`: Rheude et al.,
 2604.05834.
 Needs: no anchor; k >= 2 modalities, exactly three for "all".
 Cost: per anchor 2 N^2 d flops forward, or 2 N^3 d for "all", and four times that with the gradient;
-memory O(N k d) either way. On a ring, N counts a device's own examples; groups and a key add an
-integer per example of the whole batch.
+memory O(N k d) either way. On a ring, N counts a device's own examples; of the whole batch it holds
+a bool and an integer per example, and with groups or a key one integer more.
 Singular set: none; smooth everywhere.
 Blind spot: that of the product (`gramalign.scores.product`).
 """

@@ -22,7 +22,6 @@ covariances are right.
 """
 
 from collections.abc import Mapping
-from itertools import combinations
 from typing import Any
 
 import jax
@@ -32,9 +31,9 @@ from jaxtyping import Array, Bool, Float
 from gramalign.geometry.norms import at_least_float32
 from gramalign.losses.compiled import compiled
 from gramalign.losses.moments import moment
-from gramalign.losses.participants import mean_over, participants
+from gramalign.losses.participants import mean_over, mean_over_pairs, participants
 from gramalign.mesh import AxisName, check_axis, varying_as
-from gramalign.scores.sides import check_unit, mask_of
+from gramalign.scores.sides import check_unit
 from gramalign.types import Embeddings, Present
 
 _SMALLEST = 1e-4  # added to a variance, as published
@@ -92,10 +91,8 @@ def vicreg(
         check_axis(axis_name, embeddings)
     scaled = {name: at_least_float32(x) / target for name, x in embeddings.items()}
 
-    def apart(pair: tuple[str, str]) -> Float[Array, " batch"]:
-        a, b = pair
-        both = mask_of(embeddings, present, a) & mask_of(embeddings, present, b)
-        difference = jnp.where(both[:, None], scaled[a] - scaled[b], 0)
+    def apart(x: Array, y: Array, both: Array) -> Float[Array, " batch"]:
+        difference = jnp.where(both[:, None], x - y, 0)
         return jnp.mean(difference * difference, axis=-1)
 
     def of_one(name: str) -> Float[Array, " batch"]:
@@ -106,7 +103,7 @@ def vicreg(
         alike = jnp.sum(jnp.where(jnp.eye(dim, dtype=bool), 0, matrix) ** 2) / dim
         return jnp.where(takes, variance * lack + covariance * alike, 0)
 
-    near = mean_over(list(combinations(embeddings, 2)), apart, embeddings, present)
+    near = mean_over_pairs(apart, scaled, present)
     return invariance * near + 2 * mean_over(embeddings, of_one, embeddings, present)
 
 

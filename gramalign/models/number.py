@@ -39,35 +39,30 @@ class Number(nnx.Module):
         return _clamp(self.number[...], *self.bounds)
 
 
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.01, 1.0
+"""Of a learned one; the lowest is CLIP's largest scale, 100."""
+
+
 class LogitScale(Number):
-    """A learnable temperature, kept within bounds.
+    """A learnable temperature, kept within these bounds.
 
     The parameter is the logarithm of the inverse temperature, as in CLIP (Radford et al. 2021,
     section 2.5): a step changes the temperature by a factor, however large or small it is.
 
     Args:
         temperature: initial value.
-        min_temperature: lower bound; the default is CLIP's largest scale, 100.
-        max_temperature: upper bound.
 
     Raises:
         ValueError: `temperature` outside its bounds.
     """
 
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        *,
-        min_temperature: float = 0.01,
-        max_temperature: float = 1.0,
-    ):
-        if not 0 < min_temperature <= temperature <= max_temperature:
+    def __init__(self, temperature: float = 0.07):
+        low, high = LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE
+        if not low <= temperature <= high:
             raise ValueError(
-                f"temperature is {temperature}, expected a value within "
-                f"[{min_temperature}, {max_temperature}]"
+                f"temperature is {temperature}, expected a value within [{low}, {high}]"
             )
-        low, start, high = (-math.log(t) for t in (max_temperature, temperature, min_temperature))
-        super().__init__(start, low=low, high=high)
+        super().__init__(-math.log(temperature), low=-math.log(high), high=-math.log(low))
 
     @property
     def value(self) -> Float[Array, ""]:

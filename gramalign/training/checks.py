@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
+import math
 import os
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -47,15 +48,33 @@ def check_pattern(config: object, field: str, pattern: str) -> None:
         ) from None
 
 
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """What a field's values must be besides of its type, in which it stands: `Annotated[...]`."""
+
+    valid: Callable[[Any], bool]
+    wanted: str
+
+
+POSITIVE = Bound(lambda x: x > 0, "a positive number")
+SHARE = Bound(lambda x: 0 <= x <= 1, "a number in [0, 1]")
+WEIGHT = Bound(lambda x: 0 <= x < math.inf, "finite, at least 0")
+
+
+def at_least(least: int) -> Bound:
+    """The bound of values that are this or more."""
+    return Bound(lambda x: x >= least, f"at least {least}")
+
+
 def as_declared(config: Any) -> None:
-    """Converts NumPy numbers to Python's and lists to tuples, and checks fields' declared types.
+    """Converts NumPy numbers to Python's and lists to tuples; checks fields' types and bounds.
 
     Call it from `__post_init__` of a frozen dataclass: configs are hashed, compared, kept as JSON.
 
     Raises:
-        ValueError: a field whose value is not of a type that it is declared with.
+        ValueError: a field whose value is not of a type that it is declared with, or out of bounds.
     """
-    for name, kinds in _declared(type(config)).items():
+    for name, (kinds, bounds) in _declared(type(config)).items():
         value = getattr(config, name)
         if isinstance(value, (np.generic, np.ndarray, jax.Array)) and np.ndim(value) == 0:
             value = value.item()
@@ -68,6 +87,9 @@ def as_declared(config: Any) -> None:
         object.__setattr__(config, name, value)
         wanted = " or ".join(map(_spelt, kinds))
         check(config, name, any(_is_one(value, kind) for kind in kinds), wanted)
+        for bound in bounds if value is not None else ():
+            wanted = bound.wanted + (", or none" if None in kinds else "")
+            check(config, name, bound.valid(value), wanted)
 
 
 _KINDS = {
@@ -113,12 +135,17 @@ def as_tuples(value: Any) -> Any:
 
 
 @functools.cache
-def _declared(kind: type) -> Mapping[str, tuple[Any, ...]]:
-    """The types that each field may have: None, and classes."""
-    found = {}
-    for name, hint in typing.get_type_hints(kind).items():
+def _declared(kind: type) -> Mapping[str, tuple[list[Any], list[Bound]]]:
+    """The types that each field may have, None and classes, and the bounds of its values."""
+    found, hints = {}, typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
         several = typing.get_origin(hint) in (typing.Union, types.UnionType)
-        choices = typing.get_args(hint) if several else (hint,)
-        found[name] = tuple(None if x is types.NoneType else x for x in choices)
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {name: choices for name, choices in found.items() if name in names}
+        kinds, bounds = [], []
+        for choice in typing.get_args(hint) if several else (hint,):
+            if typing.get_origin(choice) is typing.Annotated:
+                choice, *others = typing.get_args(choice)
+                bounds += [x for x in others if isinstance(x, Bound)]
+            kinds.append(None if choice is types.NoneType else choice)
+        found[field.name] = kinds, bounds
+    return found

@@ -5,11 +5,11 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from gramalign.contrast import Engine
 from gramalign.data.packed import OnBadRecord
-from gramalign.training.checks import as_declared, check, check_pattern
+from gramalign.training.checks import POSITIVE, as_declared, at_least, check, check_pattern
 from gramalign.training.expression import parse, written
 from gramalign.training.optimizer_named import OptimizerNamed, optimizer_named
 from gramalign.training.own_terms import check_score, in_order, term_named
@@ -25,11 +25,11 @@ Dtype = Literal["float32", "bfloat16"]
 class Model:
     """The towers: one per modality, all of the same kind."""
 
-    dim: int = 64
+    dim: Annotated[int, at_least(1)] = 64
     """Width of the common space."""
-    hidden: int = 512
+    hidden: Annotated[int, at_least(1)] = 512
     """Width of each hidden layer."""
-    depth: int = 1
+    depth: Annotated[int, at_least(0)] = 1
     """Number of hidden layers; 0: towers are linear maps."""
     dropout: float = 0.4
     """Rate of dropout after each hidden layer."""
@@ -43,8 +43,6 @@ class Model:
 
     def __post_init__(self):
         as_declared(self)
-        for name, least in (("dim", 1), ("hidden", 1), ("depth", 0)):
-            check(self, name, getattr(self, name) >= least, f"at least {least}")
         check(self, "dropout", 0 <= self.dropout < 1, "a rate in [0, 1)")
         try:
             takes = tower_named(self.tower).takes
@@ -59,13 +57,13 @@ class Model:
 class Optimizer:
     """An optimiser with warm-up, cosine decay to zero and gradient clipping."""
 
-    learning_rate: float = 2e-3
+    learning_rate: Annotated[float, POSITIVE] = 2e-3
     """Peak learning rate, reached at the end of the warm-up."""
-    warmup: int | None = None
+    warmup: Annotated[int, at_least(0)] | None = None
     """Steps of linear warm-up from zero; None: 100, or a quarter of all steps if fewer than 400."""
-    weight_decay: float = 1e-2
+    weight_decay: Annotated[float, at_least(0)] = 1e-2
     """Decay of weight matrices; biases and learned numbers are exempt."""
-    clip_norm: float = 1.0
+    clip_norm: Annotated[float, POSITIVE] = 1.0
     """Maximum global norm; larger gradients are scaled down."""
     kind: str = "optax:adamw"
     """One of optax or your own, package.module:function, with any settings, such as
@@ -84,13 +82,9 @@ class Optimizer:
                 raise ValueError(
                     f"Optimizer.rates: got {factor} for {rule!r}, expected a number, at least 0"
                 )
-        check(self, "learning_rate", self.learning_rate > 0, "a positive number")
-        check(self, "warmup", self.warmup is None or self.warmup >= 0, "at least 0")
-        check(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         decays = self._named().mask is not None
         without = f"0: {self.kind} does not take weight_decay with a mask"
         check(self, "weight_decay", decays or not self.weight_decay, without)
-        check(self, "clip_norm", self.clip_norm > 0, "a positive number")
 
     def _named(self) -> OptimizerNamed:
         try:
@@ -107,11 +101,11 @@ class Optimizer:
 class Layout:
     """How devices share a run (`gramalign.training.layout`); results do not depend on it."""
 
-    data: int | None = None
+    data: Annotated[int, at_least(1)] | None = None
     """Devices with their own examples; None: all that the other axes leave."""
-    fsdp: int = 1
+    fsdp: Annotated[int, at_least(1)] = 1
     """Devices, of those with their own examples, that shard parameters and their moments."""
-    model: int = 1
+    model: Annotated[int, at_least(1)] = 1
     """Devices that split each matrix product."""
     rules: tuple[tuple[str, str], ...] = (
         (r"layers\.\d+\.kernel$", "fsdp,model"),
@@ -124,9 +118,6 @@ class Layout:
 
     def __post_init__(self):
         as_declared(self)
-        for name in ("fsdp", "model"):
-            check(self, name, getattr(self, name) >= 1, "at least 1")
-        check(self, "data", self.data is None or self.data >= 1, "at least 1, or none")
         for rule, axes in self.rules:
             check_pattern(self, "rules", rule)
             named = [axis for axis in axes.split(",") if axis != "-"]
@@ -149,31 +140,26 @@ class Layout:
 class Validation:
     """Evaluation during training, on rows not used to train or test; chooses the model."""
 
-    every: int | None = None
+    every: Annotated[int, at_least(1)] | None = None
     """Steps between evaluations; None: never, and the last step is the model."""
     figure: str = "rest -> one R@1, own"
     """Retrieval figure that chooses the model, under the objective's own Score or the cosine, such
     as "pair R@1, cosine" or "text -> audio+video R@5, own"; of ranks ("text -> audio median rank,
     own") the lowest is best."""
-    patience: int | None = None
+    patience: Annotated[int, at_least(1)] | None = None
     """Evaluations in a row without improvement after which the run ends."""
-    keep: int = 1
+    keep: Annotated[int, at_least(1)] = 1
     """Best checkpoints to keep, besides the latest."""
     held_out: float = 0.1
     """Fraction of training rows, by a hash of their ids, if the store has no validation rows."""
-    rows: int | None = None
+    rows: Annotated[int, at_least(2)] | None = None
     """Use at most this many rows, the first ones; None: all."""
 
     def __post_init__(self):
         as_declared(self)
-        for name in ("every", "patience"):
-            value = getattr(self, name)
-            check(self, name, value is None or value >= 1, "at least 1, or none")
         needless = self.every is None and self.patience is not None
         check(self, "patience", not needless, "none without validation.every")
-        check(self, "keep", self.keep >= 1, "at least 1")
         check(self, "held_out", 0 < self.held_out < 1, "a fraction in (0, 1)")
-        check(self, "rows", self.rows is None or self.rows >= 2, "at least 2, or none")
 
     @property
     def lowest(self) -> bool:
@@ -197,14 +183,14 @@ class Config:
     """Settings of terms, by name; the objective's other terms take their defaults."""
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
-    steps: int = 1000
+    steps: Annotated[int, at_least(0)] = 1000
     """Number of updates; 0: the model as it begins, such as pretrained encoders."""
     batch_size: int = 256
     """Examples per update, each a negative for the others."""
     augment: str | None = None
     """Function that changes each example of each step: FILE.py:NAME or MODULE:NAME
     (`gramalign.training.augment`)."""
-    microbatch: int | None = None
+    microbatch: Annotated[int, at_least(1)] | None = None
     """Examples the towers embed at a time, to save memory; the result is the same."""
     engine: Engine = field(default_factory=Engine)
     """How all pairs are computed: affects speed and memory, results only by rounding."""
@@ -213,17 +199,17 @@ class Config:
     on_bad_record: OnBadRecord = "error"
     """An unreadable record of a packed store stops the run with an error that names it ("error"),
     or is left out ("skip")."""
-    workers: int = 0
+    workers: Annotated[int, at_least(0)] = 0
     """Processes that read batches, if one thread of this process (0) is too slow."""
     seed: int = 0
     """Seed of the initial weights, dropout and the order of examples."""
-    checkpoint_every: int = 500
+    checkpoint_every: Annotated[int, at_least(1)] = 500
     """Steps between checkpoints; the last step always writes one."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Annotated[int, at_least(1)] = 2
     """How many of the latest checkpoints to keep."""
-    max_skips: int = 10
+    max_skips: Annotated[int, at_least(0)] = 10
     """Most steps in a row to skip because the loss or its gradient is not finite."""
-    log_every: int = 50
+    log_every: Annotated[int, at_least(1)] = 50
     """Steps between lines of the log; the last of `steps` always writes one."""
     writers: tuple[Writer, ...] = ()
     """Where else the log goes, besides metrics.jsonl and timing.jsonl; each needs its extra."""
@@ -241,12 +227,6 @@ class Config:
         as_declared(self)
         as_declared(self.engine)
         check(self, "batch_size", self.batch_size >= 2, "at least 2, or there are no negatives")
-        check(self, "steps", self.steps >= 0, "at least 0")
-        for name in ("checkpoint_every", "keep_checkpoints", "log_every"):
-            check(self, name, getattr(self, name) >= 1, "at least 1")
-        check(self, "workers", self.workers >= 0, "at least 0")
-        check(self, "max_skips", self.max_skips >= 0, "at least 0")
-        check(self, "microbatch", self.microbatch is None or self.microbatch >= 1, "at least 1")
         check(self, "seed", 0 <= self.seed < 2**32, "an integer in [0, 2**32)")
         if self.optimizer.warmup_of(self.steps) >= max(self.steps, 1):
             raise ValueError(

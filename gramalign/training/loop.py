@@ -119,7 +119,7 @@ def train(
         programs = measured = None
         if not begun:
             programs = make_programs(config, store.dims, mesh)
-            try_out(config, store.dims, mesh, programs)
+            try_out(config, programs)
             measured = varied(moments(store, standardised(programs.model)), store)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
     check_alike({**how, **facts(config, trained_on, measured, started_from)})

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from gramalign.programs.chips import Chip, chip_of
@@ -34,7 +35,8 @@ from gramalign.programs.memory import Memory, OutOfMemory, compiled
 from gramalign.programs.traffic import Traffic, traffic
 from gramalign.training.config import Config
 from gramalign.training.largest import Trial
-from gramalign.training.planned_step import trace_step
+from gramalign.training.layout import check_batch
+from gramalign.training.start import make_programs
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,21 @@ class Plan:
                 "exposed": self.exposed,
             },
         }
+
+
+def trace_step(config: Config, dims: Mapping[str, int], mesh: Mesh) -> jax.stages.Traced:
+    """Traces the step that `train` runs on a mesh, without allocating its arrays.
+
+    Args:
+        config: the run.
+        dims: width of each modality's features.
+        mesh: the devices, from `gramalign.training.layout.mesh_of`.
+
+    Raises:
+        ValueError: a batch that is not divisible by the number of devices; as `make_programs`.
+    """
+    check_batch(config.batch_size, mesh)
+    return make_programs(config, dims, mesh).trace()
 
 
 def plan(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Plan:

@@ -26,7 +26,7 @@ from gramalign.training.params_file import load_params, named, read_about, save_
 from gramalign.training.processes import check_alike, is_first_process, meet, together
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
-from gramalign.training.step import Step, batch_like, make_step
+from gramalign.training.step import Batch, Step, batch_like, make_step
 from gramalign.training.warm_start import check_some, match, replaced, warm_start
 
 _log = logging.getLogger(__name__)
@@ -41,9 +41,14 @@ class Programs:
     graphdef: nnx.GraphDef
     abstract: TrainState
     fixed: PyTree
-    """Shapes and dtypes."""
+    batch: Batch
+    """As the step is called with: of these three, shapes, dtypes and shardings."""
     initial: Callable[[np.uint32], TrainState]
     step: Step
+
+    def trace(self) -> jax.stages.Traced:
+        """Traces the step, without allocating its arrays."""
+        return self.step.trace(self.abstract, self.fixed, self.batch)
 
 
 class Start:
@@ -184,7 +189,7 @@ def make_programs(config: Config, dims: Mapping[str, int], mesh: Mesh) -> Progra
     return programs(dataclasses.replace(config, seed=0), tuple(sorted(dims.items())), mesh)
 
 
-def try_out(config: Config, dims: Mapping[str, int], mesh: Mesh, programs: Programs) -> None:
+def try_out(config: Config, programs: Programs) -> None:
     """Traces what may be the user's, before the run's folder is touched.
 
     The step is not traced again when it is first called. Towers as in evaluation too, or their
@@ -192,9 +197,7 @@ def try_out(config: Config, dims: Mapping[str, int], mesh: Mesh, programs: Progr
 
     Args:
         config: the run.
-        dims: width of each modality's features.
-        mesh: the devices.
-        programs: from `make_programs`, for these.
+        programs: from `make_programs`, for this run.
 
     Raises:
         ValueError: losses, towers or an optimiser that do not what they should; whatever they
@@ -202,17 +205,13 @@ def try_out(config: Config, dims: Mapping[str, int], mesh: Mesh, programs: Progr
     """
     if _fixed(config):
         return
-    state, fixed, batch = programs.abstract, programs.fixed, batch_like(config, dims)
 
     def embed(params, fixed, features):
         return nnx.merge(programs.graphdef, params, fixed).encoder(features)
 
-    jax.eval_shape(embed, state.params, fixed, batch["features"])
+    jax.eval_shape(embed, programs.abstract.params, programs.fixed, programs.batch["features"])
     if config.steps:
-        fixed = jax.tree.map(lying, fixed, shardings(config.layout, mesh, fixed))
-        if not of_batches(mesh).is_fully_addressable:  # else they are host arrays
-            batch = jax.tree.map(lambda x: lying(x, of_batches(mesh)), batch)
-        programs.step.trace(state, fixed, batch)
+        programs.trace()
 
 
 def _untrained(path: Path, like: PyTree) -> PyTree:
@@ -258,13 +257,16 @@ def _programs(config: Config, dims: tuple[tuple[str, int], ...], mesh: Mesh) -> 
     model = abstract_model(config, dict(dims))
     graphdef, params, fixed = split(model, config.optimizer.rates, trained=config.steps > 0)
     like = jax.eval_shape(lambda p, key: init_state(p, tx, key), params, jax.random.key(0))
-    abstract = jax.tree.map(lying, like, shardings(config.layout, mesh, like))
-    where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    where = shardings(config.layout, mesh, like)
+    batch = batch_like(config, dict(dims))
+    if not of_batches(mesh).is_fully_addressable:  # else they are host arrays
+        batch = jax.tree.map(lambda leaf: lying(leaf, of_batches(mesh)), batch)
     return Programs(
         model,
         graphdef,
-        abstract,
-        fixed,
+        abstract=jax.tree.map(lying, like, where),
+        fixed=jax.tree.map(lying, fixed, shardings(config.layout, mesh, fixed)),
+        batch=batch,
         initial=jax.jit(initial, out_shardings=where),
         step=make_step(config, graphdef, tx, mesh),
     )

@@ -115,7 +115,7 @@ def make_step(
             terms |= {f"{number}/{name}": x for number, x in learned.settings().items()}
         return total, (terms, embeddings)
 
-    def step(state: TrainState, fixed: PyTree, batch: Batch) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, fixed: PyTree, batch: Batch) -> tuple[TrainState, Metrics]:
         count = state.step + 1
         dropout_key = jax.random.fold_in(state.rng, state.step)
         if augment is not None:
@@ -153,5 +153,10 @@ def make_step(
         state = TrainState(count, params, opt_state, state.rng, skipped)
         state = jax.lax.with_sharding_constraint(state, shardings(config.layout, mesh, state))
         return state, metrics
+
+    def step(state: TrainState, fixed: PyTree, batch: Batch) -> tuple[TrainState, Metrics]:
+        # The engine depends on the platform; on one device nothing else tells it of the mesh.
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return update(state, fixed, batch)
 
     return jax.jit(step, donate_argnums=0, in_shardings=(None, None, of_batches(mesh)))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from gramalign import losses
 from gramalign.losses.over_mesh import without_unused
 from gramalign.models import LogitScale, Number
+from gramalign.models.number import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
 from gramalign.training.checks import as_declared, check
 from gramalign.types import Embeddings, Present
 
@@ -123,12 +124,10 @@ class Tempered(Term):
         super().__post_init__()
         valid = 0 < self.temperature < math.inf
         check(self, "temperature", valid, "a positive, finite number")
-        check(
-            self,
-            "temperature",
-            not self.learn_temperature or 0.01 <= self.temperature <= 1,
-            "a start within [0.01, 1] for a learned temperature",
-        )
+        within = LOWEST_TEMPERATURE <= self.temperature <= HIGHEST_TEMPERATURE
+        start = f"a start within [{LOWEST_TEMPERATURE}, {HIGHEST_TEMPERATURE:g}]"
+        valid = within or not self.learn_temperature
+        check(self, "temperature", valid, f"{start} for a learned temperature")
 
 
 @dataclass(frozen=True)

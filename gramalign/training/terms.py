@@ -10,11 +10,12 @@ chosen on rows held out of the training part of the digits.
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from gramalign import losses
 from gramalign.models import Completion, FusionHead, MatchingHead, Number
 from gramalign.scores.named import called, spelled
-from gramalign.training.checks import check
+from gramalign.training.checks import POSITIVE, SHARE, WEIGHT, at_least, check
 from gramalign.training.term import Anchored, Contrastive, Smoothed, Tempered, Term
 from gramalign.training.volume_terms import (
     Barybind,
@@ -46,12 +47,8 @@ class Sca(Contrastive):
 
     loss = staticmethod(losses.sca)
 
-    weight_temperature: float = 0.1
+    weight_temperature: Annotated[float, POSITIVE] = 0.1
     """Temperature of the softmax that weights the others."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, "weight_temperature", self.weight_temperature > 0, "a positive number")
 
     @property
     def score(self) -> str:
@@ -104,14 +101,13 @@ class Matching(_OfAnyScore):
     own as package.module:Class, with any settings, such as "volume(form='root')"."""
     temperature: float = 0.07
     """Temperature of the softmax that mismatched tuples are drawn from."""
-    head_hidden: int = 256
+    head_hidden: Annotated[int, at_least(1)] = 256
     """Width of the head's hidden layer."""
 
     def __post_init__(self):
         super().__post_init__()
         valid = 0 < self.temperature < math.inf
         check(self, "temperature", valid, "a positive, finite number")
-        check(self, "head_hidden", self.head_hidden >= 1, "at least 1")
 
     @property
     def score(self) -> str:
@@ -183,15 +179,10 @@ class Confu(Smoothed):
 
     loss = staticmethod(losses.confu)
 
-    fused_weight: float = 0.5
+    fused_weight: Annotated[float, SHARE] = 0.5
     """Share of the fused pairs' terms, in [0, 1]."""
-    head_hidden: int = 128
+    head_hidden: Annotated[int, at_least(1)] = 128
     """Width of the fusing perceptrons' hidden layer."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, "fused_weight", 0 <= self.fused_weight <= 1, "a number in [0, 1]")
-        check(self, "head_hidden", self.head_hidden >= 1, "at least 1")
 
     def check_modalities(self, modalities):  # noqa: D102
         if len(modalities) < 3:
@@ -237,17 +228,12 @@ class Pmrl(Term):
     loss = staticmethod(losses.pmrl)
     score = "spectral"
 
-    tau_alignment: float = 0.05
+    tau_alignment: Annotated[float, POSITIVE] = 0.05
     """Temperature of the softmax over a tuple's singular values."""
-    tau_instance: float = 0.1
+    tau_instance: Annotated[float, POSITIVE] = 0.1
     """Temperature of the softmax over leading directions."""
     signed: bool = True
     """Fix each direction's sign towards its tuple's mean; otherwise square the cosines."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("tau_alignment", "tau_instance"):
-            check(self, name, getattr(self, name) > 0, "a positive number")
 
 
 @dataclass(frozen=True)
@@ -256,12 +242,8 @@ class Calmrl(Pmrl):
 
     loss = staticmethod(losses.calmrl)
 
-    head_rank: int = 32
+    head_rank: Annotated[int, at_least(1)] = 32
     """Directions that modalities vary along together, or all of a narrower space."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, "head_rank", self.head_rank >= 1, "at least 1")
 
     def head(self, modalities, dim, rngs):  # noqa: D102
         return Completion(modalities, dim, rank=min(self.head_rank, dim), rngs=rngs)
@@ -273,12 +255,8 @@ class Alignment(Term):
 
     loss = staticmethod(losses.alignment)
 
-    power: float = 2.0
+    power: Annotated[float, at_least(1)] = 2.0
     """Power of the distance, at least 1."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, "power", self.power >= 1, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -287,12 +265,8 @@ class Uniformity(Term):
 
     loss = staticmethod(losses.uniformity)
 
-    t: float = 2.0
+    t: Annotated[float, POSITIVE] = 2.0
     """How fast the potential falls with the squared distance."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, "t", self.t > 0, "a positive number")
 
 
 @dataclass(frozen=True)
@@ -308,15 +282,10 @@ class Consistency(Term):
 
     loss = staticmethod(losses.consistency)
 
-    cross_modal: float = 1.0
+    cross_modal: Annotated[float, WEIGHT] = 1.0
     """Weight of differences between similarities across modalities, at least 0."""
-    in_modal: float = 1.0
+    in_modal: Annotated[float, WEIGHT] = 1.0
     """Weight of differences between similarities within modalities, at least 0."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("cross_modal", "in_modal"):
-            check(self, name, 0 <= getattr(self, name) < math.inf, "finite, at least 0")
 
 
 @dataclass(frozen=True)
@@ -325,17 +294,12 @@ class Vicreg(Term):
 
     loss = staticmethod(losses.vicreg)
 
-    invariance: float = 25.0
+    invariance: Annotated[float, WEIGHT] = 25.0
     """Weight of the distance between matched embeddings, at least 0."""
-    variance: float = 25.0
+    variance: Annotated[float, WEIGHT] = 25.0
     """Weight of the coordinates' lack of spread, at least 0."""
-    covariance: float = 1.0
+    covariance: Annotated[float, WEIGHT] = 1.0
     """Weight of the coordinates' covariances, at least 0."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("invariance", "variance", "covariance"):
-            check(self, name, 0 <= getattr(self, name) < math.inf, "finite, at least 0")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 from gramalign import losses
 from gramalign.models import Number
 from gramalign.scores.named import called
 from gramalign.scores.volume import Form
-from gramalign.training.checks import check
+from gramalign.training.checks import POSITIVE, SHARE
 from gramalign.training.term import Contrastive, Smoothed
 
 
@@ -106,16 +107,12 @@ class Hypergram(Contrastive):
 
     temperature: float = 0.3
     """Temperature, or initial value of a learned one."""
-    mix: float = 0.5
+    mix: Annotated[float, SHARE] = 0.5
     """Share of the Euclidean volume, or initial value of a learned one."""
     learn_mix: bool = True
     """Learn the share, within [0, 1]."""
     label_smoothing: float = 0.1
     """Share of the softmax target spread over all candidates, in [0, 1)."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, "mix", 0 <= self.mix <= 1, "a number in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -126,12 +123,8 @@ class KernelVolume(Contrastive):
 
     temperature: float = 0.015
     """Temperature, or initial value of a learned one."""
-    bandwidth: float = 1.0
+    bandwidth: Annotated[float, POSITIVE] = 1.0
     """The kernel's width."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self, "bandwidth", self.bandwidth > 0, "a positive number")
 
     @property
     def score(self) -> str:

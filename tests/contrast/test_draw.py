@@ -131,30 +131,6 @@ def test_devices_change_nothing(strategy, devices):
     jax.tree.map(np.testing.assert_array_equal, part(*given, axis_name=None), mapped(*given))
 
 
-@pytest.mark.parametrize("strategy", ["gather", "ring"])
-@pytest.mark.parametrize("size", [8, 16, 24, 40])
-def test_rows_come_from_any_device_and_their_derivative_returns(strategy, size):
-    x = np.arange(2 * size, dtype=np.float32).reshape(size, 2) + 1
-    numbers = np.random.default_rng(0).integers(-1, size, size, np.int32)
-    numbers[::7] = size, *[100] * (len(numbers[::7]) - 1)  # of no row either
-    weights = x[::-1] - 1
-    engine = Engine(strategy=strategy)
-    fetch = jax.shard_map(
-        lambda x, n: rows_at(x, n, axis_name="data", engine=engine),
-        mesh=mesh_of(8),
-        in_specs=jax.P("data"),
-        out_specs=jax.P("data"),
-    )
-    some = (numbers >= 0) & (numbers < size)
-    wanted = np.where(some[:, None], x[np.where(some, numbers, 0)], 0)
-    np.testing.assert_array_equal(jax.jit(fetch)(x, numbers), wanted)
-    np.testing.assert_array_equal(jax.jit(rows_at)(x, numbers), wanted)
-    found = jax.jit(jax.grad(lambda x: jnp.vdot(fetch(x, numbers), weights)))(x)
-    exact = np.zeros((size, 2))
-    np.add.at(exact, numbers[some], weights[some])
-    np.testing.assert_allclose(found, exact)
-
-
 def test_memory_does_not_grow_with_the_score_matrix():
     score = VolumeScore("a")
 

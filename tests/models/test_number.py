@@ -51,8 +51,8 @@ def test_at_the_bottom_only_a_step_up_passes(log_scale):
 def test_a_start_outside_the_bounds_is_refused():
     with pytest.raises(ValueError, match=r"temperature is 2.0, expected a value within \[0.01, 1"):
         LogitScale(2.0)
-    with pytest.raises(ValueError, match=r"expected a value within \[0.0, 1.0\]"):
-        LogitScale(min_temperature=0.0)
+    with pytest.raises(ValueError, match=r"temperature is 0.0, expected a value within \[0.01, 1"):
+        LogitScale(0.0)
 
 
 @pytest.mark.parametrize(("number", "value"), [(-0.2, 0.0), (0.3, 0.3), (1.5, 1.0)])

@@ -18,7 +18,7 @@ from gramalign.models import Towers
 from gramalign.training import Layout, Model, Optimizer, export, load_run, train
 from gramalign.training.layout import mesh_of
 from gramalign.training.params_file import named
-from gramalign.training.planned_step import trace_step
+from gramalign.training.plan import trace_step
 from gramalign.training.rows import chosen_rows
 from gramalign.training.start import Start, make_programs
 from tests.training.commands import Killed, killed_at

@@ -15,7 +15,7 @@ from gramalign.training.config import Config, Layout, Optimizer
 from gramalign.training.config import Model as Shape
 from gramalign.training.layout import mesh_of
 from gramalign.training.microbatch import microbatched
-from gramalign.training.planned_step import trace_step
+from gramalign.training.plan import trace_step
 from tests.training.one_step import first_gradient
 
 CONFIG = Config(

@@ -22,8 +22,7 @@ from gramalign.training.config import Model as Shape
 from gramalign.training.layout import mesh_of
 from gramalign.training.model import Model, split
 from gramalign.training.optimizer import make_optimizer
-from gramalign.training.plan import Plan, attempt, plan
-from gramalign.training.planned_step import trace_step
+from gramalign.training.plan import Plan, attempt, plan, trace_step
 from gramalign.training.state import init_state
 from tests.compilers import cuda, tpu
 

@@ -20,7 +20,6 @@ class FilterBank(nnx.Module):
         patch: number of each in a patch.
         width: of a patch, before it is projected to the transformer's.
         bias: whether the patches' linear map has one.
-        activation: of the convolution of neighbours, one of `ACTIVATIONS`.
         near: as for `Neighbours`.
         groups: likewise.
     """
@@ -33,7 +32,6 @@ class FilterBank(nnx.Module):
         *,
         width: int,
         bias: bool,
-        activation: str,
         near: int,
         groups: int,
     ):
@@ -45,7 +43,7 @@ class FilterBank(nnx.Module):
         self.map_norm = shape.norm(width)
         projected = width != shape.width
         self.projection = nnx.Linear(width, shape.width, **KERNEL) if projected else None
-        self.places = Neighbours(shape.width, near, groups=groups, activation=activation)
+        self.places = Neighbours(shape.width, near, groups=groups, activation="gelu")
         self.norm = None if shape.norm_first else shape.norm()
 
     def __call__(self, inputs: Inputs) -> tuple[Float[Array, "batch tokens width"], None]:

@@ -14,6 +14,7 @@ from gramalign.models.pretrained.families.recipe import (
     known,
     layers,
     projection_of,
+    projections,
     shape_of,
     width_of,
 )
@@ -60,7 +61,6 @@ def _make(config: Config, dtype: DTypeLike) -> Encoder:
         config["input_patch_size"],
         width=config["embed_dim"],
         bias=config["conv_bias"],
-        activation="gelu",
         near=config["conv_pos"],
         groups=config["conv_pos_groups"],
     )
@@ -76,10 +76,7 @@ _NAMES = {
     **layers(
         "encoder.layers",
         **{
-            "attention.query": "self_attn.q_proj",
-            "attention.key": "self_attn.k_proj",
-            "attention.value": "self_attn.v_proj",
-            "attention.out": "self_attn.out_proj",
+            **projections("self_attn"),
             "attention.gate.map": "self_attn.grep_linear",
             "attention.gate.weight": "self_attn.grep_a",
             "attention_norm": "self_attn_layer_norm",

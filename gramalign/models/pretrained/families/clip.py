@@ -19,6 +19,7 @@ from gramalign.models.pretrained.families.recipe import (
     layers,
     patches_of,
     projection_of,
+    projections,
     shape_of,
     unpacked,
     width_of,
@@ -56,12 +57,7 @@ _siglip_image = _part("vision_config", {**_SIGLIP_BASE, **IMAGE, "vision_use_hea
 
 
 def _clip_layers(before: str) -> Names:
-    attention = {
-        "attention.query": "self_attn.q_proj",
-        "attention.key": "self_attn.k_proj",
-        "attention.value": "self_attn.v_proj",
-        "attention.out": "self_attn.out_proj",
-    }
+    attention = projections("self_attn")
     norms = {"attention_norm": "layer_norm1", "mlp_norm": "layer_norm2"}
     perceptron = {"mlp.up": "mlp.fc1", "mlp.down": "mlp.fc2"}
     return layers(f"{before}.encoder.layers", **attention, **norms, **perceptron)
@@ -149,10 +145,7 @@ SIGLIP = {
         {
             **_CLIP_IMAGE_NAMES,
             "pool.probe": "vision_model.head.probe",
-            "pool.attention.query": "vision_model.head.attention.q_proj",
-            "pool.attention.key": "vision_model.head.attention.k_proj",
-            "pool.attention.value": "vision_model.head.attention.v_proj",
-            "pool.attention.out": "vision_model.head.attention.out_proj",
+            **projections("vision_model.head.attention", under="pool.attention."),
             "pool.mlp.up": "vision_model.head.mlp.fc1",
             "pool.mlp.down": "vision_model.head.mlp.fc2",
             "pool.norm": "vision_model.head.layernorm",

@@ -17,6 +17,7 @@ from gramalign.models.pretrained.families.recipe import (
     Weights,
     layers,
     patches_of,
+    projections,
     shape_of,
 )
 from gramalign.models.pretrained.transformer import Transformer
@@ -57,10 +58,7 @@ _NAMES = {
     **layers(
         "layer",
         **{
-            "attention.query": "attention.q_proj",
-            "attention.key": "attention.k_proj",
-            "attention.value": "attention.v_proj",
-            "attention.out": "attention.o_proj",
+            **projections("attention", out="o_proj"),
             "attention_norm": "norm1",
             "attention_scale": "layer_scale1.lambda1",
             "mlp.up": "mlp.up_proj",

@@ -20,6 +20,7 @@ from gramalign.models.pretrained.families.recipe import (
     Weights,
     layers,
     pair,
+    projections,
     unpacked,
 )
 from gramalign.models.pretrained.fronts import Patches, Spectrum, Tokens
@@ -92,10 +93,7 @@ def _names(part: str, **others: str) -> Names:
         **layers(
             f"modality_trunks.{part}.blocks",
             **{
-                "attention.query": "attn.q_proj",
-                "attention.key": "attn.k_proj",
-                "attention.value": "attn.v_proj",
-                "attention.out": "attn.out_proj",
+                **projections("attn"),
                 "attention.sink_key": "attn.bias_k",
                 "attention.sink_value": "attn.bias_v",
                 "attention_norm": "norm_1",

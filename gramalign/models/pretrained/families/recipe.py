@@ -134,3 +134,9 @@ def without_statistics(weights: Weights, before: str) -> Weights:
 def layers(before: str, **parts: str) -> Names:
     """Names of each layer's parts."""
     return {f"body.layers.*.{part}": f"{before}.*.{name}" for part, name in parts.items()}
+
+
+def projections(before: str, out: str = "out_proj", under: str = "attention.") -> dict[str, str]:
+    """Names of the projections of an attention, as most families have them."""
+    theirs = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": out}
+    return {f"{under}{ours}": f"{before}.{name}" for ours, name in theirs.items()}

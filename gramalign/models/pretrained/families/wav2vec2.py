@@ -16,6 +16,7 @@ from gramalign.models.pretrained.families.recipe import (
     Weights,
     known,
     layers,
+    projections,
     shape_of,
     without_statistics,
 )
@@ -83,10 +84,7 @@ _NAMES = {
     **layers(
         "encoder.layers",
         **{
-            "attention.query": "attention.q_proj",
-            "attention.key": "attention.k_proj",
-            "attention.value": "attention.v_proj",
-            "attention.out": "attention.out_proj",
+            **projections("attention"),
             "attention_norm": "layer_norm",
             "mlp.up": "feed_forward.intermediate_dense",
             "mlp.down": "feed_forward.output_dense",

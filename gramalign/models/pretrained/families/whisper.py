@@ -9,6 +9,7 @@ from gramalign.models.pretrained.families.recipe import (
     Recipe,
     known,
     layers,
+    projections,
     shape_of,
 )
 from gramalign.models.pretrained.fronts import Frames
@@ -44,10 +45,7 @@ _NAMES = {
     **layers(
         "layers",
         **{
-            "attention.query": "self_attn.q_proj",
-            "attention.key": "self_attn.k_proj",
-            "attention.value": "self_attn.v_proj",
-            "attention.out": "self_attn.out_proj",
+            **projections("self_attn"),
             "attention_norm": "self_attn_layer_norm",
             "mlp.up": "fc1",
             "mlp.down": "fc2",
