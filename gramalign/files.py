@@ -103,15 +103,17 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
 
     Args:
         path: the file.
-        arrays: C-contiguous, or they are written in the order of memory, not in the one stated.
+        arrays: by name.
         metadata: of one key, as the order of several would change with each run.
 
     Raises:
         OSError: it cannot be written, as where the disk is full.
     """
+    # It writes the numbers as they lie in memory, whatever the order it states.
+    arrays = {name: np.asarray(x, order="C") for name, x in arrays.items()}
     with whole(path) as draft:
         try:
-            safetensors.numpy.save_file(dict(arrays), draft, metadata=dict(metadata))
+            safetensors.numpy.save_file(arrays, draft, metadata=dict(metadata))
         except safetensors.SafetensorError as error:
             raise OSError(f"cannot write {path}: {error}") from error
 

@@ -44,7 +44,6 @@ def write(path: Path, entries: Entries) -> None:
         _TEXT: np.frombuffer(b"".join(words), np.uint8),
         _ENDS: np.cumsum([len(word) for word in words], dtype=np.int64),
     }
-    arrays = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
     about = {
         "version": _VERSION,
         "modalities": list(entries.embeddings),

@@ -29,7 +29,7 @@ def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named(params)}
+    arrays = {name: np.asarray(leaf) for name, leaf in named(params)}
     write_arrays(path, arrays, {KEY: json.dumps(about)})
 
 
