@@ -11,8 +11,10 @@ regression without data augmentation, its strength by validation. There by L-BFG
 method, which takes no longer to come as close to the optimum.
 """
 
+import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,30 +59,27 @@ def linear_probe(
     Returns:
         The figures; their settings include the chosen `C` and whether the fit `converged`, 1 or 0.
     """
-    from sklearn.linear_model import LogisticRegression  # takes a second to import
-
     seen = train.there(modalities)
     values = train.side_by_side(modalities)[seen].astype(np.float64)
     labels, clusters = train.labels[seen], train.data.clusters[seen]
     classes = np.unique(labels)
     settings, scores = {}, None
     if len(classes) > 1:
+        fits = _fits(values, labels)
         if validation is not None and validation.there(modalities).any():
             known = validation.there(modalities)
-            right = _right(
-                values,
-                labels,
-                validation.side_by_side(modalities)[known].astype(np.float64),
-                validation.labels[known],
-            )
+            fits = list(fits)
+            inputs = validation.side_by_side(modalities)[known].astype(np.float64)
+            right = _right(fits, inputs, validation.labels[known])
         else:
             right = np.zeros(len(STRENGTHS))
             for held in _held_out(labels, clusters):
                 if len(np.unique(labels[~held])) > 1:
-                    right += _right(values[~held], labels[~held], values[held], labels[held])
-        chosen = STRENGTHS[int(np.argmax(right))]
-        model, converged = _fitted(LogisticRegression(C=chosen), values, labels)
-        settings = {"C": chosen, "converged": float(converged)}
+                    others = _fits(values[~held], labels[~held])
+                    right += _right(others, values[held], labels[held])
+        chosen = int(np.argmax(right))
+        *_, (model, converged) = islice(fits, chosen + 1)
+        settings = {"C": STRENGTHS[chosen], "converged": float(converged)}
         inputs = test.side_by_side(modalities)
 
         def decisions(rows: slice) -> np.ndarray:
@@ -100,30 +99,32 @@ def linear_probe(
     )
 
 
-def _right(
-    values: np.ndarray, labels: np.ndarray, new_values: np.ndarray, new_labels: np.ndarray
-) -> np.ndarray:
-    """How many held-out rows a fit at each strength classifies correctly."""
-    from sklearn.linear_model import LogisticRegression
+def _fits(values: np.ndarray, labels: np.ndarray) -> Iterator[tuple["LogisticRegression", bool]]:
+    """A fit at each strength, and whether it converged."""
+    from sklearn.linear_model import LogisticRegression  # takes a second to import
 
     # From strong to weak, each fit starting from the previous one: weak ones are slow.
-    model, right = LogisticRegression(warm_start=True), []
-    for strength in STRENGTHS:
-        _fitted(model.set_params(C=strength), values, labels)
-        right.append(np.sum(model.predict(new_values) == new_labels))
-    return np.array(right)
-
-
-def _fitted(
-    model: "LogisticRegression", values: np.ndarray, labels: np.ndarray
-) -> tuple["LogisticRegression", bool]:
+    model = LogisticRegression(solver="newton-cg", tol=_TOLERANCE, warm_start=True)
     # For small fits, threads that wait for each other take thirty times as long as one core.
     threads = 1 if values.size < _FOR_ONE_THREAD else None
-    with warnings.catch_warnings(record=True) as told, threadpool_limits(threads):
-        # The record says so for the one fit that counts.
-        warnings.simplefilter("always", UserWarning)
-        model.set_params(solver="newton-cg", tol=_TOLERANCE).fit(values, labels)
-    return model, not any(issubclass(warning.category, UserWarning) for warning in told)
+    for strength in STRENGTHS:
+        with warnings.catch_warnings(record=True) as told, threadpool_limits(threads):
+            warnings.simplefilter("always", UserWarning)  # of which those of convergence are
+            model.set_params(C=strength).fit(values, labels)
+        converged = True
+        for each in told:
+            if issubclass(each.category, UserWarning):
+                converged = False  # which the record says of the one fit that counts
+            else:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        yield copy.deepcopy(model), converged
+
+
+def _right(
+    fits: Iterable[tuple["LogisticRegression", bool]], values: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """How many rows each fit classifies correctly."""
+    return np.array([np.sum(model.predict(values) == labels) for model, _ in fits])
 
 
 def _held_out(labels: np.ndarray, clusters: np.ndarray) -> Iterator[np.ndarray]:
