@@ -18,7 +18,7 @@ def rows_at(
     axis_name: AxisName | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> PyTree[Array]:
-    """Rows of a batch by their numbers, from whatever device has them; differentiable.
+    """Rows of a batch by their numbers, from whatever device has them; reverse mode only.
 
     Args:
         tree: arrays `[batch, ...]`, this device's part of each.

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 _ENOUGH = 0.99  # of the bytes, as some programs count a header too many
 _STREAMED = 0x7FFF0000  # or more bytes say those that write to a pipe
+_ABSURD = 2**40
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
@@ -52,12 +53,12 @@ def _parts(file: BinaryIO) -> Iterator[tuple[int, int]]:
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[int, int]]:
     begin = 12
-    while file.seek(begin) and len(head := file.read(8)) == 8:
-        name, size = struct.unpack("<4sI", head)
+    while file.seek(begin) and len(head := file.read(12)) >= 8:
+        name, size = struct.unpack("<4sI", head[:8])
         if not 0 < size < _STREAMED:
             return
         begin += 8
-        if name in (b"data", b"LIST"):
+        if name == b"data" or head[8:] in (b"hdrl", b"movi"):  # and not tags
             yield begin, size
         begin += size + size % 2
 
@@ -68,7 +69,7 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[int, int]]:
         size, name = struct.unpack(">I4s", head)
         if size == 1:
             size = int.from_bytes(file.read(8))
-        if size < 8:  # that is, to the end of the file
+        if not 8 <= size < _ABSURD:  # 0 is to the end of the file
             return
         if name == b"mdat":
             yield begin, size
@@ -77,7 +78,7 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[int, int]]:
 
 def _segment(file: BinaryIO) -> Iterator[tuple[int, int]]:
     file.seek(4)
-    file.seek(_size(file), os.SEEK_CUR)  # the header
+    file.seek(min(_size(file), _ABSURD), os.SEEK_CUR)  # the header
     if file.read(4) == b"\x18\x53\x80\x67" and (size := _size(file)):
         yield file.tell(), size
 

@@ -10,6 +10,7 @@ def sound(path: str, rate: int) -> Float[np.ndarray, " samples"]:
     """The sound in a file, the mean of its channels, at a sampling rate.
 
     Raises:
+        OSError: it is not there, or no file.
         RuntimeError: it is damaged, or no sound.
         ValueError: it has no samples, or NaN or Inf among them, or is cut short.
     """

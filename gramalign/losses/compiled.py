@@ -5,6 +5,7 @@ retracing its loops at every call.
 """
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -190,7 +191,7 @@ def _check_number(name: str, value: Any) -> None:
     least, most = 1e-18, float(np.finfo(np.float32).max)
     if name in TEMPERATURES and not least <= float(number) <= most:
         raise ValueError(f"{name} must be positive and from {least} to {most:.1e}, got {number}")
-    if not np.isfinite(number):
+    if not math.isfinite(float(number)):
         raise ValueError(f"{name} must be finite, got {number}")
     if name in SHARES and not 0 <= number <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {number}")

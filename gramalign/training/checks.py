@@ -137,15 +137,22 @@ def as_tuples(value: Any) -> Any:
 @functools.cache
 def _declared(kind: type) -> Mapping[str, tuple[list[Any], list[Bound]]]:
     """The types that each field may have, None and classes, and the bounds of its values."""
-    found, hints = {}, typing.get_type_hints(kind, include_extras=True)
-    for field in dataclasses.fields(kind):
-        hint = hints[field.name]
-        several = typing.get_origin(hint) in (typing.Union, types.UnionType)
-        kinds, bounds = [], []
-        for choice in typing.get_args(hint) if several else (hint,):
-            if typing.get_origin(choice) is typing.Annotated:
-                choice, *others = typing.get_args(choice)
-                bounds += [x for x in others if isinstance(x, Bound)]
-            kinds.append(None if choice is types.NoneType else choice)
-        found[field.name] = kinds, bounds
+    hints = [typing.get_type_hints(x, include_extras=True) for x in kind.__mro__]
+    found = {}
+    for name in (field.name for field in dataclasses.fields(kind)):
+        each = [_choices(of_class[name]) for of_class in hints if name in of_class]
+        # A subclass may give a field another default, but no values that its base does not take.
+        found[name] = each[0][0], list(dict.fromkeys(bound for _, x in each for bound in x))
     return found
+
+
+def _choices(hint: Any) -> tuple[list[Any], list[Bound]]:
+    """The types of a hint, and the bounds that stand in it."""
+    inside, origin = typing.get_args(hint), typing.get_origin(hint)
+    if origin is typing.Annotated:
+        kinds, bounds = _choices(inside[0])
+        return kinds, bounds + [x for x in inside[1:] if isinstance(x, Bound)]
+    if origin in (typing.Union, types.UnionType):
+        each = [_choices(x) for x in inside]
+        return [y for x, _ in each for y in x], [y for _, x in each for y in x]
+    return [None if hint is types.NoneType else hint], []

@@ -747,7 +747,7 @@ def test_a_run_goes_on_with_its_own_options(run, capsys, tmp_path):
     (stopped / "params.safetensors").unlink()
     words = ["train", "--out", str(stopped), "--resume", "--no-evaluation"]
     said = complaint(capsys, *words, "--steps", "40")
-    assert "steps: 30 -> 40. Leave these out" in said and "gram" not in said
+    assert "steps: 30 -> 40. Leave these out" in said and "gram." not in said
     main(words)
     for name in ("params.safetensors", "config.json"):
         assert (stopped / name).read_bytes() == (run / name).read_bytes()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from gramalign.decoding.cut_short import check_whole
 from gramalign.decoding.pictures import frames_of
 from gramalign.decoding.sounds import sound
 from tests.media.made import RATE, write_sound, write_video
@@ -32,6 +33,18 @@ def test_sounds(tmp_path):
         assert len(sound(str(tmp_path / name), RATE)) == RATE
         with cut(tmp_path / name):
             sound(str(tmp_path / name), RATE)
+
+
+def test_only_what_is_heard_and_seen_is_counted(tmp_path):
+    """And not what a WAV ends with about them, nor what is no size at all."""
+    path = tmp_path / "a.wav"
+    write_sound(path, seed=1, seconds=1.0)
+    path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 26) + b"INFOISFT")
+    assert len(sound(str(path), RATE)) == RATE
+    path.write_bytes(struct.pack(">I4s", 1, b"free") + b"\xff" * 8)
+    check_whole(str(path))
+    path.write_bytes(b"\x1a\x45\xdf\xa3\x01\x7f" + b"\xff" * 6)
+    check_whole(str(path))
 
 
 @pytest.mark.parametrize("size", [0x7FFFF000, 0xFFFFFFFF, 2 * RATE + 44])

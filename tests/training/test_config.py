@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
@@ -265,6 +266,19 @@ def test_differences_are_named_by_path():
 def test_bad_values_name_field_got_and_wanted(build, message, unchecked):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_fields_of_a_subclass_are_bounded_as_those_of_its_base(unchecked):
+    @dataclasses.dataclass(frozen=True)
+    class Mine(Vicreg):
+        invariance: float = 10.0
+        number: Annotated[int | None, "of something"] = None
+
+    assert Mine(number=2).number == 2 and Mine().number is None
+    with pytest.raises(ValueError, match=r"Mine.invariance is -1.0, expected finite, at least 0"):
+        Mine(invariance=-1.0)
+    with pytest.raises(ValueError, match=r"Mine.number is 'a', expected a whole number or None"):
+        Mine(number="a")
 
 
 def test_the_last_values_that_are_right():
