@@ -75,7 +75,7 @@ class Train:
         meet("evaluated")
 
     def _check_test_rows(self) -> None:
-        store = load(self.config.data)
+        store = load(self.config.data, on_bad_record=self.config.on_bad_record)
         try:
             part_of(store, "test", "give --no-evaluation")
         except FeatureStoreError as error:

@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from gramalign.decoding.pieces import Kind, Pieces
+from gramalign.mesh import on_own_mesh
 from gramalign.models.pretrained import load
 
 Encode = Callable[[Pieces], Float[Array, "pieces dim"]]
@@ -36,6 +37,7 @@ class Encoding:
     devices: int
 
 
+@on_own_mesh
 def encoding_of(folder: Path, kind: Kind, dtype: str) -> Encoding:
     """Loads an encoder; what `gramalign.models.pretrained.load` raises, this does too."""
     encoder = load(folder, kind, dtype=jnp.dtype(dtype))
@@ -46,7 +48,7 @@ def encoding_of(folder: Path, kind: Kind, dtype: str) -> Encoding:
     state = jax.device_put(state, everywhere)
     run = jax.jit(lambda state, pieces: nnx.merge(graphdef, state)(pieces))
     return Encoding(
-        encode=lambda pieces: run(state, jax.device_put(pieces, split)),
+        encode=on_own_mesh(lambda pieces: run(state, jax.device_put(pieces, split))),
         dim=encoder.dim,
         devices=len(devices),
     )

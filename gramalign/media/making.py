@@ -1,7 +1,7 @@
 """Encodes a column chunk by chunk, decoding in threads beside the encoder."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ def make_chunks(
     on_bad_file: OnBadFile,
     report: Report,
 ) -> None:
-    """Makes those chunks of a column that are not there yet, or lack files that could not be read.
+    """Makes those chunks of a column that are not there yet, or lack files that can be read by now.
 
     Each is made by itself, so its features do not depend on where an earlier run ended.
 
@@ -49,11 +49,11 @@ def make_chunks(
     """
     total = len(column.cells)
     chunks = list(enumerate(chunk_ranges(total, cells)))
-    # Files that could not be read may have been replaced since.
+    again = _replaced(table, column, read, work, chunks, on_bad_file)
     todo = [
         (number, chunk)
         for number, chunk in chunks
-        if not work.has(column.name, number) or work.bad(column.name, number)
+        if number in again or not work.has(column.name, number)
     ]
     done = total - sum(len(chunk) for _, chunk in todo)
     report(column.name, done, total)
@@ -95,6 +95,31 @@ def chunk_ranges(total: int, cells: int) -> list[range]:
     [range(0, 2), range(2, 4), range(4, 5)]
     """
     return [range(start, min(start + cells, total)) for start in range(0, total, cells)]
+
+
+def _replaced(
+    table: Table,
+    column: Column,
+    read: Read,
+    work: Work,
+    chunks: Sequence[tuple[int, range]],
+    on_bad_file: OnBadFile,
+) -> set[int]:
+    """Those finished chunks in which a file that could not be read can be read now."""
+    bad = [
+        (number, chunk[cell])
+        for number, chunk in chunks
+        if work.has(column.name, number)
+        for cell in work.bad(column.name, number)
+    ]
+    found = decoded(read, [column.inputs[cell] for _, cell in bad]) if bad else ()
+    again = set()
+    for (number, cell), pieces in zip(bad, found, strict=True):
+        if not isinstance(pieces, str):
+            again.add(number)
+        elif on_bad_file == "error":
+            raise _unreadable(table, column, cell, pieces)
+    return again
 
 
 def _unreadable(table: Table, column: Column, cell: int, reason: str) -> ValueError:

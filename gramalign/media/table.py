@@ -147,8 +147,10 @@ def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
             elif cells:
                 if len(cells) != len(names):
                     cure = "quote cells that hold a delimiter"
-                    if len(names) == 1 and (others := {*";\t,"} & {*names[0]} - {wanted}):
-                        cure = f"cells are divided by {wanted!r}, not {others.pop()!r}"
+                    if len(names) == 1 and (
+                        others := [x for x in ";\t," if x in names[0] and x != wanted]
+                    ):
+                        cure = f"cells are divided by {wanted!r}, not {others[0]!r}"
                     raise ValueError(
                         f"{path}: line {begin} has {counted(len(cells), 'cell')}, expected "
                         f"{len(names)}, as in the first line; {cure}"

@@ -94,7 +94,12 @@ def _same_place(before: str, after: str, moved: bool) -> bool:
 
 
 def _same_run(before: str | None, after: str | None) -> bool:
-    return before is not None and after is not None and _same_place(before, after, moved=False)
+    """Whether two names are of one run: of its folder, or of the weights in it."""
+    if before is None or after is None or not Path(before).exists():
+        return False
+    places = (Path(name).resolve() for name in (before, after))
+    one, other = (x.parent if x.name == "params.safetensors" else x for x in places)
+    return one == other
 
 
 def _same_function(before: str | None, after: str | None, moved: bool) -> bool:

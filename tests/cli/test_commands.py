@@ -24,10 +24,12 @@ from gramalign.cli.main import COMMANDS
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
 from gramalign.cli.targets import check_embedded
-from gramalign.data import digest, load, open_store
+from gramalign.data import digest, from_arrays, load, open_store
+from gramalign.data.packed import pack
 from gramalign.training import load_run
 from gramalign.training.params_file import read_about
 from tests.complaint import complaint
+from tests.shards import spoil
 
 
 def test_train_leaves_a_run_that_explains_itself(run):
@@ -840,6 +842,12 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     assert "has 1 test row, expected at least 2" in told and "or give --no-evaluation" in told
     told = complaint(capsys, "evaluate", str(run), "--data", str(lonely))
     assert f"{lonely} has 1 test row, expected" in told and "or measure another --part" in told
+    split = np.repeat(["test", "train"], [2, 8])
+    rows = np.eye(10, dtype=np.float32)
+    pack(from_arrays({"a": rows, "b": rows, "split": split}), tmp_path / "packed", shard_rows=1)
+    spoil(min((tmp_path / "packed").glob("*.array_record*")))
+    told = complaint(capsys, "train", "--data", str(tmp_path / "packed"), "--on-bad-record", "skip")
+    assert "has 1 test row, expected at least 2" in told and "or give --no-evaluation" in told
     untested = tmp_path / "untested.npz"
     views = {name: np.load(store / f"{name}.npy") for name in ("text", "video")}
     np.savez(untested, **views, split=np.repeat("train", 120))

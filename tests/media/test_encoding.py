@@ -1,10 +1,11 @@
 """Means over pieces, whatever batches they fall into."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gramalign.media.encoding import Encoding, means
+from gramalign.media.encoding import Encoding, encoding_of, means
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 64])
@@ -34,3 +35,11 @@ def test_means_of_pieces_of_several_lengths(size):
             x = cells[cell]
             wanted = [x.sum(axis=1).mean(), x.max(axis=1).mean()]
         np.testing.assert_allclose(found[cell], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_under_a_mesh_that_is_set(encoders):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    pieces = {name: np.ones((8, 12), np.int32) for name in ("input_ids", "attention_mask")}
+    with jax.set_mesh(mesh):
+        found = encoding_of(encoders / "clip", "text", "float32").encode(pieces)
+    assert found.shape == (8, 10)

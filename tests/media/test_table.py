@@ -65,6 +65,7 @@ def test_columns_about_rows_are_numbers_or_names(write):
         ("a,b\n", "media.csv", "media.csv has no rows"),
         ("a,b\n1,2\n3\n", "media.csv", "line 3 has 1 cell, expected 2"),
         ("a;b\n1;2\n3;4, 5\n", "media.csv", "line 3 has 2 cells.*are divided by ',', not ';'"),
+        ("a;b\tc\n1,2\n", "media.csv", "are divided by ',', not ';'"),
         ('a,b\n"1\n",2\n3,4,5\n', "media.csv", "line 4 has 3 cells, expected 2"),
         ('a,b\n1,"2\n3,4\n', "media.csv", r"line 2 cannot be read \(unexpected end of data\)"),
         ("a,a\n1,2\n", "media.csv", "several columns called 'a'"),

@@ -185,6 +185,10 @@ def test_one_place_may_be_called_by_two_names(tmp_path, monkeypatch):
     assert differences(near, far) and differences(Config(data="../store"), far) == []
     near, far = Config(start_from="../store/"), Config(start_from=str(tmp_path / "store"))
     assert differences(near, far) == []
+    weights = Config(start_from="params.safetensors")
+    assert differences(weights, far), "as it is gone"
+    (tmp_path / "store" / "params.safetensors").touch()
+    assert differences(weights, far) == differences(far, weights) == []
     for other in (Config(), Config(start_from=str(tmp_path))):
         assert differences(other, far) and differences(far, other, moved=True)
 

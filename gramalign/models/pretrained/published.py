@@ -5,19 +5,20 @@ of 2305.18500. Their code has one set of names for the parts: EVA-CLIP's images,
 BERT's texts, and a linear map of each into the common space. ImageBind is of 2305.05665.
 """
 
+import contextlib
 import functools
 import json
 import re
 import shlex
-import tempfile
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 
-from gramalign.files import make_folder, write_arrays, write_text
+from gramalign.files import LOCK, locked, make_folder, write_arrays, write_text
 from gramalign.models.pretrained.load import abstract, kinds, read_weights
 
 _HEADS = {
@@ -150,6 +151,7 @@ def divide(
         The folders, by what they encode.
 
     Raises:
+        FileExistsError: another process is writing there.
         FileNotFoundError: a file does not exist.
         ValueError: it is no safetensors file, or not of such a model, all of whose weights are
             there, in their shapes; or it would be overwritten.
@@ -163,24 +165,23 @@ def divide(
             raise ValueError(
                 f"{place} is the checkpoint, and would be overwritten: give another out"
             )
-    make_folder(out)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as drafts:
+    with _drafts_in(out) as drafts:
         for name, make in makers.items():
-            make_folder(draft := Path(drafts, name))
+            make_folder(draft := drafts[name])
             _write(draft / "config.json", make(draft))
             try:
-                for kind in (found := kinds(draft)):
+                for kind in kinds(draft):
                     read_weights(draft, abstract(draft, kind))
             except ValueError as error:
-                told = str(error).replace(drafts, str(out))
+                told = str(error).replace(str(draft), str(out / name))
                 raise ValueError(
                     f"{source.path} holds no such model as was published: {told}"
                 ) from error
         for name in _HEADS if "vision" in makers else makers:  # of another checkpoint, perhaps
             (out / name / "config.json").unlink(missing_ok=True)
         for name in makers:
-            _move(Path(drafts, name), out / name)
-    return dict.fromkeys(found, out) if "" in makers else {name: out / name for name in makers}
+            _move(drafts[name], out / name)
+    return dict.fromkeys(kinds(out), out) if "" in makers else {name: out / name for name in makers}
 
 
 def _makers(
@@ -199,6 +200,23 @@ def _makers(
         for name, longest in _LONGEST.items():
             makers[name] = functools.partial(_texts, source, _HEADS[name], files, longest)
     return makers
+
+
+@contextlib.contextmanager
+def _drafts_in(out: Path) -> Iterator[dict[str, Path]]:
+    """Where to write each folder first: within it, as it may be a link to another disk."""
+    drafts = {name: out / name / ".unfinished" for name in ("", *_HEADS)}
+    make_folder(out)
+    busy = f"another process is writing encoders to {out}: wait for it, or choose another folder"
+    with locked(lock := out / LOCK, busy):
+        try:
+            for draft in drafts.values():  # of a process that was killed
+                shutil.rmtree(draft, ignore_errors=True)
+            yield drafts
+        finally:
+            for draft in drafts.values():
+                shutil.rmtree(draft, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _move(draft: Path, folder: Path) -> None:

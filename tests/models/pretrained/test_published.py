@@ -1,9 +1,11 @@
 """The encoders of a published model, of the names and shapes that its code has."""
 
+import errno
 import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -13,6 +15,7 @@ from transformers import AutoImageProcessor
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from gramalign.cli.main import main
+from gramalign.files import LOCK, locked
 from gramalign.models import pretrained
 from gramalign.models.pretrained.families import imagebind
 from tests.models.pretrained.tiny import drawn, drawn_inputs, golden
@@ -233,6 +236,40 @@ def test_what_was_there_stays_if_the_checkpoint_is_of_something_else(checkpoint,
     with pytest.raises(ValueError, match=f"no such model as was published: {out}/caption: .* NaN"):
         pretrained.divide(checkpoint, out, tokenizer=bert)
     assert bytes_of(out) == before
+
+
+def test_what_a_killed_process_left_is_removed(checkpoint, tmp_path):
+    out = tmp_path / "gram"
+    for name in ("", "vision", "caption"):
+        (left := out / name / ".unfinished").mkdir(parents=True)
+        (left / "model.safetensors.1.part").touch()
+    found = pretrained.divide(checkpoint, out)
+    assert {path.name for path in out.iterdir()} == {*found, "caption"}
+    written = {"config.json", "model.safetensors", "preprocessor_config.json"}
+    assert {path.name for path in found["vision"].iterdir()} == written
+    assert not any((out / "caption").iterdir())
+
+
+def test_two_processes_in_one_folder(checkpoint, tmp_path):
+    with locked(tmp_path / LOCK, ""), pytest.raises(FileExistsError, match="another process is w"):
+        pretrained.divide(checkpoint, tmp_path)
+
+
+def test_a_folder_may_be_a_link_to_another_disk(checkpoint, tmp_path, monkeypatch):
+    (far := tmp_path / "far").mkdir()
+    (out := tmp_path / "gram").mkdir()
+    (out / "vision").symlink_to(far)
+    own = Path.replace
+
+    def replace(path, target):
+        if path.resolve().is_relative_to(far) != Path(target).resolve().is_relative_to(far):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return own(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    found = pretrained.divide(checkpoint, out)
+    assert pretrained.load(found["vision"], "image").dim == 6
+    assert (far / "config.json").exists()
 
 
 @pytest.mark.parametrize("of", ["beats", "gram"])
