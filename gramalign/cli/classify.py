@@ -25,7 +25,7 @@ from gramalign.training.measure import (
     labels_of,
     own_score,
 )
-from gramalign.training.run_data import data_of, digest_of, part_of
+from gramalign.training.run_data import ANOTHER, data_of, digest_of, measured_rows
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Classify:
             encoders = by_name("--encoders", self.encoders, "MODALITY=FOLDER")
             named = named_classes(run, store, self.templates, self.prompts, encoders, source)
             given = embed_prompts(run, named, self.prompts)
-        rows = part_of(store, self.part)
+        rows = measured_rows(store, self.part, ANOTHER)
         learned = {"train": readable(store.part("train"))}
         # Rows that are measured choose nothing.
         if self.part != "validation" and store.split is not None and "validation" in store.split:
