@@ -25,7 +25,7 @@ from gramalign.training.measure import (
     labels_of,
     own_score,
 )
-from gramalign.training.run_data import data_of, digest_of, part_of
+from gramalign.training.run_data import ANOTHER, data_of, digest_of, measured_rows
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,19 @@ class Classify:
         store = data_of(run, self.data)
         labels_of(store)
         check_fused(run, store, self.score)
+        options = options_of(dataclasses.replace(self, data=source))
+        record: dict[str, Any] = {"data": source, "part": self.part, "options": options}
+        record["prompts_from"] = self.prompts_from
         given = None
         if self.prompts is not None and self.prompts_from is not None:
-            given = embed_prompts(run, readable(data_of(run, self.prompts_from)), self.prompts)
+            prompts = readable(data_of(run, self.prompts_from))
+            given = embed_prompts(run, prompts, self.prompts)
+            record["prompts_digest"] = digest_of(run, prompts)
         if self.prompts is not None and self.templates:
             encoders = by_name("--encoders", self.encoders, "MODALITY=FOLDER")
             named = named_classes(run, store, self.templates, self.prompts, encoders, source)
             given = embed_prompts(run, named, self.prompts)
-        rows = part_of(store, self.part)
+        rows = measured_rows(store, self.part, ANOTHER)
         learned = {"train": readable(store.part("train"))}
         # Rows that are measured choose nothing.
         if self.part != "validation" and store.split is not None and "validation" in store.split:
@@ -95,9 +100,7 @@ class Classify:
                 validation=known.get("validation"),
                 prompts=given or self.prompts,
             )
-        options = options_of(dataclasses.replace(self, data=source))
-        record = {"data": source, "part": self.part, "options": options}
-        record |= {"prompts_from": self.prompts_from, "digest": digest_of(run, rows)}
+        record["digest"] = digest_of(run, rows)
         record |= {"learned_from": {part: digest_of(run, x) for part, x in learned.items()}}
         record |= result.to_json()
         columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}

@@ -20,7 +20,7 @@ from gramalign.cli.options import SharedOptions
 from gramalign.cli.score_names import OWN, Scores
 from gramalign.cli.train import default_out
 from gramalign.cli.tuning import Options, Tuned, chosen, fair_settings, searched, tuning_grid
-from gramalign.data import load, readable
+from gramalign.data import load
 from gramalign.evaluation import (
     FUSED,
     Comparison,
@@ -40,7 +40,7 @@ from gramalign.training.environment import environment
 from gramalign.training.measure import measure, own_score
 from gramalign.training.metrics import read_metrics
 from gramalign.training.rows import chosen_of
-from gramalign.training.run_data import rows_of
+from gramalign.training.run_data import measured_rows, rows_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import check_model
 from gramalign.training.validating import best_figure
@@ -110,7 +110,7 @@ class Compare:
         folders = self._folders()
         for data in self.data:  # better missed now than after the first run
             store = load(data, on_bad_record=self.config.on_bad_record)
-            store.part("test")
+            measured_rows(store, "test")
             for config in (x for each in settings[data].values() for x in each.values()):
                 check_model(config, chosen_of(store, config)[0].dims)
         keep_programs()
@@ -244,7 +244,7 @@ class Compare:
         store = load(config.data, on_bad_record=config.on_bad_record)
         if config.modalities:
             store = store.only(config.modalities)
-        rows = readable(store.part("test"))
+        rows = measured_rows(store, "test")
         try:
             embeddings = linear_baseline(store, rows)
         except ValueError as error:
@@ -272,7 +272,7 @@ class Compare:
     ) -> None:
         """Compares, prints the tables and leaves them beside the runs."""
         own = {name: own_score(task.config) for name, task in tasks.items() if name in results}
-        rows = readable(load(data, on_bad_record=self.config.on_bad_record).part("test"))
+        rows = measured_rows(load(data, on_bad_record=self.config.on_bad_record), "test")
         compared = compare(results, groups=rows.groups)
         about = {"data": data, "steps": self.config.steps, "seeds": list(self._seeds)}
         about |= {"scores": list(self.scores), "own_scores": own}

@@ -31,7 +31,7 @@ from gramalign.evaluation.reranking import TOP, check_top
 from gramalign.evaluation.retrieval import check_temperature
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import check_fused, judge, measure, own_score
-from gramalign.training.run_data import data_of, digest_of, part_of, rows_of
+from gramalign.training.run_data import ANOTHER, data_of, digest_of, measured_rows, rows_of
 from gramalign.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -137,11 +137,12 @@ def evaluate_run(
         screen: where to print.
         brief: leave out what takes long and no summary shows: hubness, and retrieval by label.
     """
+    otherwise = ANOTHER if asked else ""
     asked = asked or Evaluate(run.folder)
     files = folder_for(run.folder, asked.out)
     source = asked.data or run.config.data
     store = data_of(run, asked.data)
-    rows = part_of(store, asked.part)
+    rows = measured_rows(store, asked.part, otherwise)
     labels = rows.labels
     if brief or labels is None or len(np.unique(labels)) < 2:
         labels = None

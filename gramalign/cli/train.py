@@ -17,7 +17,7 @@ from gramalign.data import FeatureStoreError, load
 from gramalign.data.expression import parse
 from gramalign.training import Config, train
 from gramalign.training.processes import Cluster, is_first_process, meet, together
-from gramalign.training.run_data import part_of
+from gramalign.training.run_data import measured_rows
 from gramalign.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Train:
     def _check_test_rows(self) -> None:
         store = load(self.config.data, on_bad_record=self.config.on_bad_record)
         try:
-            part_of(store, "test", "give --no-evaluation")
+            measured_rows(store, "test", "give --no-evaluation")
         except FeatureStoreError as error:
             error.add_note("Or give --no-evaluation")
             raise

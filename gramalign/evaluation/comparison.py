@@ -146,24 +146,28 @@ def compare(
 
     Raises:
         ValueError: no objective, one without a result, or differing numbers of seeds.
-        TypeError: a result that is not hits by figure.
+        TypeError: a result that is not hits by figure, each of two dimensions.
     """
     if not results:
         raise ValueError(
             "results: got no objective, expected at least one; evaluate one before comparing"
         )
     for objective, of_seeds in results.items():
+        listed = isinstance(of_seeds, Sequence)
+        wrong = [x for x in of_seeds if not isinstance(x, Mapping)] if listed else [of_seeds]
+        if not wrong:
+            values = [x for hits in of_seeds for x in hits.values()]
+            wrong = [x for x in values if getattr(x, "ndim", 0) != 2]
+        if wrong:
+            raise TypeError(
+                f"results[{objective!r}]: got {type(wrong[0]).__name__}, expected a list of each "
+                "seed's hits by figure, of tasks and examples, such as "
+                "[evaluation.summary_hits(own=True)]"
+            )
         if not of_seeds:
             raise ValueError(
                 f"results[{objective!r}]: got no result; run it with at least one seed, or leave "
                 "it out"
-            )
-        listed = isinstance(of_seeds, Sequence)
-        wrong = [x for x in of_seeds if not isinstance(x, Mapping)] if listed else [of_seeds]
-        if wrong:
-            raise TypeError(
-                f"results[{objective!r}]: got {type(wrong[0]).__name__}, expected a list of each "
-                "seed's hits by figure, such as [evaluation.summary_hits(own=True)]"
             )
     seeds = {len(of_seeds) for of_seeds in results.values()} - {1}
     if len(seeds) > 1:

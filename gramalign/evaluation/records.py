@@ -79,7 +79,7 @@ class Kept(Generic[K]):
         figures: the record.
         data: the store that it is of.
         part: the part of it.
-        content: of the whole file, with what else is noted there.
+        content: what else the file holds.
     """
 
     figures: K
@@ -96,7 +96,7 @@ def read_record(path: Path, kind: type[K]) -> Kept[K]:
     """
     content = read_json(path)
     try:
-        return Kept(kind.from_json(content), content["data"], content["part"], content)
+        return Kept(kind.from_json(content), content.pop("data"), content.pop("part"), content)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged, or of another version ({error!r}): measure again, or remove it"

@@ -1,6 +1,8 @@
 """All that a report shows of one run, read from its folder; its rows are embedded again."""
 
+import dataclasses
 import functools
+import logging
 import shlex
 import zipfile
 import zlib
@@ -34,6 +36,8 @@ from gramalign.training.metrics import Row, read_metrics
 from gramalign.training.run_data import digest_of
 from gramalign.training.run_folder import RunFolder
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Gathered:
@@ -53,7 +57,9 @@ class Gathered:
         ranks: of each row as a query, by task, Score and whether it is the baseline's.
         rows: the rows it was evaluated on, with the run's modalities.
         embedded: their embeddings.
-        robustness: what else was measured, and on which rows; and likewise the following.
+        robustness: under damage, and which rows were measured.
+        classification: of labelled rows, and which these were.
+        contribution: of each modality, and on which rows.
     """
 
     name: str
@@ -88,8 +94,8 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
 
     Raises:
         FileNotFoundError: it has not been evaluated.
-        ValueError: a store has changed since something was measured on it, or is no longer there,
-            or a file of the folder is damaged.
+        ValueError: a store has changed since something was measured on it, that of the evaluation
+            is no longer there, or a file of the folder is damaged.
     """
     files = RunFolder(run.folder)
     if not files.evaluation.exists():
@@ -101,9 +107,15 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
     robustness = _kept(files.robustness, Robustness)
     classification = _kept(files.classification, Classification)
     opened = functools.cache(functools.partial(load, on_bad_record=run.config.on_bad_record))
+    try:
+        opened(found.data)
+    except FeatureStoreError as error:
+        moved = _command(["evaluate"], run.folder, dataclasses.replace(found, data="PATH"))
+        error.add_note(f"{files.evaluation} was measured on it: from where it is now, {moved}")
+        raise
 
     @functools.cache
-    def part_of(data: str, part: str) -> FeatureStore:
+    def rows_now(data: str, part: str) -> FeatureStore:
         return readable(opened(data).part(part))
 
     measured = []
@@ -114,11 +126,11 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         (classification, files.classification, "classify"),
     ):
         if kept is not None:
-            _check_rows(run, path, kept.content, words, part_of)
-            measured.append(_command(words, again, kept.content))
-    evaluation, cure = found.figures, _command(["evaluate"], run.folder, found.content)
-    rows = part_of(found.data, found.part).only(evaluation.modalities)
-    # Earlier versions recorded no digest.
+            _check_rows(run, path, kept, words, opened, rows_now)
+            measured.append(_command(words, again, kept))
+    evaluation, cure = found.figures, _command(["evaluate"], run.folder, found)
+    rows = rows_now(found.data, found.part).only(evaluation.modalities)
+    # Earlier versions recorded no digest, so only the number of rows can be compared.
     if len(rows) != evaluation.examples:
         raise ValueError(
             f"{found.data} has {counted(len(rows), 'row')} in split {found.part!r}, but "
@@ -136,8 +148,8 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         step=run.step,
         commands=(command, *dict.fromkeys(measured)),
         starts=files.starts(),
-        metrics=_log(files.metrics),
-        timing=_log(files.timing),
+        metrics=_logged(files.metrics),
+        timing=_logged(files.timing),
         data=found.data,
         part=found.part,
         evaluation=evaluation,
@@ -153,36 +165,44 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
 def _check_rows(
     run: Run,
     path: Path,
-    record: Mapping[str, Any],
+    kept: Kept,
     words: Sequence[str],
-    part_of: Callable[[str, str], FeatureStore],
+    opened: Callable[[str], FeatureStore],
+    rows_now: Callable[[str, str], FeatureStore],
 ) -> None:
     """Refuses a record of rows that have changed, or that learned from rows that have."""
-    digests = {record["part"]: record.get("digest"), **record.get("learned_from", {})}
-    for part, told in digests.items():
+    found = kept.content
+    of_parts = {kept.part: found.get("digest"), **found.get("learned_from", {})}
+    digests = [(kept.data, part, told) for part, told in of_parts.items()]
+    if "prompts_digest" in found:
+        digests.append((found["prompts_from"], "all", found["prompts_digest"]))
+    for data, part, told in digests:
         if told is None:  # earlier versions did not record it
             continue
         try:
-            rows = part_of(record["data"], part)
-        except FeatureStoreError as error:
-            command, *asked = words
-            moved = shlex.join(["gramalign", command, str(run.folder), *asked, "--data", "PATH"])
-            error.add_note(f"{path} was measured on it: from where it is now, {moved}")
-            raise
-        if not same_rows(told, digest_of(run, rows)):
+            opened(data)
+        except FeatureStoreError:
+            _log.warning("%s cannot be opened, so %s is shown as it was measured", data, path)
+            return
+        try:
+            same = same_rows(told, digest_of(run, rows_now(data, part)))
+        except FeatureStoreError:  # it lacks this part
+            same = False
+        if not same:
             raise ValueError(
-                f"{record['data']} has changed since {path} was measured: measure again with "
-                f"{_command(words, run.folder, record)}"
+                f"{data} has changed since {path} was measured: measure again with "
+                f"{_command(words, run.folder, kept)}, or remove {path}"
             )
 
 
-def _command(words: Sequence[str], folder: Path, record: Mapping[str, Any]) -> str:
+def _command(words: Sequence[str], folder: Path, kept: Kept) -> str:
     """The command that measures the figures of a record again, in that folder.
 
     Records of earlier versions do not hold their options, so what was asked for is given.
     """
     name, *asked = words
-    options = record.get("options", ["--data", record["data"], "--part", record["part"], *asked])
+    options = [*kept.content.get("options", ["--data", "", "--part", kept.part, *asked])]
+    options[options.index("--data") + 1] = kept.data
     return shlex.join(["gramalign", name, str(folder), *options])
 
 
@@ -190,7 +210,7 @@ def _kept(path: Path, kind: type[K]) -> Kept[K] | None:
     return read_record(path, kind) if path.exists() else None
 
 
-def _log(path: Path) -> list[Row]:
+def _logged(path: Path) -> list[Row]:
     return read_metrics(path) if path.exists() else []
 
 

@@ -1,5 +1,6 @@
 """The page: headlines and sections in one HTML file, without a script or anything to fetch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -76,10 +77,12 @@ def render(
     environment.filters["svg"] = _Drawn()
     style = markupsafe.Markup((text / "style.css").read_text("utf-8"))
     shown: list[Section] = sections(runs, images=images, projections=projections)
+    recalls = [x.recall[1] for run in runs for x in run.evaluation.retrieval]
     return environment.get_template("page.html.jinja").render(
         runs=runs,
         sections=shown,
         headlines=headlines(runs[0].evaluation) if len(runs) == 1 else [],
+        matched=not all(map(math.isnan, recalls)),
         comparison=comparison(runs) if len(runs) > 1 else None,
         style=style,
     )

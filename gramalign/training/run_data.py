@@ -8,21 +8,22 @@ from gramalign.training.rows import chosen_of
 
 _log = logging.getLogger(__name__)
 
+ANOTHER = "measure another --part"
+"""What else helps, for commands that have this option."""
+
 
 def rows_of(run: Run, data: str | None, part: str) -> FeatureStore:
-    """`part_of` the store of `data_of`."""
-    return part_of(data_of(run, data), part)
+    """`measured_rows` of the store of `data_of`."""
+    return measured_rows(data_of(run, data), part, ANOTHER)
 
 
-def part_of(
-    store: FeatureStore, part: str, otherwise: str = "measure another --part"
-) -> FeatureStore:
+def measured_rows(store: FeatureStore, part: str, otherwise: str = "") -> FeatureStore:
     """The readable rows of one part of a store.
 
     Args:
         store: the store.
         part: as for `FeatureStore.part`.
-        otherwise: what else helps if these are too few.
+        otherwise: what else helps if there is only one.
 
     Raises:
         FeatureStoreError: there are none.
@@ -35,7 +36,7 @@ def part_of(
         raise ValueError(f"{store.source} has 1 row, expected at least 2: add more")
     raise ValueError(
         f"{store.source} has 1 {part} row, expected at least 2: mark more as {part} in the array "
-        f"'split', or {otherwise}"
+        f"'split'{otherwise and f', or {otherwise}'}"
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gramalign.cli import main
-from gramalign.data import load
+from gramalign.data import digest, load
 from tests.complaint import complaint
 
 
@@ -35,6 +35,7 @@ def test_prompts_may_come_from_a_store_of_their_own(run, store, tmp_path, capsys
     main([*words, "--prompts", "text"])
     record = json.loads((run / "classification.json").read_text())
     assert record["zero_shot"] and record["prompts_from"] == str(path)
+    assert record["prompts_digest"] == digest(load(str(path)))
     assert (record["data"], record["score"]) == (str(store), "volume"), "the run's own"
     assert record["options"] == ["--data", str(store), "--prompts", "text", *words[2:]]
     test = load(str(store)).part("test")

@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -840,6 +841,9 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     np.savez(lonely, a=np.eye(3), b=np.eye(3), split=np.array(["train", "train", "test"]))
     told = complaint(capsys, "train", "--data", str(lonely))
     assert "has 1 test row, expected at least 2" in told and "or give --no-evaluation" in told
+    compared = tmp_path / "compared"
+    told = complaint(capsys, "compare", "--data", str(lonely), "--out", str(compared))
+    assert "has 1 test row" in told and "--part" not in told and not compared.exists()
     told = complaint(capsys, "evaluate", str(run), "--data", str(lonely))
     assert f"{lonely} has 1 test row, expected" in told and "or measure another --part" in told
     split = np.repeat(["test", "train"], [2, 8])
@@ -848,6 +852,10 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     spoil(min((tmp_path / "packed").glob("*.array_record*")))
     told = complaint(capsys, "train", "--data", str(tmp_path / "packed"), "--on-bad-record", "skip")
     assert "has 1 test row, expected at least 2" in told and "or give --no-evaluation" in told
+    found = load_run(run)
+    alone = replace(found, config=replace(found.config, data=str(lonely)), trained_on=None)
+    with pytest.raises(ValueError, match="array 'split'$"):  # as a report does
+        evaluate_run(alone)
     untested = tmp_path / "untested.npz"
     views = {name: np.load(store / f"{name}.npy") for name in ("text", "video")}
     np.savez(untested, **views, split=np.repeat("train", 120))

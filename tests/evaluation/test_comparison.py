@@ -199,6 +199,9 @@ def test_a_pair_is_tested_once():
         ([evaluation_of()], "Evaluation"),
         (evaluation_of(), "Evaluation"),
         (SEEDS["gram"][0], "dict"),
+        (np.array(SEEDS["gram"]), "ndarray"),
+        ([evaluation_of().summary()], "float"),
+        ([{PAIRS: np.zeros(60)}], "ndarray"),
     ],
 )
 def test_what_is_compared_are_hits_of_each_seed(given, got):

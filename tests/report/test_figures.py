@@ -157,8 +157,11 @@ def test_labels_are_found_where_no_match_is():
         *(f"{name} → rest" for name in THREE),
         *(f"rest → {name}" for name in THREE),
     ]
+    said = "No example has the modalities of both a query and its match."
+    assert said in render([run, dataclasses.replace(run, name="another")])
+    assert said not in render([run, dataclasses.replace(made("matched"), ranks={})])
     page = render([run])
-    assert "No example has the modalities of both a query and its match." in page
+    assert said in page
     assert "Found by each query" not in page and "headline" not in page.partition("</style>")[2]
 
 

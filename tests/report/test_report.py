@@ -343,8 +343,9 @@ def test_what_each_modality_adds(gathered, run, tmp_path):
     assert again.commands[2].endswith("--contribution")
     # One that measured both is shown once.
     evaluated = json.loads((copy / "evaluation.json").read_text())
+    options = ["--data", gathered.data, "--contribution"]
     for name, each in (("evaluation", evaluated), ("contribution", record)):
-        (copy / f"{name}.json").write_text(json.dumps(each | {"options": ["--contribution"]}))
+        (copy / f"{name}.json").write_text(json.dumps(each | {"options": options}))
     commands = gather(load_run(copy), "copy", "", copy).commands
     assert sum("--contribution" in command for command in commands) == 1
 
@@ -473,11 +474,16 @@ def test_another_store_than_was_evaluated_is_refused(run, tmp_path):
         with pytest.raises(ValueError, match="ranks.npz is damaged: measure again"):
             gather(load_run(copy), "copy", "", copy)
     shutil.copy(run / "ranks.npz", copy)
-    moved = json.dumps(record | {"data": str(tmp_path / "moved.npz")})
-    (copy / "evaluation.json").write_text(moved)
-    with pytest.raises(ValueError, match="no data") as said:
-        gather(load_run(copy), "copy", "", copy)
-    assert f"gramalign evaluate {copy} --data PATH" in said.value.__notes__[0]
+    record["data"] = str(tmp_path / "moved.npz")
+    options = ["--data", record["data"], "--part", "test", "--contribution"]
+    for changed, asked in (
+        (record | {"options": options}, "--part test --contribution"),
+        ({x: y for x, y in record.items() if x not in ("digest", "options")}, "--part test"),
+    ):
+        (copy / "evaluation.json").write_text(json.dumps(changed))
+        with pytest.raises(ValueError, match="no data") as said:
+            gather(load_run(copy), "copy", "", copy)
+        assert said.value.__notes__[0].endswith(f" gramalign evaluate {copy} --data PATH {asked}")
 
 
 def test_features_that_have_changed_are_refused(run, store, tmp_path):
@@ -488,8 +494,17 @@ def test_features_that_have_changed_are_refused(run, store, tmp_path):
     shutil.copytree(run, copy)
     record = json.loads((copy / "evaluation.json").read_text()) | {"data": str(moved)}
     (copy / "evaluation.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="has changed since .*: measure again with gramalign"):
+    refused = r"has changed since .*: measure again with gramalign .*, or remove \S+n.json$"
+    with pytest.raises(ValueError, match=refused):
         gather(load_run(copy), "copy", "", copy)
+    record["part"] = "validation"  # which it has not
+    np.savez(moved, **arrays, split=np.repeat(["train", "test"], 100))
+    (copy / "evaluation.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=refused) as said:
+        gather(load_run(copy), "copy", "", copy)
+    assert not hasattr(said.value, "__notes__"), "the store is where it was"
+    np.savez(moved, **arrays | {"photo": -arrays["photo"]})
+    record["part"] = "test"
     del record["digest"]  # as earlier versions
     (copy / "evaluation.json").write_text(json.dumps(record))
     assert gather(load_run(copy), "copy", "", copy).data == str(moved)
@@ -508,7 +523,7 @@ def test_features_that_have_changed_are_refused(run, store, tmp_path):
     ],
 )
 def test_whatever_was_measured_on_rows_that_have_changed_is_refused(
-    name, figures, command, run, store, tmp_path
+    name, figures, command, run, store, tmp_path, caplog
 ):
     copy, arrays = tmp_path / "copy", dict(np.load(store))
     shutil.copytree(run, copy)
@@ -519,14 +534,19 @@ def test_whatever_was_measured_on_rows_that_have_changed_is_refused(
 
     np.savez(tmp_path / "other.npz", **arrays)
     rows = load(str(tmp_path / "other.npz"))
-    about = {"data": str(tmp_path / "other.npz"), "part": "test", "options": ["--seed", "3"]}
+    about = {"data": str(tmp_path / "other.npz"), "part": "test"}
+    about |= {"options": ["--data", about["data"], "--seed", "3"]}
     about |= {"digest": digest(rows.part("test"))}
     if command == "classify":
         about["learned_from"] = {"train": digest(rows.part("train"))}
+        np.savez(tmp_path / "prompts.npz", text=arrays["text"], labels=arrays["labels"])
+        about["prompts_from"] = str(tmp_path / "prompts.npz")
+        about["prompts_digest"] = digest(load(about["prompts_from"]))
     (copy / f"{name}.json").write_text(json.dumps(about | figures.to_json()))
     assert gathered_of(arrays["labels"])
     told = f"since {copy / name}.json was measured: measure again with gramalign {command} {copy} "
-    with pytest.raises(ValueError, match=re.escape(f"{told}--seed 3")):
+    options = f"--data {tmp_path / 'other.npz'} --seed 3, or remove {copy / name}.json"
+    with pytest.raises(ValueError, match=re.escape(told + options)):
         gathered_of(arrays["labels"] % 2)
     # Probes, prompts and neighbours learn from the rest.
     of_train = np.isin(arrays["ids"], rows.part("train").ids)
@@ -536,11 +556,15 @@ def test_whatever_was_measured_on_rows_that_have_changed_is_refused(
             gathered_of(changed)
     else:
         assert gathered_of(changed)
+    if command == "classify":
+        np.savez(tmp_path / "prompts.npz", text=-arrays["text"], labels=arrays["labels"])
+        with pytest.raises(ValueError, match=r"prompts.npz has changed since"):
+            gathered_of(arrays["labels"])
+        (tmp_path / "prompts.npz").unlink()
+    # The page has nothing to embed from a store that is not the evaluation's.
     (tmp_path / "other.npz").unlink()
-    with pytest.raises(ValueError, match="no data") as said:
-        gather(load_run(copy), "copy", "", copy)
-    (note,) = said.value.__notes__
-    assert f"gramalign {command} {copy} " in note and note.endswith("--data PATH")
+    assert getattr(gather(load_run(copy), "copy", "", copy), name).figures == figures
+    assert f"other.npz cannot be opened, so {copy / name}.json is shown as it was" in caplog.text
 
 
 def test_missing_packages_are_named(monkeypatch):
