@@ -95,13 +95,14 @@ class Classify:
             known = {part: embed_labelled(run, x, score=score) for part, x in learned.items()}
             status.update(f"classifying {counted(len(rows), 'row')}")
             result = classify(
-                *(known["train"], asked),
+                known["train"],
+                asked,
                 score=score,
                 validation=known.get("validation"),
                 prompts=given or self.prompts,
             )
         record["digest"] = digest_of(run, rows)
-        record |= {"learned_from": {part: digest_of(run, x) for part, x in learned.items()}}
+        record["learned_from"] = {part: digest_of(run, x) for part, x in learned.items()}
         record |= result.to_json()
         columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
         screen.print(classification_table(result))

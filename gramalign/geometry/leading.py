@@ -3,7 +3,7 @@
     u_1 = Z w_1 / sigma_1,  w_1 the leading eigenvector of G      (PMRL, arXiv 2507.17343)
 
 By default it comes from `gramalign.geometry.spectrum`, which documents its sign and singular set.
-The power iteration here finds nothing else: cheaper than that from about 16 modalities on.
+The power iteration here finds that alone, which is cheaper from about 16 modalities on.
 """
 
 from functools import partial
@@ -65,7 +65,7 @@ def _leading_eigenvector_jvp(primals, tangents):
     system = (value + least)[..., None, None] * eye - matrix + value[..., None, None] * outer
     # The inverse's norm is 1 / gap. If the gap is 0 to rounding, there is no derivative: the system
     # may be singular, and even unused values must be finite, or their transpose turns zeros into
-    # NaN.
+    # NaN. Solved and not inverted, as the identity of `inv` is not split as the batch may be.
     size = jnp.linalg.norm(jnp.linalg.solve(stop_gradient(system), eye), axis=(-2, -1))
     wide = (size * GAP_TOLERANCE * least < 1)[..., None]
     inverse = jnp.linalg.solve(jnp.where(wide[..., None], system, eye), eye)

@@ -60,9 +60,9 @@ def vicreg(
     Args:
         embeddings: by modality, `[batch, dim]` each; two modalities or more. Unit rows, or any if
             `deviation` is given.
-        invariance: weight of the distance between matched embeddings.
-        variance: weight of the coordinates' lack of spread.
-        covariance: weight of the coordinates' covariances.
+        invariance: weight of the distance between matched embeddings, at least 0.
+        variance: weight of the coordinates' lack of spread, at least 0.
+        covariance: weight of the coordinates' covariances, at least 0.
         deviation: standard deviation that each coordinate should have; None: `dim ** -0.5`, which
             unit rows have when they are spread evenly. The published loss has 1, for rows of any
             length.
@@ -74,9 +74,9 @@ def vicreg(
         (`participants` says which).
 
     Raises:
-        ValueError: for fewer than two modalities, shapes that differ, a deviation that is not
-            positive or, without one, rows that are neither of unit length nor zero (checked on
-            concrete arrays only).
+        ValueError: for fewer than two modalities, shapes that differ, a negative weight, a
+            deviation that is not positive or, without one, rows that are neither of unit length nor
+            zero (checked on concrete arrays only).
 
     >>> import jax.numpy as jnp
     >>> x = jnp.eye(4)
