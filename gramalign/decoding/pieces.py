@@ -3,28 +3,19 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from gramalign.counted import counted
-from gramalign.decoding.libraries import processor, unusable
-from gramalign.decoding.pictures import frames_of, picture, spread
+from gramalign.decoding.pictures import spread
 from gramalign.decoding.sounds import sound, windows
-from gramalign.decoding.wording import wording
 
 Kind = Literal["text", "image", "video", "audio"]
 Pieces = dict[str, np.ndarray]
 """Arrays `[pieces, ...]` by the names that the encoder has for them."""
 
-_PREPARED_BY: dict[Kind, Literal["tokenizer", "image processor", "feature extractor"]] = {
-    "text": "tokenizer",
-    "image": "image processor",
-    "video": "image processor",
-    "audio": "feature extractor",
-}
 # Trained on texts of one length, padding included.
 _PADDED = ("clip", "siglip")
 _SHORTEST = 16  # tokens
@@ -38,69 +29,29 @@ def exists(kind: Kind, path: str) -> bool:
     return os.path.isfile(path) or kind == "video" and os.path.isdir(path)
 
 
-def reader(
-    kind: Kind,
-    folder: Path,
-    *,
-    model_type: str,
-    longest: int,
-    frames: int,
-    together: bool = False,
-    filled: bool = False,
-) -> Callable[[str], Pieces]:
-    """A function from a text, or the path of a file, to its pieces; threads may share it.
-
-    Args:
-        kind: what the cell is.
-        folder: of the encoder; holds its tokenizer, image processor or feature extractor.
-        model_type: the encoder's family.
-        longest: most tokens of a text.
-        frames: how many of a video's.
-        together: whether these are one piece, for an encoder of videos; else one each.
-        filled: for rows of inputs: all texts and sounds are made as long as the longest may be,
-            and of a sound's windows only the middle one is prepared.
-
-    Raises:
-        ValueError: the folder has nothing that prepares this kind, or as `wording`. The function
-            that is returned raises whatever the libraries do where a file cannot be decoded.
-    """
-    what = _PREPARED_BY[kind]
-    made = processor(folder, what)
-    try:
-        match kind:
-            case "text":
-                if model_type.startswith("siglip"):
-                    _lower(made)
-                worded = wording(folder)
-                texts = _texts(made, longest, filled or model_type.startswith(_PADDED))
-                return lambda text: texts(worded(text))
-            case "image" | "video":
-                _check_finite(_of_images(made, [_blank()]))
-                if kind == "image":
-                    return lambda path: _of_images(made, [picture(path)])
-                if together:
-                    return lambda path: _of_video(made, frames_of(path, frames), frames)
-                return lambda path: _of_images(made, frames_of(path, frames))
-            case "audio":
-                return _sounds(made, filled)
-    except Exception as error:
-        # Of any kind, and better now than of every file, which might then count as missing.
-        raise unusable(folder, what, error) from error
-
-
-def _blank() -> Any:
-    from PIL import Image
-
-    return Image.new("RGB", (640, 480))
-
-
 def _check_finite(pieces: Pieces) -> None:
     for name, array in pieces.items():
         if not np.isfinite(array).all():
             raise ValueError(f"{name} would be NaN or Inf, as by an image_std of 0")
 
 
-def _texts(tokenizer: Any, longest: int, padded: bool) -> Callable[[str], Pieces]:
+def text_pieces(
+    tokenizer: Any, longest: int, *, model_type: str, filled: bool
+) -> Callable[[str], Pieces]:
+    """A function from a text to its pieces.
+
+    Args:
+        tokenizer: Hugging Face's, which is set up for this.
+        longest: most tokens of a text.
+        model_type: the encoder's family.
+        filled: make all texts as long as the longest may be.
+
+    Raises:
+        ValueError: no text could be told from another.
+    """
+    if model_type.startswith("siglip"):
+        _lower(tokenizer)
+    padded = filled or model_type.startswith(_PADDED)
     longest = min(longest, tokenizer.model_max_length)
     if tokenizer.pad_token is None:
         raise ValueError("it has no padding token: set pad_token")
@@ -157,18 +108,48 @@ def _length(tokens: int, longest: int) -> int:
     return min(longest, 1 << (max(tokens, _SHORTEST) - 1).bit_length())
 
 
-def _of_images(images: Any, found: Sequence[Any]) -> Pieces:
-    return {"pixel_values": images(list(found), return_tensors="np")["pixel_values"]}
+def image_pieces(processor: Any) -> Callable[[Sequence[Any]], Pieces]:
+    """A function from PIL's images to a piece of each, as Hugging Face's processor makes it.
+
+    Raises:
+        ValueError: the processor makes NaN or Inf.
+    """
+    from PIL import Image
+
+    def made(found: Sequence[Any]) -> Pieces:
+        return {"pixel_values": processor(list(found), return_tensors="np")["pixel_values"]}
+
+    _check_finite(made([Image.new("RGB", (640, 480))]))
+    return made
 
 
-def _of_video(images: Any, found: Sequence[Any], count: int) -> Pieces:
-    # Processors of videos' frames make one array of them, those of images one each.
-    frames = np.concatenate([_of_images(images, [each])["pixel_values"] for each in found])
-    frames = frames.reshape(len(found), *frames.shape[-3:])
-    return {"pixel_values": frames[None, spread(len(found), count)]}
+def video_pieces(processor: Any, count: int) -> Callable[[Sequence[Any]], Pieces]:
+    """A function from frames to the one piece that as many as are asked for are together.
+
+    Raises:
+        ValueError: as `image_pieces`.
+    """
+    each = image_pieces(processor)
+
+    def made(found: Sequence[Any]) -> Pieces:
+        # Processors of videos' frames make one array of them, those of images one each.
+        frames = np.concatenate([each([frame])["pixel_values"] for frame in found])
+        frames = frames.reshape(len(found), *frames.shape[-3:])
+        return {"pixel_values": frames[None, spread(len(found), count)]}
+
+    return made
 
 
-def _sounds(extractor: Any, filled: bool) -> Callable[[str], Pieces]:
+def sound_pieces(extractor: Any, *, filled: bool) -> Callable[[str], Pieces]:
+    """A function from the path of a sound to its pieces.
+
+    Args:
+        extractor: Hugging Face's feature extractor.
+        filled: of windows, prepare the middle one only, as long as the longest may be.
+
+    Raises:
+        ValueError: the extractor makes NaN or Inf.
+    """
     rate, (name, *_) = extractor.sampling_rate, extractor.model_input_names
     of_samples = False
     if hasattr(extractor, "n_samples"):

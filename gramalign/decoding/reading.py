@@ -5,30 +5,48 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import grain
 
 from gramalign.decoding.inputs import in_range
-from gramalign.decoding.pieces import Kind, Pieces, reader
+from gramalign.decoding.libraries import processor, unusable
+from gramalign.decoding.pictures import frames_of, picture
+from gramalign.decoding.pieces import (
+    Kind,
+    Pieces,
+    image_pieces,
+    sound_pieces,
+    text_pieces,
+    video_pieces,
+)
+from gramalign.decoding.wording import wording
 
 Read = Callable[[str], Pieces]
 """From a text, or the path of a file, to its pieces."""
 
 _THREADS = 16  # at most: each holds two cells, of which long sounds may be large
+_PREPARED_BY: dict[Kind, Literal["tokenizer", "image processor", "feature extractor"]] = {
+    "text": "tokenizer",
+    "image": "image processor",
+    "video": "image processor",
+    "audio": "feature extractor",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a reader depends on, JSON-compatible.
+    """What the pieces of a cell depend on, JSON-compatible.
 
     Attributes:
-        kind: as for `gramalign.decoding.pieces.reader`, as are the others.
-        encoder: folder of the encoder.
-        model_type: likewise.
-        longest: likewise.
-        frames: likewise.
-        together: likewise.
-        filled: likewise.
+        kind: what the cell is.
+        encoder: folder that holds its tokenizer, image processor or feature extractor.
+        model_type: the encoder's family.
+        longest: most tokens of a text.
+        frames: how many of a video's.
+        together: whether these are one piece, for an encoder of videos; else one each.
+        filled: for rows of inputs: all texts and sounds are made as long as the longest may be,
+            and of a sound's windows only the middle one is prepared.
     """
 
     kind: Kind
@@ -36,24 +54,44 @@ class Reading:
     model_type: str
     longest: int
     frames: int
-    together: bool
-    filled: bool
+    together: bool = False
+    filled: bool = False
 
     def reader(self) -> Read:
-        """The reader.
+        """A function from a cell to its pieces; threads may share it.
+
+        It raises whatever the libraries do where a file cannot be decoded.
 
         Raises:
-            ValueError: as `gramalign.decoding.pieces.reader`.
+            ValueError: the folder has nothing that prepares this kind, or as `wording`.
         """
-        read = reader(
-            *(self.kind, Path(self.encoder)),
-            model_type=self.model_type,
-            longest=self.longest,
-            frames=self.frames,
-            together=self.together,
-            filled=self.filled,
-        )
+        folder, what = Path(self.encoder), _PREPARED_BY[self.kind]
+        prepares = processor(folder, what)
+        try:
+            read = self._read_by(prepares)
+        except Exception as error:
+            # Of any kind, and better now than of every file, which might then count as missing.
+            raise unusable(folder, what, error) from error
         return (lambda given: in_range(read(given))) if self.filled else read
+
+    def _read_by(self, prepares: Any) -> Read:
+        match self.kind:
+            case "text":
+                worded = wording(Path(self.encoder))
+                of_text = text_pieces(
+                    prepares, self.longest, model_type=self.model_type, filled=self.filled
+                )
+                return lambda text: of_text(worded(text))
+            case "image":
+                of_images = image_pieces(prepares)
+                return lambda path: of_images([picture(path)])
+            case "video":
+                of_frames = (
+                    video_pieces(prepares, self.frames) if self.together else image_pieces(prepares)
+                )
+                return lambda path: of_frames(frames_of(path, self.frames))
+            case "audio":
+                return sound_pieces(prepares, filled=self.filled)
 
 
 def decoded(read: Read, inputs: Sequence[str]) -> Iterator[Pieces | str]:

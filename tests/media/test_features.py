@@ -14,7 +14,8 @@ import soundfile
 
 from gramalign import files
 from gramalign.data import load as load_store
-from gramalign.decoding.pieces import Kind, reader
+from gramalign.decoding.pieces import Kind
+from gramalign.decoding.reading import Reading
 from gramalign.files import locked
 from gramalign.media import features, features_like, job
 from gramalign.media.encoding import encoding_of
@@ -75,7 +76,9 @@ def test_a_feature_is_the_mean_over_a_cells_pieces(table, encoders, made):
         ("sound", sounds, "whisper", "sounds/{}.wav"),
     ):
         encoder = jax.jit(load(encoders / folder, "image" if kind == "video" else kind))
-        read = reader(kind, encoders / folder, model_type=folder, longest=12, frames=3)
+        read = Reading(
+            kind, str(encoders / folder), model_type=folder, longest=12, frames=3
+        ).reader()
         text = "a the cat dog bird sees hears red small large one".split()
         for row in np.flatnonzero(store.present[name]):
             cell = str(table.parent / path.format(row)) if path else " ".join(text[: 1 + row])
@@ -187,7 +190,9 @@ def test_videos_whose_encoder_sees_frames_together(films, encoders, tmp_path):
     folder = encoders / "videomae"
     found = features(films, tmp_path / "store", video={"film": folder}, frames=2, batch_size=48)
     encoder = jax.jit(load(folder, "video"))
-    read = reader("video", folder, model_type="videomae", longest=0, frames=6, together=True)
+    read = Reading(
+        "video", str(folder), model_type="videomae", longest=0, frames=6, together=True
+    ).reader()
     assert "frames" not in json.loads((tmp_path / "store" / "media.json").read_text())["options"]
     for row, film in enumerate((1, 7)):
         pieces = read(str(films.parent / f"films/{film}.mp4"))

@@ -9,7 +9,7 @@ from transformers import ASTFeatureExtractor
 
 from gramalign.decoding.filterbanks import FilterBanks
 from gramalign.decoding.libraries import processor
-from gramalign.decoding.pieces import reader
+from gramalign.decoding.reading import Reading
 from gramalign.media import features
 from gramalign.models.pretrained import load
 from tests.media.made import RATE, write_sound
@@ -116,7 +116,7 @@ def table(tmp_path):
 
 def test_beats_hears_windows_of_them(table, encoders, tmp_path):
     folder = encoders / "beats"
-    read = reader("audio", folder, model_type="beats", longest=0, frames=1)
+    read = Reading("audio", str(folder), model_type="beats", longest=0, frames=1).reader()
     samples, _ = soundfile.read(table.parent / "sounds/2.wav", dtype="float32")
     pieces = read(str(table.parent / "sounds/2.wav"))
     assert pieces.keys() == {"input_values"}

@@ -22,14 +22,17 @@ from transformers import (
 
 from gramalign.decoding.libraries import processor
 from gramalign.decoding.pictures import _spread, frames_of, picture
-from gramalign.decoding.pieces import _sounds, _texts, reader
+from gramalign.decoding.pieces import sound_pieces, text_pieces
+from gramalign.decoding.reading import Reading
 from gramalign.decoding.sounds import sound
 from tests.media.made import RATE, WORDS, pixels, write_image, write_sound, write_video
 
 
 def read(encoders, kind, name, cell, frames=4):
     folder = encoders / name
-    return reader(kind, folder, model_type=name, longest=12, frames=frames)(str(cell))
+    return Reading(kind, str(folder), model_type=name, longest=12, frames=frames).reader()(
+        str(cell)
+    )
 
 
 def test_that_hugging_face_has_no_imagebind_is_no_news(encoders, tmp_path):
@@ -60,7 +63,7 @@ def test_texts_are_padded_to_the_end_for_models_that_were_trained_so(encoders):
 
 def test_other_texts_are_padded_to_a_few_lengths(encoders):
     tokenizer = AutoTokenizer.from_pretrained(encoders / "bert")
-    texts = _texts(tokenizer, 40, padded=False)
+    texts = text_pieces(tokenizer, 40, model_type="bert", filled=False)
     for words, length in ((1, 16), (15, 16), (16, 32), (32, 40), (90, 40)):
         text = " ".join((WORDS * 9)[:words])
         found, wanted = texts(text), tokenizer(text, truncation=True, max_length=40)
@@ -77,7 +80,7 @@ def test_the_model_has_room_for_fewer_tokens_than_the_tokenizer(encoders):
 def test_a_tokenizer_without_padding(encoders):
     tokenizer = AutoTokenizer.from_pretrained(encoders / "bert", pad_token=None)
     with pytest.raises(ValueError, match="it has no padding token: set pad_token"):
-        _texts(tokenizer, 12, padded=False)
+        text_pieces(tokenizer, 12, model_type="bert", filled=False)
 
 
 @pytest.mark.parametrize("name", ["bert", "clip", "distilbert", "mpnet", "roberta", "xlm-roberta"])
@@ -85,7 +88,7 @@ def test_hugging_face_makes_a_tokenizer_of_nothing(tmp_path, name):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": name}))
     told = f"^{tmp_path} has no tokenizer .*: it has no vocabulary: tokenizer.json, vocab.txt, "
     with pytest.raises(ValueError, match=told):
-        reader("text", tmp_path, model_type=name, longest=12, frames=1)
+        Reading("text", str(tmp_path), model_type=name, longest=12, frames=1).reader()
 
 
 @pytest.mark.parametrize("longest", [1, 2])
@@ -94,8 +97,8 @@ def test_a_text_has_room_for_a_word(tmp_path, longest):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\n")
     told = f"{longest} tokens? of a text would be kept, of which 2 would be special: expected at l"
     with pytest.raises(ValueError, match=f"^{tmp_path} .*: {told}east 3 of --tokens"):
-        reader("text", tmp_path, model_type="bert", longest=longest, frames=1)
-    read = reader("text", tmp_path, model_type="bert", longest=3, frames=1)
+        Reading("text", str(tmp_path), model_type="bert", longest=longest, frames=1).reader()
+    read = Reading("text", str(tmp_path), model_type="bert", longest=3, frames=1).reader()
     assert read("cat cat")["input_ids"][0].tolist() == [2, 5, 3]
 
 
@@ -130,7 +133,7 @@ def test_settings_of_another_kind_are_refused_before_any_file(
     changed = {**json.loads(path.read_text()), **change} if isinstance(change, dict) else change
     path.write_text(json.dumps(changed))
     with pytest.raises(ValueError, match=f"^{folder}.*{told}"):
-        reader(kind, folder, model_type="x", longest=12, frames=2)
+        Reading(kind, str(folder), model_type="x", longest=12, frames=2).reader()
 
 
 @pytest.mark.parametrize("encoder", ["clip", "dinov3"])
@@ -144,7 +147,7 @@ def test_one_mean_and_deviation_may_be_those_of_all_channels(encoders, tmp_path,
             (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
         else:
             write_dinov3(tmp_path, image_mean=mean, image_std=std)
-        read = reader("image", tmp_path, model_type="x", longest=0, frames=1)
+        read = Reading("image", str(tmp_path), model_type="x", longest=0, frames=1).reader()
         found.append(read(str(tmp_path / "a.png"))["pixel_values"])
     np.testing.assert_array_equal(*found)
 
@@ -175,7 +178,7 @@ def test_images_of_dinov3_are_not_rounded(tmp_path):
     torch = pytest.importorskip("torch")
     write_dinov3(tmp_path)
     write_image(tmp_path / "a.png", seed=1)  # higher and narrower
-    found = reader("image", tmp_path, model_type="dinov3_vit", longest=0, frames=1)(
+    found = Reading("image", str(tmp_path), model_type="dinov3_vit", longest=0, frames=1).reader()(
         str(tmp_path / "a.png")
     )["pixel_values"]
     assert found.shape == (1, 3, 9, 24) and found.dtype == np.float32
@@ -321,7 +324,9 @@ def test_an_encoder_of_videos_gets_as_many_frames_as_it_takes(
     path, folder = str(tmp_path / "a.mp4"), encoders / name
     images = AutoImageProcessor.from_pretrained(folder, backend="pil")
     wanted = images(frames_of(path, there), return_tensors="np")["pixel_values"]
-    read = reader("video", folder, model_type=name, longest=0, frames=6, together=True)
+    read = Reading(
+        "video", str(folder), model_type=name, longest=0, frames=6, together=True
+    ).reader()
     found = read(path)["pixel_values"]
     size = (12, 8) if name == "videomae" else (12, 12)
     assert found.shape == (1, 6, 3, *size)
@@ -378,7 +383,7 @@ def of_samples(encoders, name, folder, seconds, *, filled=False):
     def made(part):
         return extractor(part, sampling_rate=RATE, return_tensors="np")["input_values"][0]
 
-    return _sounds(extractor, filled=filled)(str(folder / "a.wav")), made, samples
+    return sound_pieces(extractor, filled=filled)(str(folder / "a.wav")), made, samples
 
 
 def test_without_a_mask_a_sound_fills_its_windows(encoders, tmp_path):
@@ -431,7 +436,7 @@ def test_texts_of_siglip(tmp_path):
     config = {"tokenizer_class": "SiglipTokenizer", "model_input_names": ["input_ids"]}
     config |= {"pad_token": "</s>", "eos_token": "</s>", "unk_token": "<unk>"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    read = reader("text", tmp_path, model_type="siglip", longest=12, frames=1)
+    read = Reading("text", str(tmp_path), model_type="siglip", longest=12, frames=1).reader()
     upper, lower = read("A cat, hears!"), read("a cat hears")
     assert upper.keys() == {"input_ids"} and upper["input_ids"].shape == (1, 12)
     assert upper["input_ids"].tolist() == lower["input_ids"].tolist()
@@ -460,7 +465,7 @@ def write_siglip2(folder):
 
 def test_texts_of_siglip_2(tmp_path):
     write_siglip2(tmp_path)
-    read = reader("text", tmp_path, model_type="siglip", longest=7, frames=1)
+    read = Reading("text", str(tmp_path), model_type="siglip", longest=7, frames=1).reader()
     assert {name: x.tolist() for name, x in read("cat Dac").items()} == {
         "input_ids": [[14, 9, 15, 6, 7, 1, 0]]  # ca t ▁d a c
     }
@@ -473,7 +478,7 @@ def test_texts_of_siglip_2(tmp_path):
 def test_images_of_siglip_2(tmp_path):
     write_siglip2(tmp_path)
     write_image(tmp_path / "a.png", seed=1)
-    read = reader("image", tmp_path, model_type="siglip", longest=0, frames=1)
+    read = Reading("image", str(tmp_path), model_type="siglip", longest=0, frames=1).reader()
     resized = Image.fromarray(pixels(1)).resize((8, 8), Image.Resampling.BILINEAR)
     wanted = np.moveaxis(np.asarray(resized, np.float32), -1, 0) / 127.5 - 1
     np.testing.assert_allclose(read(str(tmp_path / "a.png"))["pixel_values"][0], wanted, atol=1e-6)
@@ -526,7 +531,7 @@ def test_spectra_of_clap(tmp_path, padding):
     extractor = ClapFeatureExtractor(**write_clap(tmp_path, padding=padding))
     for seconds in (0.3, 1):
         write_sound(tmp_path / "a.wav", 0, seconds=seconds, rate=48_000)
-        found = reader("audio", tmp_path, model_type="clap", longest=0, frames=1)(
+        found = Reading("audio", str(tmp_path), model_type="clap", longest=0, frames=1).reader()(
             str(tmp_path / "a.wav")
         )
         samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
@@ -542,7 +547,7 @@ def test_a_long_sound_of_clap_is_cut_into_windows(tmp_path, monkeypatch):
     write_sound(tmp_path / "a.wav", 0, seconds=2.5, rate=48_000)
     made = processor(tmp_path, "feature extractor")
     samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
-    found = _sounds(made, filled=False)(str(tmp_path / "a.wav"))["input_features"]
+    found = sound_pieces(made, filled=False)(str(tmp_path / "a.wav"))["input_features"]
     assert found.shape == (3, 1, 101, 64)
     np.testing.assert_array_equal(found[1:2], made([samples[36_000:84_000]])["input_features"])
 
