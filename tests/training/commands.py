@@ -3,7 +3,9 @@
 import os
 import sys
 
-from gramalign.training import config_to_json
+import pytest
+
+from gramalign.training import config_to_json, train
 from tests.processes import launched
 
 
@@ -11,14 +13,15 @@ class Killed(Exception):
     """What ends a run in the middle."""
 
 
-def killed_at(step):
-    """A report that ends the run when it has come to a step."""
+def train_until(step, config, folder, **options):
+    """Trains to a step, where the run ends as if it were killed."""
 
     def report(row):
         if row["step"] == step and "loss" in row:
             raise Killed
 
-    return report
+    with pytest.raises(Killed):
+        train(config, folder, report=report, **options)
 
 
 def preset(config, folder):

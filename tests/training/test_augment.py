@@ -12,7 +12,7 @@ from gramalign.training import Layout, train
 from gramalign.training.augment import augmented, load_augment
 from gramalign.training.metrics import read_metrics
 from gramalign.training.run_folder import RunFolder
-from tests.training.commands import Killed, killed_at
+from tests.training.commands import train_until
 
 HOOKS = """
 import jax
@@ -127,8 +127,7 @@ def test_a_file_that_moves_while_its_run_is_stopped(small_config, tmp_path, quie
     path = tmp_path / "hooks.py"
     path.write_text(HOOKS)
     config = small_config(augment=f"{path}:noisy", steps=4, checkpoint_every=2)
-    with pytest.raises(Killed):
-        train(config, tmp_path / "run", report=killed_at(4))
+    train_until(4, config, tmp_path / "run")
     (tmp_path / "other").mkdir()
     path = path.rename(tmp_path / "other" / "hooks.py")
     moved = dataclasses.replace(config, augment=f"{path}:noisy")

@@ -22,7 +22,7 @@ from gramalign.training.stopping import stop_signal
 from gramalign.training.timing import Timing
 from gramalign.training.watch import Watch
 from tests.processes import free_port
-from tests.training.commands import Killed, assert_same_run, killed_at, started, wait_for
+from tests.training.commands import assert_same_run, started, train_until, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +130,7 @@ def test_a_disk_that_is_full_before_the_model_is_written(
 def ended(config, tmp_path_factory):
     """A run that ended between its checkpoints at steps 8 and 12."""
     folder = tmp_path_factory.mktemp("ended")
-    with pytest.raises(Killed):
-        train(config, folder, report=killed_at(10))
+    train_until(10, config, folder)
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["4", "8"]
     return folder
 
@@ -372,7 +371,6 @@ def test_what_could_not_be_saved_is_told_of_once(config, tmp_path, quiet, monkey
 def test_a_clock_that_goes_backwards(config, whole, tmp_path, quiet, monkeypatch):
     now, late = time.time(), iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: now - 3600 * next(late))
-    with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(10))
+    train_until(10, config, tmp_path)
     train(config, tmp_path, resume=True, report=quiet)
     assert_same_run(tmp_path, whole)

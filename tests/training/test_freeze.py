@@ -21,7 +21,7 @@ from gramalign.training.params_file import named
 from gramalign.training.plan import trace_step
 from gramalign.training.rows import chosen_rows
 from gramalign.training.start import Start, make_programs
-from tests.training.commands import Killed, killed_at
+from tests.training.commands import train_until
 
 TEXT = "encoder.towers.text."
 
@@ -125,8 +125,7 @@ def test_frozen_means_without_dropout():
 
 
 def test_a_run_goes_on_after_a_kill_and_is_exported(run, config, first, tmp_path, quiet):
-    with pytest.raises(Killed):
-        train(config, tmp_path / "run", report=killed_at(10))
+    train_until(10, config, tmp_path / "run")
     exported = export(tmp_path / "run", tmp_path / "exported")
     assert exported.step == 8
     text = {"text": np.ones((2, 10))}

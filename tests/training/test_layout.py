@@ -21,7 +21,7 @@ from gramalign.training.moments import moments
 from gramalign.training.start import Start, make_programs
 from tests.compilers import tpu
 from tests.processes import all_succeed, free_port
-from tests.training.commands import Killed, killed_at, started
+from tests.training.commands import started, train_until
 
 LAYOUT = Layout(data=2, fsdp=2, model=2)
 
@@ -50,11 +50,9 @@ def alone(config, tmp_path_factory, quiet):
 
 @pytest.mark.slow
 def test_a_run_on_eight_devices_goes_on_on_four_and_on_two(config, alone, tmp_path, quiet):
-    with pytest.raises(Killed):
-        train(dataclasses.replace(config, layout=LAYOUT), tmp_path, report=killed_at(6))
+    train_until(6, dataclasses.replace(config, layout=LAYOUT), tmp_path)
     four = dataclasses.replace(config, layout=Layout(data=4), checkpoint_every=4)
-    with pytest.raises(Killed):  # from step 4, and again before step 8
-        train(four, tmp_path, resume=True, report=killed_at(6))
+    train_until(6, four, tmp_path, resume=True)  # from step 4, and again before step 8
     two = dataclasses.replace(config, layout=Layout(data=1, fsdp=2))
     train(two, tmp_path, resume=True, report=quiet)
     assert_same_run(tmp_path, alone)

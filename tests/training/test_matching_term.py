@@ -10,7 +10,7 @@ import safetensors.numpy
 from gramalign.evaluation import Judge, checked, evaluate, rerank, retrieve_both_ways
 from gramalign.training import Layout, Matching, Optimizer, load_run, train
 from gramalign.training.measure import judge
-from tests.training.commands import Killed, killed_at
+from tests.training.commands import train_until
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,7 @@ def test_it_learns_and_its_head_is_kept(config, tmp_path):
 
 
 def test_a_killed_run_draws_the_same_negatives(run, config, tmp_path, quiet):
-    with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(6))
+    train_until(6, config, tmp_path)
     again = train(config, tmp_path, resume=True, report=quiet)
     for name in ("params.safetensors", "metrics.jsonl"):
         assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes()

@@ -19,7 +19,7 @@ from gramalign.training.model import abstract_model, standardised
 from gramalign.training.moments import moments
 from tests.compiled import kept_programs as kept_programs
 from tests.models.pretrained.tiny import fill, golden, write_model
-from tests.training.commands import Killed, killed_at
+from tests.training.commands import Killed, train_until
 
 ROWS = 40
 CASES = {"caption": "bert text", "photo": "clip image", "sound": "ast audio"}
@@ -157,8 +157,7 @@ def test_they_are_trained_from_there(config, tmp_path, quiet):
 def test_a_killed_run_goes_on_to_the_same_bits(config, stop, tmp_path, quiet):
     config = dataclasses.replace(config, log_every=1)
     whole = train(config, tmp_path / "whole", report=quiet)
-    with pytest.raises(Killed):
-        train(config, tmp_path / "killed", report=killed_at(stop))
+    train_until(stop, config, tmp_path / "killed")
     again = train(config, tmp_path / "killed", resume=True, report=quiet)
     for name, array in arrays(whole).items():
         np.testing.assert_array_equal(array, arrays(again)[name], err_msg=name)
@@ -275,8 +274,7 @@ def test_low_rank_changes_are_trained_in_the_place_of_kernels(config, folder, tm
         np.testing.assert_array_equal(weights[f"encoder.towers.caption.{name}"], array)
     changed = [array for name, array in weights.items() if ".change." in name]
     assert changed and all(array.any() for array in changed)
-    with pytest.raises(Killed):
-        train(config, tmp_path / "killed", report=killed_at(2))
+    train_until(2, config, tmp_path / "killed")
     found = arrays(train(config, tmp_path / "killed", resume=True, report=quiet))
     for name, array in weights.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)

@@ -15,7 +15,7 @@ from gramalign.training.params_file import named
 from gramalign.training.rates import check_rules
 from gramalign.training.start import Start, make_programs
 from tests.complaint import complaint
-from tests.training.commands import Killed, assert_same_run, killed_at
+from tests.training.commands import assert_same_run, train_until
 
 PARAMS = {
     "encoder": {"text": {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}},
@@ -98,8 +98,7 @@ def config(small_config):
 
 
 def test_a_run_with_rates_resumes_to_the_same_bits(config, whole, tmp_path, quiet):
-    with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(6))
+    train_until(6, config, tmp_path)
     other = dataclasses.replace(config.optimizer, rates=(("towers.text", 0.1),))
     with pytest.raises(ValueError, match="rates"):
         train(dataclasses.replace(config, optimizer=other), tmp_path, resume=True, report=quiet)
@@ -148,8 +147,7 @@ def learned_numbers(config):
 
 def test_a_run_with_a_rate_of_0_resumes_to_the_same_bits(partly, tmp_path, quiet):
     train(partly, tmp_path / "whole", report=quiet)
-    with pytest.raises(Killed):
-        train(partly, tmp_path / "run", report=killed_at(6))
+    train_until(6, partly, tmp_path / "run")
     fixed = tmp_path / "run" / "fixed.safetensors"
     fixed.rename(tmp_path / "away")
     with pytest.raises(FileNotFoundError, match="fixed.safetensors is missing, which holds what"):

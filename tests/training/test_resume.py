@@ -21,7 +21,7 @@ from gramalign.training.input import Data
 from gramalign.training.layout import mesh_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import make_programs
-from tests.training.commands import Killed, killed_at
+from tests.training.commands import Killed, train_until
 
 KILLED_AT = 10  # between the checkpoints at 8 and 12
 
@@ -56,8 +56,7 @@ def assert_same_run(config, folder, whole):
 
 
 def test_an_exception(config, whole, tmp_path, monkeypatch):
-    with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(KILLED_AT))
+    train_until(KILLED_AT, config, tmp_path)
     assert not (tmp_path / "params.safetensors").exists()
     monkeypatch.setattr(loop, "moments", None)  # features are not measured again
     rows = []
@@ -67,8 +66,7 @@ def test_an_exception(config, whole, tmp_path, monkeypatch):
 
 
 def test_on_a_machine_with_less_memory(config, whole, tmp_path, quiet):
-    with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(KILLED_AT))
+    train_until(KILLED_AT, config, tmp_path)
     less = {"microbatch": 5, "engine": Engine(tile=7)}
     less |= {"model": dataclasses.replace(config.model, remat=True)}
     train(dataclasses.replace(config, **less), tmp_path, resume=True, report=quiet)
@@ -114,8 +112,7 @@ def test_a_kill_before_the_first_checkpoint(config, whole, tmp_path, quiet):
 
 
 def test_workers_that_read_the_batches(config, whole, tmp_path):
-    with pytest.raises(Killed):
-        train(dataclasses.replace(config, workers=1), tmp_path, report=killed_at(KILLED_AT))
+    train_until(KILLED_AT, dataclasses.replace(config, workers=1), tmp_path)
     assert not multiprocessing.active_children()
     log = (tmp_path / "metrics.jsonl").read_text()
     assert f'"step": {KILLED_AT}' in log

@@ -30,7 +30,7 @@ from gramalign.training.model import split
 from tests import own_methods
 from tests.complaint import complaint
 from tests.own_methods import Flat, Forwarding, Narrow, Noisy, Placed, Tokens
-from tests.training.commands import Killed, killed_at, preset
+from tests.training.commands import preset, train_until
 from tests.training.one_step import first_gradient
 
 TOKENS = "tests.own_methods:Tokens(width=1, heads=4)"
@@ -210,8 +210,7 @@ def test_a_run_is_resumed_and_loaded(small_config, tmp_path, quiet):
     config = small_config(model=Model(dim=8, tower=TOKENS))
     assert config_from_json(config_to_json(config)) == config
     whole = train(config, tmp_path / "whole", report=quiet)
-    with pytest.raises(Killed):
-        train(config, tmp_path / "killed", report=killed_at(6))
+    train_until(6, config, tmp_path / "killed")
     train(config, tmp_path / "killed", resume=True, report=quiet)
     found, wanted = (load_file(tmp_path / x / "params.safetensors") for x in ("killed", "whole"))
     assert any("attention.query.kernel" in name for name in found)
@@ -256,8 +255,7 @@ def test_code_that_changed_before_a_run_is_resumed(
                 self.linear.bias = nnx.Param(jnp.zeros(dim, jnp.bfloat16))
 
     config = small_config(model=Model(dim=8, tower=FLAT))
-    with pytest.raises(Killed):
-        train(config, tmp_path / "run", report=killed_at(6))
+    train_until(6, config, tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(own_methods, "Flat", Changed)
         why = rf"checkpoints/4 holds other arrays .*: {what}\. .* your own has changed, restore"

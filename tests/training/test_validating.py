@@ -17,7 +17,7 @@ from gramalign.training.metrics import MetricsLog, read_metrics
 from gramalign.training.rows import chosen_of, chosen_rows
 from gramalign.training.state import TrainState
 from gramalign.training.validating import Validator, best_figure
-from tests.training.commands import Killed, assert_same_run, killed_at
+from tests.training.commands import assert_same_run, train_until
 
 FIGURE = "validation/rest -> one R@1, own"
 
@@ -179,8 +179,7 @@ def test_the_space_is_measured_as_well(config, whole):
 def ended(config, tmp_path_factory):
     """A run that ended after its checkpoint at step 14."""
     folder = tmp_path_factory.mktemp("ended")
-    with pytest.raises(Killed):
-        train(config, folder, report=killed_at(16))
+    train_until(16, config, folder)
     return folder
 
 

@@ -15,7 +15,7 @@ import safetensors.numpy
 from gramalign.training import Model, train
 from gramalign.training.state import init_state
 from gramalign.training.warm_start import Matched, replaced, warm_start
-from tests.training.commands import Killed, killed_at
+from tests.training.commands import train_until
 
 
 def arrays(folder):
@@ -83,8 +83,8 @@ def test_a_run_goes_on_when_the_first_is_gone(tuned, tuned_config, first, tmp_pa
     gone, folder = tmp_path / "first", tmp_path / "run"
     shutil.copytree(first, gone)
     config = dataclasses.replace(tuned_config, start_from=str(gone))
-    with caplog.at_level(logging.INFO, logger="gramalign"), pytest.raises(Killed):
-        train(config, folder, report=killed_at(10))
+    with caplog.at_level(logging.INFO, logger="gramalign"):
+        train_until(10, config, folder)
     matched = json.loads((folder / "start_from.json").read_text())
     assert f"starting from {gone}: {len(matched['taken'])} arrays loaded" in caplog.text
     shutil.rmtree(gone)
@@ -101,8 +101,7 @@ def test_a_run_without_a_checkpoint_begins_from_the_same_weights_again(
     source, folder = tmp_path / "first", tmp_path / "run"
     shutil.copytree(first, source)
     config = dataclasses.replace(tuned_config, start_from=str(source))
-    with pytest.raises(Killed):
-        train(config, folder, report=killed_at(2))
+    train_until(2, config, folder)
     shutil.copy(tuned / "params.safetensors", source)  # as where it is trained anew meanwhile
     with pytest.raises(ValueError, match="start_from: .* has changed since the run in"):
         train(config, folder, resume=True, report=quiet)
@@ -133,8 +132,7 @@ def test_processes_start_from_the_same_weights(tuned_config, first, tuned, tmp_p
 
 def test_what_was_not_trained_is_lost(tuned_config, tmp_path, quiet):
     """It cannot be measured anew: it was the other run's."""
-    with pytest.raises(Killed):
-        train(tuned_config, tmp_path, report=killed_at(10))
+    train_until(10, tuned_config, tmp_path)
     (tmp_path / "fixed.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="fixed.safetensors is missing, .*: restore it, or"):
         train(tuned_config, tmp_path, resume=True, report=quiet)

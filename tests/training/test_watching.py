@@ -8,7 +8,7 @@ from gramalign.training import train
 from gramalign.training.metrics import read_metrics
 from gramalign.training.profile import Profile
 from gramalign.training.timing import Timing
-from tests.training.commands import Killed, killed_at
+from tests.training.commands import train_until
 
 
 def test_timing_adds_up(monkeypatch):
@@ -53,8 +53,7 @@ def test_tensorboard(small_config, tmp_path, quiet):
     from tensorboardX.proto.event_pb2 import Event
 
     config = small_config(writers=("tensorboard",))
-    with pytest.raises(Killed):
-        train(config, tmp_path, report=killed_at(10))
+    train_until(10, config, tmp_path)
     train(config, tmp_path, resume=True, report=quiet)
     events = []
     for path in sorted((tmp_path / "tensorboard").iterdir()):
