@@ -67,6 +67,10 @@ EVERY = {
         SimplexScore(ANCHOR, squared=True),
         partial(reference.simplex_scores, squared=True),
     ),
+    "simplex scaled": (
+        SimplexScore(ANCHOR, scaled=True),
+        partial(reference.simplex_scores, scaled=True),
+    ),
     "aggregate": (AggregateScore(ANCHOR), reference.aggregate_scores),
     "mixed": (MIXED, mixed_scores),
 }
@@ -79,6 +83,7 @@ VARIANTS = {
     "root of volume",
     "height squared",
     "simplex squared",
+    "simplex scaled",
     "direction squared",
     "mixed",
 }

@@ -158,6 +158,12 @@ def simplex(vectors):
     return float(volume(vectors[1:] - vectors[0])) / math.factorial(len(vectors) - 1)
 
 
+def regular(corners):
+    """Corners of the regular simplex, on the unit sphere."""
+    vectors = np.eye(corners) - 1 / corners
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
 def triangle(x, y, z):
     """Area of triangles [..., d] by Lagrange's identity, TRIANGLE's formula."""
     u, v = x - y, x - z
@@ -183,12 +189,13 @@ def height_scores(embeddings, present, anchor, squared=False):
     return of_every_pair(lambda a, m: -(height(a, m) ** power), embeddings, present, anchor)
 
 
-def simplex_scores(embeddings, present, anchor, squared=False):
-    """Minus the volume of the simplex, or its square."""
+def simplex_scores(embeddings, present, anchor, squared=False, scaled=False):
+    """Minus the volume of the simplex, or its square, or its share of the regular simplex's."""
     power = 2 if squared else 1
 
     def score(a, others):
-        return -(simplex(np.concatenate([a[None], others])) ** power)
+        size = simplex(np.concatenate([a[None], others]))
+        return -((size / simplex(regular(1 + len(others))) if scaled else size) ** power)
 
     return of_every_pair(score, embeddings, present, anchor)
 

@@ -2,13 +2,15 @@
 
     V(x_1..x_k) = sqrt(det D D^T) / (k - 1)!,   D = (x_2 - x_1, .., x_k - x_1)
     L = 1/2 (L_rows + L_cols),  softmax over -V(a_i, m2_j .. mk_j) / tau along j and along i
+    scaled: V is divided by that of the regular simplex, sqrt(k^k / (k - 1)^(k - 1)) / (k - 1)!
 
 Unlike the volume of GRAM's parallelotope, it is 0 only where the points are affinely dependent:
 opposite vectors are as far apart as can be.
 
 Source: Cicchetti et al. (TRIANGLE), NeurIPS 2025, arXiv 2509.24734, for k = 3; Cayley and Menger's
 simplex volume for any k.
-Needs: an anchor, or each in turn; k >= 2.
+Needs: an anchor, or each in turn; k >= 2. From k = 6 on, `scaled`: volumes are at most 0.03 there,
+and 1e-5 at k = 10, so small beside a temperature that the loss is constant.
 Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, per anchor; memory
 O(B k d).
 Singular set: points in a flat of fewer than k - 1 dimensions, where the volume is 0 and has a kink
@@ -26,12 +28,13 @@ from gramalign.scores import SimplexScore
 from gramalign.types import Embeddings, Groups, Present
 
 
-@compiled("squared", check=check_unit_rows)
+@compiled("squared", "scaled", check=check_unit_rows)
 def simplex(
     embeddings: Embeddings,
     *,
     anchor: str | None = "text",
     squared: bool = False,
+    scaled: bool = False,
     temperature: Float[Array, ""] | float = 0.07,
     label_smoothing: float = 0.0,
     present: Present | None = None,
@@ -45,6 +48,7 @@ def simplex(
         embeddings: unit rows by modality, `[batch, dim]` each; two modalities or more.
         anchor: the modality that is compared with the tuple of the others; None: the mean over all.
         squared: contrast the squared volume, which is smooth everywhere.
+        scaled: contrast the volume's share of the largest that as many unit vectors have.
         temperature: of the softmax, a number or a learned scalar.
         label_smoothing: in [0, 1).
         present: which examples have which modality.
@@ -67,4 +71,6 @@ def simplex(
     True
     """
     loss = softmax(temperature, label_smoothing, groups, axis_name, engine)
-    return over_anchors(lambda name: SimplexScore(name, squared), loss, embeddings, anchor, present)
+    return over_anchors(
+        lambda name: SimplexScore(name, squared, scaled), loss, embeddings, anchor, present
+    )

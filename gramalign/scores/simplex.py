@@ -2,7 +2,7 @@
 
     V(x_1..x_k) = sqrt(det D D^T) / (k - 1)!,   D = (x_2 - x_1, .., x_k - x_1)
     V(a_i, M_j) = V(M_j) dist(a_i, affine hull of M_j) / (k - 1)
-    s_ij = -V,  or  -V^2 if squared
+    s_ij = -V,  or  -V^2 if squared;  scaled: V over that of the regular simplex of unit vectors
 
 An edge's length at k = 2, TRIANGLE's area at k = 3. With f_j the point of the hull nearest to the
 origin, and Q_j an orthonormal basis of the hull's directions, the squared distance is |a|^2 + |f|^2
@@ -11,8 +11,8 @@ Matched tuples are computed from their differences, accurate however close they 
 
 Source: Cicchetti et al. (TRIANGLE), NeurIPS 2025, arXiv 2509.24734, for k = 3; Cayley and Menger's
 simplex volume for any k.
-Needs: an anchor; k >= 2. With a modality missing, the simplex is that of the others, in other
-units.
+Needs: an anchor; k >= 2. With a modality missing, the simplex is that of the others, in other units
+unless `scaled`. The largest volume falls from 2 at k = 2 to 0.03 at k = 6 and 1e-5 at k = 10.
 Cost: 2 (k - 1) d flops a pair; memory O(B k d).
 Singular set: an anchor within the hull of the others (or others that are dependent), where the
 score is 0, the largest, and has a kink unless squared; derivatives are 0 there.
@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from gramalign.geometry.norms import at_least_float32, sqrt
-from gramalign.geometry.simplex import Hull, affine_hull, simplex_volume
+from gramalign.geometry.simplex import Hull, affine_hull, of_simplices, simplex_volume
 from gramalign.scores.anchored_score import SymmetricScore
 from gramalign.scores.products import product, rounding
 
@@ -38,6 +38,7 @@ class SimplexScore(SymmetricScore):
 
     Attributes:
         squared: use the square, which is smooth everywhere.
+        scaled: the volume as a share of `regular_volume`, from 0 to 1 for any number of corners.
 
     >>> import jax.numpy as jnp
     >>> emb = {"text": jnp.eye(3)[:2], "audio": jnp.eye(3)[:2]}
@@ -48,12 +49,15 @@ class SimplexScore(SymmetricScore):
     """
 
     squared: bool = False
+    scaled: bool = False
 
     def columns(self, vectors: Float[Array, "b m d"], kept: Bool[Array, "b m"]) -> Hull:
-        """The others' hull, its volume divided by their number: the anchor adds a corner."""
+        """The others' hull, its volume in units of the simplex that the anchor completes."""
         hull = affine_hull(vectors, kept)
-        corners = jnp.sum(kept, axis=1, dtype=hull.volume.dtype)
-        return hull._replace(volume=hull.volume / jnp.maximum(corners, 1))
+        corners = 1 + jnp.sum(kept, axis=1, dtype=jnp.int32)
+        most = 1 + kept.shape[1]
+        volume = of_simplices(hull.volume, corners, most=most, scaled=self.scaled)
+        return hull._replace(volume=volume)
 
     def tile(self, rows: Float[Array, "r d"], cols: Hull) -> Float[Array, "r c"]:
         """By k - 1 matrix products; distances below the rounding noise of the difference are 0."""
@@ -70,7 +74,7 @@ class SimplexScore(SymmetricScore):
         self, vectors: Float[Array, "b k d"], kept: Bool[Array, "b k"]
     ) -> Float[Array, " b"]:
         """Minus the volume of the whole simplex, or its square."""
-        return self._score(simplex_volume(vectors, kept))
+        return self._score(simplex_volume(vectors, kept, scaled=self.scaled))
 
     def _score(self, size: Float[Array, "*n"]) -> Float[Array, "*n"]:
         return -size * size if self.squared else -size

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Annotated
 
 from gramalign import losses
+from gramalign.geometry.simplex import regular_volume
 from gramalign.models import Number
 from gramalign.scores.named import called
 from gramalign.scores.volume import Form
@@ -65,12 +66,28 @@ class Simplex(Contrastive):
     """The volume of the simplex whose corners are the modalities, contrasted over the batch."""
 
     loss = staticmethod(losses.simplex)
-    score = "simplex"
 
     temperature: float = 0.03
     """Temperature, or initial value of a learned one."""
     squared: bool = False
     """Contrast the squared volume, which is smooth everywhere."""
+    scaled: bool = False
+    """Contrast the volume's share of the largest, which falls with the number of modalities."""
+
+    def check_modalities(self, modalities):  # noqa: D102
+        super().check_modalities(modalities)
+        largest = regular_volume(len(modalities)) ** (2 if self.squared else 1)
+        if not self.scaled and largest < self.temperature:
+            raise ValueError(
+                f"simplex: the {'squared ' if self.squared else ''}volume of {len(modalities)} "
+                f"modalities is at most {largest:.2g}, too little to train at a temperature of "
+                f"{self.temperature:g}: set simplex.scaled"
+            )
+
+    @property
+    def score(self) -> str:
+        """The volume, scaled or not; its square ranks as it does."""
+        return called("simplex", scaled=self.scaled)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from gramalign.training import (
     Model,
     Optimizer,
     Pmrl,
+    Simplex,
     Uniformity,
     Validation,
     Vicreg,
@@ -248,6 +249,10 @@ def test_differences_are_named_by_path():
             "Gram.anchor is 'c', expected None or one of a, b",
         ),
         (
+            lambda: Config(modalities=tuple("abcdefg"), objective="simplex"),
+            "simplex: the volume of 7 modalities is at most 0.0058, .* of 0.03: set simplex.scaled",
+        ),
+        (
             lambda: Config(settings={"grim": Gram()}),
             "settings: unknown term 'grim'; .* gram, log_volume",
         ),
@@ -270,6 +275,12 @@ def test_differences_are_named_by_path():
 def test_bad_values_name_field_got_and_wanted(build, message, unchecked):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_a_share_of_the_largest_simplex_fits_any_number_of_modalities():
+    settings = {"simplex": Simplex(scaled=True)}
+    config = Config(modalities=tuple("abcdefg"), objective="simplex", settings=settings)
+    assert config.terms["simplex"].score == "simplex(scaled=True)"
 
 
 def test_fields_of_a_subclass_are_bounded_as_those_of_its_base(unchecked):
