@@ -143,14 +143,14 @@ def _retrieval(runs: Sequence[Gathered]) -> Section:
 
 
 def _ranks(runs: Sequence[Gathered]) -> Section:
-    return Section(
-        "ranks",
-        "Ranks",
+    seen = (
         "How late matches are found, all queries of a kind together, by ranks 1, 2, 3–4, 5–8 and "
         "so on to the end of the gallery. A good space has all of them at the left; a second peak "
-        "at the right is a group of examples that it has not understood.",
-        [Group("", rank_plots(runs))],
+        "at the right is a group of examples that it has not understood."
     )
+    if len(runs) > 1:
+        seen += " Its Score: the one that a run was evaluated under, as the table of all runs says."
+    return Section("ranks", "Ranks", seen, [Group("", rank_plots(runs))])
 
 
 def _space(runs: Sequence[Gathered]) -> Section:
