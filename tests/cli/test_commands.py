@@ -140,6 +140,14 @@ def test_it_does_so_of_the_rows_that_are_asked_for(run, pairs, monkeypatch):
     assert data.groups.tolist() == (np.arange(40) // 2).tolist()
 
 
+def test_what_is_fused_is_said_to_be_left_out(run, monkeypatch, capsys):
+    monkeypatch.setattr("gramalign.cli.evaluate.contributions", asking)
+    for score, told in (("fused", True), ("volume", False)):
+        with pytest.raises(Asked):
+            Evaluate(run, score=score)._contribution(load_run(run))
+        assert ("contribution by the cosine only" in capsys.readouterr().out) == told
+
+
 def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, capsys):
     main(["evaluate", str(run), "--no-baseline"])
     kept = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
