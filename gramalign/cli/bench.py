@@ -1,13 +1,9 @@
 """`gramalign bench`: speed, memory and accuracy of the losses, beside the published code."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
-
-import rich.console
 
 from gramalign.benchmarks import device, report, workload
 from gramalign.benchmarks.machine import in_words
@@ -15,7 +11,7 @@ from gramalign.benchmarks.plan import Part, Plan
 from gramalign.benchmarks.steps import names, objective
 from gramalign.benchmarks.tables import tables
 from gramalign.benchmarks.workload import DType, Method, Way
-from gramalign.cli.console import console
+from gramalign.cli.console import console, stages_on
 from gramalign.cli.figures import write_figures
 from gramalign.cli.targets import check_file
 from gramalign.contrast import Engine
@@ -165,7 +161,7 @@ class Bench:
         check_file("--out", self.out, "bench")
         plan = self.plan(device.start(self.platform, self.threads, self.devices))
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        with progress(console(stderr=True)) as say:
+        with stages_on(console(stderr=True)) as say:
             # Kept as it comes: it may take long, and end early.
             found = report.measure(plan, say, lambda found: write_figures(self.out, found))
 
@@ -247,16 +243,6 @@ class Bench:
     def _whole(self, batch: int) -> int:
         """About as many examples, as many on every device."""
         return max(1, batch // self.devices) * self.devices
-
-
-@contextmanager
-def progress(screen: rich.console.Console) -> Iterator[Callable[[str], None]]:
-    """A line that changes on a terminal, and lines one after the other elsewhere."""
-    if not screen.is_terminal:
-        yield lambda text: screen.print(text, soft_wrap=True)
-        return
-    with screen.status("starting") as status:
-        yield status.update
 
 
 def _option(name: str) -> str:

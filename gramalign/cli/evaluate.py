@@ -10,7 +10,7 @@ import rich.console
 import tyro
 
 from gramalign.cli.again import options_of
-from gramalign.cli.console import QUIET, console
+from gramalign.cli.console import QUIET, console, stages_on
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import MATCHING, OneScoreOrFused, OneScoreOrMatching
@@ -110,9 +110,9 @@ class Evaluate:
         if score == FUSED:
             screen.print("contribution by the cosine only: every query would have to be fused anew")
             score = "cosine"
-        with screen.status("retrieval with and without each modality") as status:
+        with stages_on(screen) as say:
             data = checked(embeddings, present, rows.groups)
-            found = contributions(data, score, say=status.update)
+            found = contributions(data, score, say=say)
         options = options_of(replace(self, data=source))
         record = {"data": source, "part": self.part, "options": options}
         record |= {"digest": digest_of(run, rows), **Contributions(found).to_json()}

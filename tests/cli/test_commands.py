@@ -103,6 +103,7 @@ def test_evaluate_tells_what_each_modality_adds(run, capsys):
     printed = capsys.readouterr().out
     assert "rest -> one under volume, and the points that a modality adds" in printed
     assert "Pairs" in printed and "GCCA" not in printed
+    assert "what each modality adds to finding text, volume\n" in printed
     assert len(json.loads((run / "evaluation.json").read_text())["retrieval"]) == 24
     record = json.loads((run / "contribution.json").read_text())
     assert len(record["targets"]) == 6 and record["part"] == "test"
