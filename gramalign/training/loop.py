@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import math
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,7 +77,8 @@ def train(
             uninterrupted run; starts one if there is none, returns one that is finished.
         overwrite: delete the run in `out` first, if there is one.
         report: takes each row of the log as it is written; None shows a live table.
-        profile: first and last step to trace with `jax.profiler`, into `out/profile`.
+        profile: first and last step to trace with `jax.profiler`, into `out/profile`; of
+            several processes, each into a folder there.
 
     Returns:
         The finished run, ready to embed: as after the last step or, with validation, after the best
@@ -97,7 +99,9 @@ def train(
     with together():
         check_local(out)
         check_writers(config.writers)
-        profiling = Profile(folder.profile, profile, of=config.steps)
+        done = math.inf if folder.params.exists() else max(folder.steps(), default=0)
+        at = done if resume else 0
+        profiling = Profile(folder.profile, profile, of=config.steps, at=at)
         store, chosen = chosen_rows(config)
         if config.augment is not None and not (resume and folder.params.exists()):
             check_augment(load_augment(config.augment), store.dims)

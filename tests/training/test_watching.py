@@ -8,6 +8,7 @@ import time
 import types
 import unittest.mock
 
+import jax
 import pytest
 
 from gramalign.training import train
@@ -171,3 +172,30 @@ def test_a_trace_of_some_steps(traced):
 def test_a_trace_of_no_steps(tmp_path, steps):
     with pytest.raises(ValueError, match="first and the last step to trace, of 10 steps"):
         Profile(tmp_path, steps, of=10)
+
+
+def test_each_process_has_a_trace_of_its_own(tmp_path, monkeypatch):
+    """Those of one machine would take the same name."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    folders = []
+    monkeypatch.setattr(jax.profiler, "start_trace", folders.append)
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: None)
+    for number in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda number=number: number)
+        with Profile(tmp_path, (1, 2), of=10) as profile:
+            profile.before(1)
+    assert folders == [str(tmp_path / "process-0"), str(tmp_path / "process-1")]
+
+
+def test_a_run_that_is_past_the_steps_to_trace(traced, small_config, tmp_path, quiet, caplog):
+    """Says so, and goes on: a scheduler gives one command again and again."""
+    train(small_config(), traced, resume=True, report=quiet, profile=(3, 5))
+    assert "profile is 3 5, but nothing is traced, as the run is past these steps" in caplog.text
+    caplog.clear()
+    with Profile(tmp_path, (6, 8), of=10, at=4) as profile:
+        profile.before(5)
+    assert "nothing was traced, as validation.patience ended the run" in caplog.text
+    caplog.clear()
+    with pytest.raises(KeyError), Profile(tmp_path, (6, 8), of=10, at=4):
+        raise KeyError
+    assert not caplog.text and not list(tmp_path.iterdir())
