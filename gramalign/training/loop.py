@@ -19,7 +19,7 @@ from gramalign.data.workers import next_of
 from gramalign.files import check_local
 from gramalign.mesh import on_own_mesh
 from gramalign.training import digests
-from gramalign.training.alike import check_shared, facts
+from gramalign.training.alike import check_shared, facts, seen
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
@@ -32,6 +32,7 @@ from gramalign.training.model import joined, standardised
 from gramalign.training.moments import moments, varied
 from gramalign.training.params_file import save_params
 from gramalign.training.processes import (
+    agreed,
     check_alike,
     from_all,
     is_first_process,
@@ -144,7 +145,7 @@ def train(
             with together():
                 if is_first_process():
                     folder.note_changes(config)
-            if not folder.params.exists():
+            if not agreed(folder.params.exists()):  # another may still see one that is deleted
                 start = start or make_start(None, make_programs(config, store.dims, mesh))
                 _train(config, folder, start, data, chosen, mesh, report, profiling)
         except OSError as error:
@@ -160,6 +161,7 @@ def train(
             counted(len(store.lost), "record"),
             *(store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
         )
+    seen(folder.params.exists)
     run = load_run(folder.root)
     # Each process may have the data in a place of its own.
     return dataclasses.replace(run, config=dataclasses.replace(run.config, data=config.data))
