@@ -46,7 +46,8 @@ class Train:
     evaluation: bool = True
     """Evaluate on the test part after training."""
     profile: tuple[int, int] | None = None
-    """First and last step to trace with jax.profiler, into profile/ in the run's folder."""
+    """First and last step to trace with jax.profiler, into profile/ in the run's folder; of several
+    processes, each into a folder there."""
     cluster: Cluster = field(default_factory=Cluster)
     config: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
 
