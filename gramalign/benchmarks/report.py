@@ -10,7 +10,7 @@ from gramalign.benchmarks.machine import machine
 from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
 from gramalign.benchmarks.products import square_rate
-from gramalign.benchmarks.rounds import OUT_OF_MEMORY
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, attempt
 from gramalign.benchmarks.rows import over
 from gramalign.benchmarks.workload import PUBLISHED, Workload
 from gramalign.types import Say
@@ -98,17 +98,21 @@ def problems(report: Report) -> list[str]:
     return found
 
 
-def _device_rates(plan: Plan, say: Say) -> dict[str, float]:
-    """FLOP/s of an accelerator by dtype; a CPU's is that of the bare products."""
+def _device_rates(plan: Plan, say: Say) -> dict[str, float | None]:
+    """FLOP/s of an accelerator by dtype, None if that failed; a CPU's is of the bare products."""
     rates = {}
     for dtype in plan.dtypes if plan.platform != "cpu" else ():
-        say(f"speed: a square product of {SQUARE}, {dtype}")
-        rates[dtype] = square_rate(dtype, SQUARE, plan.repeats)
+        what = f"speed: a square product of {SQUARE}, {dtype}"
+        say(what)
+        found = attempt(lambda dtype=dtype: square_rate(dtype, SQUARE, plan.repeats))
+        if isinstance(found, Failed):
+            say(f"{what}: {found.why}")
+        rates[dtype] = None if isinstance(found, Failed) else found
     return rates
 
 
 def _speed(
-    plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say
+    plan: Plan, workload: Workload, rates: Mapping[str, float | None], say: Say
 ) -> Iterator[list[Report]]:
     measured = speed.measure(
         workload,

@@ -151,6 +151,19 @@ def test_an_accelerator_has_a_rate_and_a_peak(short_rounds, monkeypatch):
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_rate_that_cannot_be_measured_leaves_the_rows(short_rounds, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(report, "square_rate", fail)
+    bench = Bench(only="speed", methods=("clip",), batches=(8,), modalities=2, dim=16, repeats=1)
+    found = report.measure(dataclasses.replace(bench.plan("gpu"), peer_limit=1))
+    assert found["device_flops_per_second"] == {"bfloat16": None}
+    (row,) = found["speed"]
+    assert row["seconds"] > 0 and row["share_of_device"] is None
+    assert "Of device" not in to_text(tables(found))
+
+
 def test_the_widest_tables_fit(short_rounds):
     row, _ = measure(methods=("clip",), batches=(8,), devices=2)["speed"]
     row |= {"method": max(TERMS, key=len), "batch": 262144, "dtype": "bfloat16"}
