@@ -47,10 +47,6 @@ def measure(
 
 def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
     """The parts of the report as they are measured; a part that grows is yielded again."""
-    # First, while JAX has no memory allocated.
-    if plan.peer_largest:
-        for rows in _peer_largest(plan, lambda text: say(f"peer's largest batch: {text}")):
-            yield "peer_largest", rows
     if "speed" in plan.parts:
         rates = _device_rates(plan, say)
         yield "device_flops_per_second", rates
@@ -70,12 +66,17 @@ def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
         yield "retrieval", retrieval.measure(plan.repeats, say)
     if "statistics" in plan.parts:
         yield "statistics", statistics.measure(say)
+    # A part of its own, as JAX then has no memory allocated.
+    if "peer-largest" in plan.parts:
+        for rows in _peer_largest(plan, lambda text: say(f"peer's largest batch: {text}")):
+            yield "peer_largest", rows
 
 
 def problems(report: Report) -> list[str]:
     """What is wrong with the results, apart from speed."""
     found = []
-    for row in report.get("speed", []):
+    beside = [row for each in report.get("peer_largest", []) for row in each["gramalign"]]
+    for row in report.get("speed", []) + beside:
         where = f"{row['method']} at B = {row['batch']} in {row['dtype']}, tile {row['tile']}"
         if row["status"] not in ("ok", OUT_OF_MEMORY):
             found.append(f"{where}: {row['status']}")
@@ -138,15 +139,15 @@ def _peer_largest(plan: Plan, say: Say) -> Iterator[list[Report]]:
         say(f"{method}, {dtype}")
         of = method, plan.modalities, plan.dim, dtype
         found = largest.elsewhere(*of, peer_device(), plan.peer_seconds)
-        rows.append({**found, "gramalign": None})
+        rows.append({**found, "gramalign": []})
         yield rows
     for row in rows:
         if row["batch"] is None:
             continue
         workload = Workload(row["method"], row["batch"], plan.modalities, plan.dim, row["dtype"])
-        for (ours,) in speed.measure(
+        for ours in speed.measure(
             workload,
-            plan.ways_for(workload)[:1],
+            plan.ways_for(workload),
             repeats=plan.repeats,
             threads=plan.threads,
             peer_limit=0,  # it has just been timed, with the whole device to itself
