@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import math
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,9 +99,7 @@ def train(
     with together():
         check_local(out)
         check_writers(config.writers)
-        done = math.inf if folder.params.exists() else max(folder.steps(), default=0)
-        at = done if resume else 0
-        profiling = Profile(folder.profile, profile, of=config.steps, at=at)
+        profiling = Profile(folder.profile, profile, of=config.steps)
         store, chosen = chosen_rows(config)
         if config.augment is not None and not (resume and folder.params.exists()):
             check_augment(load_augment(config.augment), store.dims)
@@ -126,6 +123,9 @@ def train(
             programs = make_programs(config, store.dims, mesh)
             try_out(config, programs)
             measured = varied(moments(store, standardised(programs.model)), store)
+            for doubt in [x.doubt(store.modalities) for x in config.terms.values()]:
+                if doubt and config.steps:
+                    _log.warning(doubt)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
     check_alike({**how, **facts(config, trained_on, measured, started_from)})
     begun_with = {"trained_on": trained_on, "started_from": started_from}
@@ -148,6 +148,7 @@ def train(
             if not agreed(folder.params.exists()):  # another may still see one that is deleted
                 start = start or make_start(None, make_programs(config, store.dims, mesh))
                 _train(config, folder, start, data, chosen, mesh, report, profiling)
+            profiling.tell_missed()
         except OSError as error:
             error.add_note(
                 f"The run in {folder.root} is as its last checkpoint left it: remove the cause, "

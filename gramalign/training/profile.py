@@ -18,26 +18,17 @@ class Profile:
         folder: where the trace goes; of several processes, each has a folder in it.
         steps: first and last step, counted from 1; None: no trace.
         of: how many steps the run has.
-        at: the step that it resumes from; infinite if it is finished.
 
     Raises:
         ValueError: the last step is before the first, or the first is no step of the run.
     """
 
-    def __init__(
-        self, folder: Path, steps: tuple[int, int] | None, *, of: int, at: int | float = 0
-    ):
+    def __init__(self, folder: Path, steps: tuple[int, int] | None, *, of: int):
         if steps is not None and not 1 <= steps[0] <= min(steps[1], of):
             raise ValueError(
                 f"profile is {steps[0]} {steps[1]}, expected the first and the last step to trace, "
                 f"of {counted(of, 'step')}"
             )
-        # No error: a scheduler gives one command again and again, until the run is finished.
-        if steps is not None and steps[1] <= at:
-            _log.warning(
-                "profile is %d %d, but nothing is traced, as the run is past these steps", *steps
-            )
-            steps = None
         if jax.process_count() > 1:  # JAX names files by machine and second
             folder /= f"process-{jax.process_index()}"
         self._folder = folder
@@ -64,11 +55,17 @@ class Profile:
     def __enter__(self) -> "Profile":
         return self
 
-    def __exit__(self, failed: object, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
-        if self._steps and not self._traced and not failed:
+
+    def tell_missed(self) -> None:
+        """Warns where nothing was traced.
+
+        It is no error: a scheduler gives one command again and again, until the run is finished.
+        """
+        if self._steps and not self._traced:
             _log.warning(
-                "profile is %d %d, but nothing was traced, as validation.patience ended the run "
-                "before",
+                "profile is %d %d, but nothing was traced: the run was past these steps, or "
+                "validation.patience ended it before",
                 *self._steps,
             )

@@ -42,8 +42,9 @@ class Stopping:
         return self.told if self._ask is None else self._ask(step)
 
     def note(self, number: int) -> None:
-        """A signal has come."""
-        self.told, self.by_hand = True, self.by_hand or number == signal.SIGINT
+        """A signal has come; the first one says why the run ends."""
+        if not self.told:
+            self.told, self.by_hand = True, number == signal.SIGINT
 
 
 @contextlib.contextmanager

@@ -52,6 +52,10 @@ class Term:
         valid = self.anchor is None or self.anchor in modalities
         check(self, "anchor", valid, f"None or one of {', '.join(modalities)}")
 
+    def doubt(self, modalities: tuple[str, ...]) -> str:
+        """What may keep the term from learning anything of these modalities, and what to do."""
+        return ""
+
     @classmethod
     def takes(cls, argument: str) -> bool:
         """Whether the loss takes one of the arguments that are the batch's, such as `axis_name`."""

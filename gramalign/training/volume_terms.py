@@ -74,15 +74,15 @@ class Simplex(Contrastive):
     scaled: bool = False
     """Contrast the volume's share of the largest, which falls with the number of modalities."""
 
-    def check_modalities(self, modalities):  # noqa: D102
-        super().check_modalities(modalities)
+    def doubt(self, modalities):  # noqa: D102
         largest = regular_volume(len(modalities)) ** (2 if self.squared else 1)
-        if not self.scaled and largest < self.temperature:
-            raise ValueError(
-                f"simplex: the {'squared ' if self.squared else ''}volume of {len(modalities)} "
-                f"modalities is at most {largest:.2g}, too little to train at a temperature of "
-                f"{self.temperature:g}: set simplex.scaled"
-            )
+        if self.scaled or largest >= 2 * self.temperature:
+            return ""
+        return (
+            f"simplex: the {'squared ' if self.squared else ''}volume of {len(modalities)} "
+            f"modalities is at most {largest:.2g}, so small beside a temperature of "
+            f"{self.temperature:g} that little can be learned: set simplex.scaled"
+        )
 
     @property
     def score(self) -> str:

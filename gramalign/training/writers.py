@@ -47,8 +47,8 @@ def _tensorboard(
         return b"".join(record(step=step, summary=x) for x in values)
 
     files = folder / "tensorboard"
-    new = not files.exists()
     make_folder(files)
+    new = not any(path.stat().st_size for path in files.iterdir())
     # TensorBoard reads them in the order of their names.
     name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
     with contextlib.closing(Appended(files / name)) as file:
@@ -59,7 +59,11 @@ def _tensorboard(
         if new:
             shown = f"```\n{json.dumps(config, indent=2)}\n```"
             opening += [record(summary=text("config", shown)), *map(of_row, past)]
-        file.write(b"".join(opening))
+        try:
+            file.write(b"".join(opening))
+        except OSError:
+            (files / name).unlink()  # nothing is here yet, for the next start
+            raise
         yield lambda row: file.write(of_row(row))
 
 
@@ -73,15 +77,14 @@ def _wandb(
     """
     import wandb  # pyright: ignore[reportMissingImports]
 
-    name = folder / WANDB_ID
-    new = not name.exists()
-    if new:
-        write_text(name, uuid.uuid4().hex[:12])
+    known = folder / WANDB_ID
+    new = not known.exists()
+    name = uuid.uuid4().hex[:12] if new else known.read_text()
     run = wandb.init(
         project=os.environ.get("WANDB_PROJECT", "gramalign"),
         name=folder.name,
         dir=str(folder),
-        id=name.read_text(),
+        id=name,
         resume="allow",
         config=config,
     )
@@ -91,8 +94,10 @@ def _wandb(
         run.log(values, step=int(row["step"]))
 
     with run:
-        for row in past if new else ():
-            write(row)
+        if new:
+            for row in past:
+                write(row)
+            write_text(known, name)
         yield write
 
 

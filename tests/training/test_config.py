@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -249,10 +250,6 @@ def test_differences_are_named_by_path():
             "Gram.anchor is 'c', expected None or one of a, b",
         ),
         (
-            lambda: Config(modalities=tuple("abcdefg"), objective="simplex"),
-            "simplex: the volume of 7 modalities is at most 0.0058, .* of 0.03: set simplex.scaled",
-        ),
-        (
             lambda: Config(settings={"grim": Gram()}),
             "settings: unknown term 'grim'; .* gram, log_volume",
         ),
@@ -278,9 +275,13 @@ def test_bad_values_name_field_got_and_wanted(build, message, unchecked):
 
 
 def test_a_share_of_the_largest_simplex_fits_any_number_of_modalities():
-    settings = {"simplex": Simplex(scaled=True)}
-    config = Config(modalities=tuple("abcdefg"), objective="simplex", settings=settings)
-    assert config.terms["simplex"].score == "simplex(scaled=True)"
+    told = "simplex: the volume of 6 modalities is at most 0.032, .* of 0.03 .*: set simplex.scaled"
+    assert re.match(told, Simplex().doubt(tuple("abcdef")))
+    for fine in (Simplex(scaled=True), Simplex(temperature=0.01)):
+        assert not fine.doubt(tuple("abcdef"))
+    assert not Simplex().doubt(tuple("abcde"))
+    assert Simplex(squared=True).doubt(tuple("abcde"))
+    assert Simplex(scaled=True).score == "simplex(scaled=True)"
 
 
 def test_fields_of_a_subclass_are_bounded_as_those_of_its_base(unchecked):

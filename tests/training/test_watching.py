@@ -118,10 +118,17 @@ def test_tensorboard_on_a_full_disk(small_config, tmp_path, quiet, tensorboard, 
             with pytest.raises(OSError, match="File too large") as said:
                 for step in range(1000):
                     log.timed({"step": step, "a": 0.5})
+        (path,) = (tmp_path / "tensorboard").iterdir()
+        assert said.value.__notes__ == [f"That was while writing {path}"]
+        path.unlink()
+        folder.metrics.write_text('{"step": 2, "loss": 0.5}\n')
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, unlimited[1]))
+        with pytest.raises(OSError, match="File too large"), opened(folder, config, 2, quiet):
+            pass
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    (path,) = (tmp_path / "tensorboard").iterdir()
-    assert said.value.__notes__ == [f"That was while writing {path}"]
+    with opened(folder, config, 2, quiet):
+        assert curves(tmp_path)["loss"] == [(2, 0.5)], "what the opening could not write"
 
 
 def test_wandb(small_config, tmp_path, quiet, monkeypatch):
@@ -141,16 +148,23 @@ def test_a_run_is_one_in_wandb(small_config, tmp_path, quiet, monkeypatch):
     found = collections.defaultdict(list)
 
     def init(*, id, **_):
+        if not logged_in:
+            raise ValueError("no API key")
         return unittest.mock.MagicMock(log=lambda values, step: found[id].append(step))
 
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
     config, folder = small_config(writers=("wandb",)), RunFolder(tmp_path)
+    logged_in = True
     for begun in (0, 4):
         with opened(folder, config, begun, quiet) as log:
             log.measured({"step": begun + 4, "loss": 0.5})
     assert list(found.values()) == [[4, 8]]
     folder.claim(config, resume=False, overwrite=True)
     folder.metrics.write_text('{"step": 2}\n{"step": 6}\n')
+    logged_in = False
+    with pytest.raises(ValueError, match="no API key"), opened(folder, config, 4, quiet):
+        pass
+    logged_in = True
     with opened(folder, config, 4, quiet):
         pass
     assert list(found.values()) == [[4, 8], [2]]
@@ -190,12 +204,7 @@ def test_each_process_has_a_trace_of_its_own(tmp_path, monkeypatch):
 def test_a_run_that_is_past_the_steps_to_trace(traced, small_config, tmp_path, quiet, caplog):
     """Says so, and goes on: a scheduler gives one command again and again."""
     train(small_config(), traced, resume=True, report=quiet, profile=(3, 5))
-    assert "profile is 3 5, but nothing is traced, as the run is past these steps" in caplog.text
+    assert "profile is 3 5, but nothing was traced: the run was past these steps" in caplog.text
     caplog.clear()
-    with Profile(tmp_path, (6, 8), of=10, at=4) as profile:
-        profile.before(5)
-    assert "nothing was traced, as validation.patience ended the run" in caplog.text
-    caplog.clear()
-    with pytest.raises(KeyError), Profile(tmp_path, (6, 8), of=10, at=4):
-        raise KeyError
-    assert not caplog.text and not list(tmp_path.iterdir())
+    train(small_config(), tmp_path, report=quiet, profile=(12, 12))
+    assert not caplog.records
