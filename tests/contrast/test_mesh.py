@@ -227,9 +227,13 @@ def on_mesh(axis_name, spec, check_vma=True):
         return engine.losses("cosine of two", embeddings, 1.0, None, None, axis_name=axis_name)
 
     mesh = mesh_of(data=2, model=2)
-    return jax.shard_map(part, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check_vma)(
-        arguments
-    )
+    split = jax.shard_map(part, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check_vma)
+    return jax.jit(split)(arguments)
+
+
+def test_where_what_varies_is_not_tracked():
+    tracked, untracked = (on_mesh("data", P("data"), check_vma=x) for x in (True, False))
+    np.testing.assert_allclose(untracked, tracked, rtol=1e-6)
 
 
 def test_an_axis_that_is_not_there():

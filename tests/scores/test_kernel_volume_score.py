@@ -87,6 +87,19 @@ def test_what_is_many_bandwidths_apart_is_all_the_same():
         np.testing.assert_array_equal(slope, 0)
 
 
+def test_close_pairs_that_are_many_bandwidths_apart():
+    """By what one pair's step changes its kernel with the other, were that not 0, is infinite."""
+    line = jnp.array([0.0, 0.875, 1024.0, 1023.125])
+    tuples = jnp.stack([line, jnp.zeros(4)], axis=1)[None]
+
+    def total(tuples):
+        return KernelVolumeScore("a").matched(samples.by_name(tuples)).sum()
+
+    value, slope = jax.jit(jax.value_and_grad(total))(tuples)
+    np.testing.assert_allclose(value, np.expm1(-(0.875**2)), rtol=1e-6)
+    assert jnp.isfinite(slope).all()
+
+
 @pytest.mark.parametrize("bandwidth", [0.0, -1.0, 1e-20, float("nan")])
 def test_a_bandwidth_that_is_not_positive(bandwidth):
     with pytest.raises(ValueError, match=f"must be positive, at least 1e-18, got {bandwidth}"):
