@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from gramalign.contrast import Engine, contrast, ranks, top_k
+from gramalign.contrast.exchange import GATHER_LIMIT, choose
 from gramalign.scores import CosineScore, Side
 from tests import contrast_engine as engine
 from tests.every_score import MAIN, SCORES
@@ -80,10 +81,16 @@ def test_a_ring_of_every_score_is_typed_for_a_mesh_and_gathers_nothing(name):
     assert "ppermute" in str(program) and "all_gather" not in str(program)
 
 
-@pytest.mark.parametrize(("loss", "strategy"), [("supervised", "ring"), ("sigmoid", "gather")])
-def test_every_loss(loss, strategy, x64):
-    mesh = mesh_of(data=8)
-    compare("cosine of two", mesh, "data", strategy, "masked and grouped", loss)
+@pytest.mark.parametrize(
+    ("loss", "strategy", "kind"),
+    [
+        ("supervised", "ring", "masked and grouped"),
+        ("sigmoid", "gather", "masked and grouped"),
+        ("sigmoid", "ring", "plain"),
+    ],
+)
+def test_every_loss(loss, strategy, kind, x64):
+    compare("cosine of two", mesh_of(data=8), "data", strategy, kind, loss)
 
 
 @pytest.mark.parametrize("kind", ["plain", "masked", "grouped", "nothing grouped"])
@@ -199,6 +206,19 @@ def test_top_k_of_equals_is_the_first(strategy):
     mesh = mesh_of(data=4)
     split = jax.shard_map(part, mesh=mesh, in_specs=P("data"), out_specs=P("data"))
     assert jax.jit(split)(same).tolist() == [[0, 1, 2]] * 8
+
+
+@pytest.mark.parametrize(("more", "strategy"), [(0, "gather"), (4, "ring")])
+def test_the_bytes_of_all_devices_decide_on_the_strategy(more, strategy):
+    chosen = []
+
+    def part(x):
+        chosen.append(choose("data", None, x).strategy)
+        return x
+
+    split = jax.shard_map(part, mesh=mesh_of(data=4), in_specs=P("data"), out_specs=P("data"))
+    jax.eval_shape(split, jax.ShapeDtypeStruct((GATHER_LIMIT + more,), jnp.int8))
+    assert chosen == [strategy]
 
 
 def test_without_an_axis_name_every_device_is_a_batch_of_its_own(x64):

@@ -132,9 +132,10 @@ def test_rows_of_each_store_are_spread_evenly():
 
 
 def test_stores_of_one_size_have_orders_of_their_own():
-    mixture = Mixture(("a", "b"), (1.0, 1.0), np.repeat(np.arange(2), 9))
-    rows = MixedOrder(mixture, 18, seed=0)[0]
-    assert (rows[::2] + 9 != rows[1::2]).any()
+    mixture = Mixture(("a", "b"), (1.0, 1.0), np.repeat(np.arange(2), 99))
+    rows = MixedOrder(mixture, 198, seed=0)[0]
+    assert mixture.of[rows].tolist() == [0, 1] * 99
+    assert (rows[::2] + 99 != rows[1::2]).any()
 
 
 def test_start_and_places_follow_from_the_number():

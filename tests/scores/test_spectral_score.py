@@ -94,6 +94,14 @@ def test_of_equal_eigenvalues_without_a_link_one_is_differentiated(alpha):
     assert not by_links.any() and by_gram.sum() == jnp.trace(by_gram[0])
 
 
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_the_derivative_by_a_small_link_keeps_its_digits(alpha):
+    link, gram = 1e-4, jnp.ones((1, 1, 1))
+    slope = jax.grad(lambda x: leading_eigenvalue(jnp.full(1, alpha), x, gram).sum())
+    found = jax.jit(slope)(jnp.full((1, 1, 1), link))
+    np.testing.assert_allclose(found, link / np.hypot((1 - alpha) / 2, link), rtol=1e-5)
+
+
 def test_parallel_pairs_reach_the_root_of_k_up_to_sign():
     one = samples.unit(np.random.default_rng(0), 1, 8, dtype=np.float32)
     signs = {"a": 1, "b": -1, "c": -1, "d": 1}
