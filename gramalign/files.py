@@ -77,11 +77,42 @@ def whole(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # not every file system has it for folders
             _on_disk(path.parent)
     except OSError as error:
-        if error.errno and error.filename is None:
-            error.add_note(f"That was while writing {path}")
+        _name(error, path)
         raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Notes which file could not be written, where the system does not say."""
+    if error.errno and error.filename is None:
+        error.add_note(f"That was while writing {path}")
+
+
+class Appended:
+    """A file that grows at its end, made if missing; what is written outlives the process."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        # With a buffer, closing would try again, and fail again, where the disk is full.
+        self._file = path.open("ab", buffering=0)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._file.close()
+
+    def write(self, content: bytes) -> None:
+        """Appends, at once.
+
+        Raises:
+            OSError: it cannot be written, as where the disk is full.
+        """
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+        except OSError as error:
+            _name(error, self._path)
+            raise
 
 
 def _on_disk(path: Path) -> None:

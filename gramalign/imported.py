@@ -8,6 +8,7 @@ import operator
 import traceback
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 
@@ -29,6 +30,12 @@ def imported(name: str, argument: str) -> Any:
     3.141592653589793
     """
     module, colon, attribute = name.partition(":")
+    if module.endswith(".py") and attribute:
+        file = PurePath(module)
+        raise ValueError(
+            f"{argument}: got {name!r}, expected a module instead of its file: write "
+            f"{file.stem}:{attribute}, with PYTHONPATH set to the folder that holds {file.name}"
+        )
     if not (module and colon and attribute) or module.startswith("."):
         raise ValueError(f"{argument}: got {name!r}, expected package.module:name")
     try:

@@ -10,11 +10,13 @@ import inspect
 import itertools
 import sys
 import textwrap
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gramalign.scores import SCORES
+from gramalign.training.checks import choices
 from gramalign.training.term import Term
 from gramalign.training.terms import TERMS
 
@@ -163,8 +165,11 @@ def _score(name: str) -> Method:
 def _settings(term: type[Term]) -> Iterator[Setting]:
     helps = {name: text for base in reversed(term.__mro__) for name, text in _helps(base)}
     of_loss = inspect.signature(term.loss).parameters
+    plain = typing.get_type_hints(term)
     for field in dataclasses.fields(term):
-        kind = inspect.formatannotation(field.type)
+        _, bounds = choices(field.type)
+        kind = inspect.formatannotation(plain[field.name])
+        kind = ", ".join([kind, *(bound.wanted for bound in bounds)])
         own = of_loss[field.name].default if field.name in of_loss else field.default
         yield Setting(field.name, kind, field.default, own, helps[field.name])
 

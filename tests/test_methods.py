@@ -50,6 +50,12 @@ def test_every_part_is_there(method):
     assert all(setting.help.endswith(".") for setting in method.settings)
 
 
+def test_types_of_settings_are_words():
+    types = {setting.type for method in EVERY for setting in method.settings}
+    assert {"int, at least 1", "float, a positive number", "str | None"} <= types
+    assert not any("Annotated" in each or "0x" in each for each in types)
+
+
 def test_parts_of_a_docstring():
     assert read(DOCSTRING) == {
         "what": "NAME: what it is",

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from gramalign.benchmarks.workload import DType, Method, Way, Workload
 
-Part = Literal["speed", "memory", "accuracy", "training", "retrieval", "statistics"]
+Part = Literal["speed", "memory", "accuracy", "training", "retrieval", "statistics", "peer-largest"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,6 @@ class Plan:
     """Largest batch to try a peer with; None: any."""
     peer_seconds: int
     """Longest call of a peer."""
-    peer_largest: bool
-    """Whether to look for the largest batch that a peer can hold."""
     memory_batches: tuple[int, ...]
     resident_batch: int
     accuracy_modalities: tuple[int, ...]

@@ -20,7 +20,7 @@ Rows = Sequence[Float[Array, "rows d"]]
 Cols = Sequence[Float[Array, "cols d"]]
 Results = tuple[Float[Array, " rows"], Float[Array, "rows d"], Float[Array, "cols d"] | None]
 
-MIRRORED = ("pmrl", "separation", "uniformity")
+MIRRORED = ("pmrl", "calmrl", "separation", "uniformity")
 """Methods that hold a side against itself: its columns are its rows."""
 _FEW = 16
 _CALLS = 8
@@ -42,8 +42,9 @@ def operands(
         return matmul_flops(step(method, Way(batch)), shapes)
 
     once = (3 if method in MIRRORED else 4) * 2 * _FEW * _FEW * dim
-    # Products of all pairs quadruple with twice the batch; those within an example only double.
-    number, more = divmod((flops(2 * _FEW) - 2 * flops(_FEW)) // 2, once)
+    # A second difference: products within an example grow with the batch, others not even so.
+    of_pairs = (flops(3 * _FEW) - 2 * flops(2 * _FEW) + flops(_FEW)) // 2
+    number, more = divmod(of_pairs, once)
     every = embeddings.values()
     # No pair twice, which a compiler would multiply once.
     pairs = zip(every, every, strict=True) if method in MIRRORED else permutations(every, 2)
@@ -76,7 +77,11 @@ def bare_products(method: Method, way: Way) -> Callable[[Rows, Cols], list[Resul
 
 
 def square_rate(dtype: str, size: int, repeats: int) -> float:
-    """FLOP/s of large square products, one after the other: what the device can reach."""
+    """FLOP/s of large square products, one after the other: what the device can reach.
+
+    Raises:
+        RuntimeError: the device fails, or has too little memory.
+    """
     # Equal numbers would take less power, and so less time on a device limited by power.
     x = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(dot)
@@ -94,6 +99,8 @@ def square_rate(dtype: str, size: int, repeats: int) -> float:
     several()
     side = Timed(several)
     in_turn([side], repeats, lambda text: None)
+    if side.failed:
+        raise RuntimeError(side.failed)
     return _CALLS * 2 * size**3 / side.median()
 
 

@@ -10,7 +10,7 @@ from gramalign.benchmarks.machine import machine
 from gramalign.benchmarks.peer import peer_device
 from gramalign.benchmarks.plan import Plan
 from gramalign.benchmarks.products import square_rate
-from gramalign.benchmarks.rounds import OUT_OF_MEMORY
+from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, attempt
 from gramalign.benchmarks.rows import over
 from gramalign.benchmarks.workload import PUBLISHED, Workload
 from gramalign.types import Say
@@ -47,10 +47,6 @@ def measure(
 
 def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
     """The parts of the report as they are measured; a part that grows is yielded again."""
-    # First, while JAX has no memory allocated.
-    if plan.peer_largest:
-        for rows in _peer_largest(plan, lambda text: say(f"peer's largest batch: {text}")):
-            yield "peer_largest", rows
     if "speed" in plan.parts:
         rates = _device_rates(plan, say)
         yield "device_flops_per_second", rates
@@ -70,12 +66,17 @@ def _parts(plan: Plan, say: Say) -> Iterator[tuple[str, Any]]:
         yield "retrieval", retrieval.measure(plan.repeats, say)
     if "statistics" in plan.parts:
         yield "statistics", statistics.measure(say)
+    # A part of its own, as JAX then has no memory allocated.
+    if "peer-largest" in plan.parts:
+        for rows in _peer_largest(plan, lambda text: say(f"peer's largest batch: {text}")):
+            yield "peer_largest", rows
 
 
 def problems(report: Report) -> list[str]:
     """What is wrong with the results, apart from speed."""
     found = []
-    for row in report.get("speed", []):
+    beside = [row for each in report.get("peer_largest", []) for row in each["gramalign"]]
+    for row in report.get("speed", []) + beside:
         where = f"{row['method']} at B = {row['batch']} in {row['dtype']}, tile {row['tile']}"
         if row["status"] not in ("ok", OUT_OF_MEMORY):
             found.append(f"{where}: {row['status']}")
@@ -98,17 +99,21 @@ def problems(report: Report) -> list[str]:
     return found
 
 
-def _device_rates(plan: Plan, say: Say) -> dict[str, float]:
-    """FLOP/s of an accelerator by dtype; a CPU's is that of the bare products."""
+def _device_rates(plan: Plan, say: Say) -> dict[str, float | None]:
+    """FLOP/s of an accelerator by dtype, None if that failed; a CPU's is of the bare products."""
     rates = {}
     for dtype in plan.dtypes if plan.platform != "cpu" else ():
-        say(f"speed: a square product of {SQUARE}, {dtype}")
-        rates[dtype] = square_rate(dtype, SQUARE, plan.repeats)
+        what = f"speed: a square product of {SQUARE}, {dtype}"
+        say(what)
+        found = attempt(lambda dtype=dtype: square_rate(dtype, SQUARE, plan.repeats))
+        if isinstance(found, Failed):
+            say(f"{what}: {found.why}")
+        rates[dtype] = None if isinstance(found, Failed) else found
     return rates
 
 
 def _speed(
-    plan: Plan, workload: Workload, rates: Mapping[str, float], say: Say
+    plan: Plan, workload: Workload, rates: Mapping[str, float | None], say: Say
 ) -> Iterator[list[Report]]:
     measured = speed.measure(
         workload,
@@ -134,15 +139,15 @@ def _peer_largest(plan: Plan, say: Say) -> Iterator[list[Report]]:
         say(f"{method}, {dtype}")
         of = method, plan.modalities, plan.dim, dtype
         found = largest.elsewhere(*of, peer_device(), plan.peer_seconds)
-        rows.append({**found, "gramalign": None})
+        rows.append({**found, "gramalign": []})
         yield rows
     for row in rows:
         if row["batch"] is None:
             continue
         workload = Workload(row["method"], row["batch"], plan.modalities, plan.dim, row["dtype"])
-        for (ours,) in speed.measure(
+        for ours in speed.measure(
             workload,
-            plan.ways_for(workload)[:1],
+            plan.ways_for(workload),
             repeats=plan.repeats,
             threads=plan.threads,
             peer_limit=0,  # it has just been timed, with the whole device to itself

@@ -21,8 +21,10 @@ class Ours:
     way: Way
     timed: Timed
     products: Timed | None
-    """None of a loss without any, or with other ones besides."""
+    """None of a loss with none, or mostly with other ones; or if they failed."""
     loss: float
+    first_seconds: float
+    """Of the first call, compiled already: all that there is until the first round."""
     gradients: Mapping[str, np.ndarray] | None
     """Until they have been compared with the peer's."""
     gradient_difference: float | None = field(default=None, init=False)
@@ -67,15 +69,16 @@ def mark_fastest(rows: list[Row]) -> list[Row]:
 
 
 def _speed(ours: Ours | None, theirs: Theirs) -> Row:
-    seconds = ours and ours.timed.median()
-    peers = {n: side.median() for n, side in theirs.timed.items() if not side.failed}
+    seconds = ours and _median(ours.timed)
+    peers = {n: s for n, side in theirs.timed.items() if (s := _median(side)) is not None}
     threads = min(peers, key=peers.__getitem__, default=None)
     peer = None if threads is None else peers[threads]
     failed = [side.failed for side in theirs.timed.values() if side.failed]
     note = theirs.note or (failed[0] if failed and not peers else None)
     return {
         "seconds": seconds,
-        "spread": ours and [min(ours.timed.seconds), max(ours.timed.seconds)],
+        "spread": [min(ours.timed.seconds), max(ours.timed.seconds)] if ours and seconds else None,
+        "first_seconds": ours and ours.first_seconds,
         "peer_seconds": peer,
         "peer_threads": threads,
         "peer_note": note,
@@ -91,9 +94,8 @@ def _speed(ours: Ours | None, theirs: Theirs) -> Row:
 
 
 def _work(ours: Ours | None) -> Row:
-    seconds = ours and ours.timed.median()
-    floor = ours and ours.products
-    products = None if floor is None or floor.failed else floor.median()
+    seconds = ours and _median(ours.timed)
+    products = ours and ours.products and _median(ours.products)
     rate = ours.flops / seconds if ours and seconds else None
     product_rate = ours.product_flops / products if ours and products else None
     return {
@@ -121,6 +123,11 @@ def _agreement(workload: Workload, ours: Ours | None, theirs: Theirs) -> Row:
         "loss_difference": difference,
         "gradient_difference": ours and ours.gradient_difference,
     }
+
+
+def _median(side: Timed) -> float | None:
+    """None if it failed, or had no round yet."""
+    return side.median() if side.seconds and not side.failed else None
 
 
 def over(value: float | None, other: float | None) -> float | None:

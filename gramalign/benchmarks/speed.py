@@ -42,11 +42,15 @@ def measure(
         say: called with progress messages.
 
     Yields:
-        A row of figures for every way (`gramalign.benchmarks.rows`), again after each round.
+        A row of figures (`gramalign.benchmarks.rows`) for every way called so far, and for all
+        after each round.
     """
 
     def told(text: str) -> None:
         say(f"{workload}: {text}")
+
+    def rows(theirs: Theirs) -> list[Row]:
+        return mark_fastest([row(workload, way, each, theirs) for way, each in ours.items()])
 
     devices = ways[0].devices
     sides = attempt(lambda: _sides(workload, devices))
@@ -58,10 +62,10 @@ def measure(
     note = attempt(lambda: peer.why_not(workload, devices, peer_limit))
     note = note.why if isinstance(note, Failed) else note
     # The peer comes second: it may fail in a way that leaves a GPU unusable.
-    ours = {
-        way: attempt(lambda way=way: _ours(workload, way, placed, told, keep=note is None))
-        for way in ways
-    }
+    ours: dict[Way, Ours | Failed] = {}
+    for way in ways:
+        ours[way] = attempt(lambda way=way: _ours(workload, way, placed, told, keep=note is None))
+        yield rows(Theirs(note or "not run yet"))
     theirs = Theirs(note) if note else _theirs(workload, embeddings, threads, peer_seconds, told)
     done = [each for each in ours.values() if isinstance(each, Ours)]
     for each in done:
@@ -72,7 +76,7 @@ def measure(
     timed = [each.timed for each in done] + [each.products for each in done if each.products]
 
     for _ in rounds([*timed, *theirs.timed.values()], repeats, told):
-        yield mark_fastest([row(workload, way, each, theirs) for way, each in ours.items()])
+        yield rows(theirs)
 
 
 def _sides(workload: Workload, devices: int) -> tuple[dict[str, np.ndarray], dict[str, jax.Array]]:
@@ -90,29 +94,47 @@ def _ours(
     compiled = traced.lower(embeddings).compile()
     analysis = compiled.memory_analysis()
     before = device.peak_bytes()
+    start = time.perf_counter()
     loss, gradients = jax.block_until_ready(compiled(embeddings))
+    first = time.perf_counter() - start
     peak = device.peak_bytes()
     kept = jax.device_get(gradients) if keep else None
     del gradients
 
+    flops = matmul_flops(traced, embeddings)
     say(f"{way}: compiling the bare products")
-    factors = operands(workload.method, embeddings, way.devices)
-    products = bare_products(workload.method, way)
-    floor = Timed(lambda: jax.block_until_ready(products(*factors))) if factors[0] else None
-    if floor is not None and isinstance(failed := attempt(floor.run), Failed):
-        floor.failed = failed.why
+    found = attempt(lambda: _floor(workload, way, embeddings, flops))
+    if isinstance(found, Failed):
+        say(f"{way}: no bare products, {found.why}")
+        found = None, 0
+    floor, product_flops = found
     return Ours(
         way,
         Timed(lambda: jax.block_until_ready(compiled(embeddings))),
         floor,
         loss=float(loss),
+        first_seconds=first,
         gradients=kept,
-        flops=matmul_flops(traced, embeddings),
-        product_flops=matmul_flops(products, *factors),
+        flops=flops,
+        product_flops=product_flops,
         temporary_bytes=None if analysis is None else analysis.temp_size_in_bytes,
         # A peak never falls: if others had a higher one before, this one's is not known.
         device_peak_bytes=peak if peak is not None and peak > (before or 0) else None,
     )
+
+
+def _floor(
+    workload: Workload, way: Way, embeddings: dict[str, jax.Array], flops: int
+) -> tuple[Timed | None, int]:
+    """The bare products, called once, and their operations; none if most of a loss's are others."""
+    factors = operands(workload.method, embeddings, way.devices)
+    products = bare_products(workload.method, way)
+    own = matmul_flops(products, *factors)
+    if not factors[0] or 2 * own < flops:
+        return None, 0
+    floor = Timed(lambda: jax.block_until_ready(products(*factors)))
+    floor.run()
+    return floor, own
 
 
 def _theirs(

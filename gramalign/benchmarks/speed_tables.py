@@ -1,5 +1,6 @@
 """The speed rows as tables: against the published code, and against the matrix products."""
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Group
@@ -69,7 +70,8 @@ def work_table(rows: Sequence[Report]) -> Group:
         body.add_row(*_names(rows, row), *cells)
     notes = [
         "To products: seconds over those of only the matrix products that the loss cannot avoid, "
-        "in the same tiles and dtype; n/a for a loss with none, or without memory for them.",
+        "in the same tiles and dtype; n/a where most of a loss's products, as those of a head, are "
+        "others, or without memory for them.",
         "FLOP/s: of matrix products; of theirs: share of what the products alone reach. Temporary: "
         "what the compiler reserves on a device beyond embeddings and gradients.",
     ]
@@ -82,24 +84,28 @@ def work_table(rows: Sequence[Report]) -> Group:
 
 
 def largest_table(rows: Sequence[Report]) -> Group:
-    """The peer's largest batches, and both sides' seconds there."""
-    body = table("", "dtype", ">largest B", ">torch peer", ">its peak", ">gramalign", ">faster")
+    """The peer's largest batches, and both sides' seconds there: ours by the fastest tile."""
+    heads = (">largest B", ">torch peer", ">its peak", ">gramalign", ">tile", ">faster")
+    body = table("", "dtype", *heads)
     for row in rows:
-        ours = row["gramalign"] or {"seconds": None}
+        ways = sorted(row["gramalign"], key=lambda way: way["seconds"] or math.inf)
+        ours = ways[0] if ways else {"seconds": None, "tile": NONE, "status": None}
         body.add_row(
             row["method"],
             row["dtype"],
             "none" if row["batch"] is None else f"{row['batch']}",
             seconds(row["seconds"]),
             bytes_(row["peak_bytes"]),
-            seconds(ours["seconds"]),
+            _FULL if ours["status"] == OUT_OF_MEMORY else seconds(ours["seconds"]),
+            f"{ours['tile']}",
             times(over(row["seconds"], ours["seconds"])),
         )
     ended = dict.fromkeys(f"{row['method']}: {row['ended_at']}" for row in rows)
     return titled(
         "The torch peer's largest batch on this device, by doubling",
         body,
-        f"Doubling ended with: {', '.join(ended)}. Each side had the device to itself.",
+        f"Doubling ended with: {', '.join(ended)}. Each side had the device to itself; tile: the "
+        "fastest of gramalign's.",
     )
 
 

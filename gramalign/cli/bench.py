@@ -1,13 +1,9 @@
 """`gramalign bench`: speed, memory and accuracy of the losses, beside the published code."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
-
-import rich.console
 
 from gramalign.benchmarks import device, report, workload
 from gramalign.benchmarks.machine import in_words
@@ -15,7 +11,7 @@ from gramalign.benchmarks.plan import Part, Plan
 from gramalign.benchmarks.steps import names, objective
 from gramalign.benchmarks.tables import tables
 from gramalign.benchmarks.workload import DType, Method, Way
-from gramalign.cli.console import console
+from gramalign.cli.console import console, stages_on
 from gramalign.cli.figures import write_figures
 from gramalign.cli.targets import check_file
 from gramalign.contrast import Engine
@@ -25,19 +21,18 @@ from gramalign.training.terms import TERMS
 
 PARTS: tuple[Part, ...] = ("speed", "memory", "accuracy")
 USED_BY: dict[str, tuple[Part, ...]] = {
-    "methods": ("speed", "memory"),
+    "methods": ("speed", "memory", "peer-largest"),
     "batches": ("speed",),
-    "dtypes": ("speed", "memory"),
-    "modalities": ("speed", "memory"),
-    "dim": PARTS,
-    "tiles": ("speed", "memory"),
+    "dtypes": ("speed", "memory", "peer-largest"),
+    "modalities": ("speed", "memory", "peer-largest"),
+    "dim": (*PARTS, "peer-largest"),
+    "tiles": ("speed", "memory", "peer-largest"),
     "devices": ("speed",),
     "strategies": ("speed",),
-    "implementations": ("speed",),
-    "repeats": ("speed", "training", "retrieval"),
+    "implementations": ("speed", "peer-largest"),
+    "repeats": ("speed", "training", "retrieval", "peer-largest"),
     "peer_limit": ("speed",),
-    "peer_seconds": ("speed",),
-    "peer_largest": ("speed",),
+    "peer_seconds": ("speed", "peer-largest"),
     "memory_batches": ("memory",),
     "resident_batch": ("memory",),
     "accuracy_modalities": ("accuracy",),
@@ -53,8 +48,8 @@ class Bench:
     in torch, if installed for the same kind of device, and the bare matrix products, a floor under
     any implementation. All run on the same inputs and take turns, so that other load on the machine
     affects them alike. Prints tables and writes every figure to a JSON file. Ends with status 1 if
-    gramalign and the published code computed different losses, a process took more memory than
-    allowed, or an interval covered the truth too rarely.
+    gramalign failed (out of memory is a result), it and the published code computed different
+    losses, a process took more memory than allowed, or an interval covered the truth too rarely.
 
     Examples: `gramalign bench`, `gramalign bench --only speed --methods gram --batches 4096
     --tiles 256 512 1024 2048`, `gramalign bench --platform cpu --devices 4 --batches 2048`.
@@ -64,7 +59,9 @@ class Bench:
     """Measure one part; None: speed, memory, accuracy. training: overhead of the loop beside its
     compiled step, how long a save stops it, how fast input is read; takes 3 GB on disk meanwhile.
     retrieval: ranks beside sorting, and a gallery of 100 000 by volume; minutes on a CPU.
-    statistics: coverage of intervals and errors of tests, by simulation; two minutes."""
+    statistics: coverage of intervals and errors of tests, by simulation; two minutes.
+    peer-largest: on a GPU, the published code's batch doubled until it runs out of memory or time,
+    and both timed there, gramalign by the fastest of --tiles; minutes for each method."""
     methods: tuple[str, ...] = workload.PUBLISHED
     """Losses to measure: objectives from `gramalign methods`, or all: those that --modalities
     allows. Published code exists for gram, pmrl and clip."""
@@ -99,9 +96,6 @@ class Bench:
     peer_seconds: int = 60
     """Longest call of the published code; it is left out where it takes longer, or would, judging
     by fewer examples."""
-    peer_largest: bool = False
-    """On a GPU: also double the published code's batch until it runs out of memory or time, and
-    time both there."""
     memory_batches: tuple[int, ...] | None = None
     """Batch sizes for which memory is read from the compiled program; nothing is run. None: 8192 to
     32768 on a CPU, 65536 to 262144 on a GPU or TPU."""
@@ -141,6 +135,11 @@ class Bench:
                 f"--accuracy-modalities must be at most --dim {self.dim}, "
                 f"got {_words(self.accuracy_modalities)}"
             )
+        if self.only == "peer-largest" and not {*self.methods} & {*workload.PUBLISHED, "all"}:
+            raise ValueError(
+                f"--only peer-largest needs published code, got --methods {_words(self.methods)}: "
+                f"give some of {_words(workload.PUBLISHED)}"
+            )
         if self.strategies and self.devices == 1:
             raise ValueError("--strategies applies to several devices: give --devices as well")
 
@@ -165,7 +164,7 @@ class Bench:
         check_file("--out", self.out, "bench")
         plan = self.plan(device.start(self.platform, self.threads, self.devices))
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        with progress(console(stderr=True)) as say:
+        with stages_on(console(stderr=True)) as say:
             # Kept as it comes: it may take long, and end early.
             found = report.measure(plan, say, lambda found: write_figures(self.out, found))
 
@@ -183,9 +182,10 @@ class Bench:
             ValueError: for a batch that does not divide over the devices, a search for the peer's
                 largest batch without a GPU, or an implementation that is not for the platform.
         """
-        if self.peer_largest and platform != "gpu":
+        if self.only == "peer-largest" and platform != "gpu":
             raise ValueError(
-                "--peer-largest needs a GPU: on a CPU, a process that runs out of memory is killed"
+                "--only peer-largest needs a GPU: on a CPU, a process that runs out of memory is "
+                "killed"
             )
         own = workload.BATCHES[platform]
         methods = self._possible() if "all" in self.methods else self.methods
@@ -193,8 +193,6 @@ class Bench:
             method: self.batches or tuple(map(self._whole, own.get(method, own["clip"])))
             for method in methods
         }
-        if self.peer_largest and self.devices > 1:
-            raise ValueError("--peer-largest needs one device: the peer runs on a single GPU")
         for batch in self.batches or ():
             if batch % self.devices:
                 raise ValueError(
@@ -227,7 +225,6 @@ class Bench:
             threads=self.threads,
             peer_limit=self.peer_limit or workload.PEER_LIMITS[platform],
             peer_seconds=self.peer_seconds,
-            peer_largest=self.peer_largest,
             memory_batches=self.memory_batches or workload.MEMORY_BATCHES[platform],
             resident_batch=self.resident_batch,
             accuracy_modalities=self.accuracy_modalities,
@@ -247,16 +244,6 @@ class Bench:
     def _whole(self, batch: int) -> int:
         """About as many examples, as many on every device."""
         return max(1, batch // self.devices) * self.devices
-
-
-@contextmanager
-def progress(screen: rich.console.Console) -> Iterator[Callable[[str], None]]:
-    """A line that changes on a terminal, and lines one after the other elsewhere."""
-    if not screen.is_terminal:
-        yield lambda text: screen.print(text, soft_wrap=True)
-        return
-    with screen.status("starting") as status:
-        yield status.update
 
 
 def _option(name: str) -> str:

@@ -1,9 +1,13 @@
 """Where the commands print."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import rich.console
 import rich.progress
+
+from gramalign.types import Say
 
 # Tables are made for this width; a pipe or a file has none of its own and would get 80.
 WIDTH = 100
@@ -19,6 +23,16 @@ def console(*, stderr: bool = False) -> rich.console.Console:
     """The terminal at its own width, or anything else at the width the tables are made for."""
     found = _plain(stderr=stderr)
     return found if found.is_terminal else _plain(stderr=stderr, width=WIDTH)
+
+
+@contextlib.contextmanager
+def stages_on(screen: rich.console.Console) -> Iterator[Say]:
+    """A line that changes on a terminal, and lines one after the other elsewhere."""
+    if not screen.is_terminal:
+        yield lambda text: screen.print(text, soft_wrap=True)
+        return
+    with screen.status("starting") as status:
+        yield status.update
 
 
 def progress_on(

@@ -10,7 +10,7 @@ import rich.console
 import tyro
 
 from gramalign.cli.again import options_of
-from gramalign.cli.console import QUIET, console
+from gramalign.cli.console import QUIET, console, stages_on
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.score_names import MATCHING, OneScoreOrFused, OneScoreOrMatching
@@ -60,7 +60,8 @@ class Evaluate:
     """Fit a linear GCCA on the run's training rows, for comparison."""
     contribution: bool = False
     """Measure how much each modality helps to find every other: with and without it, tested over
-    queries, or over groups where the store has them. Writes contribution.json, and every query's
+    queries, or over groups where the store has them. By the cosine alone if the Score is fused,
+    which would need new embeddings for every query. Writes contribution.json, and every query's
     rank to contribution.npz."""
     dual_softmax: float | None = None
     """Temperature, such as 0.05, of a dual softmax over all queries and the whole gallery; adds its
@@ -105,18 +106,20 @@ class Evaluate:
         score = self.score or own_score(run.config)
         embeddings = embed_store(run, rows)
         present = {name: rows.present[name] for name in embeddings}
-        # What would be fused anew for every query is measured by the cosine alone.
-        score = "cosine" if score == FUSED else score
-        with console().status("retrieval with and without each modality") as status:
+        screen = console()
+        if score == FUSED:
+            screen.print("contribution by the cosine only: every query would have to be fused anew")
+            score = "cosine"
+        with stages_on(screen) as say:
             data = checked(embeddings, present, rows.groups)
-            found = contributions(data, score, say=status.update)
+            found = contributions(data, score, say=say)
         options = options_of(replace(self, data=source))
         record = {"data": source, "part": self.part, "options": options}
         record |= {"digest": digest_of(run, rows), **Contributions(found).to_json()}
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
             columns |= item.ranks()
-        console().print(contribution_table(found))
+        screen.print(contribution_table(found))
         write_with_rows(files.contribution, record, files.contribution_ranks, columns)
 
 

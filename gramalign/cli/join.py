@@ -69,9 +69,7 @@ def _about(path: Path) -> dict[str, np.ndarray]:
     table = read_table(path)
     if "ids" not in table.columns:
         there = ", ".join(map(repr, table.columns))
-        raise ValueError(
-            f"{path} has no column 'ids', by which rows are matched: rename the one of {there} "
-            "that holds them"
-        )
+        cure = table.undivided or f"rename the one of {there} that holds them"
+        raise ValueError(f"{path} has no column 'ids', by which rows are matched: {cure}")
     table.tell_unused(COLUMNS)
     return table.about_rows()

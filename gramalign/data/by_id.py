@@ -104,9 +104,10 @@ def join(
     many = np.sum([place >= 0 for place in places.values()], axis=0) >= at_least
     has = {n: f"{x.where} has {x.ids[0]!r}" for n, x in found.items() if x.ids}
     if not many.any():
+        listed = [] if about is None else [f"the table has {ids[0]!r}"]
         raise FeatureStoreError(
-            f"no id is in {'the table and ' * (about is not None)}"
-            f"{counted(at_least, 'source')}: {', '.join(has.values())}"
+            f"no id is in {'the table and ' * len(listed)}"
+            f"{counted(at_least, 'source')}: {', '.join([*listed, *has.values()])}"
         )
     for name, place in places.items():
         if (place[many] < 0).all():

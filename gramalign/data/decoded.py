@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int, Shaped
 from gramalign.data.files import read_arrays
 from gramalign.data.opening import columns_of
 from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows
+from gramalign.decoding.folders import digest_of
 from gramalign.decoding.inputs import row_of
 from gramalign.decoding.libraries import check_installed
 from gramalign.decoding.reading import Read, Reading, decoded, shortened
@@ -37,12 +38,14 @@ class Decoding:
         pieces: how many a row has.
         width: of a row.
         dtype: of a row.
+        digest: of the encoder's folder, by `digest_of` without weights.
     """
 
     reading: Reading
     pieces: int
     width: int
     dtype: str
+    digest: str
 
 
 class DecodedArray:
@@ -115,11 +118,18 @@ class DecodedArray:
         return self._cells[begin : self._ends[row]].tobytes().decode()
 
     def _reader(self) -> Read:
-        _, _, decoding, _ = self._about
+        folder, name, decoding, _ = self._about
         with self._lock:
             if self._read is None:
                 check_installed()
-                self._read = decoding.reading.reader()
+                read, encoder = decoding.reading.reader(), Path(decoding.reading.encoder)
+                if digest_of(encoder, weights=False) != decoding.digest:
+                    # No FeatureStoreError, which `digest` takes for one damaged row.
+                    raise ValueError(
+                        f"{folder}: {name} would be decoded otherwise than before, as files of "
+                        f"{encoder} have changed: put them back as they were, or {_CURE}"
+                    )
+                self._read = read
             return self._read
 
 

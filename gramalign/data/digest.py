@@ -23,7 +23,7 @@ def digest(store: FeatureStore) -> str:
     for name in sorted(store.modalities):
         head.update(f"\n{name} {store.dims[name]}\n".encode())
         head.update(np.packbits(store.present[name]).tobytes())
-    rows = np.unique(np.linspace(0, len(store) - 1, _LOOKED_AT).astype(np.int64))
+    rows = np.unique(np.linspace(0, len(store) - 1, _LOOKED_AT).astype(np.int64))[: len(store)]
     known = [f"{name}={_of_column(getattr(store, name))}" for name in _COLUMNS]
     return " ".join([head.hexdigest(), *(_of_row(store, row) for row in rows.tolist()), *known])
 

@@ -232,7 +232,7 @@ def open_packed(folder: Path, on_bad: OnBadRecord = "error") -> FeatureStore:
 
 def pack(
     store: FeatureStore,
-    folder: Path,
+    folder: str | Path,
     *,
     shard_rows: int = 65536,
     record: Path | None = None,
@@ -262,6 +262,7 @@ def pack(
             f"{store.source} is a mixture, whose weights a packed store cannot hold: pack each of "
             "its stores, and mix those"
         )
+    folder = Path(folder)
     make_folder(folder)
     _check_free(folder, record)
     busy = f"another process is packing into {folder}: wait for it, or choose another folder"

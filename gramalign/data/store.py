@@ -204,7 +204,7 @@ class FeatureStore:
             )
             raise FeatureStoreError(
                 f"{self.source} has no rows in split {name!r}; it has {there}: mark some rows as "
-                f"{name!r} in the array 'split', or use another part"
+                f"{name!r} in the array 'split'"
             )
         return self.take(rows)
 

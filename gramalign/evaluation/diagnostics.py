@@ -109,7 +109,11 @@ class Diagnostics(Record):
 
 
 def diagnose(
-    data: EmbeddingSet, *, neighbours: bool = True, uneven: Mapping[str, float] | None = None
+    data: EmbeddingSet,
+    *,
+    neighbours: bool = True,
+    uneven: Mapping[str, float] | None = None,
+    fused: bool = False,
 ) -> Diagnostics:
     """Measure the geometry of embeddings.
 
@@ -117,6 +121,7 @@ def diagnose(
         data: checked embeddings.
         neighbours: whether to measure hubness, which costs more than all the rest together.
         uneven: `size_factors` of the ranks under a Score, to be warned of; None: no ranks.
+        fused: whether that Score is `FUSED`, whose embeddings no other may have been trained for.
 
     Returns:
         The diagnostics; without `neighbours`, without hubness.
@@ -135,11 +140,11 @@ def diagnose(
         repeated=repeated_rows(data),
         hubness=hubness(data) if neighbours else (),
     )
-    return replace(found, warnings=_degeneracies(found, uneven or {}, data.zeros))
+    return replace(found, warnings=_degeneracies(found, uneven or {}, fused, data.zeros))
 
 
 def _degeneracies(
-    found: Diagnostics, uneven: Mapping[str, float], zeros: Mapping[str, int]
+    found: Diagnostics, uneven: Mapping[str, float], fused: bool, zeros: Mapping[str, int]
 ) -> tuple[Degeneracy, ...]:
     """The warnings that figures give reason for; NaN gives none."""
     points = {name: x for name, x in found.uniformity.items() if x > UNIFORMITY}
@@ -161,7 +166,12 @@ def _degeneracies(
             (kind, {name: x for name, x in of.items() if x >= SHARE}, "{:.0%}", sentence)
             for kind, of, sentence in shares
         ),
-        ("uneven", {name: x for name, x in uneven.items() if x >= UNEVEN}, "{:.0f}", _UNEVEN),
+        (
+            "uneven",
+            {name: x for name, x in uneven.items() if x >= UNEVEN},
+            "{:.0f}",
+            _UNEVEN + (_OF_FUSED if fused else _OF_OTHERS),
+        ),
     )
     return tuple(
         Degeneracy(kind, figures, sentence.format(_list(figures, form)))
@@ -205,8 +215,14 @@ _OVERRIDING = (
 _UNEVEN = (
     "Tuples whose rank depends on how many modalities they have: matches of one size rank so many "
     "times deeper than those of another, beyond what they do under the cosine, by anchor: {}. "
+)
+_OF_OTHERS = (
     "This Score ranks by size as well as by fit (anchor -> rest): search tuples with missing "
     "modalities by the cosine or the height, whichever finds more, or complete ones only."
+)
+_OF_FUSED = (
+    "The anchor finds fusions of some sizes better than others (anchor -> rest): search complete "
+    "tuples only, or all by another Score if the objective trains one."
 )
 
 

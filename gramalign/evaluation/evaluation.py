@@ -322,7 +322,10 @@ def evaluate(
         retrieval=tuple(retrieval),
         baseline=baseline,
         diagnostics=diagnose(
-            data, neighbours=neighbours, uneven=size_factors(data, retrieval, called)
+            data,
+            neighbours=neighbours,
+            uneven=size_factors(data, retrieval, called),
+            fused=score == FUSED,
         ),
         by_label=tuple(by_label),
         beside=tuple(besides),

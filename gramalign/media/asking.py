@@ -11,12 +11,13 @@ from jaxtyping import Shaped
 from gramalign.data import load
 from gramalign.data.expression import parse
 from gramalign.data.sources import EMBEDDED
+from gramalign.decoding.folders import digest_of
 from gramalign.decoding.libraries import check_installed
 from gramalign.decoding.pieces import exists
 from gramalign.decoding.reading import decoded, shortened
 from gramalign.media.encoding import encoding_of
 from gramalign.media.recipe import Recipe, recipe_of
-from gramalign.media.record import Made, digest_of, read_record
+from gramalign.media.record import Made, read_record
 from gramalign.media.work import JOB
 
 Cells = Mapping[str, Sequence[str | Path]]

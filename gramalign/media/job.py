@@ -126,7 +126,8 @@ def features(
             work.clear()
             kept = kept_of(work, rows, columns, cells=cells)
             if on_demand:
-                list_cells(work, rows, columns, kept, cells=cells, recipes=recipes)
+                digests = {name: each["digest"] for name, each in job["modalities"].items()}
+                list_cells(work, rows, columns, kept, cells=cells, recipes=recipes, digests=digests)
             else:
                 join(work, rows, columns, kept, cells=cells)
             save_columns(work, rows, kept, about)

@@ -106,6 +106,7 @@ def list_cells(
     *,
     cells: Mapping[str, int],
     recipes: Mapping[str, Recipe],
+    digests: Mapping[str, str],
 ) -> None:
     """Writes, in the place of features, what they are decoded from.
 
@@ -116,6 +117,7 @@ def list_cells(
         kept: what remains of the table.
         cells: number of cells in a chunk of each.
         recipes: how cells become rows.
+        digests: of the encoders' folders.
 
     Raises:
         ValueError: rows of several widths.
@@ -133,7 +135,9 @@ def list_cells(
         listed[column.name] = np.where(kept.present[column.name], texts, "")[kept.rows].tolist()
         recipe = recipes[column.name]
         dtype = TOKENS if column.kind == "text" else OTHERS
-        decodings[column.name] = Decoding(recipe.reading, recipe.pieces, widths[0], dtype)
+        decodings[column.name] = Decoding(
+            recipe.reading, recipe.pieces, widths[0], dtype, digests[column.name]
+        )
     save_decoded(work.save, work.folder, table.path.parent, listed, decodings)
 
 

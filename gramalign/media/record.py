@@ -1,23 +1,19 @@
 """What a store's `media.json` tells: of which table, by which encoders and options it was made."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from gramalign import __version__
+from gramalign.decoding.folders import digest_of
 from gramalign.decoding.pieces import Kind
 from gramalign.files import read_json
 from gramalign.media.columns import Column
 from gramalign.media.recipe import Options, taken
 from gramalign.media.table import Table
 from gramalign.media.work import JOB
-from gramalign.models.pretrained.sentences import folders_of_modules
-
-_PREPARING = (".json", ".txt", ".model")  # suffixes of what makes an encoder's inputs of cells
-_WEIGHTS = ".safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,25 +99,3 @@ def read_record(folder: Path) -> dict[str, Made]:
             "make the store again"
         ) from error
     return made
-
-
-def digest_of(folder: Path, *, weights: bool) -> str:
-    """Of the names and contents of what an encoder is made of.
-
-    Args:
-        folder: of the encoder.
-        weights: whether they are among it: inputs do not depend on them, and a folder whose weights
-            a run has learned from need not keep them.
-    """
-    suffixes = (*_PREPARING, _WEIGHTS) if weights else _PREPARING
-    found = hashlib.blake2b(digest_size=16)
-    folders = {folder, *(path for _, path in folders_of_modules(folder))}
-    for file in sorted(file for each in folders for file in each.glob("*")):
-        # The index of several files of weights is of them.
-        of_weights = file.name.endswith(f"{_WEIGHTS}.index.json")
-        if file.suffix in suffixes and file.is_file() and (weights or not of_weights):
-            found.update(f"{file.relative_to(folder)}\n".encode())
-            with file.open("rb") as content:
-                of_file = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16))
-            found.update(of_file.digest())
-    return found.hexdigest()

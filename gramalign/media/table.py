@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def undivided(self) -> str:
+        """What is wrong with its only column, where that holds several; else empty."""
+        return _undivided(self.path, [*self.columns])
+
     def place(self, row: int) -> str:
         """A row, for messages; numbered from 0, as in a feature store."""
         return f"{self.path}: row {row} (line {self.lines[row]})"
@@ -55,7 +60,8 @@ class Table:
         """
         if name not in self.columns:
             there = ", ".join(map(repr, self.columns))
-            raise ValueError(f"{self.path} has no column {name!r}, expected one of {there}")
+            cure = self.undivided and f"; {self.undivided}"
+            raise ValueError(f"{self.path} has no column {name!r}, expected one of {there}{cure}")
         return [self._text(name, row, value) for row, value in enumerate(self.columns[name])]
 
     def tell_unused(self, used: Iterable[str]) -> None:
@@ -134,7 +140,7 @@ def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
     # Strict, as a quote that is never closed would take the rest of the table for one cell.
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter=(wanted := _DELIMITERS[path.suffix]),
+        delimiter=_DELIMITERS[path.suffix],
         skipinitialspace=True,
         strict=True,
     )
@@ -146,11 +152,7 @@ def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
                 names = [name.strip() for name in cells]
             elif cells:
                 if len(cells) != len(names):
-                    cure = "quote cells that hold a delimiter"
-                    if len(names) == 1 and (
-                        others := [x for x in ";\t," if x in names[0] and x != wanted]
-                    ):
-                        cure = f"cells are divided by {wanted!r}, not {others[0]!r}"
+                    cure = _undivided(path, names) or "quote cells that hold a delimiter"
                     raise ValueError(
                         f"{path}: line {begin} has {counted(len(cells), 'cell')}, expected "
                         f"{len(names)}, as in the first line; {cure}"
@@ -166,6 +168,12 @@ def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{path} has several columns called {twice[0]!r}: rename them")
     return {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines
+
+
+def _undivided(path: Path, names: Sequence[str]) -> str:
+    wanted = _DELIMITERS.get(path.suffix)
+    others = [x for x in ";\t," if len(names) == 1 and x in names[0] and x != wanted]
+    return f"cells are divided by {wanted!r}, not {others[0]!r}" if wanted and others else ""
 
 
 def _read_lines(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:

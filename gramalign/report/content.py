@@ -143,14 +143,14 @@ def _retrieval(runs: Sequence[Gathered]) -> Section:
 
 
 def _ranks(runs: Sequence[Gathered]) -> Section:
-    return Section(
-        "ranks",
-        "Ranks",
+    seen = (
         "How late matches are found, all queries of a kind together, by ranks 1, 2, 3–4, 5–8 and "
         "so on to the end of the gallery. A good space has all of them at the left; a second peak "
-        "at the right is a group of examples that it has not understood.",
-        [Group("", rank_plots(runs))],
+        "at the right is a group of examples that it has not understood."
     )
+    if len(runs) > 1:
+        seen += " Its Score: the one that a run was evaluated under, as the table of all runs says."
+    return Section("ranks", "Ranks", seen, [Group("", rank_plots(runs))])
 
 
 def _space(runs: Sequence[Gathered]) -> Section:
@@ -197,8 +197,7 @@ def _failures(runs: Sequence[Gathered], images: tuple[Images, ...]) -> Section:
         seen += " Those of the query's class, which are near misses, are framed."
     if any(pictures.values()):
         seen += " Pictures show the example, whichever of its modalities was searched."
-    if any(run.evaluation.score == FUSED for run in runs):
-        seen += " Where the Score uses a trained fusion, the cosine stands in for it."
+    seen += _instead(runs)
     groups = _of_each(runs, lambda run: galleries(run, pictures[run.name]))
     return Section("failures", "Worst queries", seen, groups)
 
@@ -209,7 +208,7 @@ def _contribution(runs: Sequence[Gathered]) -> Section:
         "Contribution",
         "What each modality adds to finding every other: how much more all others find together "
         "than without it, and how much more than the best of them alone. A negative number is a "
-        "modality, or a whole tuple, that does harm.",
+        f"modality, or a whole tuple, that does harm.{_instead(runs)}",
         _of_each(runs, lambda run: _measured(run, run.contribution, addition_tables)),
     )
 
@@ -219,7 +218,8 @@ def _robustness(runs: Sequence[Gathered]) -> Section:
         "robustness",
         "Robustness",
         "What remains of the figures as modalities go missing, features grow noisy and embeddings "
-        "are stored more coarsely. A space that degrades slowly can be trusted beyond its data.",
+        "are stored more coarsely. A space that degrades slowly can be trusted beyond its data."
+        + _instead(runs),
         _of_each(runs, lambda run: _measured(run, run.robustness, damage_plots)),
     )
 
@@ -232,6 +232,13 @@ def _classification(runs: Sequence[Gathered]) -> Section:
         "by linear probes, by nearest neighbours.",
         _of_each(runs, lambda run: _measured(run, run.classification, class_blocks)),
     )
+
+
+def _instead(runs: Sequence[Gathered]) -> str:
+    """What is to be added where nothing is fused."""
+    if all(run.evaluation.score != FUSED for run in runs):
+        return ""
+    return " Where the Score uses a trained fusion, the cosine stands in for it."
 
 
 def _measured(

@@ -11,6 +11,7 @@ from gramalign.report.blocks import Key, Plot
 from gramalign.report.drawing import MUTED, STROKES, axes, colour, stroke
 from gramalign.report.gathered import Gathered
 from gramalign.report.tasks import PAIRS, kinds
+from gramalign.training.measure import own_score
 from gramalign.training.metrics import Row
 
 Curve = tuple[list[float], list[float]]
@@ -68,11 +69,11 @@ def predictor_plots(runs: Sequence[Gathered]) -> list[Plot]:
 def _distinct(run: Gathered, *, alone: bool) -> list[Row]:
     """Rows of a run's log, with only the first of figures that are equal by construction.
 
-    With two modalities all tasks are pairs. If the cosine is the run's own Score, its figures occur
-    twice; beside other runs both stay, since those have both.
+    With two modalities all tasks are pairs. If the cosine is the objective's own Score, its figures
+    occur twice; beside other runs both stay, since those have both.
     """
     pairs = kinds(run.evaluation) == (PAIRS,)
-    cosine = alone and run.evaluation.score == "cosine"
+    cosine = alone and own_score(run.config) == "cosine"  # whatever it was evaluated under
 
     def named(name: str) -> str:
         if not name.startswith(_VALIDATION):

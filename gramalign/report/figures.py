@@ -66,7 +66,7 @@ def comparison(runs: Sequence[Gathered]) -> Table:
     several = len({(run.data, run.part) for run in runs}) > 1
     stores = {run.name: f"{run.data}, {run.part}" if several else run.data for run in runs}
     for run in runs:
-        for called, score in {"own Score": run.evaluation.score, "cosine": "cosine"}.items():
+        for called, score in {"its Score": run.evaluation.score, "cosine": "cosine"}.items():
             for kind in kinds(run.evaluation):
                 asked = _asked(run.evaluation, kind, score)
                 figure = _headline(run.evaluation, kind, score, asked)
@@ -109,7 +109,8 @@ def comparison(runs: Sequence[Gathered]) -> Table:
     head = [Cell(x, head=True) for x in ("", "objective", "Score", "data", "steps")]
     same = " on the same rows" if several else ""
     note = (
-        f"Bold: the best of the runs{same}. Under its own Score a run is searched as it was trained"
+        f"Bold: the best of the runs{same}. Its Score: the one it was evaluated under, the "
+        "objective's own unless another was asked for"
     )
     note += "; the linear baseline has only the cosine." if linear else "."
     most: dict[tuple[str, str], int] = {}

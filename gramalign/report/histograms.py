@@ -37,7 +37,7 @@ def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
     """For each kind of task, the share of its queries whose match has a rank in 1, 2, 3-4, 5-8, ...
 
     One run's panels show its Score, the cosine and the baseline side by side; those of several runs
-    show the runs side by side, under their own Scores and under the cosine. Each bar is marked with
+    show the runs side by side, each under its Score and under the cosine. Each bar is marked with
     the share in a random order, as galleries differ if runs have other rows or modalities.
     """
     panels: dict[str, dict[str, _Ranks]] = {}
@@ -50,8 +50,8 @@ def rank_plots(runs: Sequence[Gathered]) -> list[Plot]:
                 if len(runs) == 1:
                     panels.setdefault(kind, {})[score] = found
                     continue
-                # A run whose own Score is the cosine is in both.
-                for under in {"own Score": run.evaluation.score, "cosine": "cosine"}.items():
+                # A run whose Score is the cosine is in both.
+                for under in {"its Score": run.evaluation.score, "cosine": "cosine"}.items():
                     if score == under[1]:
                         panels.setdefault(f"{kind}, {under[0]}", {})[run.name] = found
             if len(runs) == 1:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gramalign.training.config import Config
 from gramalign.training.config_json import flat
@@ -40,12 +40,18 @@ def facts(
 
 def check_shared(folder: RunFolder, word: str) -> None:
     """Raises a ValueError if this process does not see what the first one wrote in the folder."""
+    if not seen(lambda: folder.locked.read_text() == word):
+        raise ValueError(
+            f"{folder.root} is not the folder that process 0 writes to: give --out a folder that "
+            "all machines share"
+        )
+
+
+def seen(is_there: Callable[[], bool]) -> bool:
+    """Waits until this process sees what the first one has written; whether it does in time."""
     for _ in range(_LATE):
         with contextlib.suppress(OSError):
-            if folder.locked.read_text() == word:
-                return
+            if is_there():
+                return True
         time.sleep(1)
-    raise ValueError(
-        f"{folder.root} is not the folder that process 0 writes to: give --out a folder that all "
-        "machines share"
-    )
+    return False

@@ -140,19 +140,19 @@ def _declared(kind: type) -> Mapping[str, tuple[list[Any], list[Bound]]]:
     hints = [typing.get_type_hints(x, include_extras=True) for x in kind.__mro__]
     found = {}
     for name in (field.name for field in dataclasses.fields(kind)):
-        each = [_choices(of_class[name]) for of_class in hints if name in of_class]
+        each = [choices(of_class[name]) for of_class in hints if name in of_class]
         # A subclass may give a field another default, but no values that its base does not take.
         found[name] = each[0][0], list(dict.fromkeys(bound for _, x in each for bound in x))
     return found
 
 
-def _choices(hint: Any) -> tuple[list[Any], list[Bound]]:
+def choices(hint: Any) -> tuple[list[Any], list[Bound]]:
     """The types of a hint, and the bounds that stand in it."""
     inside, origin = typing.get_args(hint), typing.get_origin(hint)
     if origin is typing.Annotated:
-        kinds, bounds = _choices(inside[0])
+        kinds, bounds = choices(inside[0])
         return kinds, bounds + [x for x in inside[1:] if isinstance(x, Bound)]
     if origin in (typing.Union, types.UnionType):
-        each = [_choices(x) for x in inside]
+        each = [choices(x) for x in inside]
         return [y for x, _ in each for y in x], [y for _, x in each for y in x]
     return [None if hint is types.NoneType else hint], []

@@ -4,11 +4,13 @@ Memory is nearly linear in the batch, so two batches predict where the limit lie
 compilation checks the prediction.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 CAP = 2**24
 """A batch that nobody has asked for yet."""
+_SMALLEST = 2  # below it there are no negatives
 _AIM = 0.98  # of the available memory: a guess that is a little too high wastes a compilation
 _ENOUGH = 0.95
 
@@ -68,10 +70,11 @@ def largest_batch(
         fits, refused = _bounds(trials)
         if fits >= cap or _needed(trials, fits) >= _ENOUGH * available:
             break
-        lowest, highest = fits + multiple, cap if refused is None else min(cap, refused - multiple)
+        lowest = max(fits + multiple, _SMALLEST)
+        highest = cap if refused is None else min(cap, refused - multiple)
         if lowest > highest:
             break
-        guess = int(_guess(trials, available)) // multiple * multiple
+        guess = int(_guess(trials, available, lowest)) // multiple * multiple
         trials.append(attempt(min(max(guess, lowest), highest)))
     fits, refused = _bounds(trials)
     return Largest(fits, _needed(trials, fits), refused, capped=fits >= cap)
@@ -87,7 +90,7 @@ def _needed(trials: list[Trial], batch_size: int) -> int:
     return next((x.needed or 0 for x in trials if x.batch_size == batch_size), 0)
 
 
-def _guess(trials: list[Trial], available: int) -> float:
+def _guess(trials: list[Trial], available: int, lowest: int) -> float:
     """Where a straight line through the two nearest trials meets the limit."""
     wanted = _AIM * available
     known = [(trial.needed, trial.batch_size) for trial in trials if trial.needed is not None]
@@ -97,9 +100,10 @@ def _guess(trials: list[Trial], available: int) -> float:
         if (x1 - x0) * (y1 - y0) > 0:
             return x0 + (wanted - y0) * (x1 - x0) / (y1 - y0)
     fits, refused = _bounds(trials)
-    if refused is not None and known and not fits:
+    if refused is None or fits:
+        # A line through zero is too steep, as parameters take memory too: a safe guess.
+        safe = fits * wanted / _needed(trials, fits)
+        return safe if refused is None or safe < refused else (fits + refused) / 2
+    if known:
         return 0.9 * refused * wanted / _needed(trials, refused)
-    if refused is not None:
-        return (fits + refused) / 2 if fits else refused / 4
-    # A line through zero is too steep, as parameters take memory too: a safe guess.
-    return fits * wanted / _needed(trials, fits)
+    return math.sqrt(lowest * refused)  # halves the number of doublings that are left

@@ -46,10 +46,11 @@ def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:
             cure = f"choose --layout.fsdp x --layout.model to divide {len(there)}"
         else:
             cure = "leave out --layout.data"
+        if devices is None:
+            cure += ", or start on that many"
         raise ValueError(
             f"a layout of {' x '.join(f'{n} {axis}' for n, axis in zip(shape, AXES, strict=True))} "
-            f"needs {counted(wanted, 'device')}, but there are {len(there)}: {cure}, or "
-            + ("start on that many" if devices is None else f"give a --topology of {wanted}")
+            f"needs {counted(wanted, 'device')}, but there are {len(there)}: {cure}"
         )
     types = (AxisType.Auto,) * 3
     return Mesh(_arranged(shape, there[:wanted]), AXES, axis_types=types)

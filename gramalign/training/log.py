@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gramalign.training.config import Config
 from gramalign.training.live import Report, live
-from gramalign.training.metrics import MetricsLog, Row
+from gramalign.training.metrics import MetricsLog, Row, read_metrics
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.writers import WRITERS, Write
 
@@ -48,9 +48,9 @@ def opened(folder: RunFolder, config: Config, begun: int, report: Report | None)
     with contextlib.ExitStack() as stack:
         metrics = stack.enter_context(MetricsLog(folder.metrics, last_step=begun))
         timing = stack.enter_context(MetricsLog(folder.timing, last_step=begun))
-        others = [
-            stack.enter_context(WRITERS[name](folder.root, dataclasses.asdict(config), begun))
-            for name in config.writers
-        ]
+        past = [*read_metrics(folder.metrics), *read_metrics(folder.timing)]
+        past.sort(key=lambda row: row["step"])
+        about = folder.root, dataclasses.asdict(config), begun, past
+        others = [stack.enter_context(WRITERS[name](*about)) for name in config.writers]
         shown = report or stack.enter_context(live(config.steps))
         yield Log((metrics.write, shown, *others), (timing.write, *others))

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import math
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from gramalign.data.workers import next_of
 from gramalign.files import check_local
 from gramalign.mesh import on_own_mesh
 from gramalign.training import digests
-from gramalign.training.alike import check_shared, facts
+from gramalign.training.alike import check_shared, facts, seen
 from gramalign.training.augment import check_augment, load_augment
 from gramalign.training.checkpoint import Checkpoints
 from gramalign.training.config import Config
@@ -31,6 +32,7 @@ from gramalign.training.model import joined, standardised
 from gramalign.training.moments import moments, varied
 from gramalign.training.params_file import save_params
 from gramalign.training.processes import (
+    agreed,
     check_alike,
     from_all,
     is_first_process,
@@ -76,7 +78,8 @@ def train(
             uninterrupted run; starts one if there is none, returns one that is finished.
         overwrite: delete the run in `out` first, if there is one.
         report: takes each row of the log as it is written; None shows a live table.
-        profile: first and last step to trace with `jax.profiler`, into `out/profile`.
+        profile: first and last step to trace with `jax.profiler`, into `out/profile`; of
+            several processes, each into a folder there.
 
     Returns:
         The finished run, ready to embed: as after the last step or, with validation, after the best
@@ -97,7 +100,9 @@ def train(
     with together():
         check_local(out)
         check_writers(config.writers)
-        profiling = Profile(folder.profile, profile, of=config.steps)
+        done = math.inf if folder.params.exists() else max(folder.steps(), default=0)
+        at = done if resume else 0
+        profiling = Profile(folder.profile, profile, of=config.steps, at=at)
         store, chosen = chosen_rows(config)
         if config.augment is not None and not (resume and folder.params.exists()):
             check_augment(load_augment(config.augment), store.dims)
@@ -140,7 +145,7 @@ def train(
             with together():
                 if is_first_process():
                     folder.note_changes(config)
-            if not folder.params.exists():
+            if not agreed(folder.params.exists()):  # another may still see one that is deleted
                 start = start or make_start(None, make_programs(config, store.dims, mesh))
                 _train(config, folder, start, data, chosen, mesh, report, profiling)
         except OSError as error:
@@ -156,6 +161,7 @@ def train(
             counted(len(store.lost), "record"),
             *(store.source, ", ".join(map(str, sorted(store.lost)[:10]))),
         )
+    seen(folder.params.exists)
     run = load_run(folder.root)
     # Each process may have the data in a place of its own.
     return dataclasses.replace(run, config=dataclasses.replace(run.config, data=config.data))

@@ -6,8 +6,11 @@ the file that an uninterrupted one does.
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from gramalign.files import Appended
 
 Row = Mapping[str, float | int]
 """A line: the step, counted from 1, and the values measured there; those that are not finite are
@@ -29,9 +32,8 @@ class MetricsLog:
         path.touch()
         with path.open("rb") as file:
             end = _end_of(file, last_step)
-        self._file = path.open("r+b")
-        self._file.truncate(end)
-        self._file.seek(0, 2)
+        os.truncate(path, end)
+        self._file = Appended(path)
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -43,7 +45,6 @@ class MetricsLog:
         """Appends one line; `row` holds numbers, its `step` among them."""
         values = {name: x if math.isfinite(x) else None for name, x in row.items()}
         self._file.write(json.dumps(values).encode() + b"\n")
-        self._file.flush()
 
 
 def read_metrics(path: Path) -> list[Row]:

@@ -42,8 +42,16 @@ def varied(measured: dict[str, Moments], store: FeatureStore) -> dict[str, Momen
     """The moments, unchanged, once they are checked.
 
     Raises:
-        ValueError: a modality that is absent from all rows or, if it was measured, the same in all.
+        ValueError: a modality that is absent from all rows or, if it was measured, the same in all;
+            or no rows to measure.
     """
+    if not len(store):
+        if measured:
+            raise ValueError(
+                f"{store.source} has no training rows, by which towers standardise "
+                f"{', '.join(measured)}: mark some as 'train' in the array 'split'"
+            )
+        return measured
     for name in store.modalities:
         there = store.present[name].any()
         mean, std = measured.get(name, (np.zeros(1), np.ones(1)))

@@ -16,7 +16,7 @@ from gramalign.files import write_arrays
 KEY = "gramalign"
 
 
-def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
+def save_params(path: str | Path, params: PyTree, about: Mapping[str, Any]) -> None:
     """Writes nested dicts of arrays under dotted names, such as `encoder.towers.text.head.bias`.
 
     The file appears whole or not at all, and the same content gives the same bytes.
@@ -30,7 +30,7 @@ def save_params(path: Path, params: PyTree, about: Mapping[str, Any]) -> None:
         OSError: it cannot be written.
     """
     arrays = {name: np.asarray(leaf) for name, leaf in named(params)}
-    write_arrays(path, arrays, {KEY: json.dumps(about)})
+    write_arrays(Path(path), arrays, {KEY: json.dumps(about)})
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def read_about(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
 
 
-def load_params(path: Path, like: PyTree) -> PyTree:
+def load_params(path: str | Path, like: PyTree) -> PyTree:
     """Reads what `save_params` wrote.
 
     Args:
@@ -78,7 +78,7 @@ def load_params(path: Path, like: PyTree) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """All arrays of a file, by their dotted names.
 
     Raises:
@@ -103,7 +103,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
+def _unreadable(path: str | Path, error: Exception) -> ValueError:
     why = f"it lacks the entry {error}" if isinstance(error, KeyError) else f"{error}"
     return ValueError(f"{path} is damaged, or was not written by a run of gramalign: {why}")
 

@@ -49,10 +49,11 @@ def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, Featur
     unknown = sorted(set(config.freeze) - set(store.modalities))
     wanted = f"any of {', '.join(store.modalities)}, of {store.source}, and not {unknown}"
     check(config, "freeze", not unknown, wanted)
-    there = store.part("train").present
+    rows = _training_rows(store, config)
+    there = rows.present
     trained = [name for name in store.modalities if name not in config.freeze]
     learn = np.any([there[name] for name in trained or there], axis=0)
-    if not (learn & (np.sum([*there.values()], axis=0) >= 2)).any():
+    if len(rows) and not (learn & (np.sum([*there.values()], axis=0) >= 2)).any():
         some = f"{' or '.join(trained)} and another" if config.freeze and trained else "two"
         raise ValueError(
             f"{store.source}: no training row has {some} of {', '.join(store.modalities)}, so "
@@ -74,8 +75,15 @@ def chosen_of(store: FeatureStore, config: Config) -> tuple[FeatureStore, Featur
     return _divided(store, config)
 
 
+def _training_rows(store: FeatureStore, config: Config) -> FeatureStore:
+    """The training part; a run of no steps, such as one of embeddings as they are, needs none."""
+    if not config.steps and store.split is not None and "train" not in store.split:
+        return store.take(np.arange(0))
+    return store.part("train")
+
+
 def _divided(store: FeatureStore, config: Config) -> tuple[FeatureStore, FeatureStore | None]:
-    rows, wanted = store.part("train"), config.validation
+    rows, wanted = _training_rows(store, config), config.validation
     if wanted.every is None:
         return rows, None
     names = figure_names(store.modalities)

@@ -23,13 +23,18 @@ def measured_rows(store: FeatureStore, part: str, otherwise: str = "") -> Featur
     Args:
         store: the store.
         part: as for `FeatureStore.part`.
-        otherwise: what else helps if there is only one.
+        otherwise: what else helps if there are none, or only one.
 
     Raises:
         FeatureStoreError: there are none.
         ValueError: there is a single one, and no wrong answer to any query.
     """
-    rows = readable(store.part(part))
+    try:
+        rows = readable(store.part(part))
+    except FeatureStoreError as error:
+        if otherwise:
+            error.add_note(f"Or {otherwise}")
+        raise
     if len(rows) > 1:
         return rows
     if part == "all":

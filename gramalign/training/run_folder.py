@@ -15,7 +15,7 @@ from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict, config_to_json, differences
 from gramalign.training.environment import environment
 from gramalign.training.params_file import read_about
-from gramalign.training.writers import WRITERS
+from gramalign.training.writers import WANDB_ID, WRITERS
 
 
 @dataclass(frozen=True)
@@ -260,5 +260,6 @@ class RunFolder:
         figures += self.contribution, self.contribution_ranks
         figures += self.classification, self.predictions, self.report
         logs = self.metrics, self.timing, self.environment
-        for file in (self.params, self.matched, self.fixed, *figures, *logs, self.config):
+        others = self.params, self.matched, self.fixed, self.root / WANDB_ID
+        for file in (*others, *figures, *logs, self.config):
             file.unlink(missing_ok=True)

@@ -43,13 +43,14 @@ class Stopping:
 
     def note(self, number: int) -> None:
         """A signal has come."""
-        self.told, self.by_hand = True, number == signal.SIGINT
+        self.told, self.by_hand = True, self.by_hand or number == signal.SIGINT
 
 
 @contextlib.contextmanager
 def stop_signal(*, ctrl_c: bool) -> Iterator[Stopping]:
-    """Notes SIGTERM and, if asked to, Ctrl-C; a second one of either ends the process as usual.
+    """Notes SIGTERM and, if asked to, Ctrl-C, of which a second one ends the process as usual.
 
+    A second SIGTERM changes nothing: a scheduler that cannot wait for the step sends SIGKILL.
     With several processes, all learn at the same step that one of them received SIGTERM. Outside
     the main thread, where Python handles no signals, none is ever noted.
     """
@@ -63,13 +64,9 @@ def stop_signal(*, ctrl_c: bool) -> Iterator[Stopping]:
 
     def note(number: int, frame: Any) -> None:
         stopping.note(number)
-        give_back()
-        if stopping.by_hand:
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
             _log.warning("stopping once this step is saved; Ctrl-C again stops at once")
-
-    def give_back() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     # A process in the background of a script is to ignore Ctrl-C.
     numbers = [signal.SIGTERM, *([signal.SIGINT] if ctrl_c else [])]
@@ -78,4 +75,5 @@ def stop_signal(*, ctrl_c: bool) -> Iterator[Stopping]:
     try:
         yield stopping
     finally:
-        give_back()
+        for number, handler in before.items():
+            signal.signal(number, handler)

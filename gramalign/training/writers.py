@@ -4,62 +4,79 @@ import contextlib
 import importlib.util
 import json
 import os
+import socket
+import struct
+import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from gramalign.files import Appended, make_folder, write_text
 from gramalign.training.metrics import Row
 
 Writer = Literal["tensorboard", "wandb"]
 Write = Callable[[Row], None]
 
+WANDB_ID = "wandb-id"
+"""The file in a run's folder with the name of the run there."""
+
 
 @contextlib.contextmanager
-def _tensorboard(folder: Path, config: dict[str, Any], begun: int) -> Iterator[Write]:
-    """Writes event files into `folder/tensorboard`.
+def _tensorboard(
+    folder: Path, config: dict[str, Any], begun: int, past: Iterable[Row]
+) -> Iterator[Write]:
+    """Writes event files into `folder/tensorboard`."""
+    # Not its SummaryWriter: that writes in a thread, later, and waits for ever if the disk is full.
+    from tensorboardX.proto.event_pb2 import (
+        Event,  # pyright: ignore[reportAttributeAccessIssue]
+        SessionLog,  # pyright: ignore[reportAttributeAccessIssue]
+    )
+    from tensorboardX.record_writer import masked_crc32c
+    from tensorboardX.summary import scalar, text
 
-    Args:
-        folder: of the run.
-        config: the run.
-        begun: step that it resumes from; what was written for later steps is purged.
-    """
-    from tensorboardX import SummaryWriter
+    def record(**content: Any) -> bytes:
+        event = Event(wall_time=time.time(), **content).SerializeToString()
+        size = struct.pack("<Q", len(event))
+        checks = [struct.pack("<I", masked_crc32c(x)) for x in (size, event)]
+        return size + checks[0] + event + checks[1]
 
-    # From the next step on, so that events of step `begun` itself are kept.
-    purge = begun + 1 if begun else None
+    def of_row(row: Row) -> bytes:
+        step = int(row["step"])
+        values = [scalar(name, x) for name, x in row.items() if name != "step"]
+        return b"".join(record(step=step, summary=x) for x in values)
+
     files = folder / "tensorboard"
-    # Files are named by the second, and two starts within a second would share a file.
-    suffix = f".{len(list(files.glob('*'))):04d}"
-    with SummaryWriter(str(files), purge_step=purge, filename_suffix=suffix) as writer:
-        if not begun:
-            writer.add_text("config", f"```\n{json.dumps(config, indent=2)}\n```")
-
-        def write(row: Row) -> None:
-            step = int(row["step"])
-            for name, value in row.items():
-                if name != "step":
-                    writer.add_scalar(name, value, step)
-
-        yield write
+    new = not files.exists()
+    make_folder(files)
+    # TensorBoard reads them in the order of their names.
+    name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
+    with contextlib.closing(Appended(files / name)) as file:
+        opening = [record(file_version="brain.Event:2")]
+        # Strikes out later steps that a killed process has written; events of `begun` are kept.
+        start = SessionLog(status=SessionLog.START)
+        opening.append(record(step=begun + 1, session_log=start))
+        if new:
+            shown = f"```\n{json.dumps(config, indent=2)}\n```"
+            opening += [record(summary=text("config", shown)), *map(of_row, past)]
+        file.write(b"".join(opening))
+        yield lambda row: file.write(of_row(row))
 
 
 @contextlib.contextmanager
-def _wandb(folder: Path, config: dict[str, Any], begun: int) -> Iterator[Write]:
+def _wandb(
+    folder: Path, config: dict[str, Any], begun: int, past: Iterable[Row]
+) -> Iterator[Write]:
     """Logs to Weights & Biases, configured by its own variables: WANDB_PROJECT, WANDB_MODE, ...
 
-    A run that is resumed is the same run there.
-
-    Args:
-        folder: of the run.
-        config: the run.
-        begun: step that it resumes from; repeated steps are there already, with the same values.
+    A run that is resumed is the same run there, which has repeated steps, with the same values.
     """
     import wandb  # pyright: ignore[reportMissingImports]
 
-    name = folder / "wandb-id"
-    if not (begun and name.exists()):
-        name.write_text(uuid.uuid4().hex[:12])
+    name = folder / WANDB_ID
+    new = not name.exists()
+    if new:
+        write_text(name, uuid.uuid4().hex[:12])
     run = wandb.init(
         project=os.environ.get("WANDB_PROJECT", "gramalign"),
         name=folder.name,
@@ -68,12 +85,14 @@ def _wandb(folder: Path, config: dict[str, Any], begun: int) -> Iterator[Write]:
         resume="allow",
         config=config,
     )
+
+    def write(row: Row) -> None:
+        values = {name: value for name, value in row.items() if name != "step"}
+        run.log(values, step=int(row["step"]))
+
     with run:
-
-        def write(row: Row) -> None:
-            values = {name: value for name, value in row.items() if name != "step"}
-            run.log(values, step=int(row["step"]))
-
+        for row in past if new else ():
+            write(row)
         yield write
 
 
@@ -81,7 +100,11 @@ WRITERS: dict[Writer, Callable[..., contextlib.AbstractContextManager[Write]]] =
     "tensorboard": _tensorboard,
     "wandb": _wandb,
 }
-"""By name: each opens its files for a run, and yields what takes a row."""
+"""By name: each opens its files for a run, and yields what takes a row.
+
+They take the run's folder, its config, the step that it resumes from, and the rows until then,
+which they write where the run is new to them.
+"""
 
 _PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 

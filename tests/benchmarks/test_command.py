@@ -151,6 +151,19 @@ def test_an_accelerator_has_a_rate_and_a_peak(short_rounds, monkeypatch):
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_rate_that_cannot_be_measured_leaves_the_rows(short_rounds, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(report, "square_rate", fail)
+    bench = Bench(only="speed", methods=("clip",), batches=(8,), modalities=2, dim=16, repeats=1)
+    found = report.measure(dataclasses.replace(bench.plan("gpu"), peer_limit=1))
+    assert found["device_flops_per_second"] == {"bfloat16": None}
+    (row,) = found["speed"]
+    assert row["seconds"] > 0 and row["share_of_device"] is None
+    assert "Of device" not in to_text(tables(found))
+
+
 def test_the_widest_tables_fit(short_rounds):
     row, _ = measure(methods=("clip",), batches=(8,), devices=2)["speed"]
     row |= {"method": max(TERMS, key=len), "batch": 262144, "dtype": "bfloat16"}
@@ -189,7 +202,7 @@ def test_tables_say_what_was_not_measured(short_rounds, monkeypatch):
 def test_the_peers_largest_batch_beside_ours(short_rounds, monkeypatch):
     rows = iter(
         [
-            {"batch": 8, "ended_at": "out of memory", "seconds": 2.0, "peak_bytes": 2**30},
+            {"batch": 16, "ended_at": "out of memory", "seconds": 2.0, "peak_bytes": 2**30},
             {"batch": None, "ended_at": "out of memory", "seconds": None, "peak_bytes": None},
         ]
     )
@@ -198,24 +211,27 @@ def test_the_peers_largest_batch_beside_ours(short_rounds, monkeypatch):
         return {"method": method, "dtype": dtype, **next(rows)}
 
     monkeypatch.setattr(report.largest, "elsewhere", search)
-    monkeypatch.setattr(report, "SQUARE", 16)
-    options = dict(methods=("clip", "pmrl"), modalities=2, dim=16, repeats=1)
-    bench = Bench(**options, accuracy_modalities=(2,), peer_largest=True)
-    plan = dataclasses.replace(bench.plan("gpu"), parts=("accuracy",))
+    options = dict(methods=("clip", "pmrl"), modalities=2, dim=16, repeats=1, tiles=(4, 8))
     kept = []
+    plan = Bench(only="peer-largest", **options).plan("gpu")
     told = report.measure(plan, keep=lambda found: kept.append(json.dumps(found)))
     found = told["peer_largest"]
     steps = [json.loads(text)["peer_largest"] for text in kept]
-    assert [[x["gramalign"] is not None for x in rows] for rows in steps] == [
-        [False],
-        [False, False],
-        [True, False],  # and nothing beside a peer that could hold no batch
-        [True, False],  # the next part
+    # Nothing beside a peer that could hold no batch.
+    ways = [[len(row["gramalign"]) for row in rows] for rows in steps]
+    assert ways == [[0], [0, 0], [1, 0], [2, 0], [2, 0]]
+    both = found[0]["gramalign"]
+    assert [(row["batch"], row["tile"], row["seconds"] > 0) for row in both] == [
+        (16, 4, True),
+        (16, 8, True),
     ]
-    assert found[0]["gramalign"]["batch"] == 8 and found[0]["gramalign"]["seconds"] > 0
-    assert found[1]["gramalign"] is None
-    text = to_text(largest_table(found))
-    assert "1.00 GiB" in text and "none" in text and "clip: out of memory" in text
+    both[0]["seconds"], both[1]["seconds"] = 0.5, 0.25
+    text = " ".join(to_text(largest_table(found)).split())
+    assert "clip bfloat16 16 2.00 s 1.00 GiB 250.00 ms 8 8.0x" in text
+    assert "none" in text and "clip: out of memory" in text
+    both[0] |= {"seconds": None, "status": OUT_OF_MEMORY}
+    text = " ".join(to_text(largest_table([{**found[0], "gramalign": both[:1]}])).split())
+    assert "no memory 4 n/a" in text
 
 
 def test_problems():
@@ -228,6 +244,9 @@ def test_problems():
     )
     alone = {"speed": [{**row, "agree": None, "loss": float("nan")}]}
     assert report.problems(alone) == ["gram at B = 8 in float32, tile 8: the loss is nan"]
+    beside = {"gramalign": [{**row, "agree": None, "status": "ValueError: no"}]}
+    (problem,) = report.problems({"peer_largest": [beside, {"gramalign": []}]})
+    assert problem == "gram at B = 8 in float32, tile 8: ValueError: no"
     resident = {"method": "gram", "batch": 9, "peak_bytes": 5, "limit_bytes": 4}
     large = {"memory": {"resident": [{**resident, "within_limit": False}]}}
     assert report.problems(large) == ["gram at B = 9 took 5 bytes, more than 4"]
@@ -256,7 +275,9 @@ def test_options_are_checked_by_name(capsys):
         Bench(methods=("triangle",))
     with pytest.raises(ValueError, match="--methods: got none, expected at least one"):
         Bench(methods=())
-    assert "--peer-largest needs a GPU" in complaint(capsys, "--peer-largest")
+    largest = ["--only", "peer-largest"]
+    assert "--only peer-largest needs a GPU" in complaint(capsys, *largest)
+    assert "give some of gram pmrl clip" in complaint(capsys, *largest, "--methods", "siglip")
     assert "pallas does not run on a cpu" in complaint(capsys, "--implementations", "pallas")
     words = ["--devices", "2", "--batches", "9"]
     assert "--batches 9 does not divide evenly over --devices 2: try 8" in complaint(capsys, *words)
@@ -266,10 +287,8 @@ def test_options_for_other_parts_are_refused(capsys):
     words = ["--only", "memory", "--devices", "4", "--methods", "pmrl", "--repeats", "3"]
     assert (
         "--only memory makes no use of --devices (for speed), --repeats (for speed, training, "
-        "retrieval): leave these out, or --only"
+        "retrieval, peer-largest): leave these out, or --only"
     ) in " ".join(complaint(capsys, *words).split())
-    # Which would run a search before the one part.
-    assert "--peer-largest" in complaint(capsys, "--only", "accuracy", "--peer-largest")
     Bench(only="retrieval", repeats=3, threads=1, platform="cpu")
     everywhere = {"only", "platform", "threads", "out"}
     assert {field.name for field in dataclasses.fields(Bench)} - everywhere == set(USED_BY)

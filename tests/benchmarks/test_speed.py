@@ -9,7 +9,7 @@ from rich.console import Console
 from gramalign.benchmarks import peer, report, rounds, speed
 from gramalign.benchmarks.rounds import OUT_OF_MEMORY, Failed, Timed, attempt, in_turn
 from gramalign.benchmarks.speed_tables import speed_table, work_table
-from gramalign.benchmarks.steps import made_up, step
+from gramalign.benchmarks.steps import made_up, place, step
 from gramalign.benchmarks.workload import Way, Workload
 
 pytestmark = pytest.mark.usefixtures("short_rounds")
@@ -110,6 +110,20 @@ def test_products_or_embeddings_out_of_memory(monkeypatch):
     monkeypatch.setattr(speed, "made_up_for", no_memory)
     (row,) = measure(Workload("clip", 8, 2, 8), Way(8))
     assert row["status"] == OUT_OF_MEMORY and "embeddings" in row["peer_note"]
+
+
+def test_a_floor_that_fails_or_is_not_most_of_the_work_is_none(monkeypatch):
+    def fail(*_):
+        raise ValueError("no such slice")
+
+    monkeypatch.setattr(speed, "operands", fail)
+    (row,) = measure(Workload("clip", 8, 2, 8), Way(8), limit=1)
+    assert row["status"] == "ok" and row["seconds"] > 0 and row["product_seconds"] is None
+    monkeypatch.undo()
+    of = Workload("clip", 8, 2, 8), Way(8), place(made_up(8, 2, 8), "float32", 1)
+    most = 4 * 2 * 8 * 8 * 8
+    assert speed._floor(*of, 2 * most)[1] == most
+    assert speed._floor(*of, 2 * most + 1) == (None, 0)
 
 
 @pytest.mark.peer
@@ -294,7 +308,7 @@ def test_a_peer_that_fails_is_a_note(monkeypatch):
     assert report.problems({"speed": [row]}) == []
 
 
-def test_every_round_is_told_of():
+def test_every_first_call_and_every_round_is_told_of():
     workload = Workload("clip", 8, 2, 8)
     steps = speed.measure(
         *(workload, [Way(4), Way(8)]),
@@ -304,8 +318,11 @@ def test_every_round_is_told_of():
         peer_seconds=60,
         say=lambda text: None,
     )
+    first = next(steps)
+    assert [row["status"] for row in first] == ["ok"] and first[0]["loss"] > 0
+    assert first[0]["first_seconds"] > 0 and first[0]["seconds"] is first[0]["spread"] is None
     numbers = [[len(row["rounds"]["seconds"]) for row in rows] for rows in steps]
-    assert numbers == [[1, 1], [2, 2], [3, 3]]
+    assert numbers == [[0, 0], [1, 1], [2, 2], [3, 3]]
 
 
 @pytest.mark.parametrize(

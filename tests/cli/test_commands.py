@@ -103,6 +103,7 @@ def test_evaluate_tells_what_each_modality_adds(run, capsys):
     printed = capsys.readouterr().out
     assert "rest -> one under volume, and the points that a modality adds" in printed
     assert "Pairs" in printed and "GCCA" not in printed
+    assert "what each modality adds to finding text, volume\n" in printed
     assert len(json.loads((run / "evaluation.json").read_text())["retrieval"]) == 24
     record = json.loads((run / "contribution.json").read_text())
     assert len(record["targets"]) == 6 and record["part"] == "test"
@@ -138,6 +139,14 @@ def test_it_does_so_of_the_rows_that_are_asked_for(run, pairs, monkeypatch):
         Evaluate(run, data=pairs, part="validation")._contribution(load_run(run))
     data, _ = found.value.args
     assert data.groups.tolist() == (np.arange(40) // 2).tolist()
+
+
+def test_what_is_fused_is_said_to_be_left_out(run, monkeypatch, capsys):
+    monkeypatch.setattr("gramalign.cli.evaluate.contributions", asking)
+    for score, told in (("fused", True), ("volume", False)):
+        with pytest.raises(Asked):
+            Evaluate(run, score=score)._contribution(load_run(run))
+        assert ("contribution by the cosine only" in capsys.readouterr().out) == told
 
 
 def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, capsys):

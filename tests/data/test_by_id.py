@@ -118,6 +118,9 @@ def test_a_table_without_ids_is_named(made, tmp_path, capsys):
     words = ["--table", str(table), "--out", str(tmp_path / "out")]
     said = complaint(capsys, "join", f"text={made['text']}", *words)
     assert f"{table} has no column 'ids', by which" in said and "one of 'id', 'label'" in said
+    table.write_text("ids;label\nb;0\n")
+    said = complaint(capsys, "join", f"text={made['text']}", *words)
+    assert "rows are matched: cells are divided by ',', not ';'" in said
 
 
 def test_a_modality_of_which_no_row_is_kept_is_refused(made, tmp_path):
@@ -201,7 +204,11 @@ def test_sources_that_cannot_be_joined(made, tmp_path, spoil, message):
         ),
         ({"about": {"labels": np.arange(3)}}, ValueError, "give a column called 'ids'"),
         ({"about": {"ids": np.array(["a", "a"])}}, FeatureStoreError, "ids must be unique"),
-        ({"about": {"ids": np.array(["x", "y"])}}, FeatureStoreError, "no id is in the table and"),
+        (
+            {"about": {"ids": np.array(["x", "y"])}},
+            FeatureStoreError,
+            "in the table and 2 sources: the table has 'x', ",
+        ),
     ],
 )
 def test_what_cannot_be_asked(made, tmp_path, changes, kind, message):

@@ -33,7 +33,7 @@ def store():
 
 @pytest.fixture
 def folder(store, tmp_path):
-    pack(store, tmp_path / "packed", shard_rows=32)
+    pack(store, f"{tmp_path}/packed", shard_rows=32)
     return tmp_path / "packed"
 
 

@@ -128,8 +128,9 @@ def with_gaps(rows=300):
     return samples.embeddings(rng, rows, 64, NAMES, 0.8), present
 
 
-def uneven(score, embeddings, present):
-    found = evaluate(embeddings, present, score=score, neighbours=False).diagnostics.warnings
+def uneven(score, embeddings, present, **fused):
+    found = evaluate(embeddings, present, score=score, neighbours=False, **fused)
+    found = found.diagnostics.warnings
     return next((item for item in found if item.kind == "uneven"), None)
 
 
@@ -142,6 +143,18 @@ def test_a_score_that_ranks_tuples_by_their_size(score):
     # Two sizes, but too few of one to say anything.
     rarely = {"audio": np.arange(300) >= 10}
     assert uneven(score, embeddings, rarely) is None
+
+
+def test_a_fusion_is_not_told_to_use_what_it_does_not_train():
+    embeddings, present = with_gaps()
+    less = np.where(np.all([*present.values()], axis=0), 1.0, 0.2)[:, None]
+    noise = np.random.default_rng(5).normal(size=(300, 64))
+    fused = {"text": less * np.asarray(embeddings["text"]) + (1 - less) * noise}
+    others = {name: np.asarray(x) for name, x in embeddings.items() if name != "text"}
+    fused |= {name: np.asarray(embeddings["text"]) for name in others}
+    found = uneven("fused", embeddings, present, fused=fused)
+    assert found.figures["text"] > 3 and "how many modalities" in found.sentence
+    assert "complete tuples only" in found.sentence and "height" not in found.sentence
 
 
 @pytest.mark.parametrize("score", ["cosine", "aggregate", "height"])

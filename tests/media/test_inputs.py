@@ -13,9 +13,9 @@ from flax import nnx
 
 from gramalign.cli import main
 from gramalign.data import load as load_store
+from gramalign.decoding.folders import digest_of
 from gramalign.decoding.inputs import row_of, rows_of
 from gramalign.media import features
-from gramalign.media.record import digest_of
 from gramalign.models.pretrained import Tower
 from tests.media.conftest import ROWS
 from tests.media.made import write_image

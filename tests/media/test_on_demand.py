@@ -127,14 +127,28 @@ def test_another_processor_is_found_out(own):
     make, folder = own
     make(on_demand=True)
     path = folder / "encoders" / "clip" / "preprocessor_config.json"
-    config = json.loads(path.read_text())
-    sides = {"height": 14, "width": 14}
-    path.write_text(json.dumps(config | {"crop_size": sides, "size": sides}))
-    with pytest.raises(FeatureStoreError, match=r"becomes a row of 588 numbers, where it had 432"):
-        gather(load(folder / "store"), np.array([1]))
+    (folder / "encoders" / "clip" / "model.safetensors").unlink()  # no input depends on it
+    store = load(folder / "store")
+    gather(store, np.array([1]))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.1, 0.1, 0.1]}))
+    for each in (load(folder / "store"), pickle.loads(pickle.dumps(store))):  # as workers have it
+        with pytest.raises(ValueError, match=r"store: photo would be .* files of .*clip have"):
+            gather(each, np.array([1]))
+    (folder / "encoders" / "bert" / "another.txt").write_text("word")
+    with pytest.raises(ValueError, match=r"store: caption would be .* files of .*bert have"):
+        gather(load(folder / "store").only(["caption"]), np.array([1]))
     shutil.rmtree(folder / "encoders" / "clip")
     with pytest.raises(ValueError, match="encoders/clip has no image processor that can be used"):
-        gather(load(folder / "store"), np.array([1]))
+        gather(load(folder / "store").only(["photo"]), np.array([1]))
+
+
+def test_rows_of_another_width_are_found_out(stores, tmp_path):
+    """As another version of a library may make them of the same files."""
+    store = shutil.copytree(stores[1], tmp_path / "store")
+    path = store / DECODED
+    path.write_text(path.read_text().replace('"width": 432', '"width": 588'))
+    with pytest.raises(FeatureStoreError, match=r"becomes a row of 432 numbers, where it had 588"):
+        gather(load(store), np.array([1]))
 
 
 def test_files_that_never_could_be_decoded_are_missing(own, caplog):

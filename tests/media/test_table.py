@@ -80,6 +80,12 @@ def test_tables_that_cannot_be_read(text, name, message, write):
         read_table(write(text, name))
 
 
+def test_cells_that_another_delimiter_divides(write):
+    table = read_table(write("ids;photo\n1;a\n"))
+    with pytest.raises(ValueError, match="one of 'ids;photo'; cells are divided by ',', not ';'"):
+        table.cells("photo")
+
+
 def test_no_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="no.csv, which is not a file"):
         read_table(tmp_path / "no.csv")

@@ -31,6 +31,7 @@ def made(
     name,
     *,
     modalities=THREE,
+    objective="gram",
     score="volume",
     data="a.npz",
     part="test",
@@ -51,7 +52,7 @@ def made(
     ones = {name: np.ones((2, 2), np.float32) for name in modalities}
     return Gathered(
         name=name,
-        config=Config(objective="gram", steps=30),
+        config=Config(objective=objective, steps=30),
         step=30,
         commands=(),
         starts=[],

@@ -68,9 +68,15 @@ def test_figures_are_those_of_the_score_that_heads_them():
     )
     table = comparison([run, made("other")])
     shown = {head.text: x.text for head, x in zip(table.head[-1], table.rows[0], strict=True)}
-    assert (shown["pair, own Score"], shown["pair, cosine"]) == ("100.0", "25.0")
+    assert (shown["pair, its Score"], shown["pair, cosine"]) == ("100.0", "25.0")
     # Of 20 candidates, by chance.
     assert {row[-1].text for row in tuple_table(run).rows} == {"5.00"}
+
+
+def test_a_score_that_was_asked_for_is_not_called_the_own():
+    table = comparison([made("one", objective="clip + 0.5*height", score="volume"), made("other")])
+    said = " ".join([table.note, *(x.text for x in table.head[-1])])
+    assert "its Score" in said and "own Score" not in said and "as it was trained" not in said
 
 
 def test_queries_are_those_of_the_table():

@@ -250,6 +250,8 @@ def test_what_is_explained_is_there_to_be_seen(gathered):
     ):
         said = content._failures(runs, images).seen
         assert {each for each in explained if each in said} == wanted
+        for section in (content._contribution, content._robustness):
+            assert (explained[2] in section(runs).seen) == (explained[2] in wanted)
     for runs in ([gathered], [gathered, unlabelled]):
         assert ("have different units" in content._training(runs).seen) == (len(runs) > 1)
         titles = [group.title for group in content._origin(runs).groups]

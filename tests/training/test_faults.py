@@ -71,13 +71,24 @@ def test_ctrl_c_on_the_last_step_ends_what_would_follow(
     assert_same_run(tmp_path, whole)
 
 
-def test_a_second_signal_ends_the_process_as_usual(caplog):
-    with stop_signal(ctrl_c=False) as stopping:
-        assert not stopping(1)
-        signal.raise_signal(signal.SIGTERM)
-        assert stopping.told and stopping(1) and not stopping.by_hand
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert not caplog.records
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_signal(caplog):
+    """Of Ctrl-C, it ends the process as usual; SIGTERM is what a scheduler may send twice."""
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("ended without being saved"))
+    try:
+        with stop_signal(ctrl_c=True) as stopping:
+            assert not stopping(1)
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+                assert stopping.told and stopping(1) and not stopping.by_hand
+            assert not caplog.records
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            assert stopping.by_hand
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(

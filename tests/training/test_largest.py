@@ -43,6 +43,21 @@ def test_from_a_batch_that_does_not_fit(says):
     assert len(tried) <= 7
 
 
+@pytest.mark.parametrize(
+    "fixed, each, multiple, start",
+    [
+        (0.29, 600_000, 4, 60_000),
+        (0.03, 4_000_000, 1, 200_000),
+        (0.37, 25_000_000, 64, 130_000),
+    ],
+)
+def test_four_attempts_do_where_refusals_tell_nothing(fixed, each, multiple, start):
+    attempt, _ = machine(int(fixed * AVAILABLE), each, says=False)
+    found = largest_batch(attempt, attempt(start), available=AVAILABLE, multiple=multiple)
+    more = int(fixed * AVAILABLE) + each * (found.batch_size + multiple)
+    assert found.needed >= 0.9 * AVAILABLE or more > AVAILABLE
+
+
 def test_memory_that_bends():
     """As where small columns are gathered, and large ones are not."""
 
@@ -72,3 +87,10 @@ def test_nothing_fits():
     attempt, _ = machine(AVAILABLE, 1)
     found = largest_batch(attempt, attempt(64), available=AVAILABLE, multiple=16)
     assert (found.batch_size, found.needed, found.refused) == (0, 0, 16)
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_batch_of_one_is_no_batch(says):
+    attempt, tried = machine(AVAILABLE, 1, says=says)
+    found = largest_batch(attempt, attempt(64), available=AVAILABLE, multiple=1, attempts=9)
+    assert (found.batch_size, found.refused, min(tried)) == (0, 2, 2)

@@ -116,7 +116,7 @@ def test_gathered_parameters_embed_as_whole_ones(config, dtype):
 @pytest.mark.parametrize(
     "layout, message",
     [
-        ({"data": 9}, "9 data x 1 fsdp x 1 model needs 9 devices, but there are 8: leave out"),
+        ({"data": 9}, "9 data x 1 fsdp x 1 model needs 9 .* are 8: leave out .*, or start on that"),
         ({"fsdp": 3}, r"2 data x 3 fsdp x 1 model needs 6 .* are 8: choose --layout.fsdp x .* 8,"),
     ],
 )
@@ -129,9 +129,15 @@ def test_devices_that_are_not_there(layout, message):
 def test_some_of_the_devices_of_one_process_and_of_no_topology(data):
     layout, there = Layout(data=data), jax.devices()
     assert mesh_of(layout).devices.ravel().tolist() == there[:data]
-    said = f"{data} devices?, but there are 8: leave out --layout.data, or .* of {data}$"
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(
+        ValueError, match=f"{data} devices?, but there are 8: leave out --layout.data$"
+    ):
         mesh_of(layout, there)
+
+
+def test_no_topology_is_advised_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"6 devices, .* 8: choose --layout.fsdp x .* divide 8$"):
+        mesh_of(Layout(model=3), jax.devices())
 
 
 @tpu

@@ -9,6 +9,7 @@ from gramalign.cli.main import main
 from gramalign.data import load
 from gramalign.evaluation import evaluate
 from gramalign.training import Config, Model, Optimizer, Validation, embed_store, load_run, train
+from gramalign.training.run_data import rows_of
 from tests.complaint import complaint
 
 IDENTITY = "gramalign.models:Identity"
@@ -42,6 +43,18 @@ def test_embeddings_are_evaluated_as_they_are(embeddings, tmp_path):
     again = load_run(tmp_path / "run")
     alone = evaluate(found, test.present).to_json()
     assert evaluate(embed_store(again, test), test.present).to_json() == alone
+
+
+def test_all_rows_may_be_for_evaluation(embeddings, tmp_path, capsys, caplog):
+    np.savez(tmp_path / "all.npz", **np.load(embeddings), split=np.repeat("test", 40))
+    words = ["train", "--data", str(tmp_path / "all.npz"), "--objective", "gram"]
+    words += ["--out", str(tmp_path / "run")]
+    marked = "mark some rows as 'train' in the array 'split'\n"
+    assert f"it has test (40): {marked}" in complaint(capsys, *words)
+    standardised = "no training rows, by which towers standardise audio, text, video: mark"
+    assert standardised in complaint(capsys, *words, "--steps", "0")
+    run = train(as_they_are(words[2]), tmp_path / "run")
+    assert len(rows_of(run, None, "test")) == 40 and "has changed since" not in caplog.text
 
 
 def test_commands_take_such_a_run(embeddings, tmp_path, capsys):

@@ -66,6 +66,10 @@ def test_settings_are_found_whatever_wraps_or_types_them():
     ("name", "why"),
     [
         ("nowhere:hinge", "there is no module 'nowhere': install it, or set PYTHONPATH"),
+        (
+            "mine.py:hinge",
+            "file: write mine:hinge, with PYTHONPATH set to the folder that holds mi",
+        ),
         ("tests.nowhere:hinge", "there is no module 'tests.nowhere'"),
         ("tests.own_methods:nothing", "own_methods.py has no 'nothing'"),
         ("tests.own_methods:", "expected package.module:name"),

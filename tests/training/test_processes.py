@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import signal
+import threading
 
 import numpy as np
 import pytest
 
-from gramalign.training import Layout, Model, alike, processes
+from gramalign.training import Layout, Model, alike, loop, processes, train
 from gramalign.training.alike import check_shared
 from gramalign.training.processes import Cluster, agreed, check_alike, together
 from gramalign.training.run_folder import RunFolder
@@ -159,6 +160,13 @@ def test_a_folder_that_is_not_shared(tmp_path, monkeypatch):
         check_shared(folder, "word")
     folder.locked.write_text("word")
     check_shared(folder, "word")
+
+
+def test_a_model_that_a_network_file_system_shows_late(small_config, tmp_path, quiet, monkeypatch):
+    save = loop.save_params
+    late = lambda *what: threading.Timer(0.1, save, what).start()  # noqa: E731
+    monkeypatch.setattr(loop, "save_params", late)
+    assert train(small_config(), tmp_path, report=quiet).step == 12
 
 
 @pytest.mark.slow

@@ -1,13 +1,23 @@
 """What a run tells while it runs, besides its log."""
 
+import collections
+import contextlib
+import resource
+import sys
 import time
+import types
+import unittest.mock
 
+import jax
 import pytest
 
 from gramalign.training import train
+from gramalign.training.log import opened
 from gramalign.training.metrics import read_metrics
 from gramalign.training.profile import Profile
+from gramalign.training.run_folder import RunFolder
 from gramalign.training.timing import Timing
+from gramalign.training.writers import WRITERS
 from tests.training.commands import train_until
 
 
@@ -47,33 +57,71 @@ def test_the_log_of_time(traced):
         assert row["seconds/compute"] > 0 and row["seconds/input"] > 0
 
 
-def test_tensorboard(small_config, tmp_path, quiet):
-    """The values of the log, each once, though the run was broken off after step 10."""
+@pytest.fixture
+def tensorboard():
+    """Opens it as in a process that is killed, which closes nothing."""
     pytest.importorskip("tensorboardX")
+    with contextlib.ExitStack() as left:
+        opened = WRITERS["tensorboard"]
+        yield lambda *about: contextlib.nullcontext(left.enter_context(opened(*about)))
+
+
+def curves(folder):
+    """Steps and values of each tag, as TensorBoard shows them."""
     from tensorboardX.proto.event_pb2 import Event
 
-    config = small_config(writers=("tensorboard",))
-    train_until(10, config, tmp_path)
-    train(config, tmp_path, resume=True, report=quiet)
-    events = []
-    for path in sorted((tmp_path / "tensorboard").iterdir()):
+    found = collections.defaultdict(list)
+    for path in sorted((folder / "tensorboard").iterdir()):
         content, at = path.read_bytes(), 0
         while at < len(content):
             length = int.from_bytes(content[at : at + 8], "little")
-            events.append(Event.FromString(content[at + 12 : at + 12 + length]))
+            event = Event.FromString(content[at + 12 : at + 12 + length])
             at += 12 + length + 4
-    # What is struck out begins behind the checkpoint: of one step TensorBoard keeps what was there.
-    assert [event.step for event in events if event.HasField("session_log")] == [9]
-    losses = {
-        event.step: value.simple_value
-        for event in events
-        for value in event.summary.value
-        if value.tag == "loss"
-    }
-    rows = read_metrics(tmp_path / "metrics.jsonl")
-    assert losses == pytest.approx({row["step"]: row["loss"] for row in rows})
-    tags = {value.tag for event in events for value in event.summary.value}
-    assert {"examples_per_second", "grad_norm/text", "seconds/input"} <= tags
+            if event.HasField("session_log"):
+                for tag, points in found.items():
+                    found[tag] = [(step, x) for step, x in points if step < event.step]
+            for value in event.summary.value:
+                found[value.tag].append((event.step, value.simple_value))
+    return found
+
+
+@pytest.mark.parametrize(
+    "step, before",
+    [(4, ("tensorboard",)), (10, ("tensorboard",)), (10, ())],
+    ids=["before its first checkpoint", "after", "first given at its resumption"],
+)
+def test_tensorboard(step, before, small_config, tmp_path, quiet, tensorboard, monkeypatch):
+    """The values of the log, each once, though the run was killed."""
+    with monkeypatch.context() as patch:
+        patch.setitem(WRITERS, "tensorboard", tensorboard)
+        train_until(step, small_config(writers=before), tmp_path)
+    train(small_config(writers=("tensorboard",)), tmp_path, resume=True, report=quiet)
+    found = curves(tmp_path)
+    assert len(found.pop("config/text_summary")) == 1
+    logged = collections.defaultdict(list)
+    for name in ("metrics.jsonl", "timing.jsonl"):
+        for row in read_metrics(tmp_path / name):
+            for tag in row.keys() - {"step"}:
+                logged[tag].append((row["step"], pytest.approx(row[tag])))
+    assert found == logged
+    assert {"examples_per_second", "grad_norm/text", "seconds/input"} <= set(found)
+
+
+def test_tensorboard_on_a_full_disk(small_config, tmp_path, quiet, tensorboard, monkeypatch):
+    """Ends the run with an error that names the file; the cure is that of all files."""
+    monkeypatch.setitem(WRITERS, "tensorboard", tensorboard)
+    folder, config = RunFolder(tmp_path), small_config(writers=("tensorboard",))
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with opened(folder, config, 0, quiet) as log:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, unlimited[1]))
+            with pytest.raises(OSError, match="File too large") as said:
+                for step in range(1000):
+                    log.timed({"step": step, "a": 0.5})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    assert said.value.__notes__ == [f"That was while writing {path}"]
 
 
 def test_wandb(small_config, tmp_path, quiet, monkeypatch):
@@ -86,6 +134,26 @@ def test_wandb(small_config, tmp_path, quiet, monkeypatch):
     (binary,) = kept.glob("*.wandb")
     assert (tmp_path / "wandb-id").read_text() in binary.name
     assert b"grad_norm/text" in binary.read_bytes()
+
+
+def test_a_run_is_one_in_wandb(small_config, tmp_path, quiet, monkeypatch):
+    """Until it is deleted, also if it was killed before its first checkpoint."""
+    found = collections.defaultdict(list)
+
+    def init(*, id, **_):
+        return unittest.mock.MagicMock(log=lambda values, step: found[id].append(step))
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    config, folder = small_config(writers=("wandb",)), RunFolder(tmp_path)
+    for begun in (0, 4):
+        with opened(folder, config, begun, quiet) as log:
+            log.measured({"step": begun + 4, "loss": 0.5})
+    assert list(found.values()) == [[4, 8]]
+    folder.claim(config, resume=False, overwrite=True)
+    folder.metrics.write_text('{"step": 2}\n{"step": 6}\n')
+    with opened(folder, config, 4, quiet):
+        pass
+    assert list(found.values()) == [[4, 8], [2]]
 
 
 def test_a_writer_that_is_not_installed(small_config, tmp_path, monkeypatch):
@@ -104,3 +172,30 @@ def test_a_trace_of_some_steps(traced):
 def test_a_trace_of_no_steps(tmp_path, steps):
     with pytest.raises(ValueError, match="first and the last step to trace, of 10 steps"):
         Profile(tmp_path, steps, of=10)
+
+
+def test_each_process_has_a_trace_of_its_own(tmp_path, monkeypatch):
+    """Those of one machine would take the same name."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    folders = []
+    monkeypatch.setattr(jax.profiler, "start_trace", folders.append)
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: None)
+    for number in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda number=number: number)
+        with Profile(tmp_path, (1, 2), of=10) as profile:
+            profile.before(1)
+    assert folders == [str(tmp_path / "process-0"), str(tmp_path / "process-1")]
+
+
+def test_a_run_that_is_past_the_steps_to_trace(traced, small_config, tmp_path, quiet, caplog):
+    """Says so, and goes on: a scheduler gives one command again and again."""
+    train(small_config(), traced, resume=True, report=quiet, profile=(3, 5))
+    assert "profile is 3 5, but nothing is traced, as the run is past these steps" in caplog.text
+    caplog.clear()
+    with Profile(tmp_path, (6, 8), of=10, at=4) as profile:
+        profile.before(5)
+    assert "nothing was traced, as validation.patience ended the run" in caplog.text
+    caplog.clear()
+    with pytest.raises(KeyError), Profile(tmp_path, (6, 8), of=10, at=4):
+        raise KeyError
+    assert not caplog.text and not list(tmp_path.iterdir())

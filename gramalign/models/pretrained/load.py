@@ -10,9 +10,10 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
+from gramalign.decoding.folders import MODULES
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
-from gramalign.models.pretrained.sentences import MODULES, said_by
+from gramalign.models.pretrained.sentences import said_by
 from gramalign.models.pretrained.weights import read_all, read_arrays
 from gramalign.settings import read_settings
 

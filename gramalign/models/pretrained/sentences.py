@@ -7,15 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gramalign.decoding.folders import MODULES, folders_of_modules
 from gramalign.decoding.wording import default_prompt
-from gramalign.files import read_json
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.transformer import Shape
 from gramalign.models.pretrained.unread import KERNEL
 from gramalign.settings import read_settings, settled
-
-MODULES = "modules.json"
-"""The file that says it, and under which name the rest of a configuration has what it says."""
 
 _POOLS = {"mean": "mean", "cls": "first"}
 _ACTIVATIONS = {"Identity": None, "Tanh": jnp.tanh}
@@ -88,29 +85,6 @@ def said_by(folder: Path) -> dict[str, Any]:
     if "Dense" in settings:
         said["dense"] = _dense(settings["Dense"])
     return said
-
-
-def folders_of_modules(folder: Path) -> list[tuple[str, Path]]:
-    """Kind and folder of each module that `modules.json` names, if there is one.
-
-    Raises:
-        ValueError: it is no list of modules.
-    """
-    if not (modules := folder / MODULES).is_file():
-        return []
-    found = read_json(modules)
-    if not isinstance(found, list) or not all(_is_module(each) for each in found):
-        raise ValueError(
-            f"{modules} holds {found!r:.80}, expected a list, each of a type and a path"
-        )
-    return [(each["type"].rsplit(".", 1)[-1], folder / each["path"]) for each in found]
-
-
-def _is_module(found: Any) -> bool:
-    named = isinstance(found, dict) and (found.get("type"), found.get("path"))
-    if not named or not all(isinstance(name, str) for name in named):
-        return False
-    return not Path(found["path"]).is_absolute()
 
 
 def _dense(given: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jax.typing import DTypeLike
 
+from gramalign.decoding.folders import MODULES
 from gramalign.models.pretrained import encoder as pools
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families.recipe import (
@@ -23,7 +24,7 @@ from gramalign.models.pretrained.families.recipe import (
     width_of,
 )
 from gramalign.models.pretrained.fronts import Tokens
-from gramalign.models.pretrained.sentences import MODULES, Dense
+from gramalign.models.pretrained.sentences import Dense
 from gramalign.models.pretrained.transformer import Distances, Shape, Transformer
 from gramalign.settings import settled
 

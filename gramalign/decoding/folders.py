@@ -1,0 +1,58 @@
+"""What an encoder's folder holds: its modules, and a digest by which its files are known again."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from gramalign.files import read_json
+
+MODULES = "modules.json"
+"""Sentence Transformers' list of modules, and where a configuration has what these say."""
+
+_PREPARING = (".json", ".txt", ".model")  # suffixes of what makes an encoder's inputs of cells
+_WEIGHTS = ".safetensors"
+
+
+def folders_of_modules(folder: Path) -> list[tuple[str, Path]]:
+    """Kind and folder of each module that `modules.json` names, if there is one.
+
+    Raises:
+        ValueError: it is no list of modules.
+    """
+    if not (modules := folder / MODULES).is_file():
+        return []
+    found = read_json(modules)
+    if not isinstance(found, list) or not all(_is_module(each) for each in found):
+        raise ValueError(
+            f"{modules} holds {found!r:.80}, expected a list, each of a type and a path"
+        )
+    return [(each["type"].rsplit(".", 1)[-1], folder / each["path"]) for each in found]
+
+
+def digest_of(folder: Path, *, weights: bool) -> str:
+    """Of the names and contents of what an encoder is made of.
+
+    Args:
+        folder: of the encoder.
+        weights: whether they are among it: inputs do not depend on them, and a folder whose weights
+            a run has learned from need not keep them.
+    """
+    suffixes = (*_PREPARING, _WEIGHTS) if weights else _PREPARING
+    found = hashlib.blake2b(digest_size=16)
+    folders = {folder, *(path for _, path in folders_of_modules(folder))}
+    for file in sorted(file for each in folders for file in each.glob("*")):
+        # The index of several files of weights is of them.
+        of_weights = file.name.endswith(f"{_WEIGHTS}.index.json")
+        if file.suffix in suffixes and file.is_file() and (weights or not of_weights):
+            found.update(f"{file.relative_to(folder)}\n".encode())
+            with file.open("rb") as content:
+                of_file = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16))
+            found.update(of_file.digest())
+    return found.hexdigest()
+
+
+def _is_module(found: Any) -> bool:
+    named = isinstance(found, dict) and (found.get("type"), found.get("path"))
+    if not named or not all(isinstance(name, str) for name in named):
+        return False
+    return not Path(found["path"]).is_absolute()
