@@ -47,6 +47,9 @@ from gramalign.mesh import split_as
 # A row nearer than this many machine epsilons to the span of its predecessors is in that span.
 RANK_TOLERANCE = 16
 
+# Inner products of rows that should be orthonormal are off by less, or the later row is noise.
+LARGEST_ERROR = 0.1
+
 
 class Basis(NamedTuple):
     """A basis of a tuple's span, and its volume.
@@ -95,9 +98,11 @@ def orthonormal_basis(
     rows = combine(precondition, rows)
 
     error = inner_products(rows) - identity(precondition)
+    # What is left of several dependent rows may be noise that two passes do not orthogonalise.
+    independent &= jnp.all(jnp.abs(jnp.tril(stop_gradient(error))) < LARGEST_ERROR, axis=-1)
     error = jnp.where(independent[..., :, None] & independent[..., None, :], error, 0)
     whitening, remaining = _whitening(error)
-    basis = combine(whitening, rows)
+    basis = combine(jnp.where(independent[..., None], whitening, 0), rows)
 
     degenerate = jnp.any(kept & ~independent, axis=-1)
     # A comparison with NaN is False, so a tuple with a NaN looks degenerate; its volume is NaN, not

@@ -18,8 +18,9 @@ def eliminate(
 ) -> tuple[Float[Array, "*batch k"], Float[Array, "*batch k k"]]:
     """Cholesky: the diagonal of L and the inverse of L, column by column over the whole batch.
 
-    Diagonal entries below `least` are raised to it or, with `drop`, become 0 together with their
-    row of the inverse, as if those rows were not there.
+    Diagonal entries below `least` are raised to it, and what is beside them, noise as well, is left
+    there: divided by so little it would grow from row to row. With `drop`, they become 0 together
+    with their row of the inverse, as if those rows were not there.
     """
     number = broadcasted_iota(jnp.int32, least.shape, least.ndim - 1)
 
@@ -36,7 +37,7 @@ def eliminate(
         enough = square > floor
         pivot = jnp.sqrt(jnp.where(enough, square, 1 if drop else floor))
         keep = (enough if drop else jnp.ones_like(enough))[..., None]
-        below = jnp.where((number > j) & keep, below, 0) / pivot[..., None]
+        below = jnp.where((number > j) & enough[..., None], below, 0) / pivot[..., None]
         row = jnp.where(keep, pick(inverse, -2), 0) / pivot[..., None]
         gram = gram - below[..., :, None] * below[..., None, :]
         inverse = jnp.where(

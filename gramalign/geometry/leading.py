@@ -50,7 +50,6 @@ def _trace_or_one(matrix: Float[Array, "*batch k k"]) -> Float[Array, "*batch 1 
 def _leading_eigenvector_jvp(primals, tangents):
     (matrix,), (change,) = primals, tangents
     vector = leading_eigenvector(matrix)
-    change = (change + change.mT) / 2
 
     def times(m, v):
         return multiply(m, v[..., None])[..., 0]

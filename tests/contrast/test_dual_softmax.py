@@ -38,3 +38,10 @@ def test_tiles_are_those_of_the_formula(name, x64):
     found = tile(given)
     assert found.dtype == jnp.float64
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_tiles_are_finite_where_an_example_is_not_valid():
+    """As those of any Score."""
+    side = Side(jnp.eye(3), jnp.array([True, False, True]))
+    dual, rows, cols = dual_softmax(SCORES["cosine of two"], side, side, TEMPERATURE)
+    assert jnp.isfinite(dual.tile(rows.factors, cols.factors)).all()

@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from gramalign.contrast import Engine, contrast, ranks, top_k
+from gramalign.contrast.exchange import GATHER_LIMIT, choose
 from gramalign.scores import CosineScore, Side
 from tests import contrast_engine as engine
 from tests.every_score import MAIN, SCORES
@@ -80,10 +81,16 @@ def test_a_ring_of_every_score_is_typed_for_a_mesh_and_gathers_nothing(name):
     assert "ppermute" in str(program) and "all_gather" not in str(program)
 
 
-@pytest.mark.parametrize(("loss", "strategy"), [("supervised", "ring"), ("sigmoid", "gather")])
-def test_every_loss(loss, strategy, x64):
-    mesh = mesh_of(data=8)
-    compare("cosine of two", mesh, "data", strategy, "masked and grouped", loss)
+@pytest.mark.parametrize(
+    ("loss", "strategy", "kind"),
+    [
+        ("supervised", "ring", "masked and grouped"),
+        ("sigmoid", "gather", "masked and grouped"),
+        ("sigmoid", "ring", "plain"),
+    ],
+)
+def test_every_loss(loss, strategy, kind, x64):
+    compare("cosine of two", mesh_of(data=8), "data", strategy, kind, loss)
 
 
 @pytest.mark.parametrize("kind", ["plain", "masked", "grouped", "nothing grouped"])
@@ -201,6 +208,19 @@ def test_top_k_of_equals_is_the_first(strategy):
     assert jax.jit(split)(same).tolist() == [[0, 1, 2]] * 8
 
 
+@pytest.mark.parametrize(("more", "strategy"), [(0, "gather"), (4, "ring")])
+def test_the_bytes_of_all_devices_decide_on_the_strategy(more, strategy):
+    chosen = []
+
+    def part(x):
+        chosen.append(choose("data", None, x).strategy)
+        return x
+
+    split = jax.shard_map(part, mesh=mesh_of(data=4), in_specs=P("data"), out_specs=P("data"))
+    jax.eval_shape(split, jax.ShapeDtypeStruct((GATHER_LIMIT + more,), jnp.int8))
+    assert chosen == [strategy]
+
+
 def test_without_an_axis_name_every_device_is_a_batch_of_its_own(x64):
     embeddings, scale, _, present, groups = jax.tree.map(jnp.asarray, engine.batch("masked"))
 
@@ -227,9 +247,13 @@ def on_mesh(axis_name, spec, check_vma=True):
         return engine.losses("cosine of two", embeddings, 1.0, None, None, axis_name=axis_name)
 
     mesh = mesh_of(data=2, model=2)
-    return jax.shard_map(part, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check_vma)(
-        arguments
-    )
+    split = jax.shard_map(part, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check_vma)
+    return jax.jit(split)(arguments)
+
+
+def test_where_what_varies_is_not_tracked():
+    tracked, untracked = (on_mesh("data", P("data"), check_vma=x) for x in (True, False))
+    np.testing.assert_allclose(untracked, tracked, rtol=1e-6)
 
 
 def test_an_axis_that_is_not_there():

@@ -131,6 +131,13 @@ def test_rows_of_each_store_are_spread_evenly():
     assert (MixedOrder(mixture, 7, seed=1)[0] != rows).any(), "in an order of the seed's"
 
 
+def test_stores_of_one_size_have_orders_of_their_own():
+    mixture = Mixture(("a", "b"), (1.0, 1.0), np.repeat(np.arange(2), 99))
+    rows = MixedOrder(mixture, 198, seed=0)[0]
+    assert mixture.of[rows].tolist() == [0, 1] * 99
+    assert (rows[::2] + 99 != rows[1::2]).any()
+
+
 def test_start_and_places_follow_from_the_number():
     store = three(groups=False)
     whole = rows_of(store, 20, 9)

@@ -260,6 +260,13 @@ def test_what_cannot_be_read_is_packed_no_more(folder, tmp_path):
     same(load(tmp_path / "again"), readable(damaged))
 
 
+def test_where_nothing_can_be_read(folder):
+    damaged = load(folder, on_bad_record="skip")
+    damaged.lose(np.arange(ROWS))
+    with pytest.raises(FeatureStoreError, match="packed: no row can be read"):
+        readable(damaged)
+
+
 def test_packing_goes_on_where_it_was_broken_off(store, tmp_path):
     class Killed(Exception):
         pass

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gramalign.data import (
+    FeatureStore,
     FeatureStoreError,
     examples,
     from_arrays,
@@ -75,6 +76,16 @@ def test_parts_of_mapped_features_stay_in_their_file(tmp_path):
     np.testing.assert_array_equal(np.asarray(rows, np.float32), values[[5, 9]].astype(np.float32))
     with pytest.raises(ValueError, match="must be copied"):
         np.asarray(rows, copy=False)
+
+
+@pytest.mark.parametrize(
+    ("widths", "rows"), [([1], 8192), ([2**22], 4), ([2**22, 2**22], 2), ([2**25], 1)]
+)
+def test_the_wider_a_row_is_the_fewer_are_read_at_once(widths, rows):
+    """Of all modalities together."""
+    features = {str(n): np.empty((0, width), np.float32) for n, width in enumerate(widths)}
+    present = dict.fromkeys(features, np.ones(0, bool))
+    assert FeatureStore(features, present, np.empty(0, str)).rows_at_once == rows
 
 
 def test_examples_pad_the_last_batch(store):

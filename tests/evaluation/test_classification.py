@@ -202,6 +202,15 @@ def test_test_rows_do_not_choose_the_probe():
     assert settings[0] == settings[1]
 
 
+def test_rows_without_the_modality_do_not_choose_the_probe():
+    train = rows(np.random.default_rng(5), 80, noise=2)
+    validation = labelled({"text": np.zeros((7, 6))}, LABELS, {"text": np.zeros(7, bool)})
+    of_none, of_these = (
+        linear_probe(train, train, ("text",), validation=x) for x in (None, validation)
+    )
+    assert of_none.settings == of_these.settings and of_none.accuracy == of_these.accuracy
+
+
 def test_copies_of_a_row_do_not_choose_the_probe():
     """What is learned by heart is right of copies, and here nothing else can be learned."""
     rng = np.random.default_rng(0)

@@ -65,6 +65,32 @@ def test_orthonormal_and_of_the_same_span(name):
         np.testing.assert_allclose(volume, reference.volume(there), rtol=5e-5)
 
 
+def combinations(k, rank, dim):
+    """Tuples `[1024, k, dim]` of k unit vectors that a few span."""
+    rng = np.random.default_rng(0)
+    few, weights = rng.normal(size=(1024, rank, dim)), rng.normal(size=(1024, k, rank))
+    return samples.normalized(weights @ few)
+
+
+@pytest.mark.parametrize(("k", "rank", "dim"), [(3, 2, 8), (6, 3, 3), (8, 4, 64)])
+def test_many_that_a_few_span(k, rank, dim):
+    """Of a few tuples, rounding makes one dimension more, orthogonal to the others."""
+    vectors = combinations(k, rank, dim).astype(np.float32)
+    basis, volume, _ = (np.asarray(x, np.float64) for x in jax.jit(orthonormal_basis)(vectors))
+    lengths = np.round((basis**2).sum(axis=2))
+    assert np.all(lengths.sum(axis=1) >= rank) and np.mean(lengths.sum(axis=1) > rank) < 0.05
+    np.testing.assert_allclose(basis @ basis.mT, lengths[:, None] * np.eye(k), atol=2e-3)
+    np.testing.assert_allclose(vectors @ basis.mT @ basis, vectors, atol=2e-3)
+    np.testing.assert_allclose(volume, 0, atol=1e-6)
+
+
+def test_many_that_a_few_nearly_span():
+    noise = np.random.default_rng(1).normal(size=(1024, 8, 32))
+    vectors = samples.normalized(combinations(8, 3, 32) + 1e-5 * noise).astype(np.float32)
+    volume = jax.jit(orthonormal_basis)(vectors).volume
+    assert np.quantile(np.abs(volume / reference.volume(vectors) - 1), 0.99) < 2e-3
+
+
 @pytest.mark.parametrize("distance", [1e-2, 1e-3, 1e-4])
 def test_the_span_of_close_vectors_is_known_in_every_direction(distance):
     """Their differences span all of it but one direction, and must lie in the basis too."""

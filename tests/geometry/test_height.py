@@ -38,6 +38,16 @@ def test_a_vector_near_one_of_the_others_keeps_its_digits(distance, sign):
     )
 
 
+@pytest.mark.parametrize(("k", "distance"), [(3, 1e-5), (15, 1e-4)])
+def test_the_slope_is_a_unit_vector_orthogonal_to_the_others_however_near_their_span(k, distance):
+    rng = np.random.default_rng(0)
+    others = samples.unit(rng, BATCH, k, DIM, dtype=np.float32)
+    vectors = samples.normalized(np.sum(others, axis=1)) + distance * samples.unit(rng, BATCH, DIM)
+    slopes = jax.jit(jax.vmap(jax.grad(height)))(vectors.astype(np.float32), others)
+    np.testing.assert_allclose(np.linalg.norm(slopes, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.einsum("nkd,nd->nk", others, slopes), 0, atol=5e-7)
+
+
 def test_whole_tuples_that_are_close_keep_their_digits():
     tuples = samples.close(np.random.default_rng(0), BATCH, 4, DIM, 1e-4, np.float32)
     np.testing.assert_allclose(

@@ -35,6 +35,13 @@ def test_close_tuples_largest_first(distance):
     np.testing.assert_allclose(found, exact, atol=1e-6)
 
 
+def test_values_that_are_equal_are_in_order_too():
+    """All but the last: of unit vectors at one obtuse angle to each other."""
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(400, 32, 4)))[0].mT
+    vectors = np.linalg.cholesky(1.3 * np.eye(4) - 0.3) @ axes
+    assert np.all(np.diff(values_of(vectors.astype(np.float32)), axis=1) <= 0)
+
+
 def test_absent_modalities_add_zeros_at_the_end():
     masks = np.array(list(product([False, True], repeat=K)))
     vectors = samples.unit(np.random.default_rng(0), len(masks), K, D, dtype=np.float32)

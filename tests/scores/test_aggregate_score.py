@@ -72,6 +72,18 @@ def test_others_that_cancel():
         np.testing.assert_array_equal(rows, 0)
 
 
+def test_an_anchor_without_others_scores_0():
+    x, score = embeddings_of("abc"), AggregateScore("a")
+    present = {m: jnp.arange(BATCH) % 2 == 0 for m in "bc"}
+
+    def total(x):
+        return score.matched(x, present).sum(), score.matched(x, present)
+
+    slopes, matched = jax.jit(jax.grad(total, has_aux=True))(x)
+    np.testing.assert_array_equal(matched[1::2], 0)
+    assert all(jnp.isfinite(slope).all() for slope in slopes.values())
+
+
 @pytest.mark.parametrize("temperature", [0.0, -0.1, float("nan")])
 def test_what_is_no_temperature(temperature):
     with pytest.raises(ValueError, match=f"weight_temperature must be positive, got {temperature}"):

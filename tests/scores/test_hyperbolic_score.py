@@ -40,6 +40,14 @@ def test_long_vectors_lose_as_many_digits_as_their_boost_takes(length):
     np.testing.assert_allclose(matched, -reference.hyperbolic_volume(tuples), rtol=1e-5)
 
 
+@pytest.mark.parametrize("length", [0.01, 1, 10, 100])
+def test_equal_vectors_of_any_length_score_0(length):
+    one = length * samples.unit(np.random.default_rng(0), 64, 1, 16)
+    tile, matched = scores(np.repeat(one, 2, axis=1).astype(np.float32))
+    np.testing.assert_array_equal(np.diag(tile), 0)
+    np.testing.assert_array_equal(matched, 0)
+
+
 @pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6])
 @pytest.mark.parametrize("places", [(1, 2), (1, 3), (2, 3)])
 def test_two_that_are_close_keep_their_digits_far_from_the_others(distance, places):

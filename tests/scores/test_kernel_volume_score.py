@@ -1,5 +1,7 @@
 """What is special to the volume of a kernel's features: the bandwidth, its range, its ends."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,17 @@ def scores(tuples, bandwidth=1.0):
     """Tile and matched of [batch, k, dim], in numpy."""
     embeddings = samples.by_name(jnp.asarray(tuples))
     return [np.asarray(x) for x in both(KernelVolumeScore("a", bandwidth), embeddings)]
+
+
+@partial(jax.jit, static_argnums=1)
+def total_and_slope(tuples, bandwidth):
+    """Of all pairs, and once more of those that match."""
+
+    def total(tuples):
+        tile, matched = both(KernelVolumeScore("a", bandwidth), samples.by_name(tuples))
+        return tile.sum() + matched.sum()
+
+    return jax.value_and_grad(total)(tuples)
 
 
 def test_far_from_the_origin():
@@ -76,15 +89,31 @@ def test_between_0_and_1():
 def test_what_is_many_bandwidths_apart_is_all_the_same():
     """Volume 1 and derivative 0, whether at 20 bandwidths or at 2000."""
     tuples = jnp.asarray(samples.unit(np.random.default_rng(0), 8, 3, 16), jnp.float32)
-
-    def total(tuples, bandwidth):
-        tile, matched = both(KernelVolumeScore("a", bandwidth), samples.by_name(tuples))
-        return tile.sum() + matched.sum()
-
     for bandwidth in (0.05, 0.0005):
-        value, slope = jax.jit(jax.value_and_grad(total), static_argnums=1)(tuples, bandwidth)
+        value, slope = total_and_slope(tuples, bandwidth)
         np.testing.assert_allclose(value, -72, rtol=1e-6)
         np.testing.assert_array_equal(slope, 0)
+
+
+def test_equal_vectors_at_a_bandwidth_below_the_rounding_of_their_distance():
+    """Which is not 0 everywhere, and by rounding below it."""
+    one = samples.unit(np.random.default_rng(0), 64, 1, 16)
+    tuples = jnp.asarray(np.repeat(one, 2, axis=1), jnp.float32)
+    value, slope = total_and_slope(tuples, 1e-5)
+    assert -(64**2) <= value <= -64 * 63 and jnp.isfinite(slope).all()
+
+
+def test_close_pairs_that_are_many_bandwidths_apart():
+    """By what one pair's step changes its kernel with the other, were that not 0, is infinite."""
+    line = jnp.array([0.0, 0.875, 1024.0, 1023.125])
+    tuples = jnp.stack([line, jnp.zeros(4)], axis=1)[None]
+
+    def total(tuples):
+        return KernelVolumeScore("a").matched(samples.by_name(tuples)).sum()
+
+    value, slope = jax.jit(jax.value_and_grad(total))(tuples)
+    np.testing.assert_allclose(value, np.expm1(-(0.875**2)), rtol=1e-6)
+    assert jnp.isfinite(slope).all()
 
 
 @pytest.mark.parametrize("bandwidth", [0.0, -1.0, 1e-20, float("nan")])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gramalign.geometry.arrowhead import leading_eigenvalue
 from gramalign.scores import SpectralScore
 from tests import every_score, reference, samples
 
@@ -77,6 +78,28 @@ def test_gradient_where_the_columns_repeat_singular_values(x64):
 
     found = jax.jit(jax.grad(lambda x: jnp.vdot(tile_of(by_name(x)), weights)))(x)
     np.testing.assert_allclose(found, reference.gradient(exact, x), atol=1e-8)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_of_equal_eigenvalues_without_a_link_one_is_differentiated(alpha):
+    """By the diagonal, the derivatives are the squares of a unit eigenvector's entries."""
+
+    def total(alpha, links, gram):
+        return leading_eigenvalue(alpha, links, gram).sum()
+
+    given = jnp.full(1, alpha), jnp.zeros((2, 1, 1)), jnp.eye(2)[None]
+    by_alpha, by_links, by_gram = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*given)
+    assert float(by_alpha[0]) == float(alpha > 1)
+    assert by_alpha.sum() + jnp.trace(by_gram[0]) == 1
+    assert not by_links.any() and by_gram.sum() == jnp.trace(by_gram[0])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_the_derivative_by_a_small_link_keeps_its_digits(alpha):
+    link, gram = 1e-4, jnp.ones((1, 1, 1))
+    slope = jax.grad(lambda x: leading_eigenvalue(jnp.full(1, alpha), x, gram).sum())
+    found = jax.jit(slope)(jnp.full((1, 1, 1), link))
+    np.testing.assert_allclose(found, link / np.hypot((1 - alpha) / 2, link), rtol=1e-5)
 
 
 def test_parallel_pairs_reach_the_root_of_k_up_to_sign():

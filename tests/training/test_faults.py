@@ -297,6 +297,15 @@ def test_the_first_of_too_many_skips_is_named(changes, what, small_config):
         watch.settle()
 
 
+def test_that_steps_are_skipped_is_not_said_again_where_a_run_goes_on(small_config, caplog):
+    noted = {"skipped_in_a_row": 1, "first_skipped": "step 3: loss/gram is nan"}
+    watch = Watch(small_config(max_skips=3), Log(), Timing(16, 1), noted)
+    for count, each in enumerate([BAD, {}, BAD], start=4):
+        watch.take(count, metrics(**each))
+        watch.settle()
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "first, warmup, cure",
     [

@@ -106,6 +106,16 @@ def test_towers_keep_the_activations_of_one_microbatch():
     assert temporary(microbatched(tower, 16)) < temporary(tower) / 3
 
 
+def test_microbatches_are_of_one_size_and_take_each_nth_row():
+    """Then a device has its share of every one, if the batch is split over devices."""
+
+    def told(x):
+        return jnp.full_like(x, x.sum()), jnp.full_like(x, len(x))
+
+    sums, sizes = microbatched(told, 4)(jnp.arange(5.0))
+    assert sums.tolist() == [6, 4, 6, 4, 6] and sizes.tolist() == [3] * 5
+
+
 def test_no_size_and_no_rows():
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         microbatched(jnp.sin, 0)

@@ -11,7 +11,7 @@ from gramalign.training import Clip, Config, Model, Optimizer, train
 from gramalign.training.layout import mesh_of
 from gramalign.training.model import abstract_model
 from gramalign.training.objective import objective
-from gramalign.training.start import Start, make_programs
+from gramalign.training.start import Start, _keys, make_programs
 
 NOTHING = "def augment(key, features, present):\n    return features, present\n"
 HALVED = NOTHING.replace("return features", "return {m: x / 2 for m, x in features.items()}")
@@ -76,6 +76,11 @@ def test_weights_and_dropout_are_of_the_seed(started):
     for of in (lambda x: x.params["encoder"], lambda x: jax.random.key_data(x.rng)):
         weights = [jax.tree.leaves(of(x))[-1] for x in (one, other, again)]
         assert (weights[0] == weights[2]).all() and (weights[0] != weights[1]).any()
+
+
+def test_weights_and_the_run_have_keys_of_their_own():
+    of_weights, of_run = (jax.random.key_data(key) for key in _keys(0))
+    assert (of_weights != of_run).any()
 
 
 def test_anything_else_is_another_program(started, small_config):

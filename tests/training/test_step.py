@@ -15,6 +15,7 @@ from gramalign.training.optimizer import make_optimizer
 from gramalign.training.state import init_state
 from gramalign.training.step import is_logged, make_step
 from tests.compilations import compilations
+from tests.training.one_step import first_gradient
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,32 @@ def test_dropout_differs_between_rows(start):
     assert all(mask.all() for mask in batch["present"].values())
     loss = float(step(state, batch)[1]["loss"])
     assert abs(loss - np.log(16)) > 1e-2
+
+
+def test_dropout_augmentation_and_negatives_have_keys_of_their_own(small_config, monkeypatch):
+    config = small_config(augment="dataclasses:replace")  # any function: it is not called
+    seen = []
+
+    def keep(key):
+        jax.debug.callback(lambda x: seen.append(x.tolist()), jax.random.key_data(key))
+
+    def augmented(augment, key, *batch):
+        keep(key)
+        return batch
+
+    def objective(embeddings, *, key, **settings):
+        keep(key)
+        return sum(x.sum() for x in embeddings.values()), {}
+
+    monkeypatch.setattr("gramalign.training.step.augmented", augmented)
+    monkeypatch.setattr("gramalign.training.step.objective", objective)
+    first_gradient(config, seed=1)
+    jax.effects_barrier()
+    of_step = jax.random.fold_in(jax.random.key(1), 0)
+    of_rows = jax.vmap(jax.random.fold_in, (None, 0))(of_step, jnp.arange(config.batch_size))
+    assert len(seen) == 2
+    seen += [jax.random.key_data(of_step).tolist(), *jax.random.key_data(of_rows).tolist()]
+    assert len({tuple(x) for x in seen}) == len(seen)
 
 
 def test_the_rate_ends_with_the_run(small_config):

@@ -131,6 +131,12 @@ def test_a_figure_that_is_equal_is_no_better_one(small_config, tmp_path):
     assert over == [False, False, False, True]
 
 
+def test_the_last_step_is_measured_whatever_its_number(small_config, tmp_path):
+    config = small_config(steps=5, validation=Validation(every=2))
+    validator = Validator(config, None, lambda state: state, Log(), tmp_path / "log")
+    assert [step for step in range(1, 6) if validator.due(step)] == [2, 4, 5]
+
+
 def test_patience_without_evaluations():
     with pytest.raises(ValueError, match="patience is 3, expected none without validation.every"):
         Validation(patience=3)
