@@ -48,9 +48,11 @@ def opened(folder: RunFolder, config: Config, begun: int, report: Report | None)
     with contextlib.ExitStack() as stack:
         metrics = stack.enter_context(MetricsLog(folder.metrics, last_step=begun))
         timing = stack.enter_context(MetricsLog(folder.timing, last_step=begun))
-        past = [*read_metrics(folder.metrics), *read_metrics(folder.timing)]
-        past.sort(key=lambda row: row["step"])
-        about = folder.root, dataclasses.asdict(config), begun, past
-        others = [stack.enter_context(WRITERS[name](*about)) for name in config.writers]
+        others = []
+        if config.writers:
+            past = [*read_metrics(folder.metrics), *read_metrics(folder.timing)]
+            past.sort(key=lambda row: row["step"])
+            about = folder.root, dataclasses.asdict(config), begun, past
+            others = [stack.enter_context(WRITERS[name](*about)) for name in config.writers]
         shown = report or stack.enter_context(live(config.steps))
         yield Log((metrics.write, shown, *others), (timing.write, *others))

@@ -489,7 +489,7 @@ def test_no_file_is_to_blame_for_a_lack_of_memory(table, encoders, tmp_path, mon
     def full(path):
         raise MemoryError
 
-    monkeypatch.setattr("gramalign.decoding.pieces.picture", full)
+    monkeypatch.setattr("gramalign.decoding.reading.picture", full)
     text, image = {"caption": encoders / "clip"}, {"photo": encoders / "clip"}
     with pytest.raises(MemoryError):
         features(table, tmp_path / "store", text=text, image=image, on_bad_file="missing")
