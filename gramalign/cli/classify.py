@@ -8,7 +8,7 @@ from typing import Any, Literal
 import tyro
 
 from gramalign.cli.again import options_of
-from gramalign.cli.console import console
+from gramalign.cli.console import console, stages_on
 from gramalign.cli.figures import folder_for, write_with_rows
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.media import Words, by_name
@@ -90,10 +90,11 @@ class Classify:
         # Rows that are measured choose nothing.
         if self.part != "validation" and store.split is not None and "validation" in store.split:
             learned["validation"] = readable(store.part("validation"))
-        with screen.status("embedding") as status:
+        with stages_on(console(stderr=True)) as say:
+            say("embedding")
             asked = embed_labelled(run, rows, score=score)
             known = {part: embed_labelled(run, x, score=score) for part, x in learned.items()}
-            status.update(f"classifying {counted(len(rows), 'row')}")
+            say(f"classifying {counted(len(rows), 'row')}")
             result = classify(
                 known["train"],
                 asked,

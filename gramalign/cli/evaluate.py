@@ -110,7 +110,7 @@ class Evaluate:
         if score == FUSED:
             screen.print("contribution by the cosine only: every query would have to be fused anew")
             score = "cosine"
-        with stages_on(screen) as say:
+        with stages_on(console(stderr=True)) as say:
             data = checked(embeddings, present, rows.groups)
             found = contributions(data, score, say=say)
         options = options_of(replace(self, data=source))
@@ -137,7 +137,7 @@ def evaluate_run(
     Args:
         run: the run.
         asked: of what, and how; None: what the command does without options.
-        screen: where to print.
+        screen: where to print; unless it is quiet, stages go to stderr.
         brief: leave out what takes long and no summary shows: hubness, and retrieval by label.
     """
     otherwise = ANOTHER if asked else ""
@@ -151,20 +151,21 @@ def evaluate_run(
         labels = None
     check_fused(run, store, asked.score)
     rerank = judge(run) if asked.rerank == MATCHING else asked.rerank
-    if not screen.is_terminal:  # it shows no status
-        screen.print(f"evaluating {counted(len(rows), 'row')} of {source}, {asked.part}")
+    stages = screen if screen.quiet else console(stderr=True)
     linear = None
     if asked.baseline:
         known = [name for name in store.modalities if name in run.dims]
         try:
-            with screen.status("fitting the linear baseline"):
+            with stages_on(stages) as say:
+                say("fitting the linear baseline")
                 trained_on = store
                 if asked.data:
                     trained_on = load(run.config.data, on_bad_record=run.config.on_bad_record)
                 linear = linear_baseline(trained_on.only(known), rows)
         except (ValueError, OSError) as error:
             screen.print(f"no linear baseline: {error}")
-    with screen.status("embedding") as status:
+    with stages_on(stages) as say:
+        say(f"embedding {counted(len(rows), 'row')} of {source}, {asked.part}")
         result = measure(
             run,
             rows,
@@ -172,7 +173,7 @@ def evaluate_run(
             baseline_embeddings=linear,
             neighbours=not brief,
             labels=labels,
-            say=status.update,
+            say=say,
             dual_temperature=asked.dual_softmax,
             rerank_by=rerank,
             rerank_top=asked.top,

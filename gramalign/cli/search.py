@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from gramalign.cli.console import console
+from gramalign.cli.console import console, stages_on
 from gramalign.cli.evaluate import Part
 from gramalign.cli.found import found, table
 from gramalign.cli.kept_programs import keep_programs
@@ -21,14 +21,14 @@ from gramalign.cli.queries import Queries, queries
 from gramalign.cli.score_names import OneScore
 from gramalign.cli.targets import check_file
 from gramalign.counted import counted
-from gramalign.data import FeatureStore, readable
+from gramalign.data import FeatureStore
 from gramalign.evaluation import FUSED
 from gramalign.search import Index
 from gramalign.search.entries import checked_ids
 from gramalign.search.file import check_name
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
-from gramalign.training.run_data import data_of
+from gramalign.training.run_data import data_of, part_of
 
 _log = logging.getLogger(__name__)
 
@@ -108,10 +108,11 @@ class Search:
         else:
             source = data_of(run, self.data)
             # Refused before all is embedded.
-            rows = readable(source.part(self.part))
+            rows = part_of(source, self.part, "search another --part")
             self._check_wanted([m for m in rows.modalities if m in run.dims], len(rows))
             asked = self._asked(run, source) if self.query or self.ask else None
-            with console().status(f"embedding {counted(len(rows), 'row')}"):
+            with stages_on(console(stderr=True)) as say:
+                say(f"embedding {counted(len(rows), 'row')}")
                 index = _embedded(run, rows)
             if rows.labels is not None:
                 labels = dict(zip(rows.ids.tolist(), rows.labels.tolist(), strict=True))

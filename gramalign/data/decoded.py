@@ -38,14 +38,15 @@ class Decoding:
         pieces: how many a row has.
         width: of a row.
         dtype: of a row.
-        digest: of the encoder's folder, by `digest_of` without weights.
+        digest: of the encoder's folder, by `digest_of` without weights; None: an earlier version
+            did not keep it, and nothing is compared.
     """
 
     reading: Reading
     pieces: int
     width: int
     dtype: str
-    digest: str
+    digest: str | None = None
 
 
 class DecodedArray:
@@ -123,10 +124,11 @@ class DecodedArray:
             if self._read is None:
                 check_installed()
                 read, encoder = decoding.reading.reader(), Path(decoding.reading.encoder)
-                if digest_of(encoder, weights=False) != decoding.digest:
+                kept = decoding.digest
+                if kept is not None and digest_of(encoder, weights=False) != kept:
                     # No FeatureStoreError, which `digest` takes for one damaged row.
                     raise ValueError(
-                        f"{folder}: {name} would be decoded otherwise than before, as files of "
+                        f"{folder}: {name} may be decoded otherwise than before, as files of "
                         f"{encoder} have changed: put them back as they were, or {_CURE}"
                     )
                 self._read = read

@@ -9,8 +9,9 @@ from gramalign.files import read_json
 MODULES = "modules.json"
 """Sentence Transformers' list of modules, and where a configuration has what these say."""
 
-_PREPARING = (".json", ".txt", ".model")  # suffixes of what makes an encoder's inputs of cells
-_WEIGHTS = ".safetensors"
+_PREPARING = ("*.json", "vocab.txt", "merges.txt", "*.model")  # what makes inputs of cells
+_WEIGHTS = "*.safetensors"
+_INDEX = ".index.json"  # of several files of weights, whatever their format
 
 
 def folders_of_modules(folder: Path) -> list[tuple[str, Path]]:
@@ -37,13 +38,14 @@ def digest_of(folder: Path, *, weights: bool) -> str:
         weights: whether they are among it: inputs do not depend on them, and a folder whose weights
             a run has learned from need not keep them.
     """
-    suffixes = (*_PREPARING, _WEIGHTS) if weights else _PREPARING
+    names = (*_PREPARING, _WEIGHTS) if weights else _PREPARING
     found = hashlib.blake2b(digest_size=16)
     folders = {folder, *(path for _, path in folders_of_modules(folder))}
-    for file in sorted(file for each in folders for file in each.glob("*")):
-        # The index of several files of weights is of them.
-        of_weights = file.name.endswith(f"{_WEIGHTS}.index.json")
-        if file.suffix in suffixes and file.is_file() and (weights or not of_weights):
+    files = {file for each in folders for name in names for file in each.glob(name)}
+    for file in sorted(files):
+        index = file.name.endswith(_INDEX)
+        used = weights and file.name.endswith(f".safetensors{_INDEX}")
+        if file.is_file() and (used or not index):
             found.update(f"{file.relative_to(folder)}\n".encode())
             with file.open("rb") as content:
                 of_file = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16))

@@ -23,6 +23,7 @@ from gramalign.report.histograms import rank_plots, tuple_plots
 from gramalign.report.space_map import Projection, map_plots
 from gramalign.report.thumbnails import Images, Thumbnails
 from gramalign.training import config_to_json
+from gramalign.training.measure import own_score
 
 
 def sections(
@@ -197,7 +198,7 @@ def _failures(runs: Sequence[Gathered], images: tuple[Images, ...]) -> Section:
         seen += " Those of the query's class, which are near misses, are framed."
     if any(pictures.values()):
         seen += " Pictures show the example, whichever of its modalities was searched."
-    seen += _instead(runs)
+    seen += _instead([run.evaluation.score for run in runs])
     groups = _of_each(runs, lambda run: galleries(run, pictures[run.name]))
     return Section("failures", "Worst queries", seen, groups)
 
@@ -208,7 +209,8 @@ def _contribution(runs: Sequence[Gathered]) -> Section:
         "Contribution",
         "What each modality adds to finding every other: how much more all others find together "
         "than without it, and how much more than the best of them alone. A negative number is a "
-        f"modality, or a whole tuple, that does harm.{_instead(runs)}",
+        "modality, or a whole tuple, that does harm."
+        + _instead([_asked(run, run.contribution) for run in runs]),
         _of_each(runs, lambda run: _measured(run, run.contribution, addition_tables)),
     )
 
@@ -219,7 +221,7 @@ def _robustness(runs: Sequence[Gathered]) -> Section:
         "Robustness",
         "What remains of the figures as modalities go missing, features grow noisy and embeddings "
         "are stored more coarsely. A space that degrades slowly can be trusted beyond its data."
-        + _instead(runs),
+        + _instead([_asked(run, run.robustness) for run in runs]),
         _of_each(runs, lambda run: _measured(run, run.robustness, damage_plots)),
     )
 
@@ -234,11 +236,19 @@ def _classification(runs: Sequence[Gathered]) -> Section:
     )
 
 
-def _instead(runs: Sequence[Gathered]) -> str:
-    """What is to be added where nothing is fused."""
-    if all(run.evaluation.score != FUSED for run in runs):
+def _instead(scores: Sequence[str]) -> str:
+    """What is to be added where a Score that fuses was asked for, and nothing is fused."""
+    if FUSED not in scores:
         return ""
     return " Where the Score uses a trained fusion, the cosine stands in for it."
+
+
+def _asked(run: Gathered, kept: Kept | None) -> str:
+    """The Score that another command was to measure; none if it has not."""
+    if kept is None:
+        return ""
+    options = kept.content.get("options", [])
+    return options[options.index("--score") + 1] if "--score" in options else own_score(run.config)
 
 
 def _measured(

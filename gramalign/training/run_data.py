@@ -29,12 +29,7 @@ def measured_rows(store: FeatureStore, part: str, otherwise: str = "") -> Featur
         FeatureStoreError: there are none.
         ValueError: there is a single one, and no wrong answer to any query.
     """
-    try:
-        rows = readable(store.part(part))
-    except FeatureStoreError as error:
-        if otherwise:
-            error.add_note(f"Or {otherwise}")
-        raise
+    rows = part_of(store, part, otherwise)
     if len(rows) > 1:
         return rows
     if part == "all":
@@ -43,6 +38,25 @@ def measured_rows(store: FeatureStore, part: str, otherwise: str = "") -> Featur
         f"{store.source} has 1 {part} row, expected at least 2: mark more as {part} in the array "
         f"'split'{otherwise and f', or {otherwise}'}"
     )
+
+
+def part_of(store: FeatureStore, part: str, otherwise: str = "") -> FeatureStore:
+    """The readable rows of one part of a store, however few.
+
+    Args:
+        store: the store.
+        part: as for `FeatureStore.part`.
+        otherwise: what else helps if there are none.
+
+    Raises:
+        FeatureStoreError: there are none.
+    """
+    try:
+        return readable(store.part(part))
+    except FeatureStoreError as error:
+        if otherwise:
+            error.add_note(f"Or {otherwise}")
+        raise
 
 
 def digest_of(run: Run, rows: FeatureStore) -> str:

@@ -72,6 +72,7 @@ def test_evaluate_prints_tables_and_keeps_figures(run, store, tmp_path, capsys):
     main(["evaluate", str(run), "--data", str(two), *words])
     capsys.readouterr()
     evaluate_run(load_run(run), Evaluate(run, baseline=False), brief=True)
+    assert capsys.readouterr() == ("", "")
     assert json.loads((run / "evaluation.json").read_text()) == record, "no brief one instead"
     assert len(record["retrieval"]) == len(record["by_label"]) == len(record["beside"]) == 4
     with np.load(run / "ranks.npz") as ranks:
@@ -98,12 +99,13 @@ def test_evaluate_reranks_by_a_trained_head(run, store, small, tmp_path, capsys,
     assert beside[0]["score"] == "volume, top 7 re-ranked by matching"
 
 
-def test_evaluate_tells_what_each_modality_adds(run, capsys):
+def test_evaluate_tells_what_each_modality_adds(run, store, capsys):
     main(["evaluate", str(run), "--contribution", "--no-baseline"])
-    printed = capsys.readouterr().out
+    printed, stages = capsys.readouterr()
     assert "rest -> one under volume, and the points that a modality adds" in printed
     assert "Pairs" in printed and "GCCA" not in printed
-    assert "what each modality adds to finding text, volume\n" in printed
+    for stage in (f" of {store}, test\n", "what each modality adds to finding text, volume\n"):
+        assert stage in stages and stage not in printed
     assert len(json.loads((run / "evaluation.json").read_text())["retrieval"]) == 24
     record = json.loads((run / "contribution.json").read_text())
     assert len(record["targets"]) == 6 and record["part"] == "test"
@@ -869,6 +871,9 @@ def test_errors_name_the_cure(run, store, small, capsys, tmp_path):
     views = {name: np.load(store / f"{name}.npy") for name in ("text", "video")}
     np.savez(untested, **views, split=np.repeat("train", 120))
     assert "Or give --no-evaluation" in complaint(capsys, "train", "--data", str(untested))
+    for words in (["evaluate", str(run)], ["search", str(run), "0"]):
+        told = complaint(capsys, *words, "--data", str(untested), "--part", "test")
+        assert "has no rows in split 'test'" in told and "another --part" in told
     text = tmp_path / "out.txt"
     assert ".npz" in complaint(capsys, "embed", str(run), "--data", str(store), "--out", str(text))
     assert "--optimizer.warmup" in complaint(

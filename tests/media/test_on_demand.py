@@ -127,19 +127,33 @@ def test_another_processor_is_found_out(own):
     make, folder = own
     make(on_demand=True)
     path = folder / "encoders" / "clip" / "preprocessor_config.json"
-    (folder / "encoders" / "clip" / "model.safetensors").unlink()  # no input depends on it
+    (folder / "encoders" / "clip" / "model.safetensors").unlink()
+    for name in ("NOTICE.txt", "pytorch_model.bin.index.json"):  # no input depends on these either
+        (folder / "encoders" / "clip" / name).write_text("{}")
     store = load(folder / "store")
     gather(store, np.array([1]))
     path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.1, 0.1, 0.1]}))
     for each in (load(folder / "store"), pickle.loads(pickle.dumps(store))):  # as workers have it
-        with pytest.raises(ValueError, match=r"store: photo would be .* files of .*clip have"):
+        with pytest.raises(ValueError, match=r"store: photo may be .* files of .*clip have"):
             gather(each, np.array([1]))
-    (folder / "encoders" / "bert" / "another.txt").write_text("word")
-    with pytest.raises(ValueError, match=r"store: caption would be .* files of .*bert have"):
+    (folder / "encoders" / "bert" / "vocab.txt").write_text("word")
+    with pytest.raises(ValueError, match=r"store: caption may be .* files of .*bert have"):
         gather(load(folder / "store").only(["caption"]), np.array([1]))
     shutil.rmtree(folder / "encoders" / "clip")
     with pytest.raises(ValueError, match="encoders/clip has no image processor that can be used"):
         gather(load(folder / "store").only(["photo"]), np.array([1]))
+
+
+def test_a_store_without_digests_is_read(own):
+    """As an earlier version has written it."""
+    make, folder = own
+    kept = np.asarray(make(on_demand=True).features["photo"])
+    path = folder / "store" / DECODED
+    about = json.loads(path.read_text())
+    for each in about["modalities"].values():
+        del each["digest"]
+    path.write_text(json.dumps(about))
+    np.testing.assert_array_equal(np.asarray(load(folder / "store").features["photo"]), kept)
 
 
 def test_rows_of_another_width_are_found_out(stores, tmp_path):

@@ -250,12 +250,36 @@ def test_what_is_explained_is_there_to_be_seen(gathered):
     ):
         said = content._failures(runs, images).seen
         assert {each for each in explained if each in said} == wanted
-        for section in (content._contribution, content._robustness):
-            assert (explained[2] in section(runs).seen) == (explained[2] in wanted)
     for runs in ([gathered], [gathered, unlabelled]):
         assert ("have different units" in content._training(runs).seen) == (len(runs) > 1)
         titles = [group.title for group in content._origin(runs).groups]
         assert titles == ([run.name for run in runs] if len(runs) > 1 else [""])
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [("contribution", Contributions(())), ("robustness", Robustness("volume", (), 1, 1, 0, ()))],
+)
+def test_what_stands_in_is_told_of_what_was_measured(gathered, name, figures):
+    """Whatever Score another command has evaluated."""
+    fusing = dataclasses.replace(gathered.config, objective="vast")
+    by_fusion = dataclasses.replace(gathered.evaluation, score=FUSED)
+    kept = kept_of(gathered, figures)
+    by_volume, by_fused = (
+        dataclasses.replace(kept, content={"options": ["--score", score]})
+        for score in ("volume", FUSED)
+    )
+    for changes, told in (
+        ({"evaluation": by_fusion}, False),  # and it was not measured
+        ({"evaluation": by_fusion, name: kept}, False),
+        ({"evaluation": by_fusion, "config": fusing, name: by_volume}, False),
+        ({"config": fusing, name: kept}, True),
+        ({name: by_fused}, True),
+    ):
+        section = getattr(content, f"_{name}")([gathered, dataclasses.replace(gathered, **changes)])
+        assert ("the cosine stands in" in section.seen) == told
+    only = content._failures([dataclasses.replace(gathered, config=fusing, **{name: kept})], ())
+    assert "the cosine stands in" not in only.seen
 
 
 @pytest.mark.parametrize(
