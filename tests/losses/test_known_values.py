@@ -154,14 +154,13 @@ def test_a_triangle_is_the_simplex_of_three():
     np.testing.assert_array_equal(losses.triangle(x, **settings), losses.simplex(x, **settings))
 
 
-@pytest.mark.parametrize("squared", [False, True])
-def test_ten_modalities_learn_by_their_share_of_the_largest_simplex(squared):
-    vectors = samples.unit(np.random.default_rng(0), 9, 6, 64, dtype=np.float32)
-    x = samples.as_jax(dict(zip("bcdefghij", vectors, strict=True)) | {"a": vectors[0]})
-    plain = losses.simplex(x, anchor="a", squared=squared)
-    np.testing.assert_allclose(plain, np.log(6), rtol=1e-4)  # as where nothing matches
-    scaled = losses.simplex(x, anchor="a", squared=squared, scaled=True)
-    np.testing.assert_array_less(scaled, 0.5)
+def test_many_modalities_learn_by_their_share_of_the_largest_simplex():
+    vectors = samples.unit(np.random.default_rng(0), 6, 6, 64, dtype=np.float32)
+    x = samples.as_jax(dict(zip("bcdefg", vectors, strict=True)) | {"a": vectors[0]})
+    plain = losses.simplex(x, anchor="a", temperature=0.3)
+    np.testing.assert_allclose(plain, np.log(6), rtol=0.02)  # as where nothing matches
+    scaled = losses.simplex(x, anchor="a", scaled=True)
+    np.testing.assert_array_less(scaled, 0.02)
 
 
 @pytest.mark.parametrize(
