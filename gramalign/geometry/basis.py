@@ -18,7 +18,8 @@ Cholesky factor: a few matrix products, well conditioned wherever the volume is 
 derivatives of every order.
 
 Cost: O(k^2 d) per tuple. Singular set: tuples whose rank is below their number of vectors, where
-the volume is 0 (to rounding: a vector within 16 machine epsilons of the span of those before it).
+the volume is 0 (to rounding: a vector within 16 machine epsilons of the span of those before it,
+or of which two passes leave noise).
 The volume has a kink there, or a flat spot if the rank is lower by 2 or more; derivatives are 0.
 """
 

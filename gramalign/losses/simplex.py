@@ -10,7 +10,7 @@ opposite vectors are as far apart as can be.
 Source: Cicchetti et al. (TRIANGLE), NeurIPS 2025, arXiv 2509.24734, for k = 3; Cayley and Menger's
 simplex volume for any k.
 Needs: an anchor, or each in turn; k >= 2. From k = 6 on, `scaled`: volumes are at most 0.03 there,
-and 1e-5 at k = 10, so small beside a temperature that the loss is constant.
+and 1e-5 at k = 10, so small beside a temperature that little or nothing can be learned.
 Cost: 2 (k - 1) B^2 d flops forward and four times that with the gradient, per anchor; memory
 O(B k d).
 Singular set: points in a flat of fewer than k - 1 dimensions, where the volume is 0 and has a kink

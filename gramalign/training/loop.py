@@ -123,8 +123,8 @@ def train(
             programs = make_programs(config, store.dims, mesh)
             try_out(config, programs)
             measured = varied(moments(store, standardised(programs.model)), store)
-            for doubt in [x.doubt(store.modalities) for x in config.terms.values()]:
-                if doubt and config.steps:
+            for term in config.terms.values() if config.steps else ():
+                if doubt := term.doubt(store.modalities):
                     _log.warning(doubt)
     how = {"resume": resume, "overwrite": overwrite, "a run in the folder": begun}
     check_alike({**how, **facts(config, trained_on, measured, started_from)})

@@ -11,7 +11,7 @@ import unittest.mock
 import jax
 import pytest
 
-from gramalign.training import train
+from gramalign.training import Gram, Optimizer, train
 from gramalign.training.log import opened
 from gramalign.training.metrics import read_metrics
 from gramalign.training.profile import Profile
@@ -175,6 +175,16 @@ def test_a_writer_that_is_not_installed(small_config, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"pip install 'gramalign\[wandb\]'"):
         train(small_config(writers=("wandb",)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_may_keep_a_term_from_learning(small_config, tmp_path, quiet, caplog, monkeypatch):
+    """Is told once, and not where nothing is to be learned."""
+    monkeypatch.setattr(Gram, "doubt", lambda term, modalities: f"gram of {len(modalities)}")
+    for steps in (0, 2):
+        config = small_config(objective="gram", steps=steps, optimizer=Optimizer(warmup=0))
+        train(config, tmp_path / str(steps), report=quiet)
+    train(config, tmp_path / "2", resume=True, report=quiet)
+    assert [x.getMessage() for x in caplog.records] == ["gram of 2"]
 
 
 def test_a_trace_of_some_steps(traced):
