@@ -6,6 +6,8 @@ import importlib
 import inspect
 import operator
 import traceback
+import types
+import typing
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -98,7 +100,7 @@ class Named:
     settings: dict[str, Any]
     takes: tuple[str, ...]
 
-    def check_settings(self, argument: str, ours: Collection[str]) -> None:
+    def check_settings(self, argument: str, ours: Collection[str] = ()) -> None:
         """Checks the settings, where `ours` are arguments that are given otherwise.
 
         Raises:
@@ -108,10 +110,11 @@ class Named:
         known = [each for each in self.takes if each not in ours]
         given = [each for each in self.takes if each in ours]
         any_name = any(each.startswith("**") for each in known)
+        others = f"; the run gives {', '.join(given)}" if given else ""
         if any(x in ours or not (x in known or any_name) for x in self.settings):
             raise ValueError(
                 f"{argument}: got {self.text!r}, expected settings of {self.name} among "
-                f"{', '.join(known) or 'none'}; the run gives {', '.join(given)}"
+                f"{', '.join(known) or 'none'}{others}"
             )
         lacking = [x for x in needed(self.found) if x in known and x not in self.settings]
         if lacking:
@@ -161,6 +164,24 @@ def needed(found: Any) -> tuple[str, ...]:
     return tuple(
         x.name for x in _parameters(found) if x.default is x.empty and x.kind not in _ASTERISKS
     )
+
+
+def declared(annotation: Any, names: dict[str, Any]) -> Any:
+    """The type that an annotation stands for; None if there is none, or it names what is not there.
+
+    Each on its own: one whose name is imported for type checkers alone takes no other along.
+
+    Args:
+        annotation: of an argument or of what is returned.
+        names: the globals of the function.
+    """
+    if annotation is inspect.Parameter.empty:
+        return None
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(holder, names)["it"]
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        return None
 
 
 _ASTERISKS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}

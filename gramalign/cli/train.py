@@ -14,7 +14,7 @@ from gramalign.cli.evaluate import evaluate_run
 from gramalign.cli.kept_programs import keep_programs
 from gramalign.cli.options import Options
 from gramalign.data import load
-from gramalign.data.expression import parse
+from gramalign.data.expression import parse, short_name
 from gramalign.training import Config, train
 from gramalign.training.processes import Cluster, is_first_process, meet, together
 from gramalign.training.run_data import measured_rows
@@ -84,4 +84,4 @@ def default_out(preset: str, config: Config) -> Path:
     """The folder of a run for which none was named."""
     if config.data == "digits":
         return Path("runs") / Path(preset).stem
-    return Path("runs") / "+".join(Path(name).stem for name in parse(config.data))
+    return Path("runs") / "+".join(map(short_name, parse(config.data)))

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Int, Shaped
 
 from gramalign.data.files import read_arrays
 from gramalign.data.opening import columns_of
-from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows
+from gramalign.data.store import FeatureStore, FeatureStoreError, MappedRows, NothingLost
 from gramalign.decoding.folders import digest_of
 from gramalign.decoding.inputs import row_of
 from gramalign.decoding.libraries import check_installed
@@ -49,11 +49,10 @@ class Decoding:
     digest: str | None = None
 
 
-class DecodedArray:
+class DecodedArray(NothingLost):
     """One modality, as an array whose rows are decoded when indexed; zeros where a cell is empty.
 
-    Nothing of it is ever lost, as rows of a packed store may be: what cannot be decoded any more,
-    although it could when the store was made, is an error.
+    What cannot be decoded any more, although it could when the store was made, is an error.
 
     Args:
         folder: of the store.
@@ -61,8 +60,6 @@ class DecodedArray:
         decoding: how cells become rows.
         root: the folder that paths are relative to.
     """
-
-    may_lose = False
 
     def __init__(self, folder: Path, name: str, decoding: Decoding, root: str):
         self._about = folder, name, decoding, root
@@ -74,7 +71,6 @@ class DecodedArray:
         self._read: Read | None = None
         self.shape = len(self._ends), decoding.width
         self.dtype = np.dtype(decoding.dtype)
-        self.bad: set[int] = set()
 
     def __reduce__(self):
         return DecodedArray, self._about  # another process has a processor of its own
@@ -106,13 +102,6 @@ class DecodedArray:
                 )
             found[place] = row
         return found
-
-    def lost(self, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-        """None of them."""
-        return np.zeros(len(rows), bool)
-
-    def lose(self, rows: Int[np.ndarray, " n"]) -> None:
-        """Does nothing."""
 
     def _cell(self, row: int) -> str:
         begin = self._ends[row - 1] if row else 0

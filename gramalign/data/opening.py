@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from gramalign.counted import counted
 from gramalign.data.files import Located, read_arrays
 from gramalign.data.mapped import place_of
 from gramalign.data.store import COLUMNS, SPLITS, FeatureStore, FeatureStoreError
 
-_MASK = "present."
+MASK = "present."
+"""Before a modality's name: the array that says which rows have it."""
 _RESERVED = (*COLUMNS, "present")
 
 _CHUNK = 2**22  # values checked at a time: a mapped file never fills the memory
@@ -66,7 +68,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: str = "arrays") -> Fea
 
 
 def _build(arrays: Located, source: str) -> FeatureStore:
-    modalities = [name for name in arrays if name not in _RESERVED and not name.startswith(_MASK)]
+    modalities = [name for name in arrays if name not in _RESERVED and not name.startswith(MASK)]
     if not modalities:
         raise FeatureStoreError(
             f"{source} has no modality{', only ' if arrays else ''}{', '.join(arrays)}: expected "
@@ -74,7 +76,7 @@ def _build(arrays: Located, source: str) -> FeatureStore:
         )
     _check_names(arrays, modalities)
     for name in modalities:
-        _check_features(*arrays[name])
+        check_features(*arrays[name])
     where_first, first = arrays[modalities[0]]
     for where, array in arrays.values():
         if array.ndim == 0 or len(array) != len(first):
@@ -84,16 +86,9 @@ def _build(arrays: Located, source: str) -> FeatureStore:
                 "order; where an example lacks a modality, fill its row with zeros and set "
                 "'present.NAME' to False, or let `gramalign join` match rows by ids"
             )
-    columns = columns_of(arrays, modalities, len(first))
-    present = columns["present"]
-    empty = np.flatnonzero(~np.any(list(present.values()), axis=0))
-    if len(empty):
-        raise FeatureStoreError(
-            f"{source}: row {empty[0]} has no modality at all ({counted(len(empty), 'such row')}): "
-            "remove these rows, or fix the 'present' masks"
-        )
+    columns = checked_columns(arrays, modalities, len(first), source)
     for name in modalities:
-        _check_finite(*arrays[name], name, present[name])
+        _check_finite(*arrays[name], name, columns["present"][name])
     return FeatureStore(
         features={name: arrays[name][1] for name in modalities}, source=source, **columns
     )
@@ -102,11 +97,29 @@ def _build(arrays: Located, source: str) -> FeatureStore:
 def check_modalities(names: Iterable[str]) -> None:
     """Raises a `FeatureStoreError` for a name that no modality of a store can have."""
     for name in names:
-        if name in _RESERVED or name.startswith(_MASK):
+        if name in _RESERVED or name.startswith(MASK):
             raise FeatureStoreError(
                 f"{name!r} cannot name a modality: it names other arrays of a store"
             )
         _check_names({name: (name, np.empty(0))}, [name])
+
+
+def checked_columns(
+    arrays: Located, modalities: Iterable[str], rows: int, source: str
+) -> dict[str, Any]:
+    """As `columns_of`; every row must have a modality.
+
+    Raises:
+        FeatureStoreError: one is not as `open_arrays` has it, or has none.
+    """
+    columns = columns_of(arrays, modalities, rows)
+    empty = np.flatnonzero(~np.any(list(columns["present"].values()), axis=0))
+    if len(empty):
+        raise FeatureStoreError(
+            f"{source}: row {empty[0]} has no modality at all ({counted(len(empty), 'such row')}): "
+            "remove these rows, or fix the 'present' masks"
+        )
+    return columns
 
 
 def columns_of(arrays: Located, modalities: Iterable[str], rows: int) -> dict[str, Any]:
@@ -138,9 +151,9 @@ def _check_names(arrays: Located, modalities: list[str]) -> None:
             raise FeatureStoreError(
                 f"{where}: a mask belongs to one modality: name it 'present.{modalities[-1]}'"
             )
-        if name.startswith(_MASK) and name.removeprefix(_MASK) not in modalities:
+        if name.startswith(MASK) and name.removeprefix(MASK) not in modalities:
             raise FeatureStoreError(
-                f"{where} is the mask of an unknown modality {name.removeprefix(_MASK)!r}, "
+                f"{where} is the mask of an unknown modality {name.removeprefix(MASK)!r}, "
                 f"expected one of {', '.join(modalities)}"
             )
         if name in modalities and ("." in name or "/" in name or not name):
@@ -152,7 +165,8 @@ def _check_names(arrays: Located, modalities: list[str]) -> None:
             raise FeatureStoreError(f"{where}: .safetensors files reserve this name: rename it")
 
 
-def _check_features(where: str, array: np.ndarray) -> None:
+def check_features(where: str, array: np.ndarray) -> None:
+    """Raises a `FeatureStoreError` unless these are real numbers, `[rows, width]`."""
     rename = f"if it describes each row, call it one of {', '.join(COLUMNS)}"
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         cure = rename if array.dtype.kind in "US" else "save it as float32"
@@ -171,15 +185,22 @@ def _check_features(where: str, array: np.ndarray) -> None:
 
 
 def _mask(arrays: Located, name: str, rows: int) -> np.ndarray:
-    if _MASK + name not in arrays:
+    if MASK + name not in arrays:
         return np.ones(rows, bool)
-    where, mask = arrays[_MASK + name]
+    where, mask = arrays[MASK + name]
     if mask.dtype != bool or mask.ndim != 1:
         raise FeatureStoreError(
             f"{where} is {mask.dtype}{list(mask.shape)}, expected bool[{rows}], True where the row "
             f"has {name!r}"
         )
     return np.array(mask)
+
+
+def finite_rows(values: Shaped[np.ndarray, "n width"]) -> Bool[np.ndarray, " n"]:
+    """Which rows are finite in float32."""
+    # Values too large for float32 become Inf, and are found.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.isfinite(values.astype(np.float32, copy=False)).all(axis=1))
 
 
 def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray) -> None:
@@ -190,10 +211,7 @@ def _check_finite(where: str, array: np.ndarray, name: str, present: np.ndarray)
     bad = np.zeros(len(array), bool)
     for start in range(0, len(array), step):
         values = np.asarray(array[start : start + step])
-        # Values too large for float32 become Inf, and are found.
-        with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(values.astype(np.float32, copy=False)).all(axis=1)
-        bad[start : start + step] = ~finite & present[start : start + step]
+        bad[start : start + step] = ~finite_rows(values) & present[start : start + step]
     if bad.any():
         raise FeatureStoreError(
             f"{where}: row {np.argmax(bad)} holds NaN or Inf (or a number too large for float32; "

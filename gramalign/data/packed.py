@@ -9,7 +9,6 @@ import errno
 import itertools
 import json
 import re
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tokenize import TokenError
@@ -23,6 +22,7 @@ from jaxtyping import Bool, Int, Shaped, UInt8
 from gramalign.counted import counted
 from gramalign.data.examples import readable
 from gramalign.data.files import save_array
+from gramalign.data.last_read import LastRead
 from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError, MappedRows
 from gramalign.files import locked, make_folder, whole, write_text
 
@@ -57,9 +57,8 @@ class Records:
         self._ends = np.cumsum(list(shards.values()))
         self._width = width
         self.on_bad = on_bad
-        self._lock = threading.Lock()
         self._readers: dict[int, Any] = {}
-        self._last: tuple[bytes, np.ndarray] = (b"", np.zeros((0, width), np.uint8))
+        self._last = LastRead(self._read)
         self.bad: set[int] = set()
         """Rows that were found to be unreadable."""
 
@@ -73,13 +72,7 @@ class Records:
         Raises:
             FeatureStoreError: one is unreadable; the message names file and record.
         """
-        rows = np.asarray(rows, np.int64)
-        key = rows.tobytes()
-        with self._lock:
-            # All modalities of a batch are read in turn, from the same records.
-            if self._last[0] != key:
-                self._last = key, self._read(rows)
-            return self._last[1]
+        return self._last(rows)
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         found = np.zeros((len(rows), self._width), np.uint8)

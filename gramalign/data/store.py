@@ -14,6 +14,7 @@ from gramalign.data.shares import Mixture
 if TYPE_CHECKING:
     from gramalign.data.decoded import DecodedArray
     from gramalign.data.joined import JoinedRows
+    from gramalign.data.own import OwnArray
     from gramalign.data.packed import PackedArray
 
 SPLITS = ("train", "validation", "test")
@@ -28,6 +29,24 @@ class FeatureStoreError(ValueError):
     """Features that cannot be used as they are; the message names the place and the cure."""
 
 
+class NothingLost:
+    """For arrays behind `MappedRows` of which every row that cannot be read is an error."""
+
+    may_lose = False
+
+    @property
+    def bad(self) -> set[int]:
+        """No row."""
+        return set()
+
+    def lost(self, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """None of them."""
+        return np.zeros(len(rows), bool)
+
+    def lose(self, rows: Int[np.ndarray, " n"]) -> None:
+        """Does nothing."""
+
+
 class MappedRows:
     """Some rows of an array in a file, read from it only where they are indexed.
 
@@ -37,7 +56,7 @@ class MappedRows:
 
     def __init__(
         self,
-        array: "np.ndarray | PackedArray | DecodedArray | JoinedRows",
+        array: "np.ndarray | PackedArray | DecodedArray | OwnArray | JoinedRows",
         rows: Int[np.ndarray, " n"],
     ):
         self._array = array
@@ -99,7 +118,8 @@ class MappedRows:
 class FeatureStore:
     """Features of n examples in several modalities; row i of everything is example i.
 
-    Made by `open_store`, `from_arrays`, `digits` and `load`, which check what they are given.
+    Made by `open_store`, `from_arrays`, `from_rows`, `digits` and `load`, which check what they are
+    given.
 
     Attributes:
         features: `[n, d_m]` for each modality, any real dtype, memory-mapped where the file allows

@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 
 from gramalign.data import load
 from gramalign.data.expression import parse
+from gramalign.data.own import is_own
 from gramalign.data.sources import EMBEDDED
 from gramalign.decoding.folders import digest_of
 from gramalign.decoding.libraries import check_installed
@@ -94,14 +95,14 @@ def features_like(data: str | Path, encoders: Mapping[str, str | Path]) -> Calla
 def _records(data: str | Path) -> dict[str, dict[str, Made]]:
     """Of each store, how its modalities were made."""
     names = [str(data)] if isinstance(data, Path) else list(parse(data, EMBEDDED))
-    embedded = EMBEDDED if isinstance(data, str) else ()
+    no_paths = [x for x in names if isinstance(data, str) and (x in EMBEDDED or is_own(x))]
     for name in names:
-        if name not in embedded and not Path(name).exists():
+        if name not in no_paths and not Path(name).exists():
             raise FileNotFoundError(
                 f"data is {name}, which does not exist, expected a store that gramalign features "
                 "made: if it has moved, give --data"
             )
-    return {name: {} if name in embedded else read_record(Path(name)) for name in names}
+    return {name: {} if name in no_paths else read_record(Path(name)) for name in names}
 
 
 def _untold(data: str | Path, modality: str, known: Sequence[str]) -> str:

@@ -172,8 +172,9 @@ class Config:
     """A training run, all but its folder."""
 
     data: str = "digits"
-    """Feature store: `digits`, the path of a folder or file, or a mixture by shares of each batch,
-    such as `0.7*stores/a.npz + 0.3*stores/b`."""
+    """Feature store: `digits`, the path of a folder or file, your own package.module:function, with
+    any settings, such as "mine:films(width=512)", or a mixture by shares of each batch, such as
+    `0.7*stores/a.npz + 0.3*stores/b`."""
     modalities: tuple[str, ...] = ()
     """Modalities to train on; if not given, all."""
     objective: str = "gram"

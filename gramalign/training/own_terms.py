@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gramalign.imported import imported
+from gramalign.imported import declared, imported
 from gramalign.losses.over_mesh import OF_THE_BATCH
 from gramalign.scores.named import spelled
 from gramalign.training.term import OWN, Term
@@ -131,7 +131,7 @@ def _settings(loss: Callable[..., Any], name: str) -> Iterator[tuple[str, Any, A
         default = each.default
         if isinstance(default, (np.generic, np.ndarray, jax.Array)) and np.ndim(default) == 0:
             default = default.item()
-        hint = _hint(each.annotation, names)
+        hint = declared(each.annotation, names)
         kind = hint if hint is not None and _plain(hint) else type(default)
         if not _plain(kind) or kind is types.NoneType:
             continue  # such as a function, which stays as it is
@@ -147,20 +147,6 @@ def _bare(loss: Any) -> Any:
         loss = loss.func
     bare = inspect.unwrap(loss)
     return bare if bare is loss else _bare(bare)
-
-
-def _hint(annotation: Any, names: dict[str, Any]) -> Any:
-    """The type that an argument is declared with; None if it is not, or names what is not there.
-
-    Each on its own: one whose name is imported for type checkers alone takes no other along.
-    """
-    if annotation is inspect.Parameter.empty:
-        return None
-    declared = types.SimpleNamespace(__annotations__={"it": annotation})
-    try:
-        return typing.get_type_hints(declared, names)["it"]
-    except (NameError, AttributeError, TypeError, SyntaxError):
-        return None
 
 
 def _plain(hint: Any) -> bool:
