@@ -6,7 +6,7 @@ from gramalign.data.digits import digits
 from gramalign.data.examples import examples, gather, readable
 from gramalign.data.mixture import mix
 from gramalign.data.opening import from_arrays
-from gramalign.data.own import from_rows
+from gramalign.data.rows import from_rows
 from gramalign.data.sources import load, open_store
 from gramalign.data.split import hash_split, held_out
 from gramalign.data.store import FeatureStore, FeatureStoreError

@@ -1,116 +1,15 @@
-"""Feature stores that code of your own makes: rows of a Grain source, and stores by name."""
+"""Feature stores by the name of a function that returns one: package.module:function."""
 
 import dataclasses
 import inspect
 import os
 import re
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grain
-import numpy as np
-from jaxtyping import Bool, Int, Shaped
-
-from gramalign.counted import counted
-from gramalign.data.files import Located
-from gramalign.data.last_read import LastRead
-from gramalign.data.opening import (
-    MASK,
-    check_features,
-    check_modalities,
-    checked_columns,
-    finite_rows,
-)
-from gramalign.data.store import (
-    COLUMNS,
-    FeatureStore,
-    FeatureStoreError,
-    MappedRows,
-    NothingLost,
-)
+from gramalign.data.store import FeatureStore, FeatureStoreError
 from gramalign.imported import declared, named, placed, read_call, written_call
 
 _OWN = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*\s*(\(.*\))?", re.DOTALL)
-_THREADS = 16  # at most
-_PARTS = 4  # of a batch, for each thread: rows take different times
-
-
-def from_rows(
-    rows: grain.sources.RandomAccessDataSource,
-    columns: Mapping[str, Any] | None = None,
-    source: str | None = None,
-) -> FeatureStore:
-    """Makes a store of rows that code of your own reads or computes, each whenever it is needed.
-
-    `rows` is what Grain takes for a source, such as a `grain.MapDataset` or an object of a class of
-    yours: `len(rows)`, and `rows[i]`, a mapping from modality to numbers `[d_m]`, of a width and
-    dtype that all rows share. It must give the same row each time, be safe to call from several
-    threads, which read a batch together, and be picklable for `workers`.
-
-    Only one row of each modality is read here. The others are checked when they are read: a NaN is
-    then an error that names the row.
-
-    Args:
-        rows: the source.
-        columns: arrays about the rows, with the names of `open_arrays`: `ids`, `labels`, `split`,
-            `groups`, and `present.MODALITY` for a modality that some rows lack; of those, `rows[i]`
-            may have None in its place, or nothing.
-        source: what to call it in messages; None: as the class of `rows`.
-
-    Raises:
-        FeatureStoreError: no rows, a row that is not as above, or columns that do not fit.
-
-    >>> import numpy as np
-    >>> some = [{"text": np.ones(8), "audio": np.ones(4)}, {"text": np.ones(8)}]
-    >>> from_rows(some, {"present.audio": np.array([True, False])})
-    FeatureStore(list: 2 rows; text 8, audio 4)
-    """
-    source = source or type(rows).__name__
-    number = len(rows)
-    if not number:
-        raise FeatureStoreError(f"{source} has no rows")
-    arrays = {name: (f"{source}: {name}", np.asarray(x)) for name, x in (columns or {}).items()}
-    _check_columns(arrays, number)
-    read = _Reader(rows, source)
-    first = read.mapping(0)
-    masked = [name.removeprefix(MASK) for name in arrays if name.startswith(MASK)]
-    modalities = list(dict.fromkeys([*(m for m, x in first.items() if x is not None), *masked]))
-    if not modalities:
-        raise FeatureStoreError(f"{source} has no modality in row 0, nor masks that name any")
-    check_modalities(modalities)
-    known = checked_columns(arrays, modalities, number, source)
-    read.present = known["present"]
-    for name in modalities:
-        row = int(np.argmax(read.present[name]))
-        values = first.get(name) if row == 0 else read.mapping(row).get(name)
-        if values is None:
-            raise read.lacks(row, name)
-        values, where = np.asarray(values), f"{source}: row {row}: {name}"
-        check_features(where, values.reshape(1, -1))
-        if values.ndim != 1:
-            raise FeatureStoreError(
-                f"{where} has shape {values.shape}, expected [width]: reshape it to (-1,), or pool "
-                "all axes but one"
-            )
-        read.widths[name], read.dtypes[name] = len(values), values.dtype
-    features: dict[str, np.ndarray | MappedRows] = {
-        name: MappedRows(OwnArray(read, name, number), np.arange(number)) for name in modalities
-    }
-    return FeatureStore(features=features, source=source, **known)
-
-
-def _check_columns(arrays: Located, rows: int) -> None:
-    for name, (where, array) in arrays.items():
-        if name not in COLUMNS and not name.startswith(MASK):
-            raise FeatureStoreError(
-                f"{where} is no column; these are {', '.join(COLUMNS)} and {MASK}MODALITY"
-            )
-        if array.shape[:1] != (rows,):
-            got = counted(len(array), "row") if array.ndim else "no rows"
-            raise FeatureStoreError(f"{where} has {got}, expected {rows}, one for each")
-        if name.startswith(MASK) and array.dtype == bool and not array.any():
-            raise FeatureStoreError(f"{where} is False everywhere: leave out the modality")
 
 
 def is_own(name: str) -> bool:
@@ -132,16 +31,19 @@ def own_store(text: str) -> FeatureStore:
         text: `package.module:function`, with any settings in brackets.
 
     Raises:
-        FeatureStoreError: it is not declared to return a store, or returns something else.
-        ValueError: there is no such function, or it does not take these settings.
+        FeatureStoreError: there is no such function, it is not declared to return a store or does
+            not take these settings, or it returns something else.
     """
-    function = named(text, "data", "mine:films(folder='films/')")
+    try:
+        function = named(text, "data", "mine:films(folder='films/')")
+        function.check_settings("data")
+    except ValueError as error:
+        raise FeatureStoreError(*error.args) from error
     if not _returns_store(function.found):
         raise FeatureStoreError(
             f"data: {function.name} is {function.found!r}, expected a function that is declared to "
             "return a gramalign.data.FeatureStore: def films(...) -> FeatureStore"
         )
-    function.check_settings("data")
     with placed(function.found, f"data {text}"):
         store = function.found(**function.settings)
     if not isinstance(store, FeatureStore):
@@ -168,93 +70,3 @@ def _returns_store(found: Any) -> bool:
         return False
     annotation = inspect.signature(function).return_annotation
     return declared(annotation, function.__globals__) is FeatureStore
-
-
-class _Reader:
-    """Rows of a source, all modalities at once."""
-
-    def __init__(self, rows: Any, source: str):
-        self._rows = rows
-        self._source = source
-        self.present: dict[str, Bool[np.ndarray, " n"]] = {}
-        self.widths: dict[str, int] = {}
-        self.dtypes: dict[str, np.dtype] = {}
-        self.last = LastRead(self._read)
-
-    def __getstate__(self):
-        return {name: x for name, x in vars(self).items() if name != "last"}
-
-    def __setstate__(self, state):
-        vars(self).update(state)
-        self.last = LastRead(self._read)
-
-    def mapping(self, row: int) -> Mapping[str, Any]:
-        """A row as the source gives it."""
-        with placed(type(self._rows), f"row {row} of {self._source}"):
-            found = self._rows[row]
-        if not isinstance(found, Mapping):
-            raise FeatureStoreError(
-                f"{self._source}: row {row} is of type {type(found).__name__}, expected a mapping "
-                "from modality to numbers"
-            )
-        return found
-
-    def lacks(self, row: int, name: str) -> FeatureStoreError:
-        """An error to raise."""
-        return FeatureStoreError(
-            f"{self._source}: row {row} has no {name!r}: if rows may lack it, say which by an "
-            f"array 'present.{name}' in columns"
-        )
-
-    def _read(self, rows: Int[np.ndarray, " n"]) -> dict[str, Shaped[np.ndarray, "n width"]]:
-        found = {m: np.zeros((len(rows), d), self.dtypes[m]) for m, d in self.widths.items()}
-
-        def fill(places: np.ndarray) -> None:
-            for place in places.tolist():
-                self._fill(found, place, int(rows[place]))
-
-        threads = min(os.cpu_count() or 1, _THREADS)
-        with ThreadPoolExecutor(threads) as pool:
-            parts = np.array_split(np.arange(len(rows)), min(threads * _PARTS, len(rows)))
-            for _ in pool.map(fill, parts):
-                pass
-        for name, values in found.items():
-            bad = ~finite_rows(values)
-            if bad.any():
-                raise FeatureStoreError(
-                    f"{self._source}: row {rows[np.argmax(bad)]}: {name!r} holds NaN or Inf, or a "
-                    f"number too large for float32: mend it, or mark it as missing in an array "
-                    f"'present.{name}' in columns"
-                )
-        return found
-
-    def _fill(self, found: dict[str, np.ndarray], place: int, row: int) -> None:
-        given = self.mapping(row)
-        for name, dtype in self.dtypes.items():
-            if not self.present[name][row]:
-                continue
-            if given.get(name) is None:
-                raise self.lacks(row, name)
-            values, width = np.asarray(given[name]), self.widths[name]
-            if values.dtype != dtype or values.shape != (width,):
-                raise FeatureStoreError(
-                    f"{self._source}: row {row}: {name!r} is {values.dtype}{list(values.shape)}, "
-                    f"others {dtype}[{width}]: all rows need one dtype and width"
-                )
-            found[name][place] = values
-
-
-class OwnArray(NothingLost):
-    """One modality of a source, as an array whose rows are read when indexed."""
-
-    def __init__(self, read: _Reader, name: str, rows: int):
-        self._read = read
-        self._name = name
-        self.shape = rows, read.widths[name]
-        self.dtype = read.dtypes[name]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n width"]:
-        return self._read.last(rows)[self._name].copy()  # which stays for whoever asks again

@@ -14,8 +14,8 @@ from gramalign.data.shares import Mixture
 if TYPE_CHECKING:
     from gramalign.data.decoded import DecodedArray
     from gramalign.data.joined import JoinedRows
-    from gramalign.data.own import OwnArray
     from gramalign.data.packed import PackedArray
+    from gramalign.data.rows import SourceArray
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("ids", "labels", "split", "groups")
@@ -56,7 +56,7 @@ class MappedRows:
 
     def __init__(
         self,
-        array: "np.ndarray | PackedArray | DecodedArray | OwnArray | JoinedRows",
+        array: "np.ndarray | PackedArray | DecodedArray | SourceArray | JoinedRows",
         rows: Int[np.ndarray, " n"],
     ):
         self._array = array

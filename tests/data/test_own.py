@@ -98,6 +98,7 @@ def test_rows_of_ones_own_are_those_of_arrays():
     same(gather(own, order), gather(plain, order))
     few = np.array([8, 3, 3, 30])  # absent in the first, and one row twice
     same(gather(own.take(few), np.arange(4)), gather(plain.take(few), np.arange(4)))
+    same(gather(own, few[:0]), gather(plain, few[:0]))
 
 
 def test_one_row_of_each_modality_is_read_at_first_and_a_batch_once_for_all_of_them():
@@ -204,7 +205,7 @@ def test_stores_by_name(mine):
     ],
 )
 def test_names_that_cannot_be_loaded(mine, text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(FeatureStoreError, match=message):
         load(text)
     assert not getattr(sys.modules.get("mine"), "called", [])  # by no run of anyone
 
