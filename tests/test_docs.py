@@ -53,6 +53,9 @@ def test_python_blocks_of_a_page_run_one_after_another(page, monkeypatch, tmp_pa
         rows = jax.random.normal(jax.random.key(0), (256, 64))
         copied = dict.fromkeys("abc", normalize(rows))
         assert jnp.isfinite(losses.clip(copied, anchor=None, score_of=names["Nearness"])).all()
+    if page == "docs/data.md":
+        np.savez("a.npz", frames=np.ones((3, 4)), caption=np.ones(2))
+        assert names["films"](".").dims == {"video": 4, "caption": 2}
     if page == "docs/training.md":
         tower = names["Signal"](6, 4, mean=np.zeros(6), std=np.ones(6), rngs=nnx.Rngs(0))
         rows = jax.ShapeDtypeStruct((*jax.export.symbolic_shape("rows"), 6), np.float32)
@@ -60,7 +63,7 @@ def test_python_blocks_of_a_page_run_one_after_another(page, monkeypatch, tmp_pa
 
 
 def test_all_pages_with_python_are_known():
-    assert {"README.md", "docs/losses.md", "docs/training.md"} <= set(WITH_BLOCKS)
+    assert {"README.md", "docs/data.md", "docs/losses.md", "docs/training.md"} <= set(WITH_BLOCKS)
 
 
 def commands_of(page):
