@@ -48,18 +48,32 @@ def check_axis(axis_name: AxisName, batch: PyTree[Array], called: str = "the bat
         try:
             varies = name in jax.typeof(jax.lax.axis_index(name)).mat.varying
         except NameError:
-            mesh = jax.sharding.get_abstract_mesh()
-            there = sorted(mesh.manual_axes) if not mesh.empty else []
-            raise ValueError(
-                f"axis_name {name!r} is not a mesh axis here; there are {there}. Call the loss "
-                "inside jax.shard_map over a mesh that has it, or without axis_name on one device"
-            ) from None
+            raise _absent(name) from None
         split = any(name in jax.typeof(x).mat.varying for x in jax.tree.leaves(batch))
         if varies and not split:
             raise ValueError(
                 f"{called} the same on all devices of axis {name!r}, so every example would "
                 f"compete with its own copies: split the batch with in_specs=jax.P({name!r})"
             )
+
+
+def check_on_mesh(axis_name: AxisName) -> None:
+    """Raise `ValueError` for an axis of `jax.vmap`, which the backward pass of tiles is outside of.
+
+    Args:
+        axis_name: one axis, or several.
+    """
+    for name in names_of(axis_name):
+        if name not in jax.sharding.get_abstract_mesh().manual_axes:
+            raise _absent(name)
+
+
+def _absent(name: str) -> ValueError:
+    there = sorted(jax.sharding.get_abstract_mesh().manual_axes)
+    return ValueError(
+        f"axis_name {name!r} is not a mesh axis here; there are {there}. Call the loss inside "
+        "jax.shard_map over a mesh that has it, or without axis_name on one device"
+    )
 
 
 def in_mesh_order(axis_name: AxisName) -> AxisName:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from gramalign.benchmarks.workload import DType, Method, Way, Workload
+from gramalign.training.own_terms import term_named
 
 Part = Literal["speed", "memory", "accuracy", "training", "retrieval", "statistics", "peer-largest"]
 
@@ -43,10 +44,16 @@ class Plan:
         ]
 
     def ways_for(self, workload: Workload) -> list[Way]:
-        """The distinct ways for a workload: a tile is at most a device's part of the batch."""
+        """The distinct ways for a workload.
+
+        A tile is at most a device's part of the batch, and only a loss that knows of axes has a
+        strategy.
+        """
         ways = [
             replace(way, tile=min(way.tile, workload.batch // way.devices)) for way in self.ways
         ]
+        if not term_named(workload.method).takes("axis_name"):
+            ways = [replace(way, strategy=None) for way in ways]
         return list(dict.fromkeys(ways))
 
     def to_json(self) -> dict[str, Any]:

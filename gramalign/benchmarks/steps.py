@@ -78,7 +78,9 @@ def step(method: Method, way: Way) -> Callable:
     For a method that needs labels, every two examples share one.
     """
     term, engine = objective(method), Engine(way.strategy, way.tile, way.implementation)
-    loss = term if way.devices == 1 else losses.over_mesh(term, mesh_of(way.devices))
+    # As in training: one that knows of no axis is written for the whole batch.
+    split = way.devices > 1 and term.takes("axis_name")
+    loss = losses.over_mesh(term, mesh_of(way.devices)) if split else term
 
     def mean(embeddings: Mapping[str, Float[Array, "batch dim"]]) -> Float[Array, ""]:
         numbers = jnp.arange(len(embeddings[ANCHOR]), dtype=jnp.int32)

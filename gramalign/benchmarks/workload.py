@@ -7,7 +7,7 @@ from gramalign.contrast.engine import Implementation
 from gramalign.contrast.exchange import Strategy
 
 Method = str
-"""An objective by its name in `gramalign.training.TERMS`."""
+"""An objective by its name in `gramalign.training.TERMS`, or your own loss by its place."""
 PUBLISHED: tuple[Method, ...] = ("gram", "pmrl", "clip")
 """Those whose published code, written in torch, stands beside."""
 DType = Literal["float32", "bfloat16"]
@@ -69,11 +69,12 @@ class Way:
     """At most this many rows and columns of scores at a time."""
     devices: int = 1
     strategy: Strategy | None = None
-    """How the columns come to all devices; None on one."""
+    """How the columns come to all devices; None on one, and where XLA divides the loss."""
     implementation: Implementation = "xla"
     """Of the tiles."""
 
     def __str__(self):
         """The text for a progress message."""
-        several = f" on {self.devices} devices, {self.strategy}" if self.strategy else ""
-        return f"tile {self.tile} by {self.implementation}{several}"
+        several = f" on {self.devices} devices" if self.devices > 1 else ""
+        by = f", {self.strategy}" if self.strategy else ""
+        return f"tile {self.tile} by {self.implementation}{several}{by}"

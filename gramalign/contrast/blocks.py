@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gramalign.contrast.exchange import Axis
 from gramalign.geometry.norms import at_least_float32
-from gramalign.mesh import AxisName, check_axis, gathered
+from gramalign.mesh import AxisName, check_axis, check_on_mesh, gathered
 from gramalign.scores import Side
 
 NOBODY = -1
@@ -173,6 +173,7 @@ def check_sides(
                 f"got {side.valid.dtype} of shape {side.valid.shape}"
             )
     if axis_name is not None:
+        check_on_mesh(axis_name)
         for side in (rows, cols) if square else (cols,):
             check_axis(axis_name, side.factors)
     sizes = []

@@ -106,7 +106,7 @@ class Layout:
     fsdp: Annotated[int, at_least(1)] = 1
     """Devices, of those with their own examples, that shard parameters and their moments."""
     model: Annotated[int, at_least(1)] = 1
-    """Devices that split each matrix product."""
+    """Devices that split each matrix product of the towers, and the examples' pairs."""
     rules: tuple[tuple[str, str], ...] = (
         (r"layers\.\d+\.kernel$", "fsdp,model"),
         (r"layers\.\d+\.bias$", "model"),

@@ -2,7 +2,8 @@
 
 Three axes. `data`: every device has examples of its own. `fsdp`: likewise, and the devices also
 split parameters and optimiser state, and gather each one where it is used. `model`: they share each
-matrix product. The batch is split over `data` and `fsdp`. Every layout computes the same step.
+matrix product of the towers. The batch is split over `data` and `fsdp`, its pairs over all three.
+Every layout computes the same step.
 """
 
 import math
@@ -22,6 +23,14 @@ from gramalign.training.config import Config, Layout
 AXES = ("data", "fsdp", "model")
 BATCH_AXES = ("data", "fsdp")
 """Those that a batch is split over."""
+
+
+def loss_axes(size: int, mesh: Mesh) -> tuple[str, ...]:
+    """The axes that share the pairs of a batch: all, if it divides by them.
+
+    Otherwise those of the batch, and devices along `model` each compute the same pairs.
+    """
+    return BATCH_AXES if size % mesh.size else AXES
 
 
 def mesh_of(layout: Layout, devices: Sequence[Any] | None = None) -> Mesh:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gramalign import losses
 from gramalign.training.config import Config
-from gramalign.training.layout import BATCH_AXES
+from gramalign.training.layout import loss_axes
 from gramalign.training.model import Learned
 from gramalign.types import Embeddings, Groups, Present
 
@@ -49,8 +49,9 @@ def objective(
     for name, term in config.terms.items():
         # A loss that knows of no axis is written for the whole batch, which XLA then divides.
         split = mesh.size > 1 and term.takes("axis_name")
-        loss = losses.over_mesh(term, mesh, BATCH_AXES) if split else term
         vectors, masks = learned[name].with_heads(embeddings, present)
+        size = next(iter(vectors.values())).shape[0]
+        loss = losses.over_mesh(term, mesh, loss_axes(size, mesh)) if split else term
         drawing = {"key": key} if term.draws else {}
         values = loss(
             vectors,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from gramalign import losses
 from gramalign.contrast import Engine, contrast, ranks, top_k
 from gramalign.contrast.exchange import GATHER_LIMIT, choose
 from gramalign.scores import CosineScore, Side
@@ -264,6 +265,13 @@ def test_an_axis_that_is_not_there():
     with pytest.raises(ValueError, match=r"'data' is not a mesh axis here; there are \[\]"):
         embeddings = jax.tree.map(jnp.asarray, engine.batch("plain", np.float32)[0])
         engine.losses("cosine of two", embeddings, 1.0, None, None, axis_name="data")
+
+
+def test_an_axis_of_vmap_which_the_backward_pass_would_not_find():
+    embeddings = dict.fromkeys("ab", jnp.ones((2, 3, 4)))
+    call = jax.vmap(lambda e: losses.clip(e, anchor="a", axis_name="i"), axis_name="i")
+    with pytest.raises(ValueError, match="'i' is not a mesh axis here.* inside jax.shard_map"):
+        call(embeddings)
 
 
 def test_an_axis_that_splits_only_the_columns():

@@ -14,6 +14,7 @@ from gramalign.contrast import Engine
 from gramalign.contrast.engine import TILES
 from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
+from gramalign.programs.flops import traced_flops
 from gramalign.programs.memory import Memory
 from gramalign.programs.topology import devices_of
 from gramalign.programs.traffic import Traffic
@@ -86,6 +87,17 @@ def test_a_batch_that_does_not_divide(size, near):
         ValueError, match=f"batch of {size} does not divide evenly over 4.*{near}, or fewer"
     ):
         trace_step(config, DIMS, simulated())
+
+
+def test_no_layout_repeats_work():
+    def flops(batch_size, **axes):
+        config = replace(CONFIG, layout=Layout(**axes), batch_size=batch_size)
+        return traced_flops(trace_step(config, DIMS, mesh_of(config.layout)).jaxpr)
+
+    layouts = [{"data": 4}, {"data": 1, "fsdp": 2, "model": 2}, {"data": 1, "model": 4}]
+    assert len({flops(256, **axes) for axes in layouts}) == 1
+    odd = {"data": 2, "fsdp": 1, "model": 4}
+    assert flops(250, **odd) > flops(250, data=2), "unless the batch does not divide"
 
 
 @pytest.mark.slow
