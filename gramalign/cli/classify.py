@@ -25,7 +25,7 @@ from gramalign.training.measure import (
     labels_of,
     own_score,
 )
-from gramalign.training.run_data import ANOTHER, data_of, digest_of, measured_rows
+from gramalign.training.run_data import ANOTHER, data_of, digest_of, measured_on, measured_rows
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Classify:
                 validation=known.get("validation"),
                 prompts=given or self.prompts,
             )
-        record["digest"] = digest_of(run, rows)
+        record |= measured_on(run, rows)
         record["learned_from"] = {part: digest_of(run, x) for part, x in learned.items()}
         record |= result.to_json()
         columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}

@@ -31,7 +31,7 @@ from gramalign.evaluation.reranking import TOP, check_top
 from gramalign.evaluation.retrieval import check_temperature
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import check_fused, judge, measure, own_score
-from gramalign.training.run_data import ANOTHER, data_of, digest_of, measured_rows, rows_of
+from gramalign.training.run_data import ANOTHER, data_of, measured_on, measured_rows, rows_of
 from gramalign.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Evaluate:
             found = contributions(data, score, say=say)
         options = options_of(replace(self, data=source))
         record = {"data": source, "part": self.part, "options": options}
-        record |= {"digest": digest_of(run, rows), **Contributions(found).to_json()}
+        record |= measured_on(run, rows) | Contributions(found).to_json()
         columns: dict[str, Any] = {"ids": rows.ids}
         for item in found:
             columns |= item.ranks()
@@ -182,7 +182,7 @@ def evaluate_run(
     if not brief or not is_evaluated(run):
         options = options_of(replace(asked, data=source))
         about = {"data": source, "part": asked.part, "options": options}
-        about |= {"brief": brief, "digest": digest_of(run, rows)}
+        about |= {"brief": brief, **measured_on(run, rows)}
         record = about | result.to_json()
         columns: dict[str, Any] = {"ids": rows.ids, **result.ranks()}
         write_with_rows(files.evaluation, record, files.ranks, columns)

@@ -6,11 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from gramalign.search import Index
 from gramalign.training import Run
-from gramalign.training.params_file import named
+from gramalign.training.params_file import content_digest
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.tower_named import of_modality
 
@@ -38,10 +36,7 @@ def _of_tower(run: Run, modality: str) -> str | None:
         return None
     model = run.config.model
     how = of_modality(model.tower, modality), model.hidden, model.depth, model.dtype
-    found = hashlib.blake2b(repr(how).encode(), digest_size=8)
-    for name, x in named(towers[modality]):
-        found.update(f"{name} {x.shape} {x.dtype}".encode() + np.asarray(x, order="C").tobytes())
-    return found.hexdigest()
+    return content_digest(towers[modality], repr(how))
 
 
 def other_maker(index: Index, path: Path, run: Run, against: Sequence[str]) -> str | None:

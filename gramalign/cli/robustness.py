@@ -23,7 +23,7 @@ from gramalign.evaluation.robustness import check_repeats
 from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import own_score
 from gramalign.training.model import standardised
-from gramalign.training.run_data import digest_of, rows_of
+from gramalign.training.run_data import measured_on, rows_of
 
 if TYPE_CHECKING:
     CurveName = str
@@ -101,7 +101,7 @@ class Robustness:
             )
         asked = dataclasses.replace(self, data=source)
         record = {"data": source, "part": self.part, "options": options_of(asked)}
-        record |= {"digest": digest_of(run, rows), **found.to_json()}
+        record |= measured_on(run, rows) | found.to_json()
         screen.print(robustness_tables(found))
         write_figures(path, record)
         screen.print(f"wrote {path}", soft_wrap=True)

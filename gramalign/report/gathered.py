@@ -33,7 +33,7 @@ from gramalign.evaluation.records import K, Kept, read_record
 from gramalign.training import Config, Run
 from gramalign.training.embedding import embed_store
 from gramalign.training.metrics import Row, read_metrics
-from gramalign.training.run_data import digest_of
+from gramalign.training.run_data import digest_of, weights_digest
 from gramalign.training.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
     def rows_now(data: str, part: str) -> FeatureStore:
         return readable(opened(data).part(part))
 
-    measured = []
+    measured, weights = [], weights_digest(run)
     for kept, path, *words in (
         (found, files.evaluation, "evaluate"),
         (contribution, files.contribution, "evaluate", "--contribution"),
@@ -126,7 +126,7 @@ def gather(run: Run, name: str, command: str, again: Path) -> Gathered:
         (classification, files.classification, "classify"),
     ):
         if kept is not None:
-            _check_rows(run, path, kept, words, opened, rows_now)
+            _check_rows(run, path, kept, words, opened, rows_now, weights)
             measured.append(_command(words, again, kept))
     evaluation, cure = found.figures, _command(["evaluate"], run.folder, found)
     rows = rows_now(found.data, found.part).only(evaluation.modalities)
@@ -169,9 +169,13 @@ def _check_rows(
     words: Sequence[str],
     opened: Callable[[str], FeatureStore],
     rows_now: Callable[[str, str], FeatureStore],
+    weights: str,
 ) -> None:
-    """Refuses a record of rows that have changed, or that learned from rows that have."""
+    """Refuses a record of another model, or of rows that have changed or that it learned from."""
     found = kept.content
+    again = f"measure again with {_command(words, run.folder, kept)}, or remove {path}"
+    if found.get("weights", weights) != weights:
+        raise ValueError(f"{path} is of another model than {run.folder} holds now: {again}")
     of_parts = {kept.part: found.get("digest"), **found.get("learned_from", {})}
     digests = [(kept.data, part, told) for part, told in of_parts.items()]
     if "prompts_digest" in found:
@@ -189,10 +193,7 @@ def _check_rows(
         except FeatureStoreError:  # it lacks this part
             same = False
         if not same:
-            raise ValueError(
-                f"{data} has changed since {path} was measured: measure again with "
-                f"{_command(words, run.folder, kept)}, or remove {path}"
-            )
+            raise ValueError(f"{data} has changed since {path} was measured: {again}")
 
 
 def _command(words: Sequence[str], folder: Path, kept: Kept) -> str:

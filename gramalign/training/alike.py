@@ -5,11 +5,12 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 
+from gramalign.data import same_rows
 from gramalign.training.config import Config
 from gramalign.training.config_json import flat
 from gramalign.training.environment import environment
 from gramalign.training.moments import Moments
-from gramalign.training.processes import Facts
+from gramalign.training.processes import Facts, from_all
 from gramalign.training.run_folder import RunFolder
 
 _LATE = 60  # seconds after which a network file system shows everybody what one has written
@@ -23,19 +24,25 @@ def facts(
 ) -> Facts:
     """What all processes of a run must have in common, or they would train different models.
 
+    All must call this.
+
     Args:
         config: the run.
         trained_on: digest of the rows.
         measured: of these rows, if they were measured.
         started_from: digest of the weights that the run starts from, if it reads any.
     """
-    rows = hashlib.blake2b(trained_on.encode(), digest_size=8)
+    # Where each has a copy of the data, some row may be damaged in one, which says so when it reads
+    # it.
+    first = from_all(trained_on)[0]
+    common = first if same_rows(first, trained_on) else trained_on
+    rows = hashlib.blake2b(common.encode(), digest_size=8)
     for name, of_name in sorted((measured or {}).items()):
         rows.update(name.encode() + b"".join(x.tobytes() for x in of_name))
     # Each may have the data in a place of its own, and read them by as many processes as it likes.
     fields = flat(config, without=("data", "workers"))
-    common = {"training rows": rows.hexdigest(), "weights of start_from": started_from}
-    return {**environment()["versions"], **fields, **common}
+    read = {"training rows": rows.hexdigest(), "weights of start_from": started_from}
+    return {**environment()["versions"], **fields, **read}
 
 
 def check_shared(folder: RunFolder, word: str) -> None:

@@ -112,10 +112,12 @@ def check_batch(size: int, mesh: Mesh) -> None:
     if size % number:
         less, more = size // number * number, -(-size // number) * number
         near = f"{less} or {more}" if less else f"{more}"
+        fewer = "fewer devices, with --layout.data (for a plan, --topology)"
+        if jax.process_count() > 1:  # all of whose devices must be used
+            fewer = "start on fewer processes, of as many devices as divide it"
         raise ValueError(
-            f"a batch of {size} does not divide evenly over {number} devices: give a multiple, "
-            f"such as --batch-size {near}, or fewer devices, with --layout.data (for a plan, "
-            "--topology)"
+            f"a batch of {size} does not divide evenly over {number} devices: give a new run a "
+            f"multiple, such as --batch-size {near}, or {fewer}"
         )
 
 

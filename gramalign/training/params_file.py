@@ -1,6 +1,8 @@
 """Trained parameters as one safetensors file, which any tool can read without running code."""
 
+import hashlib
 import json
+import operator
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,14 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def _unreadable(path: str | Path, error: Exception) -> ValueError:
     why = f"it lacks the entry {error}" if isinstance(error, KeyError) else f"{error}"
     return ValueError(f"{path} is damaged, or was not written by a run of gramalign: {why}")
+
+
+def content_digest(tree: PyTree, about: str = "") -> str:
+    """A digest of all arrays of nested dicts, with their names, and of a text."""
+    found = hashlib.blake2b(about.encode(), digest_size=8)
+    for name, array in sorted(named(tree), key=operator.itemgetter(0)):
+        found.update(name.encode() + np.asarray(array, order="C").tobytes())
+    return found.hexdigest()
 
 
 def named(tree: PyTree) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 import logging
 
 from gramalign.data import FeatureStore, FeatureStoreError, digest, load, readable, same_rows
+from gramalign.training.params_file import content_digest
 from gramalign.training.restore import Run
 from gramalign.training.rows import chosen_of
 
@@ -57,6 +58,19 @@ def part_of(store: FeatureStore, part: str, otherwise: str = "") -> FeatureStore
         if otherwise:
             error.add_note(f"Or {otherwise}")
         raise
+
+
+def measured_on(run: Run, rows: FeatureStore) -> dict[str, str]:
+    """What a record keeps of what it is of: digests of the rows, and of the run's weights.
+
+    These are of the run that was loaded: another may have taken its folder since.
+    """
+    return {"digest": digest_of(run, rows), "weights": weights_digest(run)}
+
+
+def weights_digest(run: Run) -> str:
+    """The digest of all arrays that a run embeds and matches by."""
+    return content_digest(run.variables)
 
 
 def digest_of(run: Run, rows: FeatureStore) -> str:

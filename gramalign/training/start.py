@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from gramalign.training.layout import of_batches, shardings
 from gramalign.training.model import Model, abstract_model, split, weights_of
 from gramalign.training.moments import Moments
 from gramalign.training.optimizer import make_optimizer
-from gramalign.training.params_file import load_params, named, read_about, save_params
+from gramalign.training.params_file import content_digest, load_params, read_about, save_params
 from gramalign.training.processes import check_alike, is_first_process, meet, together
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.state import TrainState, init_state, lying
@@ -134,7 +133,7 @@ class Start:
                     _log.info("starting from %s", matched)
                     write_text(self._folder.matched, matched.to_json())
                 # As checkpoints have digests, which do not hold what is not trained.
-                digest = _digest(dict(named(self.fixed)))
+                digest = content_digest(self.fixed)
                 about = {"trained_on": self._trained_on, "started_from": self._started_from}
                 save_params(self._folder.fixed, self.fixed, about | {"digest": digest})
             meet("started")
@@ -148,7 +147,7 @@ class Start:
             found = self.model.encoder.initial_weights()
         weights = {f"encoder.{name}": array for name, array in found.items()}
         if jax.process_count() > 1:
-            check_alike({"initial weights of towers": _digest(weights)})
+            check_alike({"initial weights of towers": content_digest(weights)})
         return weights
 
 
@@ -221,20 +220,13 @@ def _untrained(path: Path, like: PyTree) -> PyTree:
         ValueError: as `load_params`, or arrays that are not those that were written.
     """
     fixed = load_params(path, like)
-    digest = _digest(dict(named(fixed)))
+    digest = content_digest(fixed)
     if read_about(path).get("digest", digest) != digest:
         raise ValueError(
             f"{path} is damaged: its arrays are not what was written; copy it again, or begin anew "
             "with --overwrite"
         )
     return fixed
-
-
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    found = hashlib.blake2b(digest_size=8)
-    for name, array in sorted(arrays.items()):
-        found.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
 
 
 def _fixed(config: Config) -> bool:

@@ -13,6 +13,8 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from gramalign.cli import main
 from gramalign.cli.again import command_of
@@ -534,6 +536,24 @@ def test_features_that_have_changed_are_refused(run, store, tmp_path):
     del record["digest"]  # as earlier versions
     (copy / "evaluation.json").write_text(json.dumps(record))
     assert gather(load_run(copy), "copy", "", copy).data == str(moved)
+
+
+def test_figures_of_another_model_are_refused(run, tmp_path):
+    """Which somebody trained in this folder while these were measured."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    record = json.loads((copy / "evaluation.json").read_text())
+    params = load_file(copy / "params.safetensors")
+    name = next(name for name in params if name.endswith("bias"))
+    with safe_open(copy / "params.safetensors", "numpy") as file:
+        about = file.metadata()
+    save_file(params | {name: params[name] + 1}, copy / "params.safetensors", about)
+    refused = r"evaluation.json is of another model than \S+copy holds now: measure again with gr"
+    with pytest.raises(ValueError, match=refused):
+        gather(load_run(copy), "copy", "", copy)
+    del record["weights"]  # as earlier versions
+    (copy / "evaluation.json").write_text(json.dumps(record))
+    assert gather(load_run(copy), "copy", "", copy)
 
 
 @pytest.mark.parametrize(
