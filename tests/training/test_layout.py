@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from gramalign.data import load
 from gramalign.programs.topology import devices_of
 from gramalign.training import Layout, Model, Validation, config_from_json, train
-from gramalign.training.layout import gathered, mesh_of, own_places, shardings
+from gramalign.training.layout import check_batch, gathered, mesh_of, own_places, shardings
 from gramalign.training.metrics import read_metrics
 from gramalign.training.model import Model as Whole
 from gramalign.training.model import split
@@ -180,6 +180,16 @@ def test_a_batch_that_does_not_divide(config, tmp_path):
     ):
         train(uneven, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("processes", "cure"), [(1, "or fewer devices, with --layout.data"), (3, "on fewer processes")]
+)
+def test_what_to_do_about_a_batch_that_does_not_divide(processes, cure, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    mesh = jax.make_mesh((3, 1, 1), ("data", "fsdp", "model"), devices=jax.devices()[:3])
+    with pytest.raises(ValueError, match=f"give a new run a multiple.* 15 or 18, or .*{cure}"):
+        check_batch(16, mesh)
 
 
 def test_one_process_reads_it_all():
