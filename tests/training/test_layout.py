@@ -183,7 +183,7 @@ def test_a_batch_that_does_not_divide(config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("processes", "cure"), [(1, "or fewer devices, with --layout.data"), (3, "on fewer processes")]
+    ("processes", "cure"), [(1, "fewer devices, with --layout.data"), (3, "on fewer processes")]
 )
 def test_what_to_do_about_a_batch_that_does_not_divide(processes, cure, monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: processes)
