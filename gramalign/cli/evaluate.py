@@ -123,6 +123,8 @@ class Evaluate:
             columns |= item.ranks()
         screen.print(contribution_table(found))
         write_with_rows(files.contribution, record, files.contribution_ranks, columns)
+        wrote = f"wrote {files.contribution} and {files.contribution_ranks.name}"
+        screen.print(wrote, soft_wrap=True)
 
 
 def evaluate_run(
