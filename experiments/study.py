@@ -88,7 +88,8 @@ def measured(study: Study, out: Path, screen: rich.console.Console) -> Results:
                     label = f"{line}, {study.axis} {place}, seed {config.seed}"
                     run = turn.train(config, folder, label)
                     asked = Evaluate(folder, baseline=False)
-                    found.append(evaluate_run(run, asked, brief=True).summary(own=True))
+                    result = evaluate_run(run, asked, brief=True, say=turn.say)
+                    found.append(result.summary(own=True))
                 results[line][place] = {
                     name: interval([each[name] for each in found]) for name in FIGURES
                 }

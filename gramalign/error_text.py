@@ -9,6 +9,13 @@ def text_of(error: BaseException) -> str:
     >>> error.add_note("-------------------- JAX has removed its internal frames")
     >>> text_of(error)
     'no rows. Give --data'
+    >>> error = ValueError("did you mean 'a'?")
+    >>> error.add_note("Or 'b'")
+    >>> text_of(error)
+    "did you mean 'a'? Or 'b'"
     """
     notes = (note for note in getattr(error, "__notes__", []) if not note.startswith("-----"))
-    return ". ".join([str(error), *notes])
+    told = str(error)
+    for note in notes:
+        told += f"{'' if told.endswith(('.', '?', '!')) else '.'} {note}"
+    return told

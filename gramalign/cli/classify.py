@@ -108,6 +108,7 @@ class Classify:
         columns: dict[str, Any] = {"ids": rows.ids, "labels": rows.labels, **result.predictions()}
         screen.print(classification_table(result))
         write_with_rows(files.classification, record, files.predictions, columns)
+        screen.print(f"wrote {files.classification} and {files.predictions.name}", soft_wrap=True)
 
     def _check_prompts(self, modalities: tuple[str, ...]) -> None:
         given = {"--prompts-from": self.prompts_from, "--templates": self.templates}

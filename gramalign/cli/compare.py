@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import rich.console
 import tyro
 
-from gramalign.cli.console import console
+from gramalign.cli.console import console, stages_on
 from gramalign.cli.evaluate import Evaluate, evaluate_run, linear_baseline
 from gramalign.cli.figures import write_figures
 from gramalign.cli.in_turn import InTurn
@@ -20,6 +20,7 @@ from gramalign.cli.options import SharedOptions
 from gramalign.cli.score_names import OWN, Scores
 from gramalign.cli.train import default_out
 from gramalign.cli.tuning import Options, Tuned, chosen, fair_settings, searched, tuning_grid
+from gramalign.counted import counted
 from gramalign.data import load
 from gramalign.evaluation import (
     FUSED,
@@ -44,6 +45,7 @@ from gramalign.training.run_data import measured_rows, rows_of
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.start import check_model
 from gramalign.training.validating import best_figure
+from gramalign.types import Say
 
 
 class _Task(NamedTuple):
@@ -214,7 +216,8 @@ class Compare:
                     config = dataclasses.replace(task.config, seed=seed)
                     folder, label = task.folder / f"seed{seed}", f"{objective}, seed {seed}"
                     try:
-                        results[objective].append(self._hits(turn.train(config, folder, label)))
+                        run = turn.train(config, folder, label)
+                        results[objective].append(self._hits(run, turn.say))
                     except NonFiniteLoss as error:
                         diverged.setdefault(objective, f"seed {seed}: {error}")
         results = {name: found for name, found in results.items() if name not in diverged}
@@ -223,19 +226,18 @@ class Compare:
             raise NonFiniteLoss("; ".join(said))
         return results | self._baseline(tasks[next(iter(results))].config, screen)
 
-    def _hits(self, run: Run) -> Hits:
+    def _hits(self, run: Run, say: Say) -> Hits:
         """Of every query of the test part, under all Scores; the run keeps what the first says."""
         rows = rows_of(run, None, "test") if len(self.scores) > 1 else None
         hits: dict = {}
         for place, name in enumerate(self.scores):
             score = None if name == OWN else name
-            found = (
-                measure(run, rows, score=score, neighbours=False)
-                if place and rows is not None
-                else evaluate_run(
-                    run, Evaluate(run.folder, score=score, baseline=False), brief=True
-                )
-            )
+            if place and rows is not None:
+                say(f"embedding {counted(len(rows), 'row')}")
+                found = measure(run, rows, score=score, neighbours=False, say=say)
+            else:
+                asked = Evaluate(run.folder, score=score, baseline=False)
+                found = evaluate_run(run, asked, brief=True, say=say)
             hits |= found.summary_hits(own=name == OWN)
         return hits
 
@@ -246,18 +248,26 @@ class Compare:
             store = store.only(config.modalities)
         rows = measured_rows(store, "test")
         try:
-            embeddings = linear_baseline(store, rows)
+            with stages_on(console(stderr=True)) as say:
+                say("linear GCCA: fitting")
+                embeddings = linear_baseline(store, rows)
         except ValueError as error:
             screen.print(f"no linear baseline: {error}")
             return {}
         hits: dict = {}
-        for name in self.scores:
-            # It has no Score of its own, and nothing that fuses.
-            score = "cosine" if name in (OWN, FUSED) else name
-            found = evaluate(
-                embeddings, rows.present, score=score, groups=rows.groups, neighbours=False
-            )
-            hits |= found.summary_hits(own=name == OWN)
+        with stages_on(console(stderr=True)) as say:
+            for name in self.scores:
+                # It has no Score of its own, and nothing that fuses.
+                score = "cosine" if name in (OWN, FUSED) else name
+                found = evaluate(
+                    embeddings,
+                    rows.present,
+                    score=score,
+                    groups=rows.groups,
+                    neighbours=False,
+                    say=lambda text: say(f"linear GCCA: {text}"),
+                )
+                hits |= found.summary_hits(own=name == OWN)
         return {"linear GCCA": [hits]}
 
     def _report(
@@ -273,7 +283,8 @@ class Compare:
         """Compares, prints the tables and leaves them beside the runs."""
         own = {name: own_score(task.config) for name, task in tasks.items() if name in results}
         rows = measured_rows(load(data, on_bad_record=self.config.on_bad_record), "test")
-        compared = compare(results, groups=rows.groups)
+        with stages_on(console(stderr=True)) as say:
+            compared = compare(results, groups=rows.groups, say=say)
         about = {"data": data, "steps": self.config.steps, "seeds": list(self._seeds)}
         about |= {"scores": list(self.scores), "own_scores": own}
         about |= {"date": date.today().isoformat(), "environment": environment()}

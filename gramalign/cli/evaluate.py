@@ -1,5 +1,6 @@
 """`gramalign evaluate`: figures of a trained space, beside chance and a linear baseline."""
 
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from gramalign.training import Run, embed_store, load_run
 from gramalign.training.measure import check_fused, judge, measure, own_score
 from gramalign.training.run_data import ANOTHER, data_of, measured_on, measured_rows, rows_of
 from gramalign.training.run_folder import RunFolder
+from gramalign.types import Say
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +123,8 @@ class Evaluate:
             columns |= item.ranks()
         screen.print(contribution_table(found))
         write_with_rows(files.contribution, record, files.contribution_ranks, columns)
+        wrote = f"wrote {files.contribution} and {files.contribution_ranks.name}"
+        screen.print(wrote, soft_wrap=True)
 
 
 def evaluate_run(
@@ -129,6 +133,7 @@ def evaluate_run(
     *,
     screen: rich.console.Console = QUIET,
     brief: bool = False,
+    say: Say | None = None,
 ) -> Evaluation:
     """Evaluate a run on one part of a store, print the tables and keep the figures beside it.
 
@@ -139,6 +144,7 @@ def evaluate_run(
         asked: of what, and how; None: what the command does without options.
         screen: where to print; unless it is quiet, stages go to stderr.
         brief: leave out what takes long and no summary shows: hubness, and retrieval by label.
+        say: called with each stage, which then goes nowhere else.
     """
     otherwise = ANOTHER if asked else ""
     asked = asked or Evaluate(run.folder)
@@ -151,21 +157,25 @@ def evaluate_run(
         labels = None
     check_fused(run, store, asked.score)
     rerank = judge(run) if asked.rerank == MATCHING else asked.rerank
-    stages = screen if screen.quiet else console(stderr=True)
+
+    def stages() -> contextlib.AbstractContextManager[Say]:
+        shown = screen if screen.quiet else console(stderr=True)
+        return stages_on(shown) if say is None else contextlib.nullcontext(say)
+
     linear = None
     if asked.baseline:
         known = [name for name in store.modalities if name in run.dims]
         try:
-            with stages_on(stages) as say:
-                say("fitting the linear baseline")
+            with stages() as tell:
+                tell("fitting the linear baseline")
                 trained_on = store
                 if asked.data:
                     trained_on = load(run.config.data, on_bad_record=run.config.on_bad_record)
                 linear = linear_baseline(trained_on.only(known), rows)
         except (ValueError, OSError) as error:
             screen.print(f"no linear baseline: {error}")
-    with stages_on(stages) as say:
-        say(f"embedding {counted(len(rows), 'row')} of {source}, {asked.part}")
+    with stages() as tell:
+        tell(f"embedding {counted(len(rows), 'row')} of {source}, {asked.part}")
         result = measure(
             run,
             rows,
@@ -173,7 +183,7 @@ def evaluate_run(
             baseline_embeddings=linear,
             neighbours=not brief,
             labels=labels,
-            say=say,
+            say=tell,
             dual_temperature=asked.dual_softmax,
             rerank_by=rerank,
             rerank_top=asked.top,

@@ -19,7 +19,7 @@ class InTurn:
 
     def __init__(self, configs: Iterable[Config], screen: rich.console.Console):
         steps = [config.steps for config in configs]
-        self._runs, self._done, self._steps = len(steps), 0, 0
+        self._runs, self._done, self._steps, self._label = len(steps), 0, 0, ""
         self._screen = screen
         self._progress = rich.progress.Progress(console=screen)
         self._bar = self._progress.add_task("", total=sum(steps))
@@ -29,6 +29,7 @@ class InTurn:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._progress.update(self._bar, description=self._label)
         self._progress.stop()
 
     def train(self, config: Config, folder: Path, label: str) -> Run:
@@ -42,6 +43,7 @@ class InTurn:
         Raises:
             as `gramalign.training.train`.
         """
+        self._label = label
         self._progress.update(self._bar, description=label, completed=self._steps)
         try:
             run = train(config, folder, resume=True, report=self._report)
@@ -50,6 +52,10 @@ class InTurn:
             raise
         self._advance(config.steps, label)
         return run
+
+    def say(self, text: str) -> None:
+        """Tells beside the bar what is done with the last run."""
+        self._progress.update(self._bar, description=f"{self._label}: {text}")
 
     def _advance(self, steps: int, label: str) -> None:
         self._done += 1

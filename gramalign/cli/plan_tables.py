@@ -114,8 +114,11 @@ def verdict(plan: Plan) -> str:
     peaks = f"{chip.name}: {compute}, {links} of {link}"
     if chip.network_bandwidth is not None and any(each.leaving for each in plan.collectives):
         peaks += f", a network card of {chip.network_bandwidth / GB:.0f} GB/s"
-    basis = "rings" if chip.noun == "GPU" else "lower bounds"
-    return f"{text}\n{basis} from published peaks, not measured\n{peaks}"
+    gpu = chip.noun == "GPU"
+    basis = f"{'rings' if gpu else 'lower bounds'} from published peaks, not measured"
+    if plan.collectives and not gpu:
+        basis += "; a chip of a small slice has fewer links"
+    return f"{text}\n{basis}\n{peaks}"
 
 
 def refused_table(

@@ -15,6 +15,7 @@ from gramalign.evaluation.ranking import Rank, ranking
 from gramalign.evaluation.records import Record, to_plain
 from gramalign.evaluation.significance import PairedDifference, holm, paired_difference
 from gramalign.evaluation.units import unit_shares, unit_values
+from gramalign.types import Say
 
 Hits = Mapping[str, Float[np.ndarray, "_tasks _examples"]]
 """Of one seed: figure -> hits of each task and example, as `Evaluation.summary_hits` gives them."""
@@ -126,6 +127,7 @@ def compare(
     *,
     groups: Shaped[np.ndarray, " examples"] | None = None,
     resamples: int = 10_000,
+    say: Say = lambda text: None,
 ) -> Comparison:
     """Compares objectives by every figure.
 
@@ -139,6 +141,7 @@ def compare(
         groups: of the examples; those of one group are drawn together.
         resamples: of each bootstrap of a figure or a difference, and of each permutation test that
             is not exact.
+        say: called with what is tested next.
 
     Returns:
         The comparison, with figures in the order in which they first appear. Where objectives were
@@ -178,7 +181,10 @@ def compare(
     names = dict.fromkeys(
         name for of_seeds in results.values() for hits in of_seeds for name in hits
     )
-    by_figure = {name: _compared(name, results, groups, resamples) for name in names}
+    by_figure = {}
+    for number, name in enumerate(names, 1):
+        say(f"testing differences: {name}, {number} of {len(names)}")
+        by_figure[name] = _compared(name, results, groups, resamples)
     return Comparison(
         figures={
             objective: {name: by_figure[name][0][objective] for name in names}

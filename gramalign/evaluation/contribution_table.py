@@ -45,11 +45,14 @@ def _of_score(score: str, found: Sequence[Contribution]) -> Group:
 
 
 def notes(found: Sequence[Contribution]) -> list[str]:
-    """What is to be known of a table: its test, and which queries it is of."""
+    """What is to be known of a table: its test, what it leaves out, and its queries."""
     compared = [(item, x) for item in found for x in (item.gain, *item.worth.values())]
     grouped = any(each.by_group for _, each in compared)
     test = "sign-flip test over groups of queries" if grouped else "McNemar's exact test"
-    said = [f"* differs from 0: {test}, p < 0.05, not corrected for multiple tests"]
+    said = [
+        f"* differs from 0: {test}, p < 0.05, not corrected for multiple tests",
+        "each is left out alone: if two say the same, neither adds any, though both together may",
+    ]
     if any(each.queries < item.joint.queries for item, each in compared):
         said.append("gain and points are over the queries that both sides of the comparison have")
     return said

@@ -13,12 +13,13 @@ Products are assumed to be shared evenly. If devices share each product (`layout
 splits a matrix over them, such as that of a tower's linear path, they all compute the same, which
 is more than is counted here.
 
-A collective-permute uses one link, to the neighbour; other collectives use all links of a chip. On
-TPUs these are lower bounds: elementwise work, latency and detours are left out. On GPUs they are
-left out too, but a cache saves a part of the traffic, and a switch that sums can be faster than the
-rings that are counted here. Between hosts, a collective uses the network cards of all GPUs that
-take part in it. An asynchronous collective can run while the chip computes or moves data, so it is
-hidden if it takes no longer than that; any other always adds to the step.
+A collective-permute uses one link, to the neighbour; other collectives use all links of a chip, as
+in a whole torus. On TPUs these are lower bounds: elementwise work, latency and detours are left
+out, and that a chip of a small slice has fewer neighbours. On GPUs they are left out too, but a
+cache saves a part of the traffic, and a switch that sums can be faster than the rings that are
+counted here. Between hosts, a collective uses the network cards of all GPUs that take part in it.
+An asynchronous collective can run while the chip computes or moves data, so it is hidden if it
+takes no longer than that; any other always adds to the step.
 """
 
 from collections.abc import Mapping

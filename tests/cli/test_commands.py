@@ -170,7 +170,10 @@ def test_figures_need_not_take_the_place_of_the_runs_own(run, store, tmp_path, c
     assert {"evaluation.json", "ranks.npz", "contribution.json", "robustness.json"} <= found
     assert {"classification.json", "predictions.npz", "contribution.npz"} <= found
     assert kept == {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    assert f"wrote {elsewhere / 'robustness.json'}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    pairs = ["evaluation.json and ranks.npz", "contribution.json and contribution.npz"]
+    for names in (*pairs, "classification.json and predictions.npz", "robustness.json"):
+        assert f"wrote {elsewhere / names}\n" in printed
 
 
 def test_versions(capsys):

@@ -1,7 +1,9 @@
 """What `gramalign compare` makes of its runs, without training any."""
 
+import functools
 import io
 import json
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -66,7 +68,7 @@ def test_a_large_store_is_sampled_for_the_baseline(store, monkeypatch):
         linear_baseline(data, rows)
 
 
-def test_the_baseline_is_measured_as_the_runs_are(pairs):
+def test_the_baseline_is_measured_as_the_runs_are(pairs, capsys):
     """By the same rows, masks, groups and modalities."""
     config = Config(data=pairs, modalities=("text", "sound"))
     (hits,) = Compare(scores=("own",))._baseline(config, QUIET)["linear GCCA"]
@@ -75,18 +77,21 @@ def test_the_baseline_is_measured_as_the_runs_are(pairs):
     wanted = evaluate(
         linear_baseline(store, rows), rows.present, groups=rows.groups, neighbours=False
     )
+    said = capsys.readouterr().err
+    assert "linear GCCA: fitting" in said and "linear GCCA: retrieval, cosine: text -> " in said
     assert hits.keys() == wanted.summary_hits(own=True).keys()
     for name, values in wanted.summary_hits(own=True).items():
         np.testing.assert_array_equal(hits[name], values)
 
 
-def test_groups_are_drawn_together(pairs, tmp_path):
+def test_groups_are_drawn_together(pairs, tmp_path, capsys):
     groups = load(pairs).part("test").groups
     rng = np.random.default_rng(0)
     results = {name: [{"R@1": 100.0 * (rng.random((1, len(groups))) < 0.5)}] for name in "ab"}
     Compare(data=(pairs,))._report(pairs, tmp_path, {}, results, {}, {}, QUIET)
     record = json.loads((tmp_path / "compare.json").read_text())
     assert record["figures"] == to_plain(compare(results, groups=groups).to_json())["figures"]
+    assert "testing differences: R@1, 1 of 1" in capsys.readouterr().err
 
 
 def test_a_comparison_that_is_replaced_is_told_of(pairs, tmp_path, capsys):
@@ -122,6 +127,20 @@ def test_of_ranks_the_lowest_is_chosen(monkeypatch, tmp_path):
     assert found["clip"].chosen == "seed=2"
 
 
+def test_the_bar_tells_how_a_run_is_evaluated(monkeypatch):
+    told, run = [], mock.create_autospec(Run, instance=True, folder=Path("run"))
+
+    def found(name, *_, say, **options):
+        say(name)
+        return mock.MagicMock()
+
+    for name in ("evaluate_run", "measure"):
+        monkeypatch.setattr(f"gramalign.cli.compare.{name}", functools.partial(found, name))
+    monkeypatch.setattr("gramalign.cli.compare.rows_of", lambda *_: range(7))
+    Compare(scores=("own", "volume"))._hits(run, told.append)
+    assert told == ["evaluate_run", "embedding 7 rows", "measure"]
+
+
 def test_runs_in_turn_are_told_of_as_they_end(monkeypatch, tmp_path):
     done, made = [], mock.create_autospec(Run, instance=True)
 
@@ -141,8 +160,10 @@ def test_runs_in_turn_are_told_of_as_they_end(monkeypatch, tmp_path):
         with pytest.raises(NonFiniteLoss):
             turn.train(other, tmp_path, "second")
         turn.train(one, tmp_path, "third")
+        turn.say("embedding")
         (bar,) = turn._progress.tasks
         assert (done, bar.completed, bar.total) == ([3, 13, 33], 40, 40)
-        assert bar.description == "third"
+        assert bar.description == "third: embedding"
+    assert bar.description == "third", "what stays on the screen"
     lines = [line for line in screen.file.getvalue().splitlines() if line[1:2] == "/"]
     assert lines == ["1/3  first", "2/3  second: diverged", "3/3  third"]

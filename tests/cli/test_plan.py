@@ -173,6 +173,17 @@ def test_one_gpu_has_nothing_to_communicate():
     ]
 
 
+def test_links_are_those_of_a_whole_torus_which_is_told_where_chips_communicate():
+    sums = (Collective("all-reduce", True, 5, 100, True),)
+    chips = CHIPS["TPU v5 lite"], CHIPS["NVIDIA H200"]
+    plans = [
+        planned.Plan(8, 4, chip, Memory(1, 2, 3, 4), 10, 20, Traffic(30), found)
+        for chip, found in ((chips[0], sums), (chips[0], ()), (chips[1], sums))
+    ]
+    told = ["not measured; a chip of a small slice has fewer links" in verdict(x) for x in plans]
+    assert told == [True, False, False]
+
+
 def test_without_libtpu(store, capsys, monkeypatch):
     monkeypatch.setattr(tpus, "find_spec", lambda name: None)
     status, _, complaint = stopped(capsys, *store, *SMALL, *SLICE)

@@ -55,7 +55,9 @@ def test_one_seed_has_no_interval_and_none_no_mean():
 
 
 def test_every_figure_is_what_its_parts_say():
-    compared = compare(SEEDS, resamples=500)
+    told = []
+    compared = compare(SEEDS, resamples=500, say=told.append)
+    assert told == [f"testing differences: {x}" for x in (f"{PAIRS}, 1 of 2", f"{TUPLES}, 2 of 2")]
     values = {
         name: unit_values(np.stack([each[PAIRS] for each in of_seeds]))
         for name, of_seeds in SEEDS.items()

@@ -76,6 +76,13 @@ def test_a_modality_of_noise_adds_nothing_and_one_that_decides_adds_all():
     assert "both sides of the comparison" not in to_text(contribution_table([found]))
 
 
+def test_of_two_that_say_the_same_neither_adds_anything_which_is_told():
+    same = dict.fromkeys(("text", "audio", "twin"), np.eye(16, dtype=np.float32))
+    found = next(x for x in contributions(checked(same), "cosine") if x.target == "text")
+    assert [found.worth[name].points for name in ("audio", "twin")] == [0, 0]
+    assert "if two say the same, neither adds any" in to_text(contribution_table([found]))
+
+
 def test_who_is_asked_with_rarely_is_not_the_best_alone():
     """Of all queries it finds few, however many of its own."""
     there = np.arange(20) < 3

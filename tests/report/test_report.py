@@ -360,7 +360,7 @@ def test_what_each_modality_adds(gathered, run, tmp_path):
     assert sections_of(page)[-1] == "contribution"
     shown = page.split('<section id="contribution">')[1]
     assert "Rest → one under cosine" in shown and "-12.3*" in shown
-    assert "sign-flip test over groups" in shown
+    assert "sign-flip test over groups" in shown and ". Each is left out alone: if two " in shown
 
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
