@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import logging
+import sys
 from collections.abc import Iterator
 
 import rich.console
@@ -33,6 +35,17 @@ def stages_on(screen: rich.console.Console) -> Iterator[Say]:
         return
     with screen.status("starting") as status:
         yield status.update
+
+
+class Messages(logging.Handler):
+    """Prints what is logged as lines of their own, above a bar or a stage that is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a record to what is stderr now: while a bar is shown, rich takes its place."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
 
 
 def progress_on(

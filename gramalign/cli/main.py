@@ -18,7 +18,7 @@ from gramalign import __version__
 from gramalign.cli.bench import Bench
 from gramalign.cli.classify import Classify
 from gramalign.cli.compare import Compare
-from gramalign.cli.console import console
+from gramalign.cli.console import Messages, console
 from gramalign.cli.embed import Embed
 from gramalign.cli.encoders import Encoders
 from gramalign.cli.errors import BY_HAND, explained, until_unread
@@ -159,7 +159,7 @@ def _to_resume(args: Sequence[str]) -> Config | None:
 def _print_messages() -> None:
     """What gramalign has to tell goes to the screen as it is, whatever others make of their own."""
     logger = logging.getLogger("gramalign")
-    logger.addHandler(logging.StreamHandler())
+    logger.addHandler(Messages())
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
