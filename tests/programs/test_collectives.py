@@ -215,6 +215,7 @@ RING = "source_target_pairs={" + ",".join(f"{{{i},{(i + 1) % 16}}}" for i in ran
         ("all-to-all", "replica_groups={}", 120 * 15 // 16, 120 * 15 // 16 * 8 // 15),
         ("collective-permute", RING, 120, 120),
         ("collective-permute", "source_target_pairs={{0,1},{8,9}}", 120, 0),
+        ("collective-permute", "source_target_pairs=@unread", 120, 120),  # as between hosts
     ],
 )
 def test_what_leaves_a_host(kind, groups, sent, leaving):
