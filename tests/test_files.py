@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ import safetensors.numpy
 
 from gramalign.cli.figures import write_with_rows
 from gramalign.error_text import text_of
-from gramalign.files import check_local, locked, read_json, whole, write_arrays, write_text
+from gramalign.files import (
+    Appended,
+    check_local,
+    locked,
+    read_json,
+    whole,
+    write_arrays,
+    write_text,
+)
 
 
 def names(folder):
@@ -30,6 +39,29 @@ def test_a_file_takes_its_name_when_it_is_written(tmp_path):
         draft.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new" and names(tmp_path) == ["figures.json"]
+
+
+def test_a_name_is_given_to_what_is_on_disk(tmp_path, monkeypatch):
+    """And is on disk itself: a power cut afterwards takes neither."""
+    done = []
+    replace, path = os.replace, tmp_path / "figures.json"
+
+    def replaced(draft, path):
+        replace(draft, path)
+        done.append("named")
+
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_ino))
+    monkeypatch.setattr(os, "replace", replaced)
+    write_text(path, "new")
+    assert done == [path.stat().st_ino, "named", tmp_path.stat().st_ino]
+
+
+def test_what_is_written_in_part_goes_on(tmp_path, monkeypatch):
+    log = Appended(tmp_path / "log")
+    file, log._file = log._file, SimpleNamespace(write=lambda content: file.write(content[:3]))
+    log.write(b"0123456789")
+    file.close()
+    assert (tmp_path / "log").read_bytes() == b"0123456789"
 
 
 def test_others_may_read_what_the_umask_lets_them(tmp_path):

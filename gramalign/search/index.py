@@ -214,7 +214,7 @@ class Index:
             some = upload({"where": allowed}, len(cols.valid), self._mesh)["where"]
             cols = cols._replace(valid=cols.valid & some)
         tile = tile_on(self._mesh)
-        room = min(1 << (k - 1).bit_length(), cols.valid.shape[0])
+        room = 1 << (k - 1).bit_length()
         found = []
         for start in range(0, len(asked), QUERIES[-1]):
             number = min(len(asked) - start, QUERIES[-1])

@@ -95,14 +95,14 @@ def best(
     mesh: Mesh,
     tile: int,
 ) -> tuple[Float[Array, "q k"], Int[Array, "q k"]]:
-    """The k best of the gallery for every query: scores and row numbers, -inf and -1 if none.
+    """The best of the gallery for every query: scores and row numbers, -inf and -1 if none.
 
     Args:
         score: what ranks the rows.
         query: at most a tile of queries.
         present: which of their modalities are present.
         cols: the gallery's factors, from `columns`.
-        k: at most the size of the padded gallery.
+        k: how many; all, where the padded gallery has fewer.
         mesh: the devices.
         tile: rows of the gallery per tile.
     """
@@ -118,5 +118,6 @@ def best(
         of_part, mesh=mesh, in_specs=(_EVERYWHERE, _SPLIT), out_specs=(beside, beside)
     )
     scores, numbers = parts(score.rows(query, present), cols)
-    least, numbers = jax.lax.sort((-scores, numbers), num_keys=2)
+    # Stable: of equal scores those of the first device, whose rows come first, stay first.
+    least, numbers = jax.lax.sort((-scores, numbers))
     return -least[:, :k], numbers[:, :k]

@@ -1,12 +1,13 @@
 """Intervals and tests are tried on values of known means, here a few times each."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gramalign.benchmarks import report, statistics, tables
-from gramalign.evaluation import to_text
+from gramalign.evaluation import Estimate, to_text
 
 TINY = statistics.Sizes(repetitions=40, resamples=99)
 
@@ -30,6 +31,27 @@ def test_all_is_measured():
     shown = to_text(tables.tables({"statistics": found}))
     assert "40 draws each, 99 resamples" in shown and "hits in groups" in shown
     assert max(map(len, shown.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "missed"),
+    [(0.5, 0.6, (0, 0)), (0.4, 0.5, (0, 0)), (0.4, 0.49, (1, 0)), (0.51, 0.6, (0, 1))],
+)
+def test_an_interval_covers_its_ends_however_they_are_rounded(low, high, missed, monkeypatch):
+    found = Estimate(0.5, math.nextafter(low, 1), math.nextafter(high, 0))
+    monkeypatch.setattr(statistics, "bootstrap_interval", lambda *_, **how: found)
+    row = statistics._coverage(statistics.cases()[0], 20, TINY)
+    assert (row["too_low"], row["too_high"]) == missed
+
+
+def test_a_p_value_of_the_level_is_an_alarm_however_it_is_rounded(monkeypatch):
+    def both(p_value):
+        test = SimpleNamespace(p_value=p_value)
+        return SimpleNamespace(over_both=test, over_queries=test)
+
+    for p_value, share in ((0.05, 1), (0.05 + 1e-15, 1), (0.051, 0)):
+        monkeypatch.setattr(statistics, "paired_difference", lambda *_, p=p_value, **how: both(p))
+        assert statistics._type_one_error(3, 0, TINY)["over_both"]["share"] == share
 
 
 @pytest.mark.parametrize("case", statistics.cases(), ids=lambda case: case.name)

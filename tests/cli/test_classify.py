@@ -74,11 +74,13 @@ def test_rows_that_are_measured_choose_nothing(part, sizes, run, store, tmp_path
     np.savez(tmp_path / "store.npz", **arrays, split=split)
     seen = []
 
-    def classify(known, asked, *, validation, **_):
+    def classify(known, asked, *, validation, **how):
         seen.extend([len(known), len(asked), validation and len(validation)])
+        assert how == {"score": "spectral", "prompts": "text"}, "what was asked for"
         raise ValueError("enough")
 
     monkeypatch.setattr("gramalign.cli.classify.classify", classify)
+    words = ["--data", str(tmp_path / "store.npz"), "--part", part]
     with pytest.raises(SystemExit):
-        main(["classify", str(run), "--data", str(tmp_path / "store.npz"), "--part", part])
+        main(["classify", str(run), *words, "--score", "spectral", "--prompts", "text"])
     assert tuple(seen) == sizes

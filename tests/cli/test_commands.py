@@ -21,6 +21,7 @@ from gramalign.cli.console import console
 from gramalign.cli.embed import without_text, write_npz
 from gramalign.cli.evaluate import Evaluate, evaluate_run
 from gramalign.cli.found import Found, table
+from gramalign.cli.made_by import made_by
 from gramalign.cli.main import COMMANDS
 from gramalign.cli.queries import queries
 from gramalign.cli.robustness import Robustness
@@ -363,7 +364,8 @@ def test_nothing_is_written_over_what_would_be_lost(run, store, tmp_path, capsys
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
         return said
 
-    for data in (features, f"{store} + {features}"):
+    again = tmp_path / ".." / tmp_path.name / features.name
+    for data in (features, f"{store} + {again}"):
         said = refused("embed", run, "--data", data, "--out", features)
         assert f"--out is {features}, the features themselves" in said
     for command, kept in (
@@ -561,6 +563,9 @@ def test_search_knows_whose_an_index_is(run, store, tmp_path, capsys, caplog):
     main(["search", str(run), "--save-index", str(saved)])
     assert f"wrote {saved}: 120 rows" in capsys.readouterr().out.replace("\n", "")
     assert Index.load(saved).made_by.startswith("small, step 30, parameters ")
+    trained = load_run(run)
+    narrow = replace(trained.config, model=replace(trained.config.model, dtype="bfloat16"))
+    assert made_by(replace(trained, config=narrow)) != made_by(trained), "other embeddings"
     embedded = ["row3", "--index", str(saved), "--data", str(store)]
     moved.mkdir()
     shutil.copy(run / "params.safetensors", moved)  # the same parameters under another name
@@ -746,13 +751,20 @@ def test_a_fusion_is_evaluated_and_embedded(store, run, small, tmp_path, capsys)
     assert of_text["score"] == "fused" and of_text["recall"]["1"] > 3 * of_text["chance"]["1"]
     assert of_sound["queries"] == 0
 
-    embedded = tmp_path / "embedded.npz"
-    main(["embed", str(out), "--data", str(store), "--out", str(embedded), "--fused", "vast"])
+    embedded, few = tmp_path / "embedded.npz", tmp_path / "few.npz"
+    rows = {name: np.load(store / f"{name}.npy")[:4] for name in ("sound", "text", "video")}
+    gaps = {"present.sound": np.arange(4) > 1, "present.video": np.arange(4) % 2 == 1}
+    np.savez(few, **rows, **gaps)
+    main(["embed", str(out), "--data", str(few), "--out", str(embedded), "--fused", "vast"])
     fused = open_store(embedded)
     assert set(fused.modalities) == {"sound", "text", "video", "sound+video"}
     there = fused.present["sound+video"]
-    assert there.all()  # video always is
-    np.testing.assert_allclose(np.linalg.norm(fused.features["sound+video"], axis=1), 1, rtol=1e-5)
+    assert there.tolist() == [False, True, True, True], "of either part"
+    norms = np.linalg.norm(fused.features["sound+video"], axis=1)
+    np.testing.assert_allclose(norms, there, rtol=1e-5)
+
+    (one,) = searched(capsys, str(out), "0", "--data", str(few))
+    assert one["score"] == "cosine" and len(one["hits"]) == 3, "all that have any of the others"
 
     words = ["embed", str(run), "--data", str(store), "--out", str(embedded), "--fused", "vast"]
     assert "a term of the objective that fuses modalities: it has none" in complaint(capsys, *words)

@@ -45,6 +45,7 @@ def runs(tmp_path):
         steps=900,
     )
     (tmp_path / "d").mkdir()
+    made(tmp_path / "b" / "checkpoints" / "copy")  # not a run: it lies in one
     return tmp_path
 
 

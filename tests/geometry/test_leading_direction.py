@@ -119,12 +119,14 @@ def repeated(rng, number, values):
 
 @pytest.mark.parametrize("values", [[1, 1, 1], [1, 1, 0.3]])
 def test_repeated_values_give_some_unit_vector_of_the_leading_space(values):
+    """On the side of the mean, though no vector's inner product with it is known."""
     vectors = repeated(np.random.default_rng(0), 32, values)
     leading = np.linalg.svd(vectors, full_matrices=False)[2][:, : values.count(1)]
     for found in directions(vectors):
         np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, rtol=1e-5)
         inside = np.linalg.norm(np.einsum("nkd,nd->nk", leading, found), axis=-1)
         np.testing.assert_allclose(inside, 1, rtol=1e-5)
+        assert np.min(np.sum(found * vectors.mean(axis=1), axis=-1)) > -1e-6
 
 
 TARGET = samples.unit(np.random.default_rng(1), D)

@@ -5,8 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gramalign.geometry import orthonormal_basis
 from gramalign.programs.flops import FLOAT32_PASSES, traced_flops
 from tests import every_loss, samples
+
+
+def test_every_product_of_many_modalities():
+    """Which are so many that they are stacked, and multiplied as matrices."""
+
+    def total(x):
+        basis = orthonormal_basis(x)
+        return jnp.sum(basis.vectors) + jnp.sum(basis.volume)
+
+    traced = jax.make_jaxpr(jax.grad(total))(jnp.ones((2, 7, 5)))
+    assert traced_flops(traced, FLOAT32_PASSES) == 6 * traced_flops(traced) > 0
 
 
 @pytest.mark.parametrize("name", every_loss.EVERY)

@@ -52,6 +52,12 @@ def test_fused_embeddings():
         losses.confu(X | fused)
 
 
+@pytest.mark.parametrize("length", [0.98, 1.02])
+def test_a_length_that_is_wrong_by_more_than_rounding(length):
+    with pytest.raises(ValueError, match=f"got lengths from {length} to {length}: apply"):
+        check_unit(with_row(0, length * X["b"][0]), HAVE)
+
+
 def test_the_lengths_that_are_wrong():
     rows = jnp.array([0.0, 0.5, 1.0, 3.0])[:, None] * X["c"]
     with pytest.raises(

@@ -110,11 +110,12 @@ def test_a_loop_of_unknown_length_is_taken_to_run_once():
 
 def test_the_branch_that_sends_more():
     def either(x):
-        branches = to_next, lambda x: ring(x, DEVICES)
+        # Once it sends more at a time, but less than the ring in all.
+        branches = lambda x: jax.lax.psum(x, "data") * x, lambda x: ring(x, DEVICES)
         return jax.lax.cond(jax.lax.axis_size("data") * x[0, 0] > 0, *branches, x)
 
     (one,) = found(either, simulated())
-    assert one.sent == DEVICES * LOCAL
+    assert (one.kind, one.sent) == ("collective-permute", DEVICES * LOCAL)
 
 
 def test_no_communication():
@@ -210,9 +211,11 @@ RING = "source_target_pairs={" + ",".join(f"{{{i},{(i + 1) % 16}}}" for i in ran
         ("reduce-scatter", BETWEEN_HOSTS, 120, 120),
         ("reduce-scatter", "replica_groups={}", 120 * 15, 120 * 15 // 8),
         ("reduce-scatter", "replica_groups={{0,8,9}}", 120 * 2, 120 * 2),  # one of a host, for all
+        ("collective-broadcast", BETWEEN_HOSTS, 120, 120),
         ("all-to-all", "replica_groups={}", 120 * 15 // 16, 120 * 15 // 16 * 8 // 15),
         ("collective-permute", RING, 120, 120),
         ("collective-permute", "source_target_pairs={{0,1},{8,9}}", 120, 0),
+        ("collective-permute", "source_target_pairs=@unread", 120, 120),  # as between hosts
     ],
 )
 def test_what_leaves_a_host(kind, groups, sent, leaving):

@@ -120,6 +120,15 @@ def test_bfloat16_takes_one_product_at_any_precision():
     assert traced_flops(traced, FLOAT32_PASSES) == ONE
 
 
+def test_one_side_in_float32_takes_the_products_of_float32():
+    half = jax.ShapeDtypeStruct((16, 64), jnp.bfloat16)
+
+    def mixed(x, half):
+        return jax.lax.dot(x, half, precision="highest", preferred_element_type=jnp.float32)
+
+    assert traced_flops(jax.make_jaxpr(mixed)(X, half), FLOAT32_PASSES) == 6 * ONE
+
+
 def test_tiles_run_at_the_highest_precision():
     def mean(embeddings):
         return losses.clip(embeddings, anchor="a").mean()

@@ -98,6 +98,13 @@ def test_a_fusion_that_updates_in_place():
     assert traffic(entry(A, B, N, fused)).moved == 32 + 32 + 4 + 32 + 32
 
 
+def test_an_operand_given_twice_is_read_once_and_a_scatter_moves_its_update():
+    twice = "%f = f32[4,8]{1,0} multiply(%a, %a)"
+    assert traffic(entry(A, twice)).moved == 128 + 128
+    put = "%s = f32[4,8]{1,0} scatter(%a, %n, %b), to_apply=%add"
+    assert traffic(entry(A, B, N, put)).moved == 4 + 32 + 32
+
+
 def test_what_is_reduced_is_read_whole_and_of_what_is_sliced_the_slices():
     total = "%r = f32[8]{0} reduce(%a, %n), dimensions={0}, to_apply=%add"
     assert traffic(entry(A, N, total)).moved == 128 + 4 + 32

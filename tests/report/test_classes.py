@@ -1,8 +1,10 @@
 """The plot of classifiers, whatever their modalities are called."""
 
 import dataclasses
+import itertools
 import warnings
 
+import numpy as np
 import pytest
 
 from gramalign.evaluation import ClassFigures, Classification, Estimate
@@ -16,10 +18,12 @@ from gramalign.report.drawing import to_svg
 
 
 def classified(modalities, count=1):
-    """Figures of prompts under two Scores and of probes."""
-    figure = Estimate(50.0, 40.0, 60.0)
+    """Figures of prompts under two Scores and of probes, each one point higher than the last."""
+    values = itertools.count(50.0)
 
     def figures(classifier, of, score="", prompts=""):
+        value = next(values)
+        figure = Estimate(value, value - 10, value + 10)
         about = (classifier, of, score, prompts, 40, 3, (), {1: figure}, figure, {1: 33.3}, 44.4)
         return ClassFigures(*about, settings={})
 
@@ -42,6 +46,12 @@ def test_a_plot_of_classifiers_has_short_names():
     assert shown[0] == "an exceedingly lo… left → rest" and len(shown[0]) == 30
     assert shown[1:3] == [r"\$x_1\$ → rest", "文字 → rest"] and shown[-1] == "all"
     long = names[0]
+    dots = [line.get_xydata()[0] for line in panel.get_lines() if line.get_marker() == "o"]
+    assert [value for value, _ in sorted(dots, key=lambda dot: -dot[1])] == [
+        x.accuracy[1].value for x in classified(names, 2).all
+    ]
+    lines = np.array([x.get_segments()[0] for x in panel.collections])
+    np.testing.assert_array_equal(lines, [[(x - 10, y), (x + 10, y)] for x, y in dots])
     assert table.rows[0][0].text == f"prompts, volume: {long} → rest"
     assert [row[0].text for row in table.rows[-2:]] == [f"probe: {long}", "probe: all"]
     assert [key.label for key in plot.keys][:3] == ["prompts, volume", "prompts, cosine", "probe"]

@@ -1,7 +1,9 @@
 """Curves: which lines are drawn, how they are told apart, and what they are called."""
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 
 from tests.report.made import THREE, made
@@ -76,6 +78,34 @@ def test_panels_of_held_out_rows_say_so():
     assert "Tuples of the batch" in alone or "matched volume" in alone
 
 
+def test_which_figures_are_worth_a_panel():
+    """Losses and validation first; no skipped steps where there are none, nor what one run has."""
+
+    def rows(**more):
+        figures = {"lr": 1.0, "grad_norm": 1.0, "grad_norm/x": 2.0, "skipped": 0, "loss": 3.0}
+        figures |= {"validation/pair R@1, cosine": 5.0, **more}
+        return [{"step": step, **figures} for step in (1, 2)]
+
+    def titles(*logs):
+        runs = (made(f"run{i}", metrics=log) for i, log in enumerate(logs))
+        return [plot.title for plot in training_plots(list(runs))]
+
+    both = ["loss", "pair R@1, cosine, held-out rows", "lr", "norm of the gradient"]
+    assert titles(rows(), rows(only=1.0)) == both
+    assert titles(rows(), rows(skipped=1)) == [*both, "skipped"]
+    alone = ["Loss", "Validation", "Norm of the gradient", "lr"]
+    assert titles(rows()) == alone and titles(rows(skipped=1)) == [*alone, "skipped"]
+
+
+def test_a_sum_of_one_term_is_drawn_once():
+    rows = [{"step": step, "loss": 3.0, "loss/clip": 3.0} for step in (1, 2)]
+    assert labels(training_plots([made("one", metrics=rows)]), "Loss") == ["clip"]
+    weighted = [{**row, "loss": 6.0} for row in rows]
+    assert labels(training_plots([made("two", metrics=weighted)]), "Loss") == [
+        *("all, weighted", "clip")
+    ]
+
+
 def test_names_of_modalities_stay_as_they_are():
     rows = [
         {"step": 1, "loss": 1.0, "grad_norm/x_1": 1.0, "validation/x_1 -> y/z R@1, own": 5.0},
@@ -101,11 +131,15 @@ def test_lines_change_where_their_colours_begin_again():
 
 def test_where_time_goes_is_told_of_one_run():
     rows = [{"step": 2, "examples_per_second": 50.0, "seconds": 0.5, "seconds/input": 0.2}]
+    rows += [{"step": 3, "seconds/input": 0.0}]
     timed = [dataclasses.replace(made(name), timing=rows) for name in ("one", "other")]
     throughput, parts = timing_plots(timed[:1])
     assert throughput.title == "Throughput of each device"
     assert parts.title == "Where a step's time goes"
     assert [key.label for key in parts.keys] == ["input"]
+    (panel,) = parts.figure.axes
+    np.testing.assert_array_equal(panel.get_lines()[0].get_ydata(), [0.2, math.nan])
+    assert panel.get_yscale() == "log"
     (both,) = timing_plots([*timed, made("without")])
     assert [key.label for key in both.keys] == ["one", "other"]
     assert timing_plots([made("without")]) == []

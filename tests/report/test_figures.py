@@ -38,6 +38,7 @@ def test_the_best_is_the_best_on_the_same_rows():
         made("harder", rank=1, part="validation"),
         made("best", rank=1),
     ]
+    assert not cells(comparison(runs[1:3]), "harder"), "of one store, but another part"
     table = comparison(runs)
     assert cells(table, "best") == ["100.0"] * 6 and not cells(table, "hard")
     assert not cells(table, "easy") and not cells(table, "harder"), "there is nothing to beat"

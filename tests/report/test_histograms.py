@@ -68,6 +68,17 @@ def test_densities_are_comparable_however_many_tuples_there_are():
     (plot,) = tuple_plots(dataclasses.replace(run, evaluation=evaluation))
     heights = [x.get_data().values.tolist() for x in plot.figure.axes[0].patches]
     assert heights[::2] == [[0, 3, 1, 0], [1, 1, 1, 1]]
+    assert plot.note.startswith("In 90.0 % of all pairs ")
+
+
+def test_an_axis_begins_at_the_least_that_there_can_be():
+    run = made("one")
+    figure = TupleFigure(0.6, 0.5, 0.9, (0, 3, 1, 0), (10, 10, 10, 10))
+    both = dataclasses.replace(run.evaluation.diagnostics, volume=figure, leading_share=figure)
+    evaluation = dataclasses.replace(run.evaluation, diagnostics=both)
+    plots = tuple_plots(dataclasses.replace(run, evaluation=evaluation))
+    limits = [plot.figure.axes[0].get_xlim() for plot in plots]
+    assert limits == [(0, 1), (pytest.approx(1 / 3), 1)]
 
 
 def test_a_tiny_volume_is_not_shown_as_none():
@@ -94,6 +105,22 @@ def test_bars_end_with_the_gallery():
     plot, *_ = rank_plots([made("one", counts=lambda *_: (350, 350), rank=300)])
     (panel,) = plot.figure.axes
     assert panel.get_xticklabels()[-1].get_text() == "257–350"
+    plot, *_ = rank_plots([made("groups", counts=lambda *_: (5, 5.5), rank=5)])
+    (panel,) = plot.figure.axes
+    assert panel.get_xticklabels()[-1].get_text() == "5–6", "a mean size"
+
+
+def test_a_run_has_one_colour_in_all_panels():
+    """Also beside those that a panel lacks: of the cosine, here, as the folder has no ranks."""
+    runs = [made(name) for name in ("first", "other", "third")]
+    kept = {name: x for name, x in runs[0].ranks.items() if not name.endswith("cosine")}
+    runs[0] = dataclasses.replace(runs[0], ranks=kept)
+    plots = rank_plots(runs)
+    colours = [{key.label: key.colour for key in plot.keys[:-1]} for plot in plots]
+    every = colours[0]
+    assert len(every) == 3 and len(set(every.values())) == 3
+    few = [each for each in colours if "first" not in each]
+    assert few and all(each == {name: every[name] for name in each} for each in colours)
 
 
 def test_runs_that_share_a_colour_differ_in_fill():

@@ -28,11 +28,11 @@ def test_a_file_that_names_other_modalities(tmp_path):
 
 
 def test_where_all_hits_are_on_one_device():
-    x = np.random.default_rng(0).normal(size=(16, 4))
-    index = Index({"a": x, "b": x}, {"b": np.arange(16) < 8}, devices=jax.devices()[:2])
-    hits = index.search({"a": x[:1]}, k=16)
-    assert sorted(hits.numbers[0, :8]) == list(range(8))
-    assert (hits.numbers[0, 8:] == -1).all() and (hits.ids[0, 8:] == "").all()
+    x = np.random.default_rng(0).normal(size=(80, 4))
+    index = Index({"a": x, "b": x}, {"b": np.arange(80) < 40}, devices=jax.devices()[:2])
+    hits = index.search({"a": x[:1]}, k=80)
+    assert sorted(hits.numbers[0, :40]) == list(range(40))
+    assert (hits.numbers[0, 40:] == -1).all() and (hits.ids[0, 40:] == "").all()
 
 
 def test_factors_are_made_a_tile_at_a_time():

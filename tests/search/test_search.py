@@ -79,7 +79,7 @@ def test_one_gallery_for_one_modality_and_for_several():
     queries = [{m: embeddings[m][:4] for m in names} for names in ("a", "ab")]
 
     def found(index, query):
-        return index.search(query, 5, score="volume", gallery=["c", "d"])
+        return index.search(query, 5, score="simplex", gallery=["c", "d"])
 
     for query in (*queries, *queries[::-1]):
         fresh = found(Index(embeddings, present, devices=ONE), query)

@@ -32,6 +32,12 @@ def gone(key, features, present):
 def wrong(key, features, present):
     return {m: x[1:] for m, x in features.items()}, present
 
+def halves(key, features, present):
+    return {m: x.astype("float16") for m, x in features.items()}, present
+
+def numbered(key, features, present):
+    return features, {m: there.astype(int) for m, there in present.items()}
+
 def of_two(key, features):
     return features, {}
 
@@ -94,6 +100,8 @@ def test_where_nothing_is_left_to_learn_from(losses, caplog):
     "name, what",
     [
         ("wrong", "augment returns .* expected \\(features, present\\)"),
+        ("halves", "augment returns .*float16.* as given: .*float32"),
+        ("numbered", "augment returns .*int32.* as given: .*bool"),
         ("of_two", "augment failed, TypeError: .*of_two.* called with \\(key, features, present"),
         ("none", "hooks.py has no 'none'"),
         ("number", "expected a function"),

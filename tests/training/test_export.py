@@ -133,10 +133,11 @@ def test_a_run_of_no_steps_is_copied(small_config, small_store, tmp_path, quiet)
     folder = train(
         small_config(steps=0, optimizer=Optimizer()), tmp_path / "run", report=quiet
     ).folder
+    (folder / "start_from.json").write_text("{}")
     for checkpoint in ("latest", 0):
         made = export(folder, tmp_path / f"{checkpoint}", checkpoint)
         assert made.step == 0
-        for name in ("params.safetensors", "config.json", "fixed.safetensors"):
+        for name in ("params.safetensors", "config.json", "fixed.safetensors", "start_from.json"):
             assert (made.folder / name).read_bytes() == (folder / name).read_bytes()
         store = load(small_store)
         found, wanted = (embed_store(each, store) for each in (made, load_run(folder)))

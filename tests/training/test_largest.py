@@ -43,6 +43,22 @@ def test_from_a_batch_that_does_not_fit(says):
     assert len(tried) <= 7
 
 
+def test_a_batch_that_was_refused_is_not_tried_again():
+    """The compiler does not say what it needs, and by the one that fits it would fit."""
+    tried = []
+
+    def attempt(size):
+        tried.append(size)
+        return Trial(size, size < 800, 10 * size if size < 800 else None)
+
+    first = attempt(1000)
+    attempts = {"available": 20_000, "multiple": 8, "attempts": 4}
+    largest_batch(attempt, first, **attempts)
+    fits, *later = tried[1:]
+    assert fits < 800 and all(fits < size < 1000 for size in later)
+    assert later[0] == (fits + 1000) // 2 // 8 * 8
+
+
 @pytest.mark.parametrize(
     "fixed, each, multiple, start",
     [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gramalign.training import Layout, Model, alike, loop, processes, train
-from gramalign.training.alike import check_shared
+from gramalign.training.alike import check_shared, facts
 from gramalign.training.processes import Cluster, agreed, check_alike, together
 from gramalign.training.run_folder import RunFolder
 from tests.processes import ended, free_port
@@ -58,6 +58,16 @@ def test_processes_that_differ_are_named_with_what_differs(monkeypatch):
             check_alike(first)
     told(monkeypatch, json.dumps(own))
     check_alike(own)
+
+
+def test_processes_that_measured_other_statistics_differ(small_config):
+    """As where their copies of the data do, in a row that only one of them can read."""
+    measured = {"a": (np.zeros(3, np.float32), np.ones(3, np.float32))}
+    other = {"a": (np.full(3, 1e-6, np.float32), np.ones(3, np.float32))}
+    found, same, differing = (
+        facts(small_config(), "0" * 64, x, None) for x in (measured, dict(measured), other)
+    )
+    assert found == same and found != differing
 
 
 @pytest.mark.parametrize("decision", [300 / 7, True, 3])

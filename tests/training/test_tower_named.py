@@ -276,7 +276,10 @@ def test_a_class_that_was_reloaded_is_used(small_config, tmp_path, quiet, monkey
 
 
 def test_gathered_towers_of_your_own_embed_as_whole_ones():
-    """To the bit, also what they add in another dtype than the one they compute in."""
+    """To the bit, also what they add in another dtype than the one they compute in.
+
+    Nor are their kernels in another, and they may read it.
+    """
     model = Model(dim=4, tower="tests.own_methods:Placed", dtype="bfloat16")
     config = Config(objective="clip", model=model, layout=Layout(data=2, fsdp=2, model=2))
     whole = WholeModel(config, {"a": 8, "b": 8}, rngs=nnx.Rngs(0))
@@ -289,3 +292,5 @@ def test_gathered_towers_of_your_own_embed_as_whole_ones():
     mesh = mesh_of(config.layout)
     plain, parts = jax.jit(lambda x: (embed(x), embed(gathered(x, config, mesh))))(params)
     np.testing.assert_array_equal(plain, parts)
+    given = jax.eval_shape(lambda x: gathered(x, config, mesh), params)
+    assert jax.tree.map(lambda x: x.dtype, given) == jax.tree.map(lambda x: x.dtype, params)
