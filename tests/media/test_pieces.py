@@ -295,8 +295,23 @@ def test_frames_that_only_decode_others_are_none(tmp_path):
     assert greys(frames_of(str(tmp_path / "cut.mp4"), 30)) == list(range(8, 20))
 
 
+def test_a_film_that_ends_before_its_frames_do(tmp_path):
+    path = tmp_path / "a.mp4"
+    write_video(path, [10 * n for n in range(20)])
+    with av.open(path) as container:
+        last = [bytes(packet) for packet in container.demux(video=0) if packet.size][-4:]
+    content = path.read_bytes()
+    for packet in last:  # which says of its frame that it is not coded
+        nothing = bytes.fromhex("000001b65080").ljust(len(packet), b"\0")
+        content = content.replace(packet, nothing)
+    path.write_bytes(content)
+    assert greys(frames_of(str(path), 1)) == [10]
+    with pytest.raises(ValueError, match="it ends before frame 1[6-9] of 20"):
+        frames_of(str(path), 20)
+
+
 def test_videos_are_turned_as_they_were_taken(tmp_path):
-    write_video(tmp_path / "a.mp4", [200])
+    write_video(tmp_path / "a.mp4", [200], width=64)
     content = (tmp_path / "a.mp4").read_bytes()
     one, none, minus = (number.to_bytes(4, "big") for number in (1 << 16, 0, 2**32 - (1 << 16)))
     upright, turned = one + 3 * none + one + none, none + one + none + minus + 2 * none
@@ -304,6 +319,7 @@ def test_videos_are_turned_as_they_were_taken(tmp_path):
     content = content[:place] + turned + content[place + len(turned) :]
     (tmp_path / "a.mp4").write_bytes(content)
     (image,) = frames_of(str(tmp_path / "a.mp4"), 1)
+    assert image.size == (32, 64)
     left, right = np.asarray(image)[:, :12].mean(), np.asarray(image)[:, -12:].mean()
     assert left == pytest.approx(200, abs=5) and right == pytest.approx(100, abs=5)
 
