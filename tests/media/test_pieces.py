@@ -73,6 +73,15 @@ def test_other_texts_are_padded_to_a_few_lengths(encoders):
         assert not found["input_ids"][0, ~there].any()
 
 
+def test_texts_whose_inputs_are_kept_are_padded_to_one(encoders):
+    tokenizer = AutoTokenizer.from_pretrained(encoders / "bert")
+    texts = text_pieces(tokenizer, 60, model_type="bert", filled=True)
+    for words in (3, 40):
+        found = texts(" ".join((WORDS * 9)[:words]))
+        assert found["input_ids"].shape == found["attention_mask"].shape == (1, 60)
+        assert found["attention_mask"].sum() == words + 1  # and the end
+
+
 def test_the_model_has_room_for_fewer_tokens_than_the_tokenizer(encoders):
     assert read(encoders, "text", "bert", "a dog " * 40)["input_ids"].shape == (1, 12)
 
