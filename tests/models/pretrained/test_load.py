@@ -161,6 +161,14 @@ def test_a_configuration_that_is_silent_means_the_defaults(type_, changes):
         assert made(changes) == made(known)
 
 
+def test_gates_of_dinov2_have_a_width_that_suits_accelerators():
+    """Of those tested against Hugging Face, two thirds of four widths are a multiple of 8."""
+    config = {"hidden_size": 32, "num_attention_heads": 4, "use_swiglu_ffn": True}
+    recipe = pretrained.FAMILIES["dinov2"]["image"]
+    encoder = nnx.eval_shape(lambda: recipe.make(config, jnp.float32))
+    assert encoder.body.layers[0].mlp.down.in_features == 88
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_no_weights_are_drawn_that_are_read(name):
     """Nor keys counted, which with flax 0.12.8 takes a trace the square of the number of layers."""
@@ -255,6 +263,13 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
         ("beats audio", "", {"activation_fn": "glu"}, "activation_fn is 'glu', expected any of"),
         ("distilbert text", "", {"activation": "x"}, "activation is 'x', expected any of"),
         ("beats audio", "", {"max_length": 3}, r"a spectrogram of \(10, 3\) has no patch of 4"),
+        (
+            "clap audio",
+            "audio",
+            {"patch_size": 8, "patch_stride": 8, "spec_size": 24, "window_size": 3},
+            "a stage has 3 x 3 tokens, expected .* even ones before other stages",
+        ),
+        ("beats audio", "", {"num_buckets": 6}, "6 ranges of distances up to 5, expected a posit"),
         ("beats audio", "", {"max_distance": 2}, "8 ranges of distances up to 2, expected a pos"),
         ("wav2vec2 audio", "", {"conv_stride": [5]}, r"have \[4, 4, 1\] entries, expected as many"),
         ("whisper audio", "", {"activation_function": "x"}, "activation_function is 'x', expected"),
