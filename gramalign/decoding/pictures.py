@@ -59,7 +59,7 @@ def frames_of(path: str, count: int) -> list["Image.Image"]:
             if packet.is_keyframe:
                 keys.append(packet.pts)
         chosen = _spread(len(times), count)
-        if None not in (*times, *keys):
+        if None not in times:
             found = _at(container, stream, [sorted(times)[number] for number in chosen], keys)
             if len(found) == len(chosen):
                 return found

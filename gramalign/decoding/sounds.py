@@ -37,8 +37,10 @@ def sound(path: str, rate: int) -> Float[np.ndarray, " samples"]:
 def windows(found: Float[np.ndarray, " samples"], size: int) -> list[np.ndarray]:
     """As few windows of a size as cover a sound, spread evenly, so that none is nearly empty.
 
-    >>> [x.tolist() for x in windows(np.arange(5.0), 2)], len(windows(np.ones(2), 2))
-    ([[0.0, 1.0], [1.0, 2.0], [3.0, 4.0]], 1)
+    >>> [x.tolist() for x in windows(np.arange(5.0), 2)]
+    [[0.0, 1.0], [1.0, 2.0], [3.0, 4.0]]
+    >>> len(windows(np.ones(2), 2)), len(windows(np.ones(4), 2))
+    (1, 2)
     """
     if len(found) <= size:
         return [found]

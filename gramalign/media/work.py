@@ -123,8 +123,6 @@ def work_on(out: Path, job: Mapping[str, Any]) -> Iterator[Work]:
                 )
             (folder / _CHUNKS).mkdir(exist_ok=True)
             write_text(folder / JOB, json.dumps(job, indent=1) + "\n")
-        for draft in folder.glob("**/*.part"):  # of a process that was killed
-            draft.unlink()
         yield Work(folder, out)
 
 

@@ -111,7 +111,7 @@ def _posterior(
 ) -> tuple[Float[Array, "b q"], Float[Array, " b"]]:
     """The mean of b, and the logarithm of the density of what is kept."""
     variance = jnp.exp(2 * log_noise) + LEAST_VARIANCE
-    rest = jnp.where(kept[..., None], x - means[None], 0)
+    rest = x - means[None]
     shared = jnp.where(kept, 1 / variance[None], 0)
     squares = _product("kqd,krd->kqr", weights, weights)
     precision = jnp.eye(weights.shape[1])[None] + _product("bk,kqr->bqr", shared, squares)

@@ -11,7 +11,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from gramalign.geometry import normalize
-from gramalign.geometry.norms import at_least_float32
 from gramalign.imported import arguments, placed
 from gramalign.models.standardize import Statistic
 from gramalign.models.tower import Tower
@@ -173,7 +172,7 @@ class Towers(nnx.Module):
         elif y.shape != (x.shape[0], self.dim):
             what = f"shape {y.shape}"
         else:
-            return at_least_float32(y)
+            return y
         raise ValueError(
             f"the tower of {modality} returns {what} for features of shape {x.shape}, expected "
             f"floats of shape {(x.shape[0], self.dim)}"

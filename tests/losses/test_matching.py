@@ -222,6 +222,17 @@ def test_a_head_says_what_it_judges(embeddings, head):
             MatchingHead(names, 8, hidden=4, rngs=nnx.Rngs(0))
 
 
+def test_the_head_is_its_formula(embeddings, head):
+    vectors = [np.asarray(embeddings[name], np.float64) for name in NAMES]
+    products = [8 * v * (sum(vectors) - v) for v in vectors]
+    x = np.concatenate([*(np.sqrt(8) * v for v in vectors), *products], axis=1)
+    y = x @ np.asarray(head.hidden.kernel[...])
+    y = y / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3)))
+    y = (y - y.mean(axis=1, keepdims=True)) / y.std(axis=1, keepdims=True)
+    wanted = (y @ np.asarray(head.head.kernel[...]))[:, 0]
+    np.testing.assert_allclose(head(embeddings), wanted, atol=1e-4)
+
+
 def test_absent_modalities_count_as_zeros(embeddings, present, head):
     bad = {
         n: jnp.where(present[n][:, None], x, jnp.nan) if n in present else x

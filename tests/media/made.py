@@ -104,15 +104,17 @@ def write_sound(path: Path, seed: int, seconds: float, rate: int = RATE, channel
     soundfile.write(path, 0.1 * samples, rate, subtype="FLOAT")
 
 
-def write_video(path: Path, greys: Sequence[int], **options: str) -> None:
+def write_video(path: Path, greys: Sequence[int], width: int = 32, **options: str) -> None:
     """A frame of one grey after the other, whose upper half is darker."""
     path.parent.mkdir(exist_ok=True)
+    # Or each change of grey would be a new scene, which begins at a key.
+    options = {"sc_threshold": "1000000000", **options}
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10, options=options)
-        stream.width = stream.height = 32
+        stream.width, stream.height = width, 32
         stream.pix_fmt = "yuv420p"
         for grey in greys:
-            pixels = np.full((32, 32, 3), grey, np.uint8)
+            pixels = np.full((32, width, 3), grey, np.uint8)
             pixels[:16] = grey // 2
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())

@@ -19,6 +19,7 @@ from gramalign.decoding.reading import Reading
 from gramalign.files import locked
 from gramalign.media import features, features_like, job
 from gramalign.media.encoding import encoding_of
+from gramalign.media.recipe import Options, recipe_of
 from gramalign.models.pretrained import load
 from tests.compilations import compilations
 from tests.media.conftest import ROWS
@@ -110,6 +111,12 @@ def test_texts_are_as_long_as_sentence_transformers_takes_them(table, encoders, 
     longer = captions(folder, "longer", tokens=9)
     np.testing.assert_allclose(short, wanted, atol=1e-6)
     assert np.abs(longer - short).max() > 0.01, "what is asked for counts"
+
+
+@pytest.mark.parametrize(("tokens", "longest"), [(None, 12), (1000, 12), (9, 9)])
+def test_no_text_is_longer_than_its_encoder_takes(encoders, tokens, longest):
+    options = Options(tokens=tokens, inputs=True)
+    assert recipe_of("text", encoders / "bert", options, encoding_of).reading.longest == longest
 
 
 def test_texts_are_worded_as_sentence_transformers_words_them(encoders, tmp_path):
@@ -261,6 +268,7 @@ def test_interrupted_anywhere_it_goes_on_to_the_same_bits(
     "step",
     [
         "gramalign.media.work.write_text",  # before there is a job
+        "gramalign.media.work.np.savez",  # when a chunk is begun
         "gramalign.media.job.join",
         "gramalign.media.work.Work.save",  # when some of the arrays are there
         "gramalign.media.work.shutil.rmtree",

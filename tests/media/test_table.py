@@ -45,6 +45,11 @@ def test_spaces_after_a_delimiter_are_none_of_the_table(write):
     assert about == {"ids": ["x", "y"], "labels": ["a, b", "c"], "split": ["test", "train"]}
 
 
+def test_a_line_of_jsonl_may_hold_what_else_ends_lines(write):
+    table = read_table(write('{"words": "a\u2028b\x85", "n": "  "}\n', "media.jsonl"))
+    assert table.cells("words") == ["a\u2028b\x85"] and table.cells("n") == [None]
+
+
 def test_columns_about_rows_are_numbers_or_names(write):
     table = read_table(write("ids,labels,groups,split,x\n007,3,a,0,\n008,-1,a,2,\n"))
     about = table.about_rows()

@@ -77,6 +77,15 @@ def test_modalities_that_are_left_out_are_absent(model):
     np.testing.assert_allclose(surprise, like, atol=1e-6)
 
 
+def test_at_first_elements_vary_as_much_as_those_of_scaled_unit_rows():
+    made = completion()
+    for name in NAMES:
+        shared, noise = made.weights[name][...], np.exp(2 * made.log_noise[name][...])
+        assert np.mean(np.sum(shared**2, axis=0)) == pytest.approx(0.5) and noise == pytest.approx(
+            0.5
+        )
+
+
 def test_at_first_what_is_missing_is_where_the_others_are():
     """With all directions, exactly there."""
     rows = samples.as_jax(EMBEDDINGS)

@@ -31,9 +31,13 @@ def test_a_constant_feature_is_shifted_and_not_blown_up():
 def test_the_output_is_a_linear_path_plus_a_perceptron():
     model = tower(mean=X.mean(0), std=X.std(0))
     assert model(jnp.asarray(X)).shape == (32, 4)
-    model.head.kernel[...] = jnp.zeros((8, 4))
-    expected = (X - X.mean(0)) / X.std(0) @ np.asarray(model.linear.kernel[...])
-    np.testing.assert_allclose(model(jnp.asarray(X)), expected, atol=1e-5)
+    z = (X - X.mean(0)) / X.std(0)
+    hidden = z.astype(np.float64)
+    for layer in model.layers:
+        y = hidden @ np.asarray(layer.kernel[...])
+        hidden = y / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3)))
+    linear, head = (np.asarray(of.kernel[...]) for of in (model.linear, model.head))
+    np.testing.assert_allclose(model(jnp.asarray(X)), z @ linear + hidden @ head, atol=5e-6)
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -70,6 +74,14 @@ def test_dropout_drops_its_share_of_hidden_units_and_scales_the_rest():
     kept = np.asarray(dropped != 0)
     np.testing.assert_allclose(dropped, np.where(kept, model(x) / 0.75, 0), rtol=1e-6)
     assert abs(kept.mean() - 0.75) < 0.1
+
+
+def test_each_layer_drops_units_of_its_own():
+    model, x = tower(0.5, mean=X.mean(0), std=X.std(0)), jnp.asarray(X)
+    model.linear.kernel[...] = jnp.zeros((5, 4))
+    model.layers[1].kernel[...], model.head.kernel[...] = jnp.eye(8), jnp.eye(8, 4)
+    kept = model(x, dropout_keys=jax.random.split(jax.random.key(0), len(x))) != 0
+    assert abs(kept.mean() - 0.25) < 0.1
 
 
 def test_statistics_are_not_trained():

@@ -72,3 +72,33 @@ def test_towers_draw_different_dropout():
 def test_an_unknown_modality_is_named(towers):
     with pytest.raises(ValueError, match=r"got \['video'\], expected any of \['audio', "):
         towers({"video": FEATURES["text"]})
+
+
+class Own(nnx.Module):
+    """Multiplies in bfloat16, and brings a bias to begin with."""
+
+    def __init__(self, features, dim, *, begin=4, rngs):
+        self.linear = nnx.Linear(features, dim, dtype=jnp.bfloat16, rngs=rngs)
+        self.begin = begin
+
+    def __call__(self, x):
+        return self.linear(x)
+
+    def initial_weights(self):
+        return {"linear.bias": np.ones(self.begin, np.float32)}
+
+
+def own(**settings):
+    shape = {"hidden": 8, "depth": 1, "tower": Own, "settings": settings}
+    return Towers({"text": 5}, 4, rngs=nnx.Rngs(params=0), **shape)
+
+
+def test_embeddings_are_float32_whatever_a_tower_returns():
+    assert own()({"text": FEATURES["text"]})["text"].dtype == jnp.float32
+
+
+def test_initial_weights_of_another_shape_are_refused():
+    assert own(begin=4).initial_weights().keys() == {"towers.text.linear.bias"}
+    told = r"tower of text has initial weights linear.bias of shape \(3,\), .* shape, \(4,\)"
+    with pytest.raises(ValueError, match=told):
+        own(begin=3).initial_weights()

@@ -227,7 +227,7 @@ class Gate(nnx.Module):
         self, x: Float[Array, "batch tokens heads features"]
     ) -> Float[Array, "batch heads tokens 1"]:
         """A factor per token and head."""
-        parts = self.map(x.astype(jnp.float32)).reshape(*x.shape[:3], 2, 4)
+        parts = self.map(x).reshape(*x.shape[:3], 2, 4)
         parts = jax.nn.sigmoid(jnp.sum(parts, axis=-1))
         reset = parts[..., 1] * self.weight[...][None, None] - 1
         return jnp.swapaxes(parts[..., 0] * reset + 2, 1, 2)[..., None]

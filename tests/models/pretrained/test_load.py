@@ -84,6 +84,7 @@ def test_a_row_of_padding_alone_is_finite_and_so_are_its_gradients(model):
     encoder = pretrained.load(model("bert text"), "text")
     inputs = drawn_inputs(GOLDEN["bert text"]["inputs"])
     inputs["attention_mask"][0] = 0
+    assert jnp.isfinite(encoder(inputs)).all()
     graph, state = nnx.split(encoder)
     slopes = jax.jit(jax.grad(lambda s: jnp.sum(nnx.merge(graph, s)(inputs) ** 2)))(state)
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(slopes))
@@ -96,12 +97,12 @@ def test_frames_of_silence_after_a_sound_do_not_count(model):
     np.testing.assert_allclose(
         encoder(inputs | {"attention_mask": mask}), encoder(inputs), atol=1e-6
     )
-    mask[0, 6:] = 0
+    mask[0, 7:] = 0  # in the middle of a token
     found = encoder(inputs | {"attention_mask": mask})
     np.testing.assert_allclose(found[1], encoder(inputs)[1], atol=1e-6)
     # Attention still sees them, as it was trained to.
     tokens = encoder.body(encoder.front(inputs)[0])
-    np.testing.assert_allclose(found[0], tokens[0, :3].mean(0), atol=1e-6)
+    np.testing.assert_allclose(found[0], tokens[0, :4].mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,14 @@ def test_a_configuration_that_is_silent_means_the_defaults(type_, changes):
             return nnx.split(nnx.eval_shape(lambda: recipe.make(config, jnp.float32)))
 
         assert made(changes) == made(known)
+
+
+def test_gates_of_dinov2_have_a_width_that_suits_accelerators():
+    """Of those tested against Hugging Face, two thirds of four widths are a multiple of 8."""
+    config = {"hidden_size": 32, "num_attention_heads": 4, "use_swiglu_ffn": True}
+    recipe = pretrained.FAMILIES["dinov2"]["image"]
+    encoder = nnx.eval_shape(lambda: recipe.make(config, jnp.float32))
+    assert encoder.body.layers[0].mlp.down.in_features == 88
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -254,6 +263,13 @@ def test_a_model_that_is_not_what_it_says_is_refused(model, change, told):
         ("beats audio", "", {"activation_fn": "glu"}, "activation_fn is 'glu', expected any of"),
         ("distilbert text", "", {"activation": "x"}, "activation is 'x', expected any of"),
         ("beats audio", "", {"max_length": 3}, r"a spectrogram of \(10, 3\) has no patch of 4"),
+        (
+            "clap audio",
+            "audio",
+            {"patch_size": 8, "patch_stride": 8, "spec_size": 24, "window_size": 3},
+            "a stage has 3 x 3 tokens, expected .* even ones before other stages",
+        ),
+        ("beats audio", "", {"num_buckets": 6}, "6 ranges of distances up to 5, expected a posit"),
         ("beats audio", "", {"max_distance": 2}, "8 ranges of distances up to 2, expected a pos"),
         ("wav2vec2 audio", "", {"conv_stride": [5]}, r"have \[4, 4, 1\] entries, expected as many"),
         ("whisper audio", "", {"activation_function": "x"}, "activation_function is 'x', expected"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gramalign.models import pretrained
+from gramalign.models import Tower, pretrained
 from gramalign.models.pretrained.tower import _inputs
 from tests.models.pretrained.tiny import drawn_inputs, golden
 
@@ -53,6 +53,43 @@ def test_the_first_word_is_no_padding(model):
     found = _inputs(front, jax.numpy.array([[5.0, 0, 7, -1]]))
     assert np.asarray(found["input_ids"]).tolist() == [[5, 0, 7, 0]]
     assert np.asarray(found["attention_mask"]).tolist() == [[True, True, True, False]]
+
+
+def test_only_what_comes_after_the_last_sample_is_silence(model):
+    front = pretrained.load(model("wav2vec2 audio"), "audio").front
+    found = _inputs(front, jnp.array([[0, 0.5, 0, 0.25, 0, 0], [0.5] * 6]))
+    assert np.asarray(found["attention_mask"]).sum(axis=1).tolist() == [4, 6]
+
+
+def test_without_an_encoder_it_is_a_tower_of_features():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(3, 2, (6, 5)), jnp.float32)
+    like = {"hidden": 8, "depth": 1, "dropout": 0.5, "mean": np.ones(5), "std": np.full(5, 2.0)}
+    found = pretrained.Tower(
+        5, 4, modality="it", encoders={"it": None}, **like, rngs=nnx.Rngs(params=0)
+    )
+    wanted = Tower(5, 4, **like, rngs=nnx.Rngs(params=0))
+    keys = jax.random.split(jax.random.key(0), 6)
+    np.testing.assert_array_equal(found(x, dropout_keys=keys), wanted(x, dropout_keys=keys))
+
+
+def abstract(folder, features, **settings):
+    like = {"modality": "it", "encoders": {"it": str(folder)}, "hidden": 4, "depth": 1, **settings}
+    return nnx.eval_shape(lambda: pretrained.Tower(features, 4, rngs=nnx.Rngs(0), **like))
+
+
+def test_a_tower_multiplies_in_its_dtype(model):
+    assert abstract(model("bert text"), 9, dtype=jnp.bfloat16).encoder.front.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("name", "fits", "features"), [("wav2vec2 audio", 165, 164), ("bert text", 12, 13)]
+)
+def test_rows_that_an_encoder_has_no_room_for(model, name, fits, features):
+    folder = model(name)
+    abstract(folder, fits)
+    with pytest.raises(ValueError, match=f"has {features} numbers a row, and .* of other sizes"):
+        abstract(folder, features)
 
 
 def test_clap_hears_at_most_what_its_square_has_room_for(model):

@@ -12,8 +12,16 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from gramalign.models import pretrained
 from gramalign.models.linear import HIDDEN, PRODUCT
+from gramalign.models.pretrained.encoder import mean
 from gramalign.models.pretrained.swin import Swin
-from gramalign.models.pretrained.transformer import ACTIVATIONS, Attention, Shape, Transformer
+from gramalign.models.pretrained.transformer import (
+    ACTIVATIONS,
+    Attention,
+    Gate,
+    Shape,
+    Transformer,
+    _times,
+)
 from gramalign.programs.flops import matmul_flops
 from tests.models.pretrained.tiny import drawn_inputs, fill, golden
 
@@ -210,3 +218,20 @@ def test_attention_in_bfloat16_compares_in_float32():
     # Likenesses of 128 and 128.5, which are one number in bfloat16; values of 0 and 2.
     found = attention(tokens, asking=jnp.full((1, 1, 64), 2, jnp.bfloat16))
     assert float(found[0, 0, 0]) == pytest.approx(2 / (1 + math.exp(-0.5)), abs=0.01)
+
+
+def test_what_bfloat16_is_too_narrow_for_is_computed_in_float32():
+    rng = np.random.default_rng(0)
+    narrow = jnp.asarray(rng.normal(size=(2, 5, 4, 8)), jnp.bfloat16)
+    wide = narrow.astype(jnp.float32)
+    gate = Gate(4, 32)
+    fill(gate)
+    np.testing.assert_array_equal(gate(narrow), gate(wide), strict=True)
+
+    tokens, mask = narrow[:, :, 0], jnp.arange(5)[None] < jnp.array([[5], [3]])
+    scale = nnx.Param(jnp.asarray(rng.normal(size=8), jnp.float32))
+    exact = (scale[...][None, None] * wide[:, :, 0]).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(_times(scale, tokens), exact, strict=True)
+    for there in (None, mask):
+        found = mean(tokens, there)
+        np.testing.assert_array_equal(found, mean(wide[:, :, 0], there), strict=True)
