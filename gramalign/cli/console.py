@@ -5,6 +5,7 @@ import functools
 import logging
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -41,9 +42,14 @@ class Messages(logging.Handler):
     """Prints what is logged as lines of their own, above a bar or a stage that is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints a record to what is stderr now: while a bar is shown, rich takes its place."""
+        """Prints a record to what is stderr now.
+
+        While a bar is shown, rich takes its place, which is right on a terminal alone.
+        """
+        stderr: Any = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
         try:
-            print(self.format(record), file=sys.stderr, flush=True)
+            file = sys.stderr if stderr.isatty() else stderr
+            print(self.format(record), file=file, flush=True)
         except Exception:
             self.handleError(record)
 

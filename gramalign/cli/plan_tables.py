@@ -145,7 +145,7 @@ def _cures(config: Config, parts: int) -> Iterator[str]:
         yield "--model.remat: one array per layer is then kept for the backward pass"
     if part := _part(config.microbatch or config.batch_size, parts):
         yield f"--microbatch {part}: towers then hold that many examples at a time"
-    if config.engine.strategy == "gather" and parts > 1:
+    if config.engine.strategy == "gather" and parts * config.layout.model > 1:
         yield "--engine.strategy ring: no device then holds all columns"
     yield "a smaller --batch-size"
     yield "a --topology of more chips"

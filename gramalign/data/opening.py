@@ -76,7 +76,7 @@ def _build(arrays: Located, source: str) -> FeatureStore:
         )
     _check_names(arrays, modalities)
     for name in modalities:
-        check_features(*arrays[name])
+        _check_features(*arrays[name])
     where_first, first = arrays[modalities[0]]
     for where, array in arrays.values():
         if array.ndim == 0 or len(array) != len(first):
@@ -165,10 +165,14 @@ def _check_names(arrays: Located, modalities: list[str]) -> None:
             raise FeatureStoreError(f"{where}: .safetensors files reserve this name: rename it")
 
 
-def check_features(where: str, array: np.ndarray) -> None:
-    """Raises a `FeatureStoreError` unless these are real numbers, `[rows, width]`."""
+def is_real(dtype: np.dtype) -> bool:
+    """Whether features may have this dtype."""
+    return dtype.kind in "fiub" or dtype.name == "bfloat16"
+
+
+def _check_features(where: str, array: np.ndarray) -> None:
     rename = f"if it describes each row, call it one of {', '.join(COLUMNS)}"
-    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+    if not is_real(array.dtype):
         cure = rename if array.dtype.kind in "US" else "save it as float32"
         raise FeatureStoreError(f"{where} has dtype {array.dtype}, expected real numbers; {cure}")
     if array.ndim != 2:

@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+from gramalign.data.rows import called
 from gramalign.data.store import FeatureStore, FeatureStoreError
 from gramalign.imported import declared, named, placed, read_call, written_call
 
@@ -24,8 +25,9 @@ def is_own(name: str) -> bool:
 def own_store(text: str) -> FeatureStore:
     """The store that a function of your own returns.
 
-    Only a function that is declared to return one is called: a run names its data, may come from
-    anyone, and must not have any function called with any settings.
+    Only a function that is declared to return one is called, and none of gramalign's own, some of
+    which write files: a run names its data, may come from anyone, and must not have any function
+    called with any settings.
 
     Args:
         text: `package.module:function`, with any settings in brackets.
@@ -41,10 +43,10 @@ def own_store(text: str) -> FeatureStore:
         raise FeatureStoreError(*error.args) from error
     if not _returns_store(function.found):
         raise FeatureStoreError(
-            f"data: {function.name} is {function.found!r}, expected a function that is declared to "
-            "return a gramalign.data.FeatureStore: def films(...) -> FeatureStore"
+            f"data: {function.name} is {function.found!r}, expected a function of your own that is "
+            "declared to return a gramalign.data.FeatureStore: def films(...) -> FeatureStore"
         )
-    with placed(function.found, f"data {text}"):
+    with placed(function.found, f"data {text}"), called(text):
         store = function.found(**function.settings)
     if not isinstance(store, FeatureStore):
         raise FeatureStoreError(
@@ -66,7 +68,7 @@ def spelled(name: str) -> str:
 
 def _returns_store(found: Any) -> bool:
     function = inspect.unwrap(found) if callable(found) else found
-    if not inspect.isfunction(function):
+    if not inspect.isfunction(function) or function.__module__.split(".")[0] == "gramalign":
         return False
     annotation = inspect.signature(function).return_annotation
     return declared(annotation, function.__globals__) is FeatureStore

@@ -1,8 +1,11 @@
 """Feature stores of rows that code of your own reads."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import grain
@@ -14,10 +17,10 @@ from gramalign.data.files import Located
 from gramalign.data.last_read import LastRead
 from gramalign.data.opening import (
     MASK,
-    check_features,
     check_modalities,
     checked_columns,
     finite_rows,
+    is_real,
 )
 from gramalign.data.store import (
     COLUMNS,
@@ -28,6 +31,7 @@ from gramalign.data.store import (
 )
 from gramalign.imported import placed
 
+_CALLED: ContextVar[str | None] = ContextVar("called", default=None)
 _THREADS = 16  # at most
 _PARTS = 4  # of a batch, for each thread: rows take different times
 
@@ -45,14 +49,15 @@ def from_rows(
     threads, which read a batch together, and be picklable for `workers`.
 
     Only one row of each modality is read here. The others are checked when they are read: a NaN is
-    then an error that names the row.
+    then an error that names the row, whatever `on_bad_record` says.
 
     Args:
         rows: the source.
         columns: arrays about the rows, with the names of `open_arrays`: `ids`, `labels`, `split`,
             `groups`, and `present.MODALITY` for a modality that some rows lack; of those, `rows[i]`
             may have None in its place, or nothing.
-        source: what to call it in messages; None: as the class of `rows`.
+        source: what to call it in messages; None: as `load` was asked for it, or the class of
+            `rows`.
 
     Raises:
         FeatureStoreError: no rows, a row that is not as above, or columns that do not fit.
@@ -62,38 +67,55 @@ def from_rows(
     >>> from_rows(some, {"present.audio": np.array([True, False])})
     FeatureStore(list: 2 rows; text 8, audio 4)
     """
-    source = source or type(rows).__name__
-    number = len(rows)
-    if not number:
-        raise FeatureStoreError(f"{source} has no rows")
+    source = source or _CALLED.get() or type(rows).__name__
+    number = _length(rows, source)
     arrays = {name: (f"{source}: {name}", np.asarray(x)) for name, x in (columns or {}).items()}
     _check_columns(arrays, number)
     read = _Reader(rows, source)
     first = read.mapping(0)
     masked = [name.removeprefix(MASK) for name in arrays if name.startswith(MASK)]
-    modalities = list(dict.fromkeys([*(m for m, x in first.items() if x is not None), *masked]))
+    modalities = list(dict.fromkeys([*first, *masked]))
     if not modalities:
         raise FeatureStoreError(f"{source} has no modality in row 0, nor masks that name any")
     check_modalities(modalities)
     known = checked_columns(arrays, modalities, number, source)
-    read.present = known["present"]
+    read.present, read.masked = known["present"], frozenset(masked)
     for name in modalities:
         row = int(np.argmax(read.present[name]))
-        values = first.get(name) if row == 0 else read.mapping(row).get(name)
-        if values is None:
-            raise read.lacks(row, name)
-        values, where = np.asarray(values), f"{source}: row {row}: {name}"
-        check_features(where, values.reshape(1, -1))
-        if values.ndim != 1:
+        values = read.numbers(row, name, first if row == 0 else read.mapping(row))
+        if values.ndim != 1 or not len(values):
             raise FeatureStoreError(
-                f"{where} has shape {values.shape}, expected [width]: reshape it to (-1,), or pool "
-                "all axes but one"
+                f"{source}: row {row}: {name} has shape {values.shape}, expected [width]: reshape "
+                "it to (-1,), or pool all axes but one"
             )
         read.widths[name], read.dtypes[name] = len(values), values.dtype
     features: dict[str, np.ndarray | MappedRows] = {
         name: MappedRows(SourceArray(read, name, number), np.arange(number)) for name in modalities
     }
     return FeatureStore(features=features, source=source, **known)
+
+
+@contextlib.contextmanager
+def called(source: str) -> Iterator[None]:
+    """What stores of rows are called in messages, if whoever makes them does not say."""
+    token = _CALLED.set(source)
+    try:
+        yield
+    finally:
+        _CALLED.reset(token)
+
+
+def _length(rows: Any, source: str) -> int:
+    if not isinstance(rows, grain.sources.RandomAccessDataSource):
+        raise FeatureStoreError(
+            f"{source} is of type {type(rows).__name__}, expected a source with len(rows) and "
+            "rows[i], which an iterator is not: make a list of it, or read rows by their numbers"
+        )
+    number = len(rows)
+    if not 0 < number < sys.maxsize:
+        why = "is endless: leave out its repeat()" if number else "has no rows"
+        raise FeatureStoreError(f"{source} {why}")
+    return number
 
 
 def _check_columns(arrays: Located, rows: int) -> None:
@@ -116,6 +138,7 @@ class _Reader:
         self._rows = rows
         self._source = source
         self.present: dict[str, Bool[np.ndarray, " n"]] = {}
+        self.masked: frozenset[str] = frozenset()
         self.widths: dict[str, int] = {}
         self.dtypes: dict[str, np.dtype] = {}
         self.last = LastRead(self._read)
@@ -136,14 +159,31 @@ class _Reader:
                 f"{self._source}: row {row} is of type {type(found).__name__}, expected a mapping "
                 "from modality to numbers"
             )
+        for name in found:
+            if not isinstance(name, str):
+                raise FeatureStoreError(
+                    f"{self._source}: row {row} calls a modality {name!r}, expected a text"
+                )
         return found
 
-    def lacks(self, row: int, name: str) -> FeatureStoreError:
-        """An error to raise."""
-        return FeatureStoreError(
-            f"{self._source}: row {row} has no {name!r}: if rows may lack it, say which by an "
-            f"array 'present.{name}' in columns"
-        )
+    def numbers(self, row: int, name: str, given: Mapping[str, Any]) -> np.ndarray:
+        """What a row has of a modality."""
+        where, values = f"{self._source}: row {row}", given.get(name)
+        if values is None:
+            cure = f"if rows may lack it, say which by an array '{MASK}{name}' in columns"
+            if name in self.masked:
+                cure = f"'{MASK}{name}' in columns says that it has"
+            raise FeatureStoreError(f"{where} has no {name!r}: {cure}")
+        try:
+            values = np.asarray(values)
+        except (ValueError, TypeError) as error:
+            raise FeatureStoreError(f"{where}: {name!r} is no array: {error}") from error
+        if not is_real(values.dtype):
+            raise FeatureStoreError(
+                f"{where}: {name!r} has dtype {values.dtype}, expected real numbers; what "
+                f"describes rows, {', '.join(COLUMNS)}, belongs into columns"
+            )
+        return values
 
     def _read(self, rows: Int[np.ndarray, " n"]) -> dict[str, Shaped[np.ndarray, "n width"]]:
         found = {m: np.zeros((len(rows), d), self.dtypes[m]) for m, d in self.widths.items()}
@@ -169,12 +209,16 @@ class _Reader:
 
     def _fill(self, found: dict[str, np.ndarray], place: int, row: int) -> None:
         given = self.mapping(row)
+        for name in given.keys() - self.dtypes.keys():
+            if given[name] is not None:
+                raise FeatureStoreError(
+                    f"{self._source}: row {row} has {name!r}, which row 0 has not: if rows may "
+                    f"lack it, say which by an array '{MASK}{name}' in columns"
+                )
         for name, dtype in self.dtypes.items():
             if not self.present[name][row]:
                 continue
-            if given.get(name) is None:
-                raise self.lacks(row, name)
-            values, width = np.asarray(given[name]), self.widths[name]
+            values, width = self.numbers(row, name, given), self.widths[name]
             if values.dtype != dtype or values.shape != (width,):
                 raise FeatureStoreError(
                     f"{self._source}: row {row}: {name!r} is {values.dtype}{list(values.shape)}, "

@@ -34,8 +34,8 @@ def facts(
     """
     # Where each has a copy of the data, some row may be damaged in one, which says so when it reads
     # it.
-    first = from_all(trained_on)[0]
-    common = first if same_rows(first, trained_on) else trained_on
+    told = from_all(trained_on)
+    common = told[0] if all(same_rows(each, trained_on) for each in told) else trained_on
     rows = hashlib.blake2b(common.encode(), digest_size=8)
     for name, of_name in sorted((measured or {}).items()):
         rows.update(name.encode() + b"".join(x.tobytes() for x in of_name))

@@ -1,5 +1,6 @@
-"""What is logged while a bar is shown stands in a line of its own."""
+"""What is logged while a bar is shown goes to stderr, and does not spoil the bar."""
 
+import io
 import logging
 import sys
 
@@ -9,16 +10,32 @@ import rich.progress
 from gramalign.cli.console import Messages
 
 
-def test_messages_go_to_what_stderr_is_when_they_come(capsys):
+class Terminal(io.StringIO):
+    """A file that says it is one."""
+
+    def isatty(self):
+        return True
+
+
+def logged_beside_a_bar(monkeypatch, stderr):
+    """What the bar's own file and stderr hold."""
+    monkeypatch.setattr(sys, "stderr", stderr)
     logger = logging.Logger("here")
     logger.addHandler(Messages())
-    before = sys.stderr
-    screen = rich.console.Console(force_terminal=True, width=60)
+    screen = rich.console.Console(file=Terminal(), force_terminal=True, width=60)
     with rich.progress.Progress(console=screen):
-        assert sys.stderr is not before, "rich's, which writes above the bar"
         logger.warning("%d rows of %s", 3, "x")
-    said = capsys.readouterr()
-    assert "\n3 rows of x\n" in said.out.replace("\x1b[2K", "").replace("\r", "\n")
-    assert not said.err
     logger.warning("later")
-    assert capsys.readouterr().err == "later\n"
+    return screen.file.getvalue(), stderr.getvalue()
+
+
+def test_on_a_terminal_messages_stand_above_the_bar(monkeypatch):
+    shown, after = logged_beside_a_bar(monkeypatch, Terminal())
+    assert "\n3 rows of x\n" in shown.replace("\x1b[2K", "").replace("\r", "\n")
+    assert after == "later\n"
+
+
+def test_a_file_of_messages_has_all_of_them(monkeypatch):
+    shown, kept = logged_beside_a_bar(monkeypatch, io.StringIO())
+    assert "rows of" not in shown
+    assert kept == "3 rows of x\nlater\n"

@@ -15,7 +15,7 @@ from gramalign.programs.chips import CHIPS
 from gramalign.programs.collectives import Collective
 from gramalign.programs.memory import Memory, OutOfMemory
 from gramalign.programs.traffic import Traffic
-from gramalign.training import Config
+from gramalign.training import Config, Layout
 from gramalign.training import plan as planned
 from gramalign.training.largest import Largest
 from tests.compilers import cuda, tpu
@@ -107,11 +107,12 @@ def test_out_of_memory_is_a_table(store, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("parts", "strategy", "offered"), [(1, "gather", False), (4, "gather", True), (4, None, False)]
+    ("parts", "model", "strategy", "offered"),
+    [(1, 1, "gather", False), (4, 1, "gather", True), (1, 4, "gather", True), (4, 1, None, False)],
 )
-def test_a_ring_is_a_cure_of_what_is_gathered_from_others(parts, strategy, offered):
+def test_a_ring_is_a_cure_of_what_is_gathered_from_others(parts, model, strategy, offered):
     """Where nothing is said, what does not fit is a ring already."""
-    config = Config(batch_size=8, engine=Engine(strategy))
+    config = Config(batch_size=8, engine=Engine(strategy), layout=Layout(model=model))
     table = refused_table(OutOfMemory("no"), config, "v5e:2x2", parts, 2**30)
     assert any("ring" in cell for cell in table.columns[1].cells) == offered
 

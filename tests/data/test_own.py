@@ -140,6 +140,13 @@ def test_a_store_of_ones_own_is_pickled_with_its_masks():
         ({"text": np.ones((1, 3)), "audio": np.ones(2)}, r"is float64\[1, 3\], others"),
         ({"text": np.ones(3)}, r"row 1 has no 'audio': if rows may lack it.* 'present.audio'"),
         ({"text": np.ones(3), "audio": None}, "row 1 has no 'audio'"),
+        ({"text": np.ones(3), "audio": [1.0, [2.0]]}, "row 1: 'audio' is no array: setting an"),
+        (
+            {"text": np.ones(3), "audio": np.ones(2), "film": np.ones(2)},
+            "'film', which row 0 has not",
+        ),
+        ({"text": np.ones(3), "audio": "a dog"}, "row 1: 'audio' has dtype <U5.* into columns"),
+        ({"text": np.ones(3), 3: np.ones(2)}, "row 1 calls a modality 3, expected a text"),
         (3, "row 1 is of type int, expected a mapping"),
     ],
 )
@@ -157,15 +164,23 @@ def test_a_row_that_is_not_as_the_first_is_an_error_when_it_is_read(row, message
         ([], {}, "films has no rows"),
         ([3], {}, "row 0 is of type int, expected a mapping"),
         ([{}], {}, "films has no modality"),
+        ((x for x in "abc"), {}, r"films is of type generator, expected a source with len\(rows\)"),
+        (grain.MapDataset.range(3).repeat(), {}, r"films is endless: leave out its repeat\(\)"),
+        ([{"text": np.ones(3), "audio": None}], {}, "row 0 has no 'audio': if rows may lack it"),
+        ([{"text": np.ones(0)}], {}, r"row 0: text has shape \(0,\), expected \[width\]"),
         ([{"text": np.ones((3, 4))}], {}, r"row 0: text has shape \(3, 4\).*reshape it"),
         ([{"text": 1.0}], {}, r"row 0: text has shape \(\)"),
-        ([{"text": "a dog"}], {}, "row 0: text has dtype <U5, expected real numbers"),
+        ([{"text": "a dog"}], {}, "row 0: 'text' has dtype <U5, expected real numbers"),
         ([{"a.b": np.ones(3)}], {}, "cannot contain a dot"),
         ([{"ids": np.ones(3)}], {}, "'ids' cannot name a modality"),
         ([{"text": np.ones(3)}], {"ids": np.arange(2)}, "films: ids has 2 rows, expected 1"),
         ([{"text": np.ones(3)}], {"id": np.arange(1)}, "films: id is no column; these are ids,"),
         ([{"text": np.ones(3)}] * 2, {"present.text": [True, False]}, "row 1 has no modality"),
-        ([{"text": np.ones(3)}], {"present.audio": [True]}, "row 0 has no 'audio'"),
+        (
+            [{"text": np.ones(3)}],
+            {"present.audio": [True]},
+            "row 0 has no 'audio': 'present.audio' in",
+        ),
         ([{"text": np.ones(3)}], {"present.audio": [False]}, "present.audio is False everywhere"),
     ],
 )
@@ -201,6 +216,8 @@ def test_stores_by_name(mine):
         ("mine:Films(width=3)", "declared to return a gramalign.data.FeatureStore"),
         ("mine:undeclared", "declared to return a gramalign.data.FeatureStore"),
         ("mine:called", "declared to return"),
+        ("gramalign.data:from_arrays(arrays={})", "expected a function of your own"),
+        ("gramalign.media:features(table='t.csv', out='out')", "expected a function of your own"),
         ("mine:films + mine:films()", "'mine:films' and 'mine:films\\(\\)' appears twice"),
     ],
 )
@@ -216,7 +233,7 @@ def test_what_a_row_raises_tells_which_row_and_line(mine):
         gather(store, np.arange(5, 10))
     (note,) = caught.value.__notes__
     line = MODULE.splitlines().index('            raise OSError("the tape is torn")') + 1
-    assert note == f"That was row 7 of Films, {mine / 'mine.py'}:{line}"
+    assert note == f"That was row 7 of mine:films(width=9), {mine / 'mine.py'}:{line}"
 
 
 def test_names_in_expressions():
