@@ -1,7 +1,6 @@
 """Feature stores of rows that code of your own reads."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +31,8 @@ from gramalign.data.store import (
 from gramalign.imported import placed
 
 _CALLED: ContextVar[str | None] = ContextVar("called", default=None)
-_THREADS = 16  # at most
-_PARTS = 4  # of a batch, for each thread: rows take different times
+_THREADS = 16  # as Grain has, however few cores there are: rows also wait for disks
+_PARTS = 64  # of a batch: rows take different times
 
 
 def from_rows(
@@ -48,8 +47,9 @@ def from_rows(
     dtype that all rows share. It must give the same row each time, be safe to call from several
     threads, which read a batch together, and be picklable for `workers`.
 
-    Only one row of each modality is read here. The others are checked when they are read: a NaN is
-    then an error that names the row, whatever `on_bad_record` says.
+    Only one row of each modality is read here, the first one twice, to see that it stays. The
+    others are checked when they are read: a NaN is then an error that names the row, whatever
+    `on_bad_record` says.
 
     Args:
         rows: the source.
@@ -72,11 +72,16 @@ def from_rows(
     arrays = {name: (f"{source}: {name}", np.asarray(x)) for name, x in (columns or {}).items()}
     _check_columns(arrays, number)
     read = _Reader(rows, source)
-    first = read.mapping(0)
+    first, again = read.mapping(0), read.mapping(0)
     masked = [name.removeprefix(MASK) for name in arrays if name.startswith(MASK)]
     modalities = list(dict.fromkeys([*first, *masked]))
     if not modalities:
         raise FeatureStoreError(f"{source} has no modality in row 0, nor masks that name any")
+    for name in first.keys() & set(COLUMNS):
+        raise FeatureStoreError(
+            f"{source}: row 0 has {name!r}, which describes it: give all of them in columns, as an "
+            f"array {name!r}"
+        )
     check_modalities(modalities)
     known = checked_columns(arrays, modalities, number, source)
     read.present, read.masked = known["present"], frozenset(masked)
@@ -86,7 +91,13 @@ def from_rows(
         if values.ndim != 1 or not len(values):
             raise FeatureStoreError(
                 f"{source}: row {row}: {name} has shape {values.shape}, expected [width]: reshape "
-                "it to (-1,), or pool all axes but one"
+                "it to (-1,), or pool all axes but one; rows must come one by one, not in batches, "
+                "and what describes them belongs into columns"
+            )
+        if row == 0 and not np.array_equal(values, np.asarray(again.get(name)), equal_nan=True):
+            raise FeatureStoreError(
+                f"{source}: row 0 has another {name!r} when it is read again, and no run could be "
+                "resumed or measured: draw by the number of the row, or leave it to --augment"
             )
         read.widths[name], read.dtypes[name] = len(values), values.dtype
     features: dict[str, np.ndarray | MappedRows] = {
@@ -157,7 +168,8 @@ class _Reader:
         if not isinstance(found, Mapping):
             raise FeatureStoreError(
                 f"{self._source}: row {row} is of type {type(found).__name__}, expected a mapping "
-                "from modality to numbers"
+                "from modality to numbers; Grain has None for what a filter leaves out: filter "
+                "before there are rows"
             )
         for name in found:
             if not isinstance(name, str):
@@ -176,7 +188,7 @@ class _Reader:
             raise FeatureStoreError(f"{where} has no {name!r}: {cure}")
         try:
             values = np.asarray(values)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:  # the latter two of torch
             raise FeatureStoreError(f"{where}: {name!r} is no array: {error}") from error
         if not is_real(values.dtype):
             raise FeatureStoreError(
@@ -192,9 +204,8 @@ class _Reader:
             for place in places.tolist():
                 self._fill(found, place, int(rows[place]))
 
-        threads = min(os.cpu_count() or 1, _THREADS)
-        with ThreadPoolExecutor(threads) as pool:
-            parts = np.array_split(np.arange(len(rows)), max(1, min(threads * _PARTS, len(rows))))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            parts = np.array_split(np.arange(len(rows)), max(1, min(_PARTS, len(rows))))
             for _ in pool.map(fill, parts):
                 pass
         for name, values in found.items():

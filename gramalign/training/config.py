@@ -223,7 +223,8 @@ class Config:
         if not isinstance(self.data, (str, os.PathLike)):
             raise ValueError(
                 f"Config.data is of type {type(self.data).__name__}, expected the name or path of "
-                "a store; save arrays to a file, np.savez(path, **arrays)"
+                "a store, or package.module:function of one; save arrays to a file, np.savez(path, "
+                "**arrays)"
             )
         as_declared(self)
         as_declared(self.engine)

@@ -104,10 +104,17 @@ def test_rows_of_ones_own_are_those_of_arrays():
 def test_one_row_of_each_modality_is_read_at_first_and_a_batch_once_for_all_of_them():
     rows, columns, _ = some()
     store = from_rows(rows, columns)
-    assert rows.asked == [0, 1]
+    assert rows.asked == [0, 0, 1], "the first one again, to see that it stays"
     rows.asked.clear()
     gather(store, np.arange(10, 20))
     assert sorted(rows.asked) == list(range(10, 20))
+
+
+def test_rows_that_are_drawn_each_time_are_refused():
+    rng = np.random.default_rng(0)
+    rows = grain.MapDataset.range(3).map(lambda row: {"text": rng.normal(size=2)})
+    with pytest.raises(FeatureStoreError, match="row 0 has another 'text' when it is read again"):
+        from_rows(rows)
 
 
 def test_batches_of_a_pipeline_also_in_other_processes():
@@ -171,7 +178,9 @@ def test_a_row_that_is_not_as_the_first_is_an_error_when_it_is_read(row, message
         ([{"text": 1.0}], {}, r"row 0: text has shape \(\)"),
         ([{"text": "a dog"}], {}, "row 0: 'text' has dtype <U5, expected real numbers"),
         ([{"a.b": np.ones(3)}], {}, "cannot contain a dot"),
-        ([{"ids": np.ones(3)}], {}, "'ids' cannot name a modality"),
+        ([{"ids": np.ones(3)}], {}, "row 0 has 'ids', which describes it: .* in columns"),
+        ([{"present": np.ones(3)}], {}, "'present' cannot name a modality"),
+        ([None], {}, "row 0 is of type NoneType.* a filter leaves out"),
         ([{"text": np.ones(3)}], {"ids": np.arange(2)}, "films: ids has 2 rows, expected 1"),
         ([{"text": np.ones(3)}], {"id": np.arange(1)}, "films: id is no column; these are ids,"),
         ([{"text": np.ones(3)}] * 2, {"present.text": [True, False]}, "row 1 has no modality"),
