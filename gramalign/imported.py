@@ -138,7 +138,7 @@ def named(text: str, argument: str, example: str) -> Named:
     name, settings = read_call(text)
     if settings is None:
         raise ValueError(
-            f"{argument}: got {text!r}, expected settings as in Python, such as {example}"
+            f"{argument}: got {text!r}, expected settings by name, as in Python, such as {example}"
         )
     found = imported(name, argument)
     return Named(text, name, found, settings, arguments(found))

@@ -223,7 +223,7 @@ def test_stores_by_name(mine):
     [
         ("mine:films(height=3)", "expected settings of mine:films among width$"),
         ("mine:later", "expected it to set width too"),
-        ("mine:films(width)", "expected settings as in Python"),
+        ("mine:films(width)", "expected settings by name, as in Python"),
         ("mine:other", "has no 'other'"),
         ("mine.py:films", "write mine:films, with PYTHONPATH set"),
         ("mine:wrong", "returns Films, expected a FeatureStore, such as from_rows"),

@@ -167,7 +167,7 @@ def test_dropout_keys_are_passed_on():
         ({"tower": "gramalign.models:Towers"}, "that takes features, dim, rngs"),
         ({"tower": "optax:adamw"}, "expected a class of nnx.Module"),
         ({"tower": "tests.own_methods:Likewise"}, "expected a class of nnx.Module"),
-        ({"tower": "tests.own_methods:Tokens(3)"}, "expected settings as in Python"),
+        ({"tower": "tests.own_methods:Tokens(3)"}, "expected settings by name, as in Python"),
         ({"tower": "tests.own_methods:Tokens(hidden=3)"}, "among width, heads; the run gives"),
         ({"tower": "tests.own_methods:Tokens(dim=3)"}, "run gives features, dim, modality, mean"),
         ({"tower": "tests.own_methods:Sized"}, "expected it to set size too, for which .*:Sized"),
