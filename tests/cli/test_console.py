@@ -31,7 +31,7 @@ def logged_beside_a_bar(monkeypatch, stderr):
 
 def test_on_a_terminal_messages_stand_above_the_bar(monkeypatch):
     shown, after = logged_beside_a_bar(monkeypatch, Terminal())
-    assert "\n3 rows of x\n" in shown.replace("\x1b[2K", "").replace("\r", "\n")
+    assert "3 rows of x" in shown.replace("\x1b[2K", "").replace("\r", "\n").splitlines()
     assert after == "later\n"
 
 
