@@ -38,7 +38,7 @@ def stages_on(screen: rich.console.Console) -> Iterator[Say]:
         yield status.update
 
 
-class Messages(logging.Handler):
+class Messages(logging.StreamHandler):
     """Prints what is logged as lines of their own, above a bar or a stage that is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -47,11 +47,8 @@ class Messages(logging.Handler):
         While a bar is shown, rich takes its place, which is right on a terminal alone.
         """
         stderr: Any = getattr(sys.stderr, "rich_proxied_file", sys.stderr)
-        try:
-            file = sys.stderr if stderr.isatty() else stderr
-            print(self.format(record), file=file, flush=True)
-        except Exception:
-            self.handleError(record)
+        self.stream = sys.stderr if stderr.isatty() else stderr
+        super().emit(record)
 
 
 def progress_on(
