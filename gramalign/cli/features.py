@@ -30,10 +30,11 @@ def _help(what: str, *kinds: str) -> Any:
 class Features:
     """Encode texts, images, videos and sounds by pretrained models, into a feature store.
 
-    The table (.csv, .tsv or .jsonl) has one row per example. Each column that an option names
-    becomes a modality; a row lacks those whose cells are empty. A feature is the mean embedding of
-    a cell's pieces: the text, the image, frames of the video, windows of the sound. Columns called
-    ids, labels, groups and split are kept; without ids, files that every row has name the rows.
+    The table (.csv, .tsv, .jsonl or .parquet) has one row per example. Each column that an option
+    names becomes a modality; a row lacks those whose cells are empty. A feature is the mean
+    embedding of a cell's pieces: the text, the image, frames of the video, windows of the sound.
+    Columns called ids, labels, groups and split are kept; without ids, files that every row has
+    name the rows.
 
     An encoder is a folder as Hugging Face saves it, of one of the families below, which are the
     model_type in its config.json; `gramalign encoders` makes some of other checkpoints. Nothing is

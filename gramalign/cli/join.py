@@ -21,11 +21,12 @@ from gramalign.media.table import read_table
 class Join:
     """Make one feature store of features that were made apart, by the ids of their rows.
 
-    Each modality comes from a feature store with ids, in whatever order; from a folder of .npy
-    files, each of one example, whose id is the file's name; or from one .npz or .safetensors of
-    vectors by id. What a source lacks is a missing modality. Example: `gramalign join
-    caption=texts.npz film=clip_features/ sound=sounds.safetensors --table videos.csv --out
-    my_features/`, then `gramalign train --data my_features/`.
+    Each modality comes from a feature store with ids, in whatever order; from a .parquet, or a
+    folder of them, with a column of ids and one of vectors; from an .h5 with data sets as the
+    arrays of a store; or of vectors by id: one .npz, .safetensors or .h5, or a folder of .npy
+    files, each of one example, whose id is the file's name. What a source lacks is a missing
+    modality. Example: `gramalign join caption=texts.parquet film=frames.h5 sound=sounds/ --average
+    --table videos.csv --out my_features/`, then `gramalign train --data my_features/`.
     """
 
     sources: Annotated[
@@ -35,10 +36,13 @@ class Join:
     out: Path
     """Folder to create."""
     table: Path | None = None
-    """Table (.csv, .tsv or .jsonl) with a column ids, which says what rows there are and in which
-    order, and any of labels, split and groups; None: all ids of all sources."""
+    """Table (.csv, .tsv, .jsonl or .parquet) with a column ids, which says what rows there are and
+    in which order, and any of labels, split and groups; None: all ids of all sources."""
     at_least: int = 2
     """Leave out rows with fewer modalities: with one alone, there is nothing to align."""
+    average: bool = False
+    """Take the mean of an example's vectors, where those by id are [n, width], such as of the
+    frames of a video."""
 
     def run(self) -> None:
         """Join, and say what was made."""
@@ -53,7 +57,8 @@ class Join:
                     tasks[name] = progress.add_task(name, total=total)
                 progress.update(tasks[name], completed=done)
 
-            found = join(sources, self.out, about=about, at_least=self.at_least, report=report)
+            options = {"at_least": self.at_least, "average": self.average}
+            found = join(sources, self.out, about=about, report=report, **options)
         for name, rows in found.present.items():
             left = found.unlisted[name]
             rest = f"; {counted(left, 'id')} not in the table" if left else ""

@@ -4,17 +4,17 @@ import contextlib
 import functools
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from gramalign.counted import counted
-from gramalign.data.files import array_at, find_arrays, save_array
+from gramalign.data.by_id_source import Report, Source, open_source
+from gramalign.data.files import save_array
 from gramalign.data.opening import check_modalities, columns_of
-from gramalign.data.sources import open_store
 from gramalign.data.store import COLUMNS, FeatureStoreError
 from gramalign.files import check_free, check_local, finish, unfinished, whole
 
@@ -38,41 +38,33 @@ class Joined:
     unlisted: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class _Source:
-    where: str
-    ids: Sequence[str]
-    width: int
-    dtype: np.dtype
-    rows: Callable[[Int[np.ndarray, " n"]], Shaped[np.ndarray, "n width"]]
-
-
 def join(
     sources: Mapping[str, str | Path],
     out: str | Path,
     *,
     about: Mapping[str, Shaped[np.ndarray, " rows"]] | None = None,
     at_least: int = 2,
-    report: Callable[[str, int, int], object] = lambda name, done, total: None,
+    average: bool = False,
+    report: Report = lambda name, done, total: None,
 ) -> Joined:
     """Writes a feature store, a folder, of several sources whose rows are matched by their ids.
 
     Args:
-        sources: by modality. Each is a feature store with `ids`, of one modality, or of several of
-            which one has that name; a folder of .npy files, each of one example, whose id is the
-            file's name; or one .npz or .safetensors of such vectors by id.
+        sources: by modality, see `gramalign.data.by_id_source.open_source`.
         out: folder to create.
         about: `ids` of the rows to write, in this order, and any of `labels`, `split` and `groups`;
             None: all ids that any source has.
         at_least: leave out rows with fewer modalities: with one alone, there is nothing to align.
-        report: called with modality, rows written and rows to write.
+        average: take the mean of an example's vectors, where those by id are [n, width], such as of
+            the frames of a video.
+        report: called with what is done, such as a modality, rows done and rows to do.
 
     Raises:
         FeatureStoreError: a source or a column cannot be read, has no ids, or one twice; or no row
             is left, or none of a modality.
         FileExistsError: `out` exists.
-        ValueError: no source, a name that a modality cannot have, an `about` without ids, or
-            `at_least` that cannot be met.
+        ValueError: no source, a name that a modality cannot have, an `about` without ids,
+            `at_least` that cannot be met, or a package that a source needs is not installed.
     """
     out = Path(out)
     check_local(out)
@@ -96,27 +88,14 @@ def join(
                     f"{np.shape(about['ids'])}: give one for each row"
                 )
         wanted = columns_of(known, [], len(about["ids"]))["ids"].tolist()
-    found = {name: _source(name, Path(path)) for name, path in sorted(sources.items())}
-    ids = list(dict.fromkeys(itertools.chain(*(x.ids for x in found.values()))))
-    ids = ids if wanted is None else wanted
-    numbers = {name: number for number, name in enumerate(ids)}
-    places = {name: _places(source.ids, numbers) for name, source in found.items()}
-    many = np.sum([place >= 0 for place in places.values()], axis=0) >= at_least
-    has = {n: f"{x.where} has {x.ids[0]!r}" for n, x in found.items() if x.ids}
-    if not many.any():
-        listed = [] if about is None else [f"the table has {ids[0]!r}"]
-        raise FeatureStoreError(
-            f"no id is in {'the table and ' * len(listed)}"
-            f"{counted(at_least, 'source')}: {', '.join([*listed, *has.values()])}"
+    with contextlib.ExitStack() as stack, _draft_of(out) as draft:
+        opening = functools.partial(
+            open_source, stack=stack, scratch=draft, average=average, report=report
         )
-    for name, place in places.items():
-        if (place[many] < 0).all():
-            raise FeatureStoreError(
-                f"no row would have {name}: leave it out, or make ids alike; of them "
-                f"{has.get(name, f'{found[name].where} has none')}, and kept is "
-                f"{ids[int(np.argmax(many))]!r}, say"
-            )
-    with _draft_of(out) as draft:
+        found = {name: opening(name, Path(path)) for name, path in sorted(sources.items())}
+        ids, places = _matched(found, wanted)
+        many = np.sum([place >= 0 for place in places.values()], axis=0) >= at_least
+        _check_any(found, ids, places, many, at_least, wanted is not None)
         for name, source in found.items():
             _write(draft, name, source, places[name][many], report)
         save_array(draft / "ids.npy", np.array(ids)[many])
@@ -145,109 +124,62 @@ def _draft_of(out: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _source(name: str, path: Path) -> _Source:
-    check_local(path)
-    if path.is_dir() and not (path / "ids.npy").exists():
-        return _of_files(path)
-    arrays = find_arrays(path)
-    if "ids" not in arrays:
-        if not arrays:
-            raise FeatureStoreError(f"{path} is empty: expected vectors by id, or a store with ids")
-        return _of_vectors(
-            path, {x: functools.partial(array_at, place) for x, (_, place) in arrays.items()}
-        )
-    store = open_store(path)
-    if name not in store.features and len(store.features) > 1:
+def _matched(
+    found: Mapping[str, Source], wanted: list[str] | None
+) -> tuple[list[str], dict[str, Int[np.ndarray, " rows"]]]:
+    """The ids of all rows, and by modality where each row is in its source; -1 where it is not."""
+    ids = wanted or list(dict.fromkeys(itertools.chain(*(x.ids for x in found.values()))))
+    numbers = {name: number for number, name in enumerate(ids)}
+    places = {name: np.full(len(ids), -1) for name in found}
+    for name, source in found.items():
+        for place, identity in enumerate(source.ids):
+            if (number := numbers.get(identity)) is not None:
+                places[name][number] = place
+    return ids, places
+
+
+def _check_any(
+    found: Mapping[str, Source],
+    ids: list[str],
+    places: Mapping[str, Int[np.ndarray, " rows"]],
+    many: Bool[np.ndarray, " rows"],
+    at_least: int,
+    listed: bool,
+) -> None:
+    has = {name: f"{x.where} has {x.ids[0]!r}" for name, x in found.items() if x.ids}
+    if not many.any():
+        table = [f"the table has {ids[0]!r}"] if listed else []
         raise FeatureStoreError(
-            f"{path} has {', '.join(store.features)}, and no {name}: name the modality as it does"
+            f"no id is in {'the table and ' * len(table)}"
+            f"{counted(at_least, 'source')}: {', '.join([*table, *has.values()])}"
         )
-    modality = name if name in store.features else next(iter(store.features))
-    array, (there,) = store.features[modality], np.nonzero(store.present[modality])
-    # What numpy.save has no name for.
-    dtype = np.dtype(np.float32) if array.dtype.name == "bfloat16" else array.dtype
-    return _Source(
-        *(str(path), store.ids[there].tolist(), array.shape[1], dtype),
-        rows=lambda places: array[there[places]],
-    )
-
-
-def _of_files(folder: Path) -> _Source:
-    files = sorted(path for path in folder.glob("*.npy") if not path.name.startswith("."))
-    if not files:
-        raise FeatureStoreError(
-            f"{folder} has no .npy file: expected one for each example, or a feature store with ids"
-        )
-    return _of_vectors(folder, {path.stem: functools.partial(_load, path) for path in files})
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FeatureStoreError(f"{path} is not a readable array ({error})") from error
-
-
-def _of_vectors(path: Path, vectors: Mapping[str, Callable[[], np.ndarray]]) -> _Source:
-    ids = list(vectors)
-
-    def vector(name: str) -> Float[np.ndarray, " width"]:
-        found = vectors[name]()
-        if found.size == max(found.shape, default=0):  # [1, width], say
-            found = found.reshape(-1)
-        if found.ndim != 1 or (found.dtype.kind not in "fiub" and found.dtype.name != "bfloat16"):
+    for name, place in places.items():
+        if (place[many] < 0).all():
             raise FeatureStoreError(
-                f"{path}: {name} is {found.dtype}{[*found.shape]}, expected numbers [width], the "
-                "features of one example; a store of many needs ids"
+                f"no row would have {name}: leave it out, or make ids alike; of them "
+                f"{has.get(name, f'{found[name].where} has none')}, and kept is "
+                f"{ids[int(np.argmax(many))]!r}, say"
             )
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = found.astype(np.float32)
-        if not np.isfinite(found).all():
-            raise FeatureStoreError(
-                f"{path}: {name} holds NaN or Inf (or a number too large for float32): fix it, or "
-                "leave it out"
-            )
-        return found
-
-    width = len(vector(ids[0]))
-
-    def rows(places: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n width"]:
-        made = np.zeros((len(places), width), np.float32)
-        for row, place in enumerate(places.tolist()):
-            if len(found := vector(ids[place])) != width:
-                raise FeatureStoreError(
-                    f"{path}: {ids[place]} is {len(found)} wide, and {ids[0]} is {width}"
-                )
-            made[row] = found
-        return made
-
-    return _Source(str(path), ids, width, np.dtype(np.float32), rows)
-
-
-def _places(ids: Iterable[str], numbers: Mapping[str, int]) -> Int[np.ndarray, " rows"]:
-    """Where each row is in a source; -1 where it is not."""
-    found = np.full(len(numbers), -1)
-    for place, name in enumerate(ids):
-        if (number := numbers.get(name)) is not None:
-            found[number] = place
-    return found
 
 
 def _write(
     folder: Path,
     name: str,
-    source: _Source,
+    source: Source,
     places: Int[np.ndarray, " rows"],
-    report: Callable[[str, int, int], object],
+    report: Report,
 ) -> None:
-    shape = len(places), source.width
+    there = places >= 0
     step = max(1, _VALUES // source.width)
-    with whole(folder / f"{name}.npy") as path:
-        array = np.lib.format.open_memmap(path, "w+", source.dtype, shape)
+    about = {"descr": np.lib.format.dtype_to_descr(source.dtype), "fortran_order": False}
+    with whole(folder / f"{name}.npy") as path, path.open("wb") as file:
+        # Not mapped: where a disk is full, that is an error here, and kills a process there.
+        np.lib.format.write_array_header_1_0(file, about | {"shape": (len(places), source.width)})
         for start in range(0, len(places), step):
-            part = places[start : start + step]
-            there = np.flatnonzero(part >= 0)
-            array[start + there] = source.rows(part[there])
-            report(name, min(start + step, len(places)), len(places))
-        array.flush()
-    if (places < 0).any():
-        save_array(folder / f"present.{name}.npy", places >= 0)
+            part = slice(start, start + step)
+            rows = np.zeros((len(places[part]), source.width), source.dtype)
+            rows[there[part]] = source.rows(places[part][there[part]])
+            file.write(rows.data)
+            report(name, start + len(rows), len(places))
+    if not there.all():
+        save_array(folder / f"present.{name}.npy", there)

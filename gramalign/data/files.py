@@ -26,9 +26,9 @@ from gramalign.files import whole
 
 _SUFFIXES = (".npz", ".safetensors")
 _OF_RUNS = {"params.safetensors", "fixed.safetensors"}
+_JOINED = (".parquet", ".h5", ".hdf5")
 _FOREIGN = (
-    *(".csv", ".tsv", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".mat"),
-    *(".parquet", ".feather", ".arrow"),
+    *(".csv", ".tsv", ".pt", ".pth", ".pkl", ".pickle", ".mat", ".feather", ".arrow", *_JOINED),
 )
 
 _SAFETENSORS = {
@@ -91,10 +91,14 @@ def find_arrays(path: Path) -> Places:
         return _read_npz(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
+    cure = (
+        f"make one by `gramalign join MODALITY={path} ... --out FOLDER`"
+        if path.suffix in _JOINED
+        else 'save its arrays by numpy.savez("features.npz", text=..., audio=..., ids=...)'
+    )
     raise FeatureStoreError(
         f"{path} is not a feature store: got a file that ends in {path.suffix!r}, expected a "
-        "folder of .npy files, one .npz or one .safetensors; save its arrays by "
-        'numpy.savez("features.npz", text=..., audio=..., ids=...)'
+        f"folder of .npy files, one .npz or one .safetensors; {cure}"
     )
 
 
@@ -103,6 +107,8 @@ def _read_folder(path: Path) -> Places:
     if not files:
         whole = sorted(file.name for file in path.iterdir() if file.suffix in _SUFFIXES)
         hint = f"; did you mean {path / whole[0]}?" if whole else ""
+        if any(file.suffix in _JOINED for file in path.iterdir()):
+            hint = "; `gramalign join` makes such a folder of .parquet and .h5 files"
         if not _OF_RUNS.isdisjoint(whole):
             hint = ": it is a run, so give its data, or what `gramalign embed` makes of them"
         raise FeatureStoreError(

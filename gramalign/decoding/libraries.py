@@ -1,15 +1,14 @@
 """The packages of the extra `pretrained`, and what Hugging Face's has for an encoder's folder."""
 
-import importlib.util
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from gramalign.decoding.filterbanks import FilterBanks
 from gramalign.decoding.spectra import Spectra
 from gramalign.decoding.unrounded import Unrounded
+from gramalign.extras import check_extra
 from gramalign.settings import read_settings, settled
 
 _PACKAGES = {
@@ -38,16 +37,7 @@ _MADE_HERE = {
 
 def check_installed() -> None:
     """Raises a ValueError that names the cure if a package of the extra is missing."""
-    _check("reading media", _PACKAGES)
-
-
-def _check(what: str, packages: Mapping[str, str]) -> None:
-    missing = [name for module, name in packages.items() if not importlib.util.find_spec(module)]
-    if missing:
-        raise ValueError(
-            f"{what} needs {', '.join(missing)}, not installed here: "
-            "pip install 'gramalign[pretrained]'"
-        )
+    check_extra("pretrained", "reading media", **_PACKAGES)
 
 
 def processor(
@@ -62,7 +52,7 @@ def processor(
     """
     if what == "tokenizer" and any(folder.glob("*.model")):
         # Or another tokenizer may be taken in its place, which splits texts otherwise.
-        _check(f"the tokenizer of {folder}", {"sentencepiece": "sentencepiece"})
+        check_extra("pretrained", f"the tokenizer of {folder}", sentencepiece="sentencepiece")
     for name in ("preprocessor_config.json", "tokenizer_config.json"):
         if (path := folder / name).is_file():
             read_settings(path)

@@ -58,9 +58,9 @@ def features(
     Until it ends, what is done lies in a folder beside `out`, whose name ends in `.unfinished`.
 
     Args:
-        table: a .csv, .tsv or .jsonl file with a row per example. Its columns `ids`, `labels`,
-            `groups` and `split` are kept under these names. Without `ids`, the first column of
-            files that every row has, and no two share, names the rows.
+        table: a .csv, .tsv, .jsonl or .parquet file with a row per example. Its columns `ids`,
+            `labels`, `groups` and `split` are kept under these names. Without `ids`, the first
+            column of files that every row has, and no two share, names the rows.
         out: folder of the store, not there yet.
         text: the folder of the encoder of each column of texts.
         image: likewise, of paths of images.

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Shaped
 
 from gramalign.counted import counted
-from gramalign.data import from_arrays
+from gramalign.data import from_arrays, parquet
 from gramalign.data.store import COLUMNS, FeatureStoreError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LINES = ".jsonl"
-_KINDS = (*_DELIMITERS, _LINES)
+_KINDS = (*_DELIMITERS, _LINES, parquet.SUFFIX)
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Table:
     Attributes:
         path: the file.
         columns: by name, a value per row; None where it has none.
-        lines: where each row begins in the file, counted from 1.
+        lines: where each row begins in the file, counted from 1; of a .parquet, its row.
         digest: of the whole file.
     """
 
@@ -50,7 +50,8 @@ class Table:
 
     def place(self, row: int) -> str:
         """A row, for messages; numbered from 0, as in a feature store."""
-        return f"{self.path}: row {row} (line {self.lines[row]})"
+        line = f" (line {self.lines[row]})" if self.path.suffix != parquet.SUFFIX else ""
+        return f"{self.path}: row {row}{line}"
 
     def cells(self, name: str) -> list[str | None]:
         """A column as text; None where a cell is empty.
@@ -114,7 +115,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Reads a .csv or .tsv with a header, or a .jsonl with one object per line.
+    """Reads a .csv or .tsv with a header, a .jsonl with one object per line, or a .parquet.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -124,16 +125,26 @@ def read_table(path: Path) -> Table:
         raise ValueError(f"table is {path}, expected a file that ends in {', '.join(_KINDS)}")
     if not path.is_file():
         raise FileNotFoundError(f"table is {path}, which is not a file")
+    if path.suffix == parquet.SUFFIX:
+        columns = parquet.read_columns(path)
+        lines = list(range(1, 1 + max(map(len, columns.values()), default=0)))
+    else:
+        columns, lines = _read_text(path)
+    if not lines:
+        raise ValueError(f"{path} has no rows, expected one per example")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return Table(path, columns, lines, digest)
+
+
+def _read_text(path: Path) -> tuple[dict[str, list[Any]], list[int]]:
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValueError(f"{path}: line {line} is not UTF-8: save the table as UTF-8") from error
-    columns, lines = _read_lines(path, text) if path.suffix == _LINES else _read_csv(path, text)
-    if not lines:
-        raise ValueError(f"{path} has no rows, expected one per example")
-    return Table(path, columns, lines, hashlib.blake2b(content, digest_size=16).hexdigest())
+    return _read_lines(path, text) if path.suffix == _LINES else _read_csv(path, text)
 
 
 def _read_csv(path: Path, text: str) -> tuple[dict[str, list[Any]], list[int]]:

@@ -5,8 +5,7 @@ tables from it, section by section; `page` renders them. Plots and template need
 extra `report`: `check_installed` says so before anything is computed.
 """
 
-import importlib.util
-
+from gramalign.extras import check_extra
 from gramalign.report.gathered import Gathered, gather
 
 __all__ = ["Gathered", "check_installed", "gather"]
@@ -14,9 +13,4 @@ __all__ = ["Gathered", "check_installed", "gather"]
 
 def check_installed() -> None:
     """Raises a ValueError that names the cure if a package of the extra is missing."""
-    missing = [name for name in ("matplotlib", "jinja2") if not importlib.util.find_spec(name)]
-    if missing:
-        raise ValueError(
-            f"a report needs {' and '.join(missing)}, not installed here: "
-            "pip install 'gramalign[report]'"
-        )
+    check_extra("report", "a report", matplotlib="matplotlib", jinja2="jinja2")

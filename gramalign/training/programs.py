@@ -1,7 +1,6 @@
 """A run's towers as programs that need neither this library nor the code of the towers."""
 
 import contextlib
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from gramalign.extras import check_extra
 from gramalign.files import make_folder, whole
 from gramalign.training.model import abstract_model
 from gramalign.training.restore import Run
@@ -39,11 +39,7 @@ def write_programs(run: Run, out: Path | str, *, batch_size: int | None = None) 
         ValueError: flatbuffers is not installed; a number of rows below 1; or None, and a tower
             that needs to know it.
     """
-    if importlib.util.find_spec("flatbuffers") is None:
-        raise ValueError(
-            "programs need the package flatbuffers, which is not installed: "
-            "pip install 'gramalign[stablehlo]'"
-        )
+    check_extra("stablehlo", "StableHLO", flatbuffers="flatbuffers")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1, or none for any")
     rows = jax.export.symbolic_shape("batch")[0] if batch_size is None else batch_size

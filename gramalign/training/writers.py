@@ -1,7 +1,6 @@
 """Further destinations of a run's log: TensorBoard and Weights & Biases."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import socket
@@ -12,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from gramalign.extras import check_extra
 from gramalign.files import Appended, make_folder, write_text
 from gramalign.training.metrics import Row
 
@@ -117,8 +117,4 @@ _PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 def check_writers(names: Collection[Writer]) -> None:
     """Raises a ValueError for a writer whose package is not installed."""
     for name in names:
-        if importlib.util.find_spec(_PACKAGES[name]) is None:
-            raise ValueError(
-                f"writer {name!r} needs the package {_PACKAGES[name]}, which is not installed: "
-                f"pip install 'gramalign[{name}]', or leave it out of --writers"
-            )
+        check_extra(name, f"--writers {name}", **{_PACKAGES[name]: _PACKAGES[name]})

@@ -264,7 +264,7 @@ def test_what_is_not_finite_is_refused(store, encoders, monkeypatch):
 
 
 def test_without_the_packages(store, monkeypatch):
-    monkeypatch.setattr("gramalign.decoding.libraries.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="needs transformers, pillow, .*: pip install"):
         features_like(store, {})
 

@@ -628,7 +628,7 @@ def test_code_in_a_folder_is_not_run(table, tmp_path):
 
 
 def test_without_the_packages(table, encoders, tmp_path, monkeypatch):
-    monkeypatch.setattr("gramalign.decoding.libraries.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     message = r"needs transformers, pillow, soundfile, soxr, av, not installed here: pip install"
     with pytest.raises(ValueError, match=message):
         features(table, tmp_path / "store", **given(encoders))

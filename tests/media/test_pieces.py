@@ -516,7 +516,7 @@ def test_images_of_siglip_2(tmp_path):
 def test_a_tokenizer_that_needs_sentencepiece(encoders, tmp_path, monkeypatch):
     shutil.copytree(encoders / "bert", tmp_path / "bert")
     (tmp_path / "bert" / "spiece.model").touch()
-    monkeypatch.setattr("gramalign.decoding.libraries.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="the tokenizer of .*bert needs sentencepiece, not instal"):
         processor(tmp_path / "bert", "tokenizer")
 

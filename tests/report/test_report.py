@@ -615,7 +615,7 @@ def test_whatever_was_measured_on_rows_that_have_changed_is_refused(
 
 def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"matplotlib and jinja2.*gramalign\[report\]"):
+    with pytest.raises(ValueError, match=r"matplotlib, jinja2.*gramalign\[report\]"):
         check_installed()
 
 

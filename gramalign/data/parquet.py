@@ -1,0 +1,154 @@
+"""Vectors and columns of Parquet files, which are compressed: read in order, block by block."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from gramalign.data.store import FeatureStoreError
+from gramalign.extras import check_extra
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIX = ".parquet"
+Block = tuple[Shaped[np.ndarray, "m width"], Bool[np.ndarray, " n"]]
+"""Of n rows: the vectors of those that have one, and which these are."""
+_IDS = ("ids", "id")
+_ROWS = 4096
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The file, or those of a folder, in the order of their names; none if it is something else."""
+    if path.suffix == SUFFIX and not path.is_dir():
+        return [path]
+    return sorted(file for file in path.glob(f"*{SUFFIX}") if not file.name.startswith("."))
+
+
+def read_vectors(
+    path: Path, files: list[Path], name: str
+) -> tuple[Shaped[np.ndarray, " n"], Iterator[Block]]:
+    """The ids of all rows, and their vectors.
+
+    Args:
+        path: of the file or folder, for messages.
+        files: as `parquet_files` has them.
+        name: of the modality, whose column it is where several hold vectors.
+
+    Raises:
+        FeatureStoreError: a file is damaged or unlike the first; there is no such column, or none
+            of ids; a vector that is not as wide as others of its block, or holds a null.
+        ValueError: pyarrow is not installed.
+    """
+    with _opened(files[0]) as first:
+        schema = first.schema_arrow
+        column = _column(path, schema, name)
+        ids = _ids_column(path, schema)
+    names: list[str] = []
+    for file in files:
+        with _opened(file) as opened:
+            if opened.schema_arrow.names != schema.names:
+                raise FeatureStoreError(
+                    f"{file} has the columns {', '.join(opened.schema_arrow.names)}, and "
+                    f"{files[0].name} {', '.join(schema.names)}: expected the files of one table"
+                )
+            found = opened.read(columns=[ids])[ids]
+        if found.null_count:
+            raise FeatureStoreError(
+                f"{file}: {ids} has no value in some rows, expected an id in all"
+            )
+        names += map(str, found.to_pylist())
+
+    def blocks() -> Iterator[Block]:
+        start = 0
+        for file in files:
+            with _opened(file) as opened:
+                for batch in opened.iter_batches(_ROWS, columns=[column]):
+                    yield _block(batch.column(0), path, names[start : start + len(batch)])
+                    start += len(batch)
+
+    return np.array(names, np.str_), blocks()
+
+
+def read_columns(file: Path) -> dict[str, list[Any]]:
+    """All columns of a file but those of vectors, bytes and nested values.
+
+    Raises:
+        FeatureStoreError: the file is damaged.
+        ValueError: pyarrow is not installed.
+    """
+    with _opened(file) as opened:
+        kinds = {field.name: field.type for field in opened.schema_arrow}
+        flat = [x for x, kind in kinds.items() if not (kind.num_fields or "binary" in str(kind))]
+        return opened.read(columns=flat).to_pydict()
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    check_extra("formats", f"{file}: Parquet", pyarrow="pyarrow")
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(file, memory_map=True) as opened:
+            yield opened
+    except FileNotFoundError as error:
+        raise FeatureStoreError(f"{file} does not exist") from error
+    except (pa.ArrowException, OSError) as error:
+        raise FeatureStoreError(f"{file} is damaged or not a Parquet file ({error})") from error
+
+
+def _column(path: Path, schema: "pa.Schema", name: str) -> str:
+    vectors = [x for x in schema.names if _of_numbers(schema.field(x).type)]
+    if name in vectors or len(vectors) == 1:
+        return name if name in vectors else vectors[0]
+    there = ", ".join(f"{x} ({schema.field(x).type})" for x in schema.names)
+    raise FeatureStoreError(
+        f"{path} has {', '.join(vectors)}, and no {name}: name the modality as it does"
+        if vectors
+        else f"{path} has no column of vectors, only {there}: expected a list of numbers per row"
+    )
+
+
+def _ids_column(path: Path, schema: "pa.Schema") -> str:
+    import pyarrow.types as types
+
+    named = [x for x in _IDS if x in schema.names]
+    kinds = (types.is_string, types.is_large_string, types.is_integer)
+    like = [x for x in schema.names if any(is_kind(schema.field(x).type) for is_kind in kinds)]
+    if not named and len(like) != 1:
+        raise FeatureStoreError(
+            f"{path} has no column 'ids' or 'id', by which rows are matched: rename the one of "
+            f"{', '.join(schema.names)} that holds them"
+        )
+    return (named or like)[0]
+
+
+def _of_numbers(kind: "pa.DataType") -> bool:
+    import pyarrow.types as types
+
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    if not any(is_list(kind) for is_list in lists):
+        return False
+    value: Any = kind
+    return types.is_floating(value.value_type) or types.is_integer(value.value_type)
+
+
+def _block(column: Any, path: Path, ids: list[str]) -> Block:
+    there = np.asarray(column.is_valid())
+    vectors = column.drop_null()
+    widths = np.asarray(vectors.value_lengths())
+    rows = np.flatnonzero(there)
+    if len(other := np.flatnonzero(widths != widths[:1])):
+        raise FeatureStoreError(
+            f"{path}: {ids[rows[other[0]]]} is {widths[other[0]]} wide, and {ids[rows[0]]} is "
+            f"{widths[0]}"
+        )
+    flat = vectors.flatten()
+    if flat.null_count:
+        row = rows[np.flatnonzero(~np.asarray(flat.is_valid()))[0] // widths[0]]
+        raise FeatureStoreError(f"{path}: {ids[row]} holds a null: fix it, or leave it out")
+    return flat.to_numpy(zero_copy_only=False).reshape(len(rows), -1 if len(rows) else 0), there
