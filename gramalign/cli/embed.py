@@ -1,6 +1,5 @@
 """`gramalign embed`: features in, embeddings out."""
 
-import json
 import logging
 import zipfile
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ import tyro
 
 from gramalign.cli.console import console
 from gramalign.cli.kept_programs import keep_programs
-from gramalign.cli.targets import MARK, check_embedded
+from gramalign.cli.targets import MARK, SIGN, check_embedded
 from gramalign.counted import counted
-from gramalign.data import load, readable
-from gramalign.data.store import SPLITS
+from gramalign.data import load, parquet, readable
+from gramalign.data.opening import MASK
+from gramalign.data.store import COLUMNS, SPLITS
 from gramalign.files import whole, write_arrays
 from gramalign.training import embed_store, load_run
 
@@ -23,12 +23,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embed:
-    """Embed a feature store with a trained run, into one file that is itself a feature store.
+    """Embed a feature store with a trained run, into one file.
 
-    The file holds one array per modality (unit rows, zeros where absent),
-    `present.MODALITY` masks, and the store's ids, split, labels and groups. A .safetensors file
-    holds no text: ids and labels are left out of it unless they are integers. Example:
-    `gramalign embed runs/digits --data digits --out digits.npz`.
+    An .npz or .safetensors is itself a feature store: one array per modality (unit rows, zeros
+    where absent), `present.MODALITY` masks, and the store's ids, split, labels and groups. A
+    .safetensors file holds no text: ids and labels are left out of it unless they are integers. A
+    .parquet, for databases, has them as columns, and null where a modality is absent (needs the
+    extra `formats`). Example: `gramalign embed runs/digits --data digits --out digits.npz`.
     """
 
     run_folder: tyro.conf.Positional[Path]
@@ -36,8 +37,8 @@ class Embed:
     data: str
     """Feature store with any of the run's modalities."""
     out: Path
-    """File to write: .npz or .safetensors. Takes the place of one that `embed` wrote, and of no
-    other."""
+    """File to write: .npz, .safetensors or .parquet. Takes the place of one that `embed` wrote, and
+    of no other."""
     batch_size: int | None = None
     """Rows embedded at a time, on one device; if not given, as many as there is room for, up to
     1024, on every device."""
@@ -46,10 +47,12 @@ class Embed:
 
     def run(self) -> None:
         """Embed and write."""
-        if self.out.suffix not in (".npz", ".safetensors"):
+        if self.out.suffix not in (".npz", ".safetensors", parquet.SUFFIX):
             raise ValueError(
-                f"--out is {self.out}, expected a name that ends in .npz or .safetensors"
+                f"--out is {self.out}, expected a name that ends in .npz, .safetensors or .parquet"
             )
+        if self.out.suffix == parquet.SUFFIX:
+            parquet.check_installed(self.out)
         check_embedded("--out", self.out, self.data)
         keep_programs()
         run = load_run(self.run_folder)
@@ -61,18 +64,20 @@ class Embed:
             _log.warning("left out %s without any of the run's modalities", counted(lost, "row"))
             store = store.take(np.flatnonzero(some))
         with console().status(f"embedding {counted(len(store), 'row')}"):
-            arrays = embed_store(run, store, self.batch_size, fused=self.fused)
-        arrays |= {
+            embedded = embed_store(run, store, self.batch_size, fused=self.fused)
+        present = {
             # A fused row is zero where an example lacks what it is made of.
-            f"present.{name}": store.present[name] if name in run.dims else np.any(rows, axis=1)
-            for name, rows in arrays.items()
+            name: store.present[name] if name in run.dims else np.any(rows, axis=1)
+            for name, rows in embedded.items()
         }
-        for name in ("ids", "split", "labels", "groups"):
-            column = getattr(store, name)
-            if column is not None:
-                arrays[name] = column
+        columns = {name: column for name in COLUMNS if (column := getattr(store, name)) is not None}
+        masks = {f"{MASK}{name}": rows for name, rows in present.items()}
+        arrays = {**embedded, **masks, **columns}
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        if self.out.suffix == ".npz":
+        if self.out.suffix == parquet.SUFFIX:
+            with whole(self.out) as draft:
+                parquet.write_rows(draft, embedded, present, columns, {"gramalign": SIGN})
+        elif self.out.suffix == ".npz":
             with whole(self.out) as draft:
                 write_npz(draft, arrays)
         else:
@@ -80,7 +85,7 @@ class Embed:
             write_arrays(self.out, kept, MARK)
             if lost := " and ".join(name for name in arrays if name not in kept):
                 _log.warning("left out %s: they are text, which only an .npz can hold", lost)
-        shapes = ", ".join(f"{k} {v.shape}" for k, v in arrays.items() if v.ndim == 2)
+        shapes = ", ".join(f"{name} {rows.shape}" for name, rows in embedded.items())
         console().print(f"wrote {self.out}: {shapes}", soft_wrap=True)
 
 
@@ -90,7 +95,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-        archive.comment = json.dumps(MARK, separators=(",", ":")).encode()
+        archive.comment = SIGN.encode()
 
 
 def without_text(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -12,7 +12,9 @@ from gramalign.search.file import KEY as INDEX
 Writer = Literal["report", "bench", "plan", "search", "embed"]
 
 MARK = {"gramalign.embeddings": "1"}
-"""What `embed` says of its files: in the metadata, or in the comment at the end of an archive."""
+"""What `embed` says of its files, in their metadata."""
+SIGN = json.dumps(MARK, separators=(",", ":"))
+"""Likewise, where that is one text: the comment at the end of an archive, say."""
 
 # At the beginning or the end of what a command writes, and of nothing else.
 _SIGNS: dict[Writer, bytes] = {
@@ -20,9 +22,9 @@ _SIGNS: dict[Writer, bytes] = {
     "bench": b'{\n  "machine": ',
     "plan": b'{\n  "topology": ',
     "search": f'"{INDEX}":'.encode(),
-    "embed": json.dumps(MARK, separators=(",", ":"))[1:-1].encode(),
+    "embed": SIGN[1:-1].encode(),
 }
-_LOOKED_AT = 1024  # bytes
+_LOOKED_AT = 2**16  # bytes: behind the metadata of a .parquet are the names of its columns
 
 
 def check_file(option: str, path: Path, writer: Writer) -> None:

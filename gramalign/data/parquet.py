@@ -1,7 +1,7 @@
 """Vectors and columns of Parquet files, which are compressed: read in order, block by block."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,11 @@ Block = tuple[Shaped[np.ndarray, "m width"], Bool[np.ndarray, " n"]]
 """Of n rows: the vectors of those that have one, and which these are."""
 _IDS = ("ids", "id")
 _ROWS = 4096
+
+
+def check_installed(file: Path) -> None:
+    """Raises a ValueError that names the cure if such a file cannot be read or written here."""
+    check_extra("formats", f"{file}: Parquet", pyarrow="pyarrow")
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -73,6 +78,36 @@ def read_vectors(
     return np.array(names, np.str_), blocks()
 
 
+def write_rows(
+    file: Path,
+    vectors: Mapping[str, Shaped[np.ndarray, "rows width"]],
+    present: Mapping[str, Bool[np.ndarray, " rows"]],
+    columns: Mapping[str, Shaped[np.ndarray, " rows"]],
+    about: Mapping[str, str],
+) -> None:
+    """Writes a row per example: lists of numbers, null where it has none, after other columns.
+
+    Args:
+        file: to write.
+        vectors: by name.
+        present: likewise, which rows have one.
+        columns: what else is known of the rows.
+        about: the file's metadata.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    made: dict[str, Any] = {name: pa.array(column) for name, column in columns.items()}
+    for name, rows in vectors.items():
+        flat = pa.array(np.ascontiguousarray(rows).ravel())
+        missing = pa.array(~present[name])
+        made[name] = pa.FixedSizeListArray.from_arrays(flat, rows.shape[1], mask=missing)
+    table = pa.table(made)
+    with pyarrow.parquet.ParquetWriter(file, table.schema) as writer:
+        writer.write_table(table, row_group_size=_ROWS)
+        writer.add_key_value_metadata(dict(about))
+
+
 def read_columns(file: Path) -> dict[str, list[Any]]:
     """All columns of a file but those of vectors, bytes and nested values.
 
@@ -88,7 +123,7 @@ def read_columns(file: Path) -> dict[str, list[Any]]:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    check_extra("formats", f"{file}: Parquet", pyarrow="pyarrow")
+    check_installed(file)
     import pyarrow as pa
     import pyarrow.parquet
 

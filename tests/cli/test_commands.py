@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+import pyarrow.parquet
 import pytest
 import safetensors.numpy
 
@@ -290,6 +291,31 @@ def test_embed_keeps_what_is_known_of_the_rows(run, pairs, tmp_path, capsys):
     for name in ("ids", "split", "labels", "groups"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
     np.testing.assert_array_equal(found.present["sound"], wanted.present["sound"])
+
+
+def test_embed_writes_a_table_for_databases(run, pairs, tmp_path, monkeypatch, capsys):
+    out = {kind: tmp_path / f"embedded.{kind}" for kind in ("npz", "parquet")}
+    for path in (*out.values(), out["parquet"]):  # and over what it has written itself
+        main(["embed", str(run), "--data", pairs, "--out", str(path)])
+    wanted, table = open_store(out["npz"]), pyarrow.parquet.read_table(out["parquet"])
+    for name in ("ids", "labels", "split", "groups"):
+        assert table[name].to_pylist() == getattr(wanted, name).tolist()
+    for name, rows in wanted.features.items():
+        there = wanted.present[name]
+        found = table[name].to_pylist()
+        assert [row is not None for row in found] == there.tolist()
+        np.testing.assert_array_equal([row for row in found if row], rows[there])
+    assert not wanted.present["sound"].all() and np.shape(table["text"].to_pylist()) == (120, 8)
+    sources = [f"{name}={out['parquet']}" for name in wanted.modalities]
+    words = ["--table", str(out["parquet"]), "--out", str(tmp_path / "store"), "--at-least", "1"]
+    main(["join", *sources, *words])
+    again = open_store(tmp_path / "store")
+    for name, rows in wanted.features.items():
+        np.testing.assert_array_equal(again.present[name], wanted.present[name])
+        np.testing.assert_array_equal(again.features[name], rows)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = complaint(capsys, "embed", str(run), "--data", pairs, "--out", str(out["parquet"]))
+    assert "Parquet needs pyarrow, not installed here: pip install 'gramalign[formats]'" in said
 
 
 def test_so_many_rows_are_embedded_at_a_time(run, store, tmp_path, monkeypatch):
