@@ -25,8 +25,9 @@ class Join:
     folder of them, with a column of ids and one of vectors; from an .h5 with data sets as the
     arrays of a store; or of vectors by id: one .npz, .safetensors or .h5, or a folder of .npy
     files, each of one example, whose id is the file's name. What a source lacks is a missing
-    modality. Example: `gramalign join caption=texts.parquet film=frames.h5 sound=sounds/ --average
-    --table videos.csv --out my_features/`, then `gramalign train --data my_features/`.
+    modality. Labels, split and groups that sources know of all rows are kept. Example: `gramalign
+    join caption=texts.parquet film=frames.h5 sound=sounds/ --average --table videos.csv --out
+    my_features/`, then `gramalign train --data my_features/`.
     """
 
     sources: Annotated[
@@ -37,7 +38,8 @@ class Join:
     """Folder to create."""
     table: Path | None = None
     """Table (.csv, .tsv, .jsonl or .parquet) with a column ids, which says what rows there are and
-    in which order, and any of labels, split and groups; None: all ids of all sources."""
+    in which order, and any of labels, split and groups, in the place of what sources know; None:
+    all ids of all sources."""
     at_least: int = 2
     """Leave out rows with fewer modalities: with one alone, there is nothing to align."""
     average: bool = False

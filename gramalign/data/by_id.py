@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from gramalign.counted import counted
+from gramalign.data.agreed import agreed
 from gramalign.data.by_id_source import Report, Source, open_source
 from gramalign.data.files import save_array
 from gramalign.data.opening import check_modalities, columns_of
@@ -52,16 +53,16 @@ def join(
     Args:
         sources: by modality, see `gramalign.data.by_id_source.open_source`.
         out: folder to create.
-        about: `ids` of the rows to write, in this order, and any of `labels`, `split` and `groups`;
-            None: all ids that any source has.
+        about: `ids` of the rows to write, in this order, and any of `labels`, `split` and `groups`,
+            in the place of what sources know of them; None: all ids that any source has.
         at_least: leave out rows with fewer modalities: with one alone, there is nothing to align.
         average: take the mean of an example's vectors, where those by id are [n, width], such as of
             the frames of a video.
         report: called with what is done, such as a modality, rows done and rows to do.
 
     Raises:
-        FeatureStoreError: a source or a column cannot be read, has no ids, or one twice; or no row
-            is left, or none of a modality.
+        FeatureStoreError: a source or a column cannot be read, has no ids, or one twice; no row is
+            left, or none of a modality; or sources say different things of a row.
         FileExistsError: `out` exists.
         ValueError: no source, a name that a modality cannot have, an `about` without ids,
             `at_least` that cannot be met, or a package that a source needs is not installed.
@@ -96,12 +97,13 @@ def join(
         ids, places = _matched(found, wanted)
         many = np.sum([place >= 0 for place in places.values()], axis=0) >= at_least
         _check_any(found, ids, places, many, at_least, wanted is not None)
+        kept = {"ids": np.array(ids)[many]}
+        kept |= {name: about[name][many] for name in COLUMNS[1:] if about and name in about}
+        kept |= agreed(kept, [(found[name], place[many]) for name, place in places.items()])
         for name, source in found.items():
             _write(draft, name, source, places[name][many], report)
-        save_array(draft / "ids.npy", np.array(ids)[many])
-        for name in COLUMNS:
-            if about is not None and name in about and name != "ids":
-                save_array(draft / f"{name}.npy", about[name][many])
+        for name, column in kept.items():
+            save_array(draft / f"{name}.npy", column)
     return Joined(
         rows=int(many.sum()),
         present={name: int((place[many] >= 0).sum()) for name, place in places.items()},
@@ -128,7 +130,10 @@ def _matched(
     found: Mapping[str, Source], wanted: list[str] | None
 ) -> tuple[list[str], dict[str, Int[np.ndarray, " rows"]]]:
     """The ids of all rows, and by modality where each row is in its source; -1 where it is not."""
-    ids = wanted or list(dict.fromkeys(itertools.chain(*(x.ids for x in found.values()))))
+    if wanted is not None:
+        ids = wanted
+    else:
+        ids = list(dict.fromkeys(itertools.chain(*(x.ids for x in found.values()))))
     numbers = {name: number for number, name in enumerate(ids)}
     places = {name: np.full(len(ids), -1) for name in found}
     for name, source in found.items():

@@ -1,10 +1,10 @@
 """Where `gramalign.data.by_id.join` takes the rows of one modality from."""
 
 import contextlib
+import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,13 @@ from gramalign.data.files import array_at, find_arrays
 from gramalign.data.opening import columns_of, finite_rows, is_real
 from gramalign.data.parquet import Block
 from gramalign.data.sources import open_store
-from gramalign.data.store import FeatureStore, FeatureStoreError
+from gramalign.data.store import COLUMNS, FeatureStore, FeatureStoreError
 from gramalign.files import check_local
 
 Report = Callable[[str, int, int], object]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Source:
     """The rows of one modality.
 
@@ -31,6 +31,7 @@ class Source:
         width: of a row.
         dtype: of what is written of them.
         rows: reads those at some places.
+        columns: what else it knows of them, as a store has it: any of `labels`, `split`, `groups`.
     """
 
     where: str
@@ -38,6 +39,7 @@ class Source:
     width: int
     dtype: np.dtype
     rows: Callable[[Int[np.ndarray, " n"]], Shaped[np.ndarray, "n width"]]
+    columns: Mapping[str, Shaped[np.ndarray, " n"]] = dataclasses.field(default_factory=dict)
 
 
 def open_source(
@@ -96,7 +98,14 @@ def _of_store(name: str, store: FeatureStore) -> Source:
     return Source(
         *(store.source, store.ids[there].tolist(), array.shape[1], dtype),
         rows=lambda places: array[there[places]],
+        columns=_of_rows({name: getattr(store, name) for name in COLUMNS}, there),
     )
+
+
+def _of_rows(
+    columns: Mapping[str, np.ndarray | None], there: Shaped[np.ndarray, " m"]
+) -> dict[str, np.ndarray]:
+    return {name: x[there] for name, x in columns.items() if x is not None and name != "ids"}
 
 
 def _unpacked(
@@ -105,11 +114,13 @@ def _unpacked(
     scratch: Path,
     stack: contextlib.ExitStack,
     report: Report,
-    ids: Shaped[np.ndarray, " n"],
+    about: Mapping[str, Shaped[np.ndarray, " n"]],
     blocks: Iterator[Block],
 ) -> Source:
     """Copies what can only be read in order into a file that is mapped, and goes with the stack."""
-    ids = columns_of({"ids": (f"ids of {path}", ids)}, [], len(ids))["ids"]
+    located = {column: (f"{column} of {path}", values) for column, values in about.items()}
+    columns = columns_of(located, [], len(about["ids"]))
+    ids = columns["ids"]
     there = np.zeros(len(ids), bool)
     dtype, width, done = np.dtype(np.float32), 0, 0
     file = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
@@ -135,7 +146,8 @@ def _unpacked(
         raise FeatureStoreError(f"{path} has no vector for {name}")
     file.flush()
     array = np.memmap(file, dtype, "r", shape=(int(there.sum()), width))
-    return Source(str(path), ids[there].tolist(), width, dtype, array.__getitem__)
+    known = _of_rows({name: columns[name] for name in COLUMNS}, there)
+    return Source(str(path), ids[there].tolist(), width, dtype, array.__getitem__, known)
 
 
 def _of_files(folder: Path, average: bool) -> Source:

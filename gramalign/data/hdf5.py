@@ -53,8 +53,10 @@ def by_id(file: Any) -> dict[str, Callable[[], np.ndarray]]:
     return {posixpath.dirname(name) if inside else name: each for name, each in read.items()}
 
 
-def read_vectors(file: Any, name: str) -> tuple[Shaped[np.ndarray, " n"], Iterator[Block]]:
-    """The ids of all rows, and their vectors.
+def read_vectors(
+    file: Any, name: str
+) -> tuple[dict[str, Shaped[np.ndarray, " n"]], Iterator[Block]]:
+    """What is known of all rows, their ids at least, and their vectors.
 
     Args:
         file: one with a data set `ids`.
@@ -89,9 +91,13 @@ def read_vectors(file: Any, name: str) -> tuple[Shaped[np.ndarray, " n"], Iterat
             part = there[start : start + _ROWS]
             yield _read(data, slice(start, start + _ROWS))[part], part
 
+    about = {column: file[column] for column in COLUMNS if column in file}
+    return {column: _column(values) for column, values in about.items()}, blocks()
+
+
+def _column(data: Any) -> np.ndarray:
     # Strings of any length come as objects.
-    names = _read(ids) if ids.dtype.kind != "O" else _read(ids.asstr()).astype(np.str_)
-    return names, blocks()
+    return _read(data) if data.dtype.kind != "O" else _read(data.asstr()).astype(np.str_)
 
 
 def _read(data: Any, rows: Any = ()) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from gramalign.data.store import FeatureStoreError
+from gramalign.data.store import COLUMNS, FeatureStoreError
 from gramalign.extras import check_extra
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def parquet_files(path: Path) -> list[Path]:
 
 def read_vectors(
     path: Path, files: list[Path], name: str
-) -> tuple[Shaped[np.ndarray, " n"], Iterator[Block]]:
-    """The ids of all rows, and their vectors.
+) -> tuple[dict[str, Shaped[np.ndarray, " n"]], Iterator[Block]]:
+    """What is known of all rows, their ids at least, and their vectors.
 
     Args:
         path: of the file or folder, for messages.
@@ -45,14 +45,15 @@ def read_vectors(
 
     Raises:
         FeatureStoreError: a file is damaged or unlike the first; there is no such column, or none
-            of ids; a vector that is not as wide as others of its block, or holds a null.
+            of ids, or one of these lacks a value; a vector that is not as wide as others of its block, or holds a null.
         ValueError: pyarrow is not installed.
     """
     with _opened(files[0]) as first:
         schema = first.schema_arrow
-        column = _column(path, schema, name)
-        ids = _ids_column(path, schema)
-    names: list[str] = []
+    vectors = _column(path, schema, name)
+    known = {"ids": _ids_column(path, schema)}
+    known |= {x: x for x in COLUMNS if x in schema.names and _is_known(schema.field(x).type)}
+    parts = {x: [] for x in known}
     for file in files:
         with _opened(file) as opened:
             if opened.schema_arrow.names != schema.names:
@@ -60,22 +61,24 @@ def read_vectors(
                     f"{file} has the columns {', '.join(opened.schema_arrow.names)}, and "
                     f"{files[0].name} {', '.join(schema.names)}: expected the files of one table"
                 )
-            found = opened.read(columns=[ids])[ids]
-        if found.null_count:
-            raise FeatureStoreError(
-                f"{file}: {ids} has no value in some rows, expected an id in all"
-            )
-        names += map(str, found.to_pylist())
+            table = opened.read(columns=[*known.values()])
+        for x, column in known.items():
+            if table[column].null_count:
+                raise FeatureStoreError(
+                    f"{file}: {column} has no value in some rows, expected one in all"
+                )
+            parts[x].append(np.array(table[column].to_pylist()))
+    columns = {x: np.concatenate(part) for x, part in parts.items()}
 
     def blocks() -> Iterator[Block]:
         start = 0
         for file in files:
             with _opened(file) as opened:
-                for batch in opened.iter_batches(_ROWS, columns=[column]):
-                    yield _block(batch.column(0), path, names[start : start + len(batch)])
+                for batch in opened.iter_batches(_ROWS, columns=[vectors]):
+                    yield _block(batch.column(0), path, columns["ids"][start : start + len(batch)])
                     start += len(batch)
 
-    return np.array(names, np.str_), blocks()
+    return columns, blocks()
 
 
 def write_rows(
@@ -149,17 +152,20 @@ def _column(path: Path, schema: "pa.Schema", name: str) -> str:
 
 
 def _ids_column(path: Path, schema: "pa.Schema") -> str:
-    import pyarrow.types as types
-
     named = [x for x in _IDS if x in schema.names]
-    kinds = (types.is_string, types.is_large_string, types.is_integer)
-    like = [x for x in schema.names if any(is_kind(schema.field(x).type) for is_kind in kinds)]
+    like = [x for x in schema.names if _is_known(schema.field(x).type)]
     if not named and len(like) != 1:
         raise FeatureStoreError(
             f"{path} has no column 'ids' or 'id', by which rows are matched: rename the one of "
             f"{', '.join(schema.names)} that holds them"
         )
     return (named or like)[0]
+
+
+def _is_known(kind: "pa.DataType") -> bool:
+    import pyarrow.types as types
+
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)
 
 
 def _of_numbers(kind: "pa.DataType") -> bool:
@@ -172,7 +178,7 @@ def _of_numbers(kind: "pa.DataType") -> bool:
     return types.is_floating(value.value_type) or types.is_integer(value.value_type)
 
 
-def _block(column: Any, path: Path, ids: list[str]) -> Block:
+def _block(column: Any, path: Path, ids: Shaped[np.ndarray, " n"]) -> Block:
     there = np.asarray(column.is_valid())
     vectors = column.drop_null()
     widths = np.asarray(vectors.value_lengths())

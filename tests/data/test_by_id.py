@@ -291,3 +291,54 @@ def test_no_id_in_two_sources(tmp_path):
         FeatureStoreError, match=r"no id is in 2 sources: .*a.npz has 'x.jpg', .*'x'"
     ):
         join({name: tmp_path / f"{name}.npz" for name in "ab"}, tmp_path / "out")
+
+
+def test_what_sources_know_of_their_rows_is_kept(tmp_path):
+    """Where it is known of all of them; what is in one group anywhere is."""
+
+    def store(name, ids, **columns):
+        vectors = np.ones((len(ids), WIDTH))
+        np.savez(tmp_path / f"{name}.npz", ids=list(ids), **{name: vectors}, **columns)
+        return tmp_path / f"{name}.npz"
+
+    parts = ["train", "test", "validation"]
+    sources = {
+        "text": store("text", "abc", split=parts, labels=[7, 8, 9], groups=["x", "y", "y"]),
+        "audio": store("audio", "dcba", split=["test", *parts[::-1]], groups=[1, 0, 2, 2]),
+    }
+    join(sources, tmp_path / "two")
+    two = open_store(tmp_path / "two")
+    assert dict(zip(two.ids.tolist(), two.split.tolist(), strict=True)) == dict(zip("abc", parts))
+    assert dict(zip(two.ids.tolist(), two.labels.tolist(), strict=True)) == dict(
+        zip("abc", [7, 8, 9])
+    )
+    assert two.groups.tolist() == [0, 0, 0], "a and b in one source, b and c in the other"
+
+
+def test_what_some_rows_lack_is_left_out(tmp_path, caplog):
+    np.savez(
+        tmp_path / "a.npz", ids=["p", "q"], a=np.ones((2, 1)), labels=["x", "y"], groups=[5, 5]
+    )
+    np.savez(tmp_path / "b.npz", ids=["q", "r", "s"], b=np.ones((3, 1)))
+    sources = {name: tmp_path / f"{name}.npz" for name in "ab"}
+    join(sources, tmp_path / "out", at_least=1)
+    store = open_store(tmp_path / "out")
+    assert store.labels is None and store.split is None
+    assert (
+        "left out labels, as no source has those of 2 rows, such as 'r': give all in" in caplog.text
+    )
+    assert dict(zip(store.ids.tolist(), store.groups.tolist(), strict=True)) == dict(
+        p=0, q=0, r=1, s=2
+    )
+
+
+def test_a_table_decides_where_sources_differ(tmp_path):
+    for name, labels in (("a", [1, 2]), ("b", [1, 3])):
+        np.savez(tmp_path / f"{name}.npz", ids=["p", "q"], x=np.ones((2, 1)), labels=labels)
+    sources = {name: tmp_path / f"{name}.npz" for name in "ab"}
+    with pytest.raises(
+        FeatureStoreError, match=r"labels: of 'q', .*b.npz has 3, and another source 2: say in a"
+    ):
+        join(sources, tmp_path / "out")
+    join(sources, tmp_path / "out", about={"ids": np.array(["q", "p"]), "labels": np.array([3, 1])})
+    assert open_store(tmp_path / "out").labels.tolist() == [3, 1]

@@ -91,10 +91,14 @@ def test_more_rows_than_are_read_at_once_of_several_files(text, tmp_path, monkey
 
 def test_columns_are_found_by_name(text, tmp_path):
     other = pa.array([[9.0]] * 2)
-    table = lists("ab", other=other, title=["one", "two"])
+    table = lists("ab", other=other, title=["one", "two"], split=["test", "train"], labels=[0.5, 1])
     pa.parquet.write_table(table, tmp_path / "all.parquet")
     _, store = joined(text, tmp_path / "all.parquet", "embedding")
     assert_as_text(store, "embedding")
+    parts = {
+        name: part for name, part in zip(store.ids.tolist(), store.split.tolist(), strict=True)
+    }
+    assert parts == {"a": "test", "b": "train"} and store.labels is None, "which are no classes"
     with pytest.raises(FeatureStoreError, match="has embedding, other, and no film: name the mod"):
         join({"text": text, "film": tmp_path / "all.parquet"}, tmp_path / "again")
 
@@ -170,10 +174,12 @@ def test_data_sets_beside_ids(text, tmp_path, monkeypatch, ids):
     monkeypatch.setattr("gramalign.data.hdf5._ROWS", 3)
     rows = np.array([vector(name) for name in "axcd"], np.float64)
     there = np.array([True, False, True, True])
-    arrays = {"ids": ids, "film": rows, "present.film": there, "sound": rows[:, :1], "labels": "?"}
+    arrays = {"ids": ids, "film": rows, "present.film": there, "sound": rows[:, :1]}
     path = stored(tmp_path / "all.h5", **arrays)
-    _, store = joined(text, path, at_least=1)
-    assert_as_text(store, "film", missing="xb")
+    stored(tmp_path / "all.h5", **arrays, labels=["one", "two", "one", "two"])
+    _, store = joined(text, path)
+    assert_as_text(store, "film")
+    assert dict(zip(store.ids.tolist(), store.labels.tolist(), strict=True))["c"] == "one"
     assert store.features["film"].dtype == np.float32
 
 
