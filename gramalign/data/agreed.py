@@ -51,7 +51,8 @@ def _same(
             row = rows[np.argmax(differ)]
             raise FeatureStoreError(
                 f"{name}: of {str(ids[row])!r}, {source.where} has "
-                f"{values[np.argmax(differ)].item()!r}, and another source {found[row]!r}: say in a table which it is"
+                f"{values[np.argmax(differ)].item()!r}, and another source {found[row]!r}: say in "
+                "a table which it is"
             )
         found[rows], known[rows] = values, True
     if not known.any():

@@ -45,7 +45,8 @@ def read_vectors(
 
     Raises:
         FeatureStoreError: a file is damaged or unlike the first; there is no such column, or none
-            of ids, or one of these lacks a value; a vector that is not as wide as others of its block, or holds a null.
+            of ids, or one of these lacks a value; a vector that is not as wide as others of its
+            block, or holds a null.
         ValueError: pyarrow is not installed.
     """
     with _opened(files[0]) as first:

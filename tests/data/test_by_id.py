@@ -293,6 +293,10 @@ def test_no_id_in_two_sources(tmp_path):
         join({name: tmp_path / f"{name}.npz" for name in "ab"}, tmp_path / "out")
 
 
+def by_id(store, column):
+    return dict(zip(store.ids.tolist(), getattr(store, column).tolist(), strict=True))
+
+
 def test_what_sources_know_of_their_rows_is_kept(tmp_path):
     """Where it is known of all of them; what is in one group anywhere is."""
 
@@ -308,28 +312,21 @@ def test_what_sources_know_of_their_rows_is_kept(tmp_path):
     }
     join(sources, tmp_path / "two")
     two = open_store(tmp_path / "two")
-    assert dict(zip(two.ids.tolist(), two.split.tolist(), strict=True)) == dict(zip("abc", parts))
-    assert dict(zip(two.ids.tolist(), two.labels.tolist(), strict=True)) == dict(
-        zip("abc", [7, 8, 9])
-    )
+    assert by_id(two, "split") == {"a": "train", "b": "test", "c": "validation"}
+    assert by_id(two, "labels") == {"a": 7, "b": 8, "c": 9}
     assert two.groups.tolist() == [0, 0, 0], "a and b in one source, b and c in the other"
 
 
 def test_what_some_rows_lack_is_left_out(tmp_path, caplog):
-    np.savez(
-        tmp_path / "a.npz", ids=["p", "q"], a=np.ones((2, 1)), labels=["x", "y"], groups=[5, 5]
-    )
+    columns = {"labels": ["x", "y"], "groups": [5, 5]}
+    np.savez(tmp_path / "a.npz", ids=["p", "q"], a=np.ones((2, 1)), **columns)
     np.savez(tmp_path / "b.npz", ids=["q", "r", "s"], b=np.ones((3, 1)))
     sources = {name: tmp_path / f"{name}.npz" for name in "ab"}
     join(sources, tmp_path / "out", at_least=1)
     store = open_store(tmp_path / "out")
     assert store.labels is None and store.split is None
-    assert (
-        "left out labels, as no source has those of 2 rows, such as 'r': give all in" in caplog.text
-    )
-    assert dict(zip(store.ids.tolist(), store.groups.tolist(), strict=True)) == dict(
-        p=0, q=0, r=1, s=2
-    )
+    assert "left out labels, as no source has those of 2 rows, such as 'r': give" in caplog.text
+    assert by_id(store, "groups") == {"p": 0, "q": 0, "r": 1, "s": 2}
 
 
 def test_a_table_decides_where_sources_differ(tmp_path):

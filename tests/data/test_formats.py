@@ -95,9 +95,7 @@ def test_columns_are_found_by_name(text, tmp_path):
     pa.parquet.write_table(table, tmp_path / "all.parquet")
     _, store = joined(text, tmp_path / "all.parquet", "embedding")
     assert_as_text(store, "embedding")
-    parts = {
-        name: part for name, part in zip(store.ids.tolist(), store.split.tolist(), strict=True)
-    }
+    parts = dict(zip(store.ids.tolist(), store.split.tolist(), strict=True))
     assert parts == {"a": "test", "b": "train"} and store.labels is None, "which are no classes"
     with pytest.raises(FeatureStoreError, match="has embedding, other, and no film: name the mod"):
         join({"text": text, "film": tmp_path / "all.parquet"}, tmp_path / "again")
