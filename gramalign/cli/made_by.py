@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gramalign.search import Index
 from gramalign.training import Run
-from gramalign.training.params_file import content_digest
+from gramalign.training.made_of import MADE_OF
+from gramalign.training.params_file import content_digest, read_about
 from gramalign.training.run_folder import RunFolder
 from gramalign.training.tower_named import of_modality
 
@@ -20,13 +21,16 @@ _WORDS = re.compile(
 
 def made_by(run: Run) -> str:
     """The run's name, its step, and digests of its parameters and of each modality's tower."""
-    with RunFolder(run.folder).params.open("rb") as file:
+    params = RunFolder(run.folder).params
+    with params.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-    towers = json.dumps({m: _of_tower(run, m) or digest for m in sorted(run.dims)})
-    return f"{run.folder.resolve().name}, step {run.step}, parameters {digest}, towers {towers}"
+    made_of = read_about(params).get(MADE_OF, {})
+    towers = {m: _of_tower(run, m, made_of.get(m, "")) or digest for m in sorted(run.dims)}
+    name, told = run.folder.resolve().name, json.dumps(towers)
+    return f"{name}, step {run.step}, parameters {digest}, towers {told}"
 
 
-def _of_tower(run: Run, modality: str) -> str | None:
+def _of_tower(run: Run, modality: str, made_of: str) -> str | None:
     """The digest of all that an embedding of the modality depends on besides its features.
 
     None where that is nothing, so that nobody can tell whose embeddings are given as features.
@@ -36,7 +40,7 @@ def _of_tower(run: Run, modality: str) -> str | None:
         return None
     model = run.config.model
     how = of_modality(model.tower, modality), model.hidden, model.depth, model.dtype
-    return content_digest(towers[modality], repr(how))
+    return content_digest(towers[modality], f"{how!r}{made_of}")
 
 
 def other_maker(index: Index, path: Path, run: Run, against: Sequence[str]) -> str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gramalign.files import read_json
+from gramalign.settings import part_of, read_settings
 
 MODULES = "modules.json"
 """Sentence Transformers' list of modules, and where a configuration has what these say."""
@@ -28,6 +29,21 @@ def folders_of_modules(folder: Path) -> list[tuple[str, Path]]:
             f"{modules} holds {found!r:.80}, expected a list, each of a type and a path"
         )
     return [(each["type"].rsplit(".", 1)[-1], folder / each["path"]) for each in found]
+
+
+def of_images(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The settings of what prepares images, and their file; none if it has no such file.
+
+    As Hugging Face reads them: of one for all kinds, or else of one of their own.
+
+    Raises:
+        ValueError: there are none in a file.
+    """
+    path = folder / "processor_config.json"
+    found = part_of(read_settings(path), "image_processor") if path.is_file() else {}
+    if found or not (path := folder / "preprocessor_config.json").is_file():
+        return path, found
+    return path, read_settings(path)
 
 
 def digest_of(folder: Path, *, weights: bool) -> str:

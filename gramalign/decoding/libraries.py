@@ -53,7 +53,7 @@ def processor(
     if what == "tokenizer" and any(folder.glob("*.model")):
         # Or another tokenizer may be taken in its place, which splits texts otherwise.
         check_extra("pretrained", f"the tokenizer of {folder}", sentencepiece="sentencepiece")
-    for name in ("preprocessor_config.json", "tokenizer_config.json"):
+    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
         if (path := folder / name).is_file():
             read_settings(path)
     # That there is no PyTorch is no news.
@@ -77,8 +77,9 @@ def unusable(folder: Path, what: str, error: Exception) -> ValueError:
     reason = " ".join(str(error).split())
     if not isinstance(error, OSError | ValueError | ImportError):
         reason = f"{type(error).__name__}: {reason}"
-    file = "tokenizer_config.json" if what == "tokenizer" else "preprocessor_config.json"
-    see = f"; see {file}" if (folder / file).is_file() and file not in reason else ""
+    files = ("tokenizer" if what == "tokenizer" else "preprocessor", "processor")
+    there = [name for x in files if (folder / (name := f"{x}_config.json")).is_file()]
+    see = f"; see {there[0]}" if there and there[0] not in reason else ""
     return ValueError(f"{folder} has no {what} that can be used here: {reason}{see}")
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def picture(path: str | Path) -> "Image.Image":
-    """The image in a file, upright, in RGB; of an animation, its first frame.
+    """The image in a file, upright, in RGB and on white; of an animation, its first frame.
 
     Raises:
         OSError: it is damaged, or no image.
@@ -25,8 +25,9 @@ def picture(path: str | Path) -> "Image.Image":
             # Converted, all but the darkest would be white.
             raise ValueError(f"its pixels are of mode {image.mode}: save it with 8 bits a channel")
         image = ImageOps.exif_transpose(image)
-        if "transparency" in image.info:
+        if image.has_transparency_data:  # else colours would show that nobody sees
             image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return image.convert("RGB")
 
 

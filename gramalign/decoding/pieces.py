@@ -29,14 +29,16 @@ def exists(kind: Kind, path: str) -> bool:
     return os.path.isfile(path) or kind == "video" and os.path.isdir(path)
 
 
-def _check_finite(pieces: Pieces) -> None:
+def finite(pieces: Pieces) -> Pieces:
+    """The same, unless a ValueError says that what an encoder would see is NaN or Inf."""
     for name, array in pieces.items():
         if not np.isfinite(array).all():
-            raise ValueError(f"{name} would be NaN or Inf, as by an image_std of 0")
+            raise ValueError(f"{name} would be NaN or Inf, as by an image_std of 0 or huge samples")
+    return pieces
 
 
 def text_pieces(
-    tokenizer: Any, longest: int, *, model_type: str, filled: bool
+    tokenizer: Any, longest: int, *, model_type: str, filled: bool, places: int = 0
 ) -> Callable[[str], Pieces]:
     """A function from a text to its pieces.
 
@@ -45,14 +47,19 @@ def text_pieces(
         longest: most tokens of a text.
         model_type: the encoder's family.
         filled: make all texts as long as the longest may be.
+        places: most tokens that the encoder takes. SigLIP, which reads the last, was trained on
+            texts that are all as long.
 
     Raises:
         ValueError: no text could be told from another.
     """
     if model_type.startswith("siglip"):
         _lower(tokenizer)
-    padded = filled or model_type.startswith(_PADDED)
     longest = min(longest, tokenizer.model_max_length)
+    padded = longest if filled or model_type.startswith(_PADDED) else None
+    if model_type.startswith("siglip"):
+        padded = max(longest, places)
+    tokenizer.padding_side = "right"  # encoders that pool the first token find it there
     if tokenizer.pad_token is None:
         raise ValueError("it has no padding token: set pad_token")
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
@@ -73,7 +80,7 @@ def text_pieces(
     def read(text: str) -> Pieces:
         tokens = tokenizer(text, truncation=True, max_length=longest)
         # A few lengths, so that few programs are compiled.
-        length = longest if padded else _length(len(tokens["input_ids"]), longest)
+        length = padded or _length(len(tokens["input_ids"]), longest)
         filled = tokenizer.pad(tokens, padding="max_length", max_length=length)
         return {
             name: np.asarray(filled[name], np.int32)[None]
@@ -119,7 +126,7 @@ def image_pieces(processor: Any) -> Callable[[Sequence[Any]], Pieces]:
     def made(found: Sequence[Any]) -> Pieces:
         return {"pixel_values": processor(list(found), return_tensors="np")["pixel_values"]}
 
-    _check_finite(made([Image.new("RGB", (640, 480))]))
+    finite(made([Image.new("RGB", (640, 480))]))
     return made
 
 
@@ -176,7 +183,7 @@ def sound_pieces(extractor: Any, *, filled: bool) -> Callable[[str], Pieces]:
         )
         return {key: made[key] for key in (name, "attention_mask") if key in made}
 
-    _check_finite(prepared(np.zeros(rate, np.float32)))
+    finite(prepared(np.zeros(rate, np.float32)))
     return lambda path: prepared(sound(path, rate))
 
 

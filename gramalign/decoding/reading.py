@@ -15,6 +15,7 @@ from gramalign.decoding.pictures import frames_of, picture
 from gramalign.decoding.pieces import (
     Kind,
     Pieces,
+    finite,
     image_pieces,
     sound_pieces,
     text_pieces,
@@ -43,6 +44,7 @@ class Reading:
         encoder: folder that holds its tokenizer, image processor or feature extractor.
         model_type: the encoder's family.
         longest: most tokens of a text.
+        places: most tokens that the encoder takes.
         frames: how many of a video's.
         together: whether these are one piece, for an encoder of videos; else one each.
         filled: for rows of inputs: all texts and sounds are made as long as the longest may be,
@@ -56,6 +58,7 @@ class Reading:
     frames: int
     together: bool = False
     filled: bool = False
+    places: int = 0
 
     def reader(self) -> Read:
         """A function from a cell to its pieces; threads may share it.
@@ -72,14 +75,19 @@ class Reading:
         except Exception as error:
             # Of any kind, and better now than of every file, which might then count as missing.
             raise unusable(folder, what, error) from error
-        return (lambda given: in_range(read(given))) if self.filled else read
+        checked = in_range if self.filled else finite
+        return lambda given: checked(read(given))
 
     def _read_by(self, prepares: Any) -> Read:
         match self.kind:
             case "text":
                 worded = wording(Path(self.encoder))
                 of_text = text_pieces(
-                    prepares, self.longest, model_type=self.model_type, filled=self.filled
+                    prepares,
+                    self.longest,
+                    model_type=self.model_type,
+                    filled=self.filled,
+                    places=self.places,
                 )
                 return lambda text: of_text(worded(text))
             case "image":

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gramalign.decoding.folders import MODULES
 from gramalign.settings import part_of, read_settings, settled
 
 TRANSFORMER = "sentence_bert_config.json"
@@ -13,18 +14,25 @@ _PROMPTS = "config_sentence_transformers.json"
 
 
 def wording(folder: Path) -> Callable[[str], str]:
-    """A function from a text to what an encoder reads: after its default prompt, in lower case.
+    """A function from a text to what an encoder reads: stripped, after its default prompt.
 
     Args:
-        folder: of the encoder; where it does not ask for these, texts stay as they are.
+        folder: of the encoder; unless it is Sentence Transformers', texts stay as they are. It may
+            ask for lower case, too.
 
     Raises:
         ValueError: a setting of another kind, or a prompt that is not there.
     """
     prompt = default_prompt(folder)
-    if not _said(folder, TRANSFORMER, {"do_lower_case": False})["do_lower_case"]:
-        return lambda text: prompt + text
-    return lambda text: (prompt + text).lower()
+    lower = _said(folder, TRANSFORMER, {"do_lower_case": False})["do_lower_case"]
+    stripped = (folder / MODULES).is_file()
+
+    def worded(text: str) -> str:
+        text = prompt + text
+        text = text.strip() if stripped else text
+        return text.lower() if lower else text
+
+    return worded
 
 
 def default_prompt(folder: Path) -> str:

@@ -81,8 +81,8 @@ def make_chunks(
             cell = chunk[int(np.argmin(finite))]
             raise ValueError(
                 f"{table.place(int(column.rows[cell]))}: the encoder {column.encoder} makes NaN or "
-                f"Inf of {column.name} {shortened(column.cells[cell])}: leave that cell empty, and "
-                f"delete {work.folder}, as an edited table begins anew"
+                f"Inf of {column.name} {shortened(column.cells[cell])}: replace the file, or leave "
+                f"that cell empty and delete {work.folder}, as an edited table begins anew"
             )
         work.write(column.name, number, Chunk(made, bad))
         report(column.name, done, total)

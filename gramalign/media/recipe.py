@@ -125,6 +125,7 @@ def recipe_of(kind: Kind, encoder: Path, options: Options, load: Load) -> Recipe
         frames=frames,
         together=isinstance(front, Tubelets),
         filled=options.inputs,
+        places=front.longest if isinstance(front, Tokens) else 0,
     )
     encoding = None if options.inputs else load(*key, options.dtype)
     return Recipe(reading, reading.reader(), frames // at_once, at_once, encoding)

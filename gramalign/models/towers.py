@@ -145,6 +145,15 @@ class Towers(nnx.Module):
                 found[f"towers.{modality}.{name}"] = array
         return found
 
+    def made_of(self) -> dict[str, str]:
+        """By modality, a digest of what else than its settings and weights decides what it embeds.
+
+        A tower of your own has it by a method of this name: of files that it reads when it is made,
+        say. A run whose towers are made of something else by now is refused.
+        """
+        makers = {m: getattr(tower, "made_of", None) for m, tower in self.towers.items()}
+        return {modality: make() for modality, make in makers.items() if make is not None}
+
     def _embed(self, modality, index, features, present, dropout_keys):
         keys = None if modality in self.frozen else dropout_keys
         if keys is not None:

@@ -17,6 +17,7 @@ from gramalign.models import Towers
 from gramalign.settings import is_size
 from gramalign.training.config import Config
 from gramalign.training.config_json import config_from_dict
+from gramalign.training.made_of import check_made_of
 from gramalign.training.model import Model, abstract_model
 from gramalign.training.params_file import load_params, read_about
 from gramalign.training.run_folder import RunFolder
@@ -98,6 +99,7 @@ def load_run(folder: Path | str) -> Run:
     if started:
         config = dataclasses.replace(config, data=RunFolder(folder).saved_config().data)
     model = abstract_model(config, dims)
+    check_made_of(path, about, model)
     variables = load_params(path, nnx.to_pure_dict(nnx.state(model)))
     return make_run(folder, config, dims, model, variables, step, about.get("trained_on"))
 

@@ -18,6 +18,7 @@ from gramalign.files import write_text
 from gramalign.training.config import Config, Optimizer
 from gramalign.training.config import Model as ModelConfig
 from gramalign.training.layout import of_batches, shardings
+from gramalign.training.made_of import MADE_OF, check_made_of
 from gramalign.training.model import Model, abstract_model, split, weights_of
 from gramalign.training.moments import Moments
 from gramalign.training.optimizer import make_optimizer
@@ -96,6 +97,7 @@ class Start:
         self._weights: dict[str, np.ndarray] | None = None
         if measured is None and folder is not None:
             self.fixed: PyTree = _untrained(folder.fixed, programs.fixed)
+            check_made_of(folder.fixed, read_about(folder.fixed), self.model)
         else:
             _check_start(config, self.model, self.abstract.params, programs.fixed)
             self._weights = self._brought()  # now, as whatever they raise comes before any folder
@@ -108,7 +110,8 @@ class Start:
     def about(self) -> dict[str, Any]:
         """The metadata of the model's file, as JSON-compatible values."""
         config = dataclasses.asdict(self._config)
-        return {"config": config, "dims": self.dims, "trained_on": self._trained_on}
+        about = {"config": config, "dims": self.dims, "trained_on": self._trained_on}
+        return about | {MADE_OF: self.model.encoder.made_of()}
 
     def state(self) -> TrainState:
         """The state before the first step; writes what is not trained to the folder.
@@ -134,7 +137,11 @@ class Start:
                     write_text(self._folder.matched, matched.to_json())
                 # As checkpoints have digests, which do not hold what is not trained.
                 digest = content_digest(self.fixed)
-                about = {"trained_on": self._trained_on, "started_from": self._started_from}
+                about = {
+                    "trained_on": self._trained_on,
+                    "started_from": self._started_from,
+                    MADE_OF: self.model.encoder.made_of(),
+                }
                 save_params(self._folder.fixed, self.fixed, about | {"digest": digest})
             meet("started")
         return state

@@ -16,6 +16,7 @@ from gramalign import files
 from gramalign.data import load as load_store
 from gramalign.decoding.pieces import Kind
 from gramalign.decoding.reading import Reading
+from gramalign.decoding.wording import wording
 from gramalign.files import locked
 from gramalign.media import features, features_like, job
 from gramalign.media.encoding import encoding_of
@@ -117,6 +118,15 @@ def test_texts_are_as_long_as_sentence_transformers_takes_them(table, encoders, 
 def test_no_text_is_longer_than_its_encoder_takes(encoders, tokens, longest):
     options = Options(tokens=tokens, inputs=True)
     assert recipe_of("text", encoders / "bert", options, encoding_of).reading.longest == longest
+
+
+def test_sentence_transformers_strips_texts(tmp_path):
+    assert wording(tmp_path)(" A Cat\n") == " A Cat\n"
+    (tmp_path / "modules.json").write_text("[]")
+    assert wording(tmp_path)(" A Cat\n") == "A Cat"
+    prompts = {"prompts": {"query": " find: "}, "default_prompt_name": "query"}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    assert wording(tmp_path)(" A Cat\n") == "find:  A Cat"
 
 
 def test_texts_are_worded_as_sentence_transformers_words_them(encoders, tmp_path):

@@ -86,6 +86,16 @@ def test_the_model_has_room_for_fewer_tokens_than_the_tokenizer(encoders):
     assert read(encoders, "text", "bert", "a dog " * 40)["input_ids"].shape == (1, 12)
 
 
+def test_the_first_token_is_that_of_the_text(encoders, tmp_path):
+    folder = shutil.copytree(encoders / "bert", tmp_path / "bert")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["padding_side"] = "left"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    for name, wanted in read(encoders, "text", "bert", "a dog").items():
+        found = Reading("text", str(folder), "bert", longest=12, frames=4).reader()("a dog")
+        np.testing.assert_array_equal(found[name], wanted)
+
+
 def test_a_tokenizer_without_padding(encoders):
     tokenizer = AutoTokenizer.from_pretrained(encoders / "bert", pad_token=None)
     with pytest.raises(ValueError, match="it has no padding token: set pad_token"):
@@ -236,9 +246,19 @@ def test_all_become_rgb(mode, tmp_path):
     assert found.mode == "RGB" and found.size == (16, 20)
 
 
-def test_a_palette_with_transparency_says_nothing(tmp_path):
-    Image.fromarray(pixels(1)).convert("P").save(tmp_path / "a.png", transparency=b"\x00\x80")
-    assert picture(tmp_path / "a.png").mode == "RGB"
+@pytest.mark.parametrize("mode", ["P", "RGBA", "LA"])
+def test_what_is_transparent_is_white(tmp_path, mode):
+    image = Image.new("L", (4, 4), 0).convert(mode)
+    if mode != "P":
+        image.putpixel((1, 1), (*[0] * (len(mode) - 1), 0))
+        image.save(tmp_path / "a.png")
+    else:
+        image.putpixel((1, 1), 1)
+        image.save(tmp_path / "a.png", transparency=b"\xff\x00")
+    found = np.asarray(picture(tmp_path / "a.png"))
+    wanted = np.zeros((4, 4, 3))
+    wanted[1, 1] = 255
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_sixteen_bits_would_be_white(tmp_path):
@@ -470,6 +490,11 @@ def test_texts_of_siglip(tmp_path):
     assert upper.keys() == {"input_ids"} and upper["input_ids"].shape == (1, 12)
     assert upper["input_ids"].tolist() == lower["input_ids"].tolist()
     assert upper["input_ids"][0, -1] == 1
+    of_six = Reading("text", str(tmp_path), "siglip", longest=6, frames=1, places=12).reader()
+    for text in ("a cat", "a cat hears a dog in the snow"):
+        ids = read(text)["input_ids"][0]
+        cut = [*ids[ids != 1][:5], *[1] * 12][:12]
+        assert of_six(text)["input_ids"][0].tolist() == cut, "as long as it was trained on"
 
 
 def write_siglip2(folder):
@@ -540,6 +565,12 @@ def test_sounds_of_nothing(samples, message, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array(samples), 8000, subtype="FLOAT")
     with pytest.raises(ValueError, match=message):
         sound(str(tmp_path / "a.wav"), RATE)
+
+
+def test_a_sound_that_overflows_is_unreadable(encoders, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full(RATE, 1e30), RATE, subtype="FLOAT")
+    with pytest.raises(ValueError, match="input_features would be NaN or Inf, as by .* huge samp"):
+        read(encoders, "audio", "whisper", tmp_path / "a.wav")
 
 
 def write_clap(folder, **settings):

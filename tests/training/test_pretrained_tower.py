@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
+from gramalign.cli.made_by import made_by
 from gramalign.data import gather, load
 from gramalign.models import Towers, pretrained
 from gramalign.programs.flops import matmul_flops
@@ -62,6 +63,10 @@ def at_start(config):
     """One step that moves nothing."""
     still = dataclasses.replace(config.optimizer, learning_rate=1e-20, warmup=0)
     return dataclasses.replace(config, optimizer=still, steps=1)
+
+
+def kill(*arguments):
+    raise Killed
 
 
 def arrays(run):
@@ -124,6 +129,22 @@ def test_images_are_as_their_processor_makes_them(folder, tmp_path, settings, si
     width = 3 * sides[0] * sides[1]
     tower = pretrained.Tower(width, 5, modality="photo", encoders=encoders, **options)
     assert tower.shape == (3, *sides)
+
+
+def test_processors_of_all_kinds_may_share_a_file(folder, tmp_path):
+    """As newer versions save them; it goes before one of images alone."""
+    photo = shutil.copytree(folder / "photo", tmp_path / "photo")
+    (photo / "preprocessor_config.json").write_text(json.dumps({"crop_size": 12}))
+    of_images = {"image_processor": {"crop_size": {"height": 24, "width": 24}}}
+    (photo / "processor_config.json").write_text(json.dumps(of_images))
+    options = {"hidden": 4, "depth": 1, "rngs": nnx.Rngs(0)}
+    encoders = {"photo": str(photo)}
+    tower = pretrained.Tower(3 * 24 * 24, 5, modality="photo", encoders=encoders, **options)
+    assert tower.shape == (3, 24, 24)
+    before = tower.made_of()
+    (photo / "processor_config.json").write_text("{}")
+    tower = pretrained.Tower(3 * 24 * 24, 5, modality="photo", encoders=encoders, **options)
+    assert tower.shape == (3, 12, 12) and tower.made_of() != before
 
 
 def test_images_without_a_size_are_refused(folder, tmp_path):
@@ -317,11 +338,8 @@ def test_a_model_is_made_once_for_its_shapes(config, tmp_path, quiet, monkeypatc
             super().__init__(*arguments, **others)
             made.append(self)
 
-    def stop(*arguments):
-        raise Killed
-
     monkeypatch.setattr("gramalign.training.model.Towers", Counted)
-    monkeypatch.setattr("gramalign.training.loop._run", stop)  # before a step
+    monkeypatch.setattr("gramalign.training.loop._run", kill)  # before a step
     with pytest.raises(Killed):
         train(config, tmp_path / "run", report=quiet)
     assert len(made) == 3
@@ -347,6 +365,36 @@ def test_encoders_that_do_not_fit_leave_no_folder(config, folder, encoders, told
     with pytest.raises((ValueError, FileNotFoundError), match=told):
         train(dataclasses.replace(config, model=model), tmp_path / "run", report=quiet)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_whose_encoders_have_changed_is_refused(config, folder, tmp_path, quiet, monkeypatch):
+    """Another model's settings would make others of its embeddings, without a word."""
+    photo = shutil.copytree(folder / "photo", tmp_path / "photo")
+    encoders = {"caption": None, "photo": str(photo)}
+    tower = f"gramalign.models.pretrained:Tower(encoders={encoders!r})"
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, tower=tower))
+    none = dataclasses.replace(config.optimizer, warmup=0)
+    untrained = dataclasses.replace(config, steps=0, optimizer=none)
+    run = train(untrained, tmp_path / "run", report=quiet)
+    made = made_by(run)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("gramalign.training.loop._run", kill)
+        train(config, tmp_path / "killed", report=quiet)
+    settings = json.loads((photo / "config.json").read_text())
+
+    def with_settings(**changes):
+        (photo / "config.json").write_text(json.dumps(settings | changes))
+        return load_run(run.folder)
+
+    assert made_by(with_settings(transformers_version="9", torch_dtype="bfloat16")) == made
+    told = "the weights of towers that have changed since: what that of photo is made of"
+    vision = settings["vision_config"]
+    with pytest.raises(ValueError, match=f"params.safetensors holds {told}"):
+        with_settings(vision_config=vision | {"hidden_act": "relu"})
+    with pytest.raises(ValueError, match=f"fixed.safetensors holds {told}"):
+        train(config, tmp_path / "killed", resume=True, report=quiet)
+    other = train(untrained, tmp_path / "other", report=quiet)
+    assert json.loads(made_by(other).partition("towers ")[2])["photo"] not in made
 
 
 def test_a_folder_without_weights_leaves_no_folder(config, folder, tmp_path, quiet):

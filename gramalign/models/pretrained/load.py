@@ -1,5 +1,7 @@
 """Reads encoders from folders of pretrained models, as Hugging Face saves them."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gramalign.decoding.folders import MODULES
+from gramalign.decoding.folders import MODULES, of_images
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
 from gramalign.models.pretrained.sentences import said_by
@@ -20,6 +22,8 @@ from gramalign.settings import read_settings
 _CURES = {
     "siglip2": "; it sees images of any shape (NaFlex): take a SigLIP 2 of one resolution, a siglip"
 }
+# Settings that tell where a model is from, and how its weights are saved.
+_OF_FILES = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
 
 
@@ -136,6 +140,21 @@ def kinds(folder: str | Path) -> tuple[str, ...]:
         ValueError: for a model of another family.
     """
     return tuple(FAMILIES[_config(Path(folder))["model_type"]])
+
+
+def digest_of_settings(folder: str | Path) -> str:
+    """Of all that a model and the inputs of its encoders are made by, in a folder.
+
+    Raises:
+        FileNotFoundError, ValueError: as `kinds`, or settings of images that are none.
+    """
+    said = _config(Path(folder))
+    modules = dict(said.pop(MODULES))
+    if dense := modules.get("dense"):  # wherever the folder is
+        modules["dense"] = {name: x for name, x in dense.items() if name != "path"}
+    kept = {name: x for name, x in said.items() if name not in _OF_FILES}
+    text = json.dumps([kept, modules, of_images(Path(folder))[1]], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _recipe(folder: Path, kind: str) -> tuple[dict[str, Any], Recipe]:

@@ -312,7 +312,8 @@ def _texts(
     _save(folder, source.read(names))
     dim, wide = source.shape(head, 2)
     make_folder(folder / "1_Pooling")
-    pooling = {"word_embedding_dimension": wide, "pooling_mode_cls_token": True}
+    switches = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    pooling = {"word_embedding_dimension": wide, **switches}
     _write(folder / "1_Pooling" / "config.json", pooling)
     make_folder(folder / "2_Dense")
     _save(folder / "2_Dense", source.read({"linear.weight": head}))

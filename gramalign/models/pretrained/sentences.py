@@ -104,12 +104,12 @@ def _dense(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _modes(pooling: dict[str, Any]) -> list[Any]:
-    """How it pools, which older versions have a switch each for."""
+    """How it pools, which older versions have a switch each for, that of the mean on if not off."""
     if modes := pooling.get("pooling_mode"):
         return modes if isinstance(modes, list) else [modes]
     return [
         re.sub(r"^pooling_mode_|_tokens?$", "", name)
-        for name, on in pooling.items()
+        for name, on in ({"pooling_mode_mean_tokens": True} | pooling).items()
         if name.startswith("pooling_mode_") and on
     ]
 

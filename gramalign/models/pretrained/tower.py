@@ -11,15 +11,15 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
+from gramalign.decoding.folders import of_images
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.filterbank import FilterBank
 from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens, Tubelets
-from gramalign.models.pretrained.load import abstract, kinds, make, read_weights
+from gramalign.models.pretrained.load import abstract, digest_of_settings, kinds, make, read_weights
 from gramalign.models.pretrained.low_rank import LowRank
 from gramalign.models.pretrained.swin import Folded
 from gramalign.models.pretrained.waves import Waves
 from gramalign.models.tower import Tower as FeatureTower
-from gramalign.settings import read_settings
 
 
 class Tower(nnx.Module):
@@ -131,6 +131,10 @@ class Tower(nnx.Module):
         found = read_weights(self.folder, self.encoder)
         return {f"encoder.{name}": array for name, array in found.items()}
 
+    def made_of(self) -> str:
+        """A digest of what the encoder's folder says of it; weights and tokens play no part."""
+        return "" if self.folder is None else digest_of_settings(self.folder)
+
 
 def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | None:
     """The shape of a piece, if rows of that width have whole ones."""
@@ -157,10 +161,7 @@ def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | N
 
 def _processed(folder: Path, trained: tuple[int, int]) -> tuple[int, int]:
     """Height and width of what the image processor of a folder makes."""
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        return trained
-    config = read_settings(path)
+    path, config = of_images(folder)
     crop = config.get("do_center_crop", "crop_size" in config)
     size = config.get("crop_size" if crop else "size")
     match size:

@@ -103,6 +103,15 @@ def test_sentence_transformers_that_map_otherwise_are_refused(model, change, tol
         pretrained.load(folder, "text")
 
 
+def test_the_mean_is_pooled_unless_that_is_off(model):
+    folder = model("bert text")
+    pooling(folder, {"word_embedding_dimension": 24})
+    embeds_as(folder, "bert text")
+    pooling(folder, {"word_embedding_dimension": 24, "pooling_mode_cls_token": True})
+    with pytest.raises(ValueError, match=r"pools by \['mean', 'cls'\], expected one of"):
+        pretrained.load(folder, "text")
+
+
 @pytest.mark.parametrize("settings", [switches("max_tokens"), {"pooling_mode": ["max"]}])
 def test_sentence_transformers_that_pool_otherwise_are_refused(model, settings):
     folder = model("bert text")
