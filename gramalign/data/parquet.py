@@ -154,7 +154,8 @@ def _column(path: Path, schema: "pa.Schema", name: str) -> str:
 
 def _ids_column(path: Path, schema: "pa.Schema") -> str:
     named = [x for x in _IDS if x in schema.names]
-    like = [x for x in schema.names if _is_known(schema.field(x).type)]
+    others = [x for x in schema.names if x not in COLUMNS]
+    like = [x for x in others if _is_known(schema.field(x).type)]
     if not named and len(like) != 1:
         raise FeatureStoreError(
             f"{path} has no column 'ids' or 'id', by which rows are matched: rename the one of "

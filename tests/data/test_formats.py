@@ -102,12 +102,13 @@ def test_columns_are_found_by_name(text, tmp_path):
 
 
 def test_whole_numbers_name_rows(tmp_path):
-    table = pa.table({"number": [7, 3], "vectors": [[1.0, 2.0], [3.0, 4.0]]})
+    table = pa.table({"number": [7, 3], "vectors": [[1.0, 2.0], [3.0, 4.0]], "labels": ["a", "b"]})
     pa.parquet.write_table(table, tmp_path / "a.parquet")
     np.savez(tmp_path / "text.npz", ids=[3, 7], text=[[3.0], [7.0]])
     _, store = joined(tmp_path / "text.npz", tmp_path / "a.parquet")
     order = [store.ids.tolist().index(name) for name in ("7", "3")]
     np.testing.assert_array_equal(store.features["film"][order], [[1, 2], [3, 4]])
+    assert store.labels[order].tolist() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
