@@ -94,6 +94,8 @@ class Start:
         self.dims, self.model = dict(dims), programs.model
         self.graphdef, self.abstract = programs.graphdef, programs.abstract
         self.step = programs.step
+        # Once, as a run that is trained needs its encoders' folders no more.
+        self._made_of = {MADE_OF: self.model.encoder.made_of()}
         self._weights: dict[str, np.ndarray] | None = None
         if measured is None and folder is not None:
             self.fixed: PyTree = _untrained(folder.fixed, programs.fixed)
@@ -111,7 +113,7 @@ class Start:
         """The metadata of the model's file, as JSON-compatible values."""
         config = dataclasses.asdict(self._config)
         about = {"config": config, "dims": self.dims, "trained_on": self._trained_on}
-        return about | {MADE_OF: self.model.encoder.made_of()}
+        return about | self._made_of
 
     def state(self) -> TrainState:
         """The state before the first step; writes what is not trained to the folder.
@@ -137,12 +139,9 @@ class Start:
                     write_text(self._folder.matched, matched.to_json())
                 # As checkpoints have digests, which do not hold what is not trained.
                 digest = content_digest(self.fixed)
-                about = {
-                    "trained_on": self._trained_on,
-                    "started_from": self._started_from,
-                    MADE_OF: self.model.encoder.made_of(),
-                }
-                save_params(self._folder.fixed, self.fixed, about | {"digest": digest})
+                about = {"trained_on": self._trained_on, "started_from": self._started_from}
+                about |= {"digest": digest} | self._made_of
+                save_params(self._folder.fixed, self.fixed, about)
             meet("started")
         return state
 
@@ -154,7 +153,8 @@ class Start:
             found = self.model.encoder.initial_weights()
         weights = {f"encoder.{name}": array for name, array in found.items()}
         if jax.process_count() > 1:
-            check_alike({"initial weights of towers": content_digest(weights)})
+            told = content_digest(weights, repr(self._made_of))
+            check_alike({"initial weights of towers": told})
         return weights
 
 

@@ -158,8 +158,11 @@ def test_images_without_a_size_are_refused(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_they_are_trained_from_there(config, tmp_path, quiet):
+def test_they_are_trained_from_there(config, tmp_path, quiet, monkeypatch):
+    read = []
+    monkeypatch.setattr(pretrained.Tower, "made_of", lambda tower: read.append(tower) or "")
     first = train(at_start(config), tmp_path / "first", report=quiet)
+    assert len(read) == len(config.modalities), "folders are needed at the start alone"
     run = train(config, tmp_path / "run", report=quiet)
     before, after = arrays(first), arrays(run)
     moved = {name: np.abs(after[name] - before[name]).max() for name in before}

@@ -142,8 +142,8 @@ def kinds(folder: str | Path) -> tuple[str, ...]:
     return tuple(FAMILIES[_config(Path(folder))["model_type"]])
 
 
-def digest_of_settings(folder: str | Path) -> str:
-    """Of all that a model and the inputs of its encoders are made by, in a folder.
+def digest_of_settings(folder: str | Path, kind: str) -> str:
+    """Of all that an encoder is made by, in a folder; and by which its images are.
 
     Raises:
         FileNotFoundError, ValueError: as `kinds`, or settings of images that are none.
@@ -153,7 +153,8 @@ def digest_of_settings(folder: str | Path) -> str:
     if dense := modules.get("dense"):  # wherever the folder is
         modules["dense"] = {name: x for name, x in dense.items() if name != "path"}
     kept = {name: x for name, x in said.items() if name not in _OF_FILES}
-    text = json.dumps([kept, modules, of_images(Path(folder))[1]], sort_keys=True)
+    images = of_images(Path(folder))[1] if kind in ("image", "video") else {}
+    text = json.dumps([kept, modules, images], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -133,7 +133,7 @@ class Tower(nnx.Module):
 
     def made_of(self) -> str:
         """A digest of what the encoder's folder says of it; weights and tokens play no part."""
-        return "" if self.folder is None else digest_of_settings(self.folder)
+        return "" if self.folder is None else digest_of_settings(self.folder, self.encoder.kind)
 
 
 def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | None:
