@@ -92,12 +92,18 @@ def read_vectors(
             yield _read(data, slice(start, start + _ROWS))[part], part
 
     about = {column: file[column] for column in COLUMNS if column in file}
-    return {column: _column(values) for column, values in about.items()}, blocks()
+    return {column: _column(data, shape) for column, data in about.items()}, blocks()
 
 
-def _column(data: Any) -> np.ndarray:
-    # Strings of any length come as objects.
-    return _read(data) if data.dtype.kind != "O" else _read(data.asstr()).astype(np.str_)
+def _column(data: Any, shape: tuple[int, ...]) -> np.ndarray:
+    with contextlib.suppress(AttributeError, TypeError):  # of groups, and of objects but strings
+        if data.shape == shape:
+            # Strings of any length come as objects.
+            return _read(data) if data.dtype.kind != "O" else _read(data.asstr()).astype(np.str_)
+    raise FeatureStoreError(
+        f"{data.file.filename}: {data.name} is {_told(data)}, expected text or whole numbers "
+        f"{[*shape]}"
+    )
 
 
 def _read(data: Any, rows: Any = ()) -> np.ndarray:

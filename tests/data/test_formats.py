@@ -12,6 +12,7 @@ from gramalign.data.by_id import join
 from gramalign.media.table import read_table
 
 WIDTH = 3
+LISTS = np.array([np.arange(1), np.arange(2)], h5py.vlen_dtype(int))
 
 
 def vector(identity, offset=0.0):
@@ -211,6 +212,12 @@ def test_data_sets_by_id(text, tmp_path, inside):
             r"present.x is int64\[1\], expected bool\[1\]",
         ),
         ({"ids": ["a", "a"], "x": [[1.0]] * 2}, "rows 0 and 1 are both 'a'"),
+        (
+            {"ids": ["a"], "x": [[1.0]], "labels": [1, 2]},
+            r"labels is int64\[2\], expected .* \[1\]",
+        ),
+        ({"ids": ["a"], "x": [[1.0]], "split/a": "test"}, "split is a group, expected text or who"),
+        ({"ids": LISTS, "x": [[1.0]] * 2}, r"ids is object\[2\], expected text or whole numbers"),
         ({"a": [["b"]]}, r"a is object\[1\], expected numbers"),
         ({}, "is empty: expected vectors by id"),
     ],
