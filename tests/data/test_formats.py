@@ -62,6 +62,17 @@ def test_a_column_of_lists(text, tmp_path, kind):
     assert found.present == {"film": 4, "text": 5} and store.features["film"].dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+    ids=str,
+)
+def test_a_column_of_names(text, tmp_path, kind):
+    table = pa.table({"key": pa.array(list("ab")).cast(kind), "x": [vector("a"), vector("b")]})
+    pa.parquet.write_table(table, tmp_path / "film.parquet")
+    assert_as_text(joined(text, tmp_path / "film.parquet")[1], "film")
+
+
 def test_half_precision_is_kept(text, tmp_path):
     rows = pa.array([vector(name).astype(np.float16) for name in "ab"], pa.list_(pa.float16()))
     pa.parquet.write_table(pa.table({"ids": ["a", "b"], "x": rows}), tmp_path / "film.parquet")
