@@ -59,10 +59,10 @@ def config(folder, small_config):
     return small_config(data=data, modalities=names, model=model, **sizes)
 
 
-def at_start(config):
-    """One step that moves nothing."""
-    still = dataclasses.replace(config.optimizer, learning_rate=1e-20, warmup=0)
-    return dataclasses.replace(config, optimizer=still, steps=1)
+def untrained(config):
+    """Without a step, which would be compiled."""
+    optimizer = dataclasses.replace(config.optimizer, warmup=0)
+    return dataclasses.replace(config, optimizer=optimizer, steps=0)
 
 
 def kill(*arguments):
@@ -76,7 +76,7 @@ def arrays(run):
 @pytest.mark.slow
 def test_a_run_begins_with_what_they_have_learned(config, folder, tmp_path, quiet):
     every = dataclasses.replace(config, modalities=())
-    run = train(at_start(every), tmp_path / "run", report=quiet)
+    run = train(untrained(every), tmp_path / "run", report=quiet)
     weights, store = arrays(run), load(folder / "store.npz")
     found = embed_store(run, store)
     rows = {name: np.asarray(store.features[name][:], np.float32) for name in CASES}
@@ -161,7 +161,7 @@ def test_images_without_a_size_are_refused(folder, tmp_path):
 def test_they_are_trained_from_there(config, tmp_path, quiet, monkeypatch):
     read = []
     monkeypatch.setattr(pretrained.Tower, "made_of", lambda tower: read.append(tower) or "")
-    first = train(at_start(config), tmp_path / "first", report=quiet)
+    first = train(untrained(config), tmp_path / "first", report=quiet)
     read.clear()
     run = train(config, tmp_path / "run", report=quiet)
     assert len(read) == 2 * len(config.modalities), "not at every checkpoint: folders may be gone"
@@ -377,9 +377,7 @@ def test_a_run_whose_encoders_have_changed_is_refused(config, folder, tmp_path, 
     encoders = {"caption": None, "photo": str(photo)}
     tower = f"gramalign.models.pretrained:Tower(encoders={encoders!r})"
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, tower=tower))
-    none = dataclasses.replace(config.optimizer, warmup=0)
-    untrained = dataclasses.replace(config, steps=0, optimizer=none)
-    run = train(untrained, tmp_path / "run", report=quiet)
+    run = train(untrained(config), tmp_path / "run", report=quiet)
     made = made_by(run)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr("gramalign.training.loop._run", kill)
@@ -397,7 +395,7 @@ def test_a_run_whose_encoders_have_changed_is_refused(config, folder, tmp_path, 
         with_settings(vision_config=vision | {"hidden_act": "relu"})
     with pytest.raises(ValueError, match=f"fixed.safetensors holds {told}"):
         train(config, tmp_path / "killed", resume=True, report=quiet)
-    other = train(untrained, tmp_path / "other", report=quiet)
+    other = train(untrained(config), tmp_path / "other", report=quiet)
     assert json.loads(made_by(other).partition("towers ")[2])["photo"] not in made
 
 
