@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from gramalign.data import hdf5, parquet
-from gramalign.data.files import array_at, find_arrays
+from gramalign.data.files import array_at, find_arrays, read_array
 from gramalign.data.opening import columns_of, finite_rows, is_real
 from gramalign.data.parquet import Block
 from gramalign.data.sources import open_store
@@ -156,15 +156,8 @@ def _of_files(folder: Path, average: bool) -> Source:
         raise FeatureStoreError(
             f"{folder} has no .npy file: expected one for each example, or a feature store with ids"
         )
-    by_id = {path.stem: functools.partial(_load, path) for path in files}
+    by_id = {path.stem: functools.partial(read_array, path) for path in files}
     return _of_vectors(folder, by_id, average)
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FeatureStoreError(f"{path} is not a readable array ({error})") from error
 
 
 def _of_vectors(

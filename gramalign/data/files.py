@@ -64,6 +64,16 @@ def read_arrays(path: Path) -> Located:
     return {name: (where, array_at(x)) for name, (where, x) in find_arrays(path).items()}
 
 
+def read_array(path: Path) -> np.ndarray:
+    """Maps one .npy file.
+
+    Raises:
+        FeatureStoreError: it is no such file, or damaged.
+    """
+    with path.open("rb") as stream:
+        return array_at(_place_of_npy(stream, path, str(path)))
+
+
 def save_array(path: Path, array: np.ndarray) -> None:
     """Writes a .npy file, whole or not at all."""
     with whole(path) as draft, draft.open("wb") as file:

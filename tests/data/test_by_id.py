@@ -24,6 +24,11 @@ def vectors(names, offset=0.0):
     return {name: np.full(WIDTH, ord(name) + offset, np.float32) for name in names}
 
 
+def damage(path):
+    """One byte of its header, which is Python's text of a dict."""
+    path.write_bytes(path.read_bytes().replace(b"}", b" "))
+
+
 @pytest.fixture
 def made(tmp_path):
     """Four kinds of sources: a store, one of several modalities, files, and vectors by id."""
@@ -162,6 +167,7 @@ def test_more_rows_than_are_copied_at_once(tmp_path, monkeypatch):
         ),
         (lambda x: np.save(x / "film" / "d.npy", np.full(3, np.nan)), r"film: d holds NaN or Inf"),
         (lambda x: (x / "film" / "d.npy").write_bytes(b"\x93NUMPY"), r"d.npy is not a readable"),
+        (lambda x: damage(x / "film" / "d.npy"), r"d.npy is not a readable"),
         (
             lambda x: np.savez(x / "text.npz", ids=np.array(["a", "a"]), t=np.ones((2, 3))),
             r"rows 0 and 1 are both 'a'",
