@@ -8,6 +8,7 @@ import pytest
 
 from gramalign import losses
 from gramalign.contrast import Engine
+from gramalign.programs.traffic import traffic
 from tests.compilers import cuda, mesh_along, tpu
 
 DIM, MIB = 512, 2**20
@@ -77,6 +78,16 @@ def test_fused_tiles(strategy, limit):
     memory, text = compiled("v5e:4x4", 32768, strategy, "pallas")
     assert memory <= limit
     assert text.count('custom_call_target="tpu_custom_call"') == 2  # forward and backward
+
+
+@pytest.mark.slow
+@tpu
+def test_tiles_stay_inside_a_core():
+    """Less than one number of a pair is moved, written once."""
+    texts = (compiled("v5e:4x4", 32768, "ring", how)[1] for how in ("pallas", "xla"))
+    fused, by_xla = map(traffic, texts)
+    assert fused.exact and by_xla.exact
+    assert fused.moved < by_xla.moved < 4 * 32768**2 / 16
 
 
 def fused(topology, **settings):
