@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gramalign.files import read_json
 from gramalign.settings import part_of, read_settings
@@ -31,8 +31,10 @@ def folders_of_modules(folder: Path) -> list[tuple[str, Path]]:
     return [(each["type"].rsplit(".", 1)[-1], folder / each["path"]) for each in found]
 
 
-def of_images(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The settings of what prepares images, and their file; none if it has no such file.
+def preparing(
+    folder: Path, what: Literal["image processor", "feature extractor"]
+) -> tuple[Path, dict[str, Any]]:
+    """The settings of what prepares images or sounds, and their file; none if it has no such file.
 
     As Hugging Face reads them: of one for all kinds, or else of one of their own.
 
@@ -40,10 +42,16 @@ def of_images(folder: Path) -> tuple[Path, dict[str, Any]]:
         ValueError: there are none in a file.
     """
     path = folder / "processor_config.json"
-    found = part_of(read_settings(path), "image_processor") if path.is_file() else {}
-    if found or not (path := folder / "preprocessor_config.json").is_file():
-        return path, found
-    return path, read_settings(path)
+    if path.is_file():
+        settings = read_settings(path)
+        try:
+            found = part_of(settings, what.replace(" ", "_"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        if found:
+            return path, found
+    path = folder / "preprocessor_config.json"
+    return path, read_settings(path) if path.is_file() else {}
 
 
 def digest_of(folder: Path, *, weights: bool) -> str:

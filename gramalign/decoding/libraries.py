@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gramalign.decoding.filterbanks import FilterBanks
+from gramalign.decoding.folders import preparing
 from gramalign.decoding.spectra import Spectra
 from gramalign.decoding.unrounded import Unrounded
 from gramalign.extras import check_extra
 from gramalign.settings import read_settings, settled
+
+Prepares = Literal["tokenizer", "image processor", "feature extractor"]
+"""What makes inputs of texts, of images and videos, of sounds."""
 
 _PACKAGES = {
     "transformers": "transformers",
@@ -40,9 +44,7 @@ def check_installed() -> None:
     check_extra("pretrained", "reading media", **_PACKAGES)
 
 
-def processor(
-    folder: Path, what: Literal["tokenizer", "image processor", "feature extractor"]
-) -> Any:
+def processor(folder: Path, what: Prepares) -> Any:
     """What prepares a text, an image or a sound for the encoder in a folder, as NumPy arrays.
 
     Nothing is downloaded, and code that lies in the folder is not run.
@@ -65,21 +67,20 @@ def processor(
     if what == "image processor":
         options["backend"] = "pil"  # and not torchvision's where there is one: it rounds otherwise
     try:
-        if what != "tokenizer" and (own := _made_here(str(folder), what)):
+        if what != "tokenizer" and (own := _made_here(folder, what)):
             return own
         return getattr(transformers, _CLASSES[what]).from_pretrained(str(folder), **options)
     except Exception as error:  # of any kind, where a file says what no library expects
         raise unusable(folder, what, error) from error
 
 
-def unusable(folder: Path, what: str, error: Exception) -> ValueError:
+def unusable(folder: Path, what: Prepares, error: Exception) -> ValueError:
     """What is wrong with what prepares inputs."""
     reason = " ".join(str(error).split())
     if not isinstance(error, OSError | ValueError | ImportError):
         reason = f"{type(error).__name__}: {reason}"
-    files = ("tokenizer" if what == "tokenizer" else "preprocessor", "processor")
-    there = [name for x in files if (folder / (name := f"{x}_config.json")).is_file()]
-    see = f"; see {there[0]}" if there and there[0] not in reason else ""
+    path = folder / "tokenizer_config.json" if what == "tokenizer" else preparing(folder, what)[0]
+    see = f"; see {path.name}" if path.is_file() and path.name not in reason else ""
     return ValueError(f"{folder} has no {what} that can be used here: {reason}{see}")
 
 
@@ -89,18 +90,11 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _made_here(
-    folder: str, what: Literal["image processor", "feature extractor"]
+    folder: Path, what: Literal["image processor", "feature extractor"]
 ) -> FilterBanks | Spectra | Unrounded | None:
     """What Hugging Face has with torch or torchvision alone, by the name that settings give it."""
-    from transformers import FeatureExtractionMixin, ImageProcessingMixin
-
-    if what == "image processor":
-        settings, _ = ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
-        name = settings.get("image_processor_type")
-    else:
-        read = FeatureExtractionMixin.get_feature_extractor_dict
-        settings, _ = read(folder, local_files_only=True)
-        name = settings.get("feature_extractor_type")
+    _, settings = preparing(folder, what)
     settled({each: kind for each, kind in _KINDS.items() if each in settings}, settings)
+    name = settings.get(f"{what.replace(' ', '_')}_type")
     made = _MADE_HERE.get(str(name).removesuffix("Fast"))
     return made and made(settings)

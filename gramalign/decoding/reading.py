@@ -5,12 +5,12 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import grain
 
 from gramalign.decoding.inputs import in_range
-from gramalign.decoding.libraries import processor, unusable
+from gramalign.decoding.libraries import Prepares, processor, unusable
 from gramalign.decoding.pictures import frames_of, picture
 from gramalign.decoding.pieces import (
     Kind,
@@ -27,7 +27,7 @@ Read = Callable[[str], Pieces]
 """From a text, or the path of a file, to its pieces."""
 
 _THREADS = 16  # at most: each holds two cells, of which long sounds may be large
-_PREPARED_BY: dict[Kind, Literal["tokenizer", "image processor", "feature extractor"]] = {
+_PREPARED_BY: dict[Kind, Prepares] = {
     "text": "tokenizer",
     "image": "image processor",
     "video": "image processor",

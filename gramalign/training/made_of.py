@@ -17,8 +17,10 @@ def check_made_of(path: Path, about: Mapping[str, Any], model: Model) -> None:
     """
     before, now = about.get(MADE_OF, {}), model.encoder.made_of()
     if changed := sorted(m for m, made in before.items() if now.get(m) != made):
+        towers = model.encoder.towers
+        named = [f"{m} ({f})" if (f := getattr(towers[m], "folder", "")) else m for m in changed]
         raise ValueError(
             f"{path} holds the weights of towers that have changed since: what that of "
-            f"{', '.join(changed)} is made of, such as the settings in an encoder's folder, is not "
-            "what it was; put that back"
+            f"{', '.join(named)} is made of, such as the settings in an encoder's folder, is not "
+            "what it was; put that back, or train anew"
         )

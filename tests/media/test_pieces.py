@@ -25,6 +25,7 @@ from gramalign.decoding.pictures import _spread, frames_of, picture
 from gramalign.decoding.pieces import sound_pieces, text_pieces
 from gramalign.decoding.reading import Reading
 from gramalign.decoding.sounds import sound
+from gramalign.media.recipe import Options, recipe_of
 from tests.media.made import RATE, WORDS, pixels, write_image, write_sound, write_video
 
 
@@ -153,6 +154,22 @@ def test_settings_of_another_kind_are_refused_before_any_file(
     path.write_text(json.dumps(changed))
     with pytest.raises(ValueError, match=f"^{folder}.*{told}"):
         Reading(kind, str(folder), model_type="x", longest=12, frames=2).reader()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"size": []}, "IndexError: .*; see processor_config.json"),
+        (3, "/processor_config.json: image_processor is 3, expected settings by name"),
+    ],
+)
+def test_the_file_that_is_read_is_named(encoders, tmp_path, change, told):
+    folder = shutil.copytree(encoders / "clip", tmp_path / "clip")
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    changed = {**settings, **change} if isinstance(change, dict) else change
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": changed}))
+    with pytest.raises(ValueError, match=f"^{folder}.*{told}$"):
+        Reading("image", str(folder), model_type="x", longest=12, frames=1).reader()
 
 
 @pytest.mark.parametrize("encoder", ["clip", "dinov3"])
@@ -527,6 +544,14 @@ def test_texts_of_siglip_2(tmp_path):
     assert read("cat dac cat")["input_ids"].tolist() == [[14, 9, 15, 6, 7, 5, 1]]
     known = AutoTokenizer.from_pretrained(tmp_path)
     assert known("CAT")["input_ids"] == [11, 10, 13, 1], "the cases are words of their own"
+
+
+def test_texts_of_siglip_that_are_cut_are_as_long_as_it_was_trained_on(tmp_path):
+    write_siglip2(tmp_path)
+    config = {"model_type": "siglip", "text_config": {"max_position_embeddings": 9}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    recipe = recipe_of("text", tmp_path, Options(tokens=3, inputs=True), load=pytest.fail)
+    assert recipe.read("cat cat")["input_ids"].tolist() == [[14, 9, 1, *[0] * 6]]
 
 
 def test_images_of_siglip_2(tmp_path):

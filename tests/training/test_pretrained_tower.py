@@ -389,7 +389,9 @@ def test_a_run_whose_encoders_have_changed_is_refused(config, folder, tmp_path, 
         return load_run(run.folder)
 
     assert made_by(with_settings(transformers_version="9", torch_dtype="bfloat16")) == made
-    told = "the weights of towers that have changed since: what that of photo is made of"
+    told = (
+        f"the weights of towers that have changed since: what that of photo \\({photo}\\) is made"
+    )
     vision = settings["vision_config"]
     with pytest.raises(ValueError, match=f"params.safetensors holds {told}"):
         with_settings(vision_config=vision | {"hidden_act": "relu"})

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from gramalign.decoding.folders import MODULES, of_images
+from gramalign.decoding.folders import MODULES, preparing
 from gramalign.models.pretrained.encoder import Encoder
 from gramalign.models.pretrained.families import FAMILIES, Recipe, families_of
 from gramalign.models.pretrained.sentences import said_by
@@ -153,7 +153,7 @@ def digest_of_settings(folder: str | Path, kind: str) -> str:
     if dense := modules.get("dense"):  # wherever the folder is
         modules["dense"] = {name: x for name, x in dense.items() if name != "path"}
     kept = {name: x for name, x in said.items() if name not in _OF_FILES}
-    images = of_images(Path(folder))[1] if kind in ("image", "video") else {}
+    images = preparing(Path(folder), "image processor")[1] if kind in ("image", "video") else {}
     text = json.dumps([kept, modules, images], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -172,9 +172,10 @@ def _recipe(folder: Path, kind: str) -> tuple[dict[str, Any], Recipe]:
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
+        here = "" if folder.is_absolute() else f" in {Path.cwd()}"
         raise FileNotFoundError(
-            f"{path} does not exist, expected a folder with config.json and *.safetensors, as "
-            "Hugging Face saves a model"
+            f"{path} does not exist{here}, expected a folder with config.json and *.safetensors, "
+            "as Hugging Face saves a model"
         )
     config = read_settings(path)
     if str(name := config.get("model_type")) not in FAMILIES:

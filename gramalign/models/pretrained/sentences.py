@@ -74,7 +74,11 @@ def said_by(folder: Path) -> dict[str, Any]:
         modes = _modes(settings["Pooling"])
         if len(modes) != 1 or str(modes[0]) not in _POOLS:
             path = settings["Pooling"]["path"] / "config.json"
-            raise ValueError(f"{path} pools by {modes}, expected one of {sorted(_POOLS)}")
+            cure = ""
+            said_of_mean = {"pooling_mode", "pooling_mode_mean_tokens"} & set(settings["Pooling"])
+            if "mean" in modes and not said_of_mean:
+                cure = ": the mean is on where it is not off, by pooling_mode_mean_tokens: false"
+            raise ValueError(f"{path} pools by {modes}, expected one of {sorted(_POOLS)}{cure}")
         said["pool"] = _POOLS[modes[0]]
         if settings["Pooling"].get("include_prompt") is False and default_prompt(folder):
             path = settings["Pooling"]["path"] / "config.json"

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from gramalign.decoding.folders import of_images
+from gramalign.decoding.folders import preparing
 from gramalign.models.linear import Linear
 from gramalign.models.pretrained.filterbank import FilterBank
 from gramalign.models.pretrained.fronts import Frames, Inputs, Patches, Spectrum, Tokens, Tubelets
@@ -161,7 +161,7 @@ def _shape(front: nnx.Module, folder: str, features: int) -> tuple[int, ...] | N
 
 def _processed(folder: Path, trained: tuple[int, int]) -> tuple[int, int]:
     """Height and width of what the image processor of a folder makes."""
-    path, config = of_images(folder)
+    path, config = preparing(folder, "image processor")
     crop = config.get("do_center_crop", "crop_size" in config)
     size = config.get("crop_size" if crop else "size")
     match size:

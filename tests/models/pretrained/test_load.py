@@ -1,7 +1,9 @@
 """Encoders from the folders of pretrained models, against Hugging Face's own."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -342,6 +344,9 @@ def test_a_setting_of_another_kind_is_refused_by_name(model, name, part, field, 
 def test_a_folder_that_is_none_of_a_model_is_refused(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent.config.json does not exist, expected a"):
         pretrained.load(tmp_path / "absent", "text")
+    here = re.escape(str(Path.cwd()))
+    with pytest.raises(FileNotFoundError, match=f"^absent/config.json does not exist in {here}, "):
+        pretrained.load("absent", "text")
     folder = model("bert text")
     with pytest.raises(ValueError, match=r"is a bert, which encodes text, not image, as does"):
         pretrained.load(folder, "image")
