@@ -135,6 +135,11 @@ def _unpacked(
         if not width:
             width = values.shape[1]
             dtype = values.dtype if values.dtype == np.float16 else dtype
+        if values.dtype != np.float16 == dtype:
+            raise FeatureStoreError(
+                f"{path}: {names[0]} is of {values.dtype}, and those before are of float16: make "
+                "them alike"
+            )
         if values.shape[1] != width:
             raise FeatureStoreError(
                 f"{path}: {names[0]} is {values.shape[1]} wide, and those before are {width}"

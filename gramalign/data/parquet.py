@@ -1,6 +1,7 @@
 """Vectors and columns of Parquet files, which are compressed: read in order, block by block."""
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from gramalign.extras import check_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_log = logging.getLogger(__name__)
 
 SUFFIX = ".parquet"
 Block = tuple[Shaped[np.ndarray, "m width"], Bool[np.ndarray, " n"]]
@@ -53,7 +56,13 @@ def read_vectors(
         schema = first.schema_arrow
     vectors = _column(path, schema, name)
     known = {"ids": _ids_column(path, schema)}
-    known |= {x: x for x in COLUMNS if x in schema.names and _is_known(schema.field(x).type)}
+    for column in (x for x in COLUMNS[1:] if x in schema.names and x != vectors):
+        if _is_known(kind := schema.field(column).type):
+            known[column] = column
+        else:
+            _log.warning(
+                "left out %s of %s, expected text or whole numbers: %s", column, path, kind
+            )
     parts = {x: [] for x in known}
     for file in files:
         with _opened(file) as opened:

@@ -101,7 +101,7 @@ def test_more_rows_than_are_read_at_once_of_several_files(text, tmp_path, monkey
     assert [each[1:] for each in seen if each[0] == "reading film"][-1] == (7, 7)
 
 
-def test_columns_are_found_by_name(text, tmp_path):
+def test_columns_are_found_by_name(text, tmp_path, caplog):
     other = pa.array([[9.0]] * 2)
     table = lists("ab", other=other, title=["one", "two"], split=["test", "train"], labels=[0.5, 1])
     pa.parquet.write_table(table, tmp_path / "all.parquet")
@@ -109,6 +109,7 @@ def test_columns_are_found_by_name(text, tmp_path):
     assert_as_text(store, "embedding")
     parts = dict(zip(store.ids.tolist(), store.split.tolist(), strict=True))
     assert parts == {"a": "test", "b": "train"} and store.labels is None, "which are no classes"
+    assert caplog.messages[0].endswith("all.parquet, expected text or whole numbers: double")
     with pytest.raises(FeatureStoreError, match="has embedding, other, and no film: name the mod"):
         join({"text": text, "film": tmp_path / "all.parquet"}, tmp_path / "again")
 
@@ -149,6 +150,10 @@ def test_widths_and_columns_are_those_of_the_first(text, tmp_path):
     for number, table in enumerate([lists("ab"), pa.table({"id": ["c"], "embedding": [[1.0]]})]):
         pa.parquet.write_table(table, tmp_path / f"{number}.parquet")
     with pytest.raises(FeatureStoreError, match="c is 1 wide, and those before are 3"):
+        join({"text": text, "film": tmp_path}, tmp_path / "out")
+    pa.parquet.write_table(lists("ab", pa.list_(pa.float16())), tmp_path / "0.parquet")
+    pa.parquet.write_table(lists("c"), tmp_path / "1.parquet")
+    with pytest.raises(FeatureStoreError, match="c is of float64, and those before are of float1"):
         join({"text": text, "film": tmp_path}, tmp_path / "out")
     pa.parquet.write_table(pa.table({"id": ["d"], "other": [[1.0]]}), tmp_path / "1.parquet")
     with pytest.raises(FeatureStoreError, match="1.parquet has the columns id, other, and 0.parq"):
