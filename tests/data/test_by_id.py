@@ -44,7 +44,7 @@ def made(tmp_path):
     two[1] = np.nan
     store(
         tmp_path / "two.npz",
-        **{"ids": "bcd", "audio": two, "present.audio": there, "other": np.ones((3, 2))},
+        **{"ids": "bcd", "aside": np.ones((3, 2)), "audio": two, "present.audio": there},
     )
     (tmp_path / "film").mkdir()
     for name, vector in vectors("da", 0.25).items():
@@ -246,6 +246,13 @@ def test_vectors_of_one_number(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.ones(1), y=np.ones((1, 1)))
     join({"text": tmp_path / "a.npz", "audio": tmp_path / "a.npz"}, tmp_path / "out")
     assert open_store(tmp_path / "out").dims == {"text": 1, "audio": 1}
+
+
+def test_bfloat16_becomes_float32(tmp_path):
+    arrays = {"ids": np.arange(2), "text": np.ones((2, 3), ml_dtypes.bfloat16)}
+    safetensors.numpy.save_file(arrays, tmp_path / "a.safetensors")
+    join(dict.fromkeys(["text", "audio"], tmp_path / "a.safetensors"), tmp_path / "out")
+    assert open_store(tmp_path / "out").features["text"].dtype == np.float32
 
 
 def test_a_packed_store_is_a_source(made, tmp_path):

@@ -204,14 +204,18 @@ def test_data_sets_by_id(text, tmp_path, inside):
     """Each of some vectors, whose mean is the example's."""
     frames = {
         f"{name}{inside}": np.stack([vector(name, offset) for offset in (-1, 0, 1)])
-        for name in "cab"
+        for name in "ca"
     }
+    frames[f"b{inside}"] = vector("b")
     path = stored(tmp_path / "frames.hdf5", **frames)
     with pytest.raises(FeatureStoreError, match=r"a is float32\[3, 3\], .* several .*--average"):
         join({"text": text, "film": path}, tmp_path / "out")
     _, store = joined(text, path, average=True)
     assert_as_text(store, "film")
     assert sorted(store.ids.tolist()) == list("abc")
+    stored(path, **frames, **{f"d{inside}": np.zeros((0, WIDTH))})
+    with pytest.raises(FeatureStoreError, match=r"d is float64\[0, 3\], expected numbers"):
+        join({"text": text, "film": path}, tmp_path / "again", average=True)
 
 
 @pytest.mark.parametrize(
