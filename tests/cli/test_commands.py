@@ -93,7 +93,8 @@ def test_evaluate_reranks_by_a_trained_head(run, store, small, tmp_path, capsys,
         said = complaint(capsys, "evaluate", str(run), "--rerank", "matching")
     assert f'{run} has no head that could re-rank: train one with --objective "gram + 0.1' in said
     words = ["train", "--data", str(store), "--objective", "gram + 0.1*matching", "--no-evaluation"]
-    main([*words, "--matching.of", "height", *small, "--out", str(tmp_path)])
+    words += ["--gram.anchor", "text", "--matching.anchor", "text", "--matching.of", "height"]
+    main([*words, *small, "--out", str(tmp_path)])
     main(["evaluate", str(tmp_path), "--rerank", "matching", "--rerank-top", "7"])
     assert "Plain, and top 7 re-ranked by matching" in capsys.readouterr().out
     beside = json.loads((tmp_path / "evaluation.json").read_text())["beside"]

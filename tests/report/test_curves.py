@@ -44,6 +44,9 @@ def test_of_two_modalities_one_kind_of_task_is_drawn():
     assert sorted(labels(training_plots([two]), "Validation")) == both
     (plot,) = predictor_plots([two])
     assert sorted(key.label for key in plot.keys) == [f"{name}: 1.00" for name in both]
+    drawn = [line.get_xydata().tolist() for line in plot.figure.axes[0].lines]
+    worth = [[1 - 1 / step, step] for step in (10, 20, 30)]
+    assert sorted(drawn) == [worth, [[x, 2 * y] for x, y in worth]]
     three = made("three", metrics=log())
     assert len(labels(training_plots([three]), "Validation")) == 5
     # Beside each other, two of two modalities are compared by pairs.
