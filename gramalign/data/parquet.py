@@ -100,6 +100,9 @@ def write_rows(
 ) -> None:
     """Writes a row per example: lists of numbers, null where it has none, after other columns.
 
+    The lists are of fixed size where all rows have one. Others are not, as most readers know no
+    null of such lists.
+
     Args:
         file: to write.
         vectors: by name.
@@ -110,14 +113,22 @@ def write_rows(
     import pyarrow as pa
     import pyarrow.parquet
 
-    made: dict[str, Any] = {name: pa.array(column) for name, column in columns.items()}
-    for name, rows in vectors.items():
-        flat = pa.array(np.ascontiguousarray(rows).ravel())
-        missing = pa.array(~present[name])
-        made[name] = pa.FixedSizeListArray.from_arrays(flat, rows.shape[1], mask=missing)
-    table = pa.table(made)
-    with pyarrow.parquet.ParquetWriter(file, table.schema) as writer:
-        writer.write_table(table, row_group_size=_ROWS)
+    def lists(name: str, part: slice) -> pa.Array:
+        there, width = present[name][part], vectors[name].shape[1]
+        numbers = pa.array(np.ascontiguousarray(vectors[name][part][there]).ravel())
+        if present[name].all():
+            return pa.FixedSizeListArray.from_arrays(numbers, width)
+        ends = np.cumsum([0, *there * width], dtype=np.int32)
+        return pa.ListArray.from_arrays(ends, numbers, mask=pa.array(~there))
+
+    def table(part: slice) -> pa.Table:
+        known = {name: pa.array(column[part]) for name, column in columns.items()}
+        return pa.table(known | {name: lists(name, part) for name in vectors})
+
+    rows = len(next(iter(present.values())))
+    with pyarrow.parquet.ParquetWriter(file, table(slice(0)).schema) as writer:
+        for start in range(0, rows, _ROWS):
+            writer.write_table(table(slice(start, start + _ROWS)))
         writer.add_key_value_metadata(dict(about))
 
 

@@ -295,6 +295,7 @@ def test_embed_keeps_what_is_known_of_the_rows(run, pairs, tmp_path, capsys):
 
 
 def test_embed_writes_a_table_for_databases(run, pairs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("gramalign.data.parquet._ROWS", 50)
     out = {kind: tmp_path / f"embedded.{kind}" for kind in ("npz", "parquet")}
     for path in (*out.values(), out["parquet"]):  # and over what it has written itself
         main(["embed", str(run), "--data", pairs, "--out", str(path)])
@@ -307,6 +308,8 @@ def test_embed_writes_a_table_for_databases(run, pairs, tmp_path, monkeypatch, c
         assert [row is not None for row in found] == there.tolist()
         np.testing.assert_array_equal([row for row in found if row], rows[there])
     assert not wanted.present["sound"].all() and np.shape(table["text"].to_pylist()) == (120, 8)
+    kinds = [str(table.schema.field(name).type) for name in ("sound", "text")]
+    assert kinds == ["list<element: float>", "fixed_size_list<element: float>[8]"]
     sources = [f"{name}={out['parquet']}" for name in wanted.modalities]
     words = ["--table", str(out["parquet"]), "--out", str(tmp_path / "store"), "--at-least", "1"]
     main(["join", *sources, *words])
