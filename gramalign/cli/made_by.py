@@ -1,6 +1,5 @@
 """Which parameters an index was embedded with, in one line, and whether a run still has them."""
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from gramalign.search import Index
 from gramalign.training import Run
+from gramalign.training.digests import of_file
 from gramalign.training.made_of import MADE_OF
 from gramalign.training.params_file import content_digest, read_about
 from gramalign.training.run_folder import RunFolder
@@ -22,8 +22,7 @@ _WORDS = re.compile(
 def made_by(run: Run) -> str:
     """The run's name, its step, and digests of its parameters and of each modality's tower."""
     params = RunFolder(run.folder).params
-    with params.open("rb") as file:
-        digest = hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+    digest = of_file(params)
     made_of = read_about(params).get(MADE_OF, {})
     towers = {m: _of_tower(run, m, made_of.get(m, "")) or digest for m in sorted(run.dims)}
     name, told = run.folder.resolve().name, json.dumps(towers)

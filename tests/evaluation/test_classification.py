@@ -28,6 +28,14 @@ from gramalign.evaluation import (
 from tests import every_score
 
 NAMES = ("text", "audio", "video")
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """Of which each takes long in Python; how many there are is none of these tests' business."""
+    monkeypatch.setattr(class_figures, "_RESAMPLES", 200)
+
+
 LABELS = np.array([-7, 3, 12, 40, 41, 90, 91])  # neither from 0 nor without gaps
 
 
@@ -338,7 +346,7 @@ def test_draws_that_lack_a_class_are_means_over_the_others():
         return 100 * np.mean(each)
 
     rows = np.arange(20.0)
-    wanted = bootstrap_interval(rows, statistic=macro_f1, method="centred", resamples=1000)
+    wanted = bootstrap_interval(rows, statistic=macro_f1, method="centred", resamples=200)
     found = class_figures._macro_f1(true, said, np.arange(20))
     ends = [wanted.estimate, wanted.low, wanted.high]
     assert [found.value, found.low, found.high] == pytest.approx(ends)

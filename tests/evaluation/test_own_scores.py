@@ -67,11 +67,12 @@ def numbers(figures):
 @pytest.mark.parametrize(("mine", "known"), [(Mine, "cosine"), (Twin, "volume")])
 def test_its_figures_are_those_of_the_score_that_it_equals(data, mine, known):
     options = {"labels": np.arange(40) % 3, "dual_temperature": 0.1, "neighbours": False}
-    asked = data.embeddings, data.present
+    names = NAMES[:3]  # whose programs are fewer
+    asked = {x: data.embeddings[x] for x in names}, {x: data.present[x] for x in names}
     found = evaluate(*asked, score=mine, rerank_by=Twin, **options)
     expected = evaluate(*asked, score=known, rerank_by="volume", **options)
     assert found.score == mine.__name__ and expected.score == known
-    tasks = len(NAMES) * (len(NAMES) + 1)
+    tasks = len(names) * (len(names) + 1)
     for part in ("retrieval", "beside", "by_label"):
         own = [x for x in getattr(found, part) if x.score.startswith(mine.__name__)]
         assert len(own) == (2 * tasks if part == "beside" else tasks)

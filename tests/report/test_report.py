@@ -46,6 +46,7 @@ from gramalign.report.thumbnails import Thumbnails, parse_images
 from gramalign.training import Clip, Config, Gram, Model, Validation, load_run
 from gramalign.training.config import Layout
 from tests.compiled import kept_programs as kept_programs
+from tests.complaint import complaint
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
@@ -97,6 +98,11 @@ def gathered(run):
     return gather(load_run(run), "small&<i>", "gramalign train", run / "again")
 
 
+@pytest.fixture(scope="module")
+def page(gathered):
+    return render([gathered], images=(parse_images("photo:4x4"),))
+
+
 def kept_of(gathered, figures):
     """As if these had been measured on the rows of the evaluation."""
     return Kept(figures, gathered.data, gathered.part, {})
@@ -135,8 +141,7 @@ def sections_of(page):
     return re.findall(r'<section id="(\w+)">', page)
 
 
-def test_a_page_is_whole_and_needs_nothing_else(gathered):
-    page = render([gathered], images=(parse_images("photo:4x4"),))
+def test_a_page_is_whole_and_needs_nothing_else(page):
     found = Checked(page)
     assert sections_of(page) == ["summary", "origin", "training", "retrieval", "ranks"] + [
         "space",
@@ -163,14 +168,12 @@ def test_commands_measure_the_run_that_they_train(run, gathered):
     assert groups == len(np.unique(rows)) < len(rows)
 
 
-def test_names_are_text_and_never_markup(gathered):
-    page = render([gathered])
+def test_names_are_text_and_never_markup(page):
     assert "<script" not in page and "<b>row" not in page and "<i>" not in page
     assert "a&lt;script&gt;&amp;$b_" in page and "&lt;b&gt;row" in page
 
 
-def test_figures_are_those_of_the_evaluation(gathered):
-    page = render([gathered])
+def test_figures_are_those_of_the_evaluation(gathered, page):
     text = re.sub(r"<[^>]*>", "", page)
     for value in gathered.evaluation.summary().values():
         assert f"{value:.1f}" in text
@@ -180,13 +183,11 @@ def test_figures_are_those_of_the_evaluation(gathered):
     assert "Learned: temperature" in text
 
 
-def test_pictures_have_names_for_those_who_do_not_see_them(gathered):
-    found = render([gathered])
-    assert 0 < found.count('role="img"') == len(re.findall(r'<svg aria-label="[^"]+"', found))
+def test_pictures_have_names_for_those_who_do_not_see_them(page):
+    assert 0 < page.count('role="img"') == len(re.findall(r'<svg aria-label="[^"]+"', page))
 
 
-def test_frames_take_the_colours_of_the_page(gathered):
-    page = render([gathered])
+def test_frames_take_the_colours_of_the_page(page):
     assert "var(--ink)" in page and "var(--muted)" in page and "#01020" not in page
     assert "prefers-color-scheme: dark" in page and "fill: #ffffff" not in page
 
@@ -202,17 +203,17 @@ def test_two_runs_stand_side_by_side(gathered):
         render([])
 
 
-def test_what_is_missing_is_left_out(gathered):
+def test_what_is_missing_is_left_out(gathered, page):
     rows = dataclasses.replace(gathered.rows, labels=None)
     plain = dataclasses.replace(gathered.evaluation, baseline=())
     bare = dataclasses.replace(
         gathered, metrics=[], timing=[], ranks={}, starts=[], rows=rows, evaluation=plain
     )
-    page = render([bare])
-    Checked(page)
-    assert sections_of(page) == ["summary", "origin", "retrieval", "space", "map"]
-    assert "By class" not in page and "Environment" not in page
-    assert "GCCA" not in page and "GCCA" in render([gathered])
+    found = render([bare])
+    Checked(found)
+    assert sections_of(found) == ["summary", "origin", "retrieval", "space", "map"]
+    assert "By class" not in found and "Environment" not in found
+    assert "GCCA" not in found and "GCCA" in page
 
 
 def test_every_start_has_a_column_of_its_own(gathered):
@@ -444,24 +445,21 @@ def test_errors_name_the_cure(run, tmp_path, monkeypatch, capsys):
     for name in ("is_evaluated", "evaluate_run", "gather"):
         monkeypatch.setattr(f"gramalign.cli.report.{name}", evaluated)
 
-    def complaint(*words):
-        with pytest.raises(SystemExit) as stop:
-            main(["report", *map(str, words)])
-        assert stop.value.code == 2
-        return capsys.readouterr().err
+    def said(*words):
+        return complaint(capsys, "report", *map(str, words))
 
     begun = tmp_path / "begun"
     begun.mkdir()
     shutil.copy(run / "config.json", begun)
-    assert "resume the run, or make a finished one" in complaint(begun)
-    assert "no run was started in it" in complaint(tmp_path)
-    assert "photo:32x32x3" in complaint(run, "--images", "photo")
-    assert "got 'film', expected one of" in complaint(run, "--images", "film:2x2")
-    assert "photo has 16 values a row" in complaint(run, "--images", "photo:5x5")
-    assert f"runs: got {run}, {run}, expected" in complaint(run, run)
-    assert "map: got pca pca, expected each once" in complaint(run, "--map", "pca", "pca")
+    assert "resume the run, or make a finished one" in said(begun)
+    assert "no run was started in it" in said(tmp_path)
+    assert "photo:32x32x3" in said(run, "--images", "photo")
+    assert "got 'film', expected one of" in said(run, "--images", "film:2x2")
+    assert "photo has 16 values a row" in said(run, "--images", "photo:5x5")
+    assert f"runs: got {run}, {run}, expected" in said(run, run)
+    assert "map: got pca pca, expected each once" in said(run, "--map", "pca", "pca")
     monkeypatch.setitem(sys.modules, "umap", None)
-    assert "pip install umap-learn" in complaint(run, "--map", "umap")
+    assert "pip install umap-learn" in said(run, "--map", "umap")
 
 
 RECORDS = ["evaluation", "robustness", "classification", "contribution", "environment"]
@@ -473,10 +471,7 @@ def test_a_file_that_lacks_what_it_should_hold_is_named(run, name, content, tmp_
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     (copy / f"{name}.json").write_text(content)
-    with pytest.raises(SystemExit) as stop:
-        main(["report", str(copy)])
-    assert stop.value.code == 2
-    assert f"{copy / name}.json is damaged" in capsys.readouterr().err
+    assert f"{copy / name}.json is damaged" in complaint(capsys, "report", str(copy))
 
 
 def test_another_store_than_was_evaluated_is_refused(run, tmp_path):

@@ -1,9 +1,11 @@
-"""Runs that end in the middle, and runs of the command line, to the same bits as in a test."""
+"""Runs that end early, and runs of the command line, to the same bits as in a test."""
 
+import dataclasses
 import os
 import sys
 
 import pytest
+import safetensors.numpy
 
 from gramalign.training import config_to_json, train
 from tests.processes import launched
@@ -22,6 +24,17 @@ def train_until(step, config, folder, **options):
 
     with pytest.raises(Killed):
         train(config, folder, report=report, **options)
+
+
+def untrained(config):
+    """Without a step, which would be compiled: for tests of a run that need not have learned."""
+    optimizer = dataclasses.replace(config.optimizer, warmup=0)
+    return dataclasses.replace(config, optimizer=optimizer, steps=0)
+
+
+def arrays(folder):
+    """The weights of a run."""
+    return safetensors.numpy.load_file(folder / "params.safetensors")
 
 
 def preset(config, folder):

@@ -1,6 +1,7 @@
 """A small feature store and runs on it."""
 
 import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -62,6 +63,19 @@ def small_config(small_store):
 def quiet():
     """Reports nothing."""
     return lambda row: None
+
+
+@cache
+def trained(config, folder):
+    """Once for all modules."""
+    return train(config, folder, report=lambda row: None)
+
+
+# Not for the session: it would train before the module keeps its programs.
+@pytest.fixture(scope="module")
+def plain(small_config, small_store):
+    """A run of the small config as it is, which nobody changes."""
+    return trained(small_config(), small_store.parent / "plain")
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from gramalign.training import Calmrl, Layout, Optimizer, train
-from tests.training.commands import train_until
+from tests.training.commands import arrays, assert_same_run, train_until
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +19,11 @@ def config(small_config, gappy_store):
     )
 
 
-def arrays(folder):
-    return safetensors.numpy.load_file(folder / "params.safetensors")
-
-
-@pytest.fixture(scope="module")
-def run(config, tmp_path_factory, quiet):
-    return train(config, tmp_path_factory.mktemp("run"), report=quiet)
-
-
-def test_a_killed_run_ends_with_the_same_head(run, config, tmp_path, quiet):
+def test_a_killed_run_ends_with_the_same_head(whole, config, tmp_path, quiet):
     train_until(6, config, tmp_path)
-    again = train(config, tmp_path, resume=True, report=quiet)
-    for name in ("params.safetensors", "metrics.jsonl"):
-        assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes()
-    weights = {n: x for n, x in arrays(run.folder).items() if ".head.weights." in n}
+    train(config, tmp_path, resume=True, report=quiet)
+    assert_same_run(tmp_path, whole)
+    weights = {n: x for n, x in arrays(whole).items() if ".head.weights." in n}
     assert {n.rsplit(".", 1)[1]: x.shape for n, x in weights.items()} == dict.fromkeys(
         ("audio", "speed", "text"), (3, 8)
     )
@@ -43,10 +32,10 @@ def test_a_killed_run_ends_with_the_same_head(run, config, tmp_path, quiet):
 
 
 @pytest.mark.slow
-def test_devices_learn_the_same(run, config, tmp_path, quiet):
+def test_devices_learn_the_same(whole, config, tmp_path, quiet):
     layout = Layout(data=2, fsdp=2, model=2)
     other = train(dataclasses.replace(config, layout=layout), tmp_path, report=quiet)
-    for name, x in arrays(run.folder).items():
+    for name, x in arrays(whole).items():
         np.testing.assert_allclose(arrays(other.folder)[name], x, atol=5e-5, err_msg=name)
 
 

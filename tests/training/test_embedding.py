@@ -11,16 +11,15 @@ from gramalign.training import Layout, embed_store, embedding, train
 from gramalign.training.layout import mesh_of, shardings
 from gramalign.training.model import abstract_model
 from gramalign.training.restore import make_run
+from tests.training.commands import untrained
 
 ROWS = 3000
 
 
 @pytest.fixture(scope="module")
 def run(small_config, gappy_store, tmp_path_factory, quiet):
-    config = small_config(
-        data=str(gappy_store), objective="confu", settings={}, steps=4, layout=Layout()
-    )
-    return train(config, tmp_path_factory.mktemp("run"), report=quiet)
+    config = small_config(data=str(gappy_store), objective="confu", settings={}, layout=Layout())
+    return train(untrained(config), tmp_path_factory.mktemp("run"), report=quiet)
 
 
 @pytest.fixture(scope="module")

@@ -80,16 +80,15 @@ def test_while_it_trains_on_other_devices(small_config, tmp_path, quiet):
     assert dataclasses.replace(after_four.config, layout=LAYOUT) == config
 
 
-def test_what_cannot_be_exported(run, small_config, tmp_path, quiet):
+def test_what_cannot_be_exported(run, plain, tmp_path):
     with pytest.raises(FileExistsError, match="already holds a run"):
         export(run, run)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint is 5 \(there are 4, 8, 12\)$"):
         export(run, tmp_path / "out", 5)
     with pytest.raises(FileNotFoundError, match="has no checkpoints: give the folder of a run"):
         export(tmp_path, tmp_path / "out")
-    plain = train(small_config(), tmp_path / "plain", report=quiet).folder
     with pytest.raises(FileNotFoundError, match="no checkpoint is best .*--validation.every"):
-        export(plain, tmp_path / "out", "best")
+        export(plain.folder, tmp_path / "out", "best")
     assert not (tmp_path / "out").exists()
 
 

@@ -21,18 +21,14 @@ from gramalign.training.params_file import named
 from gramalign.training.plan import trace_step
 from gramalign.training.rows import chosen_rows
 from gramalign.training.start import Start, make_programs
-from tests.training.commands import train_until
+from tests.training.commands import arrays, train_until, untrained
 
 TEXT = "encoder.towers.text."
 
 
-def arrays(folder):
-    return safetensors.numpy.load_file(folder / "params.safetensors")
-
-
 @pytest.fixture(scope="module")
-def first(small_config, tmp_path_factory, quiet):
-    return train(small_config(), tmp_path_factory.mktemp("first"), report=quiet)
+def first(plain):
+    return plain
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +203,8 @@ def test_what_cannot_be_frozen(changes, message, config, tmp_path, quiet, unchec
 
 
 def test_a_tower_of_fewer_layers_than_it_had(config, small_config, tmp_path, quiet):
-    deep = train(small_config(model=Model(dim=8, hidden=16, depth=2)), tmp_path / "a", report=quiet)
+    deep = small_config(model=Model(dim=8, hidden=16, depth=2))
+    deep = train(untrained(deep), tmp_path / "a", report=quiet)
     with pytest.raises(ValueError, match="not as in .*, by encoder.towers.text.layers.1.bias"):
         train(
             dataclasses.replace(config, start_from=str(deep.folder)), tmp_path / "b", report=quiet
@@ -216,7 +213,7 @@ def test_a_tower_of_fewer_layers_than_it_had(config, small_config, tmp_path, qui
 
 def test_what_shows_in_no_shape(config, small_config, tmp_path, quiet):
     model = Model(dim=8, tower="tests.own_methods:Repeated", depth=2)
-    first = train(small_config(model=model), tmp_path / "first", report=quiet)
+    first = train(untrained(small_config(model=model)), tmp_path / "first", report=quiet)
     config = dataclasses.replace(config, model=model, start_from=str(first.folder))
     run = train(config, tmp_path / "run", report=quiet)
     text = np.ones((1, 10))

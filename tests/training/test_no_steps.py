@@ -128,6 +128,7 @@ def test_other_widths_and_steps_are_refused(embeddings, tmp_path):
 
 def test_the_model_is_the_one_that_a_run_begins_with(embeddings, tmp_path):
     small = {"data": embeddings, "model": Model(dim=8, hidden=8), "batch_size": 16}
+    small |= {"objective": "clip", "modalities": ("text", "audio")}
     begun = train(Config(steps=0, **small), tmp_path / "begun")
     slow = Optimizer(learning_rate=1e-9)
     after = train(Config(steps=1, optimizer=slow, **small), tmp_path / "after")

@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from safetensors.numpy import load_file
 
 from gramalign.training import Config, Layout, Optimizer, load_run, train
 from gramalign.training.optimizer import make_optimizer
 from gramalign.training.optimizer_named import optimizer_named
 from tests.complaint import complaint
-from tests.training.commands import train_until
+from tests.training.commands import assert_same_run, train_until
 from tests.training.one_step import first_gradient
 
 PARAMS = {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.ones(3)}
@@ -143,7 +142,7 @@ def test_errors_name_the_option(capsys):
     assert "--optimizer.kind: got 'optax:lions', but" in printed
 
 
-@pytest.mark.parametrize("kind", ["optax:lion", "optax.contrib:muon", "optax:adafactor"])
+@pytest.mark.parametrize("kind", ["optax.contrib:muon", "optax:adafactor"])
 def test_devices_change_nothing(kind):
     """Not even moments that have fewer dimensions than their parameters."""
     decay = 0.0 if kind == "optax:adafactor" else 0.01
@@ -167,7 +166,5 @@ def test_a_killed_run_goes_on_to_the_same_bits(kind, decay, small_config, tmp_pa
     whole = train(config, tmp_path / "whole", report=quiet)
     train_until(6, config, tmp_path / "killed")
     train(config, tmp_path / "killed", resume=True, report=quiet)
-    found, wanted = (load_file(tmp_path / x / "params.safetensors") for x in ("killed", "whole"))
-    for name, x in wanted.items():
-        np.testing.assert_array_equal(found[name], x, err_msg=name)
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
     assert load_run(tmp_path / "killed").config == whole.config

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
 from flax import nnx
 
 from gramalign.cli.made_by import made_by
@@ -18,9 +17,8 @@ from gramalign.programs.flops import matmul_flops
 from gramalign.training import Layout, Model, Optimizer, embed_store, load_run, train
 from gramalign.training.model import abstract_model, standardised
 from gramalign.training.moments import moments
-from tests.compiled import kept_programs as kept_programs
 from tests.models.pretrained.tiny import fill, golden, write_model
-from tests.training.commands import Killed, train_until
+from tests.training.commands import Killed, arrays, assert_same_run, train_until, untrained
 
 ROWS = 40
 CASES = {"caption": "bert text", "photo": "clip image", "sound": "ast audio"}
@@ -47,7 +45,7 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config(folder, small_config):
     encoders = {modality: str(folder / modality) for modality in CASES} | {"depth": None}
     model = Model(
@@ -55,29 +53,19 @@ def config(folder, small_config):
     )
     data = str(folder / "store.npz")
     names = ("caption", "photo")
-    sizes = {"steps": 4, "batch_size": 8, "checkpoint_every": 2}
+    sizes = {"steps": 4, "batch_size": 8, "checkpoint_every": 2, "log_every": 1}
     return small_config(data=data, modalities=names, model=model, **sizes)
-
-
-def untrained(config):
-    """Without a step, which would be compiled."""
-    optimizer = dataclasses.replace(config.optimizer, warmup=0)
-    return dataclasses.replace(config, optimizer=optimizer, steps=0)
 
 
 def kill(*arguments):
     raise Killed
 
 
-def arrays(run):
-    return safetensors.numpy.load_file(run.folder / "params.safetensors")
-
-
 @pytest.mark.slow
 def test_a_run_begins_with_what_they_have_learned(config, folder, tmp_path, quiet):
     every = dataclasses.replace(config, modalities=())
     run = train(untrained(every), tmp_path / "run", report=quiet)
-    weights, store = arrays(run), load(folder / "store.npz")
+    weights, store = arrays(run.folder), load(folder / "store.npz")
     found = embed_store(run, store)
     rows = {name: np.asarray(store.features[name][:], np.float32) for name in CASES}
     ids = rows["caption"].astype(np.int32)
@@ -165,7 +153,7 @@ def test_they_are_trained_from_there(config, tmp_path, quiet, monkeypatch):
     read.clear()
     run = train(config, tmp_path / "run", report=quiet)
     assert len(read) == 2 * len(config.modalities), "not at every checkpoint: folders may be gone"
-    before, after = arrays(first), arrays(run)
+    before, after = arrays(first.folder), arrays(run.folder)
     moved = {name: np.abs(after[name] - before[name]).max() for name in before}
     for modality in config.modalities:
         prefix = f"encoder.towers.{modality}.encoder"
@@ -179,27 +167,25 @@ def test_they_are_trained_from_there(config, tmp_path, quiet, monkeypatch):
 @pytest.mark.parametrize(
     "stop", [pytest.param(1, id="before a checkpoint"), pytest.param(3, id="after one")]
 )
-def test_a_killed_run_goes_on_to_the_same_bits(config, stop, tmp_path, quiet):
-    config = dataclasses.replace(config, log_every=1)
-    whole = train(config, tmp_path / "whole", report=quiet)
-    train_until(stop, config, tmp_path / "killed")
-    again = train(config, tmp_path / "killed", resume=True, report=quiet)
-    for name, array in arrays(whole).items():
-        np.testing.assert_array_equal(array, arrays(again)[name], err_msg=name)
+def test_a_killed_run_goes_on_to_the_same_bits(config, whole, stop, tmp_path, quiet):
+    train_until(stop, config, tmp_path)
+    train(config, tmp_path, resume=True, report=quiet)
+    assert_same_run(tmp_path, whole)
 
 
 @pytest.mark.slow
-def test_devices_microbatches_and_memory_change_nothing(config, tmp_path, quiet):
-    whole = arrays(train(config, tmp_path / "whole", report=quiet))
+def test_devices_microbatches_and_memory_change_nothing(config, whole, tmp_path, quiet):
+    wanted = arrays(whole)
     remat = dataclasses.replace(config.model, remat=True)
     for place, changes in {
         "devices": {"layout": Layout(data=2, fsdp=2, model=2)},
         "microbatches that are computed again": {"microbatch": 2, "model": remat},
     }.items():
         run = train(dataclasses.replace(config, **changes), tmp_path / place, report=quiet)
-        for name, array in arrays(run).items():
+        for name, array in arrays(run.folder).items():
             if not name.endswith("key.bias"):  # softmax does not see it: only rounding moves it
-                np.testing.assert_allclose(array, whole[name], atol=1e-3, err_msg=f"{place} {name}")
+                told = f"{place} {name}"
+                np.testing.assert_allclose(array, wanted[name], atol=1e-3, err_msg=told)
 
 
 def test_remat_is_of_each_layer(config, folder):
@@ -213,13 +199,12 @@ def test_remat_is_of_each_layer(config, folder):
 
 
 @pytest.mark.slow
-def test_rates_and_another_run_to_start_from(config, tmp_path, quiet):
-    first = train(config, tmp_path / "first", report=quiet)
+def test_rates_and_another_run_to_start_from(config, whole, tmp_path, quiet):
     rates = ((r"\.encoder\.", 1e-9),)
     optimizer = Optimizer(warmup=1, learning_rate=1e-2, rates=rates)
-    start = dataclasses.replace(config, optimizer=optimizer, start_from=str(first.folder))
+    start = dataclasses.replace(config, optimizer=optimizer, start_from=str(whole))
     run = train(start, tmp_path / "run", report=quiet)
-    before, after = arrays(first), arrays(run)
+    before, after = arrays(whole), arrays(run.folder)
     for name, array in after.items():
         near = np.abs(array - before[name]).max() < 1e-6
         assert near == (".encoder." in name or ".standardize." in name), name
@@ -285,7 +270,7 @@ def test_low_rank_changes_are_trained_in_the_place_of_kernels(config, folder, tm
     optimizer = Optimizer(warmup=1, learning_rate=1e-2, rates=((r"\.encoder\.", 0.0),))
     model = dataclasses.replace(config.model, tower=tower)
     config = dataclasses.replace(config, model=model, optimizer=optimizer)
-    weights = arrays(train(config, tmp_path / "run", report=quiet))
+    weights = arrays(train(config, tmp_path / "run", report=quiet).folder)
     begun = pretrained.Tower(
         *(9, 8),
         modality="caption",
@@ -300,7 +285,7 @@ def test_low_rank_changes_are_trained_in_the_place_of_kernels(config, folder, tm
     changed = [array for name, array in weights.items() if ".change." in name]
     assert changed and all(array.any() for array in changed)
     train_until(2, config, tmp_path / "killed")
-    found = arrays(train(config, tmp_path / "killed", resume=True, report=quiet))
+    found = arrays(train(config, tmp_path / "killed", resume=True, report=quiet).folder)
     for name, array in weights.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
@@ -316,7 +301,7 @@ def test_another_encoder_joins_a_trained_space(config, folder, tmp_path, quiet):
     first = train(first, tmp_path / "first", report=quiet)
     start = {"start_from": str(first.folder), "freeze": names, "modalities": ()}
     run = train(dataclasses.replace(config, **start), tmp_path / "run", report=quiet)
-    before, after = arrays(first), arrays(run)
+    before, after = arrays(first.folder), arrays(run.folder)
     for name in before:
         if name.startswith("encoder."):
             np.testing.assert_array_equal(after[name], before[name], err_msg=name)

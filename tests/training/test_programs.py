@@ -12,12 +12,12 @@ import pytest
 from gramalign.cli import main
 from gramalign.training import Layout, Model, load_run, train, write_programs
 from tests.complaint import complaint
+from tests.training.commands import untrained
 
 
 @pytest.fixture(scope="module")
-def run(small_config, tmp_path_factory, quiet):
-    config = dataclasses.replace(small_config(), steps=4)
-    return train(config, tmp_path_factory.mktemp("run"), report=quiet)
+def run(plain):
+    return plain
 
 
 def features(run, rows):
@@ -71,8 +71,8 @@ def test_a_row_of_nan_is_nan_alone_and_bfloat16_is_kept(small_config, tmp_path, 
     config = small_config()
     model = dataclasses.replace(config.model, dtype="bfloat16")
     layout = Layout(data=2, fsdp=2, model=2)
-    config = dataclasses.replace(config, steps=4, model=model, layout=layout)
-    run = train(config, tmp_path / "run", report=quiet)
+    config = dataclasses.replace(config, model=model, layout=layout)
+    run = train(untrained(config), tmp_path / "run", report=quiet)
     given = features(run, 3)
     wanted = np.asarray(run.embed(given)["text"])
     path = write_programs(run, tmp_path)["text"]
@@ -97,8 +97,7 @@ def test_a_tower_of_your_own_goes_with_it(small_config, tmp_path, quiet):
     config = small_config()
     tower = "tests.own_methods:Tokens(width=1, heads=2)"
     model = Model(dim=config.model.dim, tower=tower)
-    config = dataclasses.replace(config, steps=4, model=model)
-    run = train(config, tmp_path / "run", report=quiet)
+    run = train(untrained(dataclasses.replace(config, model=model)), tmp_path / "run", report=quiet)
     with pytest.raises(ValueError, match=r"audio needs to know the number .*\(--batch-size\)"):
         write_programs(run, tmp_path)
     files = write_programs(run, tmp_path, batch_size=3)

@@ -46,7 +46,12 @@ def assert_same_bits(left, right):
 
 @pytest.fixture(scope="module")
 def config(small_config):
-    return small_config(objective="clip")
+    return small_config()
+
+
+@pytest.fixture(scope="module")
+def whole(plain):
+    return plain.folder
 
 
 def assert_same_run(config, folder, whole):

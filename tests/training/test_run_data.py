@@ -1,6 +1,8 @@
 """A run knows the data again that it was trained on."""
 
+import contextlib
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -23,17 +25,31 @@ from gramalign.training.validating import Validator
 from tests.shards import spoil
 
 
-@pytest.fixture
-def arrays():
+def made():
     rng = np.random.default_rng(0)
     return {name: rng.normal(size=(60, 4)).astype(np.float32) for name in ("text", "audio")}
 
 
 @pytest.fixture
-def run(small_config, arrays, tmp_path, quiet):
-    np.savez(tmp_path / "data.npz", **arrays)
-    config = small_config(data=str(tmp_path / "data.npz"), steps=3)
-    return train(config, tmp_path / "run", report=quiet)
+def arrays():
+    return made()
+
+
+@pytest.fixture(scope="module")
+def trained(small_config, tmp_path_factory, quiet):
+    """The folder of a run and its data, which it knows by their place beside it."""
+    root = tmp_path_factory.mktemp("trained")
+    np.savez(root / "data.npz", **made())
+    with contextlib.chdir(root):
+        train(small_config(data="data.npz", steps=3), root / "run", report=quiet)
+    return root
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return load_run(tmp_path / "run")
 
 
 def shuffled(path, arrays):

@@ -10,12 +10,12 @@ from flax import nnx
 from gramalign import losses
 from gramalign.data import load
 from gramalign.models import Statistic
-from gramalign.training import load_run, train
+from gramalign.training import load_run
 
 
 @pytest.fixture(scope="module")
-def run(small_config, tmp_path_factory, quiet):
-    return train(small_config(), tmp_path_factory.mktemp("run"), report=quiet)
+def run(plain):
+    return plain
 
 
 @pytest.fixture(scope="module")

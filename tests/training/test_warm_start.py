@@ -15,16 +15,12 @@ import safetensors.numpy
 from gramalign.training import Model, train
 from gramalign.training.state import init_state
 from gramalign.training.warm_start import Matched, replaced, warm_start
-from tests.training.commands import train_until
-
-
-def arrays(folder):
-    return safetensors.numpy.load_file(folder / "params.safetensors")
+from tests.training.commands import arrays, train_until
 
 
 @pytest.fixture(scope="module")
-def first(small_config, tmp_path_factory, quiet):
-    return train(small_config(), tmp_path_factory.mktemp("first"), report=quiet).folder
+def first(plain):
+    return plain.folder
 
 
 @pytest.fixture(scope="module")
