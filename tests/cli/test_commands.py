@@ -1,6 +1,7 @@
 """The commands end to end on a tiny store, and what they say when something is wrong."""
 
 import json
+import logging
 import os
 import platform
 import runpy
@@ -934,6 +935,9 @@ def test_a_preset_may_be_any_file_that_sets_config(tmp_path, capsys):
 
 def test_it_is_a_module_too(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["gramalign", "--help"])
+    logger = logging.getLogger("gramalign")
+    for name, value in {"handlers": [], "level": 0, "propagate": True}.items():
+        monkeypatch.setattr(logger, name, value)  # as before again for other tests
     with pytest.raises(SystemExit) as stop:
         runpy.run_module("gramalign", run_name="__main__", alter_sys=True)
     assert stop.value.code == 0
